@@ -1,0 +1,269 @@
+"""A trace as a stream: tensors come in blocks of consecutive rows, never all in memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xxhash
+
+from harness.errors import UsageError
+from harness.trace.schema import Manifest, SchemaError, TensorSpec
+
+BLOCK_BYTES = 8 << 20
+BLOCK_ROWS = 32  # blocks end on multiples of this, the seed's chunk edge, so that a chunk is rarely cut in two
+
+
+class Trace(ABC):
+    """A source of tensors, described by a manifest, that can be streamed more than once.
+
+    Attributes
+    ----------
+    label : str
+        Name in records: the source with its parameters, without the sequence length.
+    manifest : Manifest
+        What the trace holds.
+    """
+
+    label: str
+    manifest: Manifest
+
+    @abstractmethod
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        """Yield one tensor as consecutive blocks along its first axis; a scalar comes as one block.
+
+        Parameters
+        ----------
+        path : str
+            A tensor of the manifest.
+
+        Yields
+        ------
+        ndarray
+            C-contiguous, of the tensor's dtype; shape ``(rows, *shape[1:])``, or ``()`` for a scalar.
+        """
+
+
+class MemoryTrace(Trace):
+    """A trace whose tensors are small enough to be held, for recorded data and tests.
+
+    Parameters
+    ----------
+    label : str
+        Name in records.
+    manifest : Manifest
+        What the trace holds.
+    arrays : mapping of str to ndarray
+        Every tensor of the manifest, of the shape and dtype it states.
+    """
+
+    def __init__(self, label: str, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
+        self.label = label
+        self.manifest = manifest
+        self._arrays = {spec.path: check_array(spec, arrays[spec.path]) for spec in manifest.tensors}
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        yield from split(self._arrays[path])
+
+
+class TraceView(Trace):
+    """Some tensors of a trace, each under one or more names.
+
+    Parameters
+    ----------
+    trace : Trace
+        Where the values come from.
+    names : mapping of str to TensorSpec
+        The path in `trace` of each tensor of the view, by its specification in the view.
+    """
+
+    def __init__(self, trace: Trace, names: Mapping[TensorSpec, str]) -> None:
+        self._trace = trace
+        self._source = {spec.path: path for spec, path in names.items()}
+        self.label = trace.label
+        self.manifest = dataclasses.replace(trace.manifest, tensors=tuple(names), digests={})
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        return self._trace.blocks(self._source[path])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TraceSource:
+    """Where traces come from: what ``--trace NAME[:key=value,...]`` selects.
+
+    Attributes
+    ----------
+    name : str
+        Registered name.
+    description : str
+        One line for ``harness list``.
+    open : callable
+        Takes the text after the colon (without ``n_res``) and the sequence length or None; returns a `Trace`.
+    sized : bool
+        Whether the trace is made in any sequence length, so that ``--sizes`` applies to it.
+    missing : callable
+        Says why the source cannot be used and what to do; empty when it can.
+    """
+
+    name: str
+    description: str
+    open: Callable[[str, int | None], Trace]
+    sized: bool = False
+    missing: Callable[[], str] = lambda: ""
+
+
+def parse_parameters(text: str, known: Iterable[str], source: str) -> dict[str, str]:
+    """Split ``key=value,key=value`` into a dictionary.
+
+    Parameters
+    ----------
+    text : str
+        What follows the colon of ``--trace``; may be empty.
+    known : iterable of str
+        The keys that the source understands.
+    source : str
+        Name of the source, for messages.
+
+    Returns
+    -------
+    dict of str to str
+        Values by key.
+
+    Raises
+    ------
+    UsageError
+        For a pair without ``=``, an unknown key or a key given twice.
+    """
+    known = list(known)
+    values: dict[str, str] = {}
+    for pair in filter(None, text.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals or not value:
+            raise UsageError(f"The trace parameter {pair!r} of {source!r} must have the form key=value.")
+        if key not in known:
+            choices = f"choose among {', '.join(known)}" if known else "it takes none"
+            raise UsageError(f"The trace source {source!r} has no parameter {key!r}; {choices}.")
+        if key in values:
+            raise UsageError(f"The trace parameter {key!r} of {source!r} is given twice.")
+        values[key] = value
+    return values
+
+
+def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
+    """Return the array in C order after checking that it has the shape and dtype the specification states.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        What is expected.
+    array : ndarray
+        What is there.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous, little-endian.
+
+    Raises
+    ------
+    SchemaError
+        Naming the path, what was expected and what was found.
+    """
+    if array.shape != spec.shape or array.dtype.name != spec.dtype:
+        raise SchemaError(
+            f"{spec.path}: expected shape {spec.shape} and dtype {spec.dtype}, "
+            f"got shape {array.shape} and dtype {array.dtype.name}."
+        )
+    return np.asarray(array, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")
+
+
+def block_rows(shape: tuple[int, ...], itemsize: int) -> int:
+    """Choose how many rows a block has: as many as fit in `BLOCK_BYTES`, in multiples of `BLOCK_ROWS` where possible.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the whole tensor, at least one axis.
+    itemsize : int
+        Bytes per value.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    row = max(1, int(np.prod(shape[1:], dtype=np.int64)) * itemsize)
+    rows = BLOCK_BYTES // row
+    return max(1, rows if rows < BLOCK_ROWS else rows - rows % BLOCK_ROWS)
+
+
+def split(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield an array in blocks of `block_rows` rows."""
+    if array.ndim == 0:
+        yield array
+        return
+    step = block_rows(array.shape, array.itemsize)
+    for start in range(0, array.shape[0], step):
+        yield array[start : start + step]
+
+
+def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in blocks whose length is a multiple of `rows`, except the last.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray
+        Consecutive blocks along the first axis.
+    rows : int
+        What the length of each block has to be a multiple of.
+
+    Yields
+    ------
+    ndarray
+        A view where a block fits as it is, a copy where rows had to be joined.
+    """
+    held: list[np.ndarray] = []
+    count = 0
+    for block in blocks:
+        if block.ndim == 0:
+            yield block
+            continue
+        held.append(block)
+        count += len(block)
+        if count >= rows:
+            joined = held[0] if len(held) == 1 else np.concatenate(held)
+            whole = count - count % rows
+            yield joined[:whole]
+            held = [joined[whole:].copy()] if whole < count else []
+            count -= whole
+    if held:
+        yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
+class Digest:
+    """Digest of a tensor's bytes: XXH3 with 128 bits over the values in C order, little-endian.
+
+    Chosen because it runs at memory speed, so that every read can be verified; the archive as a whole is sealed with
+    SHA-256 (`harness.backends.seal`). Algorithm: https://github.com/Cyan4973/xxHash.
+    """
+
+    def __init__(self) -> None:
+        self._state = xxhash.xxh3_128()
+
+    def update(self, block: np.ndarray) -> None:
+        """Add the bytes of a block."""
+        self._state.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+
+    def hexdigest(self) -> str:
+        """Return 32 hexadecimal digits."""
+        return self._state.hexdigest()
+
+
+def digest(array: np.ndarray) -> str:
+    """Digest one array (see `Digest`)."""
+    state = Digest()
+    state.update(array)
+    return state.hexdigest()

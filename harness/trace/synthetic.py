@@ -1,0 +1,282 @@
+"""Synthetic traces of any length, generated as they are read, with the same bytes on every machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from harness.errors import UsageError, unknown_name
+from harness.trace import protein, structure
+from harness.trace.random import SEED_LIMIT, Stream
+from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor
+from harness.trace.stream import Trace, TraceSource, block_rows, parse_parameters, split
+
+_CHOICES = {"values": ("protein", "noise"), "dtype": ("bf16", "float32"), "filled": ("activations", "both")}
+_MAY_BE_ZERO = ("recycles", "n_seq", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """What ``--trace synthetic:key=value,...`` may set.
+
+    Attributes
+    ----------
+    n_res : int
+        Number of residues.
+    values : {"protein", "noise"}
+        Values with the statistics of real tensors, or the standard normal noise of the benchmark this one replaces.
+    layers, heads, hidden_dim, pair_dim : int
+        Dimensions of the model.
+    recycles : int
+        Number of recycling steps whose representations are kept.
+    n_seq : int
+        Rows of the alignment; 0 for none.
+    dtype : {"bf16", "float32"}
+        Whether pair and single tensors are rounded to bfloat16, as a model that computes in it leaves them; all
+        tensors are stored as float32. Noise is always float32.
+    seed : int
+        Selects the values.
+    filled : {"activations", "both"}
+        Whether representations are only under ``activations``, or also under ``single`` and ``pair``.
+    """
+
+    n_res: int
+    values: str = "protein"
+    layers: int = 12
+    heads: int = 8
+    hidden_dim: int = 384
+    pair_dim: int = 128
+    recycles: int = 0
+    n_seq: int = 0
+    dtype: str = "bf16"
+    seed: int = 0
+    filled: str = "activations"
+
+    @property
+    def label(self) -> str:
+        """``synthetic:`` with the kind of values and all that differs from the defaults, except the length."""
+        parts = [f"values={self.values}"]
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in ("n_res", "values") or value == _default(self.values, item.name):
+                continue
+            parts.append(f"{item.name}={value}")
+        return "synthetic:" + ",".join(parts)
+
+
+_KEYS = tuple(item.name for item in fields(Parameters))
+
+
+def _default(values: str, key: str) -> object:
+    return "float32" if (values, key) == ("noise", "dtype") else getattr(Parameters, key)
+
+
+def parse(text: str, n_res: int | None) -> Parameters:
+    """Read parameters from the text after ``synthetic:``.
+
+    Parameters
+    ----------
+    text : str
+        ``key=value,...``; may be empty.
+    n_res : int or None
+        Number of residues, where it is given apart from the text.
+
+    Returns
+    -------
+    Parameters
+        Checked.
+
+    Raises
+    ------
+    UsageError
+        For an unknown key or choice, a number out of range, a length that is missing or given twice and differs, or
+        a combination that noise does not have.
+    """
+    given = parse_parameters(text, _KEYS, "synthetic")
+    for key, choices in _CHOICES.items():
+        if key in given and given[key] not in choices:
+            raise unknown_name(f"choice of {key!r} for 'synthetic'", given[key], choices)
+    numbers = {key: _whole(key, value) for key, value in given.items() if key not in _CHOICES}
+    if n_res is not None:
+        _whole("n_res", str(n_res))
+        if numbers.setdefault("n_res", n_res) != n_res:
+            raise UsageError(
+                f"The number of residues is given twice and differs: n_res={given['n_res']} and size {n_res}."
+            )
+    if "n_res" not in numbers:
+        raise UsageError("The trace source 'synthetic' needs a number of residues: give n_res=... or a size.")
+    if numbers.get("seed", 0) >= SEED_LIMIT:
+        raise UsageError(f"The trace parameter seed={given['seed']} of 'synthetic' must be below 2**64.")
+    values = given.get("values", "protein")
+    dtype = given.get("dtype", str(_default(values, "dtype")))
+    if values == "noise":
+        for key in ("recycles", "n_seq"):
+            if numbers.get(key):
+                raise UsageError(f"The noise of 'synthetic' has no {key}: leave {key} out, or choose values=protein.")
+        if dtype != "float32":
+            raise UsageError("The noise of 'synthetic' is float32: leave dtype out, or choose values=protein.")
+    return Parameters(values=values, dtype=dtype, filled=given.get("filled", Parameters.filled), **numbers)
+
+
+def _whole(key: str, value: str) -> int:
+    least = 0 if key in _MAY_BE_ZERO else 1
+    if not (value.isascii() and value.isdigit()) or int(value) < least:
+        raise UsageError(
+            f"The trace parameter {key}={value} of 'synthetic' must be a whole number of at least {least}."
+        )
+    return int(value)
+
+
+class SyntheticTrace(Trace):
+    """A trace whose tensors are computed block by block from the seed, each on its own and in any order.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        What to generate.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        self.label = parameters.label
+        self.manifest = _manifest(parameters)
+        self._channels = protein.pair_channels(parameters.seed, parameters.pair_dim)
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        spec = self.manifest[path]
+        if self.parameters.values == "noise":
+            yield from self._noise(spec)
+            return
+        rows = block_rows(spec.shape, 4) if spec.shape else 1
+        kind, name = _identity(path)
+        p = self.parameters
+        if kind == "pair":
+            band = -(-rows // protein.TILE) * protein.TILE
+            made = protein.pair_rows(p.seed, name, p.n_res, self._channels, band, p.dtype == "bf16")
+            yield from _recut(made, rows)
+        elif kind == "single":
+            yield from protein.single_rows(p.seed, name, p.n_res, p.hidden_dim, rows, p.dtype == "bf16")
+        elif kind == "attention":
+            sharp = protein.sharpness(spec.layer or 0, p.heads)
+            yield from _recut(protein.attention_heads(p.seed, name, p.n_res, sharp), rows)
+        elif path == "inputs/msa":
+            rows = block_rows(spec.shape, 1)
+            for start in range(0, p.n_seq, rows):
+                yield structure.msa_rows(p.seed, p.n_res, start, min(start + rows, p.n_seq))
+        else:
+            yield from split(self._small(path))
+
+    def _noise(self, spec: TensorSpec) -> Iterator[np.ndarray]:
+        stream = Stream(self.parameters.seed, "noise " + _identity(spec.path)[1])
+        rows = block_rows(spec.shape, 4)
+        width = spec.items // spec.shape[0]
+        for start in range(0, spec.shape[0], rows):
+            block = np.empty((min(rows, spec.shape[0] - start), *spec.shape[1:]), np.float32)
+            stream.fill_normal(block.reshape(-1), start * width)
+            yield block
+
+    def _small(self, path: str) -> np.ndarray:
+        seed, n = self.parameters.seed, self.parameters.n_res
+        if path == "inputs/sequence":
+            return structure.sequence(seed, n)
+        if path == "structure/atom_positions":
+            return structure.atom_positions(seed, n)
+        if path == "structure/atom_mask":
+            return structure.atom_mask(seed, n)
+        if path == "structure/ptm":
+            return structure.ptm(seed)
+        if path == "outputs/coordinates":
+            return structure.alpha_carbons(seed, n)
+        return structure.confidences(seed, n)
+
+
+def _identity(path: str) -> tuple[str, str]:
+    """Return the kind of a tensor and the name that selects its values, equal for both places of a representation."""
+    group, *rest = path.split("/")
+    if group in ("activations", "recycle"):
+        kind = rest[1].removesuffix("_repr")
+        return kind, f"{kind} {rest[0]}"
+    return group, f"{group} {rest[0]}"
+
+
+def _recut(made: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in blocks of `rows`, the last shorter."""
+    rest: np.ndarray | None = None
+    for array in made:
+        joined = array if rest is None or not len(rest) else np.concatenate((rest, array))
+        whole = len(joined) - len(joined) % rows
+        for start in range(0, whole, rows):
+            yield joined[start : start + rows]
+        rest = joined[whole:]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def _manifest(p: Parameters) -> Manifest:
+    n, noise = p.n_res, p.values == "noise"
+    single, pair = (n, p.hidden_dim), (n, n, p.pair_dim)
+    tensors: list[TensorSpec] = []
+    if not noise:
+        tensors.append(tensor("inputs/sequence", (n,), "uint8"))
+        if p.n_seq:
+            tensors.append(tensor("inputs/msa", (p.n_seq, n), "uint8"))
+    for i in range(p.layers):
+        tensors.append(tensor(f"activations/layer_{i}/single_repr", single))
+        tensors.append(tensor(f"activations/layer_{i}/pair_repr", pair))
+        tensors.append(tensor(f"attention/layer_{i}", (p.heads, n, n)))
+        if p.filled == "both":
+            tensors.append(tensor(f"single/layer_{i}", single))
+            tensors.append(tensor(f"pair/layer_{i}", pair))
+    for k in range(p.recycles):
+        tensors.append(tensor(f"recycle/step_{k}/single_repr", single))
+        tensors.append(tensor(f"recycle/step_{k}/pair_repr", pair))
+    if not noise:
+        tensors.append(tensor("structure/atom_positions", (n, len(structure.ATOMS), 3)))
+        tensors.append(tensor("structure/atom_mask", (n, len(structure.ATOMS))))
+        tensors.append(tensor("structure/ptm", ()))
+    tensors.append(tensor("outputs/coordinates", (n, 3)))
+    tensors.append(tensor("outputs/confidence_scores", (n,)))
+    metadata = Metadata(
+        model_name="synthetic",
+        num_layers=p.layers,
+        num_heads=p.heads,
+        hidden_dim=p.hidden_dim,
+        num_residues=n,
+        num_recycles=p.recycles,
+        residue_indexing_scheme="zero-based",
+        input_description="standard normal noise" if noise else "random sequence in natural amino-acid frequencies",
+        recycle_info=f"representations after each of {p.recycles} recycling steps" if p.recycles else None,
+        representation_names=("single_repr", "pair_repr", "attention"),
+    )
+    return Manifest(tensors=tuple(tensors), metadata=metadata, provenance=_provenance(p))
+
+
+def _provenance(p: Parameters) -> Provenance:
+    if p.values == "noise":
+        note = "Every tensor is independent standard normal noise with full float32 mantissas."
+    elif p.dtype == "bf16":
+        note = (
+            "Pair and single tensors are exactly representable in bfloat16; attention, coordinates and confidences are "
+            "not. Values imitate the statistics of real tensors; they come from no model."
+        )
+    else:
+        note = (
+            "Pair and single tensors have full float32 mantissas. "
+            "Values imitate the statistics of real tensors; they come from no model."
+        )
+    # False for the trace as a whole, because attention is never rounded to bfloat16.
+    return Provenance(source=p.label, seed=p.seed, trained=None, bf16_born=False, note=note)
+
+
+def _open(text: str, n_res: int | None) -> Trace:
+    return SyntheticTrace(parse(text, n_res))
+
+
+source = TraceSource(
+    name="synthetic",
+    description="generated in any length, with the statistics of real tensors or as noise (values=noise)",
+    open=_open,
+    sized=True,
+)

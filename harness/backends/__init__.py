@@ -1,0 +1,1 @@
+"""How a trace is stored: one file per format behind one writer and reader interface."""

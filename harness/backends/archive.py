@@ -1,0 +1,424 @@
+"""The life of an archive, the same for every format: write it whole or not at all, open it, verify it, convert it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from harness import registry
+from harness.backends.base import Backend, Profile, Reader, Writer, blame, load_backend
+from harness.backends.seal import check_seal, files_of, seal
+from harness.errors import ArchiveError, HarnessError, UsageError
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.stream import BLOCK_ROWS, Digest, Trace, TraceSource, block_rows, regroup, split
+
+_PARTIAL = ".partial-"
+
+
+def write_archive(
+    trace: Trace,
+    backend: Backend,
+    destination: Path,
+    profile: Profile = "tuned",
+    *,
+    stopwatch: AbstractContextManager[object] | None = None,
+    sync_stopwatch: AbstractContextManager[object] | None = None,
+) -> Manifest:
+    """Write a trace; the archive appears under its final name only when it is complete, sealed and on disk.
+
+    Parameters
+    ----------
+    trace : Trace
+        What to write; streamed, one block at a time.
+    backend : Backend
+        The format.
+    destination : Path
+        The archive's name; must not exist.
+    profile : {"seed", "tuned", "matched"}
+        The format's settings.
+    stopwatch : context manager, optional
+        Entered around every call of the format's writer and nothing else: not around the making of blocks, their
+        digests or the seal.
+    sync_stopwatch : context manager, optional
+        Entered around waiting until the archive is on disk.
+
+    Returns
+    -------
+    Manifest
+        The trace's manifest with the digest of every tensor.
+
+    Raises
+    ------
+    UsageError
+        When the destination exists or cannot be written.
+    UnsupportedProfile
+        When the format cannot do what the profile asks for.
+    HarnessError
+        When the format fails; nothing is left under the final name.
+    """
+    timed = stopwatch or nullcontext()
+    for spec in trace.manifest.tensors:
+        backend.layout(spec, profile)  # raises UnsupportedProfile before anything is written
+    with _beside(destination) as partial:
+        digests: dict[str, str] = {}
+        with blame(backend.name, "creating an archive"), timed:
+            writer = backend.writer(partial, trace.manifest, profile)
+        try:
+            for spec in trace.manifest.tensors:
+                digests[spec.path] = _write_tensor(trace, spec, backend.name, writer, timed)
+            manifest = dataclasses.replace(trace.manifest, digests=digests)
+            with blame(backend.name, "committing an archive"), timed:
+                writer.commit(manifest)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to report
+                writer.abort()
+            raise
+        if not partial.exists():
+            raise HarnessError(f"{backend.name} reported success but wrote nothing.")
+        with sync_stopwatch or nullcontext():
+            sync(partial)
+        seal(partial, backend.seal_file(partial))
+        sync(partial)
+        partial.rename(destination)
+        _sync_file(destination.parent)
+    return manifest
+
+
+def _write_tensor(
+    trace: Trace, spec: TensorSpec, name: str, writer: Writer, timed: AbstractContextManager[object]
+) -> str:
+    """Stream one tensor into a writer and return the digest of what was streamed."""
+    state, rows = Digest(), 0
+    with blame(name, f"writing {spec.path}"), timed:
+        writer.begin(spec)
+        alignment = writer.alignment(spec)
+    for block in regroup(trace.blocks(spec.path), alignment):
+        _check_block(spec, block, rows)
+        state.update(block)
+        rows += len(block) if spec.shape else 1
+        with blame(name, f"writing {spec.path}"), timed:
+            writer.append(block)
+    if rows != (spec.shape[0] if spec.shape else 1):
+        raise HarnessError(f"{spec.path}: expected {spec.shape[0] if spec.shape else 1} rows, the trace gave {rows}.")
+    with blame(name, f"writing {spec.path}"), timed:
+        writer.end()
+    return state.hexdigest()
+
+
+def _check_block(spec: TensorSpec, block: np.ndarray, rows: int) -> None:
+    fits = block.shape[1:] == spec.shape[1:] and block.ndim == len(spec.shape) and block.dtype == np.dtype(spec.dtype)
+    if not fits or (spec.shape and rows + len(block) > spec.shape[0]):
+        raise HarnessError(
+            f"{spec.path}: expected blocks that make up shape {spec.shape} of {spec.dtype}, "
+            f"got one of shape {block.shape} of {block.dtype} after {rows} rows."
+        )
+
+
+@contextmanager
+def _beside(destination: Path) -> Iterator[Path]:
+    """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
+    if destination.exists():
+        raise UsageError(f"{destination} exists already; remove it or name another destination.")
+    folder = destination.parent
+    if not folder.is_dir():
+        raise UsageError(f"The folder {folder} does not exist; create it first.")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"The folder {folder} cannot be written to; choose another.")
+    for stale in folder.glob(f".{destination.name}{_PARTIAL}*"):
+        if not _alive(stale.name.rpartition("-")[2]):  # left by a process that was killed
+            remove(stale)
+    partial = folder / f".{destination.name}{_PARTIAL}{os.getpid()}"
+    remove(partial)
+    try:
+        yield partial
+    except OSError as error:
+        raise HarnessError(f"{destination} could not be written: {error.strerror or error}.") from error
+    finally:
+        remove(partial)
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until an archive is on disk.
+
+    Parameters
+    ----------
+    path : Path
+        A file, synced by itself, or a folder, synced with one ``syncfs`` of its filesystem: thousands of single
+        syncs would measure the number of files twice.
+
+    Raises
+    ------
+    OSError
+        When the filesystem reports that data was lost.
+    """
+    if not path.is_dir():
+        _sync_file(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:
+            os.sync()
+        elif syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def detect(path: Path) -> Backend:
+    """Find the format of an archive from its content.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    Backend
+        The registered format that recognises it.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing at the path.
+    ArchiveError
+        When no format recognises it.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no archive at {path}.")
+    for listed in registry.listing("backends"):
+        if listed.plugin is not None and listed.plugin().recognises(path):
+            return load_backend(listed.name)
+    raise ArchiveError(f"{path} is not an archive of any format known here ({', '.join(registry.names('backends'))}).")
+
+
+@contextmanager
+def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[Backend, Reader, Manifest]]:
+    """Open an archive of any format, with a manifest that agrees with what the container lists.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    backend : Backend, optional
+        Its format; found from its content when not given.
+
+    Yields
+    ------
+    backend : Backend
+        Its format.
+    reader : Reader
+        Open until the block ends.
+    manifest : Manifest
+        Validated.
+
+    Raises
+    ------
+    ArchiveError
+        When the archive is damaged, of another kind, or its tensors disagree with its manifest.
+    """
+    backend = backend or detect(path)
+    try:
+        with blame(backend.name, f"opening {path}"):
+            reader = backend.reader(path)
+    except HarnessError as error:
+        raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
+    with reader:
+        try:
+            with blame(backend.name, f"reading the manifest of {path}"):
+                manifest = Manifest.from_json(reader.manifest_text())
+                stored = reader.stored()
+        except ArchiveError:
+            raise
+        except HarnessError as error:
+            raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
+        for spec in manifest.tensors:
+            if spec.path not in stored:
+                raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
+            found = stored[spec.path]
+            if (found.shape, found.dtype) != (spec.shape, spec.dtype):
+                raise ArchiveError(
+                    f"{path}: {spec.path} has shape {found.shape} and dtype {found.dtype}, "
+                    f"the manifest says {spec.shape} and {spec.dtype}."
+                )
+        yield backend, reader, manifest
+
+
+def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
+    """Check every byte of an archive against its seal, and every tensor against its digest.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    backend : Backend, optional
+        Its format; found from its content when not given.
+
+    Returns
+    -------
+    list of str
+        One sentence per problem; empty when the archive is as it was written.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing at the path.
+    """
+    problems = []
+    try:
+        backend = backend or detect(path)
+        if broken := check_seal(path, backend.seal_file(path)):
+            problems.append(f"{path}: {broken}.")
+        with open_archive(path, backend) as (_, reader, manifest):
+            for spec in manifest.tensors:
+                problem = _verify_tensor(backend, reader, spec, manifest.digests.get(spec.path))
+                if problem:
+                    problems.append(f"{path}: {problem}.")
+    except UsageError:
+        raise
+    except HarnessError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _verify_tensor(backend: Backend, reader: Reader, spec: TensorSpec, expected: str | None) -> str:
+    if expected is None:
+        return f"{spec.path} has no digest in the manifest"
+    state = Digest()
+    try:
+        for block in read_blocks(backend, reader, spec):
+            state.update(block)
+    except HarnessError as error:
+        return f"{spec.path} cannot be read: {str(error).rstrip('.')}"
+    return (
+        ""
+        if state.hexdigest() == expected
+        else f"{spec.path} does not have the digest that was recorded when it was written"
+    )
+
+
+def read_blocks(backend: Backend, reader: Reader, spec: TensorSpec) -> Iterator[np.ndarray]:
+    """Read a tensor block by block where the format can, so that a large one is never whole in memory.
+
+    Parameters
+    ----------
+    backend : Backend
+        The format.
+    reader : Reader
+        An open archive.
+    spec : TensorSpec
+        Which tensor.
+
+    Yields
+    ------
+    ndarray
+        Consecutive rows, of the shape and dtype that `spec` states.
+    """
+    if not spec.shape or not backend.partial:
+        with blame(backend.name, f"reading {spec.path}"):
+            array = reader.read(spec.path)
+        yield from split(array)
+        return
+    rows = max(block_rows(spec.shape, np.dtype(spec.dtype).itemsize), min(BLOCK_ROWS, spec.shape[0]))
+    for start in range(0, spec.shape[0], rows):
+        part = (slice(start, min(start + rows, spec.shape[0])), *(slice(0, n) for n in spec.shape[1:]))
+        with blame(backend.name, f"reading {spec.path}"):
+            block = reader.read(spec.path, part)
+        yield block
+
+
+class ArchiveTrace(Trace):
+    """An archive as a trace: what ``file:PATH`` opens. Every tensor is checked against its digest as it streams.
+
+    Parameters
+    ----------
+    path : Path
+        An archive in any format.
+
+    Raises
+    ------
+    ArchiveError
+        From `open_archive`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.label = f"file:{path.name}"
+        with open_archive(path) as (_, _, manifest):
+            self.manifest = manifest
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        state = Digest()
+        with open_archive(self._path) as (backend, reader, manifest):
+            for block in read_blocks(backend, reader, manifest[path]):
+                state.update(block)
+                yield block
+        if state.hexdigest() != self.manifest.digests.get(path):
+            raise ArchiveError(f"{self._path}: {path} does not have the digest that was recorded when it was written.")
+
+
+def _open_file(text: str, n_res: int | None) -> ArchiveTrace:
+    if not text:
+        raise UsageError("The trace 'file' needs a path: --trace file:PATH.")
+    return ArchiveTrace(Path(text))
+
+
+file_source = TraceSource(
+    name="file", description="an archive that this harness wrote, in any format: file:PATH", open=_open_file
+)
+
+
+def archive_size(path: Path) -> tuple[int, int]:
+    """Measure an archive.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Returns
+    -------
+    size : int
+        Bytes of all its files.
+    files : int
+        Their number.
+    """
+    files = files_of(path)
+    return sum(file.stat().st_size for file in files), len(files)

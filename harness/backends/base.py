@@ -1,0 +1,287 @@
+"""The interface every format implements: a backend with a writer that takes blocks and a reader of selections."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from harness import registry
+from harness.errors import HarnessError, UsageError
+from harness.trace.schema import Manifest, TensorSpec
+
+Profile = Literal["seed", "tuned", "matched"]
+PROFILES: tuple[Profile, ...] = ("seed", "tuned", "matched")
+
+Selection = tuple[slice, ...]
+"""One slice with explicit start and stop, and step 1, for each axis; a selection keeps every axis."""
+
+
+class UnsupportedProfile(HarnessError):
+    """A format cannot do what a profile asks for; its cells are skipped with this reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec:
+    """A compressor and what is done to the bytes before it.
+
+    Attributes
+    ----------
+    name : {"blosc-zstd", "blosc-lz4", "deflate", "pcodec", "zstd"}
+        Compressor.
+    level : int
+        Its compression level.
+    shuffle : {"none", "byte", "bit"}
+        Rearrangement before it.
+    """
+
+    name: str
+    level: int
+    shuffle: Literal["none", "byte", "bit"] = "none"
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.level}" + ("" if self.shuffle == "none" else f" {self.shuffle} shuffle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How one tensor is laid out by a format; the ledger shows it, the writer obeys it.
+
+    Attributes
+    ----------
+    chunks : tuple of int or None
+        Extent of the unit that is compressed and read as one; None when the tensor is stored contiguously.
+    shards : tuple of int or None
+        Extent of what shares one file, where that is larger than a chunk and smaller than the archive.
+    codec : Codec or None
+        None when the bytes are stored as they are.
+    origin : {"seed", "default", "chosen"}
+        Whether the seed, the library or this project decided.
+    why : str
+        The reason, in a few words.
+    """
+
+    chunks: tuple[int, ...] | None = None
+    shards: tuple[int, ...] | None = None
+    codec: Codec | None = None
+    origin: Literal["seed", "default", "chosen"]
+    why: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a container itself says of a tensor, apart from the manifest."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Writer(ABC):
+    """Writes the tensors of one archive, one after the other, block by block.
+
+    `harness.backends.archive.write_archive` drives it, and owns names, digests, the seal, syncing and renaming: a
+    writer only fills the path it was given. Calls come as ``begin, append..., end`` for each tensor, then ``commit``
+    or ``abort``.
+    """
+
+    def alignment(self, spec: TensorSpec) -> int:
+        """Return the number of rows that blocks of a tensor should be a multiple of, such as its chunk's."""
+        return 1
+
+    @abstractmethod
+    def begin(self, spec: TensorSpec) -> None:
+        """Start a tensor."""
+
+    @abstractmethod
+    def append(self, block: np.ndarray) -> None:
+        """Add the next rows, of shape ``(rows, *spec.shape[1:])`` in C order; a scalar comes as one of shape ``()``."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Finish the tensor."""
+
+    @abstractmethod
+    def commit(self, manifest: Manifest) -> None:
+        """Store the manifest, including `harness.backends.seal.BLANK` where `Backend.seal_file` says, and close."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Release every handle; what was written is thrown away by the caller."""
+
+
+class Reader(ABC):
+    """Reads one archive; opened afresh for every sample."""
+
+    @abstractmethod
+    def manifest_text(self) -> str | bytes:
+        """Return the manifest as it was stored."""
+
+    @abstractmethod
+    def stored(self) -> dict[str, Stored]:
+        """List the tensors as the container knows them, by path; names the manifest must agree with."""
+
+    @abstractmethod
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        """Read a tensor or a part of it into memory.
+
+        Parameters
+        ----------
+        path : str
+            Tensor name.
+        selection : tuple of slice, optional
+            The part; the whole tensor when None.
+
+        Returns
+        -------
+        ndarray
+            Materialised: the values are in memory that the array owns, not in a file behind it.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release every handle."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Backend(ABC):
+    """One file format.
+
+    Attributes
+    ----------
+    name : str
+        Name on the command line and in records.
+    description : str
+        One line for ``harness list``.
+    suffix : str
+        What its archives' names end with.
+    standing : {"default", "optional", "ceiling"}
+        Whether a run includes it unasked, only when asked, or always as the raw ceiling.
+    extra : str
+        The optional dependency set that installs its library; empty when the core does.
+    library : str
+        The module that must be importable.
+    shareable : bool
+        Whether one open reader may be used from several threads at once.
+    partial : bool
+        Whether reading some rows avoids reading the whole tensor.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    suffix: ClassVar[str]
+    standing: ClassVar[Literal["default", "optional", "ceiling"]] = "optional"
+    extra: ClassVar[str] = ""
+    library: ClassVar[str] = "numpy"
+    shareable: ClassVar[bool] = True
+    partial: ClassVar[bool] = True
+
+    @classmethod
+    def missing(cls) -> str:
+        """Say what is not installed and how to install it; empty when nothing is."""
+        if importlib.util.find_spec(cls.library) is not None:
+            return ""
+        install = f"pip install 'trace-format-harness[{cls.extra}]'" if cls.extra else f"pip install {cls.library}"
+        return f"needs the package {cls.library!r}: {install}"
+
+    @abstractmethod
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        """Say how a tensor is laid out in a profile.
+
+        Raises
+        ------
+        UnsupportedProfile
+            When the format cannot do what the profile is for.
+        """
+
+    @abstractmethod
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
+        """Start an archive at a path that does not exist yet; `manifest` has no digests yet."""
+
+    @abstractmethod
+    def reader(self, path: Path) -> Reader:
+        """Open an archive."""
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """Say, from its first bytes, whether a path is an archive of this format; never raises for a stray file."""
+
+    def seal_file(self, path: Path) -> Path:
+        """Return the file within the archive that holds the seal."""
+        return path
+
+    def settings(self) -> dict[str, str]:
+        """Return library versions, threads and caches that apply to every tensor, for the ledger."""
+        return {}
+
+
+@cache
+def load_backend(name: str) -> Backend:
+    """Load a format by its registered name, or a stranger's by ``module:Class``.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"zarr"`` or ``"my_package.my_module:MyBackend"``.
+
+    Returns
+    -------
+    Backend
+        An instance; the same one each time.
+
+    Raises
+    ------
+    UsageError
+        When there is no such format, it is not a `Backend`, or its library is not installed.
+    """
+    plugin = registry.load("backends", name)
+    if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
+        raise UsageError(f"{name!r} is not a format: it has to be a class derived from harness.backends.base.Backend.")
+    if missing := plugin.missing():
+        raise UsageError(f"The format {name!r} {missing}.")
+    try:
+        return plugin()
+    except TypeError as error:
+        raise UsageError(f"The format {name!r} does not implement the whole interface: {error}.") from error
+
+
+@contextmanager
+def blame(name: str, action: str) -> Iterator[None]:
+    """Turn whatever a backend raises into one sentence that names the format and what it was doing.
+
+    Parameters
+    ----------
+    name : str
+        The format.
+    action : str
+        What it was doing, such as ``"reading pair/layer_0"``.
+
+    Raises
+    ------
+    HarnessError
+        In place of any exception; the original is its cause.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except OSError as error:
+        raise HarnessError(f"{name} failed {action}: {os.strerror(error.errno) if error.errno else error}.") from error
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise HarnessError(f"{name} failed {action}: {type(error).__name__}: {first}") from error

@@ -1,0 +1,114 @@
+"""NPZ: one zip member per tensor, written as a stream and read with ``numpy.load``."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, UnsupportedProfile, Writer
+from harness.backends.seal import BLANK
+from harness.trace.schema import Manifest, TensorSpec
+
+_MANIFEST = "metadata/manifest.json"
+
+
+class NpzWriter(Writer):
+    """Writes each tensor as a deflated ``.npy`` member, as `numpy.savez_compressed` does, without holding it."""
+
+    def __init__(self, path: Path, level: int) -> None:
+        self._zip = zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED, compresslevel=level)
+        self._member: IO[bytes] | None = None
+
+    def begin(self, spec: TensorSpec) -> None:
+        # By name: zipfile then gives the member the archive's level and a fixed date, so equal traces give equal bytes.
+        self._member = self._zip.open(f"{spec.path}.npy", "w", force_zip64=True)
+        header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
+        npy.write_array_header_1_0(self._member, header)
+
+    def append(self, block: np.ndarray) -> None:
+        assert self._member is not None
+        self._member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+
+    def end(self) -> None:
+        assert self._member is not None
+        self._member.close()
+        self._member = None
+
+    def commit(self, manifest: Manifest) -> None:
+        with self._zip.open(_MANIFEST, "w") as member:
+            member.write(manifest.to_json().encode())
+        self._zip.comment = BLANK.encode()
+        self._zip.close()
+
+    def abort(self) -> None:
+        if self._member is not None:
+            self._member.close()
+        self._zip.close()
+
+
+class NpzReader(Reader):
+    """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = np.load(path, allow_pickle=False)
+
+    def manifest_text(self) -> bytes:
+        return self._file.zip.read(_MANIFEST)
+
+    def stored(self) -> dict[str, Stored]:
+        found = {}
+        for name in self._file.zip.namelist():
+            if name.endswith(".npy"):
+                with self._file.zip.open(name) as member:
+                    npy.read_magic(member)
+                    shape, _, dtype = npy.read_array_header_1_0(member)
+                found[name.removesuffix(".npy")] = Stored(tuple(shape), dtype.name)
+        return found
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        array = self._file[f"{path}.npy"]
+        # A copy: a view would keep the whole tensor alive behind a small window.
+        return array if selection is None else array[selection].copy()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class NpzBackend(Backend):
+    """NumPy's own archive."""
+
+    name = "npz"
+    description = "NumPy zip archive, deflate"
+    suffix = ".npz"
+    standing = "default"
+    partial = False
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        if profile == "matched":
+            raise UnsupportedProfile("npz has neither chunks nor blosc, so it cannot take the matched settings")
+        if profile == "seed":
+            return Layout(codec=Codec(name="deflate", level=6), origin="seed", why="numpy.savez_compressed")
+        return Layout(
+            codec=Codec(name="deflate", level=1),
+            origin="chosen",
+            why="deflate is the only compressor numpy.load reads at speed; level 1 writes several times faster than 6",
+        )
+
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
+        return NpzWriter(path, 6 if profile == "seed" else 1)
+
+    def reader(self, path: Path) -> NpzReader:
+        return NpzReader(path)
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+
+    def settings(self) -> dict[str, str]:
+        return {"versions": f"numpy {np.__version__}", "threads": "1", "caches": "none"}

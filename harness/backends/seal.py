@@ -1,0 +1,108 @@
+"""Seal an archive: one SHA-256 over every byte of it, stored inside it, so that any flipped bit is found."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+from pathlib import Path
+
+from harness.errors import ArchiveError
+
+_MARK = b"trace-format-harness-seal:"
+_DIGITS = 64
+BLANK = (_MARK + b"0" * _DIGITS).decode()
+"""What a backend stores in its seal file; `seal` replaces the zeros."""
+
+_BUFFER = 4 << 20
+
+
+def files_of(path: Path) -> list[Path]:
+    """List the files of an archive, a single file or a folder, in the order in which they are sealed."""
+    if path.is_dir():
+        return sorted(
+            (p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()),
+            key=lambda p: p.relative_to(path).as_posix(),
+        )
+    return [path]
+
+
+def _position(file: Path) -> int:
+    """Find the digits of the seal within a file, in bytes from its start."""
+    with file.open("rb") as handle:
+        if not file.stat().st_size:
+            return -1
+        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            # A seal stands in a header or a trailer; searching both ends spares reading a large file.
+            found = view.find(_MARK, 0, _BUFFER)
+            found = found if found >= 0 else view.rfind(_MARK, max(0, len(view) - _BUFFER))
+            return found + len(_MARK) if 0 <= found <= len(view) - len(BLANK) else -1
+
+
+def _digest(path: Path, seal_file: Path, position: int) -> str:
+    state = hashlib.sha256()
+    for file in files_of(path):
+        if file.is_symlink():
+            raise ArchiveError(f"{file}: an archive may not contain symbolic links.")
+        name = file.relative_to(path).as_posix() if file != path else ""
+        state.update(f"{name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as handle:
+            if file == seal_file:
+                state.update(handle.read(position) + b"0" * _DIGITS)
+                handle.seek(position + _DIGITS)
+            while part := handle.read(_BUFFER):
+                state.update(part)
+    return state.hexdigest()
+
+
+def seal(path: Path, seal_file: Path) -> str:
+    """Seal a finished archive.
+
+    Parameters
+    ----------
+    path : Path
+        The archive, a file or a folder.
+    seal_file : Path
+        The file in it that holds `BLANK`.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal, over the names, sizes and bytes of all files with the seal itself taken as zeros.
+
+    Raises
+    ------
+    ArchiveError
+        When the backend did not store `BLANK`.
+    """
+    position = _position(seal_file) if seal_file.is_file() else -1
+    if position < 0:
+        raise ArchiveError(f"{path.name}: the format wrote no place for the seal; its writer has to store seal.BLANK.")
+    value = _digest(path, seal_file, position)
+    with seal_file.open("r+b") as handle:
+        handle.seek(position)
+        handle.write(value.encode())
+    return value
+
+
+def check_seal(path: Path, seal_file: Path) -> str:
+    """Compare an archive with its seal.
+
+    Parameters
+    ----------
+    path, seal_file : Path
+        As for `seal`.
+
+    Returns
+    -------
+    str
+        What is wrong, in one sentence; empty when every byte is as it was sealed.
+    """
+    position = _position(seal_file) if seal_file.is_file() else -1
+    if position < 0:
+        return "the archive has no seal: it is truncated, damaged, or was not finished"
+    with seal_file.open("rb") as handle:
+        handle.seek(position)
+        stated = handle.read(_DIGITS).decode("ascii", "replace")
+    if stated != _digest(path, seal_file, position):
+        return "its bytes are not those that were sealed: at least one bit changed, or a file was added or lost"
+    return ""

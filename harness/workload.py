@@ -1,0 +1,228 @@
+"""What is asked of an archive: accesses, plans and suites, described without naming any format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.backends.base import Selection
+from harness.trace.schema import Manifest
+
+Executor = Literal["main", "threads", "threads-shared", "processes"]
+Cache = Literal["warm", "cold"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """One read: a whole tensor, or a selection of it.
+
+    Attributes
+    ----------
+    path : str
+        Tensor.
+    selection : tuple of slice or None
+        The part; the whole when None.
+    """
+
+    path: str
+    selection: Selection | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadAccess:
+    """Reads that make up one sample, identical for every format.
+
+    Attributes
+    ----------
+    name : str
+        The case within its suite, such as ``attention_layer``.
+    reads : tuple of Read
+        In this order; split over workers in consecutive shares.
+    load_once : bool
+        Read each tensor whole, once, and take every selection from memory.
+    executor : {"main", "threads", "threads-shared", "processes"}
+        Who reads; with ``threads-shared`` all workers use one open reader, otherwise each opens its own.
+    workers : int
+        How many.
+    caches : tuple of {"warm", "cold"}
+        The cache states in which the access is worth measuring.
+    """
+
+    name: str
+    reads: tuple[Read, ...]
+    load_once: bool = False
+    executor: Executor = "main"
+    workers: int = 1
+    caches: tuple[Cache, ...] = ("warm", "cold")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteAccess:
+    """A new archive written in each sample.
+
+    Attributes
+    ----------
+    name : str
+        The case within its suite.
+    tensors : tuple of tuple of (str, str)
+        For each round in turn (and from the start again), the names to write and the tensor each takes its values from.
+    """
+
+    name: str
+    tensors: tuple[tuple[tuple[str, str], ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeAccess:
+    """The size of an archive: of the trace as it is, or of one written for this purpose.
+
+    Attributes
+    ----------
+    name : str
+        The case within its suite.
+    tensors : tuple of (str, str) or None
+        Names to write and where their values come from; None for the archive of the whole trace.
+    """
+
+    name: str
+    tensors: tuple[tuple[str, str], ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Absent:
+    """An access that a trace has no tensor for.
+
+    Attributes
+    ----------
+    name : str
+        The case within its suite.
+    reason : str
+        What the trace lacks.
+    """
+
+    name: str
+    reason: str
+
+
+Access = ReadAccess | WriteAccess | SizeAccess | Absent
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What a run lets a plan depend on, besides the manifest and the seed.
+
+    Attributes
+    ----------
+    attention_windows, pair_windows : int
+        Windows per sample.
+    window : int
+        Edge of a window, in residues; the seed's is 32.
+    workers : tuple of (Executor, int)
+        The parallel configurations.
+    """
+
+    attention_windows: int = 32
+    pair_windows: int = 16
+    window: int = 32
+    workers: tuple[tuple[Executor, int], ...] = (
+        *(("threads", n) for n in (1, 2, 4, 8)),
+        *(("threads-shared", n) for n in (2, 4, 8)),
+        *(("processes", n) for n in (1, 2, 4)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A question, as a pure function from what a trace holds to what is to be done.
+
+    Attributes
+    ----------
+    name : str
+        Registered name, and the ``suite`` column of records.
+    description : str
+        One line for ``harness list``.
+    order : int
+        Place among the suites, in the order of a reader's questions.
+    plan : callable
+        Takes the manifest, a random generator made from the run's seed, and the options; returns the accesses. Equal
+        arguments give equal plans, so that every format executes the same one.
+    """
+
+    name: str
+    description: str
+    order: int
+    plan: Callable[[Manifest, np.random.Generator, PlanOptions], list[Access]]
+
+
+def window_reads(
+    manifest: Manifest, paths: list[str], count: int, edge: int, rng: np.random.Generator
+) -> tuple[Read, ...]:
+    """Draw square windows over residues from randomly chosen tensors and heads.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the trace holds.
+    paths : list of str
+        Attention or pair tensors to draw from, none empty.
+    count : int
+        How many windows.
+    edge : int
+        Edge of each, in residues; a shorter axis is taken whole.
+    rng : numpy.random.Generator
+        Source of chance.
+
+    Returns
+    -------
+    tuple of Read
+        For attention one head's window ``(1, edge, edge)``, for pair tensors all channels ``(edge, edge, channels)``.
+    """
+    reads = []
+    for _ in range(count):
+        spec = manifest[paths[int(rng.integers(len(paths)))]]
+        square = [axis for axis, name in enumerate(spec.axes) if name in ("residue", "token")][:2]
+        part = []
+        for axis, length in enumerate(spec.shape):
+            width = min(edge, length) if axis in square else (1 if axis < square[0] else length)
+            start = int(rng.integers(length - width + 1))
+            part.append(slice(start, start + width))
+        reads.append(Read(path=spec.path, selection=tuple(part)))
+    return tuple(reads)
+
+
+def filled(manifest: Manifest, layer: int, *, both: bool) -> Mapping[str, str]:
+    """Name the tensors of one layer with the single and pair representations under one name or under both.
+
+    The schema does not say how ``activations/layer_i/{single,pair}_repr`` differ from ``{single,pair}/layer_i``; a
+    writer that fills both stores the same values twice.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the trace holds.
+    layer : int
+        Which layer.
+    both : bool
+        Under both names, or only under the one in ``activations``.
+
+    Returns
+    -------
+    mapping of str to str
+        The source tensor by the name to write it under.
+    """
+    names: dict[str, str] = {}
+    for spec in manifest.tensors:
+        if spec.layer != layer:
+            continue
+        for kind in ("single", "pair"):
+            if spec.path in (f"activations/layer_{layer}/{kind}_repr", f"{kind}/layer_{layer}"):
+                names.setdefault(f"activations/layer_{layer}/{kind}_repr", spec.path)
+                if both:
+                    names.setdefault(f"{kind}/layer_{layer}", spec.path)
+                break
+        else:
+            names[spec.path] = spec.path
+    return names

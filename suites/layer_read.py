@@ -1,0 +1,34 @@
+"""How long it takes to read one layer's attention, one head, one layer's pair representation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.trace.schema import Manifest, Role
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, Suite
+
+
+def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
+    """Draw a layer for each kind; the head comes from a layer of its own."""
+    accesses: list[Access] = []
+    attention = [spec for spec in manifest.with_role(Role.ATTENTION) if spec.items]
+    if attention:
+        whole = attention[int(rng.integers(len(attention)))]
+        accesses.append(ReadAccess(name="attention_layer", reads=(Read(path=whole.path),)))
+        spec = attention[int(rng.integers(len(attention)))]
+        axis = spec.axes.index("head")
+        head = int(rng.integers(spec.shape[axis]))
+        part = tuple(slice(head, head + 1) if k == axis else slice(0, n) for k, n in enumerate(spec.shape))
+        accesses.append(ReadAccess(name="head", reads=(Read(path=spec.path, selection=part),)))
+    else:
+        reason = "the trace has no attention tensor"
+        accesses += [Absent(name="attention_layer", reason=reason), Absent(name="head", reason=reason)]
+    pair = [spec for spec in manifest.with_role(Role.PAIR) if spec.items]
+    if pair:
+        accesses.append(ReadAccess(name="pair_layer", reads=(Read(path=pair[int(rng.integers(len(pair)))].path),)))
+    else:
+        accesses.append(Absent(name="pair_layer", reason="the trace has no pair tensor"))
+    return accesses
+
+
+suite = Suite(name="layer_read", description="one attention layer, one head, one pair layer", order=40, plan=plan)

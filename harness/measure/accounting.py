@@ -1,0 +1,123 @@
+"""What the process really did: bytes and calls of reads, files opened, peak memory."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_IO = Path("/proc/self/io")
+_IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000
+_EVENT = struct.Struct("iIII")
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """Bytes and calls of a process's reads so far (``rchar`` and ``syscr``, see proc(5)); None where unknown."""
+
+    bytes_read: int | None
+    requests: int | None
+
+    def since(self, before: ReadCounts) -> ReadCounts:
+        """Return the difference, less what looking at the counts has itself added."""
+        if self.bytes_read is None or before.bytes_read is None or self.requests is None or before.requests is None:
+            return ReadCounts(None, None)
+        own = _own_cost()
+        return ReadCounts(
+            max(0, self.bytes_read - before.bytes_read - own[0]), max(0, self.requests - before.requests - own[1])
+        )
+
+
+def read_counts() -> ReadCounts:
+    """Return what this process has read so far."""
+    try:
+        descriptor = os.open(_IO, os.O_RDONLY)
+        try:
+            fields = dict(line.split(b": ") for line in os.read(descriptor, 4096).splitlines())
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return ReadCounts(None, None)
+    return ReadCounts(int(fields[b"rchar"]), int(fields[b"syscr"]))
+
+
+def _own_cost() -> tuple[int, int]:
+    """Return bytes and calls that one `read_counts` adds to the counts that the next one sees."""
+    first, second = read_counts(), read_counts()
+    return (second.bytes_read or 0) - (first.bytes_read or 0), (second.requests or 0) - (first.requests or 0)
+
+
+def reset_peak_rss() -> None:
+    """Set the process's peak resident size back to its present one (proc(5), ``clear_refs``)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_rss() -> int | None:
+    """Return the peak resident size since `reset_peak_rss`, in bytes; None where unknown."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return None
+
+
+@dataclass
+class Opens:
+    """How often files of an archive were opened; None until the block ends, and where it cannot be counted."""
+
+    count: int | None = None
+
+
+@contextmanager
+def count_opens(path: Path) -> Iterator[Opens]:
+    """Count how often any process opens a file of an archive, with inotify(7).
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Yields
+    ------
+    Opens
+        Its `count` is set when the block ends.
+    """
+    opens = Opens()
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(libc, "inotify_init1") else -1
+    if descriptor < 0:
+        yield opens
+        return
+    try:
+        folders = [path, *(p for p in path.rglob("*") if p.is_dir())] if path.is_dir() else [path]
+        # Closes are asked for too: the kernel merges equal events that follow each other, and opens alone would be.
+        watched = all(
+            libc.inotify_add_watch(descriptor, os.fsencode(folder), _IN_OPEN | _IN_CLOSE) >= 0 for folder in folders
+        )
+        yield opens
+        opens.count = _count_events(descriptor) if watched else None
+    finally:
+        os.close(descriptor)
+
+
+def _count_events(descriptor: int) -> int | None:
+    count = 0
+    while True:
+        try:
+            data = os.read(descriptor, 1 << 20)
+        except BlockingIOError:
+            return count
+        offset = 0
+        while offset < len(data):
+            watch, mask, _, length = _EVENT.unpack_from(data, offset)
+            if watch < 0:  # the queue overflowed
+                return None
+            count += bool(mask & _IN_OPEN) and not mask & _IN_ISDIR
+            offset += _EVENT.size + length

@@ -1,0 +1,123 @@
+"""The page cache: evict an archive from it, bring it in, and see how much of it is there."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.backends.archive import sync
+from harness.backends.seal import files_of
+from harness.errors import UsageError
+
+COLD_BELOW = 0.01
+"""An archive is cold when less than this part of its pages is resident."""
+
+WARM_FROM = 0.99
+"""An archive is warm when at least this part of its pages is resident."""
+
+_MANY_FILES = 512
+_MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
+
+
+def filesystem(path: Path) -> str:
+    """Return the type of the filesystem that holds a path, such as ``ext4``; empty where it cannot be told."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    best, kind = "", ""
+    target = str(path.resolve())
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = fields.split()[4].encode().decode("unicode_escape")
+        if (target == point or target.startswith(point.rstrip("/") + "/")) and len(point) >= len(best):
+            best, kind = point, rest.split()[0]
+    return kind
+
+
+def require_evictable(folder: Path) -> None:
+    """Refuse cold reads where eviction cannot work.
+
+    Parameters
+    ----------
+    folder : Path
+        Where archives will be.
+
+    Raises
+    ------
+    UsageError
+        On a filesystem that lives in memory, or on a system without ``posix_fadvise``.
+    """
+    kind = filesystem(folder)
+    if kind in _MEMORY_FILESYSTEMS:
+        raise UsageError(
+            f"Cold reads cannot be measured on {kind} ({folder}), which keeps files in memory: "
+            "choose --out on a disk, or --cache warm."
+        )
+    if not hasattr(os, "posix_fadvise"):
+        raise UsageError("Cold reads need posix_fadvise, which this system lacks: use --cache warm.")
+
+
+def evict(path: Path) -> None:
+    """Drop an archive's pages from the page cache: sync first, for dirty pages stay, then ``POSIX_FADV_DONTNEED``."""
+    sync(path)
+    for file in files_of(path):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(descriptor)
+
+
+def load(path: Path) -> None:
+    """Bring an archive into the page cache by reading every byte of it, without the format's library."""
+    buffer = bytearray(4 << 20)
+    for file in files_of(path):
+        with file.open("rb", buffering=0) as handle:
+            while handle.readinto(buffer):
+                pass
+
+
+def residency(path: Path, *, every_file: bool) -> float | None:
+    """Measure which part of an archive's pages is in the page cache.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+    every_file : bool
+        Look at every file; otherwise at a random 512 where there are more, which is enough to see that an archive is
+        still warm and spares a run tens of thousands of system calls per sample.
+
+    Returns
+    -------
+    float or None
+        Between 0 and 1, by ``mincore``; None where the system cannot tell.
+    """
+    files: Sequence[Path] = files_of(path)
+    if not every_file and len(files) > _MANY_FILES:
+        files = random.Random(len(files)).sample(list(files), _MANY_FILES)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "mincore"):
+        return None
+    pages = resident = 0
+    for file in files:
+        size = file.stat().st_size
+        if not size:
+            continue
+        count = -(-size // mmap.PAGESIZE)
+        seen = (ctypes.c_ubyte * count)()
+        with file.open("rb") as handle, mmap.mmap(handle.fileno(), size, flags=mmap.MAP_PRIVATE) as view:
+            address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+            if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), seen):
+                return None
+        pages += count
+        resident += count - bytes(seen).translate(_LOWEST_BIT).count(0)
+    return resident / pages if pages else 1.0
+
+
+_LOWEST_BIT = bytes(value & 1 for value in range(256))  # mincore sets only the lowest bit of each byte

@@ -1,0 +1,141 @@
+"""What a run is asked to do: its configuration, the presets, and their file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.backends.base import Profile
+from harness.errors import HarnessError
+from harness.workload import Cache, PlanOptions
+
+CONFIG_VERSION = 1
+VERDICT_ROUNDS = 10
+"""Rounds from which on a comparison may be called a verdict."""
+
+RAW = "raw"
+TWIN = "a/a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run measures.
+
+    Attributes
+    ----------
+    run_id : str
+        Name of the run, and of its folder.
+    preset : str
+        The preset it started from.
+    traces : tuple of str
+        ``NAME[:key=value,...]``.
+    sizes : tuple of int
+        Sequence lengths, for traces that are made in any length.
+    formats : tuple of str
+        Registered names or ``module:Class``.
+    profiles : tuple of str
+        Settings of the formats.
+    suites : tuple of str
+        Registered names.
+    caches : tuple of str
+        Cache states for reads.
+    rounds : int
+        Samples per cell.
+    seed : int
+        Decides plans and the order within rounds.
+    baseline : str
+        The format that ratios refer to, and the one that runs twice as the A/A arm.
+    timeout : float
+        Seconds after which a sample counts as hung.
+    options : PlanOptions
+        What plans may depend on.
+    """
+
+    run_id: str
+    preset: str
+    traces: tuple[str, ...]
+    sizes: tuple[int, ...]
+    formats: tuple[str, ...]
+    profiles: tuple[Profile, ...]
+    suites: tuple[str, ...]
+    caches: tuple[Cache, ...]
+    rounds: int
+    seed: int = 0
+    baseline: str = "zarr"
+    timeout: float = 600.0
+    options: PlanOptions = field(default_factory=PlanOptions)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
+        path.write_text(json.dumps(document, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        HarnessError
+            When there is none, it is damaged, or of a version this reader does not know.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(path.read_text())
+            version = raw.pop("config_version")
+            if version != CONFIG_VERSION:
+                raise HarnessError(f"{path} has version {version!r}; this reader knows version {CONFIG_VERSION}.")
+            options = raw.pop("options")
+            options["workers"] = tuple((executor, workers) for executor, workers in options["workers"])
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
+            }
+            return cls(options=PlanOptions(**options), **values)
+        except FileNotFoundError as error:
+            raise HarnessError(f"There is no run at {path.parent}: it has no {path.name}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise HarnessError(f"{path} is damaged: {error}.") from error
+
+
+PresetName = Literal["quick", "standard", "seed"]
+
+# Attention and pair windows are few because NPZ reads a whole member for each, and every format has the same plan.
+PRESETS: dict[str, dict[str, Any]] = {
+    # A first look in a minute: two lengths, too few rounds for a verdict, and it says so.
+    "quick": {
+        "traces": ("synthetic:layers=2",),
+        "sizes": (64, 128),
+        "profiles": ("tuned",),
+        "caches": ("warm",),
+        "rounds": 3,
+        "options": PlanOptions(
+            attention_windows=16,
+            pair_windows=4,
+            workers=(("threads", 1), ("threads", 2), ("threads-shared", 2), ("processes", 2)),
+        ),
+    },
+    # What make bench runs: enough rounds for a verdict, both cache states, minutes on two cores.
+    "standard": {
+        "traces": ("synthetic:layers=2",),
+        "sizes": (64, 128, 256),
+        "profiles": ("tuned",),
+        "caches": ("warm", "cold"),
+        "rounds": 10,
+        "options": PlanOptions(attention_windows=16, pair_windows=4),
+    },
+    # The seed's tensors, noise and write settings, measured properly.
+    "seed": {
+        "traces": ("synthetic:values=noise",),
+        "sizes": (256,),
+        "profiles": ("seed",),
+        "caches": ("warm",),
+        "rounds": 10,
+        "options": PlanOptions(
+            attention_windows=24,
+            pair_windows=2,
+            workers=(("threads", 8), ("threads-shared", 8), ("processes", 2)),
+        ),
+    },
+}

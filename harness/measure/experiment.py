@@ -1,0 +1,308 @@
+"""Run the schedule: take every sample of every trace, and record each as it comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.backends.archive import remove
+from harness.backends.base import load_backend
+from harness.errors import UsageError
+from harness.measure import schedule
+from harness.measure.cache import require_evictable
+from harness.measure.config import TWIN, RunConfig
+from harness.measure.machine import Environment
+from harness.measure.preparation import Prepared, prepare
+from harness.measure.recorder import Recorder, cell_key, cell_names
+from harness.measure.subject import Arm, Subject
+from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
+from harness.measure.verify import read_id
+from harness.measure.worker import Worker, WorkerError
+from harness.records import CellKey, SampleFile, done
+from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
+
+_ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
+_KEPT = 0.5  # a fresh reader that reads less than this part of what the first one did has kept data elsewhere
+_NOT_BYTES = 4096  # below this, bytes read are headers of a mapped file and say nothing about its data
+
+
+class Progress(Protocol):
+    """Told how far a run is."""
+
+    def total(self, steps: int) -> None:
+        """Say how many steps there will be."""
+
+    def step(self, text: str, steps: int = 1) -> None:
+        """Say that steps are done, and what comes next."""
+
+
+def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Path, progress: Progress) -> None:
+    """Measure everything a configuration asks for.
+
+    Rows are on disk as soon as they are taken. Called again on the same folder, it takes only what is missing.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    arms : list of Arm
+        From `choose_arms`.
+    subjects : list of Subject
+        From `open_subjects`.
+    folder : Path
+        The run's folder; exists and can be written.
+    progress : Progress
+        Told about every step.
+
+    Raises
+    ------
+    UsageError
+        When cold reads cannot be had there, or the disk cannot hold the archives.
+    """
+    if "cold" in config.caches:
+        require_evictable(folder)
+    scratch = folder / ".archives"
+    remove(scratch)  # left by a run that was killed
+    _require_space(folder, subjects, len(arms))
+    scratch.mkdir()
+    file = SampleFile(folder / "samples.csv")
+    environment = Environment(folder, config.run_id)
+    try:
+        with Worker(config.timeout) as worker:
+            recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
+            experiment = Experiment(config, arms, scratch, worker, recorder, progress)
+            progress.total(sum(experiment.steps(subject) for subject in subjects))
+            for subject in subjects:
+                experiment.measure(subject)
+    finally:
+        file.close()
+        remove(scratch)
+        environment.close()
+
+
+def _require_space(folder: Path, subjects: list[Subject], arms: int) -> None:
+    need = max((subject.manifest.nbytes for subject in subjects), default=0) * (arms + 1)
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise UsageError(
+            f"The archives of the largest trace may take {need / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free: "
+            "choose fewer formats, a smaller trace or another --out."
+        )
+
+
+class Experiment:
+    """Takes the samples of one run, one subject after the other.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    arms : list of Arm
+        From `choose_arms`.
+    scratch : Path
+        An empty folder for archives.
+    worker : Worker
+        The process that measures.
+    recorder : Recorder
+        Where samples go.
+    progress : Progress
+        Told about every step.
+    """
+
+    def __init__(
+        self, config: RunConfig, arms: list[Arm], scratch: Path, worker: Worker, recorder: Recorder, progress: Progress
+    ) -> None:
+        self._config, self._arms, self._scratch = config, arms, scratch
+        self._worker, self._recorder, self._progress = worker, recorder, progress
+
+    def steps(self, subject: Subject) -> int:
+        """Return the number of steps that `measure` will report."""
+        recorder = self._recorder
+        cells = sum(recorder.rounds(access) * len(recorder.states(access)) for _, access in subject.plans)
+        return len(self._arms) * (1 + cells)
+
+    def measure(self, subject: Subject) -> None:
+        """Write the subject's archives and take every sample that is not recorded yet."""
+        if all(self._recorder.complete(subject, suite, access) for suite, access in subject.plans):
+            self._progress.step(f"{subject.label} is complete", self.steps(subject))
+            return
+        self._progress.step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
+        prepared = prepare(subject, self._arms, self._scratch, self._worker, self._config.seed)
+        self._progress.step("archives are written", len(self._arms))
+        if "write" in self._config.suites:
+            self._record_archives(subject, prepared)
+        for suite, access in subject.plans:
+            if isinstance(access, Absent):
+                for arm in self._arms:
+                    self._recorder.note(subject, suite, access, arm, "", "skipped", access.reason)
+                    self._progress.step("skipped")
+            elif isinstance(access, SizeAccess):
+                self._sizes(subject, prepared, suite, access)
+            elif isinstance(access, WriteAccess):
+                self._writes(subject, prepared, suite, access)
+            else:
+                self._reads(subject, prepared, suite, access)
+        remove(self._scratch)
+        self._scratch.mkdir()
+
+    def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
+        """Record the writing of the archives that are read from: one sample each, which gives no verdict."""
+        for arm, (position, written) in prepared.writes.items():
+            self._add_written(subject, "write", _ARCHIVE, arm, 0, position, written)
+        for arm, (status, reason) in prepared.failures.items():
+            if arm.label != TWIN:
+                self._recorder.note(subject, "write", _ARCHIVE, arm, "", status, reason)
+
+    def _usable(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> list[Arm]:
+        """List the arms that have an archive; record why the others have none."""
+        for arm, (status, reason) in prepared.failures.items():
+            for state in self._recorder.states(access):
+                self._recorder.note(subject, suite, access, arm, state, status, reason)
+                self._progress.step("skipped", self._recorder.rounds(access))
+        return [arm for arm in self._arms if arm not in prepared.failures]
+
+    def _sizes(self, subject: Subject, prepared: Prepared, suite: str, access: SizeAccess) -> None:
+        for position, arm in enumerate(self._usable(subject, prepared, suite, access)):
+            self._progress.step(f"{suite} {access.name} {arm.label}")
+            key = cell_key(subject, suite, access, arm, "")
+            if arm.label == TWIN:
+                self._recorder.note(subject, suite, access, arm, "", "skipped", "sizes need no twin: they are exact")
+            elif self._recorder.finished(key, 1):
+                continue
+            elif access.tensors is None:
+                self._recorder.add(key, 0, position, **_sizes_of(prepared.writes[arm][1]))
+            else:
+                task = self._layer_task(prepared, arm, access.tensors)
+                if (written := self._write_sample(subject, suite, access, arm, task)) is not None:
+                    self._recorder.add(key, 0, position, **_sizes_of(written))
+
+    def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess) -> None:
+        arms = self._usable(subject, prepared, suite, access)
+        rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res)
+        for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):
+            self._progress.step(f"{suite} {access.name} {arm.label}")
+            keys = [cell_key(subject, suite, access, arm, "", name) for name in cell_names(access)]
+            if all(self._recorder.has(key, number) for key in keys):
+                continue
+            task = self._layer_task(prepared, arm, access.tensors[number % len(access.tensors)])
+            written = self._write_sample(subject, suite, access, arm, task)
+            if written is not None:
+                self._add_written(subject, suite, access, arm, number, position, written)
+
+    def _layer_task(self, prepared: Prepared, arm: Arm, tensors: tuple[tuple[str, str], ...]) -> WriteTask:
+        return WriteTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            source=prepared.raw,
+            tensors=tensors,
+            bfloat16=prepared.bfloat16,
+            destination=self._scratch / f"sample{load_backend(arm.backend).suffix}",
+            keep=False,
+        )
+
+    def _write_sample(self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask) -> Written | None:
+        """Write once; a failure makes the cell failed."""
+        try:
+            written: Written = self._worker.do(task)
+            problem = written.problem
+        except WorkerError as error:
+            remove(task.destination)
+            problem = str(error)
+        if problem:
+            self._recorder.note(subject, suite, access, arm, "", "failed", problem)
+            return None
+        return written
+
+    def _add_written(
+        self, subject: Subject, suite: str, access: WriteAccess, arm: Arm, number: int, position: int, written: Written
+    ) -> None:
+        """Record a write twice: until the library was done, and until the bytes were on disk."""
+        seconds_of = (written.seconds, written.seconds + written.sync_seconds)
+        for name, seconds in zip(cell_names(access), seconds_of, strict=True):
+            key = cell_key(subject, suite, access, arm, "", name)
+            values = {"seconds": seconds, "peak_rss_bytes": written.peak_rss_bytes, **_sizes_of(written)}
+            self._recorder.add(key, number, position, **values)
+
+    def _reads(self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess) -> None:
+        arms = self._usable(subject, prepared, suite, access)
+        tasks = {
+            arm: ReadTask(
+                backend=arm.backend,
+                archive=prepared.archives[arm],
+                access=access,
+                expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
+                cache="discard",
+            )
+            for arm in arms
+        }
+        first: dict[Arm, Observed] = {}
+        for state in self._recorder.states(access):
+            names = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)
+            rng = schedule.generator(self._config.seed, *names)
+            for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):
+                self._progress.step(f"{suite} {access.name} {state} {arm.label}")
+                key = cell_key(subject, suite, access, arm, state)
+                if not self._recorder.has(key, number):
+                    kept = self._read_sample(key, number, position, tasks[arm], arm, first)
+                    if kept:  # what it keeps would serve every later access too
+                        prepared.failures[arm] = ("failed", kept)
+
+    def _read_sample(
+        self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]
+    ) -> str:
+        """Take one sample, before the first of an arm a discarded one; return why the arm is out, if it is."""
+        try:
+            if arm not in first:
+                first[arm] = self._worker.do(task)
+            observed: Observed = self._worker.do(dataclasses.replace(task, cache=key.cache))
+        except WorkerError as error:
+            self._recorder.add(key, number, position, verified=False, status="failed", reason=str(error))
+            return ""
+        values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
+        reading = observed.reading
+        if reading is None:
+            values |= {"status": "rejected", "reason": observed.rejected}
+            self._recorder.add(key, number, position, **values)
+            return ""
+        kept = _kept(first[arm], observed)
+        problem = reading.problem or kept
+        if problem:
+            values |= {"status": "failed", "reason": problem}
+        else:  # a sample that failed has no time
+            values |= {"seconds": reading.seconds, "open_seconds": reading.open_seconds}
+        self._recorder.add(
+            key,
+            number,
+            position,
+            bytes_requested=sum(task.expected[read_id(read)].nbytes for read in task.access.reads),
+            bytes_returned=reading.bytes_returned,
+            bytes_read=reading.bytes_read,
+            files_opened=first[arm].files_opened,
+            requests=reading.requests,
+            peak_rss_bytes=reading.peak_rss_bytes,
+            verified=not problem,
+            **values,
+        )
+        return kept
+
+
+def _sizes_of(written: Written) -> dict[str, Any]:
+    return {
+        "bytes_requested": written.memory_bytes,
+        "verified": True,
+        "size_bytes": written.size_bytes,
+        "files": written.files,
+        "native_bytes": written.native_bytes,
+    }
+
+
+def _kept(first: Observed, observed: Observed) -> str:
+    """Say when a fresh reader cannot have read the archive, because the first one of this plan read far more."""
+    if first.reading is None or observed.reading is None:
+        return ""
+    before, now = first.reading.bytes_read, observed.reading.bytes_read
+    if before is None or now is None or before < _NOT_BYTES or now >= _KEPT * before:
+        return ""
+    return f"read {now} bytes where the first read of the same plan took {before}: data is kept from reader to reader"

@@ -1,0 +1,73 @@
+"""The fairness ledger: what each format was set to, whether that was a default or a choice, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.backends.base import Profile, UnsupportedProfile, load_backend
+from harness.trace.schema import Manifest
+
+LEDGER_COLUMNS = [
+    "trace", "n_res", "format", "profile", "role", "example", "shape", "chunks", "shards", "codec", "origin", "why",
+    "versions", "threads", "caches",
+]  # fmt: skip
+
+
+def ledger(
+    manifests: Sequence[tuple[str, Manifest]], formats: Sequence[str], profiles: Sequence[Profile]
+) -> pd.DataFrame:
+    """List the settings of every format for every role of tensor.
+
+    Parameters
+    ----------
+    manifests : sequence of (str, Manifest)
+        Label and manifest of each trace of the run.
+    formats : sequence of str
+        Registered names or ``module:Class``.
+    profiles : sequence of str
+        The run's profiles.
+
+    Returns
+    -------
+    DataFrame
+        Columns `LEDGER_COLUMNS`; a profile that a format cannot take has one row that says why.
+    """
+    rows = []
+    for label, manifest in manifests:
+        examples = {spec.role: spec for spec in reversed(manifest.tensors)}
+        for name in formats:
+            backend = load_backend(name)
+            for profile in profiles:
+                for role, spec in sorted(examples.items()):
+                    common = {
+                        "trace": label,
+                        "n_res": manifest.metadata.num_residues,
+                        "format": backend.name,
+                        "profile": profile,
+                    }
+                    try:
+                        layout = backend.layout(spec, profile)
+                    except UnsupportedProfile as error:
+                        rows.append({**common, "origin": "skipped", "why": str(error)})
+                        break
+                    rows.append(
+                        {
+                            **common,
+                            "role": role.value,
+                            "example": spec.path,
+                            "shape": _shape(spec.shape),
+                            "chunks": _shape(layout.chunks) if layout.chunks else "contiguous",
+                            "shards": _shape(layout.shards) if layout.shards else "",
+                            "codec": str(layout.codec) if layout.codec else "none",
+                            "origin": layout.origin,
+                            "why": layout.why,
+                            **backend.settings(),
+                        }
+                    )
+    return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

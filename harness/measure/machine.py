@@ -1,0 +1,140 @@
+"""The record of the machine and the libraries that a run was measured with."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.measure.cache import filesystem
+
+_LIBRARIES = (
+    "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
+    "xxhash", "pandas", "matplotlib",
+)  # fmt: skip
+_THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Describe this machine as far as it can bear on a result.
+
+    Parameters
+    ----------
+    folder : Path
+        Where archives are written, for the filesystem.
+
+    Returns
+    -------
+    dict
+        Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
+    """
+    return {
+        "harness": harness.__version__,
+        "commit": _commit(),
+        "python": sys.version.split()[0],
+        "implementation": platform.python_implementation(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpu": _cpu_field("model name"),
+        "cores": os.cpu_count(),
+        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "virtual_machine": _virtual(),
+        "memory_bytes": _memory(),
+        "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
+        "filesystem": filesystem(folder),
+        "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
+        "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
+        "load_average": load_average(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+    }
+
+
+class Environment:
+    """``environment.json``: a description of the machine for every session of a run, one more each time it is resumed.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    run_id : str
+        The run's name.
+    """
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        self._path, self._run_id = folder / "environment.json", run_id
+        self._sessions = json.loads(self._path.read_text())["sessions"] if self._path.exists() else []
+        self._sessions.append(describe(folder))
+        self._start = time.monotonic()
+        self._write()
+
+    def close(self) -> None:
+        """Add how the session ended."""
+        self._sessions[-1]["load_average_at_end"] = load_average()
+        self._sessions[-1]["duration_seconds"] = round(time.monotonic() - self._start, 1)
+        self._write()
+
+    def _write(self) -> None:
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        partial.write_text(json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
+        partial.replace(self._path)
+
+
+def load_average() -> float | None:
+    """Return the load average of the last minute; None where the system has none."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout this library runs from, with ``+changes`` when it has any."""
+    folder = Path(harness.__file__).parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def _cpu_field(name: str) -> str | None:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or None
+
+
+def _virtual() -> bool | None:
+    """Say whether a hypervisor is there, by the flag it sets for its guests."""
+    flags = _cpu_field("flags") if Path("/proc/cpuinfo").exists() else None
+    return None if flags is None else "hypervisor" in flags.split()
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None

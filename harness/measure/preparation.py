@@ -1,0 +1,131 @@
+"""Write the archives of one trace: the raw one from the source, every other one from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.backends.archive import remove
+from harness.backends.base import UnsupportedProfile, load_backend
+from harness.measure import schedule
+from harness.measure.config import RAW, TWIN
+from harness.measure.subject import Arm, Subject
+from harness.measure.tasks import ScanTask, WriteTask, Written
+from harness.measure.verify import Expected, expectations
+from harness.measure.worker import Worker, WorkerError
+from harness.records import Status
+from harness.trace.schema import Manifest
+from harness.workload import ReadAccess
+
+
+@dataclass
+class Prepared:
+    """The archives of one subject.
+
+    Attributes
+    ----------
+    raw : Path
+        The raw archive, checked against the digests of the source's stream.
+    manifest : Manifest
+        With those digests.
+    bfloat16 : frozenset of str
+        The tensors that are exactly bfloat16.
+    expected : dict of str to Expected
+        What every read of every plan has to return.
+    archives : dict of Arm to Path
+        The archives that can be trusted.
+    writes : dict of Arm to (int, Written)
+        Position in the random order of writing, and what writing found.
+    failures : dict of Arm to (status, reason)
+        The arms without an archive; later also those that were caught at keeping data.
+    """
+
+    raw: Path
+    manifest: Manifest
+    bfloat16: frozenset[str] = frozenset()
+    expected: dict[str, Expected] = field(default_factory=dict)
+    archives: dict[Arm, Path] = field(default_factory=dict)
+    writes: dict[Arm, tuple[int, Written]] = field(default_factory=dict)
+    failures: dict[Arm, tuple[Status, str]] = field(default_factory=dict)
+
+
+def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:
+    """Write every archive of a subject, in random order, and check each.
+
+    Parameters
+    ----------
+    subject : Subject
+        The trace and its plans.
+    arms : list of Arm
+        Of the run.
+    scratch : Path
+        An empty folder.
+    worker : Worker
+        Writes; its process is replaced afterwards.
+    seed : int
+        Of the run.
+
+    Returns
+    -------
+    Prepared
+        Where the trace itself cannot be made, every arm has failed with the reason.
+    """
+    raw = scratch / "trace.raw"
+    prepared = Prepared(raw, subject.manifest)
+    try:
+        source = WriteTask(
+            backend=RAW, profile="tuned", source=subject.text, n_res=subject.requested, destination=raw, keep=True
+        )
+        written: Written = worker.do(source)
+        if written.problem:
+            raise WorkerError(written.problem)
+        prepared.manifest = written.manifest
+        prepared.bfloat16 = worker.do(ScanTask(archive=raw))
+    except WorkerError as error:
+        reason = f"the trace could not be made: {str(error).rstrip('.')}"
+        prepared.failures.update(dict.fromkeys(arms, ("failed", reason)))
+        return prepared
+    reads = [read for _, access in subject.plans if isinstance(access, ReadAccess) for read in access.reads]
+    prepared.expected = expectations(raw, prepared.manifest, reads)
+    rng = schedule.generator(seed, "archives", subject.label, subject.n_res)
+    own = [arm for arm in arms if arm.label != TWIN]
+    for _, position, arm in schedule.blocks(own, 1, rng):
+        _write(prepared, arm, position, scratch, worker)
+    for twin in (arm for arm in arms if arm.label == TWIN):
+        original = next(arm for arm in own if (arm.backend, arm.profile) == (twin.backend, twin.profile))
+        if original in prepared.archives:
+            prepared.archives[twin] = prepared.archives[original]
+        else:
+            prepared.failures[twin] = prepared.failures[original]
+    # Readers start in a process that has not seen the archives: what a format keeps in memory would show.
+    worker.close()
+    return prepared
+
+
+def _write(prepared: Prepared, arm: Arm, position: int, scratch: Path, worker: Worker) -> None:
+    """Write one archive; note why where there is none that can be trusted."""
+    backend = load_backend(arm.backend)
+    task = WriteTask(
+        backend=arm.backend,
+        profile=arm.settings,
+        source=prepared.raw,
+        bfloat16=prepared.bfloat16,
+        destination=scratch / f"{arm.label}-{arm.profile}{backend.suffix}",
+        keep=True,
+    )
+    try:
+        for spec in prepared.manifest.tensors:
+            backend.layout(spec, arm.settings)
+        written: Written = worker.do(task)
+    except UnsupportedProfile as error:
+        prepared.failures[arm] = ("skipped", str(error))
+        return
+    except WorkerError as error:
+        prepared.failures[arm] = ("failed", str(error))
+        return
+    if written.problem:
+        prepared.failures[arm] = ("failed", written.problem)
+        remove(task.destination)
+        return
+    prepared.archives[arm] = task.destination
+    prepared.writes[arm] = (position, written)

@@ -1,0 +1,99 @@
+"""Which cells a run has, which of them are complete, and the writing of their samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.measure.config import RunConfig
+from harness.measure.machine import load_average
+from harness.measure.subject import Arm, Subject
+from harness.records import CellKey, Sample, SampleFile, Status
+from harness.workload import Access, ReadAccess, WriteAccess
+
+
+def cell_names(access: Access) -> tuple[str, ...]:
+    """Name the cells of an access: a write has one until the library was done, one until the bytes were on disk."""
+    return (access.name, f"{access.name}_durable") if isinstance(access, WriteAccess) else (access.name,)
+
+
+def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str, name: str = "") -> CellKey:
+    """Return the key of one cell of an access; `name` where `cell_names` gives more than one."""
+    executor, workers = (access.executor, access.workers) if isinstance(access, ReadAccess) else ("main", 1)
+    return CellKey(
+        suite, name or access.name, subject.label, subject.n_res, arm.label, arm.profile, cache, executor, workers
+    )
+
+
+class Recorder:
+    """Writes samples, each once, and knows what a run that was interrupted has written before.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    arms : list of Arm
+        Of the run.
+    file : SampleFile
+        Where rows go.
+    recorded : dict
+        What the file already holds, from `harness.records.done`.
+    """
+
+    def __init__(
+        self, config: RunConfig, arms: list[Arm], file: SampleFile, recorded: dict[CellKey, dict[int, Status]]
+    ) -> None:
+        self._config, self._arms, self._file, self._recorded = config, arms, file, recorded
+
+    def rounds(self, access: Access) -> int:
+        """Return the number of samples that a cell of this access has."""
+        return self._config.rounds if isinstance(access, ReadAccess | WriteAccess) else 1
+
+    def states(self, access: Access) -> list[str]:
+        """List the cache states in which an access is measured; one empty name where the cache plays no part."""
+        return [c for c in self._config.caches if c in access.caches] if isinstance(access, ReadAccess) else [""]
+
+    def complete(self, subject: Subject, suite: str, access: Access) -> bool:
+        """Say whether every cell of an access is finished."""
+        return all(
+            self.finished(cell_key(subject, suite, access, arm, state, name), self.rounds(access))
+            for arm in self._arms
+            for state in self.states(access)
+            for name in cell_names(access)
+        )
+
+    def finished(self, key: CellKey, rounds: int) -> bool:
+        """Say whether a cell has all its samples, or a reason to have none."""
+        seen = self._recorded.get(key, {})
+        return len(seen) >= rounds or any(status in ("failed", "skipped") for status in seen.values())
+
+    def has(self, key: CellKey, number: int) -> bool:
+        """Say whether a cell needs no sample in a round: it has one, or it failed before."""
+        seen = self._recorded.get(key, {})
+        return number in seen or "failed" in seen.values()
+
+    def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
+        """Record a sample, unless it is recorded."""
+        rounds = self._recorded.setdefault(key, {})
+        if number in rounds:
+            return
+        sample = Sample(
+            run_id=self._config.run_id,
+            **key._asdict(),
+            round=number,
+            position=position,
+            load_average=load_average(),
+            **values,
+        )
+        self._file.add(sample)
+        rounds[number] = sample.status
+
+    def note(
+        self, subject: Subject, suite: str, access: Access, arm: Arm, cache: str, status: Status, reason: str
+    ) -> None:
+        """Record that the cells of an access have no figure, and why, unless they are finished."""
+        for name in cell_names(access):
+            key = cell_key(subject, suite, access, arm, cache, name)
+            if not self.finished(key, self.rounds(access)):
+                number = max(self._recorded.get(key, {}), default=-1) + 1
+                verified = False if status == "failed" else None
+                self.add(key, number, 0, status=status, reason=reason, verified=verified)

@@ -1,0 +1,309 @@
+"""One sample: open a fresh reader, run the reads, stop the timer, then check what came back."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.backends.base import Backend, Reader, blame
+from harness.measure.accounting import peak_rss, read_counts, reset_peak_rss
+from harness.measure.verify import Expected, check, read_id
+from harness.workload import Read
+
+Clock = Callable[[], int]
+"""Returns nanoseconds; `time.perf_counter_ns`, or a fake in tests."""
+
+HELD_BYTES = 64 << 20
+"""Results are held until this many bytes came back; then the clock stops while they are checked and released."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What one sample of a read access found.
+
+    Attributes
+    ----------
+    seconds : float
+        Time of the reads; with several workers, from the first start to the last end.
+    open_seconds : float
+        Time to open a reader; with several workers, the longest.
+    bytes_returned : int
+        Bytes of the arrays that came back.
+    bytes_read, requests : int or None
+        What the process's read calls moved, opening included, and their number.
+    peak_rss_bytes : int or None
+        Peak resident size during the sample; summed over processes.
+    problem : str
+        What was wrong with a result, empty when every bit was right.
+    """
+
+    seconds: float
+    open_seconds: float
+    bytes_returned: int
+    bytes_read: int | None = None
+    requests: int | None = None
+    peak_rss_bytes: int | None = None
+    problem: str = ""
+
+
+@dataclass
+class _Tally:
+    """What reads have taken and returned so far."""
+
+    nanoseconds: int = 0
+    bytes_returned: int = 0
+    problem: str = ""
+    started: int = 0
+    ended: int = 0
+
+
+def take(
+    backend: Backend,
+    archive: Path,
+    reads: Sequence[Read],
+    expected: Mapping[str, Expected],
+    *,
+    load_once: bool = False,
+    clock: Clock = time.perf_counter_ns,
+) -> Reading:
+    """Take one sample in this thread.
+
+    Parameters
+    ----------
+    backend : Backend
+        The format.
+    archive : Path
+        What to read.
+    reads : sequence of Read
+        What to ask for.
+    expected : mapping of str to Expected
+        From `harness.measure.verify.expectations`.
+    load_once : bool
+        Read each tensor whole, once, and take selections from memory.
+    clock : callable
+        Returns nanoseconds.
+
+    Returns
+    -------
+    Reading
+        With a problem when a result was wrong.
+
+    Raises
+    ------
+    HarnessError
+        When the format raised.
+    """
+    with _accounted() as account, _without_collection():
+        with blame(backend.name, f"opening {archive.name}"):
+            start = clock()
+            reader = backend.reader(archive)
+            opened = clock() - start
+        with reader, blame(backend.name, f"reading {archive.name}"):
+            tally = (_load_once if load_once else _each)(reader, reads, expected, clock)
+    return account(tally.nanoseconds, opened, tally.bytes_returned, tally.problem)
+
+
+def take_threads(
+    backend: Backend,
+    archive: Path,
+    reads: Sequence[Read],
+    expected: Mapping[str, Expected],
+    workers: int,
+    *,
+    shared: bool,
+    clock: Clock = time.perf_counter_ns,
+) -> Reading:
+    """Take one sample with the reads split over threads; parameters as for `take`.
+
+    Parameters
+    ----------
+    backend, archive, reads, expected, clock
+        As for `take`.
+    workers : int
+        Number of threads.
+    shared : bool
+        Whether all use one open reader; otherwise each opens its own, before the common start.
+
+    Returns
+    -------
+    Reading
+        Seconds from the first start to the last end.
+
+    Raises
+    ------
+    HarnessError
+        When the format raised in any thread.
+    """
+    barrier = threading.Barrier(workers)
+    common: list[Reader] = []
+    tallies: list[_Tally] = []
+    opened: list[int] = []
+    errors: list[BaseException] = []
+
+    def work(share: list[Read]) -> None:
+        try:
+            with blame(backend.name, f"opening {archive.name}"):
+                start = clock()
+                reader = common[0] if shared else backend.reader(archive)
+                opened.append(clock() - start)
+            try:
+                barrier.wait()
+                with blame(backend.name, f"reading {archive.name}"):
+                    tallies.append(_each(reader, share, expected, clock, hold=True))
+            finally:
+                if not shared:
+                    reader.close()
+        except threading.BrokenBarrierError:
+            pass  # another thread failed, and its error is the one to report
+        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
+            errors.append(error)
+            barrier.abort()
+
+    with _accounted() as account, _without_collection():
+        start = clock()
+        if shared:
+            with blame(backend.name, f"opening {archive.name}"):
+                common.append(backend.reader(archive))
+        shared_open = clock() - start
+        threads = [threading.Thread(target=work, args=(share,)) for share in shares(reads, workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for reader in common:
+            reader.close()
+    if errors:
+        raise errors[0]
+    elapsed = max(t.ended for t in tallies) - min(t.started for t in tallies)
+    problem = next((t.problem for t in tallies if t.problem), "")
+    longest = shared_open if shared else max(opened)
+    return account(elapsed, longest, sum(t.bytes_returned for t in tallies), problem)
+
+
+def take_share(
+    backend: Backend,
+    archive: Path,
+    share: Sequence[Read],
+    expected: Mapping[str, Expected],
+    wait: Callable[[], object],
+) -> tuple[Reading, int, int]:
+    """Take one worker process's share of a sample.
+
+    Parameters
+    ----------
+    backend, archive, share, expected
+        As for `take`.
+    wait : callable
+        Returns when all workers may start.
+
+    Returns
+    -------
+    reading : Reading
+        Of this share.
+    started, ended : int
+        Nanoseconds on the system's monotonic clock, which all processes share.
+    """
+    with _accounted() as account, _without_collection():
+        with blame(backend.name, f"opening {archive.name}"):
+            start = time.perf_counter_ns()
+            reader = backend.reader(archive)
+            opened = time.perf_counter_ns() - start
+        with reader, blame(backend.name, f"reading {archive.name}"):
+            wait()
+            tally = _each(reader, share, expected, time.perf_counter_ns, hold=True)
+    reading = account(tally.nanoseconds, opened, tally.bytes_returned, tally.problem)
+    return reading, tally.started, tally.ended
+
+
+def shares(reads: Sequence[Read], workers: int) -> list[list[Read]]:
+    """Split reads into consecutive shares that differ in length by at most one."""
+    bounds = [len(reads) * k // workers for k in range(workers + 1)]
+    return [list(reads[start:stop]) for start, stop in itertools.pairwise(bounds)]
+
+
+def _each(
+    reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock, *, hold: bool = False
+) -> _Tally:
+    """Run reads one by one; what the timed loop does besides reading is append to a list and add two numbers."""
+    tally = _Tally()
+    held: list[tuple[object, Expected]] = []
+    bytes_held = 0
+    sought = [(read.path, read.selection, expected[read_id(read)]) for read in reads]
+    limit = float("inf") if hold else HELD_BYTES
+    fetch = reader.read
+    start = tally.started = clock()
+    for path, selection, want in sought:
+        held.append((fetch(path, selection), want))
+        bytes_held += want.nbytes
+        if bytes_held >= limit:
+            tally.nanoseconds += clock() - start
+            _settle(held, tally)
+            bytes_held = 0
+            start = clock()
+    tally.ended = clock()
+    tally.nanoseconds += tally.ended - start
+    _settle(held, tally)
+    return tally
+
+
+def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> _Tally:
+    """Read each tensor that the reads touch whole, take its selections from memory, and let it go."""
+    tally = _Tally()
+    for path in dict.fromkeys(read.path for read in reads):
+        parts = [(read.selection, expected[read_id(read)]) for read in reads if read.path == path]
+        start = clock()
+        tensor = reader.read(path)
+        results = [tensor if selection is None else tensor[selection].copy() for selection, _ in parts]
+        tally.nanoseconds += clock() - start
+        _settle([(result, want) for result, (_, want) in zip(results, parts, strict=True)], tally)
+    return tally
+
+
+def _settle(held: list[tuple[object, Expected]], tally: _Tally) -> None:
+    """Check results and release them."""
+    for result, want in held:
+        tally.problem = tally.problem or check(result, want)
+        tally.bytes_returned += result.nbytes if isinstance(result, np.ndarray) else 0
+    held.clear()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _accounted() -> Iterator[Callable[[int, int, int, str], Reading]]:
+    """Count reads and memory around a sample; gives the function that makes the `Reading` once the block has ended."""
+    reset_peak_rss()
+    before = read_counts()
+    counts = before
+
+    def reading(nanoseconds: int, opened: int, bytes_returned: int, problem: str) -> Reading:
+        return Reading(
+            seconds=nanoseconds / 1e9,
+            open_seconds=opened / 1e9,
+            bytes_returned=bytes_returned,
+            bytes_read=counts.bytes_read,
+            requests=counts.requests,
+            peak_rss_bytes=peak_rss(),
+            problem=problem,
+        )
+
+    yield reading
+    counts = read_counts().since(before)

@@ -1,0 +1,119 @@
+"""What is measured on what: the arms that run in every round, and the traces with their plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness import registry
+from harness.backends.base import Profile, load_backend
+from harness.errors import UsageError
+from harness.measure import schedule
+from harness.measure.config import RAW, TWIN, RunConfig
+from harness.trace.schema import Manifest
+from harness.trace.sources import find_source, open_trace
+from harness.workload import Access, Suite
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What runs once in every round: a format in a profile, under the name that records show.
+
+    Attributes
+    ----------
+    label : str
+        The ``format`` column: the format's own name, or ``a/a`` for the twin of the baseline.
+    backend : str
+        What `load_backend` takes.
+    profile : str
+        The ``profile`` column; empty for the raw ceiling, which has only one.
+    """
+
+    label: str
+    backend: str
+    profile: str
+
+    @property
+    def settings(self) -> Profile:
+        """The profile to write with."""
+        return self.profile or "tuned"  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One trace at one length, with the plans of all suites."""
+
+    text: str
+    label: str
+    n_res: int | None
+    requested: int | None
+    manifest: Manifest
+    plans: tuple[tuple[str, Access], ...]
+
+
+def choose_arms(config: RunConfig) -> list[Arm]:
+    """List what runs in every round: each format in each profile, the raw ceiling, and the baseline's twin.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Names of formats, profiles and the baseline.
+
+    Returns
+    -------
+    list of Arm
+        Without a twin when the baseline is not among the formats.
+
+    Raises
+    ------
+    UsageError
+        When a format cannot be used, or two have the same name.
+    """
+    arms: list[Arm] = []
+    for name in config.formats:
+        label = load_backend(name).name
+        if label in (RAW, TWIN) or any(arm.label == label for arm in arms):
+            raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
+        arms += [Arm(label, name, profile) for profile in config.profiles]
+    arms.append(Arm(RAW, RAW, ""))
+    arms += [Arm(TWIN, arm.backend, arm.profile) for arm in arms if arm.label == config.baseline][:1]
+    return arms
+
+
+def open_subjects(config: RunConfig) -> list[Subject]:
+    """Open every trace of a run at every length and plan every suite on it; no tensor is made yet.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Traces, sizes, suites, seed.
+
+    Returns
+    -------
+    list of Subject
+        In the order of the configuration.
+
+    Raises
+    ------
+    UsageError
+        When a trace or suite does not exist or lacks what it needs.
+    """
+    return [_subject(config, text, n_res) for text, n_res in _expand(config)]
+
+
+def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
+    for text in config.traces:
+        source, parameters = find_source(text)
+        fixed = not source.sized or any(p.startswith("n_res=") for p in parameters.split(","))
+        for n_res in (None,) if fixed else config.sizes:
+            yield text, n_res
+
+
+def _subject(config: RunConfig, text: str, requested: int | None) -> Subject:
+    trace = open_trace(text, requested)
+    plans: list[tuple[str, Access]] = []
+    for name in config.suites:
+        suite: Suite = registry.load("suites", name)
+        rng = schedule.generator(config.seed, suite.name, trace.label, requested)
+        plans += [(suite.name, access) for access in suite.plan(trace.manifest, rng, config.options)]
+    return Subject(text, trace.label, trace.manifest.metadata.num_residues, requested, trace.manifest, tuple(plans))

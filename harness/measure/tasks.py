@@ -1,0 +1,279 @@
+"""What a worker process is asked to do: write an archive, or take one sample of a read access."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from harness.backends.archive import ArchiveTrace, archive_size, remove, verify_archive, write_archive
+from harness.backends.base import Profile, load_backend
+from harness.errors import HarnessError
+from harness.measure import cache
+from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
+from harness.measure.sample import Clock, Reading, shares, take, take_threads
+from harness.measure.verify import Expected, is_bfloat16
+from harness.measure.worker import Children, Share
+from harness.trace.schema import Manifest, tensor
+from harness.trace.sources import open_trace
+from harness.trace.stream import Trace, TraceView
+from harness.workload import ReadAccess
+
+
+class Stopwatch:
+    """Adds up the time spent inside its ``with`` blocks.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns nanoseconds.
+    """
+
+    def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
+        self._clock = clock
+        self._nanoseconds = self._start = 0
+
+    @property
+    def seconds(self) -> float:
+        """Time so far, in seconds."""
+        return self._nanoseconds / 1e9
+
+    def __enter__(self) -> Stopwatch:
+        self._start = self._clock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._nanoseconds += self._clock() - self._start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What writing an archive found.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        With the digest of every tensor as it came from the source.
+    seconds : float
+        Time inside the format's writer.
+    sync_seconds : float
+        Time until the bytes were on disk.
+    size_bytes, files : int
+        Size of the archive.
+    memory_bytes, native_bytes : int
+        Bytes of its tensors as arrays, and with 2 bytes for each value of a tensor that is exactly bfloat16.
+    peak_rss_bytes : int or None
+        Peak resident size while writing.
+    problem : str
+        What `verify_archive` found wrong; empty when nothing.
+    """
+
+    manifest: Manifest
+    seconds: float
+    sync_seconds: float
+    size_bytes: int
+    files: int
+    memory_bytes: int
+    native_bytes: int
+    peak_rss_bytes: int | None
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteTask:
+    """Write an archive, read it back, and report.
+
+    Attributes
+    ----------
+    backend : str
+        The format.
+    profile : {"seed", "tuned", "matched"}
+        Its settings.
+    source : str or Path
+        A trace as ``NAME[:key=value,...]``, or a raw archive that holds one.
+    n_res : int or None
+        Sequence length, for a trace that is made in any length.
+    tensors : tuple of (str, str) or None
+        Names to write and where their values come from; None for all as they are.
+    bfloat16 : frozenset of str
+        The source tensors known to be exactly bfloat16.
+    destination : Path
+        The archive.
+    keep : bool
+        Whether the archive stays.
+    """
+
+    backend: str
+    profile: Profile
+    source: str | Path
+    n_res: int | None = None
+    tensors: tuple[tuple[str, str], ...] | None = None
+    bfloat16: frozenset[str] = frozenset()
+    destination: Path
+    keep: bool
+
+    def run(self, children: Children) -> Written:
+        """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
+        backend = load_backend(self.backend)
+        trace = ArchiveTrace(self.source) if isinstance(self.source, Path) else open_trace(self.source, self.n_res)
+        names = dict(self.tensors) if self.tensors is not None else {s.path: s.path for s in trace.manifest.tensors}
+        trace = _view(trace, names)
+        writing, syncing = Stopwatch(), Stopwatch()
+        reset_peak_rss()
+        manifest = write_archive(
+            trace, backend, self.destination, self.profile, stopwatch=writing, sync_stopwatch=syncing
+        )
+        peak = peak_rss()
+        problems = verify_archive(self.destination, backend)
+        size, files = archive_size(self.destination)
+        if not self.keep:
+            remove(self.destination)
+        return Written(
+            manifest=manifest,
+            seconds=writing.seconds,
+            sync_seconds=syncing.seconds,
+            size_bytes=size,
+            files=files,
+            memory_bytes=manifest.nbytes,
+            native_bytes=sum(
+                spec.nbytes // 2 if names[spec.path] in self.bfloat16 else spec.nbytes for spec in manifest.tensors
+            ),
+            peak_rss_bytes=peak,
+            problem=problems[0] if problems else "",
+        )
+
+
+def _view(trace: Trace, names: Mapping[str, str]) -> Trace:
+    specs = {}
+    for name, source in names.items():
+        found = trace.manifest[source]
+        specs[found if name == source else tensor(name, found.shape, found.dtype)] = source
+    return TraceView(trace, specs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanTask:
+    """Find the tensors of a raw archive that are exactly bfloat16."""
+
+    archive: Path
+
+    def run(self, children: Children) -> frozenset[str]:
+        """Return their paths."""
+        trace = ArchiveTrace(self.archive)
+        floats = [spec.path for spec in trace.manifest.tensors if spec.dtype == np.dtype(np.float32).name]
+        return frozenset(path for path in floats if is_bfloat16(trace.blocks(path)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What one sample of a read access found.
+
+    Attributes
+    ----------
+    reading : Reading or None
+        None when the sample was rejected.
+    resident_fraction : float or None
+        Part of the archive that was in the page cache before the read.
+    files_opened : int or None
+        Counted only in a discarded read.
+    rejected : str
+        Why the cache was not in the state that was asked for.
+    """
+
+    reading: Reading | None
+    resident_fraction: float | None = None
+    files_opened: int | None = None
+    rejected: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadTask:
+    """Take one sample of a read access.
+
+    Attributes
+    ----------
+    backend : str
+        The format.
+    archive : Path
+        What to read.
+    access : ReadAccess
+        What to ask for.
+    expected : dict of str to Expected
+        What has to come back.
+    cache : {"warm", "cold", "discard"}
+        State of the page cache; a discarded read warms it, and counts the files that are opened.
+    """
+
+    backend: str
+    archive: Path
+    access: ReadAccess
+    expected: dict[str, Expected] = field(repr=False)
+    cache: str
+
+    def run(self, children: Children) -> Observed:
+        """Bring the cache into its state, take the sample, and check that the archive was really read."""
+        if self.cache == "discard":
+            with count_opens(self.archive) as opens:
+                reading = self._take(children)
+            return Observed(reading=reading, files_opened=opens.count)
+        resident, rejected = (self._chill if self.cache == "cold" else self._warm)()
+        if rejected:
+            return Observed(reading=None, resident_fraction=resident, rejected=rejected)
+        reading = self._take(children)
+        if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
+            raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
+        return Observed(reading=reading, resident_fraction=resident)
+
+    def _chill(self) -> tuple[float | None, str]:
+        cache.evict(self.archive)
+        resident = cache.residency(self.archive, every_file=True)
+        if resident is not None and resident >= cache.COLD_BELOW:
+            return resident, f"{resident:.1%} of the archive stayed in the page cache"
+        return resident, ""
+
+    def _warm(self) -> tuple[float | None, str]:
+        resident = cache.residency(self.archive, every_file=False)
+        if resident is not None and resident < cache.WARM_FROM:
+            cache.load(self.archive)
+            resident = cache.residency(self.archive, every_file=False)
+        if resident is not None and resident < cache.WARM_FROM:
+            return resident, f"only {resident:.1%} of the archive stays in the page cache: memory is too small"
+        return resident, ""
+
+    def _take(self, children: Children) -> Reading:
+        backend, access = load_backend(self.backend), self.access
+        if access.executor == "main":
+            return take(backend, self.archive, access.reads, self.expected, load_once=access.load_once)
+        if access.executor == "processes":
+            return self._take_processes(children)
+        shared = access.executor == "threads-shared"
+        return take_threads(backend, self.archive, access.reads, self.expected, access.workers, shared=shared)
+
+    def _take_processes(self, children: Children) -> Reading:
+        answers = children.read(
+            [
+                Share(backend=self.backend, archive=self.archive, reads=tuple(reads), expected=self.expected)
+                for reads in shares(self.access.reads, self.access.workers)
+            ]
+        )
+        readings = [reading for reading, _, _ in answers]
+        return Reading(
+            seconds=(max(ended for _, _, ended in answers) - min(started for _, started, _ in answers)) / 1e9,
+            open_seconds=max(r.open_seconds for r in readings),
+            bytes_returned=sum(r.bytes_returned for r in readings),
+            bytes_read=_total([r.bytes_read for r in readings]),
+            requests=_total([r.requests for r in readings]),
+            peak_rss_bytes=_total([r.peak_rss_bytes for r in readings]),
+            problem=next((r.problem for r in readings if r.problem), ""),
+        )
+
+
+def _total(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,219 @@
+"""The process that measures: it takes one task after the other, and is killed and replaced when one hangs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.backends.base import load_backend
+from harness.errors import HarnessError
+from harness.measure.sample import take_share
+from harness.measure.verify import Expected
+from harness.workload import Read
+
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
+
+_START = 120.0  # seconds for a worker to start
+_GRACE = 5.0  # seconds for an idle worker to end by itself
+
+
+class Task(Protocol):
+    """Something a worker can do; pickled to it, so it names backends and traces instead of holding them."""
+
+    def run(self, children: Children) -> Any:
+        """Do it in the worker process and return what is pickled back."""
+
+
+class WorkerError(HarnessError):
+    """A task failed in the worker process."""
+
+
+class Worker:
+    """A worker process that is started when first needed.
+
+    Parameters
+    ----------
+    timeout : float
+        Seconds after which a task counts as hung.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+
+    def do(self, task: Task) -> Any:
+        """Run a task and return its result.
+
+        Raises
+        ------
+        WorkerError
+            When it failed, hung, or took the process down.
+        """
+        connection = self._start()
+        try:
+            connection.send(task)
+            if not connection.poll(self._timeout):
+                self.stop()
+                raise WorkerError(f"hung: no answer within {self._timeout:g} s, so its process was stopped")
+            kind, value = connection.recv()
+        except (EOFError, ConnectionError) as error:
+            code = self._exit_code()
+            self.stop()
+            raise WorkerError(f"its process ended without an answer (exit code {code})") from error
+        except BaseException:
+            self.stop()
+            raise
+        if kind == "error":
+            raise WorkerError(value)
+        return value
+
+    def _exit_code(self) -> int | None:
+        if self._process is None:
+            return None
+        self._process.join(_GRACE)
+        return self._process.exitcode
+
+    def _start(self) -> Connection:
+        if self._process is None or self._connection is None or not self._process.is_alive():
+            self.stop()
+            self._connection, theirs = _SPAWN.Pipe()
+            self._process = _SPAWN.Process(target=_serve, args=(theirs,), name="harness-worker")
+            self._process.start()
+            theirs.close()
+            # Starting is not part of a task, so a slow import does not count as a hang.
+            if not self._connection.poll(_START) or self._connection.recv() != "ready":
+                raise WorkerError(f"the measuring process did not start within {_START:g} s")
+        return self._connection
+
+    def close(self) -> None:
+        """Let the process end by itself, which it does when its connection closes; kill it when it does not."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.join(_GRACE)
+        self.stop()
+
+    def stop(self) -> None:
+        """Kill the process and all that it started."""
+        if self._process is not None and self._process.pid is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                # The worker leads a process group of its own; before it got there, only it can be killed.
+                group = os.getpgid(self._process.pid)
+                os.killpg(group, signal.SIGKILL) if group != os.getpgrp() else self._process.kill()
+            self._process.join()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _serve(connection: Connection) -> None:
+    """Answer tasks until the other side goes away."""
+    os.setpgrp()  # Ctrl-C reaches only the process that decides what to keep
+    connection.send("ready")
+    with Children() as children:
+        while True:
+            try:
+                task: Task = connection.recv()
+            except (EOFError, OSError):
+                return
+            connection.send(_answer(task, children))
+
+
+def _answer(task: Task, children: Children) -> tuple[str, Any]:
+    try:
+        return "ok", task.run(children)
+    except HarnessError as error:
+        return "error", str(error).rstrip(".")
+    except MemoryError:
+        return "error", "ran out of memory"
+    except Exception as error:  # noqa: BLE001 - a task's failure must not end the run
+        if os.environ.get("HARNESS_DEBUG"):
+            sys.excepthook(type(error), error, error.__traceback__)
+        return "error", f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one reading process is to do."""
+
+    backend: str
+    archive: Path
+    reads: tuple[Read, ...]
+    expected: dict[str, Expected]
+
+
+class Children:
+    """Reading processes for accesses over several processes: started once, so that imports are not timed."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[SpawnProcess, Connection]] = []
+
+    def read(self, work: list[Share]) -> list[Any]:
+        """Let one process do each share, all starting together, and return what `take_share` returned in each.
+
+        Raises
+        ------
+        HarnessError
+            When one of them failed.
+        """
+        while len(self._running) < len(work):
+            ours, theirs = _SPAWN.Pipe()
+            process = _SPAWN.Process(target=_serve_share, args=(theirs,), name="harness-reader", daemon=True)
+            process.start()
+            theirs.close()
+            self._running.append((process, ours))
+        connections = [connection for _, connection in self._running[: len(work)]]
+        for connection, share in zip(connections, work, strict=True):
+            connection.send(share)
+        ready = [connection.recv() for connection in connections]
+        waiting = [connection for connection, answer in zip(connections, ready, strict=True) if answer == "ready"]
+        for connection in waiting:
+            connection.send("go" if len(waiting) == len(work) else "stop")
+        # One that failed to open has said so already; what the others answer after "stop" only echoes it.
+        answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
+        for answer in answers:
+            if isinstance(answer, str):
+                raise HarnessError(answer)
+        return answers
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process, connection in self._running:
+            connection.close()
+            process.join()
+
+
+def _serve_share(connection: Connection) -> None:
+    def wait() -> None:
+        connection.send("ready")
+        if connection.recv() != "go":
+            raise HarnessError("another process failed to open the archive")
+
+    while True:
+        try:
+            share: Share = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            connection.send(take_share(load_backend(share.backend), share.archive, share.reads, share.expected, wait))
+        except HarnessError as error:
+            connection.send(str(error).rstrip("."))
+        except Exception as error:  # noqa: BLE001 - reported to the process that asked
+            connection.send(f"{type(error).__name__}: {error}")

@@ -1,0 +1,75 @@
+"""What tests of several rooms share: a tiny run, and real data where there is any."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.measure.config import RunConfig
+from harness.measure.experiment import run
+from harness.measure.subject import choose_arms, open_subjects
+from harness.workload import PlanOptions
+
+
+class Counted:
+    """Progress that remembers how far it was told to be."""
+
+    def __init__(self) -> None:
+        self.steps = self.planned = 0
+
+    def total(self, steps: int) -> None:
+        self.planned = steps
+
+    def step(self, text: str, steps: int = 1) -> None:
+        self.steps += steps
+
+
+TINY = RunConfig(
+    run_id="tiny",
+    preset="quick",
+    traces=("synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8",),
+    sizes=(40,),
+    formats=("hdf5",),
+    profiles=("tuned",),
+    suites=("size", "write", "full_read", "layer_read", "random_access"),
+    caches=("warm",),
+    rounds=2,
+    baseline="hdf5",
+    timeout=60,
+    options=PlanOptions(attention_windows=4, pair_windows=2, workers=(("threads", 2), ("processes", 2))),
+)
+
+
+@pytest.fixture
+def measure(tmp_path: Path) -> Callable[..., tuple[Path, Counted]]:
+    """Run a tiny configuration, changed by keyword, and return its folder and progress."""
+
+    def go(folder: Path | None = None, **changes: object) -> tuple[Path, Counted]:
+        config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+        folder = folder or tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        config.save(folder / "run.json")
+        progress = Counted()
+        run(config, choose_arms(config), open_subjects(config), folder, progress)
+        return folder, progress
+
+    return go
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data; the tests that need it have others beside them that do not."""
+    folder = os.environ.get("HARNESS_DATA")
+    if not folder:
+        pytest.skip("HARNESS_DATA names no folder of real data")
+    return Path(folder)
+
+
+def plain(text: str) -> str:
+    """Join lines that a console wrapped."""
+    return re.sub(r"\s+", " ", text)

@@ -1,0 +1,189 @@
+"""Backends that lie, one for each way in which a format could look better than it is."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.backends.raw import RawBackend, RawReader, RawWriter
+
+PAUSE = 0.005
+
+
+class _Liar(RawBackend):
+    standing = "optional"
+    reader_class: type[RawReader] = RawReader
+
+    def reader(self, path: Path) -> RawReader:
+        return self.reader_class(path)
+
+
+class _LazyReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> Any:
+        return self.stored()[path]  # shape and dtype, no data
+
+
+class Lazy(_Liar):
+    """Returns only metadata."""
+
+    name, suffix, reader_class = "lazy", ".lazy", _LazyReader
+
+
+class _MappedReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        with Path(self._file.name).open("rb") as file:
+            view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        offset, spec = self._tensors[path]
+        whole = np.frombuffer(view, spec.dtype, spec.items, offset).reshape(spec.shape)
+        return whole if selection is None else whole[selection]
+
+
+class Mapped(_Liar):
+    """Returns a view of a mapped file: the bytes are read later, outside the timer."""
+
+    name, suffix, reader_class = "mapped", ".mapped", _MappedReader
+
+
+_KEPT: dict[str, np.ndarray] = {}
+
+
+class _CachingReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if path not in _KEPT:
+            _KEPT[path] = super().read(path)
+        return _KEPT[path].copy() if selection is None else _KEPT[path][selection].copy()
+
+
+class Caching(_Liar):
+    """Keeps every array after the first read, from reader to reader."""
+
+    name, suffix, reader_class = "caching", ".caching", _CachingReader
+
+
+class _ZerosReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        return np.zeros_like(super().read(path, selection))
+
+
+class Zeros(_Liar):
+    """Returns zeros of the right shape."""
+
+    name, suffix, reader_class = "zeros", ".zeros", _ZerosReader
+
+
+class _FlippedReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        array = np.ascontiguousarray(super().read(path, selection))
+        array.reshape(-1).view(np.uint8)[-1] ^= 1
+        return array
+
+
+class Flipped(_Liar):
+    """Flips one bit."""
+
+    name, suffix, reader_class = "flipped", ".flipped", _FlippedReader
+
+
+class _HalfReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        array = super().read(path, selection)
+        return array.astype(np.float16) if array.dtype == np.float32 else array
+
+
+class Half(_Liar):
+    """Returns float16 for float32."""
+
+    name, suffix, reader_class = "half", ".half", _HalfReader
+
+
+class _WholeReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        return super().read(path)
+
+
+class Whole(_Liar):
+    """Ignores the selection."""
+
+    name, suffix, reader_class = "whole", ".whole", _WholeReader
+
+
+class _SleepyReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        time.sleep(PAUSE)
+        return super().read(path, selection)
+
+
+class Sleepy(_Liar):
+    """Sleeps 5 ms per read, which is slow but no lie: it has to be measured."""
+
+    name, suffix, reader_class = "sleepy", ".sleepy", _SleepyReader
+
+
+class _EmptyWriter(RawWriter):
+    def commit(self, manifest: Any) -> None:
+        self._file.close()
+        Path(self._file.name).unlink()
+
+
+class WritesNothing(_Liar):
+    """Reports success and leaves nothing."""
+
+    name, suffix = "nothing", ".nothing"
+
+    def writer(self, path: Path, manifest: Any, profile: Any) -> RawWriter:
+        return _EmptyWriter(path)
+
+
+class _FickleReader(RawReader):
+    opened = 0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        type(self).opened += 1
+
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if type(self).opened % 7 == 6:
+            raise RuntimeError("not today\nand a second line that nobody needs")
+        return super().read(path, selection)
+
+
+class Fickle(_Liar):
+    """Raises now and then."""
+
+    name, suffix, reader_class = "fickle", ".fickle", _FickleReader
+
+
+class _HangingReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if selection is not None:
+            threading.Event().wait()
+        return super().read(path, selection)
+
+
+class Hanging(_Liar):
+    """Hangs at the first selection; whole reads work, so that its archive passes verification."""
+
+    name, suffix, partial, reader_class = "hanging", ".hanging", False, _HangingReader
+
+
+class _DyingReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if selection is not None:
+            os._exit(3)
+        return super().read(path, selection)
+
+
+class Dying(_Liar):
+    """Takes its process down at the first selection."""
+
+    name, suffix, partial, reader_class = "dying", ".dying", False, _DyingReader
+
+
+class NotABackend:
+    """Not derived from the interface."""

@@ -1,0 +1,80 @@
+"""The page cache is brought into the state that is asked for, and what a process reads is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.errors import UsageError
+from harness.measure import cache
+from harness.measure.accounting import count_opens, peak_rss, read_counts, reset_peak_rss
+
+SIZE = 3 << 20
+
+
+@pytest.fixture
+def folder(tmp_path):
+    if cache.filesystem(tmp_path) in ("tmpfs", "ramfs"):
+        pytest.skip("the temporary folder is in memory, where nothing can be evicted")
+    for name in ("a/one", "b/two"):
+        file = tmp_path / "archive" / name
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * SIZE)
+    return tmp_path / "archive"
+
+
+def test_eviction_and_loading_show_in_residency(folder):
+    cache.load(folder)
+    assert cache.residency(folder, every_file=True) == 1.0
+    cache.evict(folder)
+    assert cache.residency(folder, every_file=True) == 0.0
+    cache.load(folder / "a")
+    assert cache.residency(folder, every_file=True) == pytest.approx(0.5)
+    cache.load(folder)
+    assert cache.residency(folder / "a" / "one", every_file=True) == 1.0
+
+
+def test_many_files_are_sampled(tmp_path, monkeypatch):
+    for number in range(20):
+        (tmp_path / f"{number}").write_bytes(b"x")
+    monkeypatch.setattr(cache, "_MANY_FILES", 5)
+    assert cache.residency(tmp_path, every_file=False) == 1.0
+
+
+def test_cold_reads_on_a_filesystem_in_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "filesystem", lambda path: "tmpfs")
+    with pytest.raises(UsageError, match="Cold reads cannot be measured on tmpfs"):
+        cache.require_evictable(tmp_path)
+
+
+def test_the_filesystem_of_a_folder_is_the_nearest_mount(tmp_path):
+    assert cache.filesystem(tmp_path)
+    assert cache.filesystem("/proc" and tmp_path.__class__("/proc/self")) == "proc"
+
+
+def test_bytes_and_calls_of_reads_are_counted_exactly(tmp_path):
+    file = tmp_path / "data"
+    file.write_bytes(b"x" * 12345)
+    with file.open("rb", buffering=0) as handle:
+        before = read_counts()
+        handle.read(10000)
+        handle.read(2345)
+        counts = read_counts().since(before)
+    assert (counts.bytes_read, counts.requests) == (12345, 2)
+
+
+def test_opens_are_counted_each_time_and_in_every_folder(folder):
+    with count_opens(folder) as opens:
+        for _ in range(3):
+            (folder / "a" / "one").read_bytes()
+        (folder / "b" / "two").read_bytes()
+    assert opens.count == 4
+
+
+def test_peak_memory_sees_an_array_that_is_gone():
+    reset_peak_rss()
+    before = peak_rss()
+    np.ones(64 << 20, np.uint8)
+    assert peak_rss() - before > 48 << 20
+    reset_peak_rss()
+    assert peak_rss() - before < 48 << 20

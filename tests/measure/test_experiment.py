@@ -1,0 +1,136 @@
+"""A run measures every cell once, keeps what it has, and continues where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from conftest import TINY
+
+from harness.errors import UsageError
+from harness.measure import experiment
+from harness.measure.config import RunConfig
+from harness.measure.subject import choose_arms, open_subjects
+from harness.records import read_samples
+from harness.workload import ReadAccess
+
+ALL_SUITES = ("size", "write", "full_read", "layer_read", "random_access", "parallel_access")
+
+
+def test_every_cell_has_every_round_and_verified_samples(measure):
+    folder, progress = measure(suites=ALL_SUITES, caches=("warm", "cold"), rounds=3)
+    rows = read_samples(folder / "samples.csv")
+    assert (rows["status"].isin(["ok", "skipped"])).all(), rows[rows["status"] == "failed"]["reason"].unique()
+    good = rows[rows["status"] == "ok"]
+    assert good["verified"].astype(bool).all()
+    assert set(good["format"]) == {"hdf5", "raw", "a/a"}
+    reads = good[~good["suite"].isin(["size", "write"])]
+    cells = reads.groupby(["suite", "access", "format", "cache", "executor", "workers"])["round"].apply(sorted)
+    assert cells.map(lambda rounds: rounds == [0, 1, 2]).all()
+    assert (reads["bytes_returned"] == reads["bytes_requested"]).all()
+    assert reads.loc[reads["cache"] == "cold", "resident_fraction"].lt(0.01).all()
+    assert reads.loc[reads["cache"] == "warm", "resident_fraction"].ge(0.99).all()
+    assert (reads["files_opened"] >= 1).all() and (reads["requests"] > 0).all()
+    assert progress.steps == progress.planned
+    assert not (folder / ".archives").exists()
+
+
+def test_all_formats_ask_for_the_same_bytes(measure):
+    folder, _ = measure(formats=("npz", "hdf5", "zarr", "zarr-slim"), rounds=1, suites=("layer_read", "random_access"))
+    rows = read_samples(folder / "samples.csv")
+    assert (rows["status"] == "ok").all()
+    assert (rows.groupby("access")["bytes_requested"].nunique() == 1).all()
+
+
+def test_a_run_that_is_complete_takes_nothing_again(measure):
+    folder, _ = measure()
+    before = (folder / "samples.csv").read_bytes()
+    _, progress = measure(folder)
+    assert (folder / "samples.csv").read_bytes() == before
+    assert progress.steps == progress.planned
+    assert len(json.loads((folder / "environment.json").read_text())["sessions"]) == 2
+
+
+@pytest.mark.parametrize("keep", [1, 9, 21, 33])
+def test_a_run_cut_off_anywhere_continues_without_a_gap_or_a_repeat(measure, keep):
+    folder, _ = measure()
+    whole = read_samples(folder / "samples.csv")
+    lines = (folder / "samples.csv").read_bytes().splitlines(keepends=True)
+    (folder / "samples.csv").write_bytes(b"".join(lines[:keep]) + lines[keep][:17])  # the last line cut in two
+    measure(folder)
+    again = read_samples(folder / "samples.csv")
+    key = ["suite", "access", "format", "cache", "executor", "workers", "round"]
+    assert not again.duplicated(key).any()
+    assert sorted(map(tuple, again[key].to_numpy())) == sorted(map(tuple, whole[key].to_numpy()))
+
+
+def test_plans_do_not_depend_on_the_formats():
+    one = open_subjects(TINY)[0]
+    other = open_subjects(dataclasses.replace(TINY, formats=("npz", "zarr"), rounds=7))[0]
+    assert one.plans == other.plans
+    moved = open_subjects(dataclasses.replace(TINY, seed=5))[0]
+    assert one.plans != moved.plans
+
+
+def test_an_unsupported_profile_is_skipped_with_its_reason(measure):
+    folder, _ = measure(formats=("npz", "hdf5"), profiles=("matched",), suites=("full_read", "size"))
+    rows = read_samples(folder / "samples.csv")
+    npz = rows[rows["format"] == "npz"]
+    assert set(npz["status"]) == {"skipped"} and npz["reason"].str.contains("matched").all()
+    assert (rows.loc[rows["format"] == "hdf5", "status"] == "ok").all()
+
+
+def test_several_profiles_share_rounds(measure):
+    folder, _ = measure(profiles=("seed", "tuned"), suites=("layer_read",))
+    rows = read_samples(folder / "samples.csv")
+    arms = set(zip(rows["format"], rows["profile"], strict=True))
+    assert arms == {("hdf5", "seed"), ("hdf5", "tuned"), ("raw", ""), ("a/a", "seed")}
+
+
+def test_a_format_name_that_is_taken_is_refused():
+    with pytest.raises(UsageError, match="is taken"):
+        choose_arms(dataclasses.replace(TINY, formats=("hdf5", "hdf5")))
+
+
+def test_what_is_no_backend_is_refused():
+    with pytest.raises(UsageError, match="is not a format"):
+        choose_arms(dataclasses.replace(TINY, formats=("liars:NotABackend",)))
+
+
+def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch, tmp_path):
+    monkeypatch.setattr(experiment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(UsageError, match="GB free"):
+        measure()
+
+
+def test_a_configuration_survives_its_file(tmp_path):
+    TINY.save(tmp_path / "run.json")
+    assert RunConfig.read(tmp_path / "run.json") == TINY
+
+
+def test_accesses_a_trace_has_no_tensor_for_are_skipped(measure):
+    folder, _ = measure(
+        traces=("synthetic:values=noise,layers=1,heads=1,hidden_dim=4,pair_dim=4",), suites=("layer_read",), rounds=1
+    )
+    assert set(read_samples(folder / "samples.csv")["status"]) == {"ok"}
+    subject = open_subjects(TINY)[0]
+    assert all(access.reads for _, access in subject.plans if isinstance(access, ReadAccess))
+
+
+def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(measure, tmp_path):
+    from harness.backends.archive import write_archive
+    from harness.backends.npz import NpzBackend
+    from harness.trace.sources import open_trace
+
+    path = tmp_path / "broken.npz"
+    write_archive(open_trace(TINY.traces[0], 40), NpzBackend(), path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    folder, progress = measure(traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
+    rows = read_samples(folder / "samples.csv")
+    broken = rows[rows["trace"] == "file:broken.npz"]
+    assert set(broken["status"]) == {"failed"} and broken["reason"].str.startswith("the trace could not be made").all()
+    assert (rows.loc[rows["trace"] != "file:broken.npz", "status"] == "ok").all()
+    assert progress.steps == progress.planned

@@ -283,5 +283,5 @@ def blame(name: str, action: str) -> Iterator[None]:
     except OSError as error:
         raise HarnessError(f"{name} failed {action}: {os.strerror(error.errno) if error.errno else error}.") from error
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
+        first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
         raise HarnessError(f"{name} failed {action}: {type(error).__name__}: {first}") from error

@@ -36,9 +36,9 @@ def seed_chunks(spec: TensorSpec) -> tuple[int, ...]:
     """
     if spec.role is Role.ATTENTION:
         return (*(1 for _ in spec.shape[:-2]), *(min(SEED_EDGE, n) or 1 for n in spec.shape[-2:]))
-    if spec.role is Role.PAIR:
+    if spec.role is Role.PAIR and len(spec.shape) == 3:
         return (*(min(SEED_EDGE, n) or 1 for n in spec.shape[:2]), spec.shape[2] or 1)
-    if spec.role is Role.SINGLE:
+    if spec.role is Role.SINGLE and len(spec.shape) == 2:
         return (min(SEED_EDGE, spec.shape[0]) or 1, spec.shape[1] or 1)
     return tuple(n or 1 for n in spec.shape)
 
@@ -68,6 +68,6 @@ def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int) ->
             size = int(np.prod(chunks, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
             chunks[axis] = even(spec.shape[axis], max(1, least // size))
         return tuple(chunks)
-    if spec.role is Role.PAIR:
+    if spec.role is Role.PAIR and len(spec.shape) == 3:
         return (*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1)
     return tuple(even(n, 4096) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape))

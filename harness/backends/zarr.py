@@ -37,10 +37,11 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
         if path.is_dir() and (path / name).is_file():
             try:
                 document = json.loads((path / name).read_bytes())
-            except ValueError:
+            except (ValueError, RecursionError):
                 return {}
-            own = (document.get("attributes", {}) if name == "zarr.json" else document).get(_KEY, {})
-            return own if isinstance(own, dict) else {}
+            for key in ("attributes", _KEY) if name == "zarr.json" else (_KEY,):
+                document = document.get(key) if isinstance(document, dict) else None
+            return document if isinstance(document, dict) else {}
     return None
 
 

@@ -96,6 +96,8 @@ class ZarrSlimWriter(Writer):
         tensor = self._tensor()
         if block.ndim == 0:
             tensor.scalar = block
+            tensor.rows.append(digest(block))
+            self._twins = [twin for twin in self._twins if twin.rows == tensor.rows]
             return
         step = tensor.chunks[0]
         for start in range(0, len(block), step):

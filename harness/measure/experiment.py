@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,20 +67,17 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
     _require_space(folder, subjects, len(arms))
-    scratch.mkdir()
-    file = SampleFile(folder / "samples.csv")
-    environment = Environment(folder, config.run_id)
-    try:
-        with Worker(config.timeout) as worker:
-            recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
-            experiment = Experiment(config, arms, scratch, worker, recorder, progress)
-            progress.total(sum(experiment.steps(subject) for subject in subjects))
-            for subject in subjects:
-                experiment.measure(subject)
-    finally:
-        file.close()
-        remove(scratch)
-        environment.close()
+    with ExitStack() as stack:
+        stack.callback(remove, scratch)
+        scratch.mkdir()
+        stack.enter_context(closing(Environment(folder, config.run_id)))
+        file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
+        worker = stack.enter_context(Worker(config.timeout))
+        recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
+        experiment = Experiment(config, arms, scratch, worker, recorder, progress)
+        progress.total(sum(experiment.steps(subject) for subject in subjects))
+        for subject in subjects:
+            experiment.measure(subject)
 
 
 def _require_space(folder: Path, subjects: list[Subject], arms: int) -> None:
@@ -230,6 +228,7 @@ class Experiment:
         tasks = {
             arm: ReadTask(
                 backend=arm.backend,
+                profile=arm.settings,
                 archive=prepared.archives[arm],
                 access=access,
                 expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},

@@ -11,10 +11,11 @@ from types import TracebackType
 import numpy as np
 
 from harness.backends.archive import ArchiveTrace, archive_size, remove, verify_archive, write_archive
-from harness.backends.base import Profile, load_backend
+from harness.backends.base import Profile
 from harness.errors import HarnessError
 from harness.measure import cache
 from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
+from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import Clock, Reading, shares, take, take_threads
 from harness.measure.verify import Expected, is_bfloat16
 from harness.measure.worker import Children, Share
@@ -120,7 +121,7 @@ class WriteTask:
 
     def run(self, children: Children) -> Written:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
-        backend = load_backend(self.backend)
+        backend = rehearsed(self.backend, self.profile)
         trace = ArchiveTrace(self.source) if isinstance(self.source, Path) else open_trace(self.source, self.n_res)
         names = dict(self.tensors) if self.tensors is not None else {s.path: s.path for s in trace.manifest.tensors}
         trace = _view(trace, names)
@@ -200,6 +201,8 @@ class ReadTask:
     ----------
     backend : str
         The format.
+    profile : {"seed", "tuned", "matched"}
+        The settings that the archive was written with.
     archive : Path
         What to read.
     access : ReadAccess
@@ -211,6 +214,7 @@ class ReadTask:
     """
 
     backend: str
+    profile: Profile
     archive: Path
     access: ReadAccess
     expected: dict[str, Expected] = field(repr=False)
@@ -218,6 +222,7 @@ class ReadTask:
 
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
+        rehearsed(self.backend, self.profile)
         if self.cache == "discard":
             with count_opens(self.archive) as opens:
                 reading = self._take(children)
@@ -247,7 +252,7 @@ class ReadTask:
         return resident, ""
 
     def _take(self, children: Children) -> Reading:
-        backend, access = load_backend(self.backend), self.access
+        backend, access = rehearsed(self.backend, self.profile), self.access
         if access.executor == "main":
             return take(backend, self.archive, access.reads, self.expected, load_once=access.load_once)
         if access.executor == "processes":
@@ -258,7 +263,13 @@ class ReadTask:
     def _take_processes(self, children: Children) -> Reading:
         answers = children.read(
             [
-                Share(backend=self.backend, archive=self.archive, reads=tuple(reads), expected=self.expected)
+                Share(
+                    backend=self.backend,
+                    profile=self.profile,
+                    archive=self.archive,
+                    reads=tuple(reads),
+                    expected=self.expected,
+                )
                 for reads in shares(self.access.reads, self.access.workers)
             ]
         )

@@ -13,8 +13,9 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.backends.base import load_backend
+from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import take_share
 from harness.measure.verify import Expected
 from harness.workload import Read
@@ -152,6 +153,7 @@ class Share:
     """What one reading process is to do."""
 
     backend: str
+    profile: Profile
     archive: Path
     reads: tuple[Read, ...]
     expected: dict[str, Expected]
@@ -212,7 +214,9 @@ def _serve_share(connection: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            connection.send(take_share(load_backend(share.backend), share.archive, share.reads, share.expected, wait))
+            connection.send(
+                take_share(rehearsed(share.backend, share.profile), share.archive, share.reads, share.expected, wait)
+            )
         except HarnessError as error:
             connection.send(str(error).rstrip("."))
         except Exception as error:  # noqa: BLE001 - reported to the process that asked

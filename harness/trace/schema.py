@@ -225,7 +225,7 @@ def validate_tensor(spec: TensorSpec) -> None:
         raise SchemaError(f"{spec.path}: expected a dtype among {', '.join(DTYPES)}, got {spec.dtype!r}.")
     if any(not isinstance(n, int) or n < 0 for n in spec.shape):
         raise SchemaError(f"{spec.path}: expected a shape of non-negative integers, got {spec.shape}.")
-    if len(spec.axes) != len(spec.shape):
+    if len(spec.axes) != len(spec.shape) or any(not isinstance(name, str) for name in spec.axes):
         raise SchemaError(f"{spec.path}: expected one axis name for each of {len(spec.shape)} axes, got {spec.axes}.")
     known = _lookup(spec.path)
     if known and known[1]:
@@ -369,7 +369,7 @@ class Manifest:
         try:
             raw = json.loads(text)
             version = raw.pop("manifest_version")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArchiveError("The archive's manifest is damaged or was not written by this harness.") from error
         if version != MANIFEST_VERSION:
             raise ArchiveError(

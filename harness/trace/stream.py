@@ -47,6 +47,11 @@ class Trace(ABC):
         """
 
 
+def shown_label(name: str, manifest: Manifest) -> str:
+    """Return the label of a trace by a name; that weights are untrained is shown wherever the trace is."""
+    return f"{name} (untrained)" if manifest.provenance.trained is False else name
+
+
 class MemoryTrace(Trace):
     """A trace whose tensors are small enough to be held, for recorded data and tests.
 
@@ -61,7 +66,7 @@ class MemoryTrace(Trace):
     """
 
     def __init__(self, label: str, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
-        self.label = label
+        self.label = shown_label(label, manifest)
         self.manifest = manifest
         self._arrays = {spec.path: check_array(spec, arrays[spec.path]) for spec in manifest.tensors}
 

@@ -1,0 +1,192 @@
+"""The commands that measure and draw: ``run`` and ``plot``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.backends.base import PROFILES, Profile
+from harness.cli import show
+from harness.errors import UsageError, unknown_name
+from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
+from harness.measure.experiment import run
+from harness.measure.ledger import ledger
+from harness.measure.subject import choose_arms, open_subjects
+from harness.report.write import plots_folder, write_report, write_table
+from harness.workload import Cache, Executor, PlanOptions, Suite
+
+_CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
+_MEASURING = (
+    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "cache", "workers", "rounds", "seed",
+    "baseline", "timeout",
+)  # fmt: skip
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``run`` and ``plot`` to the parser."""
+    parser = commands.add_parser("run", help="measure formats on traces", description="Measure formats on traces.")
+    add = parser.add_argument
+    add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; the options below change it (default: standard)")
+    add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
+    add("--formats", metavar="A,B", help="formats to compare")
+    add("--backend", action="append", metavar="MODULE:CLASS", help="a format of your own, besides; repeatable")
+    add("--suites", metavar="A,B", help="suites to run")
+    add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
+    add("--profile", metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
+    add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
+    add("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
+    add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
+    add("--seed", metavar="N", help="decides plans and order (default: 0)")
+    add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
+    add("--timeout", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
+    add("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
+    add("--resume", action="store_true", help="continue the run in --out with its own settings")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    parser.set_defaults(command=_run)
+    parser = commands.add_parser("plot", help="summarise a run again and redraw its plots")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.set_defaults(command=_plot)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config, folder = _continued(arguments) if arguments.resume else _new(arguments)
+    arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
+    subjects = open_subjects(config)
+    if not arguments.resume:
+        _make_folder(folder)
+        config.save(folder / "run.json")
+    manifests = [(subject.label, subject.manifest) for subject in subjects]
+    write_table(ledger(manifests, [*config.formats, "raw"], config.profiles), folder / "ledger.csv")
+    interrupted = False
+    with show.progress(quiet=arguments.quiet) as progress:
+        try:
+            run(config, arms, subjects, folder, progress)
+        except KeyboardInterrupt:
+            interrupted = True
+    summary, plots = write_report(folder)
+    if not arguments.quiet:
+        show.closing(summary, config)
+        show.where(folder, plots_folder(folder) if plots else None, interrupted)
+    if interrupted:
+        return 130
+    return show.failures(summary)
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    _, plots = write_report(arguments.run)
+    for path in plots:
+        print(path)
+    return 0
+
+
+def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
+    given = [name for name in _MEASURING if getattr(arguments, name) is not None]
+    if given:
+        raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0]}.")
+    if arguments.out is None:
+        raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
+    return RunConfig.read(arguments.out / "run.json"), arguments.out
+
+
+def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
+    name = arguments.preset or "standard"
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    values: dict[str, Any] = dict(PRESETS[name])
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder: Path = arguments.out or Path("results") / f"{stamp}-{name}"
+    formats = _names(arguments.formats, "format") or tuple(
+        listed.name for listed in registry.listing("backends") if getattr(listed.plugin, "standing", "") == "default"
+    )
+    values.update(
+        run_id=folder.resolve().name,
+        preset=name,
+        formats=formats + tuple(arguments.backend or ()),
+        suites=_names(arguments.suites, "suite") or _all_suites(),
+    )
+    if arguments.trace:
+        values["traces"] = tuple(arguments.trace)
+    if arguments.sizes is not None:
+        values["sizes"] = _integers(arguments.sizes, "--sizes")
+    if arguments.profile is not None:
+        values["profiles"] = _profiles(arguments.profile)
+    if arguments.cache is not None:
+        if arguments.cache not in _CACHES:
+            raise unknown_name("cache state", arguments.cache, _CACHES)
+        values["caches"] = _CACHES[arguments.cache]
+    if arguments.workers is not None:
+        counts = _integers(arguments.workers, "--workers")
+        values["options"] = _with_workers(values["options"], counts)
+    if arguments.rounds is not None:
+        (values["rounds"],) = _integers(arguments.rounds, "--rounds", single=True)
+    if arguments.seed is not None:
+        (values["seed"],) = _integers(arguments.seed, "--seed", single=True, least=0)
+    if arguments.timeout is not None:
+        (values["timeout"],) = _integers(arguments.timeout, "--timeout", single=True)
+    if arguments.baseline is not None:
+        labels = [arm.label for arm in choose_arms(RunConfig(**values))]
+        if arguments.baseline not in labels:
+            raise unknown_name("measured format for --baseline", arguments.baseline, labels)
+        values["baseline"] = arguments.baseline
+    return RunConfig(**values), folder
+
+
+def _all_suites() -> tuple[str, ...]:
+    suites: list[Suite] = [registry.load("suites", name) for name in registry.names("suites")]
+    return tuple(suite.name for suite in sorted(suites, key=lambda suite: suite.order))
+
+
+def _names(text: str | None, kind: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",")) if text is not None else ()
+    if text is not None and not all(names):
+        raise UsageError(f"Give the {kind}s as names separated by commas, got {text!r}.")
+    return tuple(dict.fromkeys(names))
+
+
+def _profiles(text: str) -> tuple[Profile, ...]:
+    found: list[Profile] = []
+    for name in _names(text, "profile"):
+        if name not in PROFILES:
+            raise unknown_name("profile", name, PROFILES)
+        found.append(name)
+    return tuple(found)
+
+
+def _integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or any(value < least for value in values) or (single and len(values) > 1):
+        kind = "positive integer" if least else "non-negative integer"
+        wanted = f"a {kind}" if single else f"{kind}s separated by commas"
+        raise UsageError(f"{option} takes {wanted}, got {text!r}.")
+    return tuple(dict.fromkeys(values))
+
+
+def _with_workers(options: PlanOptions, counts: tuple[int, ...]) -> PlanOptions:
+    most = 4 * (os.cpu_count() or 1)
+    if max(counts) > most:
+        raise UsageError(f"--workers may be at most {most} on this machine with {os.cpu_count()} cores.")
+    workers: list[tuple[Executor, int]] = [("threads", n) for n in counts]
+    workers += [("threads-shared", n) for n in counts if n > 1]
+    workers += [("processes", n) for n in counts]
+    return dataclasses.replace(options, workers=tuple(workers))
+
+
+def _make_folder(folder: Path) -> None:
+    if (folder / "run.json").exists():
+        raise UsageError(f"{folder} holds a run already: continue it with --resume, or choose another --out.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not an empty folder: choose another --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".probe").touch()
+        (folder / ".probe").unlink()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to ({error.strerror}): choose another --out.") from error

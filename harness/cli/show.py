@@ -1,0 +1,200 @@
+"""What a person sees in the terminal: progress, tables, and plain text when it is not a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+
+from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.measure.experiment import Progress
+
+_PLAIN_WIDTH = 200
+_PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
+
+
+def console(*, errors: bool = False) -> Console:
+    """Return a console; one that is not a terminal gets plain text of a fixed width."""
+    found = Console(stderr=errors, highlight=False)
+    return found if found.is_terminal else Console(stderr=errors, highlight=False, width=_PLAIN_WIDTH, no_color=True)
+
+
+class _Silent:
+    def total(self, steps: int) -> None:
+        pass
+
+    def step(self, text: str, steps: int = 1) -> None:
+        pass
+
+
+class _Plain:
+    """A line every few seconds, with the time left."""
+
+    def __init__(self, out: Console) -> None:
+        self._out, self._total, self._done = out, 1, 0
+        self._start = self._said = time.monotonic()
+
+    def total(self, steps: int) -> None:
+        self._total = max(1, steps)
+
+    def step(self, text: str, steps: int = 1) -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._said >= _PLAIN_EVERY and self._done:
+            left = (now - self._start) / self._done * max(0, self._total - self._done)
+            self._out.print(f"{100 * self._done // self._total:3d} %  about {left:.0f} s left  {text}", markup=False)
+            self._said = now
+
+
+class _Bar:
+    def __init__(self, bar: RichProgress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("starting", total=None)
+
+    def total(self, steps: int) -> None:
+        self._bar.update(self._task, total=steps)
+
+    def step(self, text: str, steps: int = 1) -> None:
+        self._bar.update(self._task, advance=steps, description=text)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[Progress]:
+    """Show how far a run is, on standard error.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+
+    Yields
+    ------
+    Progress
+        A bar with the time left on a terminal, a line now and then elsewhere.
+    """
+    out = console(errors=True)
+    if quiet:
+        yield _Silent()
+    elif not out.is_terminal:
+        yield _Plain(out)
+    else:
+        columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with RichProgress(*columns, console=out, transient=True) as bar:
+            yield _Bar(bar)
+
+
+def table(title: str, *headings: str) -> Table:
+    """Make an empty table in this project's one style."""
+    return Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(headings))
+
+
+def closing(summary: pd.DataFrame, config: RunConfig) -> None:
+    """Print the closing table of a run: for each trace at its largest length, one row a case, one column a format."""
+    out = console()
+    for trace, part in summary.groupby("trace", sort=False):
+        n_res = part["n_res"].max()
+        rows = part if pd.isna(n_res) else part[part["n_res"] == n_res]
+        length = "" if pd.isna(n_res) else f", {int(n_res)} residues"
+        out.print(_closing_table(rows, f"{trace}{length}", wide=out.width >= _PLAIN_WIDTH), markup=False)
+    note = f"Median of {config.rounds} rounds, ratio to {config.baseline} with its 95 % interval; sizes are exact."
+    if config.rounds < VERDICT_ROUNDS:
+        note += f" A verdict needs {VERDICT_ROUNDS} rounds: this run gives none."
+    out.print(note, markup=False)
+
+
+def _closing_table(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
+    arms = sorted(set(zip(rows["format"], rows["profile"], strict=True)), key=lambda arm: (arm[0] == RAW, *arm))
+    arms = [arm for arm in arms if arm[0] != TWIN]
+    several = len({profile for _, profile in arms if profile}) > 1
+    shown = table(title, "case")
+    for name, profile in arms:
+        shown.add_column(f"{name} {profile}" if several else name, justify="right", no_wrap=True)
+    place = ["suite", "access", "cache", "executor", "workers"]
+    for _, cell in rows.groupby(place, sort=False, dropna=False):
+        if (cell["status"] == "skipped").all():
+            continue
+        found = {(row["format"], row["profile"]): row for row in cell.to_dict("records")}
+        shown.add_row(_case(cell.iloc[0]), *(_cell(found.get(arm), wide=wide) for arm in arms))
+    return shown
+
+
+def _case(row: pd.Series) -> str:
+    parts = [str(row["access"]) if row["suite"] != "size" else f"size of {row['access']}", str(row["cache"])]
+    if row["executor"] != "main":
+        parts.append(f"{row['workers']} {row['executor']}")
+    if row["suite"] == "write":
+        parts.insert(0, "write")
+    return " ".join(filter(None, parts))
+
+
+def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
+    if row is None:
+        return ""
+    if row["status"] != "ok":
+        return str(row["status"])
+    if pd.isna(row["median_seconds"]):
+        return f"{row['size_bytes'] / 1e6:.2f} MB"
+    text = duration(row["median_seconds"])
+    if pd.isna(row["ratio"]) or row["samples"] == 1:
+        return text
+    text += f" x{row['ratio']:.2f}"
+    if wide:
+        text += f" ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})"
+    # Below the rounds that a verdict needs every word would be the same.
+    told = pd.isna(row["verdict"]) or row["samples"] < VERDICT_ROUNDS
+    return text if told else f"{text} {row['verdict']}"
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three digits and its unit."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def where(folder: Path, plots: Path | None, interrupted: bool) -> None:
+    """Say where the results are."""
+    out = console()
+    if interrupted:
+        out.print(
+            f"Interrupted; what was measured is kept. Continue with: harness run --resume --out {folder}", markup=False
+        )
+    out.print(
+        f"Summary: {folder / 'summary.csv'}   samples: {folder / 'samples.csv'}   ledger: {folder / 'ledger.csv'}",
+        markup=False,
+    )
+    if plots is not None:
+        out.print(f"Plots:   {plots}", markup=False)
+
+
+def failures(summary: pd.DataFrame) -> int:
+    """Name the cells that failed, on standard error.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        Of the run.
+
+    Returns
+    -------
+    int
+        Exit code: 1 when there is any, else 0.
+    """
+    failed = summary[summary["status"] == "failed"]
+    if failed.empty:
+        return 0
+    out = console(errors=True)
+    for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
+        cases = ", ".join(dict.fromkeys(cells["suite"] + "/" + cells["access"]))
+        out.print(f"harness: {name} failed in {len(cells)} cells ({cases}): {reason}.", markup=False)
+    return 1

@@ -1,0 +1,1 @@
+"""What it means: statistics, the summary of cells, plots and tables."""

@@ -50,14 +50,15 @@ class Mapped(_Liar):
     name, suffix, reader_class = "mapped", ".mapped", _MappedReader
 
 
-_KEPT: dict[str, np.ndarray] = {}
+_KEPT: dict[tuple[str, str], np.ndarray] = {}
 
 
 class _CachingReader(RawReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
-        if path not in _KEPT:
-            _KEPT[path] = super().read(path)
-        return _KEPT[path].copy() if selection is None else _KEPT[path][selection].copy()
+        key = (str(self._file.name), path)
+        if key not in _KEPT:
+            _KEPT[key] = super().read(path)
+        return _KEPT[key].copy() if selection is None else _KEPT[key][selection].copy()
 
 
 class Caching(_Liar):

@@ -1,0 +1,177 @@
+"""Bad input gets one clear sentence, the right exit code and no traceback, and leaves nothing that looks whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+
+import pytest
+
+from harness.backends.archive import write_archive
+from harness.backends.base import load_backend
+from harness.cli import main
+from harness.trace.sources import open_trace
+
+TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
+
+
+def refused(capsys, arguments, code, *parts):
+    assert main(arguments) == code
+    said = capsys.readouterr().err
+    for part in parts:
+        assert part in said, said
+    assert "Traceback" not in said and len(said.strip().splitlines()) == 1
+    return said
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--formats", "zar"], ["no format named 'zar'", "'zarr'"]),
+        (["--formats", ","], ["names separated by commas"]),
+        (["--suites", "full_raed"], ["no suite named", "'full_read'"]),
+        (["--trace", "synthetik"], ["no trace named", "'synthetic'"]),
+        (["--trace", "synthetic:layer=3"], ["no parameter 'layer'"]),
+        (["--trace", "synthetic:layers=-1"], ["layers"]),
+        (["--trace", "synthetic:layers"], ["key=value"]),
+        (["--preset", "quik"], ["no preset named", "'quick'"]),
+        (["--sizes", "64,-2"], ["--sizes", "positive integer"]),
+        (["--sizes", "1.5"], ["--sizes", "positive integer"]),
+        (["--sizes", ""], ["--sizes", "positive integer"]),
+        (["--rounds", "0"], ["--rounds", "positive integer"]),
+        (["--rounds", "3,4"], ["--rounds", "a positive integer"]),
+        (["--workers", "1000"], ["--workers may be at most"]),
+        (["--seed", "x"], ["--seed", "non-negative integer"]),
+        (["--timeout", "0"], ["--timeout", "positive integer"]),
+        (["--cache", "hot"], ["no cache state named"]),
+        (["--profile", "fast"], ["no profile named"]),
+        (["--baseline", "npy"], ["no measured format for --baseline", "'npz'"]),
+        (["--backend", "no_such_module:Thing"], ["cannot be imported"]),
+        (["--backend", "liars:NotABackend"], ["is not a format"]),
+        (["--backend", "liars:Missing"], ["cannot be imported"]),
+        (["--resume", "--sizes", "3"], ["leave out --sizes"]),
+        (["--trace", "file:"], ["needs a path"]),
+        (["--trace", "file:/no/such/archive"], ["no archive at"]),
+    ],
+)
+def test_a_run_that_cannot_be_is_refused(capsys, tmp_path, options, parts):
+    refused(capsys, ["run", "--quiet", "--out", str(tmp_path / "run"), *options], 2, *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_needs_a_run(capsys, tmp_path):
+    refused(capsys, ["run", "--resume"], 2, "--out DIR")
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "no run at")
+    (tmp_path / "run.json").write_text("{")
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "is damaged")
+    (tmp_path / "run.json").write_text('{"config_version": 99}')
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "version 99")
+
+
+def test_an_output_folder_in_use_or_out_of_reach_is_refused(capsys, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(capsys, ["run", "--out", str(tmp_path / "file")], 2, "not an empty folder")
+    refused(capsys, ["run", "--out", str(tmp_path)], 2, "not an empty folder")
+    refused(capsys, ["run", "--out", str(tmp_path / "file" / "run")], 2, "cannot be written to")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_full_disk_is_said_and_keeps_what_was_measured(capsys, tmp_path, monkeypatch):
+    from harness.records import SampleFile
+
+    add, calls = SampleFile.add, [0]
+
+    def full(self, sample):
+        calls[0] += 1
+        if calls[0] > 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add(self, sample)
+
+    monkeypatch.setattr(SampleFile, "add", full)
+    options = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5", "--suites", "full_read"]
+    run = tmp_path / "run"
+    refused(capsys, ["run", "--quiet", "--out", str(run), *options], 1, "No space left", "--resume")
+    assert len((run / "samples.csv").read_text().splitlines()) == 4
+    assert not (run / ".archives").exists() and not (run / "summary.csv").exists()
+
+
+def test_real_data_that_is_missing_says_what_to_set(capsys, tmp_path, monkeypatch):
+    run = ["run", "--out", str(tmp_path / "run"), "--trace", "af2-1ubq"]
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    refused(capsys, run, 2, "set HARNESS_DATA")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
+    refused(capsys, run, 2, "needs the file")
+
+
+def test_cold_reads_in_memory_are_refused(capsys, tmp_path, monkeypatch):
+    from harness.measure import cache
+
+    monkeypatch.setattr(cache, "filesystem", lambda path: "tmpfs")
+    refused(capsys, ["run", "--quiet", "--cache", "cold", "--out", str(tmp_path / "run")], 2, "tmpfs", "--cache warm")
+
+
+@pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim"])
+def test_archives_that_are_not_are_refused(capsys, tmp_path, name):
+    backend = load_backend(name)
+    path = tmp_path / f"a{backend.suffix}"
+    refused(capsys, ["inspect", str(path)], 2, "no archive at")
+    refused(capsys, ["verify", str(path)], 2, "no archive at")
+    (tmp_path / "text").write_text("not an archive")
+    refused(capsys, ["inspect", str(tmp_path / "text")], 1, "not an archive of any format")
+    write_archive(open_trace(TRACE, 16), backend, path)
+    victim = path if path.is_file() else path / "zarr.json"
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+    refused(capsys, ["inspect", str(path)], 1, "damaged")
+    assert main(["verify", str(path)]) == 1
+    refused(capsys, ["convert", str(path), str(tmp_path / "b.raw")], 1, "damaged")
+    assert not (tmp_path / "b.raw").exists()
+
+
+def test_conversions_that_cannot_be_are_refused(capsys, tmp_path):
+    source = tmp_path / "a.h5"
+    write_archive(open_trace(TRACE, 16), load_backend("hdf5"), source)
+    refused(capsys, ["convert", str(source), str(tmp_path / "b.xyz")], 2, "does not say which format")
+    refused(capsys, ["convert", str(source), str(source)], 2, "exists already")
+    refused(capsys, ["convert", str(source), str(tmp_path / "no" / "b.npz")], 2, "does not exist")
+    refused(capsys, ["convert", str(source), str(tmp_path / "b.npz"), "--profile", "matched"], 1, "matched settings")
+    refused(capsys, ["convert", str(source), str(tmp_path / "b.npz"), "--profile", "best"], 2, "no profile named")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5"]
+
+
+def test_a_flipped_bit_stops_a_conversion(capsys, tmp_path):
+    source = tmp_path / "a.raw"
+    write_archive(open_trace(TRACE, 16), load_backend("raw"), source)
+    data = bytearray(source.read_bytes())
+    data[5000] ^= 4
+    source.write_bytes(data)
+    refused(capsys, ["convert", str(source), str(tmp_path / "b.h5")], 1, "digest")
+    assert not (tmp_path / "b.h5").exists()
+    assert main(["verify", str(source)]) == 1
+    assert "at least one bit changed" in capsys.readouterr().out
+
+
+def test_plot_needs_a_run(capsys, tmp_path):
+    refused(capsys, ["plot", str(tmp_path)], 1, "no run at")
+
+
+def test_an_unknown_command_or_option_is_a_usage_error(capsys):
+    for arguments in (["measure"], ["run", "--fast"], []):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+    capsys.readouterr()
+    refused(capsys, ["list", "backend"], 2, "'backends'")
+
+
+def test_debug_shows_the_traceback(capsys, monkeypatch):
+    monkeypatch.setenv("HARNESS_DEBUG", "")
+    assert main(["--debug", "inspect", "/no/such"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_nothing_is_left_behind_in_the_working_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["run", "--formats", "zar"])
+    assert not any(tmp_path.iterdir())
+    shutil.rmtree(tmp_path)

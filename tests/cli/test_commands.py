@@ -1,0 +1,171 @@
+"""The commands do what they say, in a terminal or not."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import plain
+
+from harness.backends.archive import verify_archive
+from harness.cli import main
+from harness.records import read_samples
+
+TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
+SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
+
+
+def test_a_run_leaves_its_records_and_five_plots(tmp_path, capsys):
+    run = tmp_path / "results" / "mine"
+    assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
+    out = plain(capsys.readouterr().out)
+    assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
+    assert {p.name for p in run.iterdir()} == {
+        "run.json", "environment.json", "samples.csv", "summary.csv", "ledger.csv",
+    }  # fmt: skip
+    names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
+    plots = tmp_path / "plots" / "mine"
+    assert {p.name for p in plots.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    before = {p: p.read_bytes() for p in (*plots.iterdir(), run / "summary.csv")}
+    assert main(["plot", str(run)]) == 0
+    assert all(p.read_bytes() == data for p, data in before.items())
+    ledger = pd.read_csv(run / "ledger.csv")
+    assert set(ledger["format"]) == {"hdf5", "npz", "raw"} and ledger["origin"].notna().all()
+
+
+def test_the_seed_preset_writes_the_seeds_table(tmp_path):
+    run = tmp_path / "run"
+    trace = "synthetic:values=noise,layers=2,heads=2,hidden_dim=8,pair_dim=4"
+    options = ["--trace", trace, "--sizes", "16,24", "--rounds", "2", "--formats", "npz,hdf5,zarr", "--workers", "1,8"]
+    assert main(["run", "--quiet", "--preset", "seed", *options, "--out", str(run)]) == 0
+    table = pd.read_csv(run / "benchmark_results.csv")
+    assert list(table["N_res"]) == [16, 24]
+    assert table.notna().all().all()
+    ledger = pd.read_csv(run / "ledger.csv")
+    zarr = ledger[(ledger["format"] == "zarr") & (ledger["role"] == "attention")]
+    assert set(zarr["codec"]) == {"blosc-zstd-3 byte shuffle"} and set(zarr["profile"]) == {"seed"}
+
+
+def test_quiet_says_nothing(tmp_path, capfd):
+    assert main(["run", "--quiet", *SMALL, "--suites", "size", "--out", str(tmp_path / "run")]) == 0
+    assert capfd.readouterr() == ("", "")
+
+
+def test_failed_cells_are_named_and_give_exit_code_one(tmp_path, capsys):
+    options = [*SMALL, "--suites", "full_read", "--backend", "liars:Zeros"]
+    assert main(["run", "--quiet", *options, "--out", str(tmp_path / "run")]) == 1
+    said = plain(capsys.readouterr().err)
+    assert "zeros failed in 1 cells (full_read/all_tensors)" in said and "Traceback" not in said
+    summary = pd.read_csv(tmp_path / "run" / "summary.csv")
+    assert (summary.loc[summary["format"] != "zeros", "status"] == "ok").all()
+
+
+def test_archives_are_converted_inspected_and_verified(tmp_path, capsys):
+    chain = [tmp_path / name for name in ("a.npz", "b.h5", "c.zarr", "d.slim.zarr", "e.safetensors", "f.raw")]
+    assert main(["convert", f"{TRACE},n_res=20", str(chain[0])]) == 0
+    for source, destination in pairwise(chain):
+        assert main(["convert", str(source), str(destination)]) == 0
+    assert "verified bit for bit" in capsys.readouterr().out
+    assert main(["verify", *map(str, chain)]) == 0
+    assert all(verify_archive(path) == [] for path in chain)
+    capsys.readouterr()
+    shown = set()
+    for path in chain:
+        assert main(["inspect", str(path)]) == 0
+        out = capsys.readouterr().out
+        shown.add(plain(re.search(r"\d+ tensors.*", out, re.S).group()))
+        assert "attention/layer_0" in out and "(2, 20, 20)" in out and "synthetic" in out
+    assert len(shown) == 1  # the same tensors with the same digests in every format
+
+
+def test_an_archive_is_a_trace(tmp_path):
+    archive = tmp_path / "a.h5"
+    main(["convert", f"{TRACE},n_res=20", str(archive)])
+    options = ["--preset", "quick", "--trace", f"file:{archive}", "--formats", "npz", "--baseline", "npz"]
+    assert (
+        main(["run", "--quiet", *options, "--suites", "full_read", "--rounds", "1", "--out", str(tmp_path / "r")]) == 0
+    )
+    rows = read_samples(tmp_path / "r" / "samples.csv")
+    assert set(rows["trace"]) == {"file:a.h5"} and set(rows["n_res"]) == {20} and set(rows["status"]) == {"ok"}
+
+
+def test_list_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    assert main(["list"]) == 0
+    out = plain(capsys.readouterr().out)
+    assert "zarr-slim" in out and "parallel_access" in out and "set HARNESS_DATA" in out
+
+
+def test_fidelity_sets_synthetic_beside_real(capsys):
+    assert main(["fidelity", "--trace", "synthetic:n_res=48,layers=1"]) == 0
+    out = plain(capsys.readouterr().out)
+    assert "kurtosis" in out and "ratio of deflate 6" in out and "entropy" in out
+
+
+def start(tmp_path, *options):
+    run = tmp_path / "results" / "run"
+    command = [sys.executable, "-m", "harness", "run", "--quiet", *SMALL, "--rounds", "40", *options]
+    return run, subprocess.Popen([*command, "--out", str(run)], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_samples(process, run, count):
+    """Wait until a run has recorded something; how long that takes decides nothing."""
+    while not (run / "samples.csv").exists() or (run / "samples.csv").read_bytes().count(b"\n") <= count:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("count", [0, 30, 100])
+def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(tmp_path, count):
+    run, process = start(tmp_path, "--suites", "write,full_read", "--rounds", "12")
+    wait_for_samples(process, run, count)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert "Traceback" not in errors
+    if process.returncode == 0:
+        pytest.skip("the run was over before the signal came; the other counts test the same")
+    assert process.returncode == 130
+    kept = len(read_samples(run / "samples.csv"))
+    assert kept >= count and (run / "summary.csv").exists() and not (run / ".archives").exists()
+    assert main(["run", "--quiet", "--resume", "--out", str(run)]) == 0
+    rows = read_samples(run / "samples.csv")
+    assert len(rows) > kept
+    key = ["suite", "access", "format", "round"]
+    assert not rows.duplicated(key).any()
+    counts = rows[rows["access"] != "archive"].query("access != 'archive_durable'").groupby(["access", "format"]).size()
+    assert (counts == 12).all()
+
+
+def test_a_killed_run_leaves_no_process_and_no_half_row_and_continues(tmp_path):
+    run, process = start(tmp_path, "--suites", "size,full_read", "--rounds", "12")
+    wait_for_samples(process, run, 5)
+    children = [int(p) for p in children_of(process.pid)]
+    process.kill()
+    process.communicate()
+    for pid in children:
+        while Path(f"/proc/{pid}").exists() and state(pid) != "Z":
+            time.sleep(0.01)  # a worker ends when its connection closes
+    assert main(["run", "--quiet", "--resume", "--out", str(run)]) == 0
+    rows = read_samples(run / "samples.csv")
+    assert not rows.duplicated(["suite", "access", "format", "round"]).any() and (rows["status"] != "failed").all()
+    assert {p.name for p in run.iterdir()} == {
+        "run.json", "environment.json", "samples.csv", "summary.csv", "ledger.csv",
+    }  # fmt: skip
+
+
+def children_of(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def state(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"

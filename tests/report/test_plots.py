@@ -1,0 +1,209 @@
+"""Figures: the same bytes from the same cells, nothing drawn that was not measured, and nothing left unsaid."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.report.figure import looks
+from harness.report.plots import draw, not_shown
+from harness.report.summary import COLUMNS
+
+FIGURES = ["full_read", "layer_read", "parallel_access", "random_access", "storage_size"]
+ACCESSES = {
+    "size": ["archive", "layer_filled_one", "layer_filled_both"],
+    "full_read": ["all_tensors"],
+    "layer_read": ["attention_layer", "head", "pair_layer"],
+    "random_access": ["window_attention", "window_attention_load_once", "window_pair"],
+    "parallel_access": ["window_attention", "window_pair"],
+}
+
+
+def cell(suite: str, access: str, trace: str, n_res: int | None, name: str, **changes: Any) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row.update(run_id="t", suite=suite, access=access, trace=trace, n_res=n_res, format=name, executor="main")
+    row.update(profile="" if name == "raw" else "tuned", workers=1, samples=3, status="ok", reason="")
+    seconds = 0.001 * (n_res or 50) * (1 + len(name))
+    if suite == "size":
+        row.update(cache="", size_bytes=1000 * (n_res or 50), ratio_to_float32=2.0, ratio_to_native=1.0, files=1)
+    else:
+        row.update(cache="warm", median_seconds=seconds, ci_low=seconds * 0.9, ci_high=seconds * 1.2)
+    if suite == "parallel_access":
+        row.update(executor="threads", workers=2)
+    return row | changes
+
+
+def summary(traces: dict[str, list[int | None]], formats: tuple[str, ...] = ("raw", "npz", "zarr")) -> pd.DataFrame:
+    places = [(s, a, t, n) for s, names in ACCESSES.items() for a in names for t, ns in traces.items() for n in ns]
+    return pd.DataFrame([cell(*place, name) for place in places for name in formats], columns=COLUMNS)
+
+
+BOTH = {"synthetic:layers=1": [16, 32], "vit-mnist": [None]}
+
+
+@pytest.fixture
+def interval_bars(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Collect what is drawn as points with intervals: heights, and the lengths below and above."""
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+    plain = Axes.errorbar
+
+    def errorbar(self: Axes, x: Any, y: Any, yerr: Any, **rest: Any) -> Any:
+        seen.append((np.asarray(y), np.asarray(yerr)))
+        return plain(self, x, y, yerr=yerr, **rest)
+
+    monkeypatch.setattr(Axes, "errorbar", errorbar)
+    return seen
+
+
+@pytest.fixture
+def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collect what is written outside the panels."""
+    seen: list[str] = []
+    plain = Figure.text
+
+    def text(self: Figure, x: float, y: float, s: str, **rest: Any) -> Any:
+        seen.append(s.replace("\n", " "))
+        return plain(self, x, y, s, **rest)
+
+    monkeypatch.setattr(Figure, "text", text)
+    return seen
+
+
+def test_five_figures_and_the_same_bytes_again(tmp_path: Path) -> None:
+    frame = summary(BOTH)
+    first = draw(frame, tmp_path / "a")
+    frame.to_csv(tmp_path / "summary.csv", index=False)
+    with matplotlib.rc_context({"font.size": 20, "svg.hashsalt": "another", "axes.grid": True}):
+        second = draw(pd.read_csv(tmp_path / "summary.csv"), tmp_path / "b")
+    assert sorted(p.name for p in first) == sorted(f"{n}.{kind}" for n in FIGURES for kind in ("png", "svg"))
+    assert sorted(first) == sorted((tmp_path / "a").iterdir()), "nothing is left lying beside the figures"
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes(), one.name
+    assert b"<dc:date>" not in next(p for p in first if p.suffix == ".svg").read_bytes()
+
+
+def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    frame = summary({"synthetic": [16]})
+    draw(frame[frame["suite"] == "full_read"], tmp_path)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_every_point_has_its_interval(tmp_path: Path, interval_bars: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    frame = summary({"synthetic": [16, 32]}, ("npz", "zarr"))
+    draw(frame[frame["suite"] == "full_read"], tmp_path)
+    drawn = sorted(float(y) for heights, _ in interval_bars for y in heights)
+    assert drawn == sorted(frame[frame["suite"] == "full_read"]["median_seconds"].astype(float))
+    for heights, lengths in interval_bars:
+        np.testing.assert_allclose(lengths, [heights * 0.1, heights * 0.2])
+
+
+def test_failed_cell_has_no_point_and_is_named(
+    tmp_path: Path, interval_bars: list[tuple[np.ndarray, np.ndarray]], captions: list[str]
+) -> None:
+    frame = summary({"synthetic": [16, 32]})
+    frame = frame[frame["suite"] == "full_read"].reset_index(drop=True)
+    bad = (frame["format"] == "zarr") & (frame["n_res"] == 32)
+    # A time that should not be there: it is the status that counts.
+    frame.loc[bad, ["status", "reason"]] = ["failed", "digest of $a and $b differs"]
+    draw(frame, tmp_path)
+    measured = [float(y) for heights, _ in interval_bars for y in heights if not np.isnan(y)]
+    assert float(frame.loc[bad, "median_seconds"].iloc[0]) not in measured
+    assert len(measured) == 3
+    assert any("Not shown: zarr all tensors: failed (digest of $a and $b differs)." in c for c in captions)
+    assert any("over 3 rounds (fewer than 10 rounds: no verdict)" in c for c in captions)
+
+
+def test_not_shown_leaves_out_what_no_format_could_be_asked() -> None:
+    lack: dict[str, Any] = {"status": "skipped", "cache": "", "reason": "the trace has no attention tensor"}
+    absent = [cell("layer_read", "head", "af2", 76, name, **lack) for name in ("npz", "zarr")]
+    others = [
+        cell("layer_read", "head", "synthetic", 16, "npz", status="rejected", cache="cold", reason="resident: 0.4"),
+        cell("layer_read", "head", "synthetic", 32, "npz", status="rejected", cache="cold", reason="resident: 0.4"),
+        cell("layer_read", "head", "synthetic", 16, "zarr", cache="cold"),
+        cell("layer_read", "head", "synthetic", 16, "a/a", status="skipped", reason="no twin"),
+        cell("layer_read", "head", "synthetic", 16, "safetensors", status="skipped", reason="not installed"),
+        cell("layer_read", "head", "synthetic", 16, "zarr"),
+    ]
+    assert not_shown(pd.DataFrame(absent + others)) == [
+        "npz head: rejected (resident: 0.4), 2 cells",
+        "safetensors head: skipped (not installed)",
+    ]
+
+
+def test_parallel_access_says_which_workers_it_leaves_out(tmp_path: Path, captions: list[str]) -> None:
+    kinds = [("threads", 1), ("threads", 2), ("threads", 8), ("threads-shared", 4), ("processes", 1), ("processes", 4)]
+    cells = [
+        cell("parallel_access", "window_pair", "synthetic", n_res, "zarr", executor=executor, workers=workers)
+        for executor, workers in kinds
+        for n_res in (16, 32)
+    ]
+    draw(pd.DataFrame(cells), tmp_path)
+    assert any("Measured too, see summary.csv: threads 2, processes 1." in c for c in captions)
+
+
+def test_suite_without_a_measured_cell_draws_nothing(tmp_path: Path) -> None:
+    frame = summary({"synthetic": [16]})
+    frame.loc[frame["suite"] == "layer_read", "status"] = "failed"
+    frame = frame[~frame["suite"].isin(["size", "random_access", "parallel_access"])]
+    assert [p.name for p in draw(frame, tmp_path)] == ["full_read.png", "full_read.svg"]
+    assert draw(pd.DataFrame(columns=COLUMNS), tmp_path / "none") == []
+
+
+def test_old_file_stays_when_drawing_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = summary({"synthetic": [16]})
+    frame = frame[frame["suite"] == "full_read"]
+    (tmp_path / "full_read.png").write_bytes(b"old")
+
+    def savefig(self: Any, path: Path, **rest: Any) -> None:
+        Path(path).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.raises(OSError, match="no space"):
+        draw(frame, tmp_path)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("full_read.png", b"old")]
+
+
+def test_formats_and_profiles_look_different() -> None:
+    names = ["npz", "hdf5", "zarr", "zarr-slim", "safetensors", "mine", "yours", "theirs"]
+    found = looks((name, profile) for name in names for profile in ("tuned", "seed"))
+    tuned = [found[name, "tuned"] for name in names]
+    for one, two in itertools.combinations(tuned, 2):
+        assert one.colour != two.colour and one.marker != two.marker
+    for name in names:
+        one, two = found[name, "tuned"], found[name, "seed"]
+        assert (one.colour, one.marker) == (two.colour, two.marker) and one.fill != two.fill
+    assert found["zarr", "seed"].label == "zarr (seed)"
+    assert looks([("zarr", "tuned")])["zarr", "tuned"].label == "zarr"
+
+
+def test_look_does_not_depend_on_the_order_of_cells() -> None:
+    arms = [("b", "tuned"), ("zarr", "tuned"), ("a", "tuned")]
+    assert looks(arms) == looks(reversed(arms))
+    assert looks(arms)["zarr", "tuned"].colour == looks([("zarr", "tuned")])["zarr", "tuned"].colour
+
+
+def test_no_line_joins_two_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = summary({"a": [76], "b": [90], "synthetic": [16, 32], "synthetic:values=noise": [16, 32]}, ("zarr",))
+    joined: list[tuple[Any, ...]] = []
+    plain = Axes.plot
+
+    def plot(self: Axes, x: Any, y: Any, **rest: Any) -> Any:
+        if rest.get("linestyle") != "none":
+            joined.append(tuple(float(v) for v in y))
+        return plain(self, x, y, **rest)
+
+    monkeypatch.setattr(Axes, "plot", plot)
+    full = frame[frame["suite"] == "full_read"]
+    draw(full, tmp_path)
+    expected = full[full["trace"] == "synthetic"]["median_seconds"].astype(float)
+    assert joined == [tuple(expected)] * 2, "one line for each trace that has several lengths"

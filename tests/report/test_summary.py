@@ -1,0 +1,148 @@
+"""Cells come from samples: what failed has no time, what does not apply is empty, ratios refer to the baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.errors import HarnessError
+from harness.records import COLUMNS, Sample, SampleFile, done, read_samples
+from harness.report.seed_table import SEED_COLUMNS, seed_table
+from harness.report.summary import summarise
+
+
+def sample(name, number, **changes):
+    base = Sample(
+        run_id="r", suite="layer_read", access="head", trace="t", n_res=64, format=name, profile="tuned", cache="warm",
+        executor="main", workers=1, round=number, position=0, seconds=1.0, bytes_requested=1000, verified=True,
+    )  # fmt: skip
+    return dataclasses.replace(base, **changes)
+
+
+def written(tmp_path, samples):
+    file = SampleFile(tmp_path / "samples.csv")
+    for row in samples:
+        file.add(row)
+    file.close()
+    return read_samples(tmp_path / "samples.csv")
+
+
+def cell(summary, name, **more):
+    rows = summary[summary["format"] == name]
+    for column, value in more.items():
+        rows = rows[rows[column] == value]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def ten(name, seconds, **changes):
+    return [sample(name, k, seconds=seconds * (1 + 0.001 * k), **changes) for k in range(10)]
+
+
+def test_times_ratios_and_words(tmp_path):
+    rows = ten("zarr", 2.0) + ten("hdf5", 1.0) + ten("npz", 6.0) + ten("raw", 0.5, profile="") + ten("a/a", 2.0)
+    summary = summarise(written(tmp_path, rows), "zarr")
+    hdf5 = cell(summary, "hdf5")
+    assert hdf5["verdict"] == "faster" and hdf5["ratio"] == pytest.approx(0.5) and hdf5["baseline"] == "zarr (tuned)"
+    assert hdf5["median_seconds"] == pytest.approx(1.0045) and hdf5["ci_low"] <= 1.0045 <= hdf5["ci_high"]
+    assert hdf5["bytes_per_second"] == pytest.approx(1000 / 1.0045)
+    assert hdf5["percent_of_raw"] == pytest.approx(50)
+    assert cell(summary, "npz")["verdict"] == "slower"
+    assert pd.isna(cell(summary, "zarr")["ratio"]) and pd.isna(cell(summary, "zarr")["verdict"])
+    assert cell(summary, "raw")["percent_of_raw"] == pytest.approx(100)
+    assert pd.isna(cell(summary, "hdf5")["size_bytes"])
+
+
+def test_a_failed_sample_makes_its_cell_failed_and_leaves_it_no_time(tmp_path):
+    bad = sample("hdf5", 4, seconds=None, status="failed", reason="returned zeros", verified=False)
+    summary = summarise(written(tmp_path, [*ten("zarr", 1.0), *ten("hdf5", 1.0)[:4], bad]), "zarr")
+    row = cell(summary, "hdf5")
+    assert row["status"] == "failed" and row["reason"] == "returned zeros"
+    assert row[["median_seconds", "ratio", "percent_of_raw", "verdict"]].isna().all()
+
+
+def test_rejected_samples_do_not_count(tmp_path):
+    rejected = [sample("hdf5", k, seconds=None, status="rejected", reason="stayed resident") for k in range(3)]
+    summary = summarise(written(tmp_path, [*ten("zarr", 1.0), *rejected, *ten("hdf5", 1.0)[3:]]), "zarr")
+    assert cell(summary, "hdf5")["samples"] == 7 and cell(summary, "hdf5")["status"] == "ok"
+    only = summarise(written(tmp_path, [dataclasses.replace(r, access="other") for r in rejected]), "zarr")
+    row = cell(only, "hdf5", access="other")
+    assert row["status"] == "rejected" and pd.isna(row["median_seconds"])
+
+
+def test_too_few_rounds_say_so(tmp_path):
+    row = cell(summarise(written(tmp_path, ten("zarr", 1.0)[:3] + ten("hdf5", 1.0)[:3]), "zarr"), "hdf5")
+    assert row["verdict"] == "inconclusive" and row["reason"] == "3 rounds: a verdict needs 10"
+
+
+def test_a_baseline_that_was_not_measured_leaves_ratios_empty(tmp_path):
+    assert pd.isna(cell(summarise(written(tmp_path, ten("hdf5", 1.0)), "zarr"), "hdf5")["ratio"])
+
+
+def test_sizes_are_exact_and_against_float32_and_native_bytes(tmp_path):
+    def size(name, size_bytes):
+        return sample(
+            name, 0, suite="size", access="archive", cache="", seconds=None, bytes_requested=4000, native_bytes=2000,
+            size_bytes=size_bytes, files=3,
+        )  # fmt: skip
+
+    row = cell(summarise(written(tmp_path, [size("zarr", 2000), size("hdf5", 1000)]), "zarr"), "hdf5")
+    assert (row["ratio_to_float32"], row["ratio_to_native"], row["ratio"], row["files"]) == (4, 2, 0.5, 3)
+    assert pd.isna(row["median_seconds"]) and pd.isna(row["ratio_low"])
+
+
+def test_each_profile_is_compared_within_itself(tmp_path):
+    rows = [
+        *ten("zarr", 4.0, profile="seed"), *ten("zarr", 2.0), *ten("hdf5", 1.0, profile="seed"), *ten("hdf5", 1.0)
+    ]  # fmt: skip
+    summary = summarise(written(tmp_path, rows), "zarr")
+    assert cell(summary, "hdf5", profile="seed")["ratio"] == pytest.approx(0.25)
+    assert cell(summary, "hdf5", profile="tuned")["ratio"] == pytest.approx(0.5)
+
+
+def test_the_seed_table_has_the_seeds_columns_and_scales_windows(tmp_path):
+    rows = [
+        *ten("zarr", 0.24, suite="random_access", access="window_attention", profile="seed"),
+        *ten("hdf5", 0.1, profile="seed"),
+        *ten("zarr", 0.1, profile="seed"),
+    ]
+    table = seed_table(summarise(written(tmp_path, rows), "zarr"), windows=24)
+    assert list(table.columns) == [*SEED_COLUMNS, "windows_measured"]
+    assert table["zarr_random"].iloc[0] == pytest.approx(500 * 0.01, rel=0.01)
+    assert table["hdf5_head_read"].iloc[0] == pytest.approx(0.1, rel=0.01)
+    assert np.isnan(table["npz_full_read"].astype(float).iloc[0])
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path):
+    path = tmp_path / "samples.csv"
+    written(tmp_path, ten("zarr", 1.0)[:2])
+    with path.open("ab") as file:
+        file.write(b"r,layer_read,head,t,64,za")
+    SampleFile(path).close()
+    assert list(read_samples(path)["round"]) == [0, 1]
+    assert set(next(iter(done(path).values()))) == {0, 1}
+
+
+def test_records_of_another_schema_are_refused_by_name(tmp_path):
+    path = tmp_path / "samples.csv"
+    written(tmp_path, [sample("zarr", 0)])
+    path.write_text(path.read_text().replace(",1\n", ",99\n"))
+    with pytest.raises(HarnessError, match="schema version 99; this reader knows version 1"):
+        read_samples(path)
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(HarnessError, match="schema version none"):
+        read_samples(path)
+    with pytest.raises(HarnessError, match="There is no"):
+        read_samples(tmp_path / "none.csv")
+
+
+def test_every_documented_column_is_there():
+    documented = (
+        "run_id, suite, access, trace, n_res, format, profile, cache, executor, workers, round, position, seconds, "
+        "open_seconds, bytes_requested, bytes_returned, bytes_read, files_opened, requests, resident_fraction, "
+        "peak_rss_bytes, load_average, verified, status, reason"
+    )
+    assert COLUMNS[:25] == documented.split(", ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -14,6 +15,8 @@ import pandas as pd
 from harness.errors import HarnessError
 
 SCHEMA_VERSION = 1
+
+_SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
 
 Status = Literal["ok", "failed", "rejected", "skipped"]
 
@@ -83,7 +86,7 @@ KEY_COLUMNS = ["run_id", *CellKey._fields]
 
 
 class SampleFile:
-    """Appends samples to a CSV file, each on disk before the next is taken.
+    """Appends samples to a CSV file; a killed process loses none, a crashed machine those of the last second.
 
     Parameters
     ----------
@@ -96,6 +99,7 @@ class SampleFile:
         if not path.exists() or not path.read_bytes().endswith(b"\n"):
             self._mend()
         self._handle = path.open("a", newline="")
+        self._synced = time.monotonic()
         self._writer = csv.DictWriter(self._handle, COLUMNS)
         if path.stat().st_size == 0:
             self._writer.writeheader()
@@ -108,13 +112,19 @@ class SampleFile:
                 file.truncate(text.rfind(b"\n") + 1)
 
     def add(self, sample: Sample) -> None:
-        """Append one sample and wait until it is on disk."""
+        """Append one sample."""
         self._writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(sample).items()})
         self._handle.flush()
+        if time.monotonic() - self._synced > _SYNC_EVERY:
+            self._sync()
+
+    def _sync(self) -> None:
         os.fsync(self._handle.fileno())
+        self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, with all of it on disk."""
+        self._sync()
         self._handle.close()
 
 

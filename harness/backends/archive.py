@@ -269,8 +269,8 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
             with blame(backend.name, f"reading the manifest of {path}"):
                 manifest = Manifest.from_json(reader.manifest_text())
                 stored = reader.stored()
-        except ArchiveError:
-            raise
+        except ArchiveError as error:
+            raise ArchiveError(f"{path}: {error}") from error
         except HarnessError as error:
             raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
         for spec in manifest.tensors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from pathlib import Path
 
 from harness.errors import ArchiveError
@@ -18,12 +19,14 @@ _BUFFER = 4 << 20
 
 def files_of(path: Path) -> list[Path]:
     """List the files of an archive, a single file or a folder, in the order in which they are sealed."""
-    if path.is_dir():
-        return sorted(
-            (p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()),
-            key=lambda p: p.relative_to(path).as_posix(),
-        )
-    return [path]
+    if not path.is_dir():
+        return [path]
+    # os.walk and not Path.rglob, which takes ten times as long on the thousands of chunks of a Zarr archive.
+    names: list[str] = []
+    for folder, folders, files in os.walk(path):
+        links = [name for name in folders if os.path.islink(f"{folder}/{name}")]  # noqa: PTH114 - not followed, but seen
+        names += [f"{folder}/{name}" for name in (*files, *links)]
+    return [Path(name) for name in sorted(names)]
 
 
 def _position(file: Path) -> int:

@@ -278,7 +278,6 @@ def _settle(held: list[tuple[object, Expected]], tally: _Tally) -> None:
 @contextmanager
 def _without_collection() -> Iterator[None]:
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield

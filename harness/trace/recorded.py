@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -34,7 +36,7 @@ def _load(relative: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UsageError(f"{path} cannot be read as NPZ ({error}); fetch it again.") from error
 
 
@@ -48,7 +50,10 @@ def _source(
         parse_parameters(text, (), name)
         if reason := _missing(relative):
             raise UsageError(f"The trace {name!r} {reason}.")
-        arrays, metadata, provenance = mapping(_load(relative))
+        try:
+            arrays, metadata, provenance = mapping(_load(relative))
+        except KeyError as error:
+            raise UsageError(f"{relative} lacks the array {error}; fetch it again.") from error
         manifest = Manifest(tensors=tuple(arrays), metadata=metadata, provenance=provenance)
         validate(manifest)
         return MemoryTrace(name, manifest, {spec.path: array for spec, array in arrays.items()})

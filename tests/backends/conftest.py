@@ -1,0 +1,21 @@
+"""Traces shared by the tests of the formats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from backends.samples import sample_arrays, small_arrays
+
+
+@pytest.fixture(scope="session")
+def sample() -> Mapping[str, np.ndarray]:
+    """Every dtype, role and special value, by path."""
+    return sample_arrays()
+
+
+@pytest.fixture(scope="session")
+def small() -> Mapping[str, np.ndarray]:
+    """A few small tensors, by path."""
+    return small_arrays()

@@ -1,0 +1,159 @@
+"""Plug-ins are found by name or by module:attribute, and what cannot be used is said with what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from harness import registry
+from harness.backends.base import Backend, load_backend
+from harness.backends.raw import RawBackend
+from harness.errors import UsageError, unknown_name
+from harness.trace.sources import find_source, open_trace
+from harness.trace.stream import TraceSource
+
+
+@pytest.fixture
+def no_h5py(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make the import of h5py fail, also where it was imported before."""
+    load_backend.cache_clear()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.delitem(sys.modules, "harness.backends.hdf5", raising=False)
+    yield
+    load_backend.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("backends", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "safetensors"}),
+        ("suites", {"size", "write", "full_read", "layer_read", "random_access", "parallel_access"}),
+        ("traces", {"synthetic", "af2-1ubq", "openfold-1ubq", "vit-mnist", "file"}),
+    ],
+)
+def test_every_group_is_registered_and_loads(group: registry.Group, expected: set[str]) -> None:
+    assert expected <= set(registry.names(group))
+    for name in expected - {"safetensors"}:
+        assert registry.load(group, name).name == name
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "message"),
+    [
+        ("backends", "zar", "There is no format named 'zar'; did you mean 'zarr'?"),
+        ("backends", "zarrslim", "There is no format named 'zarrslim'; did you mean 'zarr-slim'?"),
+        ("backends", "HDF5", "There is no format named 'HDF5'; choose one of "),
+        ("suites", "ful_read", "There is no suite named 'ful_read'; did you mean 'full_read'?"),
+        ("traces", "synthetik", "There is no trace named 'synthetik'; did you mean 'synthetic'?"),
+        ("backends", "", "There is no format named ''; choose one of "),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(group: registry.Group, name: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        registry.load(group, name)
+    assert str(caught.value).startswith(message)
+    if message.endswith("one of "):
+        assert all(known in str(caught.value) for known in registry.names(group))
+
+
+def test_names_that_resemble_none_are_answered_with_all() -> None:
+    assert str(unknown_name("format", "qqq", {"b", "a"})) == "There is no format named 'qqq'; choose one of a, b."
+    assert unknown_name("format", "qqq", {"b", "a"}).exit_code == 2
+
+
+def test_a_stranger_is_loaded_by_module_and_attribute() -> None:
+    assert registry.load("backends", "harness.backends.raw:RawBackend") is RawBackend
+    backend = load_backend("harness.backends.raw:RawBackend")
+    assert isinstance(backend, RawBackend)
+    assert load_backend("harness.backends.raw:RawBackend") is backend
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("no_such_module:Backend", "No module named 'no_such_module'"),
+        ("harness.backends.raw:NoSuchBackend", "NoSuchBackend"),
+        (":RawBackend", "Empty module name"),
+    ],
+)
+def test_a_stranger_that_cannot_be_imported_is_named(name: str, reason: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        registry.load("backends", name)
+    assert str(caught.value).startswith(f"The format {name!r} cannot be imported: ")
+    assert reason in str(caught.value)
+
+
+class Unfinished(Backend):
+    name = "unfinished"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("harness.errors:UsageError", "has to be a class derived from harness.backends.base.Backend"),
+        ("harness.errors:unknown_name", "has to be a class derived from harness.backends.base.Backend"),
+        (f"{__name__}:Unfinished", "does not implement the whole interface: .*layout"),
+    ],
+)
+def test_what_is_no_format_is_refused(name: str, message: str) -> None:
+    sys.modules.setdefault(__name__, sys.modules[Unfinished.__module__])
+    with pytest.raises(UsageError, match=message):
+        load_backend(name)
+
+
+def test_a_plugin_whose_library_is_missing_is_listed_with_the_reason(no_h5py: None) -> None:
+    listed = {row.name: row for row in registry.listing("backends")}
+    assert list(listed) == registry.names("backends")
+    assert listed["hdf5"].plugin is None
+    assert listed["hdf5"].missing.startswith("The format 'hdf5' cannot be imported: ")
+    assert "h5py" in listed["hdf5"].missing
+    assert listed["raw"].plugin is RawBackend
+    assert listed["raw"].missing == ""
+    with pytest.raises(UsageError, match="h5py"):
+        load_backend("hdf5")
+
+
+def test_a_missing_library_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy(RawBackend):
+        library = "no_such_library"
+
+    class Extra(Needy):
+        extra = "more"
+
+    assert RawBackend.missing() == ""
+    assert Needy.missing() == "needs the package 'no_such_library': pip install no_such_library"
+    expected = "needs the package 'no_such_library': pip install 'trace-format-harness[more]'"
+    assert Extra.missing() == expected
+    monkeypatch.setattr(sys.modules[__name__], "Extra", Extra, raising=False)
+    with pytest.raises(UsageError) as caught:
+        load_backend(f"{__name__}:Extra")
+    assert str(caught.value) == f"The format '{__name__}:Extra' {expected}."
+
+
+def test_traces_without_their_data_are_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    missing = {row.name: row.missing for row in registry.listing("traces")}
+    assert missing["synthetic"] == missing["file"] == ""
+    for name in ("af2-1ubq", "openfold-1ubq", "vit-mnist"):
+        assert missing[name].startswith("needs real data: set HARNESS_DATA to the folder that holds ")
+
+
+def test_a_trace_is_named_before_the_colon() -> None:
+    source, parameters = find_source("synthetic:layers=1,heads=2")
+    assert isinstance(source, TraceSource)
+    assert (source.name, parameters) == ("synthetic", "layers=1,heads=2")
+    assert find_source("file:a:b/c")[1] == "a:b/c"
+    assert find_source("synthetic")[1] == ""
+    trace = open_trace("synthetic:layers=1,heads=2,hidden_dim=12,pair_dim=8", 40)
+    assert trace.manifest.metadata.num_residues == 40
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(":layers=1", "A trace needs a name"), ("", "A trace needs a name"), ("sinthetic:layers=1", "did you mean")],
+)
+def test_a_trace_that_is_not_named_or_not_known(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_trace(text, 40)

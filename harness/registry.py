@@ -42,7 +42,7 @@ def _points(group: Group) -> dict[str, EntryPoint]:
 
 
 def names(group: Group) -> list[str]:
-    """List the registered names of a group in the order of their registration."""
+    """List the registered names of a group."""
     return list(_points(group))
 
 
@@ -71,7 +71,7 @@ def load(group: Group, name: str) -> Any:
         module, _, attribute = name.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
             raise UsageError(f"The {kind} {name!r} cannot be imported: {error}.") from error
     if name not in _points(group):
         raise unknown_name(kind, name, _points(group))

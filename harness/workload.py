@@ -129,7 +129,7 @@ class PlanOptions:
     window: int = 32
     workers: tuple[tuple[Executor, int], ...] = (
         *(("threads", n) for n in (1, 2, 4, 8)),
-        *(("threads-shared", n) for n in (2, 4, 8)),
+        ("threads-shared", 8),
         *(("processes", n) for n in (1, 2, 4)),
     )
 

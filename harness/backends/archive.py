@@ -399,14 +399,37 @@ class ArchiveTrace(Trace):
             raise ArchiveError(f"{self._path}: {path} does not have the digest that was recorded when it was written.")
 
 
-def _open_file(text: str, n_res: int | None) -> ArchiveTrace:
+def open_file(path: Path) -> ArchiveTrace:
+    """Open an archive as a trace after checking its seal: some libraries crash the process on damaged chunks.
+
+    Parameters
+    ----------
+    path : Path
+        An archive in any format.
+
+    Returns
+    -------
+    ArchiveTrace
+        Of an archive whose every byte is as it was written.
+
+    Raises
+    ------
+    ArchiveError
+        When it is not.
+    """
+    if broken := check_seal(path, detect(path).seal_file(path)):
+        raise ArchiveError(f"{path} is truncated or damaged: {broken}.")
+    return ArchiveTrace(path)
+
+
+def _open_source(text: str, n_res: int | None) -> ArchiveTrace:
     if not text:
         raise UsageError("The trace 'file' needs a path: --trace file:PATH.")
-    return ArchiveTrace(Path(text))
+    return open_file(Path(text))
 
 
 file_source = TraceSource(
-    name="file", description="an archive that this harness wrote, in any format: file:PATH", open=_open_file
+    name="file", description="an archive that this harness wrote, in any format: file:PATH", open=_open_source
 )
 
 

@@ -131,7 +131,7 @@ class RawBackend(Backend):
             return False
         with path.open("rb") as file:
             file.seek(-len(_MAGIC), os.SEEK_END)
-            return file.read() == _MAGIC or path.suffix == self.suffix
+            return file.read() == _MAGIC
 
     def settings(self) -> dict[str, str]:
         return {"versions": f"numpy {np.__version__}", "threads": "1", "caches": "none"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.backends.archive import ArchiveTrace, archive_size, open_archive, remove, verify_archive, write_archive
+from harness.backends.archive import archive_size, open_archive, open_file, remove, verify_archive, write_archive
 from harness.backends.base import PROFILES, Backend, load_backend
 from harness.cli import show
 from harness.errors import HarnessError, UsageError, unknown_name
@@ -97,7 +97,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
     path = Path(arguments.source)
     is_trace = not path.exists() and arguments.source.partition(":")[0] in registry.names("traces")
-    trace = open_trace(arguments.source) if is_trace else ArchiveTrace(path)
+    trace = open_trace(arguments.source) if is_trace else open_file(path)
     manifest = write_archive(trace, backend, arguments.destination, arguments.profile)
     if problems := verify_archive(arguments.destination, backend):
         remove(arguments.destination)

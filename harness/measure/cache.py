@@ -19,7 +19,7 @@ COLD_BELOW = 0.01
 WARM_FROM = 0.99
 """An archive is warm when at least this part of its pages is resident."""
 
-_MANY_FILES = 512
+_MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
 
 
@@ -90,7 +90,7 @@ def residency(path: Path, *, every_file: bool) -> float | None:
     path : Path
         A file or a folder.
     every_file : bool
-        Look at every file; otherwise at a random 512 where there are more, which is enough to see that an archive is
+        Look at every file; otherwise at a random 64 where there are more, which is enough to see that an archive is
         still warm and spares a run tens of thousands of system calls per sample.
 
     Returns

@@ -74,9 +74,12 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id)))
         file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
-        worker = stack.enter_context(Worker(config.timeout))
+        # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
+        # for the first time, and what a format keeps in memory shows.
+        writer = stack.enter_context(Worker(config.timeout))
+        reader = stack.enter_context(Worker(config.timeout))
         recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
-        experiment = Experiment(config, arms, scratch, worker, recorder, progress)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, progress)
         progress.total(sum(experiment.steps(subject) for subject in subjects))
         for subject in subjects:
             experiment.measure(subject)
@@ -103,8 +106,8 @@ class Experiment:
         From `choose_arms`.
     scratch : Path
         An empty folder for archives.
-    worker : Worker
-        The process that measures.
+    writer, reader : Worker
+        The processes that measure writes and reads.
     recorder : Recorder
         Where samples go.
     progress : Progress
@@ -112,10 +115,17 @@ class Experiment:
     """
 
     def __init__(
-        self, config: RunConfig, arms: list[Arm], scratch: Path, worker: Worker, recorder: Recorder, progress: Progress
+        self,
+        config: RunConfig,
+        arms: list[Arm],
+        scratch: Path,
+        writer: Worker,
+        reader: Worker,
+        recorder: Recorder,
+        progress: Progress,
     ) -> None:
         self._config, self._arms, self._scratch = config, arms, scratch
-        self._worker, self._recorder, self._progress = worker, recorder, progress
+        self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
@@ -129,7 +139,7 @@ class Experiment:
             self._progress.step(f"{subject.label} is complete", self.steps(subject))
             return
         self._progress.step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
-        prepared = prepare(subject, self._arms, self._scratch, self._worker, self._config.seed)
+        prepared = prepare(subject, self._arms, self._scratch, self._writer, self._config.seed)
         self._progress.step("archives are written", len(self._arms))
         if "write" in self._config.suites:
             self._record_archives(subject, prepared)
@@ -205,7 +215,7 @@ class Experiment:
     def _write_sample(self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask) -> Written | None:
         """Write once; a failure makes the cell failed."""
         try:
-            written: Written = self._worker.do(task)
+            written: Written = self._writer.do(task)
             problem = written.problem
         except WorkerError as error:
             remove(task.destination)
@@ -256,8 +266,8 @@ class Experiment:
         """Take one sample, before the first of an arm a discarded one; return why the arm is out, if it is."""
         try:
             if arm not in first:
-                first[arm] = self._worker.do(task)
-            observed: Observed = self._worker.do(dataclasses.replace(task, cache=key.cache))
+                first[arm] = self._reader.do(task)
+            observed: Observed = self._reader.do(dataclasses.replace(task, cache=key.cache))
         except WorkerError as error:
             self._recorder.add(key, number, position, verified=False, status="failed", reason=str(error))
             return ""

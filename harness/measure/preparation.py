@@ -61,7 +61,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     scratch : Path
         An empty folder.
     worker : Worker
-        Writes; its process is replaced afterwards.
+        Writes and verifies; samples of reads are taken by another.
     seed : int
         Of the run.
 
@@ -97,8 +97,6 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
             prepared.archives[twin] = prepared.archives[original]
         else:
             prepared.failures[twin] = prepared.failures[original]
-    # Readers start in a process that has not seen the archives: what a format keeps in memory would show.
-    worker.close()
     return prepared
 
 

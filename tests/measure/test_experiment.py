@@ -6,13 +6,17 @@ import dataclasses
 import json
 
 import pytest
-from conftest import TINY
+from conftest import TINY, Counted
 
+from harness.backends.archive import write_archive
+from harness.backends.npz import NpzBackend
 from harness.errors import UsageError
 from harness.measure import experiment
 from harness.measure.config import RunConfig
+from harness.measure.experiment import run
 from harness.measure.subject import choose_arms, open_subjects
 from harness.records import read_samples
+from harness.trace.sources import open_trace
 from harness.workload import ReadAccess
 
 ALL_SUITES = ("size", "write", "full_read", "layer_read", "random_access", "parallel_access")
@@ -118,17 +122,17 @@ def test_accesses_a_trace_has_no_tensor_for_are_skipped(measure):
     assert all(access.reads for _, access in subject.plans if isinstance(access, ReadAccess))
 
 
-def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(measure, tmp_path):
-    from harness.backends.archive import write_archive
-    from harness.backends.npz import NpzBackend
-    from harness.trace.sources import open_trace
-
+def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(tmp_path):
     path = tmp_path / "broken.npz"
     write_archive(open_trace(TINY.traces[0], 40), NpzBackend(), path)
-    data = bytearray(path.read_bytes())
+    config = dataclasses.replace(TINY, traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
+    subjects = open_subjects(config)
+    data = bytearray(path.read_bytes())  # damaged after the run has looked at it
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    folder, progress = measure(traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
+    folder, progress = tmp_path / "run", Counted()
+    folder.mkdir()
+    run(config, choose_arms(config), subjects, folder, progress)
     rows = read_samples(folder / "samples.csv")
     broken = rows[rows["trace"] == "file:broken.npz"]
     assert set(broken["status"]) == {"failed"} and broken["reason"].str.startswith("the trace could not be made").all()

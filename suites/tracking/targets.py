@@ -1,0 +1,144 @@
+"""The project's own speed and memory goals, each a ratio or a bound measured side by side in one run."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.backends.archive import archive_size, write_archive
+from harness.backends.base import Profile, load_backend
+from harness.measure.sample import take
+from harness.measure.tasks import WriteTask
+from harness.measure.verify import expectations
+from harness.measure.worker import Worker
+from harness.trace.schema import Role
+from harness.trace.sources import open_trace
+from harness.workload import Read
+
+_ROUNDS = 40
+_WRITE_LIMIT = 600e6
+
+
+def overhead(folder: Path) -> float:
+    """Return the time of a layer read in the harness over that of a bare loop of the same library (goal: within 2 %).
+
+    Both read the same layer with h5py in one process, in turn; the result is the median of the ratios of pairs.
+    """
+    import h5py
+    import hdf5plugin  # noqa: F401 - registers the filters for the bare loop
+
+    backend, path, raw = load_backend("hdf5"), folder / "a.h5", folder / "a.raw"
+    trace = open_trace("synthetic:layers=1", 256)
+    manifest = write_archive(trace, load_backend("raw"), raw)
+    write_archive(trace, backend, path)
+    pair = manifest.with_role(Role.PAIR)[0].path
+    reads = (Read(path=pair),)
+    expected = expectations(raw, manifest, reads)
+    ratios = []
+    for number in range(2 * _ROUNDS):
+        times = {}
+        for who in ("harness", "bare") if number % 2 else ("bare", "harness"):
+            if who == "harness":
+                times[who] = take(backend, path, reads, expected).seconds
+            else:
+                with h5py.File(path, "r") as file:
+                    start = time.perf_counter_ns()
+                    array = file[pair][()]
+                    times[who] = (time.perf_counter_ns() - start) / 1e9
+                del array
+        ratios.append(times["harness"] / times["bare"])
+    return statistics.median(ratios)
+
+
+def slim_size(folder: Path, trace: str, n_res: int | None) -> float:
+    """Return the size of the seed's Zarr over that of zarr-slim, for one trace."""
+    sizes = {}
+    for name, profile in (("zarr", "seed"), ("zarr-slim", "tuned")):
+        backend = load_backend(name)
+        path = folder / f"{trace.replace(':', '-')}-{profile}{backend.suffix}"
+        write_archive(open_trace(trace, n_res), backend, path, profile)  # type: ignore[arg-type]
+        sizes[name] = archive_size(path)[0]
+    return sizes["zarr"] / sizes["zarr-slim"]
+
+
+def slim_read(folder: Path) -> float:
+    """Return the time of a pair layer in the seed's Zarr over that in zarr-slim (goal: at least 1)."""
+    trace, raw = open_trace("synthetic:layers=1", 256), folder / "b.raw"
+    manifest = write_archive(trace, load_backend("raw"), raw)
+    reads = (Read(path=manifest.with_role(Role.PAIR)[0].path),)
+    expected = expectations(raw, manifest, reads)
+    arms: dict[str, Profile] = {"zarr": "seed", "zarr-slim": "tuned"}
+    paths = {name: folder / f"b-{name}" for name in arms}
+    for name, profile in arms.items():
+        write_archive(trace, load_backend(name), paths[name], profile)
+    times: dict[str, list[float]] = {name: [] for name in arms}
+    for _ in range(_ROUNDS):
+        for name in arms:
+            times[name].append(take(load_backend(name), paths[name], reads, expected).seconds)
+    return statistics.median(a / b for a, b in zip(times["zarr"], times["zarr-slim"], strict=True))
+
+
+def generator_speed() -> float:
+    """Return the calibrated generator's rate in bytes per second (goal: 200 MB/s on one core)."""
+    trace = open_trace("synthetic:layers=1", 512)
+    start, done = time.perf_counter(), 0
+    for spec in trace.manifest.tensors:
+        done += sum(block.nbytes for block in trace.blocks(spec.path))
+    return done / (time.perf_counter() - start)
+
+
+def write_memory(folder: Path, name: str, layers: int) -> float:
+    """Return the peak resident bytes of writing a trace of 1024 residues (goal: under 600 MB in every format)."""
+    backend = load_backend(name)
+    with Worker(3600) as worker:
+        task = WriteTask(
+            backend=name,
+            profile="tuned",
+            source=f"synthetic:layers={layers}",
+            n_res=1024,
+            destination=folder / f"c{backend.suffix}",
+            keep=False,
+        )
+        return float(worker.do(task).peak_rss_bytes or 0)
+
+
+def main(layers: int) -> int:
+    """Print every goal with what was measured; return 1 when one is missed."""
+    missed = 0
+    with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as name:
+        folder = Path(name)
+        goals: list[tuple[str, Callable[[], float], Callable[[float], bool]]] = [
+            (
+                "layer read, harness over bare loop (0.98 to 1.02)",
+                lambda: overhead(folder),
+                lambda x: abs(x - 1) <= 0.02,
+            ),
+            (
+                "size of zarr (seed) over zarr-slim, both groups filled (at least 2)",
+                lambda: slim_size(folder, "synthetic:layers=1,filled=both", 128),
+                lambda x: x >= 2,
+            ),
+            ("pair layer, zarr (seed) over zarr-slim (at least 1)", lambda: slim_read(folder), lambda x: x >= 1),
+            ("generator, bytes per second (at least 2e8)", generator_speed, lambda x: x >= 2e8),
+        ]
+        for format_name in ("npz", "hdf5", "zarr", "zarr-slim"):
+            goals.append(
+                (
+                    f"peak memory of writing 1024 residues, {layers} layers, {format_name} (under 6e8 bytes)",
+                    lambda format_name=format_name: write_memory(folder, format_name, layers),  # type: ignore[misc]
+                    lambda x: x < _WRITE_LIMIT,
+                )
+            )
+        for text, measure, met in goals:
+            value = measure()
+            missed += not met(value)
+            print(f"{'met   ' if met(value) else 'MISSED'}  {value:12.4g}  {text}", flush=True)
+    return min(1, missed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 12))

@@ -19,7 +19,7 @@ from harness.backends.base import Backend, Profile, Reader, Writer, blame, load_
 from harness.backends.seal import check_seal, files_of, seal
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.trace.schema import Manifest, TensorSpec, validate
-from harness.trace.stream import BLOCK_ROWS, Digest, Trace, TraceSource, block_rows, regroup, shown_label, split
+from harness.trace.stream import BLOCK_ROWS, Digest, Trace, block_rows, regroup, split
 
 _PARTIAL = ".partial-"
 
@@ -367,70 +367,6 @@ def read_blocks(backend: Backend, reader: Reader, spec: TensorSpec) -> Iterator[
         with blame(backend.name, f"reading {spec.path}"):
             block = reader.read(spec.path, part)
         yield block
-
-
-class ArchiveTrace(Trace):
-    """An archive as a trace: what ``file:PATH`` opens. Every tensor is checked against its digest as it streams.
-
-    Parameters
-    ----------
-    path : Path
-        An archive in any format.
-
-    Raises
-    ------
-    ArchiveError
-        From `open_archive`.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with open_archive(path) as (_, _, manifest):
-            self.manifest = manifest
-        self.label = shown_label(f"file:{path.name}", manifest)
-
-    def blocks(self, path: str) -> Iterator[np.ndarray]:
-        state = Digest()
-        with open_archive(self._path) as (backend, reader, manifest):
-            for block in read_blocks(backend, reader, manifest[path]):
-                state.update(block)
-                yield block
-        if state.hexdigest() != self.manifest.digests.get(path):
-            raise ArchiveError(f"{self._path}: {path} does not have the digest that was recorded when it was written.")
-
-
-def open_file(path: Path) -> ArchiveTrace:
-    """Open an archive as a trace after checking its seal: some libraries crash the process on damaged chunks.
-
-    Parameters
-    ----------
-    path : Path
-        An archive in any format.
-
-    Returns
-    -------
-    ArchiveTrace
-        Of an archive whose every byte is as it was written.
-
-    Raises
-    ------
-    ArchiveError
-        When it is not.
-    """
-    if broken := check_seal(path, detect(path).seal_file(path)):
-        raise ArchiveError(f"{path} is truncated or damaged: {broken}.")
-    return ArchiveTrace(path)
-
-
-def _open_source(text: str, n_res: int | None) -> ArchiveTrace:
-    if not text:
-        raise UsageError("The trace 'file' needs a path: --trace file:PATH.")
-    return open_file(Path(text))
-
-
-file_source = TraceSource(
-    name="file", description="an archive that this harness wrote, in any format: file:PATH", open=_open_source
-)
 
 
 def archive_size(path: Path) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.backends.archive import archive_size, open_archive, open_file, remove, verify_archive, write_archive
+from harness.backends.archive import archive_size, open_archive, remove, verify_archive, write_archive
+from harness.backends.archive_trace import open_file
 from harness.backends.base import PROFILES, Backend, load_backend
 from harness.cli import show
 from harness.errors import HarnessError, UsageError, unknown_name

@@ -10,7 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
-from harness.backends.archive import ArchiveTrace, archive_size, remove, verify_archive, write_archive
+from harness.backends.archive import archive_size, remove, verify_archive, write_archive
+from harness.backends.archive_trace import ArchiveTrace
 from harness.backends.base import Profile
 from harness.errors import HarnessError
 from harness.measure import cache

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from backends.samples import BACKENDS, INSTALLED, assert_holds, assert_same, put, trace_of
 
-from harness.backends.archive import ArchiveTrace, detect, open_archive, verify_archive, write_archive
+from harness.backends.archive import detect, open_archive, verify_archive, write_archive
+from harness.backends.archive_trace import ArchiveTrace
 from harness.backends.base import load_backend
 from harness.errors import ArchiveError, UsageError
 from harness.trace.sources import open_trace

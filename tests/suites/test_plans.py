@@ -1,0 +1,95 @@
+"""Plans are pure: the same manifest and seed give the same accesses, inside the tensors, for every format alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import registry
+from harness.measure.schedule import generator
+from harness.trace.schema import Manifest, Provenance, tensor
+from harness.trace.sources import open_trace
+from harness.workload import Absent, PlanOptions, ReadAccess, SizeAccess, WriteAccess, filled
+
+PROTEIN = open_trace("synthetic:layers=3,heads=2,hidden_dim=8,pair_dim=4", 50).manifest
+VISION = Manifest(
+    tensors=(tensor("attention/layer_0", (3, 2, 50, 50)), tensor("outputs/logits", (3, 10))),
+    provenance=Provenance(source="test"),
+)
+NAMES = registry.names("suites")
+
+
+def plan(name, manifest, seed=0, options=None):
+    return registry.load("suites", name).plan(manifest, generator(seed, name), options or PlanOptions())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("manifest", [PROTEIN, VISION], ids=["protein", "vision"])
+def test_a_plan_is_repeatable_and_stays_inside_the_tensors(name, manifest):
+    accesses = plan(name, manifest)
+    assert accesses == plan(name, manifest)
+    assert len({(a.name, getattr(a, "executor", ""), getattr(a, "workers", 0)) for a in accesses}) == len(accesses)
+    for access in accesses:
+        for read in access.reads if isinstance(access, ReadAccess) else ():
+            spec = manifest[read.path]
+            for part, length in zip(read.selection or (), spec.shape, strict=bool(read.selection)):
+                assert 0 <= part.start < part.stop <= length and part.step is None
+
+
+def test_full_read_asks_for_every_byte():
+    (access,) = plan("full_read", PROTEIN)
+    assert [read.path for read in access.reads] == [spec.path for spec in PROTEIN.tensors]
+    assert all(read.selection is None for read in access.reads)
+
+
+def test_layer_read_asks_for_a_layer_a_head_and_a_pair_layer():
+    layer, head, pair = plan("layer_read", PROTEIN)
+    assert layer.reads[0].path.startswith("attention/") and pair.reads[0].path.endswith("pair_repr")
+    assert [s.stop - s.start for s in head.reads[0].selection] == [1, 50, 50]
+    *_, absent = plan("layer_read", VISION)
+    assert isinstance(absent, Absent) and "pair" in absent.reason
+
+
+def test_windows_are_32_square_spread_over_heads_and_layers():
+    accesses = {a.name: a for a in plan("random_access", PROTEIN, options=PlanOptions(attention_windows=200))}
+    windows = accesses["window_attention"].reads
+    assert {tuple(s.stop - s.start for s in read.selection) for read in windows} == {(1, 32, 32)}
+    assert len({read.path for read in windows}) == 3 and len({read.selection[0].start for read in windows}) == 2
+    assert {tuple(s.stop - s.start for s in r.selection) for r in accesses["window_pair"].reads} == {(32, 32, 4)}
+    once = accesses["window_pair_load_once"]
+    assert once.load_once and once.reads == accesses["window_pair"].reads
+
+
+def test_a_window_of_a_short_axis_takes_it_whole():
+    short = Manifest(tensors=(tensor("attention/layer_0", (2, 20, 20)),), provenance=Provenance(source="test"))
+    read = plan("random_access", short)[0].reads[0]
+    assert [s.stop - s.start for s in read.selection] == [1, 20, 20]
+
+
+def test_vision_windows_are_of_one_image_and_head():
+    for read in plan("random_access", VISION)[0].reads:
+        assert [s.stop - s.start for s in read.selection] == [1, 1, 32, 32]
+
+
+def test_every_number_of_workers_gets_the_same_windows():
+    accesses = plan("parallel_access", PROTEIN)
+    assert all(access.reads == accesses[0].reads for access in accesses)
+    cases = {(access.executor, access.workers) for access in accesses}
+    assert cases >= {*(("threads", n) for n in (1, 2, 4, 8)), *(("processes", n) for n in (1, 2, 4))}
+    assert ("threads-shared", 8) in cases
+
+
+def test_sizes_are_given_with_both_groups_filled_and_with_one():
+    archive, one, both = plan("size", PROTEIN)
+    assert isinstance(archive, SizeAccess) and archive.tensors is None
+    assert {"single/layer_0", "pair/layer_0"} == set(dict(both.tensors)) - set(dict(one.tensors))
+    assert filled(PROTEIN, 1, both=True)["pair/layer_1"] == "activations/layer_1/pair_repr"
+
+
+def test_writing_takes_another_layer_in_each_round():
+    (access,) = plan("write", PROTEIN)
+    assert isinstance(access, WriteAccess) and len(access.tensors) == 3
+    assert all(f"layer_{k}" in name for k, round_ in enumerate(access.tensors) for name, _ in round_)
+
+
+def test_the_seed_decides_what_is_drawn():
+    assert plan("random_access", PROTEIN, seed=0) != plan("random_access", PROTEIN, seed=1)

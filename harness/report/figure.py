@@ -343,7 +343,7 @@ def _tick(trace: str, n_res: float | None) -> str:
     name, parameters = (text.replace("$", r"\$") for text in (name, parameters))
     # Of a long path the end says most, and the caption has all of it.
     parts = [p if len(p) <= 15 else f"…{p[-14:]}" for p in parameters.split(",") if p]
-    parts = [name if len(name) <= 10 else name.replace("-", "-\n"), *parts]
+    parts = [name if len(name) <= 10 else name.replace("-", "-\n").replace(" (", "\n("), *parts]
     return "\n".join([*parts, f"{N_RES} = {n_res:g}" if n_res else "no residues"])
 
 

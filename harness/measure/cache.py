@@ -19,6 +19,7 @@ COLD_BELOW = 0.01
 WARM_FROM = 0.99
 """An archive is warm when at least this part of its pages is resident."""
 
+_MOUNTS = Path("/proc/self/mountinfo")
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
 
@@ -26,7 +27,7 @@ _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
 def filesystem(path: Path) -> str:
     """Return the type of the filesystem that holds a path, such as ``ext4``; empty where it cannot be told."""
     try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
+        lines = _MOUNTS.read_text().splitlines()
     except OSError:
         return ""
     best, kind = "", ""

@@ -47,9 +47,16 @@ def test_cold_reads_on_a_filesystem_in_memory_are_refused(tmp_path, monkeypatch)
         cache.require_evictable(tmp_path)
 
 
-def test_the_filesystem_of_a_folder_is_the_nearest_mount(tmp_path):
-    assert cache.filesystem(tmp_path)
-    assert cache.filesystem("/proc" and tmp_path.__class__("/proc/self")) == "proc"
+def test_the_filesystem_of_a_folder_is_that_of_the_nearest_mount(tmp_path, monkeypatch):
+    (tmp_path / "my data" / "run").mkdir(parents=True)
+    spaced = str(tmp_path / "my data").replace(" ", "\\040")
+    lines = ["1 0 8:1 / / rw - ext4 /dev/a rw", f"2 1 0:1 / {spaced} rw shared:1 - tmpfs none rw"]
+    (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(cache, "_MOUNTS", tmp_path / "mountinfo")
+    assert cache.filesystem(tmp_path) == "ext4"
+    assert cache.filesystem(tmp_path / "my data") == cache.filesystem(tmp_path / "my data" / "run") == "tmpfs"
+    monkeypatch.setattr(cache, "_MOUNTS", tmp_path / "none")
+    assert cache.filesystem(tmp_path) == ""
 
 
 def test_bytes_and_calls_of_reads_are_counted_exactly(tmp_path):

@@ -135,7 +135,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         # The twin of the baseline costs as much as the baseline: of the seed's three, HDF5 is the cheapest to repeat.
         "baseline": "hdf5",
         "options": PlanOptions(
-            attention_windows=8,
+            attention_windows=6,
             pair_windows=2,
             workers=(("threads", 8), ("threads-shared", 8), ("processes", 2)),
         ),

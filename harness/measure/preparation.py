@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from harness.backends.base import UnsupportedProfile, load_backend
 from harness.measure import schedule
 from harness.measure.config import RAW, TWIN
 from harness.measure.subject import Arm, Subject
-from harness.measure.tasks import ScanTask, WriteTask, Written
+from harness.measure.tasks import ScanTask, WriteTask, Written, native_bytes
 from harness.measure.verify import Expected, expectations
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Status
@@ -90,7 +91,12 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     rng = schedule.generator(seed, "archives", subject.label, subject.n_res)
     own = [arm for arm in arms if arm.label != TWIN]
     for _, position, arm in schedule.blocks(own, 1, rng):
-        _write(prepared, arm, position, scratch, worker)
+        if arm.label == RAW:  # it exists: the others are written from it
+            exact = native_bytes(prepared.manifest, prepared.bfloat16)
+            prepared.archives[arm] = raw
+            prepared.writes[arm] = (position, dataclasses.replace(written, native_bytes=exact))
+        else:
+            _write(prepared, arm, position, scratch, worker)
     for twin in (arm for arm in arms if arm.label == TWIN):
         original = next(arm for arm in own if (arm.backend, arm.profile) == (twin.backend, twin.profile))
         if original in prepared.archives:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -143,12 +143,15 @@ class WriteTask:
             size_bytes=size,
             files=files,
             memory_bytes=manifest.nbytes,
-            native_bytes=sum(
-                spec.nbytes // 2 if names[spec.path] in self.bfloat16 else spec.nbytes for spec in manifest.tensors
-            ),
+            native_bytes=native_bytes(manifest, {path for path, source in names.items() if source in self.bfloat16}),
             peak_rss_bytes=peak,
             problem=problems[0] if problems else "",
         )
+
+
+def native_bytes(manifest: Manifest, bfloat16: Collection[str]) -> int:
+    """Return the bytes of a trace with 2 bytes for each value of the tensors that are exactly bfloat16."""
+    return sum(spec.nbytes // 2 if spec.path in bfloat16 else spec.nbytes for spec in manifest.tensors)
 
 
 def _view(trace: Trace, names: Mapping[str, str]) -> Trace:

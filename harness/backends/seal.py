@@ -50,7 +50,10 @@ def _digest(path: Path, seal_file: Path, position: int) -> str:
         state.update(f"{name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as handle:
             if file == seal_file:
-                state.update(handle.read(position) + b"0" * _DIGITS)
+                # In parts: a seal that stands at the end has the whole archive before it.
+                for start in range(0, position, _BUFFER):
+                    state.update(handle.read(min(_BUFFER, position - start)))
+                state.update(b"0" * _DIGITS)
                 handle.seek(position + _DIGITS)
             while part := handle.read(_BUFFER):
                 state.update(part)

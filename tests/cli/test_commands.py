@@ -112,7 +112,13 @@ def test_fidelity_sets_synthetic_beside_real(capsys):
 def start(tmp_path, *options):
     run = tmp_path / "results" / "run"
     command = [sys.executable, "-m", "harness", "run", "--quiet", *SMALL, "--rounds", "40", *options]
-    return run, subprocess.Popen([*command, "--out", str(run)], stderr=subprocess.PIPE, text=True)
+    return run, subprocess.Popen(
+        [*command, "--out", str(run)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background inherit an ignored SIGINT, and would pass it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for_samples(process, run, count):
@@ -122,15 +128,13 @@ def wait_for_samples(process, run, count):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("count", [0, 30, 100])
+@pytest.mark.parametrize("count", [0, 30, 60])
 def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(tmp_path, count):
     run, process = start(tmp_path, "--suites", "write,full_read", "--rounds", "12")
     wait_for_samples(process, run, count)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert "Traceback" not in errors
-    if process.returncode == 0:
-        pytest.skip("the run was over before the signal came; the other counts test the same")
     assert process.returncode == 130
     kept = len(read_samples(run / "samples.csv"))
     assert kept >= count and (run / "summary.csv").exists() and not (run / ".archives").exists()

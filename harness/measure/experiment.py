@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.measure import schedule
 from harness.measure.cache import require_evictable
 from harness.measure.config import TWIN, RunConfig
+from harness.measure.interrupt import deferred
 from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, cell_key, cell_names
@@ -63,13 +64,15 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
     ------
     UsageError
         When cold reads cannot be had there, or the disk cannot hold the archives.
+    KeyboardInterrupt
+        After Ctrl-C, when everything is put away and what was measured is on disk.
     """
     if "cold" in config.caches:
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
     _require_space(folder, subjects, len(arms))
-    with ExitStack() as stack:
+    with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id)))

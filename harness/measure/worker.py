@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.measure.interrupt import heard, kept_from_children
 from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import take_share
 from harness.measure.verify import Expected
@@ -62,7 +63,9 @@ class Worker:
         connection = self._start()
         try:
             connection.send(task)
-            if not connection.poll(self._timeout):
+            with heard():
+                answered = connection.poll(self._timeout)
+            if not answered:
                 self.stop()
                 raise WorkerError(f"hung: no answer within {self._timeout:g} s, so its process was stopped")
             kind, value = connection.recv()
@@ -87,8 +90,10 @@ class Worker:
         if self._process is None or self._connection is None or not self._process.is_alive():
             self.stop()
             self._connection, theirs = _SPAWN.Pipe()
-            self._process = _SPAWN.Process(target=_serve, args=(theirs,), name="harness-worker")
-            self._process.start()
+            process = _SPAWN.Process(target=_serve, args=(theirs,), name="harness-worker")
+            with kept_from_children():
+                process.start()
+            self._process = process
             theirs.close()
             # Starting is not part of a task, so a slow import does not count as a hang.
             if not self._connection.poll(_START) or self._connection.recv() != "ready":
@@ -124,7 +129,7 @@ class Worker:
 
 def _serve(connection: Connection) -> None:
     """Answer tasks until the other side goes away."""
-    os.setpgrp()  # Ctrl-C reaches only the process that decides what to keep
+    os.setpgrp()  # so that it can be killed together with all that it starts
     connection.send("ready")
     with Children() as children:
         while True:

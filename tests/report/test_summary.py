@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.records import COLUMNS, Sample, SampleFile, done, read_samples
 from harness.report.seed_table import SEED_COLUMNS, seed_table
-from harness.report.summary import summarise
+from harness.report.summary import COLUMNS as CELL_COLUMNS
+from harness.report.summary import SUMMARY_SCHEMA_VERSION, summarise
 
 
 def sample(name, number, **changes):
@@ -78,8 +79,61 @@ def test_too_few_rounds_say_so(tmp_path):
     assert row["verdict"] == "inconclusive" and row["reason"] == "3 rounds: a verdict needs 10"
 
 
-def test_a_baseline_that_was_not_measured_leaves_ratios_empty(tmp_path):
-    assert pd.isna(cell(summarise(written(tmp_path, ten("hdf5", 1.0)), "zarr"), "hdf5")["ratio"])
+def test_a_baseline_that_was_not_measured_is_refused_with_what_was(tmp_path):
+    samples = written(tmp_path, ten("hdf5", 1.0) + ten("npz", 1.0) + ten("a/a", 1.0))
+    with pytest.raises(UsageError, match=r"no measured format named 'zarr'; choose one of hdf5, npz\.$"):
+        summarise(samples, "zarr")
+    with pytest.raises(UsageError, match=r"did you mean 'hdf5'\? Measured were: hdf5, npz\.$"):
+        summarise(samples, "hdf")
+    with pytest.raises(UsageError, match="'a/a'"):
+        summarise(samples, "a/a")
+    assert summarise(samples, None)["ratio"].isna().all()
+
+
+def test_no_samples_are_no_cells(tmp_path):
+    assert list(summarise(written(tmp_path, []), "zarr").columns) == CELL_COLUMNS
+
+
+@pytest.mark.parametrize("baseline", ["zarr", "hdf5", "npz", "raw"])
+def test_any_measured_format_can_be_the_baseline_and_the_twin_stays_with_its_original(tmp_path, baseline):
+    seconds = {"zarr": 2.0, "hdf5": 1.0, "npz": 6.0, "raw": 0.5, "a/a": 2.0 * 1.04}
+    rows = [row for name, time in seconds.items() for row in ten(name, time, profile="" if name == "raw" else "tuned")]
+    summary = summarise(written(tmp_path, rows), baseline, twin_of="zarr")
+    twin = cell(summary, "a/a")
+    assert twin["baseline"] == "zarr (tuned)" and twin["ratio"] == pytest.approx(1.04) and pd.isna(twin["verdict"])
+    assert pd.isna(cell(summary, baseline)["ratio"])
+    for name in {"zarr", "hdf5", "npz"} - {baseline}:
+        row = cell(summary, name)
+        assert row["ratio"] == pytest.approx(seconds[name] / seconds[baseline])
+        assert row["verdict"] == ("faster" if seconds[name] < seconds[baseline] else "slower")
+        assert row["baseline"].startswith(baseline) and row["smallest_detectable_effect"] > 0.04
+
+
+@pytest.mark.parametrize("baseline", ["zarr", "npz"])
+def test_the_floor_comes_from_the_twin_and_its_original_whatever_the_baseline(tmp_path, baseline):
+    noisy = [1.0 if k % 2 else 1.0001 for k in range(10)]
+    arms = {"zarr": 1.0, "npz": 1.0, "hdf5": 1.08, "a/a": 1.12}
+    rows = [sample(name, k, seconds=time * noisy[k]) for name, time in arms.items() for k in range(10)]
+    assert cell(summarise(written(tmp_path, rows), baseline, "zarr"), "hdf5")["verdict"] == "inconclusive"
+
+
+def test_without_a_twin_or_with_few_rounds_no_smallest_effect_is_claimed(tmp_path):
+    rows = ten("zarr", 1.0) + ten("hdf5", 1.0)
+    rows += [dataclasses.replace(r, access="few") for r in [*rows, *ten("a/a", 1.0)] if r.round < 4]
+    rows += [dataclasses.replace(r, access="twin") for r in [*ten("zarr", 1.0), *ten("a/a", 1.0), *ten("hdf5", 1.1)]]
+    known = summarise(written(tmp_path, rows), "zarr").groupby("access")["smallest_detectable_effect"].count()
+    assert known.to_dict() == {"head": 0, "few": 0, "twin": 3}
+
+
+def test_read_amplification_is_bytes_read_for_each_byte_asked_for(tmp_path):
+    rows = [sample("zarr", k, bytes_read=1500 + k) for k in range(3)] + [sample("hdf5", k) for k in range(3)]
+    rows += [sample("npz", k, bytes_read=10, bytes_requested=None) for k in range(3)]
+    summary = summarise(written(tmp_path, rows), "zarr")
+    zarr = cell(summary, "zarr")
+    assert (zarr["bytes_requested"], zarr["median_bytes_read"], zarr["read_amplification"]) == (1000, 1501, 1.501)
+    assert cell(summary, "hdf5")["bytes_requested"] == 1000 and pd.isna(cell(summary, "hdf5")["read_amplification"])
+    assert pd.isna(cell(summary, "npz")["read_amplification"]) and pd.isna(cell(summary, "npz")["bytes_requested"])
+    assert set(summary["schema_version"]) == {SUMMARY_SCHEMA_VERSION} == {2}
 
 
 def test_sizes_are_exact_and_against_float32_and_native_bytes(tmp_path):

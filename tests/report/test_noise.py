@@ -1,0 +1,174 @@
+"""The noise of a run is described from its records; what was not recorded stays unknown."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from report.simulated import RECORDED
+
+from harness.measure.config import VERDICT_ROUNDS
+from harness.records import Sample, SampleFile, read_samples
+from harness.report.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
+from harness.report.summary import summarise
+
+ARMS = ["zarr", "hdf5", "raw", "a/a"]
+
+
+def row(name, number, position, seconds, **changes):
+    base = Sample(
+        run_id="r", suite="layer_read", access="head", trace="t", n_res=64, format=name,
+        profile="" if name == "raw" else "tuned", cache="warm", executor="main", workers=1, round=number,
+        position=position, seconds=seconds, bytes_requested=1000, load_average=0.5, verified=True,
+    )  # fmt: skip
+    return dataclasses.replace(base, **changes)
+
+
+def block(rounds, time, **changes):
+    """One cell's rounds; the order of arms turns by one each round."""
+    return [
+        row(name, number, (index + number) % len(ARMS), time(name, number, (index + number) % len(ARMS)), **changes)
+        for number in range(rounds)
+        for index, name in enumerate(ARMS)
+    ]
+
+
+@pytest.fixture
+def described(tmp_path):
+    def describe(rows, environment=None, baseline="zarr"):
+        file = SampleFile(tmp_path / "samples.csv")
+        for sample in rows:
+            file.add(sample)
+        file.close()
+        samples = read_samples(tmp_path / "samples.csv")
+        return describe_noise(samples, summarise(samples, baseline, "zarr"), environment or {})
+
+    return describe
+
+
+def test_spread_is_the_scaled_median_deviation_of_each_format(described):
+    times = {"zarr": [1.0, 1.1] * 6, "hdf5": [2.0] * 12, "raw": [0.5] * 12, "a/a": [1.0] * 12}
+    noise = described(block(12, lambda name, number, position: times[name][number]))
+    assert noise.spread["zarr"] == pytest.approx(MAD_TO_DEVIATION * 0.05 / 1.05)
+    assert noise.spread["hdf5"] == 0
+    assert set(noise.spread) == set(ARMS)
+
+
+@pytest.mark.parametrize("baseline", ["zarr", "hdf5", "raw"])
+def test_the_twin_is_judged_without_the_floor_that_would_hide_it(described, baseline):
+    factors = {"a/a": 1.07, "hdf5": 3.0}
+    noise = described(block(12, lambda name, number, position: factors.get(name, 1.0)), baseline=baseline)
+    assert (noise.aa_cells, noise.aa_judged, noise.aa_different) == (1, 1, 1)
+    assert noise.aa_median == pytest.approx(0.07) == noise.aa_largest
+
+
+def test_a_twin_that_is_faster_counts_by_the_size_of_its_difference(described):
+    rows = block(12, lambda name, number, position: 1 / 1.02 if name == "a/a" else 1.0)
+    rows += block(12, lambda name, number, position: 1.06 if name == "a/a" else 1.0, access="layer")
+    noise = described(rows)
+    assert (noise.aa_cells, noise.aa_median) == (2, pytest.approx((1.02 * 1.06) ** 0.5 - 1))
+    assert noise.aa_largest == pytest.approx(0.06)
+
+
+def test_drift_is_the_change_from_first_to_last_round_whatever_one_round_did(described):
+    def slowing(name, number, position):
+        return (3.0 if number == 4 else 1.0) * 1.2 ** (number / 10)
+
+    rows = block(11, slowing) + block(11, lambda name, number, position: 0.9 ** (number / 10), access="layer")
+    noise = described(rows)
+    assert noise.drift_largest == pytest.approx(0.2)
+    assert noise.drift_median == pytest.approx((1.2 * 0.9) ** 0.5 - 1)
+
+
+def test_rounds_that_read_different_layers_show_no_drift(described):
+    rows = block(11, lambda name, number, position: 1.2**number)
+    changing = [r for r in rows if r.format == "zarr"]
+    rows = [r for r in rows if r.format != "zarr"]
+    rows += [row("zarr", r.round, r.position, r.seconds, bytes_requested=1000 + r.round) for r in changing]
+    assert described(rows).drift_median is None
+
+
+def test_coming_first_in_a_round_is_told_from_the_formats(described):
+    noise = described(
+        block(12, lambda name, number, position: (3.0 if name == "hdf5" else 1.0) * (1.1 if position == 0 else 1.0))
+    )
+    assert noise.position_effect == pytest.approx(0.1)
+
+
+def test_load_machine_and_cores_come_from_the_record(described):
+    sessions = [
+        {"load_average": 0.1, "load_average_at_end": 0.9, "virtual_machine": True, "cores": 2},
+        {"load_average": 0.2, "load_average_at_end": 0.3, "virtual_machine": True, "cores": 4},
+    ]
+    rows = block(10, lambda name, number, position: 1.0)
+    noise = described([*rows, row("zarr", 10, 0, 1.0, load_average=1.5)], {"sessions": sessions})
+    assert (noise.load_before, noise.load_during, noise.load_after) == (0.1, 1.5, 0.3)
+    assert noise.virtual_machine is True and noise.cores is None
+
+
+def test_what_does_not_count_is_grouped_by_reason(described):
+    rows = block(12, lambda name, number, position: 1.0)
+    rows += [row("npz", k, 4, None, status="rejected", reason="stayed resident") for k in range(3)]
+    rows += [row("raw", 0, 4, None, access="x", status="rejected", reason="stayed resident")]
+    rows += [row("npz", 0, 4, None, access="x", status="failed", reason="returned zeros")]
+    assert described(rows).dropped == (
+        Dropped(status="rejected", reason="stayed resident", formats=("npz", "raw"), samples=4),
+        Dropped(status="failed", reason="returned zeros", formats=("npz",), samples=1),
+    )
+
+
+def test_too_few_rounds_and_the_verdicts_they_cost_are_counted(described):
+    noise = described(
+        block(12, lambda name, number, position: 1.0) + block(4, lambda name, number, position: 1.0, suite="write")
+    )
+    assert (noise.rounds_least, noise.rounds_most, noise.below_verdict) == (4, 12, True)
+    assert (noise.undecided, noise.undecided_suites) == (1, ("write",))  # hdf5; the ceiling and the twin claim nothing
+    assert (noise.aa_cells, noise.aa_judged) == (2, 1)
+    enough = described(block(VERDICT_ROUNDS, lambda name, number, position: 1.0, access="more"))
+    assert enough.undecided == 1  # the same file, one more cell that decides
+
+
+def test_one_round_without_twin_machine_or_load_leaves_them_unknown(described):
+    noise = described([row("zarr", 0, 0, 1.0, load_average=None), row("hdf5", 0, 1, 1.0, load_average=None)])
+    assert noise.spread == {} and noise.aa_cells == noise.aa_judged == 0
+    unknown = (
+        "aa_median", "aa_largest", "aa_different", "drift_median", "drift_largest", "position_effect", "load_before",
+        "load_during", "load_after", "virtual_machine", "cores",
+    )  # fmt: skip
+    assert [getattr(noise, name) for name in unknown] == [None] * len(unknown)
+
+
+def test_the_reference_run_has_quiet_twins_and_a_summary_read_back_says_the_same(tmp_path):
+    samples = read_samples(RECORDED)
+    environment = json.loads((RECORDED.parent / "environment.json").read_text())
+    baseline = json.loads((RECORDED.parent / "run.json").read_text())["baseline"]
+    summary = summarise(samples, baseline)
+    noise = describe_noise(samples, summary, environment)
+    assert noise.aa_judged > 20 and noise.aa_different <= 0.01 * noise.aa_judged
+    assert 0 < noise.aa_median < noise.aa_largest and np.isfinite(list(noise.spread.values())).all()
+    summary.to_csv(tmp_path / "summary.csv", index=False)
+    assert describe_noise(samples, pd.read_csv(tmp_path / "summary.csv"), environment) == noise
+
+
+def session(**changes):
+    libraries = {"numpy": "2.4.6", "zarrs": None}
+    return {"cpu": "A", "cores": 2, "python": "3.11.7", "load_average": 1.0, "libraries": libraries} | changes
+
+
+def test_sessions_on_one_machine_are_not_mixed():
+    assert mixed_machines({}) == ""
+    assert mixed_machines({"sessions": [session()]}) == ""
+    later = session(load_average=2.0)
+    del later["cpu"]  # not recorded is not different
+    assert mixed_machines({"sessions": [session(), later]}) == ""
+
+
+def test_sessions_on_two_machines_say_what_differs():
+    other = session(cores=8, libraries={"numpy": "2.5.0", "zarrs": "0.2"})
+    assert mixed_machines({"sessions": [session(), other, session()]}) == (
+        "The 3 sessions of this run were not measured alike; these differ: cores (2, then 8), "
+        "numpy (2.4.6, then 2.5.0), zarrs (not installed, then 0.2)."
+    )

@@ -1,4 +1,4 @@
-"""The rows that a run writes: one per sample, appended as they come, read back with their schema version checked."""
+"""The rows that a run writes: appended as they come, read back with their schema version checked."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import pandas as pd
 
 from harness.errors import HarnessError
 
 SCHEMA_VERSION = 1
+BREAKDOWN_VERSION = 1
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
 
@@ -36,14 +37,16 @@ class CellKey(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One row of ``samples.csv``; None is an empty field: a figure that does not apply or could not be had.
+class Row:
+    """What every row of a run starts with; None is an empty field: a figure that does not apply or could not be had.
 
-    Times are in seconds, sizes in bytes. ``bytes_read`` and ``requests`` are the process's read calls (``rchar`` and
-    ``syscr`` of ``/proc/self/io``), which a mapped file does not show; ``files_opened`` is counted by inotify in the
-    discarded read of the same plan. ``native_bytes`` counts 2 bytes for each value of a float32 tensor whose values
-    are all exactly representable in bfloat16.
+    Attributes
+    ----------
+    called : str
+        What a file of such rows is called in messages.
     """
+
+    called: ClassVar[str]
 
     run_id: str
     suite: str
@@ -57,6 +60,25 @@ class Sample:
     workers: int
     round: int
     position: int
+
+    @property
+    def key(self) -> CellKey:
+        """The cell this row belongs to."""
+        return CellKey(*(getattr(self, name) for name in CellKey._fields))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Row):
+    """One row of ``samples.csv``.
+
+    Times are in seconds, sizes in bytes. ``bytes_read`` and ``requests`` are the process's read calls (``rchar`` and
+    ``syscr`` of ``/proc/self/io``), which a mapped file does not show; ``files_opened`` is counted by inotify in the
+    discarded read of the same plan. ``native_bytes`` counts 2 bytes for each value of a float32 tensor whose values
+    are all exactly representable in bfloat16.
+    """
+
+    called = "a sample file"
+
     seconds: float | None = None
     open_seconds: float | None = None
     bytes_requested: int | None = None
@@ -75,32 +97,71 @@ class Sample:
     native_bytes: int | None = None
     schema_version: int = SCHEMA_VERSION
 
-    @property
-    def key(self) -> CellKey:
-        """The cell this sample belongs to."""
-        return CellKey(*(getattr(self, name) for name in CellKey._fields))
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown(Row):
+    """One row of ``breakdown.csv``: where the time of a warm read access goes, found apart from its samples.
+
+    Times are in seconds and add up over the reads of the access. ``total_seconds`` is taken as a sample's
+    ``seconds`` is, but in a process that keeps the memory it has freed, so a sample that gets its memory fresh from
+    the kernel takes longer. The parts are taken by replay: ``metadata`` is the library's lookup of the tensor;
+    ``file_read`` opens and reads the stored bytes that the read needs; ``decode`` calls the codec on them, on one
+    thread; ``copy`` puts the values into a new array of the result's shape. ``rest`` is what is left of the total:
+    the library's own work. It is negative where the library does better than the steps one after the other, as by
+    working on several threads or by reading straight into the result. ``stored_bytes`` lie in ``extents`` pieces,
+    each counted as often as it is read, of ``files`` different files.
+    """
+
+    called = "a breakdown file"
+
+    total_seconds: float | None = None
+    open_seconds: float | None = None
+    metadata_seconds: float | None = None
+    file_read_seconds: float | None = None
+    decode_seconds: float | None = None
+    copy_seconds: float | None = None
+    rest_seconds: float | None = None
+    stored_bytes: int | None = None
+    extents: int | None = None
+    files: int | None = None
+    bytes_requested: int | None = None
+    status: Status = "ok"
+    reason: str = ""
+    schema_version: int = BREAKDOWN_VERSION
 
 
-COLUMNS = [field.name for field in dataclasses.fields(Sample)]
+AnyRow = TypeVar("AnyRow", bound=Row)
+
 KEY_COLUMNS = ["run_id", *CellKey._fields]
 
 
-class SampleFile:
-    """Appends samples to a CSV file; a killed process loses none, a crashed machine those of the last second.
+def columns(row: type[Row]) -> list[str]:
+    """List the columns of a file of rows."""
+    return [field.name for field in dataclasses.fields(row)]
+
+
+COLUMNS = columns(Sample)
+BREAKDOWN_COLUMNS = columns(Breakdown)
+
+
+class RowFile(Generic[AnyRow]):
+    """Appends rows to a CSV file; a killed process loses none, a crashed machine those of the last second.
 
     Parameters
     ----------
     path : Path
         Created with a header when it does not exist. A last line that was cut off by a kill is dropped.
+    row : type
+        What rows it takes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, row: type[AnyRow]) -> None:
         self._path = path
         if not path.exists() or not path.read_bytes().endswith(b"\n"):
             self._mend()
         self._handle = path.open("a", newline="")
         self._synced = time.monotonic()
-        self._writer = csv.DictWriter(self._handle, COLUMNS)
+        self._writer = csv.DictWriter(self._handle, columns(row))
         if path.stat().st_size == 0:
             self._writer.writeheader()
             self._handle.flush()
@@ -111,9 +172,9 @@ class SampleFile:
             with self._path.open("r+b") as file:
                 file.truncate(text.rfind(b"\n") + 1)
 
-    def add(self, sample: Sample) -> None:
-        """Append one sample."""
-        self._writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(sample).items()})
+    def add(self, row: AnyRow) -> None:
+        """Append one row."""
+        self._writer.writerow({k: "" if v is None else v for k, v in dataclasses.asdict(row).items()})
         self._handle.flush()
         if time.monotonic() - self._synced > _SYNC_EVERY:
             self._sync()
@@ -126,6 +187,20 @@ class SampleFile:
         """Close the file, with all of it on disk."""
         self._sync()
         self._handle.close()
+
+
+class SampleFile(RowFile[Sample]):
+    """``samples.csv``, open for more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, Sample)
+
+
+class BreakdownFile(RowFile[Breakdown]):
+    """``breakdown.csv``, open for more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, Breakdown)
 
 
 def read_samples(path: Path) -> pd.DataFrame:
@@ -146,37 +221,45 @@ def read_samples(path: Path) -> pd.DataFrame:
     HarnessError
         When the file is missing, is not a sample file, or has a schema version this reader does not know.
     """
+    return _read_rows(path, Sample)
+
+
+def read_breakdown(path: Path) -> pd.DataFrame:
+    """Read ``breakdown.csv``; as `read_samples`, one row for each cell and round of `Breakdown`."""
+    return _read_rows(path, Breakdown)
+
+
+def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
+    known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
     try:
         frame = pd.read_csv(
             path,
             dtype=dict.fromkeys(text, str),
             keep_default_na=False,
-            na_values={c: [""] for c in COLUMNS if c not in text},
+            na_values={c: [""] for c in columns(row) if c not in text},
         )
     except FileNotFoundError as error:
         raise HarnessError(f"There is no {path}; name the folder of a run that 'harness run' has written.") from error
     except (ValueError, pd.errors.ParserError) as error:
-        raise HarnessError(f"{path} is not a sample file: {error}.") from error
+        raise HarnessError(f"{path} is not {row.called}: {error}.") from error
     versions = sorted({str(v) for v in frame["schema_version"]}) if "schema_version" in frame else ["none"]
-    if versions not in ([], [str(SCHEMA_VERSION)]):
-        raise HarnessError(
-            f"{path} has schema version {', '.join(versions)}; this reader knows version {SCHEMA_VERSION}."
-        )
-    if lost := [column for column in COLUMNS if column not in frame]:
-        raise HarnessError(
-            f"{path} is not a sample file of schema version {SCHEMA_VERSION}: it has no column {lost[0]!r}."
-        )
+    if versions not in ([], [str(known)]):
+        raise HarnessError(f"{path} has schema version {', '.join(versions)}; this reader knows version {known}.")
+    if lost := [column for column in columns(row) if column not in frame]:
+        raise HarnessError(f"{path} is not {row.called} of schema version {known}: it has no column {lost[0]!r}.")
     return frame
 
 
-def done(path: Path) -> dict[CellKey, dict[int, Status]]:
-    """List what a sample file already holds, for ``--resume``.
+def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Status]]:
+    """List what a file of rows already holds, for ``--resume``.
 
     Parameters
     ----------
     path : Path
         The file; may be missing.
+    row : type
+        What rows it holds.
 
     Returns
     -------
@@ -186,9 +269,9 @@ def done(path: Path) -> dict[CellKey, dict[int, Status]]:
     if not path.exists():
         return {}
     found: dict[CellKey, dict[int, Status]] = {}
-    for row in read_samples(path).to_dict("records"):
-        values: dict[str, Any] = {name: row[name] for name in CellKey._fields}
-        values["n_res"] = None if pd.isna(values["n_res"]) else int(values["n_res"])
-        values["workers"] = int(values["workers"])
-        found.setdefault(CellKey(**values), {})[int(row["round"])] = row["status"]
+    for values in _read_rows(path, row).to_dict("records"):
+        cell: dict[str, Any] = {name: values[name] for name in CellKey._fields}
+        cell["n_res"] = None if pd.isna(cell["n_res"]) else int(cell["n_res"])
+        cell["workers"] = int(cell["workers"])
+        found.setdefault(CellKey(**cell), {})[int(values["round"])] = values["status"]
     return found

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
 from harness import registry
 from harness.errors import HarnessError, UsageError
 from harness.trace.schema import Manifest, TensorSpec
+
+if TYPE_CHECKING:
+    from harness.backends.replay import Replay
 
 Profile = Literal["seed", "tuned", "matched"]
 PROFILES: tuple[Profile, ...] = ("seed", "tuned", "matched")
@@ -145,6 +148,32 @@ class Reader(ABC):
         ndarray
             Materialised: the values are in memory that the array owns, not in a file behind it.
         """
+
+    def locate(self, path: str) -> None:  # noqa: B027 - optional
+        """Do only the library's lookup of a tensor, as `read` does it first.
+
+        Optional, for the breakdown of where the time goes; where a format has no lookup that it could do alone, its
+        time counts as the rest of the library.
+        """
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        """Take a read apart into the stored bytes it needs, their decoding and their copy into the result.
+
+        Optional, for the breakdown of where the time goes. Never timed, so it may read whatever it needs to find out.
+
+        Parameters
+        ----------
+        path : str
+            Tensor name.
+        selection : tuple of slice, optional
+            The part; the whole tensor when None.
+
+        Returns
+        -------
+        Replay or None
+            None when the format does not say where its bytes lie; its reads then have no breakdown.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:

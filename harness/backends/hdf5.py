@@ -11,8 +11,10 @@ import hdf5plugin
 import numpy as np
 
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, Writer
+from harness.backends.hdf5_replay import replay_dataset
 from harness.backends.layout import fitted_chunks
 from harness.backends.matched import matched_layout
+from harness.backends.replay import Replay
 from harness.backends.seal import BLANK
 from harness.trace.schema import Manifest, TensorSpec
 
@@ -78,6 +80,7 @@ class Hdf5Reader(Reader):
     """Reads datasets with h5py's defaults."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = h5py.File(path, "r")
 
     def manifest_text(self) -> bytes:
@@ -95,6 +98,12 @@ class Hdf5Reader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         return np.asarray(self._file[path][() if selection is None else selection])
+
+    def locate(self, path: str) -> None:
+        self._file[path]
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        return replay_dataset(self._path, self._file[path], selection)
 
     def close(self) -> None:
         self._file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, UnsupportedProfile, Writer
+from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.trace.schema import Manifest, TensorSpec
 
 _MANIFEST = "metadata/manifest.json"
+_LOCAL_HEADER = 30  # bytes of its fixed part, in front of every member
 
 
 class NpzWriter(Writer):
@@ -54,6 +57,7 @@ class NpzReader(Reader):
     """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = np.load(path, allow_pickle=False)
 
     def manifest_text(self) -> bytes:
@@ -73,6 +77,36 @@ class NpzReader(Reader):
         array = self._file[f"{path}.npy"]
         # A copy: a view would keep the whole tensor alive behind a small window.
         return array if selection is None else array[selection].copy()
+
+    def locate(self, path: str) -> None:
+        with self._file.zip.open(f"{path}.npy") as member:
+            npy.read_magic(member)
+            npy.read_array_header_1_0(member)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        member = self._file.zip.getinfo(f"{path}.npy")
+        if member.compress_type != zipfile.ZIP_DEFLATED:
+            return None
+        with self._path.open("rb") as file:
+            file.seek(member.header_offset)
+            # Sizes of the name and of the extra field, behind which the data starts; the zip directory has its own.
+            fixed = file.read(_LOCAL_HEADER)
+        skipped = _LOCAL_HEADER + int.from_bytes(fixed[26:28], "little") + int.from_bytes(fixed[28:30], "little")
+        extent = Extent(self._path, member.header_offset, skipped + member.compress_size)
+        with self._file.zip.open(member) as handle:
+            npy.read_magic(handle)
+            shape, _, dtype = npy.read_array_header_1_0(handle)
+            values = handle.tell()
+
+        def decode(stored: list[bytes]) -> list[np.ndarray]:
+            data = zlib.decompress(memoryview(stored[0])[skipped:], -zlib.MAX_WBITS, member.file_size)
+            return [np.ndarray(shape, dtype, data, values)]
+
+        return Replay(
+            extents=(extent,),
+            decode=decode,
+            place=lambda pieces: pieces[0][... if selection is None else selection].copy(),
+        )
 
     def close(self) -> None:
         self._file.close()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from harness.backends.base import Backend, Layout, Profile, Reader, Selection, Stored, Writer
+from harness.backends.replay import Replay, contiguous, runs
 from harness.backends.seal import BLANK
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, TensorSpec
@@ -81,7 +80,7 @@ class RawReader(Reader):
         out = np.empty([s.stop - s.start for s in selection], dtype=spec.dtype)
         target = out.reshape(-1).view(np.uint8).data
         done = 0
-        for start, length in _runs(spec, selection):
+        for start, length in runs(spec.shape, out.itemsize, selection):
             got = os.preadv(self._file.fileno(), [target[done : done + length]], offset + start)
             if got != length:
                 raise ArchiveError(
@@ -90,23 +89,15 @@ class RawReader(Reader):
             done += length
         return out
 
+    def locate(self, path: str) -> None:
+        self._tensors[path]
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay:
+        offset, spec = self._tensors[path]
+        return contiguous(Path(self._file.name), offset, spec.shape, spec.dtype, selection)
+
     def close(self) -> None:
         self._file.close()
-
-
-def _runs(spec: TensorSpec, selection: Selection) -> Iterator[tuple[int, int]]:
-    """Yield (offset, length) in bytes of each contiguous run of a selection, in C order."""
-    itemsize = np.dtype(spec.dtype).itemsize
-    strides = [itemsize * int(np.prod(spec.shape[k + 1 :], dtype=np.int64)) for k in range(len(spec.shape))]
-    last = len(spec.shape) - 1
-    while last > 0 and selection[last] == slice(0, spec.shape[last]):
-        last -= 1
-    length = (selection[last].stop - selection[last].start) * strides[last]
-    fixed = selection[last].start * strides[last]
-    if not length:
-        return
-    for index in product(*(range(s.start, s.stop) for s in selection[:last])):
-        yield fixed + sum(i * stride for i, stride in zip(index, strides, strict=False)), length
 
 
 class RawBackend(Backend):

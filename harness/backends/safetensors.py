@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from harness.backends.base import Backend, Layout, Profile, Reader, Selection, Stored, UnsupportedProfile, Writer
+from harness.backends.replay import Replay, contiguous
 from harness.backends.seal import BLANK
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import Digest
@@ -80,6 +82,7 @@ class SafetensorsReader(Reader):
     def __init__(self, path: Path) -> None:
         from safetensors import safe_open
 
+        self._path = path
         self._file = safe_open(path, framework="numpy")
         self._names = {code: dtype for dtype, code in _DTYPES.items()}
 
@@ -99,6 +102,22 @@ class SafetensorsReader(Reader):
             return np.empty(shape, self._names[part.get_dtype()])
         # The library copies the selected bytes out of its map.
         return np.asarray(part[selection])
+
+    def locate(self, path: str) -> None:
+        self._file.get_slice(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay:
+        start, header = self._header
+        entry = header[path]
+        dtype = self._names[entry["dtype"]]
+        return contiguous(self._path, start + entry["data_offsets"][0], tuple(entry["shape"]), dtype, selection)
+
+    @cached_property
+    def _header(self) -> tuple[int, dict[str, Any]]:
+        """The first byte behind the header, and the header, which the library keeps to itself."""
+        with self._path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return 8 + length, json.loads(file.read(length))
 
     def close(self) -> None:
         del self._file

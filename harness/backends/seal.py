@@ -90,6 +90,16 @@ def seal(path: Path, seal_file: Path) -> str:
     return value
 
 
+def read_seal(seal_file: Path) -> str:
+    """Return the digits that a sealed archive states, without checking them; empty where it has no seal."""
+    position = _position(seal_file) if seal_file.is_file() else -1
+    if position < 0:
+        return ""
+    with seal_file.open("rb") as handle:
+        handle.seek(position)
+        return handle.read(_DIGITS).decode("ascii", "replace")
+
+
 def check_seal(path: Path, seal_file: Path) -> str:
     """Compare an archive with its seal.
 
@@ -106,9 +116,6 @@ def check_seal(path: Path, seal_file: Path) -> str:
     position = _position(seal_file) if seal_file.is_file() else -1
     if position < 0:
         return "the archive has no seal: it is truncated, damaged, or was not finished"
-    with seal_file.open("rb") as handle:
-        handle.seek(position)
-        stated = handle.read(_DIGITS).decode("ascii", "replace")
-    if stated != _digest(path, seal_file, position):
+    if read_seal(seal_file) != _digest(path, seal_file, position):
         return "its bytes are not those that were sealed: at least one bit changed, or a file was added or lost"
     return ""

@@ -16,7 +16,9 @@ from zarr.codecs import BloscCodec
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, Writer
 from harness.backends.layout import fitted_chunks, seed_chunks
 from harness.backends.matched import matched_layout
+from harness.backends.replay import Replay
 from harness.backends.seal import BLANK
+from harness.backends.zarr_replay import replay_array
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, TensorSpec
 
@@ -106,6 +108,7 @@ class ZarrReader(Reader):
     """Reads arrays with zarr-python's defaults, through the consolidated metadata."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._group = zarr.open_group(path, mode="r", use_consolidated=True)
         own: Any = self._group.attrs.asdict().get(_KEY, {})
         self.own: dict[str, Any] = own
@@ -132,6 +135,12 @@ class ZarrReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         array = self._array(path)
         return np.asarray(array[...] if selection is None or not array.shape else array[selection])
+
+    def locate(self, path: str) -> None:
+        self._array(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        return replay_array(self._path, self._array(path), selection)
 
     def close(self) -> None:
         self._group.store.close()

@@ -22,8 +22,10 @@ from harness.backends.base import Codec, Layout, Profile, Selection, Stored, Wri
 from harness.backends.layout import fitted_chunks
 from harness.backends.matched import matched_layout
 from harness.backends.narrowing import Narrowing, by_name, ladder
+from harness.backends.replay import Replay
 from harness.backends.shard import ShardWriter, read_chunk
 from harness.backends.zarr import ZarrBackend, ZarrReader, own_attributes, root_attributes
+from harness.backends.zarr_replay import replay_array
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import digest
@@ -275,9 +277,20 @@ class ZarrSlimReader(ZarrReader):
         return found | {alias: found[path] for alias, path in self._aliases.items() if path in found}
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        array = self._array(self._aliases.get(path, path))
+        array, narrowing = self._find(path)
         stored = np.asarray(array[...] if selection is None or not array.shape else array[selection])
-        return by_name(str(array.attrs["dtype"]), str(array.attrs["narrowing"])).widen(stored)
+        return narrowing.widen(stored)
+
+    def _find(self, path: str) -> tuple[zarr.Array, Narrowing]:
+        array = self._array(self._aliases.get(path, path))
+        return array, by_name(str(array.attrs["dtype"]), str(array.attrs["narrowing"]))
+
+    def locate(self, path: str) -> None:
+        self._find(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        array, narrowing = self._find(path)
+        return replay_array(self._path, array, selection, narrowing.widen)
 
 
 class ZarrSlimBackend(ZarrBackend):

@@ -83,6 +83,39 @@ def load(path: Path) -> None:
                 pass
 
 
+def chill(path: Path) -> tuple[float | None, str]:
+    """Make an archive cold.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Returns
+    -------
+    resident : float or None
+        What `residency` says afterwards.
+    rejected : str
+        Why the archive is not cold; empty when it is, or the system cannot tell.
+    """
+    evict(path)
+    resident = residency(path, every_file=True)
+    if resident is not None and resident >= COLD_BELOW:
+        return resident, f"{resident:.1%} of the archive stayed in the page cache"
+    return resident, ""
+
+
+def warm(path: Path) -> tuple[float | None, str]:
+    """Make an archive warm, where it is not; parameters and returns as for `chill`."""
+    resident = residency(path, every_file=False)
+    if resident is not None and resident < WARM_FROM:
+        load(path)
+        resident = residency(path, every_file=False)
+    if resident is not None and resident < WARM_FROM:
+        return resident, f"only {resident:.1%} of the archive stays in the page cache: memory is too small"
+    return resident, ""
+
+
 def residency(path: Path, *, every_file: bool) -> float | None:
     """Measure which part of an archive's pages is in the page cache.
 

@@ -101,7 +101,7 @@ def take(
     HarnessError
         When the format raised.
     """
-    with _accounted() as account, _without_collection():
+    with _accounted() as account, without_collection():
         with blame(backend.name, f"opening {archive.name}"):
             start = clock()
             reader = backend.reader(archive)
@@ -167,7 +167,7 @@ def take_threads(
             errors.append(error)
             barrier.abort()
 
-    with _accounted() as account, _without_collection():
+    with _accounted() as account, without_collection():
         start = clock()
         if shared:
             with blame(backend.name, f"opening {archive.name}"):
@@ -211,7 +211,7 @@ def take_share(
     started, ended : int
         Nanoseconds on the system's monotonic clock, which all processes share.
     """
-    with _accounted() as account, _without_collection():
+    with _accounted() as account, without_collection():
         with blame(backend.name, f"opening {archive.name}"):
             start = time.perf_counter_ns()
             reader = backend.reader(archive)
@@ -276,7 +276,8 @@ def _settle(held: list[tuple[object, Expected]], tally: _Tally) -> None:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
+    """Keep the garbage collector from running inside a timer."""
     enabled = gc.isenabled()
     gc.disable()
     try:

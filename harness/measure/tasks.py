@@ -13,6 +13,7 @@ import numpy as np
 from harness.backends.archive import archive_size, remove, verify_archive, write_archive
 from harness.backends.archive_trace import ArchiveTrace
 from harness.backends.base import Profile
+from harness.backends.seal import read_seal
 from harness.errors import HarnessError
 from harness.measure import cache
 from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
@@ -72,6 +73,8 @@ class Written:
         Bytes of its tensors as arrays, and with 2 bytes for each value of a tensor that is exactly bfloat16.
     peak_rss_bytes : int or None
         Peak resident size while writing.
+    sha256 : str
+        The archive's seal: SHA-256 over every byte of it, in hexadecimal.
     problem : str
         What `verify_archive` found wrong; empty when nothing.
     """
@@ -84,6 +87,7 @@ class Written:
     memory_bytes: int
     native_bytes: int
     peak_rss_bytes: int | None
+    sha256: str
     problem: str
 
 
@@ -134,6 +138,7 @@ class WriteTask:
         peak = peak_rss()
         problems = verify_archive(self.destination, backend)
         size, files = archive_size(self.destination)
+        sha256 = read_seal(backend.seal_file(self.destination))
         if not self.keep:
             remove(self.destination)
         return Written(
@@ -145,6 +150,7 @@ class WriteTask:
             memory_bytes=manifest.nbytes,
             native_bytes=native_bytes(manifest, {path for path, source in names.items() if source in self.bfloat16}),
             peak_rss_bytes=peak,
+            sha256=sha256,
             problem=problems[0] if problems else "",
         )
 
@@ -231,29 +237,13 @@ class ReadTask:
             with count_opens(self.archive) as opens:
                 reading = self._take(children)
             return Observed(reading=reading, files_opened=opens.count)
-        resident, rejected = (self._chill if self.cache == "cold" else self._warm)()
+        resident, rejected = (cache.chill if self.cache == "cold" else cache.warm)(self.archive)
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
         reading = self._take(children)
         if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
             raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
         return Observed(reading=reading, resident_fraction=resident)
-
-    def _chill(self) -> tuple[float | None, str]:
-        cache.evict(self.archive)
-        resident = cache.residency(self.archive, every_file=True)
-        if resident is not None and resident >= cache.COLD_BELOW:
-            return resident, f"{resident:.1%} of the archive stayed in the page cache"
-        return resident, ""
-
-    def _warm(self) -> tuple[float | None, str]:
-        resident = cache.residency(self.archive, every_file=False)
-        if resident is not None and resident < cache.WARM_FROM:
-            cache.load(self.archive)
-            resident = cache.residency(self.archive, every_file=False)
-        if resident is not None and resident < cache.WARM_FROM:
-            return resident, f"only {resident:.1%} of the archive stays in the page cache: memory is too small"
-        return resident, ""
 
     def _take(self, children: Children) -> Reading:
         backend, access = rehearsed(self.backend, self.profile), self.access

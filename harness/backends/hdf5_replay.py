@@ -1,0 +1,114 @@
+"""A read of an HDF5 dataset taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from harness.backends import blosc
+from harness.backends.base import Selection
+from harness.backends.replay import Extent, Part, Replay, assembled, contiguous, lengths, parts, whole
+
+# https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
+_BLOSC, _BITSHUFFLE = 32001, 32008
+_ROOM = 1 << 20  # bytes for what HDF5 keeps about the chunks
+
+
+def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | None) -> Replay | None:
+    """Take a read of a dataset apart.
+
+    Blosc is decoded by numcodecs, which holds the same library. Other filters exist only inside HDF5, bitshuffle among
+    them: there ``decode`` reads a dataset in memory that holds the same stored chunks. That figure is HDF5's own: it
+    includes the lookup of each chunk and its copies from the stored bytes and out of the chunk cache, so it is an
+    upper bound for the codec; ``copy`` is the replay's own on top, and the rest may be negative by as much.
+
+    Parameters
+    ----------
+    file : Path
+        The archive.
+    dataset : h5py.Dataset
+        In it.
+    selection : tuple of slice or None
+        The part; the whole when None.
+
+    Returns
+    -------
+    Replay or None
+        None when the values stand in the dataset's header, where HDF5 does not give their place.
+    """
+    wanted = whole(dataset.shape, selection)
+    plist = dataset.id.get_create_plist()
+    fill = np.asarray(dataset.fillvalue, dataset.dtype)
+    if plist.get_layout() == h5py.h5d.CONTIGUOUS:
+        if not dataset.id.get_storage_size():  # never written; its offset is nonsense behind a user block
+            return Replay(extents=(), place=assembled([], lengths(wanted), fill))
+        return contiguous(file, dataset.id.get_offset(), dataset.shape, dataset.dtype, selection)
+    if plist.get_layout() != h5py.h5d.CHUNKED:
+        return None
+    touched = parts(dataset.chunks, wanted)
+    infos = [
+        dataset.id.get_chunk_info_by_coord(tuple(n * edge for n, edge in zip(part.chunk, dataset.chunks, strict=True)))
+        for part in touched
+    ]
+    held = [(part, info) for part, info in zip(touched, infos, strict=True) if info.byte_offset is not None]
+    taken, masks = [part for part, _ in held], [info.filter_mask for _, info in held]
+    place = assembled(taken, lengths(wanted), None if held and len(held) == len(touched) else fill)
+    extents = tuple(Extent(file, info.byte_offset, info.size) for _, info in held)
+    filters = [plist.get_filter(k)[0] for k in range(plist.get_nfilters())]
+    if filters not in ([], [_BLOSC]):
+        memory = _InMemory(dataset, taken, masks)
+        return Replay(extents=extents, load=memory.load, decode=memory.decode, place=place)
+    shape, dtype = dataset.chunks, dataset.dtype
+
+    def decode(stored: list[bytes]) -> list[np.ndarray]:
+        # A filter that made a chunk no smaller is left out of it, as its mask says.
+        plain = [not filters or mask & 1 for mask in masks]
+        unpacked = iter(blosc.decompress(data for data, bare in zip(stored, plain, strict=True) if not bare))
+        values = (data if bare else next(unpacked) for data, bare in zip(stored, plain, strict=True))
+        return [np.ndarray(shape, dtype, value)[part.source] for part, value in zip(taken, values, strict=True)]
+
+    return Replay(extents=extents, decode=decode, place=place)
+
+
+def _plist_of(dataset: h5py.Dataset) -> Any:
+    """Return the properties to make a dataset like this one."""
+    plist = dataset.id.get_create_plist()
+    if plist.get_nfilters() == 1 and plist.get_filter(0)[0] == _BITSHUFFLE:
+        code, flags, values, _ = plist.get_filter(0)
+        plist.remove_filter(code)
+        plist.set_filter(code, flags, values[3:])  # it puts its version and the item size in front once more
+    return plist
+
+
+class _InMemory:
+    """Stored chunks one below the other in a dataset of the same filters, in a file that exists only in memory."""
+
+    def __init__(self, dataset: h5py.Dataset, taken: Sequence[Part], masks: Sequence[int]) -> None:
+        self._chunks, self._dtype = dataset.chunks, dataset.dtype
+        self._type, self._plist = dataset.id.get_type(), _plist_of(dataset)
+        self._taken, self._masks = taken, masks
+
+    def load(self, stored: list[bytes]) -> Any:
+        """Make the dataset; the caller drops it, and with it the file."""
+        if not stored:
+            return None
+        edge, *others = self._chunks
+        file = h5py.File.in_memory(libver="latest", block_size=sum(map(len, stored)) + _ROOM)
+        space = h5py.h5s.create_simple((edge * len(stored), *others))
+        identifier = h5py.h5d.create(file.id, b"chunks", self._type, space, self._plist)
+        for number, (mask, data) in enumerate(zip(self._masks, stored, strict=True)):
+            identifier.write_direct_chunk((edge * number, *(0 for _ in others)), data, mask)
+        return file, identifier
+
+    def decode(self, state: Any) -> list[np.ndarray]:
+        """Read all of it with one call."""
+        if state is None:
+            return []
+        edge, *others = self._chunks
+        out = np.empty((edge * len(self._taken), *others), self._dtype)
+        state[1].read(h5py.h5s.ALL, h5py.h5s.ALL, out)
+        return [out[edge * k : edge * (k + 1)][part.source] for k, part in enumerate(self._taken)]

@@ -1,0 +1,128 @@
+"""A read of a Zarr array taken apart: format 2 or 3, one file per chunk or one shard per array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import zarr
+from numcodecs.pcodec import PCodec as Pcodec
+from zarr.codecs import BloscCodec, BytesCodec, ShardingCodec
+from zarr.codecs.numcodecs import PCodec
+
+from harness.backends import blosc
+from harness.backends.base import Selection
+from harness.backends.replay import Extent, Part, Replay, assembled, lengths, parts, whole
+
+_MISSING = 2**64 - 1
+_CHECKSUM = 4  # bytes of CRC32C behind a shard's index
+
+Decompress = Callable[[Sequence[bytes]], Sequence[Any]]
+Widen = Callable[[np.ndarray], np.ndarray]
+
+
+def _same(pieces: Any) -> Any:
+    return pieces
+
+
+def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, widen: Widen = _same) -> Replay | None:
+    """Take a read of an array apart.
+
+    A shard is read as its index and one extent per chunk, whether zarr-python asks for these or for the whole file.
+
+    Parameters
+    ----------
+    folder : Path
+        The archive.
+    array : zarr.Array
+        In it.
+    selection : tuple of slice or None
+        The part; the whole when None.
+    widen : callable
+        Takes stored values to those of the result; part of decoding.
+
+    Returns
+    -------
+    Replay or None
+        None when a codec is not known here, or the array has more than one shard.
+    """
+    wanted = whole(array.shape, selection)
+    decompress = _decompressor(array)
+    if decompress is None:
+        return None
+    touched = parts(array.chunks, wanted)
+    files = array.nchunks if array.shards is None else int(np.prod([ceil(n / s) for n, s in _pairs(array)]))
+    if array.shards is not None and files > 1:
+        return None
+    index, found = _chunk_files(folder, array, touched) if array.shards is None else _shard(folder, array, touched)
+    held = [(part, extent) for part, extent in zip(touched, found, strict=True) if extent is not None]
+    taken = [part for part, _ in held]
+    shape, dtype = array.chunks, array.dtype
+
+    def decode(stored: list[bytes]) -> list[np.ndarray]:
+        values = decompress(stored[len(index) :])
+        chunks = (np.ndarray(shape, dtype, value) for value in values)
+        return [widen(chunk[part.source]) for part, chunk in zip(taken, chunks, strict=True)]
+
+    fill = widen(np.full((), array.fill_value, dtype))
+    return Replay(
+        extents=(*index, *(extent for _, extent in held)),
+        decode=decode,
+        place=assembled(taken, lengths(wanted), None if held and len(held) == len(touched) else fill),
+    )
+
+
+def _pairs(array: zarr.Array) -> list[tuple[int, int]]:
+    return list(zip(array.shape, array.shards or (), strict=True))
+
+
+def _decompressor(array: zarr.Array) -> Decompress | None:
+    """Return what undoes an array's codec, from chunks of bytes to buffers of values; None for one not known."""
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 2:
+        if metadata.filters or metadata.order != "C":
+            return None
+        compressor = metadata.compressor
+        return _same if compressor is None else blosc.decompress if isinstance(compressor, numcodecs.Blosc) else None
+    codecs = list(metadata.codecs)
+    if isinstance(codecs[0], ShardingCodec):
+        codecs = list(codecs[0].codecs)
+    match codecs:
+        case [BytesCodec()]:
+            return _same
+        case [BytesCodec(), BloscCodec()]:
+            return blosc.decompress
+        case [PCodec()]:
+            codec = Pcodec()
+            return lambda pieces: [codec.decode(piece) for piece in pieces]
+    return None
+
+
+def _chunk_files(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
+    """Find the file of each chunk; None where there is none, which means the fill value."""
+    metadata: Any = array.metadata
+    found: list[Extent | None] = []
+    for part in touched:
+        file = folder / array.path / metadata.encode_chunk_key(part.chunk)
+        found.append(Extent(file, 0, file.stat().st_size) if file.exists() else None)
+    return [], found
+
+
+def _shard(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
+    """Find the index of an array's only shard and by it each chunk; an array of the fill value alone has no shard."""
+    metadata: Any = array.metadata
+    file = folder / array.path / metadata.encode_chunk_key(tuple(0 for _ in array.shape))
+    if not touched or not file.exists():
+        return [], [None] * len(touched)
+    counts = [shard // chunk for shard, chunk in zip(array.shards or (), array.chunks, strict=True)]
+    length = 16 * int(np.prod(counts, dtype=np.int64))
+    extent = Extent(file, file.stat().st_size - length - _CHECKSUM, length + _CHECKSUM)
+    with file.open("rb") as handle:
+        handle.seek(extent.offset)
+        table = np.frombuffer(handle.read(length), "<u8").reshape(*counts, 2)
+    entries = [(int(table[part.chunk][0]), int(table[part.chunk][1])) for part in touched]
+    return [extent], [None if start == _MISSING else Extent(file, start, size) for start, size in entries]

@@ -1,0 +1,91 @@
+"""Where the time of reads goes: from the rows of ``breakdown.csv`` to one row a cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.records import BREAKDOWN_VERSION, KEY_COLUMNS
+
+PARTS = {
+    "metadata_seconds": "metadata",
+    "file_read_seconds": "file reads",
+    "decode_seconds": "decode",
+    "copy_seconds": "copy",
+    "rest_seconds": "rest of the library",
+}
+"""The parts of a read's total, and what each is called."""
+
+_TIMES = ["total_seconds", "open_seconds", *PARTS]
+_EXACT = ["stored_bytes", "extents", "files", "bytes_requested"]
+
+COLUMNS = [
+    *KEY_COLUMNS,
+    "rounds",
+    *_TIMES,
+    *_EXACT,
+    "stored_fraction",
+    "main_part",
+    "status",
+    "reason",
+    "schema_version",
+]
+
+
+def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
+    """Summarise the breakdown of a run.
+
+    Parameters
+    ----------
+    breakdown : DataFrame
+        From `harness.records.read_breakdown`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`, one row a cell, in the order in which cells were first measured. Times are medians over the
+        rounds, each by itself, so that the parts need not add up to the total. ``stored_fraction`` is the stored bytes
+        that a read needs over those it asks for. ``main_part`` is the name of the largest part. A figure that should be
+        the same in every round and is not stays empty, and the reason says so. A failed cell has no figures; one whose
+        format has no replay has the total and the time to open alone.
+    """
+    cells = [_cell(group) for _, group in breakdown.groupby(KEY_COLUMNS, sort=False, dropna=False)]
+    numeric = dict.fromkeys([*_TIMES, *_EXACT, "stored_fraction"], float)  # NaN where empty, also where all are
+    return pd.DataFrame(cells, columns=COLUMNS).astype(numeric)
+
+
+def _cell(group: pd.DataFrame) -> dict[str, Any]:
+    first = group.iloc[0]
+    statuses = set(group["status"])
+    # One wrong replay makes all of them doubtful; a rejected round only counts for nothing.
+    status = next((s for s in ("failed", "ok", "skipped", "rejected") if s in statuses), "skipped")
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: first[key] for key in KEY_COLUMNS}
+    counted = group[group["status"] == status]
+    told = group[group["status"] != "ok"]
+    reasons = [str(told.iloc[0]["reason"])] if len(told) else []
+    row.update(
+        n_res=None if pd.isna(first["n_res"]) else int(first["n_res"]),
+        rounds=int(counted["total_seconds"].notna().sum()) if status != "failed" else 0,
+        status=status,
+        schema_version=BREAKDOWN_VERSION,
+    )
+    if status != "failed":
+        row.update({name: _median(counted[name]) for name in _TIMES})
+        for name in _EXACT:
+            values = sorted({int(value) for value in counted[name].dropna()})
+            row[name] = values[0] if len(values) == 1 else None
+            if len(values) > 1:
+                reasons.append(f"{name} differs between rounds: {values[0]} to {values[-1]}")
+        if row["stored_bytes"] is not None and row["bytes_requested"]:
+            row["stored_fraction"] = row["stored_bytes"] / row["bytes_requested"]
+        parts = {name: row[name] for name in PARTS if row[name] is not None}
+        row["main_part"] = PARTS[max(parts, key=lambda name: parts[name])] if parts else ""
+    row["reason"] = "; ".join(reasons)
+    return row
+
+
+def _median(values: pd.Series) -> float | None:
+    known = values.dropna().to_numpy(float)
+    return float(np.median(known)) if len(known) else None

@@ -1,0 +1,221 @@
+"""How an archive will be used: which reads, how cold, how many at once, how many for each write, at what price kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError, unknown_name
+
+ACCESSES = ("full_read", "attention_layer", "pair_layer", "head", "window_attention", "window_pair")
+
+_SUM_WITHIN = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """The use of one archive over its life.
+
+    Attributes
+    ----------
+    name, description : str
+        What it is called, and whose use it is.
+    shares : mapping of str to float
+        The part of all accesses that each of `ACCESSES` makes up; they sum to 1. What is not named is 0.
+    cold : float
+        The part of accesses that find nothing of the archive in the page cache, 0 to 1.
+    readers : int
+        How many read at the same time, at least 1.
+    reads_per_write : float
+        Accesses over the archive's life for each time it is written, above 0: writing is part of the cost.
+    storage_price : float
+        Seconds of a reader's waiting that one gigabyte (10**9 bytes) kept is worth: what keeping it costs, divided by
+        what a second of whoever waits costs.
+
+    Raises
+    ------
+    UsageError
+        When a value cannot be, naming it.
+    """
+
+    name: str = "own"
+    description: str = ""
+    shares: Mapping[str, float]
+    cold: float = 0.0
+    readers: int = 1
+    reads_per_write: float = 100.0
+    storage_price: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every value, and complete the shares."""
+        for key in self.shares:
+            if key not in ACCESSES:
+                raise unknown_name("access in a mix", key, ACCESSES)
+        shares = {access: _number(access, self.shares.get(access, 0.0)) for access in ACCESSES}
+        total = math.fsum(shares.values())
+        if abs(total - 1) > _SUM_WITHIN:
+            off = f"{abs(total - 1):.6g} too {'much' if total > 1 else 'little'}"
+            raise UsageError(f"The shares of the mix {self.name!r} sum to {total:.6g}, which is {off}: make it 1.")
+        object.__setattr__(self, "shares", shares)
+        for key in ("cold", "reads_per_write", "storage_price"):
+            object.__setattr__(self, key, _number(key, getattr(self, key)))
+        if self.cold > 1:
+            raise UsageError(f"cold is {self.cold:g} in the mix; it is a part of accesses, from 0 to 1.")
+        readers = _number("readers", self.readers)
+        if readers < 1 or readers != int(readers):
+            raise UsageError(f"readers is {readers:g} in the mix; give a whole number of at least 1.")
+        object.__setattr__(self, "readers", int(readers))
+        if self.reads_per_write <= 0:
+            raise UsageError("reads_per_write is 0 in the mix; give the accesses for each write, above 0.")
+        for key in ("name", "description"):
+            if not isinstance(getattr(self, key), str):
+                raise UsageError(f"{key} is {getattr(self, key)!r} in the mix; give a text.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for records; ``Mix(**values)`` gives the same mix."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"shares": dict(self.shares)}
+
+    def to_toml(self) -> str:
+        """Return the text of a file that `parse_mix` reads as this same mix."""
+        values = self.to_dict()
+        shares = values.pop("shares")
+        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+        return "\n".join([*lines, "", "[shares]", *(f"{key} = {_toml(value)}" for key, value in shares.items()), ""])
+
+
+def parse_mix(source: str | Path) -> Mix:
+    """Read a mix from a preset's name, a TOML file, or flags.
+
+    Parameters
+    ----------
+    source : str or Path
+        The name of one of `PRESETS`; or a path that ends in ``.toml`` (or a `Path`), to a file with the fields of
+        `Mix` and a table ``[shares]``; or ``full_read=0.2,head=0.8,cold=0.3,readers=4``, which may begin with a
+        preset's name to change that one. Shares that are given replace all of the preset's.
+
+    Returns
+    -------
+    Mix
+        The same that its ``to_toml`` was written from.
+
+    Raises
+    ------
+    UsageError
+        When there is no such preset or file, a key is unknown or doubled, or a value is not one that can be.
+    """
+    if isinstance(source, Path) or source.endswith(".toml"):
+        return _from_file(Path(source))
+    first, *rest = [part.strip() for part in source.split(",")]
+    base: Mix | None = None
+    if "=" in first:
+        rest = [first, *rest]
+    elif first in PRESETS:
+        base = PRESETS[first]
+    else:
+        raise unknown_name("mix", first, PRESETS)
+    values: dict[str, Any] = {}
+    for part in rest:
+        key, equals, text = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise UsageError(f"{part!r} in the mix is not KEY=VALUE; write head=0.8,cold=0.3.")
+        if key in values:
+            raise UsageError(f"{key} is given twice in the mix; give it once.")
+        values[key] = text if key in ("name", "description") else _read_number(key, text)
+    return _mix({key: values.pop(key) for key in ACCESSES if key in values}, values, base)
+
+
+def _from_file(path: Path) -> Mix:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The mix {path} cannot be read: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The mix {path} is not TOML: {error}.") from error
+    shares = values.pop("shares", {})
+    if not isinstance(shares, dict):
+        raise UsageError(f"shares is {shares!r} in {path}; make it a table, [shares], with a line for each access.")
+    return _mix(shares, {"name": path.stem} | values, None)
+
+
+def _mix(shares: Mapping[str, Any], values: Mapping[str, Any], base: Mix | None) -> Mix:
+    known = [field.name for field in fields(Mix) if field.name != "shares"]
+    for key in values:
+        if key not in known:
+            raise unknown_name("key of a mix", key, [*known, *ACCESSES])
+    if base is None:
+        return Mix(shares=shares, **values)
+    if not shares and not values:
+        return base
+    kept = base.to_dict() | {"name": f"{base.name}, changed"}
+    return Mix(**(kept | ({"shares": shares} if shares else {}) | dict(values)))
+
+
+def _read_number(key: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"{key} is {text!r} in the mix; give a number.") from error
+
+
+def _number(key: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise UsageError(f"{key} is {value!r} in the mix; give a number.")
+    if value < 0:
+        raise UsageError(f"{key} is {value:g} in the mix; it cannot be negative.")
+    return float(value)
+
+
+def _toml(value: Any) -> str:
+    # A JSON text is a TOML text, except that TOML wants the one control character escaped that JSON leaves.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
+
+
+# Prices: a gigabyte is taken to cost about 0.02 USD a month on object storage, a scientist 60 USD an hour, a GPU node
+# 2 USD an hour. They are orders of magnitude: how far the answer depends on them is what the flips say.
+PRESETS: dict[str, Mix] = {
+    mix.name: mix
+    for mix in (
+        Mix(
+            name="interactive-viewer",
+            # One person clicks through heads and zooms in, mostly on what was just opened; a gigabyte for a year is
+            # worth 0.24 USD, or 15 s of that person.
+            description="one person looks at heads and windows of a trace that is mostly in memory",
+            shares={
+                "full_read": 0.05, "attention_layer": 0.15, "pair_layer": 0.10, "head": 0.35,
+                "window_attention": 0.25, "window_pair": 0.10,
+            },
+            cold=0.2, readers=1, reads_per_write=200, storage_price=15,
+        ),
+        Mix(
+            name="batch-analysis",
+            # Jobs stream whole traces once or a few times, each for the first time on its node; a gigabyte for a year
+            # is worth 430 s of a GPU node that waits.
+            description="jobs stream whole traces and layers, most of them from disk, two at a time",
+            shares={"full_read": 0.60, "attention_layer": 0.15, "pair_layer": 0.25},
+            cold=0.8, readers=2, reads_per_write=10, storage_price=400,
+        ),
+        Mix(
+            name="cold-archive",
+            # Kept for ten years (2.40 USD a gigabyte, 145 s of a person) and fetched twice, whole and from disk.
+            description="kept for ten years in case someone asks, then read whole from disk",
+            shares={"full_read": 0.90, "pair_layer": 0.10},
+            cold=1.0, readers=1, reads_per_write=2, storage_price=145,
+        ),
+        Mix(
+            name="shared-cluster",
+            # Several people look at the same popular traces; replicated storage for a year at three times the price
+            # is worth 45 s of a person.
+            description="four people look at the same traces, which stay popular, on replicated storage",
+            shares={
+                "full_read": 0.05, "attention_layer": 0.15, "pair_layer": 0.15, "head": 0.25,
+                "window_attention": 0.30, "window_pair": 0.10,
+            },
+            cold=0.3, readers=4, reads_per_write=1000, storage_price=45,
+        ),
+    )
+}  # fmt: skip

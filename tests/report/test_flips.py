@@ -1,0 +1,51 @@
+"""The picture of flips: equal decisions give equal bytes, every part is named, no answer gives no picture."""
+
+from __future__ import annotations
+
+import pytest
+from report.synthetic_samples import worked
+
+from harness.report.choice.decision import decide
+from harness.report.choice.mix import Mix
+from harness.report.drawing.flips import draw_flips
+
+HALF = Mix(name="half & half $x$", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)
+
+
+def drawn(folder):
+    """Return the words of a drawing: matplotlib leaves each text as a comment beside its outline."""
+    svg = (folder / "decision.svg").read_text()
+    return [line.strip()[5:-4] for line in svg.splitlines() if line.strip().startswith("<!-- ")]
+
+
+def test_a_bar_for_every_weight_with_its_formats_values_and_flips(tmp_path):
+    paths = draw_flips(decide(worked(), HALF), tmp_path / "new")
+    assert [p.name for p in paths] == ["decision.svg", "decision.png"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["decision.png", "decision.svg"]
+    words = drawn(tmp_path / "new")
+    assert words.count("50 %") >= 2 and "2 s/GB" in words
+    assert words.count("hdf5") >= 5 and words.count("zarr") >= 5  # in the bars, not only in the legend
+    assert any("hdf5 from 63.3 %" in text for text in words) and any("hdf5 below 2" in text for text in words)
+    assert any("the same throughout" in text for text in words)
+
+
+def test_equal_decisions_give_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        draw_flips(decide(worked(), HALF), tmp_path / name)
+    for kind in ("png", "svg"):
+        assert (tmp_path / "a" / f"decision.{kind}").read_bytes() == (tmp_path / "b" / f"decision.{kind}").read_bytes()
+
+
+def test_formats_differ_by_hatch_too(tmp_path):
+    draw_flips(decide(worked(), HALF), tmp_path)
+    assert "<pattern" in (tmp_path / "decision.svg").read_text()
+
+
+def test_no_answer_gives_no_picture(tmp_path):
+    assert draw_flips(decide(worked(rounds=9), HALF), tmp_path) == [] and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("changes", [{"storage_price": 0}, {"readers": 2, "cold": 1}, {"reads_per_write": 3e7}])
+def test_values_at_the_ends_of_a_bar_can_be_drawn(tmp_path, changes):
+    mix = Mix(**(HALF.to_dict() | changes))
+    assert len(draw_flips(decide(worked(), mix), tmp_path)) == 2

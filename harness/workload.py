@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,6 +155,29 @@ class Suite:
     description: str
     order: int
     plan: Callable[[Manifest, np.random.Generator, PlanOptions], list[Access]]
+
+
+def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
+    """Return the bytes that reads ask for together.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the trace holds.
+    reads : iterable of Read
+        Of its tensors.
+
+    Returns
+    -------
+    int
+        Bytes of the arrays that have to come back.
+    """
+    total = 0
+    for read in reads:
+        spec = manifest[read.path]
+        shape = spec.shape if read.selection is None else tuple(s.stop - s.start for s in read.selection)
+        total += int(np.prod(shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+    return total
 
 
 def window_reads(

@@ -12,17 +12,19 @@ from harness.backends.archive import remove
 from harness.backends.base import load_backend
 from harness.errors import UsageError
 from harness.measure import schedule
+from harness.measure.archives import ArchiveRecord
+from harness.measure.breakdown_rounds import BreakdownRounds
 from harness.measure.cache import require_evictable
 from harness.measure.config import TWIN, RunConfig
 from harness.measure.interrupt import deferred
 from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
-from harness.measure.recorder import Recorder, cell_key, cell_names
+from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.verify import read_id
 from harness.measure.worker import Worker, WorkerError
-from harness.records import CellKey, SampleFile, done
+from harness.records import Breakdown, BreakdownFile, CellKey, SampleFile, done
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 _ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
@@ -82,7 +84,12 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
         writer = stack.enter_context(Worker(config.timeout))
         reader = stack.enter_context(Worker(config.timeout))
         recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, progress)
+        rows = stack.enter_context(closing(BreakdownFile(folder / "breakdown.csv")))
+        log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
+        explainer = stack.enter_context(Worker(config.timeout))
+        breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
+        archives = ArchiveRecord(folder / "archives.json")
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress)
         progress.total(sum(experiment.steps(subject) for subject in subjects))
         for subject in subjects:
             experiment.measure(subject)
@@ -113,6 +120,10 @@ class Experiment:
         The processes that measure writes and reads.
     recorder : Recorder
         Where samples go.
+    breakdown : BreakdownRounds
+        Explains the samples of reads.
+    archives : ArchiveRecord
+        Where digests of archives go.
     progress : Progress
         Told about every step.
     """
@@ -125,24 +136,32 @@ class Experiment:
         writer: Worker,
         reader: Worker,
         recorder: Recorder,
+        breakdown: BreakdownRounds,
+        archives: ArchiveRecord,
         progress: Progress,
     ) -> None:
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
+        self._breakdown, self._archives = breakdown, archives
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
         recorder = self._recorder
         cells = sum(recorder.rounds(access) * len(recorder.states(access)) for _, access in subject.plans)
-        return len(self._arms) * (1 + cells)
+        explained = sum(self._breakdown.steps(access) for _, access in subject.plans)
+        return len(self._arms) * (1 + cells) + explained
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
-        if all(self._recorder.complete(subject, suite, access) for suite, access in subject.plans):
+        if all(
+            self._recorder.complete(subject, suite, access) and self._breakdown.complete(subject, suite, access)
+            for suite, access in subject.plans
+        ):
             self._progress.step(f"{subject.label} is complete", self.steps(subject))
             return
         self._progress.step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
         prepared = prepare(subject, self._arms, self._scratch, self._writer, self._config.seed)
+        self._archives.add(subject, prepared)
         self._progress.step("archives are written", len(self._arms))
         if "write" in self._config.suites:
             self._record_archives(subject, prepared)
@@ -262,6 +281,7 @@ class Experiment:
                     kept = self._read_sample(key, number, position, tasks[arm], arm, first)
                     if kept:  # what it keeps would serve every later access too
                         prepared.failures[arm] = ("failed", kept)
+        self._breakdown.measure(subject, prepared, suite, access, self._recorder.failed)
 
     def _read_sample(
         self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]

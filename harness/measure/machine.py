@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import platform
@@ -36,6 +37,7 @@ def describe(folder: Path) -> dict[str, Any]:
         Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
     """
     return {
+        "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "harness": harness.__version__,
         "commit": _commit(),
         "python": sys.version.split()[0],
@@ -54,6 +56,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
         "load_average": load_average(),
         "libraries": {name: _version(name) for name in _LIBRARIES},
+        "packages": _packages(),
         "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
 
@@ -101,6 +104,12 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _packages() -> dict[str, str]:
+    """Return every installed distribution with its version, for a stranger who wants the same environment."""
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
 
 
 def _commit() -> str | None:

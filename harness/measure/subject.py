@@ -111,9 +111,31 @@ def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
 
 def _subject(config: RunConfig, text: str, requested: int | None) -> Subject:
     trace = open_trace(text, requested)
+    return plan_subject(config, text, trace.label, requested, trace.manifest)
+
+
+def plan_subject(config: RunConfig, text: str, label: str, requested: int | None, manifest: Manifest) -> Subject:
+    """Plan every suite of a run on a trace, by what the trace holds and the run's seed alone.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Suites, options, seed.
+    text, label : str
+        The trace as it was asked for, and as records name it.
+    requested : int or None
+        The length it was asked for in, for traces that are made in any length.
+    manifest : Manifest
+        What it holds.
+
+    Returns
+    -------
+    Subject
+        The same for the same arguments.
+    """
     plans: list[tuple[str, Access]] = []
     for name in config.suites:
         suite: Suite = registry.load("suites", name)
-        rng = schedule.generator(config.seed, suite.name, trace.label, requested)
-        plans += [(suite.name, access) for access in suite.plan(trace.manifest, rng, config.options)]
-    return Subject(text, trace.label, trace.manifest.metadata.num_residues, requested, trace.manifest, tuple(plans))
+        rng = schedule.generator(config.seed, suite.name, label, requested)
+        plans += [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
+    return Subject(text, label, manifest.metadata.num_residues, requested, manifest, tuple(plans))

@@ -6,6 +6,7 @@ import signal
 import time
 
 import pytest
+from tasks import Blocked
 
 from harness.measure.interrupt import deferred, heard, kept_from_children
 from harness.measure.worker import Worker
@@ -59,13 +60,6 @@ def test_the_handler_is_put_back():
     with deferred():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-class Blocked:
-    """Tells whether the worker would hear Ctrl-C."""
-
-    def run(self, children):
-        return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_worker_never_hears_it_and_one_pressed_while_it_starts_is_heard_after():

@@ -1,0 +1,72 @@
+"""``archives.json``: size and SHA-256 of every archive that a run read from, and the digests of the tensors in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.measure.preparation import Prepared
+from harness.measure.subject import Subject
+
+ARCHIVES_VERSION = 1
+
+
+class ArchiveRecord:
+    """The file, written anew with every subject.
+
+    Parameters
+    ----------
+    path : Path
+        The file; what an earlier session of the run wrote is kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._subjects = read_archives(path) if path.exists() else []
+
+    def add(self, subject: Subject, prepared: Prepared) -> None:
+        """Note the archives of a subject, in place of what was noted of it before."""
+        key = (subject.label, subject.n_res)
+        self._subjects = [s for s in self._subjects if (s["trace"], s["n_res"]) != key]
+        archives = [
+            {
+                "format": arm.label,
+                "profile": arm.profile,
+                "size_bytes": written.size_bytes,
+                "files": written.files,
+                "sha256": written.sha256,
+            }
+            for arm, (_, written) in sorted(prepared.writes.items(), key=lambda item: (item[0].label, item[0].profile))
+        ]
+        self._subjects.append(
+            {
+                "trace": subject.label,
+                "n_res": subject.n_res,
+                "tensor_digests": dict(prepared.manifest.digests),
+                "archives": archives,
+            }
+        )
+        document = {"archives_version": ARCHIVES_VERSION, "subjects": self._subjects}
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        partial.write_text(json.dumps(document, indent=1) + "\n")
+        partial.replace(self._path)
+
+
+def read_archives(path: Path) -> list[dict[str, Any]]:
+    """Read what `ArchiveRecord` wrote: one entry a subject.
+
+    Raises
+    ------
+    HarnessError
+        When it is damaged or of a version this reader does not know.
+    """
+    try:
+        document = json.loads(path.read_text())
+        version, subjects = document["archives_version"], document["subjects"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{path} is damaged: {error}.") from error
+    if version != ARCHIVES_VERSION:
+        raise HarnessError(f"{path} has version {version!r}; this reader knows version {ARCHIVES_VERSION}.")
+    return list(subjects)

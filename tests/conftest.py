@@ -12,7 +12,10 @@ import pytest
 
 from harness.measure.config import RunConfig
 from harness.measure.experiment import run
+from harness.measure.plan import save_plan
 from harness.measure.subject import choose_arms, open_subjects
+from harness.report.findings import find_options
+from harness.report.write import write_report
 from harness.workload import PlanOptions
 
 
@@ -59,6 +62,39 @@ def measure(tmp_path: Path) -> Callable[..., tuple[Path, Counted]]:
         return folder, progress
 
     return go
+
+
+VERDICTS = dataclasses.replace(
+    TINY,
+    run_id="small",
+    formats=("hdf5", "npz"),
+    rounds=10,
+    caches=("warm", "cold"),
+    options=PlanOptions(
+        attention_windows=4, pair_windows=2, workers=(("threads", 2), ("processes", 1), ("processes", 2))
+    ),
+    suites=("size", "write", "full_read", "layer_read", "random_access", "parallel_access"),
+)
+
+
+def measured(folder: Path, config: RunConfig = VERDICTS) -> Path:
+    """Make a run as the command line does, without its terminal."""
+    folder.mkdir(parents=True)
+    config = dataclasses.replace(config, run_id=folder.name)
+    config.save(folder / "run.json")
+    subjects = open_subjects(config)
+    save_plan(subjects, folder / "plan.json")
+    (folder / "ledger.csv").write_text("trace,n_res,format,profile\n")
+    run(config, choose_arms(config), subjects, folder, Counted())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with enough rounds for verdicts, and with its report; to be changed only in copies."""
+    folder = measured(tmp_path_factory.mktemp("small") / "results" / "small")
+    write_report(folder, find_options(folder), pictures=True)
+    return folder
 
 
 @pytest.fixture

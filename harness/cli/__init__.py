@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, running
+from harness.cli import archives, evidence, running
 from harness.errors import HarnessError
 
 
@@ -61,5 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     running.add_commands(commands)
+    evidence.add_commands(commands)
     archives.add_commands(commands)
     return parser

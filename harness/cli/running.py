@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ from harness import registry
 from harness.backends.base import PROFILES, Profile
 from harness.cli import show
 from harness.errors import UsageError, unknown_name
-from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
+from harness.measure.config import PRESETS, RAW, VERDICT_ROUNDS, RunConfig
 from harness.measure.experiment import run
 from harness.measure.ledger import ledger
-from harness.measure.subject import choose_arms, open_subjects
-from harness.report.write import plots_folder, write_report, write_table
+from harness.measure.machine import describe
+from harness.measure.plan import save_plan
+from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
+from harness.report.findings import find_options
+from harness.report.noise import mixed_machines
+from harness.report.write import write_plots, write_report, write_table
 from harness.workload import Cache, Executor, PlanOptions, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
@@ -57,29 +62,61 @@ def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects = open_subjects(config)
-    if not arguments.resume:
-        _make_folder(folder)
+    if arguments.resume:
+        _require_same_machine(folder)
+    else:
+        make_folder(folder)
         config.save(folder / "run.json")
+    interrupted = not measure(config, arms, subjects, folder, quiet=arguments.quiet)
+    written = write_report(folder, find_options(folder), pictures=True)
+    if not arguments.quiet:
+        show.closing(written.summary, config)
+        show.where(folder, written, interrupted)
+    if interrupted:
+        return 130
+    return show.failures(written.summary)
+
+
+def measure(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Path, *, quiet: bool) -> bool:
+    """Take every sample of a run, with its plan and its ledger beside them.
+
+    Parameters
+    ----------
+    config, arms, subjects
+        As for `harness.measure.experiment.run`.
+    folder : Path
+        The run's folder; holds ``run.json``.
+    quiet : bool
+        Show no progress.
+
+    Returns
+    -------
+    bool
+        False when Ctrl-C ended it early.
+    """
+    save_plan(subjects, folder / "plan.json")
     manifests = [(subject.label, subject.manifest) for subject in subjects]
-    write_table(ledger(manifests, [*config.formats, "raw"], config.profiles), folder / "ledger.csv")
-    interrupted = False
-    with show.progress(quiet=arguments.quiet) as progress:
+    write_table(ledger(manifests, [*config.formats, RAW], config.profiles), folder / "ledger.csv")
+    with show.progress(quiet=quiet) as progress:
         try:
             run(config, arms, subjects, folder, progress)
         except KeyboardInterrupt:
-            interrupted = True
-    summary, plots = write_report(folder)
-    if not arguments.quiet:
-        show.closing(summary, config)
-        show.where(folder, plots_folder(folder) if plots else None, interrupted)
-    if interrupted:
-        return 130
-    return show.failures(summary)
+            return False
+    return True
+
+
+def _require_same_machine(folder: Path) -> None:
+    """Refuse to continue a run on another machine: its verdicts would mix the two."""
+    path = folder / "environment.json"
+    if path.exists():
+        environment = json.loads(path.read_text())
+        environment["sessions"].append(describe(folder))
+        if differs := mixed_machines(environment):
+            raise UsageError(f"{folder} was measured elsewhere: {differs.rstrip('.')}. Start a new run here.")
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    _, plots = write_report(arguments.run)
-    for path in plots:
+    for path in write_plots(arguments.run):
         print(path)
     return 0
 
@@ -179,7 +216,14 @@ def _with_workers(options: PlanOptions, counts: tuple[int, ...]) -> PlanOptions:
     return dataclasses.replace(options, workers=tuple(workers))
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a run's folder.
+
+    Raises
+    ------
+    UsageError
+        When it exists with something in it, or cannot be written to.
+    """
     if (folder / "run.json").exists():
         raise UsageError(f"{folder} holds a run already: continue it with --resume, or choose another --out.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

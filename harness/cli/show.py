@@ -15,8 +15,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
+from harness.evidence.rerun import Repeat
 from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS, RunConfig
 from harness.measure.experiment import Progress
+from harness.report import words
+from harness.report.write import Written
 
 _PLAIN_WIDTH = 200
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
@@ -92,6 +95,12 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
             yield _Bar(bar)
 
 
+def say(text: str, *, quiet: bool = False) -> None:
+    """Print a line, unless quiet."""
+    if not quiet:
+        console().print(text, markup=False, soft_wrap=True)
+
+
 def table(title: str, *headings: str) -> Table:
     """Make an empty table in this project's one style."""
     return Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(headings))
@@ -143,7 +152,7 @@ def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
         return str(row["status"])
     if pd.isna(row["median_seconds"]):
         return f"{row['size_bytes'] / 1e6:.2f} MB"
-    text = duration(row["median_seconds"])
+    text = words.duration(row["median_seconds"])
     if pd.isna(row["ratio"]) or row["samples"] == 1:
         return text
     text += f" x{row['ratio']:.2f}"
@@ -154,27 +163,44 @@ def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
     return text if told else f"{text} {row['verdict']}"
 
 
-def duration(seconds: float) -> str:
-    """Write a time with three digits and its unit."""
-    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
-
-
-def where(folder: Path, plots: Path | None, interrupted: bool) -> None:
+def where(folder: Path, written: Written, interrupted: bool) -> None:
     """Say where the results are."""
-    out = console()
     if interrupted:
-        out.print(
-            f"Interrupted; what was measured is kept. Continue with: harness run --resume --out {folder}", markup=False
+        say(f"Interrupted; what was measured is kept. Continue with: harness run --resume --out {folder}")
+    say(f"Summary: {folder / 'summary.csv'}   samples: {folder / 'samples.csv'}   ledger: {folder / 'ledger.csv'}")
+    say(f"Plots:   {written.plots}")
+    say(written.answer)
+    say(f"Report:  {written.page}   for a pull request: {written.markdown}")
+
+
+_OUTCOMES = {
+    "holds": "hold",
+    "weaker": "were a difference and cannot be told now",
+    "new": "could not be told and are a difference now",
+    "contradicted": "are contradicted",
+    "other": "were given by one of the two only, or changed otherwise",
+}
+
+
+def repeat(found: Repeat, folder: Path) -> None:
+    """Print what a second run says of the first."""
+    counts = found.verdicts["outcome"].value_counts()
+    shown = table(f"{len(found.verdicts)} verdicts, measured again in {folder}", "verdicts", "")
+    for outcome, text in _OUTCOMES.items():
+        shown.add_row(str(counts.get(outcome, 0)), text)
+    console().print(shown, markup=False)
+    for row in found.verdicts[found.verdicts["outcome"] == "contradicted"].to_dict("records"):
+        place = " ".join(str(row[k]) for k in ("suite", "access", "trace", "n_res", "format", "cache") if row[k])
+        say(
+            f"contradicted: {place}: {row['before']} ({row['ratio_before']:.2f}), "
+            f"then {row['after']} ({row['ratio_after']:.2f})"
         )
-    out.print(
-        f"Summary: {folder / 'summary.csv'}   samples: {folder / 'samples.csv'}   ledger: {folder / 'ledger.csv'}",
-        markup=False,
-    )
-    if plots is not None:
-        out.print(f"Plots:   {plots}", markup=False)
+    for text in (*found.sizes, *found.digests, *found.answers):
+        say(text)
+    if not found.sizes and not found.digests:
+        say("Every archive has the same size and the same bytes.")
+    if not found.answers:
+        say("Every use prefers the same format.")
 
 
 def failures(summary: pd.DataFrame) -> int:

@@ -1,47 +1,110 @@
-"""Turn a run's samples into its summary, plots and tables, each file whole or not there."""
+"""Turn a run's samples into its summary, plots and report, each file whole or not there."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from harness.measure.config import RunConfig
-from harness.records import read_samples
-from harness.report.plots import draw
+from harness.report.drawing.flips import draw_flips
+from harness.report.drawing.plots import draw
+from harness.report.drawing.time_plot import draw_time
+from harness.report.findings import Findings, Options, find, find_options
+from harness.report.page.answer import lead
+from harness.report.page.render import render
 from harness.report.seed_table import seed_table
-from harness.report.summary import summarise
 
 
-def write_report(folder: Path) -> tuple[pd.DataFrame, list[Path]]:
-    """Summarise a run and draw its plots; the same samples give the same bytes.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Written:
+    """What `write_report` wrote.
+
+    Attributes
+    ----------
+    summary : DataFrame
+        Of ``summary.csv``.
+    plots : Path
+        The folder of the plots.
+    page, markdown : Path
+        The report.
+    answer : str
+        Its first sentence.
+    """
+
+    summary: pd.DataFrame
+    plots: Path
+    page: Path
+    markdown: Path
+    answer: str
+
+
+def write_report(folder: Path, options: Options, *, pictures: bool = False) -> Written:
+    """Summarise a run, draw its plots and write its report; the same files give the same bytes.
 
     Parameters
     ----------
     folder : Path
-        The run's folder, with ``run.json`` and ``samples.csv``.
+        The run's folder.
+    options : Options
+        Baseline and mix.
+    pictures : bool
+        Whether to draw each PNG in any case, or only where there is none or its SVG has changed.
 
     Returns
     -------
-    summary : DataFrame
-        What was written to ``summary.csv``.
-    plots : list of Path
-        What was drawn.
+    Written
+        ``summary.csv``, ``report.json``, ``report.md``, ``report.html`` in the folder, plots in `plots_folder`.
 
     Raises
     ------
     HarnessError
-        When the folder holds no run.
+        As `harness.report.findings.find`.
     """
-    config = RunConfig.read(folder / "run.json")
-    summary = summarise(read_samples(folder / "samples.csv"), config.baseline)
-    write_table(summary, folder / "summary.csv")
-    if config.preset == "seed":
-        table = seed_table(summary, config.options.attention_windows)
+    findings = find(folder, options)
+    plots = _draw(findings, folder, pictures=pictures)
+    write_text(json.dumps(findings.to_document(), indent=1) + "\n", folder / "report.json")
+    page, markdown = render(findings, plots, folder)
+    write_text(page, folder / "report.html")
+    write_text(markdown, folder / "report.md")
+    return Written(
+        summary=findings.summary,
+        plots=plots,
+        page=folder / "report.html",
+        markdown=folder / "report.md",
+        answer=lead(findings).answer,
+    )
+
+
+def write_plots(folder: Path) -> list[Path]:
+    """Summarise a run and draw its plots, without a report; returns the drawings.
+
+    Raises
+    ------
+    HarnessError
+        As `harness.report.findings.find`.
+    """
+    plots = _draw(find(folder, find_options(folder)), folder, pictures=True)
+    return sorted(path for path in plots.iterdir() if path.suffix in (".png", ".svg"))
+
+
+def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
+    write_table(findings.summary, folder / "summary.csv")
+    if findings.config.preset == "seed":
+        table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")
     target = plots_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
-    return summary, draw(summary, target)
+    drawn = draw(findings.summary, target, pictures=pictures)
+    if (decision := lead(findings).decision) is not None:
+        drawn += draw_flips(decision, target, pictures=pictures)
+    if findings.time is not None:
+        drawn += draw_time(findings.time, target, pictures=pictures)
+    for old in set(target.glob("*.svg")) | set(target.glob("*.png")):
+        if old not in drawn:  # of an earlier report with other choices: it would no longer be true
+            old.unlink()
+    return target
 
 
 def plots_folder(folder: Path) -> Path:
@@ -54,6 +117,11 @@ def plots_folder(folder: Path) -> Path:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV under its final name only when it is complete."""
+    write_text(table.to_csv(index=False), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text under its final name only when it is complete."""
     partial = path.with_name(f".{path.name}.partial")
-    table.to_csv(partial, index=False)
+    partial.write_text(text, encoding="utf-8", newline="")
     partial.replace(path)

@@ -20,17 +20,19 @@ from harness.records import read_samples
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
+RECORDS = {
+    "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv", "breakdown.csv",
+    "summary.csv", "report.json", "report.md", "report.html",
+}  # fmt: skip
 
 
-def test_a_run_leaves_its_records_and_five_plots(tmp_path, capsys):
+def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     run = tmp_path / "results" / "mine"
     assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
     out = plain(capsys.readouterr().out)
     assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
-    assert {p.name for p in run.iterdir()} == {
-        "run.json", "environment.json", "samples.csv", "summary.csv", "ledger.csv",
-    }  # fmt: skip
-    names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
+    assert {p.name for p in run.iterdir()} == RECORDS
+    names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access", "where_time_goes")
     plots = tmp_path / "plots" / "mine"
     assert {p.name for p in plots.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     before = {p: p.read_bytes() for p in (*plots.iterdir(), run / "summary.csv")}
@@ -159,9 +161,7 @@ def test_a_killed_run_leaves_no_process_and_no_half_row_and_continues(tmp_path):
     assert main(["run", "--quiet", "--resume", "--out", str(run)]) == 0
     rows = read_samples(run / "samples.csv")
     assert not rows.duplicated(["suite", "access", "format", "round"]).any() and (rows["status"] != "failed").all()
-    assert {p.name for p in run.iterdir()} == {
-        "run.json", "environment.json", "samples.csv", "summary.csv", "ledger.csv",
-    }  # fmt: skip
+    assert {p.name for p in run.iterdir()} == RECORDS
 
 
 def children_of(pid):

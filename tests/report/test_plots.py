@@ -13,8 +13,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report.figure import looks
-from harness.report.plots import draw, not_shown
+from harness.report.drawing.figure import looks
+from harness.report.drawing.plots import draw, not_shown
 from harness.report.summary import COLUMNS
 
 FIGURES = ["full_read", "layer_read", "parallel_access", "random_access", "storage_size"]
@@ -154,7 +154,7 @@ def test_suite_without_a_measured_cell_draws_nothing(tmp_path: Path) -> None:
     frame = summary({"synthetic": [16]})
     frame.loc[frame["suite"] == "layer_read", "status"] = "failed"
     frame = frame[~frame["suite"].isin(["size", "random_access", "parallel_access"])]
-    assert [p.name for p in draw(frame, tmp_path)] == ["full_read.png", "full_read.svg"]
+    assert [p.name for p in draw(frame, tmp_path)] == ["full_read.svg", "full_read.png"]
     assert draw(pd.DataFrame(columns=COLUMNS), tmp_path / "none") == []
 
 

@@ -238,19 +238,45 @@ class Page:
         room = cls.WIDTH - cls.LEFT - cls.RIGHT - cls.GAP * (len(weights) - 1)
         return [room * weight / sum(weights) for weight in weights]
 
-    def save(self, folder: Path, name: str) -> list[Path]:
-        """Write PNG and SVG, each beside its place first and then renamed, so that it appears whole or not at all."""
-        paths = []
-        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            path = folder / f"{name}.{kind}"
-            part = folder / f".{name}.{kind}.{os.getpid()}.part"
-            try:
-                self.figure.savefig(part, format=kind, dpi=160, metadata=_optional(metadata))
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-            paths.append(path)
-        return paths
+    def save(self, folder: Path, name: str, *, pictures: bool = True) -> list[Path]:
+        """Write SVG and PNG; see `save_figure`."""
+        return save_figure(self.figure, folder, name, pictures=pictures)
+
+
+def save_figure(figure: Figure, folder: Path, name: str, *, pictures: bool = True) -> list[Path]:
+    """Write a figure as SVG and PNG, each beside its place first and then renamed: it appears whole or not at all.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to write.
+    folder : Path
+        Where; it exists.
+    name : str
+        Of the files, without ending.
+    pictures : bool
+        Whether to draw the PNG in any case, or only where there is none or the SVG has changed.
+
+    Returns
+    -------
+    list of Path
+        SVG and PNG. The same figure gives the same bytes.
+    """
+    vector, picture = folder / f"{name}.svg", folder / f"{name}.png"
+    before = vector.read_bytes() if vector.is_file() else b""
+    _save(figure, vector, {"Date": None, "Creator": None})
+    if pictures or not picture.is_file() or vector.read_bytes() != before:
+        _save(figure, picture, {"Software": None})
+    return [vector, picture]
+
+
+def _save(figure: Figure, path: Path, metadata: Mapping[str, None]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format=path.suffix[1:], dpi=160, metadata=_optional(metadata))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _optional(metadata: Mapping[str, None]) -> dict[str, Any]:

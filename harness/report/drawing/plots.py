@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
-from harness.report.figure import (
+from harness.report.drawing.figure import (
     CEILING,
     N_RES,
     Arm,
@@ -65,7 +65,7 @@ class _Plot:
     one_scale: bool = False  # all rows on one y axis, because they are to be held against each other
 
 
-def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
+def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
     """Draw every figure that has something to show.
 
     Parameters
@@ -74,11 +74,13 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
         From `harness.report.summary.summarise`, or read back from ``summary.csv``.
     folder : Path
         Where the files go; made when missing.
+    pictures : bool
+        Whether to draw each PNG in any case, or only where there is none or the SVG has changed.
 
     Returns
     -------
     list of Path
-        A PNG and an SVG for each of ``storage_size``, ``full_read``, ``layer_read``, ``random_access`` and
+        An SVG and a PNG for each of ``storage_size``, ``full_read``, ``layer_read``, ``random_access`` and
         ``parallel_access``, apart from those without a single measured cell. Equal cells give equal bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
         plot = prepare(cells[(cells["status"] == "ok") & (cells["format"] != TWIN)])
         if plot.points["y"].notna().any():
             with drawing():
-                paths += _page(plot, cells).save(folder, name)
+                paths += _page(plot, cells).save(folder, name, pictures=pictures)
     return paths
 
 

@@ -1,0 +1,120 @@
+"""The commands that turn a run into evidence: ``report``, ``bundle`` and ``check``."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from harness.cli import show
+from harness.cli.running import make_folder, measure
+from harness.errors import HarnessError, UsageError
+from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
+from harness.evidence.check import Result, check
+from harness.evidence.rerun import compare_runs, rerun_config
+from harness.measure.config import RunConfig
+from harness.measure.subject import choose_arms, open_subjects
+from harness.report.choice.mix import PRESETS as MIXES
+from harness.report.choice.mix import parse_mix
+from harness.report.findings import Options, find_options
+from harness.report.write import write_report
+
+_MOST = 12  # problems printed for one file
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``report``, ``bundle`` and ``check`` to the parser."""
+    parser = commands.add_parser(
+        "report",
+        help="write the page that answers: which format, by how much, how sure, when not",
+        description="Write report.html and report.md into a run's folder, and its summary and plots again.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "--mix", metavar="MIX", help=f"how the archive will be used: {', '.join(MIXES)}, a TOML file, or key=value,..."
+    )
+    parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
+    parser.set_defaults(command=_report)
+    parser = commands.add_parser("bundle", help="pack a run into one file that anyone can check")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"the bundle (default: RUN{SUFFIX})")
+    parser.set_defaults(command=_bundle)
+    parser = commands.add_parser("check", help="say whether everything a bundle publishes follows from its samples")
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="what 'harness bundle' wrote")
+    parser.add_argument("--rerun", action="store_true", help="measure it again here, and say which verdicts hold")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<run>-rerun)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
+    parser.set_defaults(command=_check)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    config = RunConfig.read(arguments.run / "run.json")
+    mix = parse_mix(arguments.mix) if arguments.mix is not None else None
+    written = write_report(arguments.run, Options(baseline=arguments.baseline or config.baseline, mix=mix))
+    show.say(written.answer)
+    show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
+    return 0
+
+
+def _bundle(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.run
+    write_report(folder, find_options(folder), pictures=True)  # what is packed is what the samples give
+    resolved = folder.resolve()
+    bundle = write_bundle(folder, arguments.out or Path(f"{resolved.name}{SUFFIX}"))
+    show.say(f"Bundle: {arguments.out or Path(resolved.name + SUFFIX)}")
+    show.say(f"sha256 of its manifest, to cite: {bundle.sha256}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    if arguments.out is not None and not arguments.rerun:
+        raise UsageError("--out is the folder of the second run: give it together with --rerun.")
+    bundle = read_bundle(arguments.bundle)
+    with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
+        results = check(bundle, Path(folder))
+    wrong = _told(results, quiet=arguments.quiet)
+    show.say(f"sha256 of its manifest: {bundle.sha256}", quiet=arguments.quiet)
+    if wrong:
+        raise HarnessError(
+            f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
+        )
+    show.say("Every published figure follows from the samples.", quiet=arguments.quiet)
+    return _rerun(bundle, arguments) if arguments.rerun else 0
+
+
+def _told(results: list[Result], *, quiet: bool) -> int:
+    """Print what was checked; return how many checks failed."""
+    for result in results:
+        if result.problems:
+            show.say(f"WRONG  {result.what}")
+            for text in result.problems[:_MOST]:
+                show.say(f"         {text}")
+            if len(result.problems) > _MOST:
+                show.say(f"         and {len(result.problems) - _MOST} more")
+        elif result.unchecked:
+            show.say(f"not checked here  {result.what}: {result.unchecked}")
+        else:
+            show.say(f"ok     {result.what}", quiet=quiet)
+    return sum(bool(result.problems) for result in results)
+
+
+def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
+    """Measure a bundle's run again, and say what holds."""
+    name = str(bundle.manifest["run_id"])
+    folder: Path = arguments.out or Path("results") / f"{name}-rerun"
+    make_folder(folder)
+    config = rerun_config(bundle, folder)
+    if not measure(config, choose_arms(config), open_subjects(config), folder, quiet=arguments.quiet):
+        show.say(f"Interrupted; continue with: harness run --resume --out {folder}")
+        return 130
+    write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
+    with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
+        first = Path(scratch)
+        for file in ("summary.csv", "archives.json", "report.json"):
+            (first / file).write_bytes(bundle.files[file])
+        repeat = compare_runs(first, folder)
+    show.repeat(repeat, folder)
+    return 0 if repeat.holds else 1

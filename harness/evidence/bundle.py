@@ -1,0 +1,159 @@
+"""One file that holds a run whole: what was asked, every sample, what was published, and a SHA-256 of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import ft2font
+
+from harness.errors import HarnessError, UsageError
+from harness.measure.config import RunConfig
+from harness.report.write import plots_folder
+
+BUNDLE_VERSION = 1
+SUFFIX = ".bundle.zip"
+
+MANIFEST = "manifest.json"
+MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
+"""What measuring left; all else follows from it."""
+
+MEASURED_TOO = ("breakdown.csv",)
+"""What only some runs have."""
+
+PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
+PUBLISHED_TOO = ("benchmark_results.csv",)
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle.
+
+    Attributes
+    ----------
+    manifest : dict
+        Run, versions, the SHA-256 of every file, and a short digest of every row of ``samples.csv``.
+    files : dict of str to bytes
+        By name within the bundle.
+    sha256 : str
+        Of the manifest, which states all others: the number to cite.
+    """
+
+    manifest: dict[str, Any]
+    files: dict[str, bytes]
+    sha256: str
+
+
+def row_digests(samples: bytes) -> list[str]:
+    """Return a digest of 8 bytes for every row of a CSV file, header included, so that a changed one can be named."""
+    return [hashlib.blake2b(row, digest_size=8).hexdigest() for row in samples.splitlines()]
+
+
+def write_bundle(folder: Path, destination: Path) -> Bundle:
+    """Pack a run that has its report.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    destination : Path
+        The bundle; replaced only by a whole one.
+
+    Returns
+    -------
+    Bundle
+        What was written.
+
+    Raises
+    ------
+    HarnessError
+        When the run lacks something that a check needs.
+    """
+    config = RunConfig.read(folder / "run.json")
+    if lost := [name for name in (*MEASURED, *PUBLISHED) if not (folder / name).is_file()]:
+        raise HarnessError(
+            f"{folder} has no {lost[0]}, so nobody could check a bundle of it: "
+            + ("make the run again." if lost[0] in MEASURED else f"make it with 'harness report {folder}'.")
+        )
+    files = {
+        name: (folder / name).read_bytes()
+        for name in (*MEASURED, *MEASURED_TOO, *PUBLISHED, *PUBLISHED_TOO)
+        if (folder / name).is_file()
+    }
+    plots = plots_folder(folder)
+    pictures = sorted(p for p in plots.iterdir() if p.suffix in (".png", ".svg")) if plots.is_dir() else []
+    files |= {f"plots/{picture.name}": picture.read_bytes() for picture in pictures}
+    manifest = {
+        "bundle_version": BUNDLE_VERSION,
+        "run_id": config.run_id,
+        "drawn_with": drawing_versions(),
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+        "sample_rows": row_digests(files["samples.csv"]),
+    }
+    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+            for name, data in {MANIFEST: text, **files}.items():
+                file.writestr(zipfile.ZipInfo(f"{config.run_id}/{name}", _EPOCH), data, zipfile.ZIP_DEFLATED, 9)
+        partial.replace(destination)
+    except OSError as error:
+        raise UsageError(f"{destination} cannot be written ({error.strerror}): choose another --out.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read a bundle into memory, without believing anything it says.
+
+    Raises
+    ------
+    HarnessError
+        When it is not a bundle, cannot be read to its end, or is of a version this reader does not know.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            parts = {PurePosixPath(info.filename): file.read(info) for info in file.infolist() if not info.is_dir()}
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no {path}: 'harness bundle RUN' writes one.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise HarnessError(f"{path} is not a whole bundle: {str(error).rstrip('.')}.") from error
+    tops = {part.parts[0] for part in parts if len(part.parts) > 1}
+    if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
+        raise HarnessError(f"{path} is not a bundle: its files do not lie in one folder.")
+    files = {PurePosixPath(*part.parts[1:]).as_posix(): data for part, data in parts.items()}
+    text = files.pop(MANIFEST, b"")
+    manifest = _manifest(path, text)
+    return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
+
+
+def _manifest(path: Path, text: bytes) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads(text)
+        version = manifest["bundle_version"]
+        whole = isinstance(manifest["sha256"], Mapping) and isinstance(manifest["sample_rows"], list)
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{path} is not a bundle: it has no readable {MANIFEST}.") from error
+    if version != BUNDLE_VERSION:
+        raise HarnessError(f"{path} is a bundle of version {version!r}; this reader knows version {BUNDLE_VERSION}.")
+    if not whole:
+        raise HarnessError(f"{path} is not a bundle: its {MANIFEST} is damaged.")
+    return manifest
+
+
+def drawing_versions() -> dict[str, str]:
+    """Return the versions that decide every byte of a drawing."""
+    freetype = str(getattr(ft2font, "__freetype_version__", ""))
+    return {"matplotlib": matplotlib.__version__, "numpy": np.__version__, "freetype": freetype}

@@ -1,0 +1,266 @@
+"""Recompute everything that a bundle publishes from its samples, and name whatever does not follow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import HarnessError
+from harness.evidence import compare
+from harness.evidence.bundle import MEASURED, MEASURED_TOO, PUBLISHED, Bundle, drawing_versions, row_digests
+from harness.measure import schedule
+from harness.measure.archives import read_archives
+from harness.measure.config import RunConfig
+from harness.measure.plan import describe_plan, read_plan, replan
+from harness.measure.subject import Subject, choose_arms
+from harness.records import KEY_COLUMNS, read_samples
+from harness.report.findings import Options
+from harness.report.write import plots_folder, write_report
+from harness.workload import ReadAccess, requested_bytes
+
+
+@dataclass(frozen=True)
+class Result:
+    """One thing that was checked.
+
+    Attributes
+    ----------
+    what : str
+        The file or the statement.
+    problems : list of str
+        What does not follow; empty when all does.
+    unchecked : str
+        Why it could not be checked here; empty when it was.
+    """
+
+    what: str
+    problems: list[str]
+    unchecked: str = ""
+
+
+def check(bundle: Bundle, folder: Path) -> list[Result]:
+    """Check a bundle.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        From `harness.evidence.bundle.read_bundle`.
+    folder : Path
+        An empty folder for what is made again.
+
+    Returns
+    -------
+    list of Result
+        In the order: files, plan, samples, archives, published figures, plots.
+    """
+    results = [_digests(bundle)]
+    run = folder / "results" / str(bundle.manifest.get("run_id", "run"))
+    steps: list[tuple[str, Callable[[], list[Result]]]] = [
+        ("plan.json", lambda: _plan(run)),
+        ("archives.json", lambda: [Result("archives.json", _archives(run))]),
+        ("published figures", lambda: _published(bundle, run)),
+    ]
+    if lost := [name for name in (*MEASURED, *PUBLISHED) if name not in bundle.files]:
+        return [*results, Result("published figures", [f"the bundle has no {', '.join(lost)}"])]
+    run.mkdir(parents=True)
+    for name in (*MEASURED, *MEASURED_TOO):
+        if name in bundle.files:
+            (run / name).write_bytes(bundle.files[name])
+    for what, step in steps:
+        try:
+            results += step()
+        except HarnessError as error:
+            results.append(Result(what, [str(error).rstrip(".")]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # what a changed file makes of the code
+            results.append(Result(what, [f"the bundle's files do not fit together: {type(error).__name__}: {error}"]))
+    return results
+
+
+def _digests(bundle: Bundle) -> Result:
+    """Compare every file with what the manifest states, and name the rows of ``samples.csv`` that changed."""
+    stated: dict[str, Any] = bundle.manifest["sha256"]
+    problems = [f"{name} is missing" for name in stated if name not in bundle.files]
+    for name, data in sorted(bundle.files.items()):
+        if name not in stated:
+            problems.append(f"{name} is not in the manifest")
+        elif hashlib.sha256(data).hexdigest() != stated[name]:
+            problems.append(f"{name} was changed after packing")
+            if name == "samples.csv":
+                problems += _changed_rows(bundle)
+    return Result(f"sha256 of {len(stated)} files", problems)
+
+
+def _changed_rows(bundle: Bundle) -> list[str]:
+    stated, found = bundle.manifest["sample_rows"], row_digests(bundle.files["samples.csv"])
+    lines = bundle.files["samples.csv"].splitlines()
+    if len(stated) != len(found):
+        return [f"samples.csv has {len(found) - 1} rows, {len(stated) - 1} were packed"]
+    return [
+        f"samples.csv, row {number}: {_sample_name(lines[number])} is not the sample that was packed"
+        for number, (a, b) in enumerate(zip(stated, found, strict=True))
+        if a != b
+    ]
+
+
+def _sample_name(line: bytes) -> str:
+    return " ".join(part for part in line.decode("utf-8", "replace").split(",")[1:12] if part)
+
+
+def _plan(run: Path) -> list[Result]:
+    """Draw the plans again, and hold plan and samples against each other."""
+    config = RunConfig.read(run / "run.json")
+    samples = read_samples(run / "samples.csv")
+    problems, subjects = [], []
+    for described in read_plan(run / "plan.json"):
+        subject = replan(described, config)
+        subjects.append(subject)
+        problems += [f"{subject.label} {subject.n_res or ''}: {text}" for text in _differs(described, subject)]
+    return [
+        Result("plan.json: every access, drawn again from the seed", problems),
+        Result("samples.csv: every sample is one that the plan asks for", list(_asked_for(samples, subjects))),
+        _order(samples, config, subjects),
+    ]
+
+
+def _differs(described: dict[str, Any], subject: Subject) -> Iterator[str]:
+    drawn = json.loads(json.dumps(describe_plan(subject)))
+    if described["n_res"] != drawn["n_res"]:
+        yield f"n_res is {described['n_res']}, its manifest says {drawn['n_res']}"
+    theirs, ours = described["accesses"], drawn["accesses"]
+    if len(theirs) != len(ours):
+        yield f"it has {len(theirs)} accesses, the seed gives {len(ours)}"
+    for a, b in zip(theirs, ours, strict=False):
+        if a != b:
+            yield f"{b['suite']}/{b['name']} is not what the seed gives"
+
+
+def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
+    """Yield what samples say that their plan does not: an access that was not planned, other bytes asked for."""
+    asked: dict[tuple[Any, ...], int | None] = {}
+    for subject in subjects:
+        for suite, access in subject.plans:
+            key = (subject.label, subject.n_res, suite)
+            if isinstance(access, ReadAccess):
+                nbytes = requested_bytes(subject.manifest, access.reads)
+                asked[*key, access.name, access.executor, access.workers] = nbytes
+            else:
+                for name in (access.name, f"{access.name}_durable", "archive", "archive_durable"):
+                    asked[*key, name, "main", 1] = None
+    names = ["trace", "n_res", "suite", "access", "executor", "workers"]
+    for found, group in samples.groupby(names, sort=False, dropna=False):
+        place = _place(found)
+        name = " ".join(str(part) for part in place if part is not None)
+        if place not in asked:
+            yield f"{name}: not in the plan"
+            continue
+        wanted = asked[place]
+        told = group["bytes_requested"].dropna()
+        if wanted is not None and (told != wanted).any():
+            yield f"{name}: the plan asks for {wanted} bytes, a sample says {int(told[told != wanted].iloc[0])}"
+
+
+def _place(key: Any) -> tuple[Any, ...]:
+    """Turn a key of a group into plain values: None for what is empty, whole numbers for lengths."""
+    return tuple(None if isinstance(k, float) and math.isnan(k) else int(k) if isinstance(k, float) else k for k in key)
+
+
+def _order(samples: pd.DataFrame, config: RunConfig, subjects: list[Subject]) -> Result:
+    """Draw the random order of formats within rounds again, and hold the positions of samples against it."""
+    what = "samples.csv: formats took turns in the order that the seed gives"
+    try:
+        arms = choose_arms(config)
+    except HarnessError as error:
+        return Result(what, [], unchecked=str(error))
+    problems = []
+    names = ["trace", "n_res", "suite", "access", "cache", "executor", "workers"]
+    measured = samples[samples["status"] != "skipped"]
+    found = {_place(key): group for key, group in measured.groupby(names, sort=False, dropna=False)}
+    for subject in subjects:
+        for suite, access in subject.plans:
+            if not isinstance(access, ReadAccess):
+                continue
+            for state in (c for c in config.caches if c in access.caches):
+                key = (subject.label, subject.n_res, suite, access.name, state, access.executor, access.workers)
+                group = found.get(key)
+                # Where a format had no archive, the others were drawn without it.
+                present = set(zip(group["format"], group["profile"], strict=True)) if group is not None else set()
+                if group is None or present != {(arm.label, arm.profile) for arm in arms}:
+                    continue
+                order = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)
+                rng = schedule.generator(config.seed, *order)
+                drawn = {(n, a.label, a.profile): p for n, p, a in schedule.blocks(arms, config.rounds, rng)}
+                for row in group.to_dict("records"):
+                    place = (int(row["round"]), row["format"], row["profile"])
+                    if drawn.get(place) != int(row["position"]):
+                        name = " ".join(str(part) for part in key if part)
+                        problems.append(f"{name} {row['format']}, round {place[0]}: position {row['position']}")
+    return Result(what, problems)
+
+
+def _archives(run: Path) -> list[str]:
+    """Hold the sizes in ``samples.csv`` against the archives whose digests were recorded."""
+    samples = read_samples(run / "samples.csv")
+    sizes = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
+    stated = {
+        (subject["trace"], subject["n_res"], archive["format"], archive["profile"]): archive
+        for subject in read_archives(run / "archives.json")
+        for archive in subject["archives"]
+    }
+    problems = []
+    for row in sizes.to_dict("records"):
+        n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])
+        key = (row["trace"], n_res, row["format"], row["profile"])
+        name = " ".join(str(part) for part in key if part)
+        if key not in stated:
+            problems.append(f"{name}: no digest of this archive")
+        elif (stated[key]["size_bytes"], stated[key]["files"]) != (int(row["size_bytes"]), int(row["files"])):
+            problems.append(
+                f"{name}: the sample says {int(row['size_bytes'])} bytes, the record of the archive differs"
+            )
+    return problems
+
+
+def _published(bundle: Bundle, run: Path) -> list[Result]:
+    """Make the report again, with the choices that the published one states, and compare every file."""
+    published = json.loads(bundle.files["report.json"])
+    write_report(run, Options.from_document(published["options"]), pictures=True)
+    same = bundle.manifest.get("drawn_with") == drawing_versions()
+    results = []
+    for name, data in sorted(bundle.files.items()):
+        if name in (*MEASURED, *MEASURED_TOO):
+            continue
+        made = plots_folder(run) / PurePosixPath(name).name if name.startswith("plots/") else run / name
+        if not made.is_file():
+            results.append(Result(name, ["nothing in the samples gives such a file"]))
+        else:
+            results.append(_file(name, data, made.read_bytes(), same))
+    made_plots = {f"plots/{path.name}" for path in plots_folder(run).glob("*")}
+    results += [Result(name, ["the bundle lacks it"]) for name in sorted(made_plots - set(bundle.files))]
+    shutil.rmtree(run, ignore_errors=True)
+    return results
+
+
+def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
+    suffix = PurePosixPath(name).suffix
+    if suffix == ".csv":
+        key = KEY_COLUMNS[1:] if name == "summary.csv" else ["N_res"]
+        return Result(name, compare.tables(theirs, ours, key))
+    if suffix == ".json":
+        return Result(name, compare.documents(theirs, ours))
+    if suffix == ".html":
+        return Result(name, compare.pages(theirs, ours, same_drawing=same_drawing))
+    if suffix == ".svg":
+        return Result(name, compare.drawings(theirs, ours, same_drawing=same_drawing))
+    if suffix == ".png":
+        if not same_drawing and theirs != ours:
+            return Result(name, [], unchecked="drawn with another version of matplotlib; its SVG was compared")
+        return Result(name, compare.pictures(theirs, ours))
+    return Result(name, compare.texts(theirs, ours))

@@ -1,0 +1,175 @@
+"""Say in words where two versions of a published file differ."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.image import imread
+
+MOST = 5
+"""Differences that are named in one file; the rest are counted."""
+
+_CLOSE = 1e-9  # relative; another processor may round the last digits of a figure differently
+_SVG = re.compile(rb"<svg\b.*?</svg>", re.S)
+_NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def tables(theirs: bytes, ours: bytes, key: list[str]) -> list[str]:
+    """Compare two CSV files row by row.
+
+    Parameters
+    ----------
+    theirs, ours : bytes
+        The published file, and the one made again.
+    key : list of str
+        The columns that name a row.
+
+    Returns
+    -------
+    list of str
+        What differs; empty when every figure agrees.
+    """
+    if theirs == ours:
+        return []
+    try:
+        published, made = (pd.read_csv(io.BytesIO(t), dtype=str, keep_default_na=False) for t in (theirs, ours))
+    except (ValueError, pd.errors.ParserError) as error:
+        return [f"it is not a table: {error}"]
+    if list(published.columns) != list(made.columns):
+        return [f"its columns are not {', '.join(made.columns)}"]
+    if len(published) != len(made):
+        return [f"it has {len(published)} rows, the samples give {len(made)}"]
+    found = []
+    for left, right in zip(published.to_dict("records"), made.to_dict("records"), strict=True):
+        name = " ".join(str(right[k]) for k in key if right[k])
+        found += [
+            f"{name}: {column} is {left[column] or 'empty'}, the samples give {right[column] or 'nothing'}"
+            for column in made.columns
+            if not _same_text(left[column], right[column])
+        ]
+    return found
+
+
+def _same_text(left: str, right: str) -> bool:
+    if left == right:
+        return True
+    try:
+        return math.isclose(float(left), float(right), rel_tol=_CLOSE)
+    except ValueError:
+        return False
+
+
+def documents(theirs: bytes, ours: bytes) -> list[str]:
+    """Compare two JSON files value by value; parameters and result as for `tables`."""
+    if theirs == ours:
+        return []
+    try:
+        return list(_walk(json.loads(theirs), json.loads(ours), ""))
+    except ValueError as error:
+        return [f"it is not JSON: {error}"]
+
+
+def _walk(left: Any, right: Any, place: str) -> Iterator[str]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for name in dict.fromkeys([*right, *left]):
+            if name not in left or name not in right:
+                yield f"{place}/{name} is {'missing' if name not in left else 'not among the results'}"
+            else:
+                yield from _walk(left[name], right[name], f"{place}/{name}")
+    elif isinstance(left, list) and isinstance(right, list):
+        if len(left) != len(right):
+            yield f"{place} has {len(left)} entries, the samples give {len(right)}"
+            return
+        for number, (a, b) in enumerate(zip(left, right, strict=True)):
+            yield from _walk(a, b, f"{place}/{_label(b, number)}")
+    elif not _same(left, right):
+        yield f"{place} is {left!r}, the samples give {right!r}"
+
+
+def _label(entry: Any, number: int) -> str:
+    """Name an entry of a list by what it says it is, where it does."""
+    if isinstance(entry, dict):
+        parts = [str(entry[k]) for k in ("criterion", "trace", "mix", "access", "weight", "format") if entry.get(k)]
+        return " ".join(parts) or str(number)
+    return str(number)
+
+
+def _same(left: Any, right: Any) -> bool:
+    if isinstance(left, float | int) and isinstance(right, float | int) and not isinstance(left, bool):
+        return math.isclose(left, right, rel_tol=_CLOSE)
+    return bool(left == right)
+
+
+def texts(theirs: bytes, ours: bytes) -> list[str]:
+    """Compare two texts line by line; parameters and result as for `tables`."""
+    if theirs == ours:
+        return []
+    left, right = theirs.splitlines(), ours.splitlines()
+    found = [
+        f"line {number} is {_shown(a)}, the samples give {_shown(b)}"
+        for number, (a, b) in enumerate(zip(left, right, strict=False), start=1)
+        if a != b
+    ]
+    if len(left) != len(right):
+        found.append(f"it has {len(left)} lines, the samples give {len(right)}")
+    return found or ["its line ends differ"]
+
+
+def _shown(line: bytes) -> str:
+    text = line.decode("utf-8", "replace").strip()
+    return repr(text if len(text) <= 90 else text[:89] + "…")
+
+
+def pages(theirs: bytes, ours: bytes, *, same_drawing: bool) -> list[str]:
+    """Compare two HTML pages: their text exactly, the drawings in them as `drawings` does."""
+    if theirs == ours:
+        return []
+    found = texts(_SVG.sub(b"<svg/>", theirs), _SVG.sub(b"<svg/>", ours))
+    left, right = _SVG.findall(theirs), _SVG.findall(ours)
+    if len(left) != len(right):
+        return [*found, f"it has {len(left)} drawings, the samples give {len(right)}"]
+    for number, (a, b) in enumerate(zip(left, right, strict=True), start=1):
+        found += [f"drawing {number}: {text}" for text in drawings(a, b, same_drawing=same_drawing)]
+    return found
+
+
+def drawings(theirs: bytes, ours: bytes, *, same_drawing: bool) -> list[str]:
+    """Compare two SVG drawings.
+
+    Parameters
+    ----------
+    theirs, ours : bytes
+        The published file, and the one drawn again.
+    same_drawing : bool
+        Whether both were drawn with the same versions of what decides their bytes. Otherwise coordinates may differ by
+        a tenth of a point.
+    """
+    if theirs == ours:
+        return []
+    if not same_drawing:
+        left, right = _NUMBER.split(theirs), _NUMBER.split(ours)
+        if left == right:
+            a, b = (np.array([float(n) for n in _NUMBER.findall(t)]) for t in (theirs, ours))
+            if np.allclose(a, b, rtol=0, atol=0.1):
+                return []
+    return ["it is not what the samples draw"]
+
+
+def pictures(theirs: bytes, ours: bytes) -> list[str]:
+    """Compare two PNG pictures pixel by pixel."""
+    if theirs == ours:
+        return []
+    try:
+        left, right = (imread(io.BytesIO(data)) for data in (theirs, ours))
+    except (ValueError, OSError, SyntaxError) as error:
+        return [f"it is not a picture: {error}"]
+    if left.shape != right.shape:
+        return ["it has another size than what the samples draw"]
+    return [] if np.array_equal(left, right) else ["its pixels are not what the samples draw"]

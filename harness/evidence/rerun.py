@@ -1,0 +1,153 @@
+"""Two runs of the same plan side by side: which verdicts hold, which sizes are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.errors import HarnessError
+from harness.evidence.bundle import Bundle
+from harness.measure.archives import read_archives
+from harness.measure.config import RunConfig
+from harness.records import CellKey
+
+_CELL = list(CellKey._fields)
+_DEFINITE = ("faster", "slower")
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """What a second run says of the first.
+
+    Attributes
+    ----------
+    verdicts : DataFrame
+        One row for each comparison that either run gives: the columns of the cell, ``before``, ``after``,
+        ``ratio_before``, ``ratio_after`` and ``outcome``: ``holds`` (the same word), ``weaker`` (a difference that the
+        second run cannot tell), ``new`` (a difference that the first could not tell), ``contradicted`` (faster became
+        slower or the reverse), or ``other``.
+    sizes : list of str
+        Archives whose size differs, in words.
+    digests : list of str
+        Archives of the same size whose bytes differ, in words.
+    answers : list of str
+        Uses for which the second run prefers another format, in words.
+    """
+
+    verdicts: pd.DataFrame
+    sizes: list[str]
+    digests: list[str]
+    answers: list[str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no verdict is contradicted and every size is the same."""
+        return not (self.verdicts["outcome"] == "contradicted").any() and not self.sizes
+
+
+def rerun_config(bundle: Bundle, folder: Path) -> RunConfig:
+    """Return the configuration of a bundle's run under the name of another folder.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        From `harness.evidence.bundle.read_bundle`.
+    folder : Path
+        Where the second run goes; its ``run.json`` is written there.
+    """
+    if "run.json" not in bundle.files:
+        raise HarnessError("The bundle has no run.json, so its run cannot be repeated.")
+    path = folder / "run.json"
+    path.write_bytes(bundle.files["run.json"])
+    config = dataclasses.replace(RunConfig.read(path), run_id=folder.resolve().name)
+    config.save(path)
+    return config
+
+
+def compare_runs(before: Path, after: Path) -> Repeat:
+    """Hold two runs of the same plan against each other.
+
+    Parameters
+    ----------
+    before, after : Path
+        Folders with ``summary.csv``, ``archives.json`` and ``report.json``.
+
+    Returns
+    -------
+    Repeat
+        The two are not paired by round, so times are compared only through the words that each run gives.
+    """
+    return Repeat(_verdicts(before, after), *_archives(before, after), _answers(before, after))
+
+
+def _verdicts(before: Path, after: Path) -> pd.DataFrame:
+    columns = [*_CELL, "verdict", "ratio"]
+    first, second = (
+        pd.read_csv(folder / "summary.csv", keep_default_na=False, na_values={"verdict": [""], "ratio": [""]})[columns]
+        for folder in (before, after)
+    )
+    merged = first.merge(second, on=_CELL, how="outer", suffixes=("_before", "_after"), sort=False)
+    merged = merged.rename(columns={"verdict_before": "before", "verdict_after": "after"})
+    merged = merged.dropna(subset=["before", "after"], how="all").reset_index(drop=True)
+    merged["outcome"] = [_outcome(a, b) for a, b in zip(merged["before"], merged["after"], strict=True)]
+    return merged
+
+
+def _outcome(before: Any, after: Any) -> str:
+    if before == after:
+        return "holds"
+    if before in _DEFINITE and after in _DEFINITE:
+        return "contradicted"
+    if before in _DEFINITE and after in ("inconclusive", "equivalent"):
+        return "weaker"
+    if after in _DEFINITE and before in ("inconclusive", "equivalent"):
+        return "new"
+    return "other"
+
+
+def _archives(before: Path, after: Path) -> tuple[list[str], list[str]]:
+    first, second = (
+        {
+            (subject["trace"], subject["n_res"], archive["format"], archive["profile"]): archive
+            for subject in read_archives(folder / "archives.json")
+            for archive in subject["archives"]
+        }
+        for folder in (before, after)
+    )
+    sizes, digests = [], []
+    for key, archive in first.items():
+        name = " ".join(str(part) for part in key if part)
+        other = second.get(key)
+        if other is None:
+            sizes.append(f"{name}: the second run has no such archive")
+        elif other["size_bytes"] != archive["size_bytes"]:
+            sizes.append(f"{name}: {archive['size_bytes']} bytes, then {other['size_bytes']}")
+        elif other["sha256"] != archive["sha256"]:
+            digests.append(f"{name}: {archive['size_bytes']} bytes both times, but not the same ones")
+    return sizes, digests
+
+
+def _answers(before: Path, after: Path) -> list[str]:
+    first, second = (
+        {(d["mix"], d["trace"]): d for d in json.loads((folder / "report.json").read_text())["decisions"]}
+        for folder in (before, after)
+    )
+    said = []
+    for key, decision in first.items():
+        other = second.get(key, {})
+        if _among(decision) & _among(other) or _among(decision) == _among(other):
+            continue
+        said.append(f"{key[0]} on {key[1]}: {decision['preferred']}, then {other.get('preferred')}")
+    return said
+
+
+def _among(decision: dict[str, Any]) -> set[str]:
+    """Return the format that a decision prefers, and those that it cannot tell from it."""
+    if not decision.get("preferred"):
+        return set()
+    return {str(decision["preferred"]), *decision["not_told_apart"]}

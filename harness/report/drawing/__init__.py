@@ -1,0 +1,1 @@
+"""Drawings: the five plots, where time goes, where the choice flips."""

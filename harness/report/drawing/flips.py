@@ -1,0 +1,270 @@
+"""One picture of where the choice flips: a bar for every weight of a mix, divided by the cheapest format."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from harness.report.choice.decision import Decision
+from harness.report.choice.envelope import Flip
+from harness.report.drawing.figure import drawing, looks, pretty, save_figure
+
+_WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; what is right of the bars is for words
+_BAR, _ROW = 0.24, 0.66
+_WORDS = 42  # characters that fit beside a bar
+_HATCHES = {"npz": "///", "hdf5": "", "zarr": "....", "zarr-slim": "\\\\\\", "safetensors": "xxx"}
+_MORE_HATCHES = ("+++", "ooo", "---", "|||", "**")
+_LABELS = {
+    "full_read": "share of\nfull reads",
+    "attention_layer": "share of reads of\none attention layer",
+    "pair_layer": "share of reads of\none pair layer",
+    "head": "share of reads of\none head",
+    "window_attention": "share of\nattention windows",
+    "window_pair": "share of\npair windows",
+    "cold": "accesses that find\na cold cache",
+    "readers": "readers at a time\n(log axis)",
+    "reads_per_write": "accesses for each\nwrite (log axis)",
+    "storage_price": "price of keeping\n(s/GB, log axis)",
+}
+
+
+def draw_flips(decision: Decision, folder: Path, *, pictures: bool = True) -> list[Path]:
+    """Draw where the choice of one decision flips.
+
+    Parameters
+    ----------
+    decision : Decision
+        From `harness.report.choice.decision.decide`.
+    folder : Path
+        Where the files go; made when missing.
+    pictures : bool
+        See `harness.report.drawing.figure.save_figure`.
+
+    Returns
+    -------
+    list of Path
+        ``decision.svg`` and ``decision.png``; nothing without a preferred format. Equal decisions give equal bytes.
+    """
+    if decision.preferred is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    with drawing():
+        return save_figure(_figure(decision), folder, "decision", pictures=pictures)
+
+
+def _figure(decision: Decision) -> Figure:
+    names = list(dict.fromkeys(name for flip in decision.flips for *_, name in flip.segments))
+    found = looks((name, decision.profile) for name in names)
+    colours = {arm[0]: look.colour for arm, look in found.items()}
+    unknown = [name for name in colours if name not in _HATCHES]
+    hatches = {n: _HATCHES.get(n) or _more(unknown, n) for n in colours}
+    caption = _caption(decision)
+    top, bottom = 0.98, 0.2 + 0.15 * len(caption)
+    height = top + _ROW * len(decision.flips) + bottom
+    figure = Figure(figsize=(_WIDTH, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.text(0.15 / _WIDTH, 1 - 0.12 / height, _title(decision), va="top", fontsize=10.5, fontweight="bold")
+    figure.text(
+        0.15 / _WIDTH, 1 - 0.36 / height, _answer(decision), va="top", fontsize=8.5, color="#333333", parse_math=False
+    )
+    handles = [
+        Patch(facecolor=_tint(colour), edgecolor=colour, hatch=hatches[name], label=name)
+        for name, colour in colours.items()
+    ]
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(_LEFT / _WIDTH, 1 - 0.58 / height), ncols=len(handles),
+        frameon=False, borderaxespad=0, borderpad=0, handlelength=2.4, handleheight=1.1, fontsize=8,
+    )  # fmt: skip
+    for row, flip in enumerate(decision.flips):
+        y = height - top - _ROW * row - _BAR
+        axes = figure.add_axes((_LEFT / _WIDTH, y / height, _BAR_WIDTH / _WIDTH, _BAR / height))
+        _row(axes, flip, colours, hatches)
+        figure.text(
+            (_LEFT - 0.12) / _WIDTH, (y + _BAR / 2) / height, _LABELS[flip.weight], ha="right", va="center", fontsize=8
+        )
+        figure.text(
+            (_LEFT + _BAR_WIDTH + 0.15) / _WIDTH, (y + _BAR / 2) / height, _words(flip), va="center", fontsize=7.5,
+            linespacing=1.2,
+        )  # fmt: skip
+    figure.text(
+        0.15 / _WIDTH, (bottom - 0.08) / height, "\n".join(caption), va="top", fontsize=7.5, color="#333333",
+        linespacing=1.3, parse_math=False,
+    )  # fmt: skip
+    return figure
+
+
+def _row(axes: Axes, flip: Flip, colours: dict[str, str], hatches: dict[str, str]) -> None:
+    """Draw one bar: its parts, the value that the mix has, and how far each flip is known."""
+    low, high = _span(flip)
+    axes.set_xlim(low, high)
+    axes.set_ylim(0, 1)
+    if flip.log:
+        axes.set_xscale("log")
+    for index, (start, end, name) in enumerate(flip.segments):
+        if flip.weight == "readers" and index == len(flip.segments) - 1:
+            end = high  # the largest number that was measured is drawn as wide as the steps before it
+        start, end = max(start, low), min(end, high)
+        axes.axvspan(start, end, facecolor=_tint(colours[name]), edgecolor=colours[name], hatch=hatches[name], lw=0)
+        place = _place(axes, start, end, flip.value, name)
+        if place is not None:
+            axes.text(
+                place, 0.5, name, transform=axes.transAxes, ha="center", va="center", fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2}, zorder=3,
+            )  # fmt: skip
+        if index:
+            axes.axvline(start, color="black", linewidth=1.0)
+    value = min(max(flip.value, low), high)
+    axes.plot(
+        [value, value], [-0.12, 1.3], color="black", linewidth=2.0, clip_on=False, zorder=4, solid_capstyle="butt"
+    )
+    axes.plot([value], [1.3], marker="v", color="black", markersize=5, clip_on=False, zorder=4)
+    axes.annotate(
+        _number(flip, flip.value), (value, 1.3), xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center",
+        fontweight="bold", annotation_clip=False,
+    )  # fmt: skip
+    for interval in (flip.low_interval, flip.high_interval):
+        if interval is not None:
+            ends = [min(max(x, low), high) for x in interval]
+            axes.plot(
+                ends, [-0.16, -0.16], color="black", linewidth=1.0, clip_on=False, marker="|", markersize=5, zorder=5
+            )
+    _ticks(axes, flip, low, high)
+
+
+def _place(axes: Axes, start: float, end: float, value: float, name: str) -> float | None:
+    """Find room for a name in a part of the bar, beside the marker; the legend has those for which there is none."""
+    left, right, marker = (
+        axes.transAxes.inverted().transform(axes.transData.transform((x, 0)))[0] for x in (start, end, value or start)
+    )
+    room = (0.075 * len(name) + 0.16) / _BAR_WIDTH
+    middle = (left + right) / 2
+    if left < marker < right and abs(marker - middle) < 0.6 * room:
+        left, right = max((left, marker), (marker, right), key=lambda part: part[1] - part[0])
+    return float((left + right) / 2) if right - left > room else None
+
+
+def _span(flip: Flip) -> tuple[float, float]:
+    """Choose the range of the axis: all of a share, and of what is unbounded all that matters and a decade more."""
+    if not flip.log:
+        return 0.0, 1.0
+    first, last = flip.segments[0][0], flip.segments[-1][1]
+    if flip.weight == "readers":
+        return first, last * math.sqrt(2)
+    if math.isfinite(last) and first > 0:
+        return first, last
+    ends = [x for start, end, _ in flip.segments for x in (start, end)]
+    known = [flip.value, *ends, *(flip.low_interval or ()), *(flip.high_interval or ())]
+    known = [x for x in known if x > 0 and math.isfinite(x)] or [1.0]
+    return 10.0 ** (math.floor(math.log10(min(known))) - 1), 10.0 ** (math.ceil(math.log10(max(known))) + 1)
+
+
+def _ticks(axes: Axes, flip: Flip, low: float, high: float) -> None:
+    if not flip.log:
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+    elif flip.weight == "readers":
+        ticks = [2**k for k in range(int(math.log2(low)), int(math.log2(high)) + 1)]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    else:
+        powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+        axes.set_xticks([10.0**power for power in powers], [_short(10.0**power) for power in powers])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_yticks([])
+    axes.tick_params(axis="x", labelsize=7, pad=4, length=3)
+    axes.spines["left"].set_visible(False)
+
+
+def _words(flip: Flip) -> str:
+    """Say where the answer ends to hold, beside the bar."""
+    lines = []
+    first, last = flip.segments[0][0], flip.segments[-1][1]
+    if flip.stays and (first, last) in (flip.low_interval, flip.high_interval):
+        return "not sure anywhere"
+    before = next((name for _, end, name in flip.segments[:-1] if end == flip.stays_low), None)
+    after = next((name for start, _, name in flip.segments[1:] if start == flip.stays_high), None)
+    for word, other, end, interval in (
+        ("below", before, flip.stays_low, flip.low_interval),
+        ("from", after, flip.stays_high, flip.high_interval),
+    ):
+        if other is not None and interval is not None:
+            text = f"{other} {word} {_number(flip, end)} ({_interval(flip, interval)})"
+            lines.append(text if len(text) <= _WORDS else text.replace(" (", "\n("))
+        elif interval is not None:
+            edge = interval[1] if word == "below" else interval[0]
+            whole = flip.weight != "readers" and edge == (last if word == "below" else first)
+            lines.append("not sure anywhere" if whole else f"{word} {_number(flip, edge)}: not sure")
+    return "\n".join(dict.fromkeys(lines)) or "the same throughout"
+
+
+def _interval(flip: Flip, interval: tuple[float, float]) -> str:
+    low, high = interval
+    if not math.isfinite(low):
+        return f"up to {_number(flip, high)}, or never"
+    if not math.isfinite(high):
+        return f"from {_number(flip, low)}, or never"
+    return f"{_number(flip, low).removesuffix(' s/GB')} to {_number(flip, high)}"
+
+
+def _number(flip: Flip, value: float) -> str:
+    if not flip.log:
+        return f"{100 * value:.3g} %"
+    return _short(value) + (" s/GB" if flip.unit == "s/GB" else "")
+
+
+def _short(value: float) -> str:
+    """Write a number of any size in few characters."""
+    if value >= 1e6:
+        return f"{value / 1e6:.3g} M"
+    if value >= 1e4:
+        return f"{value / 1e3:.3g} k"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _title(decision: Decision) -> str:
+    name = textwrap.shorten(decision.mix.name, 40, placeholder="…")
+    return f"Where the choice flips: what the mix {name!r} would have to be for another format".replace("$", r"\$")
+
+
+def _answer(decision: Decision) -> str:
+    length = f", {decision.n_res} residues" if decision.n_res else ""
+    seconds = decision.costs["cost_seconds"].iloc[0]
+    text = f"{pretty(decision.trace)}{length}: {decision.preferred} is the cheapest, {_duration(seconds)} per access"
+    if decision.not_told_apart:
+        text += f"; {' and '.join(decision.not_told_apart)} cannot be told from it"
+    return text + "."
+
+
+def _duration(seconds: float) -> str:
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= factor:
+            return f"{seconds / factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def _caption(decision: Decision) -> list[str]:
+    text = [
+        "Each bar varies one weight of the mix, the others as they are (the other shares keep their proportions); its "
+        "parts are the cheapest format. Triangle: the value of the mix. Line under the bar: 95 % bootstrap interval, "
+        f"over rounds, of where {decision.preferred} stops being the cheapest.",
+    ]
+    text += decision.assumptions
+    if decision.out:
+        text.append("Not compared: " + "; ".join(f"{name} ({why})" for name, why in decision.out.items()) + ".")
+    return [line for paragraph in text for line in textwrap.wrap(paragraph, 158)]
+
+
+def _tint(colour: str) -> tuple[float, float, float]:
+    red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
+    return red, green, blue
+
+
+def _more(unknown: list[str], name: str) -> str:
+    return _MORE_HATCHES[unknown.index(name) % len(_MORE_HATCHES)] if name in unknown else ""

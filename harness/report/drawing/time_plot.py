@@ -1,0 +1,130 @@
+"""One picture of where the time of a read goes: open, metadata, file reads, decode, copy, rest of the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from harness.report import words
+from harness.report.drawing.figure import Page, drawing
+
+# Okabe & Ito (2008); the hatches tell the parts apart in grey print.
+PARTS: dict[str, tuple[str, str, str]] = {
+    "open_seconds": ("open", "#bdbdbd", ""),
+    "metadata_seconds": ("metadata", "#E69F00", "...."),
+    "file_read_seconds": ("file reads", "#0072B2", "////"),
+    "decode_seconds": ("decode", "#D55E00", "\\\\\\\\"),
+    "copy_seconds": ("copy", "#56B4E9", "xxxx"),
+    "rest_seconds": ("rest of the library", "#F5EE9E", ""),
+}
+_ACROSS = 3
+_ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
+
+
+def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
+    """Choose the trace and length to show: most accesses, then the longest sequence."""
+    counts = cells.groupby(["trace", "n_res"], sort=False, dropna=False)["access"].nunique()
+    best = max(counts.index, key=lambda key: (counts[key], 0 if pd.isna(key[1]) else key[1]))
+    return str(best[0]), float(best[1])
+
+
+def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+    """Draw where the time goes, for every access of one trace.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        From `harness.report.breakdown.where_time_goes`.
+    folder : Path
+        Where the files go.
+    pictures : bool
+        Whether a PNG is drawn besides the SVG.
+
+    Returns
+    -------
+    list of Path
+        ``where_time_goes.svg`` and perhaps ``.png``; nothing when no cell was measured.
+    """
+    good = cells[cells["total_seconds"].notna()]
+    if good.empty:
+        return []
+    trace, n_res = main_subject(good)
+    shown = good[(good["trace"] == trace) & (good["n_res"].isna() if np.isnan(n_res) else good["n_res"] == n_res)]
+    accesses = [name for name in _ACCESSES if (shown["access"] == name).any()]
+    arms = words.arms_of(shown)
+    with drawing():
+        rows = -(-len(accesses) // _ACROSS)
+        across = min(len(accesses), _ACROSS)
+        tall = 0.24 * len(arms) + 0.12
+        length = "" if np.isnan(n_res) else f", {n_res:.0f} residues"
+        page = Page(
+            title="Where the time of a warm read goes (shorter is better)",
+            caption=[
+                "Parts are measured by replay: the stored bytes that a read needs are read again, decoded by the "
+                "format's codec called directly on one thread, and copied into place; metadata is the library's "
+                "look-up of the tensor; the rest is what the library takes besides.",
+                "The black line is the time of the real read, opening included. Where parts reach beyond it, the "
+                "library works on several of them at once, on several threads. Each panel has its own time axis, from "
+                "zero.",
+                f"Trace: {words.pretty_trace(trace)}{length}. Medians of {int(shown['rounds'].min())} rounds, apart "
+                "from the samples that verdicts are made of.",
+            ],
+            legend=_legend(),  # type: ignore[arg-type]
+            heights=[tall] * rows,
+            below=[0.62] * rows,
+            widths=[1.0] * across,
+            headings=[""] * across,
+        )
+        for k in range(rows * across):
+            axes = page.axes[divmod(k, across)]
+            if k >= len(accesses):
+                axes.set_axis_off()
+                continue
+            _bars(axes, shown[shown["access"] == accesses[k]], arms, labelled=k % across == 0)
+            axes.set_title(words.access(accesses[k]), fontsize=8, pad=5)
+        return page.save(folder, "where_time_goes", pictures=pictures)
+
+
+def _legend() -> list[Patch | Line2D]:
+    patches: list[Patch | Line2D] = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white" if hatch else "#555555", linewidth=0.4, label=name)
+        for name, colour, hatch in PARTS.values()
+    ]
+    return [*patches, Line2D([], [], color="black", linewidth=1.6, label="real read")]
+
+
+def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, labelled: bool) -> None:
+    most = 0.0
+    for place, arm in enumerate(arms):
+        cell = cells[(cells["format"] == arm[0]) & (cells["profile"] == arm[1])]
+        if cell.empty:
+            axes.text(0, place, " no result", va="center", fontsize=7, color="#6e6e6e")
+            continue
+        start = 0.0
+        for column, (_, colour, hatch) in PARTS.items():
+            value = float(cell[column].iloc[0])
+            if value > 0:  # a negative rest shows as parts that reach beyond the line
+                axes.barh(
+                    place, value, left=start, height=0.7, color=colour, hatch=hatch,
+                    edgecolor="white" if hatch else "#555555", linewidth=0.4,
+                )  # fmt: skip
+                start += value
+        total = float(cell["total_seconds"].iloc[0] + cell["open_seconds"].iloc[0])
+        axes.plot([total, total], [place - 0.42, place + 0.42], color="black", linewidth=1.6, solid_capstyle="butt")
+        most = max(most, start, total)
+    axes.set_xlim(0, 1.06 * most)
+    axes.set_ylim(len(arms) - 0.4, -0.6)
+    axes.set_yticks(range(len(arms)), [words.arm_name(arm, arms) for arm in arms] if labelled else [])
+    axes.tick_params(axis="y", length=0)
+    unit, factor = next((u, f) for u, f in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if most >= f or u == "µs")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    ticks = [t for t in MaxNLocator(nbins=4).tick_values(0, most / factor) if 0 <= t <= 1.06 * most / factor]
+    axes.set_xticks([t * factor for t in ticks], [f"{t:g}" for t in ticks])
+    axes.set_xlabel(f"time ({unit})", fontsize=7.5, labelpad=2)
+    axes.grid(axis="x")

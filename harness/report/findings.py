@@ -1,0 +1,228 @@
+"""Everything that a run's samples say, in one place: what ``report.json`` records and the page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import HarnessError, UsageError
+from harness.measure.config import RunConfig
+from harness.records import read_breakdown, read_samples
+from harness.report.breakdown import where_time_goes
+from harness.report.choice.decision import Decision, decide_all
+from harness.report.choice.headline import Headline, headline
+from harness.report.choice.mix import PRESETS, Mix
+from harness.report.grades import Grades, grade
+from harness.report.noise import Noise, describe_noise, mixed_machines
+from harness.report.summary import summarise
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a report may be asked, besides what was measured.
+
+    Attributes
+    ----------
+    baseline : str or None
+        The format that ratios refer to; None for none, where the run's own was not measured.
+    mix : Mix or None
+        How the archive will be used; None for every preset.
+    """
+
+    baseline: str | None
+    mix: Mix | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return plain values for ``report.json``."""
+        return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Options:
+        """Read what `to_document` returned."""
+        mix = document["mix"]
+        return cls(baseline=document["baseline"], mix=Mix(**mix) if mix else None)
+
+
+def find_options(folder: Path, text: bytes | None = None) -> Options:
+    """Return what a run's report was asked last; without a report, the run's own baseline and every preset mix.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    text : bytes, optional
+        The report to take it from, in place of the folder's.
+
+    Raises
+    ------
+    HarnessError
+        When the folder holds no run, or ``report.json`` is damaged or of a version this reader does not know.
+    """
+    config = RunConfig.read(folder / "run.json")
+    path = folder / "report.json"
+    if text is None and not path.exists():
+        return Options(baseline=config.baseline)
+    try:
+        document = json.loads(path.read_bytes() if text is None else text)
+        version = document["report_version"]
+        if version != REPORT_VERSION:
+            raise HarnessError(f"{path} has version {version!r}; this reader knows version {REPORT_VERSION}.")
+        return Options.from_document(document["options"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{path} is damaged: {error}. Remove it and make the report again.") from error
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What a run says.
+
+    Attributes
+    ----------
+    config : RunConfig
+        What was asked of it.
+    options : Options
+        What is asked of the report.
+    environment : dict
+        ``environment.json``; empty when there is none.
+    samples, summary, ledger : DataFrame
+        The tables of the run; `summary` made anew.
+    grades : Grades
+        The criteria table.
+    decisions : dict of str to list of Decision
+        By mix, one for each trace.
+    headlines : list of Headline
+        One for each mix.
+    time : DataFrame or None
+        Where the time goes; None when it was not measured.
+    noise : Noise
+        How noisy the run was.
+    """
+
+    config: RunConfig
+    options: Options
+    environment: dict[str, Any]
+    samples: pd.DataFrame
+    summary: pd.DataFrame
+    ledger: pd.DataFrame
+    grades: Grades
+    decisions: dict[str, list[Decision]]
+    headlines: list[Headline]
+    time: pd.DataFrame | None
+    noise: Noise
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The first session's description of the machine; empty when there is none."""
+        return (self.environment.get("sessions") or [{}])[0]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return everything that is published as plain values, for ``report.json``."""
+        return {
+            "report_version": REPORT_VERSION,
+            "options": self.options.to_document(),
+            "run_id": self.config.run_id,
+            "headlines": plain(self.headlines),
+            "grades": plain(self.grades.table),
+            "grade_cells": plain(self.grades.cells),
+            "decisions": [_decision(found) for decisions in self.decisions.values() for found in decisions],
+            "where_time_goes": plain(self.time),
+            "noise": plain(self.noise),
+        }
+
+
+def find(folder: Path, options: Options) -> Findings:
+    """Work out everything that a run's samples say.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    options : Options
+        Baseline and mix.
+
+    Returns
+    -------
+    Findings
+        The same for the same files.
+
+    Raises
+    ------
+    UsageError
+        When the baseline was not measured, or the run mixes two machines.
+    HarnessError
+        When a file is missing, damaged, or of a version that this reader does not know.
+    """
+    config = RunConfig.read(folder / "run.json")
+    samples = read_samples(folder / "samples.csv")
+    others = sorted(set(samples["run_id"]) - {config.run_id})
+    if others:
+        raise UsageError(
+            f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
+        )
+    environment = _environment(folder / "environment.json")
+    if differs := mixed_machines(environment):
+        raise UsageError(f"{folder} cannot be reported as one run. {differs} Measure it again on one machine.")
+    baseline = options.baseline
+    if baseline == config.baseline and baseline not in set(samples["format"]):
+        # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
+        baseline = None
+    summary = summarise(samples, baseline, twin_of=config.baseline)
+    mixes = [options.mix] if options.mix else list(PRESETS.values())
+    decisions = {mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline) for mix in mixes}
+    path = folder / "breakdown.csv"
+    ledger = folder / "ledger.csv"
+    return Findings(
+        config=config,
+        options=options,
+        environment=environment,
+        samples=samples,
+        summary=summary,
+        ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
+        grades=grade(samples),
+        decisions=decisions,
+        headlines=[headline(found) for found in decisions.values() if found],
+        time=where_time_goes(read_breakdown(path)) if path.exists() else None,
+        noise=describe_noise(samples, summary, environment),
+    )
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        document = json.loads(path.read_text())
+        return dict(document) if isinstance(document["sessions"], list) else {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(f"{path} is damaged: {error}.") from error
+
+
+def _decision(found: Decision) -> dict[str, Any]:
+    document = plain(found)
+    return {**document, "mix": found.mix.name, "use": found.mix.to_dict()}
+
+
+def plain(value: Any) -> Any:
+    """Turn results into what JSON can hold: NaN becomes null, a table a list of rows."""
+    if isinstance(value, pd.DataFrame):
+        return [{str(k): plain(v) for k, v in row.items()} for row in value.to_dict("records")]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "infinity"
+    return None if value is pd.NA else value

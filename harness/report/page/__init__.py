@@ -1,0 +1,1 @@
+"""The report as a page: findings put into words, tables and one self-contained file."""

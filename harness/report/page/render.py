@@ -1,0 +1,197 @@
+"""The report as one HTML page that needs nothing else, and as Markdown."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+import harness
+from harness.report import words
+from harness.report.findings import Findings
+from harness.report.page import sections
+from harness.report.page.answer import flips, lead, uses
+from harness.report.page.inline import inline_svg
+from harness.report.page.reproduce import cite, reproduce
+from harness.report.page.tables import SuiteTable, suite_tables
+
+_PLOTS = {
+    "storage_size": "Storage size",
+    "full_read": "Full read",
+    "layer_read": "Layer read",
+    "random_access": "Random access",
+    "parallel_access": "Parallel access",
+}
+_TIME = (
+    "Stacked bars of open, metadata, file reads, decode, copy and the rest of the library, for each access and format; "
+    "the same figures stand in the table below."
+)
+_SECTIONS = [
+    ("answer", "Answer"),
+    ("grades", "Grades"),
+    ("plots", "Plots"),
+    ("tables", "Figures"),
+    ("time", "Where the time goes"),
+    ("fairness", "Fairness"),
+    ("noise", "Noise"),
+    ("limits", "Limits"),
+    ("reproduce", "Reproduce and check"),
+    ("cite", "Cite"),
+]
+
+
+def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
+    """Write the report.
+
+    Parameters
+    ----------
+    findings : Findings
+        Of the run.
+    plots : Path
+        Where its plots are.
+    folder : Path
+        Where the report goes: Markdown links to the plots from there.
+
+    Returns
+    -------
+    page : str
+        HTML that needs nothing else.
+    markdown : str
+        The same for a pull request.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report.page"),
+        autoescape=lambda name: name is not None and name.endswith(".html"),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
+    view, samples = _view(findings, plots, folder)
+    source = {name: environment.loader.get_source(environment, name)[0] for name in ("style.css", "script.js")}  # type: ignore[union-attr]
+    page = environment.get_template("page.html").render(
+        page=view,
+        style=Markup(source["style.css"]),
+        script=Markup(source["script.js"]),
+        samples=Markup(json.dumps(samples, separators=(",", ":"))),
+    )
+    return page, environment.get_template("page.md").render(page=view)
+
+
+def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any], list[list[float]]]:
+    """Put every section into words; return them with the samples that cells refer to by number."""
+    first = lead(findings)
+    tables = suite_tables(findings.summary, findings.samples, findings.config.suites, findings.options.baseline)
+    samples: list[list[float]] = []
+    changes = flips(findings)
+    view = {
+        "title": "Which file format for these inference traces?",
+        "run_id": findings.config.run_id,
+        "facts": sections.facts(findings),
+        "sections": _SECTIONS,
+        "answer": first.answer,
+        "warnings": sections.warnings(findings),
+        "uses": uses(findings),
+        "elsewhere": [found.text for found in findings.headlines]
+        if len(findings.samples["trace"].unique()) > 1
+        else [],
+        "flips": changes,
+        "decision_picture": _picture(plots, "decision", "Where the choice flips", " ".join(changes[:1])),
+        "assumptions": list(first.decision.assumptions) if first.decision else [],
+        "grades": sections.grades(findings),
+        "plots": [
+            picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))
+        ],
+        "tables": [_table(table, samples) for table in tables],
+        "time": {
+            **sections.time(findings),
+            "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
+        },
+        "ledger": sections.ledger(findings.ledger),
+        "noise": sections.noise(findings.noise),
+        "limits": sections.limits(findings),
+        "reproduce": reproduce(findings),
+        "cite": cite(findings, folder),
+        "plots_at": os.path.relpath(plots.resolve(), folder.resolve()).replace(os.sep, "/"),
+        "footer": f"trace-format-harness {harness.__version__}. Licence of the harness: Apache-2.0.",
+    }
+    return view, samples
+
+
+def _picture(plots: Path, name: str, title: str, alt: str) -> dict[str, Any] | None:
+    path = plots / f"{name}.svg"
+    if not path.is_file():
+        return None
+    label = alt or title
+    return {
+        "name": name,
+        "title": title,
+        "caption": label,
+        "svg": Markup(inline_svg(path.read_text(encoding="utf-8"), name.replace("_", "-"), label)),
+    }
+
+
+_SUBJECTS = {
+    "storage_size": "Size of the same trace in every format, against sequence length",
+    "full_read": "Time to read every tensor, for each format against sequence length",
+    "layer_read": "Time to read one attention layer, one head, one pair layer, for each format against sequence length",
+    "random_access": "Time to read small windows, for each format against sequence length",
+    "parallel_access": "Time to read the same windows on several threads and processes, for each format",
+}
+
+
+def _alt(findings: Findings, name: str) -> str:
+    """Say what a plot shows, and what stands out in it."""
+    text = f"{_SUBJECTS[name]}."
+    criterion = name.replace("_", " ").replace("storage size", "storage efficiency")
+    table = findings.grades.table
+    rows = table[(table["criterion"] == criterion) & table["grade"].notna()].sort_values("figure")
+    if rows.empty:
+        return text
+    best = "smallest" if name == "storage_size" else "fastest"
+    ranked = [f"{row['format']} {words.times(row['figure'])}" for row in rows.to_dict("records")]
+    return f"{text} On average over its cells, against the {best} in each: {words.listed(ranked)}."
+
+
+def _table(table: SuiteTable, samples: list[list[float]]) -> dict[str, Any]:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in table.rows:
+        cells = []
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            number = None
+            if len(cell.samples) > 1:
+                number = len(samples)
+                samples.append([float(f"{seconds:.4g}") for seconds in cell.samples])
+            cells.append(
+                {
+                    "text": cell.text,
+                    "detail": cell.detail,
+                    "ratio": cell.ratio,
+                    "word": cell.word,
+                    "number": number,
+                    "name": f"{column}, {row.case}, {_titled(row.trace, row.n_res)}",
+                }
+            )
+        groups.setdefault((row.trace, row.n_res), []).append({"case": row.case, "cells": cells})
+    return {
+        "suite": table.suite,
+        "title": table.title,
+        "note": table.note,
+        "columns": table.columns,
+        "groups": [
+            {
+                "trace": words.pretty_trace(trace),
+                "n_res": n_res,
+                "title": _titled(trace, n_res),
+                "rows": rows,
+            }
+            for (trace, n_res), rows in groups.items()
+        ],
+    }
+
+
+def _titled(trace: str, n_res: str) -> str:
+    return words.pretty_trace(trace) + (f", {n_res} residues" if n_res else "")

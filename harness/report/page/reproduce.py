@@ -1,0 +1,82 @@
+"""How to make a run again, how to check it, how to cite it."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.measure.config import PRESETS, RunConfig
+from harness.report.findings import Findings
+
+
+def command_of(config: RunConfig, out: str) -> str:
+    """Return the command line that asks for the same run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of a run.
+    out : str
+        The folder for it.
+    """
+    preset = PRESETS.get(config.preset, PRESETS["standard"])
+    parts = ["harness run", f"--preset {config.preset if config.preset in PRESETS else 'standard'}"]
+    if config.traces != tuple(preset["traces"]):
+        parts += [f"--trace {shlex.quote(trace)}" for trace in config.traces]
+    for name in ("sizes", "profiles"):
+        if getattr(config, name) != tuple(preset[name]):
+            option = {"sizes": "sizes", "profiles": "profile"}[name]
+            parts.append(f"--{option} {','.join(str(value) for value in getattr(config, name))}")
+    if config.caches != tuple(preset["caches"]):
+        parts.append(f"--cache {'both' if len(config.caches) == 2 else config.caches[0]}")
+    if config.rounds != preset["rounds"]:
+        parts.append(f"--rounds {config.rounds}")
+    if config.seed:
+        parts.append(f"--seed {config.seed}")
+    if config.baseline != preset.get("baseline", "zarr"):
+        parts.append(f"--baseline {config.baseline}")
+    registered = [name for name in config.formats if ":" not in name]
+    parts += [f"--formats {','.join(registered)}", *(f"--backend {n}" for n in config.formats if ":" in n)]
+    parts += [f"--suites {','.join(config.suites)}"]
+    return " ".join([*parts, f"--out {out}"])
+
+
+def reproduce(findings: Findings) -> dict[str, Any]:
+    """Say how to make the run again, and how to check it."""
+    session, name = findings.session, findings.config.run_id
+    commit = str(session.get("commit") or "").removesuffix("+changes")
+    text = [
+        "Every published figure follows from samples.csv by code that is here. To check that on any machine, without "
+        "the data: pack the run, and let the bundle be checked. With --rerun it is measured again where you are, and "
+        "each verdict is said to hold or not.",
+    ]
+    if str(session.get("commit") or "").endswith("+changes"):
+        text.append("The checkout it was measured with had changes that no commit holds.")
+    commands = [
+        *([f"git checkout {commit}"] if commit else []),
+        "make bench    # sets up .venv and makes a run of the standard preset",
+        f".venv/bin/{command_of(findings.config, f'results/{name}')}",
+        f".venv/bin/harness bundle results/{name}",
+        f".venv/bin/harness check {name}.bundle.zip",
+        f".venv/bin/harness check {name}.bundle.zip --rerun",
+    ]
+    packages = ", ".join(
+        f"{k} {v}" for k, v in (session.get("packages") or session.get("libraries") or {}).items() if v
+    )
+    python = f"Python {session['python']}, " if session.get("python") else ""
+    return {"text": text, "commands": commands, "packages": f"{python}{packages or 'not recorded'}."}
+
+
+def cite(findings: Findings, folder: Path) -> str:
+    """Name the run so that another can be told from it."""
+    session = findings.session
+    digest = hashlib.sha256((folder / "samples.csv").read_bytes()).hexdigest()
+    commit = f", commit {session['commit']}" if session.get("commit") else ""
+    date = f", {session['started'][:10]}" if session.get("started") else ""
+    return (
+        f"trace-format-harness {session.get('harness') or harness.__version__}{commit}, run {findings.config.run_id}"
+        f"{date}, samples.csv with SHA-256 {digest}."
+    )

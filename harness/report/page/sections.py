@@ -1,0 +1,324 @@
+"""The other sections of the report in words: grades, time, ledger, noise, limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
+from harness.report import words
+from harness.report.drawing.time_plot import main_subject
+from harness.report.findings import Findings
+from harness.report.noise import Noise
+
+
+def facts(findings: Findings) -> str:
+    """Say in a line what was measured where."""
+    session, config = findings.session, findings.config
+    parts = []
+    if session.get("cpu"):
+        cores = session.get("cores")
+        kind = "virtual machine" if session.get("virtual_machine") else "machine"
+        memory = f", {session['memory_bytes'] / 2**30:.0f} GiB" if session.get("memory_bytes") else ""
+        parts.append(f"Measured on a {kind} with {cores} cores ({session['cpu']}{memory}, {session.get('filesystem')})")
+    parts.append(f"{config.rounds} rounds, seed {config.seed}, baseline {findings.options.baseline}")
+    if session.get("commit"):
+        parts.append(f"harness at commit {session['commit'][:12]}")
+    if session.get("started"):
+        parts.append(f"started {session['started']}")
+    return "; ".join(parts) + "."
+
+
+def warnings(findings: Findings) -> list[str]:
+    """Say what a reader must know before the answer."""
+    found = []
+    cells = findings.summary
+    few = cells[
+        cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~cells["access"].isin(words.WRITTEN_ONCE)
+    ]
+    if len(few):
+        suites = words.listed(dict.fromkeys(few["suite"].str.replace("_", " ")))
+        found.append(
+            f"{len(few)} comparisons have fewer than {VERDICT_ROUNDS} rounds, so they have no verdict: {suites}."
+        )
+    failed = findings.summary[findings.summary["status"] == "failed"]
+    for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
+        cases = words.listed(dict.fromkeys(cells["suite"].str.replace("_", " ")))
+        found.append(f"{name} failed in {len(cells)} cells ({cases}): {reason}. It has no time and no grade there.")
+    if (noise := findings.noise).aa_different:
+        found.append(
+            f"In {noise.aa_different} of {noise.aa_judged} cells two equal arms would be called different: the machine "
+            "was not quiet, and the floor there is high."
+        )
+    return found
+
+
+def grades(findings: Findings) -> dict[str, Any]:
+    """Arrange the grades with the cells behind them."""
+    found = findings.grades
+    formats = words.ordered(found.table["format"])
+    rows = []
+    for criterion, part in found.table.groupby("criterion", sort=False):
+        by_format = {row["format"]: row for row in part.to_dict("records")}
+        rows.append(
+            {
+                "criterion": str(criterion).capitalize(),
+                "cells": [_graded(by_format[name]) for name in formats],
+            }
+        )
+    cells = []
+    place = ["criterion", "trace", "n_res", "access", "cache", "executor", "workers"]
+    for _, part in found.cells.groupby(place, sort=False, dropna=False):
+        row = part.iloc[0]
+        exact = row["criterion"] == "storage efficiency"
+        by_format = {r["format"]: r for r in part.to_dict("records")}
+        cells.append(
+            {
+                "criterion": row["criterion"],
+                "trace": words.pretty_trace(str(row["trace"])),
+                "n_res": "" if pd.isna(row["n_res"]) else f"{int(row['n_res'])}",
+                "case": words.case(row),
+                "figures": [
+                    f"{words.size(r['value']) if exact else words.duration(r['value'])}, {words.times(r['ratio'])}"
+                    if (r := by_format.get(name))
+                    else "–"
+                    for name in formats
+                ],
+            }
+        )
+    return {
+        "columns": formats,
+        "rows": rows,
+        "cells": cells,
+        "rules": found.rules,
+        "disagreements": found.disagreements,
+    }
+
+
+def _graded(row: dict[Any, Any]) -> dict[str, str]:
+    given = row["grade"] if isinstance(row["grade"], str) else ""
+    figure = ""
+    if given:
+        same = row["low"] == row["high"]
+        figure = f"({words.times(row['figure'])}{'' if same else ', ' + words.between(row['low'], row['high'])})"
+    notes = (["borderline"] if row["borderline"] else []) + ([str(row["reason"])] if row["reason"] else [])
+    seed = ""
+    if row["seed_grade"]:
+        seed = f"seed: {row['seed_grade']}" + (", which the data contradict" if row["disagrees"] else "")
+    return {"grade": given, "figure": figure, "note": "; ".join(notes), "seed": seed}
+
+
+_PARTS = ["open", "metadata", "file_read", "decode", "copy", "rest"]
+
+
+def time(findings: Findings) -> dict[str, Any]:
+    """Say where time goes on the trace that is drawn, in words and figures."""
+    cells = findings.time
+    if cells is None or cells.empty or cells["total_seconds"].isna().all():
+        return {"text": ["It was not measured in this run."], "rows": [], "columns": []}
+    trace, n_res = main_subject(cells[cells["total_seconds"].notna()])
+    shown = cells[(cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)]
+    arms = words.arms_of(shown)
+    counts = _counts(findings.summary, trace, n_res)
+    accesses = list(dict.fromkeys(shown["access"]))
+    rows = []
+    order = {arm: place for place, arm in enumerate(arms)}
+    found = [row for _, part in shown.groupby("access", sort=False) for row in part.to_dict("records")]
+    found.sort(key=lambda row: (accesses.index(row["access"]), order[row["format"], row["profile"] or ""]))
+    for row in found:
+        if not words.known(row["total_seconds"]):
+            continue
+        arm = (str(row["format"]), str(row["profile"] or ""))
+        told = counts.get((row["access"], *arm), {})
+        rows.append(
+            [
+                words.access(str(row["access"])),
+                words.arm_name(arm, arms),
+                words.duration(row["total_seconds"]),
+                *(words.duration(row[f"{part}_seconds"]) for part in _PARTS),
+                _share(told.get("percent_of_raw")),
+                words.times(told["read_amplification"]) if "read_amplification" in told else "–",
+                f"{told['median_requests']:.0f}" if "median_requests" in told else "–",
+                f"{told['files_opened']:.0f}" if "files_opened" in told else "–",
+            ]
+        )
+    columns = [
+        "Access", "Format", "Read", "Open", "Metadata", "File reads", "Decode", "Copy", "Rest",
+        "Of the raw ceiling's speed", "Bytes read per byte asked for", "Read calls", "Files opened",
+    ]  # fmt: skip
+    return {"text": [_slow(shown, arms)], "rows": rows, "columns": columns}
+
+
+def _counts(summary: pd.DataFrame, trace: str, n_res: float) -> dict[tuple[str, ...], dict[str, float]]:
+    length = summary["n_res"].isna() if pd.isna(n_res) else summary["n_res"] == n_res
+    rows = summary[
+        (summary["trace"] == trace) & length & (summary["cache"] == "warm") & (summary["executor"] == "main")
+    ]
+    names = ["percent_of_raw", "read_amplification", "median_requests", "files_opened"]
+    return {
+        (str(row["access"]), str(row["format"]), str(row["profile"] or "")): {
+            name: float(row[name]) for name in names if words.known(row[name])
+        }
+        for row in rows.to_dict("records")
+    }
+
+
+def _share(percent: float | None) -> str:
+    return "–" if percent is None else words.percent(percent / 100)
+
+
+_PART_WORDS = {
+    "open": "opening",
+    "metadata": "looking the tensor up",
+    "file_read": "reading the file",
+    "decode": "decoding",
+    "copy": "copying into place",
+    "rest": "the rest of the library",
+}
+
+
+def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
+    """Say for every format what it spends most on, over the accesses of one trace."""
+    said = []
+    for arm in arms:
+        if arm[0] in (RAW, TWIN):
+            continue
+        own = cells[
+            (cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1]) & cells["total_seconds"].notna()
+        ]
+        if own.empty or own[[f"{part}_seconds" for part in _PARTS]].isna().all(axis=None):
+            continue
+        # Each access counts alike, however long it takes.
+        whole = own["total_seconds"] + own["open_seconds"]
+        shares = {part: float((own[f"{part}_seconds"] / whole).mean()) for part in _PARTS}
+        top = sorted(shares, key=lambda part: -shares[part])[:2]
+        said.append(
+            f"{words.arm_name(arm, arms)} on "
+            + words.listed(f"{_PART_WORDS[p]} ({words.percent(shares[p])})" for p in top)
+        )
+    if not said:
+        return "No format says where its bytes lie, so only whole reads were timed."
+    return f"On average over the accesses of the trace that is drawn, most time goes, for {'; for '.join(said)}."
+
+
+_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "threads", "caches"]
+
+
+def ledger(table: pd.DataFrame) -> dict[str, Any]:
+    """Show each setting once, with the chunks of every role that has it, for the longest sequence of the run."""
+    if table.empty:
+        return {"columns": [], "rows": []}
+    length = pd.to_numeric(table["n_res"], errors="coerce").fillna(0)
+    subject = table[length == length.max()]
+    subject = subject[subject["trace"] == subject["trace"].iloc[0]]
+    rows = []
+    for key, part in subject.groupby(_SETTINGS, sort=False, dropna=False):
+        name, profile, codec, origin, why, versions, threads, caches = (str(value) for value in key)
+        by_role = {str(row["role"]): _chunks(row) for row in part.to_dict("records")}
+        same = set(by_role.values())
+        chunks = same.pop() if len(same) == 1 else "; ".join(f"{role} {text}" for role, text in by_role.items())
+        rows.append([name, profile, codec, chunks, f"{origin}: {why}", versions, threads, caches])
+    rows.sort(key=lambda row: words.ordered(table["format"]).index(row[0]))
+    columns = ["Format", "Profile", "Codec", "Chunks", "Default or chosen, and why", "Versions", "Threads", "Caches"]
+    return {"columns": columns, "rows": rows}
+
+
+def _chunks(row: dict[Any, Any]) -> str:
+    if not row["chunks"]:
+        return "–"
+    return f"{row['chunks']}" + (f" in shards of {row['shards']}" if row["shards"] else "")
+
+
+def noise(found: Noise) -> list[str]:
+    """Say how noisy the run was."""
+    said = []
+    if found.aa_cells:
+        said.append(
+            f"A/A: the baseline ran twice under two names in {found.aa_cells} cells. The two differ by "
+            f"{words.percent(found.aa_median or 0)} at the median and {words.percent(found.aa_largest or 0)} at most; "
+            + (
+                f"{found.aa_different} of {found.aa_judged} would be called different by the rule for formats. "
+                if found.aa_judged
+                else ""
+            )
+            + "No difference below a cell's floor is reported."
+        )
+    else:
+        said.append("A/A: no format ran twice in this run, so there is no floor.")
+    if found.spread:
+        spread = [f"{name} {words.percent(value)}" for name, value in found.spread.items() if name != TWIN]
+        said.append(f"Spread over rounds, the median over cells (1.4826 MAD over the median): {words.listed(spread)}.")
+    if found.drift_median is not None and found.drift_largest is not None:
+        said.append(
+            f"Drift from the first round to the last, common to all formats: {words.percent(found.drift_median)} at "
+            f"the median over cells, {words.percent(found.drift_largest)} at most. Rounds are interleaved, so it falls "
+            "on all alike."
+        )
+    if found.position_effect is not None:
+        said.append(
+            f"Position: the format that came first in a round took {words.percent(abs(found.position_effect))} "
+            f"{'longer' if found.position_effect > 0 else 'less'} than those after it, at the median; the order is "
+            "random."
+        )
+    loads = [
+        f"{value:.2f} {when}"
+        for when, value in (
+            ("before", found.load_before),
+            ("at most during", found.load_during),
+            ("after", found.load_after),
+        )
+        if value is not None
+    ]
+    if loads:
+        said.append(f"Load average of the last minute: {words.listed(loads)}.")
+    if found.virtual_machine is not None:
+        said.append(
+            "A virtual machine: what its host does at the same time cannot be seen from inside."
+            if found.virtual_machine
+            else "Not a virtual machine."
+        )
+    if found.rounds_least is not None:
+        same = found.rounds_least == found.rounds_most
+        once = " (the whole archive is written once)" if found.rounds_least == 1 and not same else ""
+        said.append(f"Rounds per timed cell: {found.rounds_least}{'' if same else f' to {found.rounds_most}'}{once}.")
+    said += [
+        f"{group.samples} samples {group.status} ({words.listed(group.formats)}): {group.reason}."
+        for group in found.dropped
+        if group.status != "skipped"
+    ]
+    return said
+
+
+def limits(findings: Findings) -> list[str]:
+    """Say what the run does not show."""
+    config, samples = findings.config, findings.samples
+    said = [
+        "One machine, one local disk: nothing here says how a format behaves on object storage or under another load.",
+        "The answer holds for the uses, traces and lengths that were measured, and up to where it is said to flip.",
+    ]
+    if "cold" in config.caches:
+        said.append(
+            "Cold means this system's page cache, confirmed to be empty; a host or a disk may still have held the data."
+        )
+    else:
+        said.append("Only warm reads were measured: how formats compare when data come from the disk is not known.")
+    traces = [words.pretty_trace(str(t)) for t in samples["trace"].unique()]
+    untrained = [name for name in traces if "untrained" in name]
+    if untrained:
+        said.append(
+            f"{words.listed(untrained)} has untrained weights: good for shapes and speed, not for compression ratios."
+        )
+    if any(name.startswith("synthetic") for name in traces):
+        said.append(
+            "The synthetic trace matches measured statistics of real tensors; its layers are drawn independently, so "
+            "it says nothing about redundancy between layers."
+        )
+    said.append(
+        "The archive is open already in every cost; opening is timed on its own (median_open_seconds in summary.csv)."
+    )
+    said.append(
+        "Where the time goes comes from a few instrumented rounds, apart from the samples of the verdicts; its "
+        "parts have no intervals."
+    )
+    return said

@@ -1,0 +1,234 @@
+"""The report: one page that needs nothing else, that anyone can read, and that says what the samples say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+from report import page_checks as checks
+
+from harness.cli import main
+from harness.report.findings import Options, find
+from harness.report.page.answer import flips, lead
+from harness.report.page.inline import inline_svg
+from harness.report.page.render import render
+from harness.report.write import write_report
+
+
+@pytest.fixture
+def text(small) -> str:
+    return (small / "report.html").read_text()
+
+
+def test_the_page_has_no_static_problem(text):
+    assert checks.static_problems(text) == []
+
+
+def test_the_page_has_no_problem_in_a_browser(small, browser):
+    assert checks.browser_problems(browser, small / "report.html") == []
+
+
+def test_nothing_leaves_the_page(small, browser):
+    with browser.open(small / "report.html") as page:
+        assert page.outside() == [] and page.console == []
+
+
+def test_samples_show_on_hover_on_tap_and_by_keyboard(small, browser):
+    with browser.open(small / "report.html") as page:
+        assert page.evaluate("document.getElementById('samples-of').hidden") is True
+        page.evaluate("document.querySelector('td[data-cell] button').scrollIntoView({block: 'center'})")
+        page.move(*page.where("td[data-cell] button"))
+        shown = page.evaluate("document.getElementById('samples-of').innerText")
+        assert "10 samples from" in shown and "In the order of rounds:" in shown
+        assert page.evaluate("document.querySelectorAll('#samples-of circle').length") == 10
+        page.move(1, 1)
+        assert page.evaluate("document.getElementById('samples-of').hidden") is True
+        page.evaluate("document.querySelector('td[data-cell] button').focus()")
+        first = page.evaluate("document.getElementById('samples-of').innerText")
+        page.press("ArrowRight")
+        assert page.evaluate("document.getElementById('samples-of').innerText") != first
+        page.press("ArrowDown")
+        assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+        page.press("Escape")
+        assert page.evaluate("document.getElementById('samples-of').hidden") is True
+
+
+def test_the_samples_shown_are_those_of_the_cell(small, text):
+    shown = json.loads(re.search(r'id="samples">(.*?)</script>', text, re.S).group(1))
+    cells = re.findall(r'data-cell="(\d+)" data-name="([^"]+)"', text)
+    assert len(cells) == len(shown)
+    samples = pd.read_csv(small / "samples.csv")
+    number = next(int(n) for n, name in cells if name.startswith("hdf5, one attention head, warm"))
+    rows = samples[
+        (samples["access"] == "head") & (samples["format"] == "hdf5") & (samples["cache"] == "warm")
+    ].sort_values("round")
+    assert shown[number] == [float(f"{s:.4g}") for s in rows["seconds"]]
+
+
+def test_without_javascript_everything_essential_is_there(small, browser):
+    with browser.open(small / "report.html", javascript=False) as page:
+        said = page.evaluate("document.body.innerText")
+    for needed in ("The answer", "The grades", "Where the time goes", "The fairness ledger", "Limits", "inconclusive"):
+        assert needed in said, needed
+
+
+def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text):
+    names = re.findall(r'<svg[^>]*role="img" aria-label="([^"]+)"', text)
+    assert len(names) == 7 and len(set(names)) == 7  # five plots, the choice, where time goes
+    identifiers = re.findall(r'\bid="([^"]+)"', text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_a_drawing_keeps_all_its_references():
+    svg = (
+        '<?xml version="1.0"?><svg width="9pt" height="9pt" viewBox="0 0 9 9" xmlns="x"><metadata>m</metadata>'
+        '<defs><style type="text/css">*{a: b}</style><path id="p"/><clipPath id="c"/></defs><g id="unused">'
+        '<use xlink:href="#p"/><g clip-path="url(#c)"/></g></svg>'
+    )
+    out = inline_svg(svg, "x", 'a "name" <b>')
+    assert 'href="#x-p"' in out and 'id="x-p"' in out and "url(#x-c)" in out and 'id="x-c"' in out
+    assert "unused" not in out and "metadata" not in out and "<style" not in out and "9pt" not in out
+    assert 'aria-label="a &quot;name&quot; &lt;b&gt;"' in out
+
+
+def test_the_markdown_says_the_same(small):
+    said = (small / "report.md").read_text()
+    answer = lead(find(small, Options(baseline="hdf5"))).answer
+    assert answer in said and answer in (small / "report.html").read_text()
+    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", said):
+        assert (small / target).is_file(), target
+    for line in said.splitlines():
+        if line.startswith("| ") and "<br>" in line:
+            assert line.count("|") - line.count("\\|") >= 5
+
+
+def test_the_same_files_give_the_same_bytes(small, tmp_path):
+    copy = tmp_path / "results" / "small"
+    shutil.copytree(small, copy)
+    for name in ("report.html", "report.md", "report.json", "summary.csv"):
+        (copy / name).unlink()
+    write_report(copy, Options(baseline="hdf5"))
+    for name in ("report.html", "report.md", "report.json", "summary.csv"):
+        assert (copy / name).read_bytes() == (small / name).read_bytes(), name
+
+
+def test_names_of_strangers_cannot_break_the_page(small, tmp_path):
+    findings = find(small, Options(baseline="hdf5"))
+    samples = findings.samples.assign(trace="file:<script>alert(1)</script>|a.h5")
+    summary = findings.summary.assign(trace="file:<script>alert(1)</script>|a.h5")
+    odd = dataclasses.replace(findings, samples=samples, summary=summary)
+    page, markdown = render(odd, tmp_path, small)
+    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
+    assert "\\|a.h5" in markdown
+
+
+@pytest.fixture
+def copied(small, tmp_path):
+    copy = tmp_path / "results" / "small"
+    shutil.copytree(small, copy)
+    return copy
+
+
+def test_a_baseline_of_the_users_choice(copied, capsys):
+    assert main(["report", str(copied), "--baseline", "npz"]) == 0
+    summary = pd.read_csv(copied / "summary.csv")
+    timed = summary[summary["median_seconds"].notna() & (summary["format"] == "hdf5")]
+    assert set(timed["baseline"].dropna()) == {"npz (tuned)"}
+    assert "the ratio to npz" in (copied / "report.html").read_text()
+    assert main(["report", str(copied), "--baseline", "zarr"]) == 2
+    error = capsys.readouterr().err
+    assert "zarr" in error and "npz" in error and "Traceback" not in error
+
+
+def test_a_mix_of_the_users_own(copied, capsys, tmp_path):
+    assert main(["report", str(copied), "--mix", "head=0.5,full_read=0.5,storage_price=0"]) == 0
+    out = capsys.readouterr().out
+    assert "for own, on synthetic" in out
+    assert "its report was asked" not in out
+    document = json.loads((copied / "report.json").read_text())
+    assert document["options"]["mix"]["shares"]["head"] == 0.5
+    # What the report was asked last stays, also when the run's plots are drawn again.
+    assert main(["plot", str(copied)]) == 0
+    assert main(["report", str(copied), "--mix", "head=0.5,full_read=0.6"]) == 2
+    assert "sum to 1.1, which is 0.1 too much" in capsys.readouterr().err
+    (tmp_path / "use.toml").write_text('description = "mine"\n[shares]\npair_layer = 1.0\n')
+    assert main(["report", str(copied), "--mix", str(tmp_path / "use.toml")]) == 0
+    assert "for use, on synthetic" in capsys.readouterr().out
+
+
+def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, capsys):
+    samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
+    samples[samples["round"].astype(int) < 4].to_csv(copied / "samples.csv", index=False)
+    assert main(["report", str(copied)]) == 0
+    out = capsys.readouterr().out
+    assert "No answer: a verdict needs 10 rounds, this run has 4." in out
+    page = (copied / "report.html").read_text()
+    assert re.search(r"\d+ comparisons have fewer than 10 rounds, so they have no verdict: write, full read", page)
+    assert "no grade" in page
+
+
+def test_a_failed_format_is_named_and_has_no_grade(copied):
+    samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
+    bad = (samples["format"] == "npz") & (samples["suite"] == "layer_read") & (samples["round"] == "3")
+    samples.loc[bad, ["status", "reason", "seconds"]] = ["failed", "returned values that differ from the source", ""]
+    samples.to_csv(copied / "samples.csv", index=False)
+    findings = find(copied, Options(baseline="hdf5"))
+    write_report(copied, Options(baseline="hdf5"))
+    page = (copied / "report.html").read_text()
+    assert "npz failed in 6 cells (layer read): returned values that differ from the source." in page
+    grades = findings.grades.table.set_index(["criterion", "format"])
+    assert not grades.loc[("layer read", "npz"), "grade"] and grades.loc[("full read", "npz"), "grade"]
+
+
+def test_an_older_schema_is_refused_by_name(copied, capsys):
+    samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
+    samples.assign(schema_version="0").to_csv(copied / "samples.csv", index=False)
+    assert main(["report", str(copied)]) == 1
+    assert "has schema version 0; this reader knows version 1" in capsys.readouterr().err
+
+
+def test_two_machines_mixed_are_refused_by_name(copied, capsys):
+    document = json.loads((copied / "environment.json").read_text())
+    document["sessions"].append({**document["sessions"][0], "cpu": "Another CPU", "cores": 64})
+    (copied / "environment.json").write_text(json.dumps(document))
+    assert main(["report", str(copied)]) == 2
+    error = capsys.readouterr().err
+    assert "Another CPU" in error and "cores" in error and "Traceback" not in error
+
+
+def test_two_runs_mixed_are_refused_by_name(copied, capsys):
+    samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
+    samples.loc[samples.index[-1], "run_id"] = "other"
+    samples.to_csv(copied / "samples.csv", index=False)
+    assert main(["report", str(copied)]) == 2
+    assert "mixes samples of the runs small, other" in capsys.readouterr().err
+
+
+def test_a_run_cannot_be_continued_on_another_machine(copied, capsys):
+    document = json.loads((copied / "environment.json").read_text())
+    document["sessions"][0]["cpu"] = "Another CPU"
+    (copied / "environment.json").write_text(json.dumps(document))
+    before = (copied / "samples.csv").read_bytes()
+    assert main(["run", "--quiet", "--resume", "--out", str(copied)]) == 2
+    assert "was measured elsewhere" in capsys.readouterr().err
+    assert (copied / "samples.csv").read_bytes() == before
+
+
+def test_a_damaged_report_is_named(copied, capsys):
+    (copied / "report.json").write_text("{")
+    assert main(["bundle", str(copied)]) == 1
+    assert "report.json is damaged" in capsys.readouterr().err
+
+
+def test_no_run_at_all(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 1
+    assert "There is no run" in capsys.readouterr().err
+
+
+def test_what_would_change_the_answer_is_said(small):
+    said = flips(find(small, Options(baseline="hdf5")))
+    assert said and all(": " in text for text in said)

@@ -8,7 +8,7 @@ from matplotlib.image import imread
 
 FORMATS = {"npz", "hdf5", "zarr", "zarr-slim", "raw", "a/a"}
 SUITES = {"size", "write", "full_read", "layer_read", "random_access", "parallel_access"}
-PLOTS = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
+PLOTS = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access", "where_time_goes")
 
 
 def main(run: Path, plots: Path) -> None:
@@ -30,6 +30,8 @@ def main(run: Path, plots: Path) -> None:
         "a median lies outside its interval"
     )
     assert (run / "environment.json").stat().st_size and (run / "ledger.csv").stat().st_size
+    page = (run / "report.html").read_text()
+    assert page.rstrip().endswith("</html>") and page.count("<svg") > len(PLOTS), "the page is cut off or lacks drawings"
     for name in PLOTS:
         picture = imread(plots / f"{name}.png")
         assert picture.shape[0] > 300 and picture.std() > 0.01, f"{name}.png is small or blank"

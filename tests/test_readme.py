@@ -45,7 +45,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         result = subprocess.run(words, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, f"{command}: {result.stderr}"
         ran.append(words[1])
-    assert {"run", "convert", "inspect", "verify", "list", "plot"} <= set(ran)
+    assert {"run", "convert", "inspect", "verify", "list", "plot", "report", "bundle", "check"} <= set(ran)
 
 
 def reference() -> pd.DataFrame:
@@ -77,6 +77,12 @@ def test_the_result_tables_are_those_of_the_reference_run(trace):
             assert number == pytest.approx(found["median_seconds"] * 1e3, rel=0.01), (row[0], name)
             if name != "zarr":
                 assert found["verdict"] in text, (row[0], name)
+
+
+def test_the_answer_is_that_of_the_reference_report():
+    report = (ROOT / "results" / "reference" / "report.md").read_text()
+    answer = re.search(r"^\*\*(.+)\*\*$", report, re.M).group(1)
+    assert f"> {answer}" in re.sub(r"\n> ", " ", README), answer
 
 
 def test_every_local_link_exists():

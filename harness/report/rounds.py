@@ -30,6 +30,17 @@ class Place(NamedTuple):
     workers: int
 
 
+class _Row(NamedTuple):
+    """What of a sample counts here."""
+
+    round: int
+    seconds: float
+    opening: float
+    requested: float
+    status: str
+    reason: str
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rounds:
     """One access in one state, measured in every arm.
@@ -40,8 +51,8 @@ class Rounds:
         Which access, of which trace, in which state.
     arms : tuple of (str, str)
         Format and profile of those with samples that count in at least `VERDICT_ROUNDS` rounds, and none that failed.
-    seconds : ndarray of float, shape (arms, rounds)
-        NaN where an arm has no sample that counts.
+    seconds, opening : ndarray of float, shape (arms, rounds)
+        Of the reads, and of opening the archive before them; NaN where an arm has no sample that counts.
     requested : ndarray of float, shape (arms, rounds)
         Bytes asked for.
     why : mapping
@@ -53,6 +64,7 @@ class Rounds:
     place: Place
     arms: tuple[Arm, ...]
     seconds: np.ndarray
+    opening: np.ndarray
     requested: np.ndarray
     why: Mapping[Arm, str]
     skipped: bool
@@ -96,15 +108,15 @@ def rounds(samples: pd.DataFrame) -> list[Rounds]:
     list of Rounds
         In the order in which cells were first measured, the ceiling and the twin among the arms.
     """
-    found: dict[Place, dict[Arm, list[tuple[int, float, float, str, str]]]] = {}
+    found: dict[Place, dict[Arm, list[_Row]]] = {}
     columns = [
-        *Place._fields, "format", "profile", "round", "seconds", "bytes_requested", "status", "reason",
+        *Place._fields, "format", "profile", "round", "seconds", "open_seconds", "bytes_requested", "status", "reason",
     ]  # fmt: skip
-    for *place, name, profile, number, seconds, requested, status, reason in _rows(samples, columns):
+    for *place, name, profile, number, seconds, opening, requested, status, reason in _rows(samples, columns):
         suite, access, trace, n_res, cache, executor, workers = place
         residues = None if pd.isna(n_res) else int(n_res)
         key = Place(suite, access, trace, residues, cache, executor, int(workers))
-        row = (int(number), float(seconds), float(requested), str(status), str(reason))
+        row = _Row(int(number), float(seconds), float(opening), float(requested), str(status), str(reason))
         found.setdefault(key, {}).setdefault((name, profile), []).append(row)
     return [_cell(place, arms) for place, arms in found.items()]
 
@@ -116,19 +128,19 @@ def _rows(samples: pd.DataFrame, columns: Sequence[str]) -> zip[tuple]:
         values = samples[column]
         if column in ("cache", "profile", "reason"):
             values = values.astype(object).where(values.notna(), "")
-        elif column in ("seconds", "bytes_requested"):
+        elif column in ("seconds", "open_seconds", "bytes_requested"):
             values = values.astype(float)
         lists.append(values.tolist())
     return zip(*lists, strict=True)
 
 
 def _cell(place: Place, arms: Mapping[Arm, list[tuple[int, float, float, str, str]]]) -> Rounds:
-    good: dict[Arm, dict[int, tuple[float, float]]] = {}
+    good: dict[Arm, dict[int, tuple[float, float, float]]] = {}
     why: dict[Arm, str] = {}
     for arm, rows in arms.items():
-        counted = {n: (s, b) for n, s, b, status, _ in rows if status == "ok" and not np.isnan(s)}
-        failed = [reason for *_, status, reason in rows if status == "failed"]
-        other = [f"{status}: {reason}" if reason else status for *_, status, reason in rows if status != "ok"]
+        counted = {r.round: r[1:4] for r in rows if r.status == "ok" and not np.isnan(r.seconds)}
+        failed = [r.reason for r in rows if r.status == "failed"]
+        other = [f"{r.status}: {r.reason}" if r.reason else r.status for r in rows if r.status != "ok"]
         if failed:
             why[arm] = f"failed: {failed[0]}"
         elif len(counted) >= VERDICT_ROUNDS:
@@ -138,12 +150,13 @@ def _cell(place: Place, arms: Mapping[Arm, list[tuple[int, float, float, str, st
         else:
             why[arm] = other[0] if other else "no time was measured"
     numbers = sorted(set().union(*good.values()))
-    table = np.array([[counted.get(n, (np.nan, np.nan)) for n in numbers] for counted in good.values()], float)
-    table = table.reshape(len(good), len(numbers), 2)
-    skipped = all(row[3] == "skipped" for rows in arms.values() for row in rows)
+    table = np.array([[counted.get(n, [np.nan] * 3) for n in numbers] for counted in good.values()], float)
+    table = table.reshape(len(good), len(numbers), 3)
+    skipped = all(row.status == "skipped" for rows in arms.values() for row in rows)
     return Rounds(
-        place=place, arms=tuple(good), seconds=table[..., 0], requested=table[..., 1], why=why, skipped=skipped
-    )
+        place=place, arms=tuple(good), seconds=table[..., 0], opening=table[..., 1], requested=table[..., 2], why=why,
+        skipped=skipped,
+    )  # fmt: skip
 
 
 def few(count: int) -> str:

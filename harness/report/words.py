@@ -82,7 +82,7 @@ def between(low: float, high: float) -> str:
 def percent(part: float) -> str:
     """Write a part of one in percent."""
     value = 100 * part
-    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %"
+    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %"
 
 
 def listed(names: Iterable[str], word: str = "and") -> str:

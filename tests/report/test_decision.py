@@ -59,6 +59,18 @@ def test_cold_accesses_are_blended_in():
     assert costs(decide(worked(), mix)) == pytest.approx({"hdf5": 2.45, "zarr": 2.35})
 
 
+def test_opening_counts_for_the_accesses_that_open_and_has_a_flip_of_its_own():
+    # 2.4 + 0.2 o = 2.0 + 1.0 o at o = 0.5
+    table = worked()
+    table["open_seconds"] = table["format"].map({"hdf5": 0.2, "zarr": 1.0})
+    mix = Mix(**(HALF.to_dict() | {"opens": 0.25}))
+    decision = decide(table, mix)
+    assert costs(decision) == pytest.approx({"hdf5": 2.45, "zarr": 2.25})
+    found = flip(decision, "opens")
+    assert [name for *_, name in found.segments] == ["zarr", "hdf5"]
+    assert found.stays_high == pytest.approx(0.5) and found.value == 0.25
+
+
 @pytest.mark.parametrize(
     ("weight", "segments"),
     [

@@ -35,6 +35,7 @@ class Use(NamedTuple):
 
     shares: Mapping[str, float]
     cold: float
+    opens: float
     readers: int
     writes_per_read: float  # the inverse of `Mix.reads_per_write`: costs are linear in it
     storage_price: float
@@ -42,7 +43,7 @@ class Use(NamedTuple):
     @classmethod
     def of(cls, mix: Mix) -> Use:
         """Take the numbers of a mix."""
-        return cls(mix.shares, mix.cold, mix.readers, 1 / mix.reads_per_write, mix.storage_price)
+        return cls(mix.shares, mix.cold, mix.opens, mix.readers, 1 / mix.reads_per_write, mix.storage_price)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,8 +63,8 @@ class Parts:
         Settings of the formats.
     formats : tuple of str
         The columns; the blind twin, if it was measured, among them.
-    reads : mapping of (str, str) to ndarray
-        Seconds of one access, by access of a mix and cache state.
+    reads, opening : mapping of (str, str) to ndarray
+        Seconds of one access, and of opening the archive before it, by access of a mix and cache state.
     readers : mapping of int to ndarray
         How many times as long a reader waits when so many read at once; 1 reader is 1 by definition.
     ceiling : mapping of int to float
@@ -85,6 +86,7 @@ class Parts:
     profile: str
     formats: tuple[str, ...]
     reads: Mapping[tuple[str, str], np.ndarray]
+    opening: Mapping[tuple[str, str], np.ndarray]
     readers: Mapping[int, np.ndarray]
     ceiling: Mapping[int, float]
     write: np.ndarray | None
@@ -149,11 +151,15 @@ def parts(
         return here.get(Place(suite, access, trace, n_res, cache, executor, workers))
 
     counts = {"window_attention": options.attention_windows, "window_pair": options.pair_windows}
-    reads = {}
+    reads, opening = {}, {}
     for access, (suite, case) in SUITES.items():
         for cache in ("warm", "cold"):
-            if (times := figures(cell(suite, case, cache), f"{access} {cache}")) is not None:
+            found = cell(suite, case, cache)
+            times = figures(found, f"{access} {cache}")
+            if found is not None and times is not None:
                 reads[access, cache] = times / counts.get(access, 1)
+                opened = figures(found, f"{access} {cache}", found.opening)
+                opening[access, cache] = times * 0 if opened is None else opened
 
     readers = {1: np.ones((1 + RESAMPLES, len(formats)))}
     ceiling: dict[int, float] = {}
@@ -189,7 +195,7 @@ def parts(
             "(write/layer_durable, on disk): the fixed cost of an archive counts once for each layer."
         )
     return Parts(
-        trace=trace, n_res=n_res, profile=profile, formats=formats, reads=reads, readers=readers,
+        trace=trace, n_res=n_res, profile=profile, formats=formats, reads=reads, opening=opening, readers=readers,
         ceiling=ceiling, write=write,
         gigabytes=gigabytes, absent=_absent(here), why=why, writes_from=writes_from,
     )  # fmt: skip
@@ -200,7 +206,8 @@ def cost(parts: Parts, use: Use) -> np.ndarray:
 
     The mean waiting over accesses, plus each access's part in writing the trace and keeping it::
 
-        readers_factor * sum over accesses of share * ((1 - cold) * warm + cold * cold_read)
+        readers_factor * sum over accesses of share * ((1 - cold) * warm + cold * cold_read), where warm and
+            cold_read are each read + opens * opening
             + (write + storage_price * gigabytes) / reads_per_write
 
     Parameters
@@ -220,6 +227,8 @@ def cost(parts: Parts, use: Use) -> np.ndarray:
         for cache, weight in (("warm", 1 - use.cold), ("cold", use.cold)):
             if share * weight:  # what does not count need not have been measured
                 total = total + share * weight * parts.reads[access, cache]
+                if use.opens:
+                    total = total + share * weight * use.opens * parts.opening[access, cache]
     total = total * parts.readers[parts.nearest_readers(use.readers)]
     if use.writes_per_read and parts.write is not None:
         total = total + use.writes_per_read * parts.write

@@ -212,7 +212,6 @@ def _usable(measured: Parts, mix: Mix, *, partial: bool) -> tuple[Use, list[str]
             assumptions.append(_slowdown(measured, use.readers, nearest))
     if any(shares.get(access) for access in ("window_attention", "window_pair")):
         assumptions.append("A window is read on its own, not cut from a tensor that is in memory already.")
-    assumptions.append("The archive is open already: opening it is in no cost.")
     return use, missing, [*assumptions, measured.writes_from] if measured.writes_from else assumptions
 
 

@@ -29,6 +29,8 @@ class Mix:
         The part of all accesses that each of `ACCESSES` makes up; they sum to 1. What is not named is 0.
     cold : float
         The part of accesses that find nothing of the archive in the page cache, 0 to 1.
+    opens : float
+        The part of accesses that open the archive first, 0 to 1; the others find it open.
     readers : int
         How many read at the same time, at least 1.
     reads_per_write : float
@@ -47,6 +49,7 @@ class Mix:
     description: str = ""
     shares: Mapping[str, float]
     cold: float = 0.0
+    opens: float = 0.0
     readers: int = 1
     reads_per_write: float = 100.0
     storage_price: float = 0.0
@@ -62,10 +65,11 @@ class Mix:
             off = f"{abs(total - 1):.6g} too {'much' if total > 1 else 'little'}"
             raise UsageError(f"The shares of the mix {self.name!r} sum to {total:.6g}, which is {off}: make it 1.")
         object.__setattr__(self, "shares", shares)
-        for key in ("cold", "reads_per_write", "storage_price"):
+        for key in ("cold", "opens", "reads_per_write", "storage_price"):
             object.__setattr__(self, key, _number(key, getattr(self, key)))
-        if self.cold > 1:
-            raise UsageError(f"cold is {self.cold:g} in the mix; it is a part of accesses, from 0 to 1.")
+        for key in ("cold", "opens"):
+            if (part := getattr(self, key)) > 1:
+                raise UsageError(f"{key} is {part:g} in the mix; it is a part of accesses, from 0 to 1.")
         readers = _number("readers", self.readers)
         if readers < 1 or readers != int(readers):
             raise UsageError(f"readers is {readers:g} in the mix; give a whole number of at least 1.")
@@ -189,7 +193,7 @@ PRESETS: dict[str, Mix] = {
                 "full_read": 0.05, "attention_layer": 0.15, "pair_layer": 0.10, "head": 0.35,
                 "window_attention": 0.25, "window_pair": 0.10,
             },
-            cold=0.2, readers=1, reads_per_write=200, storage_price=15,
+            cold=0.2, opens=0.05, readers=1, reads_per_write=200, storage_price=15,
         ),
         Mix(
             name="batch-analysis",
@@ -197,14 +201,14 @@ PRESETS: dict[str, Mix] = {
             # is worth 430 s of a GPU node that waits.
             description="jobs stream whole traces and layers, most of them from disk, two at a time",
             shares={"full_read": 0.60, "attention_layer": 0.15, "pair_layer": 0.25},
-            cold=0.8, readers=2, reads_per_write=10, storage_price=400,
+            cold=0.8, opens=1.0, readers=2, reads_per_write=10, storage_price=400,
         ),
         Mix(
             name="cold-archive",
             # Kept for ten years (2.40 USD a gigabyte, 145 s of a person) and fetched twice, whole and from disk.
             description="kept for ten years in case someone asks, then read whole from disk",
             shares={"full_read": 0.90, "pair_layer": 0.10},
-            cold=1.0, readers=1, reads_per_write=2, storage_price=145,
+            cold=1.0, opens=1.0, readers=1, reads_per_write=2, storage_price=145,
         ),
         Mix(
             name="shared-cluster",
@@ -215,7 +219,7 @@ PRESETS: dict[str, Mix] = {
                 "full_read": 0.05, "attention_layer": 0.15, "pair_layer": 0.15, "head": 0.25,
                 "window_attention": 0.30, "window_pair": 0.10,
             },
-            cold=0.3, readers=4, reads_per_write=1000, storage_price=45,
+            cold=0.3, opens=0.2, readers=4, reads_per_write=1000, storage_price=45,
         ),
     )
 }  # fmt: skip

@@ -31,7 +31,7 @@ def vary(measured: Parts, use: Use, formats: list[str], preferred: str) -> list[
     -------
     list of Flip
         The share of each access (0 to 1, the others keeping their proportions; none for the only access of a mix),
-        ``cold`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to `MOST_READS_PER_WRITE`),
+        ``cold`` and ``opens`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to `MOST_READS_PER_WRITE`),
         ``storage_price`` (0 to infinity). Costs are linear in each, or in its inverse, so that a cost at two values
         gives the line and two lines give the exact crossing.
     """
@@ -58,6 +58,9 @@ def vary(measured: Parts, use: Use, formats: list[str], preferred: str) -> list[
     ends = use._replace(cold=0.0), use._replace(cold=1.0)
     if all(map(measurable, ends)):
         found.append(line("cold", use.cold, _SHARE, *ends, (0.0, 1.0)))
+    ends = use._replace(opens=0.0), use._replace(opens=1.0)
+    if all(map(measurable, ends)):
+        found.append(line("opens", use.opens, _SHARE, *ends, (0.0, 1.0)))
     slowed = {n: cost(measured, use._replace(readers=n))[:, columns] for n in measured.readers}
     slowed = {n: values for n, values in slowed.items() if not np.isnan(values[0]).any()}
     if len(slowed) > 1:

@@ -30,6 +30,7 @@ _LABELS = {
     "window_attention": "share of\nattention windows",
     "window_pair": "share of\npair windows",
     "cold": "accesses that find\na cold cache",
+    "opens": "accesses that\nopen the archive",
     "readers": "readers at a time\n(log axis)",
     "reads_per_write": "accesses for each\nwrite (log axis)",
     "storage_price": "price of keeping\n(s/GB, log axis)",

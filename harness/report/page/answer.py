@@ -9,6 +9,7 @@ from harness.measure.config import VERDICT_ROUNDS
 from harness.report import words
 from harness.report.choice.decision import Decision
 from harness.report.choice.envelope import Flip
+from harness.report.choice.mix import Mix
 from harness.report.findings import Findings
 
 
@@ -139,10 +140,12 @@ def _use(name: str, decision: Decision) -> dict[str, Any]:
     use = {
         "name": spoken(name),
         "description": decision.mix.description,
+        "weights": _weights(decision.mix),
         "trace": where(decision),
         "preferred": decision.preferred or "no answer",
         "close": f"{words.listed(decision.not_told_apart)} not told apart" if decision.not_told_apart else "",
         "cost": "–",
+        "parts": "",
         "others": [],
     }
     if decision.preferred is None:
@@ -152,9 +155,22 @@ def _use(name: str, decision: Decision) -> dict[str, Any]:
     return use | {
         "cost": words.duration(best["cost_seconds"])
         + f" ({words.duration(best['low'])} to {words.duration(best['high'])})",
+        "parts": words.listed(
+            f"{name} {words.percent(best[f'{name}_seconds'] / best['cost_seconds'])}"
+            for name in ("reading", "writing", "keeping")
+        ),
         "others": [_other(row) for row in rows if row["format"] != decision.preferred]
         + [f"{other}: no cost ({why})" for other, why in decision.out.items()],
     }
+
+
+def _weights(mix: Mix) -> str:
+    """Say what a mix takes its use to be, apart from the shares."""
+    readers = "1 reader" if mix.readers == 1 else f"{mix.readers} readers at a time"
+    return (
+        f"{words.percent(mix.cold)} cold, {words.percent(mix.opens)} open the archive first, {readers}, "
+        f"{mix.reads_per_write:g} accesses for each write, a gigabyte kept is worth {mix.storage_price:g} s of waiting"
+    )
 
 
 _WEIGHTS = {
@@ -195,6 +211,7 @@ def _ways(flip: Flip) -> list[str]:
 
 _SUBJECTS = {
     "cold": "the part of cold accesses is",
+    "opens": "the part of accesses that open the archive is",
     "readers": "the number of readers at a time is",
     "reads_per_write": "the number of accesses for each write is",
     "storage_price": "the price of keeping is",

@@ -315,9 +315,6 @@ def limits(findings: Findings) -> list[str]:
             "it says nothing about redundancy between layers."
         )
     said.append(
-        "The archive is open already in every cost; opening is timed on its own (median_open_seconds in summary.csv)."
-    )
-    said.append(
         "Where the time goes comes from a few instrumented rounds, apart from the samples of the verdicts; its "
         "parts have no intervals."
     )

@@ -31,7 +31,9 @@ def main(run: Path, plots: Path) -> None:
     )
     assert (run / "environment.json").stat().st_size and (run / "ledger.csv").stat().st_size
     page = (run / "report.html").read_text()
-    assert page.rstrip().endswith("</html>") and page.count("<svg") > len(PLOTS), "the page is cut off or lacks drawings"
+    assert page.rstrip().endswith("</html>") and page.count("<svg") > len(PLOTS), (
+        "the page is cut off or lacks drawings"
+    )
     for name in PLOTS:
         picture = imread(plots / f"{name}.png")
         assert picture.shape[0] > 300 and picture.std() > 0.01, f"{name}.png is small or blank"

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from harness.evidence import compare
+from harness.report.findings import find_options
+from harness.report.write import write_report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -82,11 +87,39 @@ def test_the_result_tables_are_those_of_the_reference_run(trace):
 def test_the_answer_is_that_of_the_reference_report():
     report = (ROOT / "results" / "reference" / "report.md").read_text()
     answer = re.search(r"^\*\*(.+)\*\*$", report, re.M).group(1)
-    assert f"> {answer}" in re.sub(r"\n> ", " ", README), answer
+    quoted = " ".join(line.removeprefix("> ") for line in README.splitlines() if line.startswith("> "))
+    assert quoted == answer
+
+
+def test_the_committed_report_follows_from_the_committed_samples(tmp_path):
+    """All but the drawings, whose bytes depend on the version of matplotlib."""
+    committed, copy = ROOT / "results" / "reference", tmp_path / "results" / "reference"
+    shutil.copytree(committed, copy)
+    write_report(copy, find_options(copy))
+    made = {name: (copy / name).read_bytes() for name in ("summary.csv", "report.json", "report.md")}
+    kept = {name: (committed / name).read_bytes() for name in made}
+    assert compare.tables(kept["summary.csv"], made["summary.csv"], ["suite", "access", "trace", "format"]) == []
+    assert compare.documents(kept["report.json"], made["report.json"]) == []
+    assert compare.texts(kept["report.md"], made["report.md"]) == []
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ("warm", r"in (?P<faster>\d+) of (?P<all>\d+) comparisons"),
+        ("cold", r"in (?P<faster>\d+) of (?P<all>\d+), `slower` in (?P<slower>\d+)"),
+    ],
+)
+def test_the_counts_of_verdicts_are_those_of_the_reference_run(cache, said):
+    summary = reference()
+    words = summary.loc[(summary["format"] == "hdf5") & (summary["cache"] == cache), "verdict"].dropna()
+    found = {name: int(n) for name, n in re.search(said, README).groupdict().items()}
+    assert found.pop("all") == len(words)
+    assert found == {name: int((words == name).sum()) for name in found}
 
 
 def test_every_local_link_exists():
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
         assert (ROOT / target).exists(), target
 
 

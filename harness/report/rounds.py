@@ -33,7 +33,7 @@ class Place(NamedTuple):
 class _Row(NamedTuple):
     """What of a sample counts here."""
 
-    round: int
+    number: int
     seconds: float
     opening: float
     requested: float
@@ -134,11 +134,13 @@ def _rows(samples: pd.DataFrame, columns: Sequence[str]) -> zip[tuple]:
     return zip(*lists, strict=True)
 
 
-def _cell(place: Place, arms: Mapping[Arm, list[tuple[int, float, float, str, str]]]) -> Rounds:
+def _cell(place: Place, arms: Mapping[Arm, list[_Row]]) -> Rounds:
     good: dict[Arm, dict[int, tuple[float, float, float]]] = {}
     why: dict[Arm, str] = {}
     for arm, rows in arms.items():
-        counted = {r.round: r[1:4] for r in rows if r.status == "ok" and not np.isnan(r.seconds)}
+        counted = {
+            r.number: (r.seconds, r.opening, r.requested) for r in rows if r.status == "ok" and not np.isnan(r.seconds)
+        }
         failed = [r.reason for r in rows if r.status == "failed"]
         other = [f"{r.status}: {r.reason}" if r.reason else r.status for r in rows if r.status != "ok"]
         if failed:

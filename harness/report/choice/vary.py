@@ -31,9 +31,9 @@ def vary(measured: Parts, use: Use, formats: list[str], preferred: str) -> list[
     -------
     list of Flip
         The share of each access (0 to 1, the others keeping their proportions; none for the only access of a mix),
-        ``cold`` and ``opens`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to `MOST_READS_PER_WRITE`),
-        ``storage_price`` (0 to infinity). Costs are linear in each, or in its inverse, so that a cost at two values
-        gives the line and two lines give the exact crossing.
+        ``cold`` and ``opens`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to
+        `MOST_READS_PER_WRITE`), ``storage_price`` (0 to infinity). Costs are linear in each, or in its inverse, so that
+        a cost at two values gives the line and two lines give the exact crossing.
     """
     columns = [measured.formats.index(name) for name in formats]
 

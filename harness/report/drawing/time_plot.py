@@ -28,10 +28,14 @@ _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_att
 
 
 def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
-    """Choose the trace and length to show: most accesses, then the longest sequence."""
-    counts = cells.groupby(["trace", "n_res"], sort=False, dropna=False)["access"].nunique()
-    best = max(counts.index, key=lambda key: (counts[key], 0 if pd.isna(key[1]) else key[1]))
-    return str(best[0]), float(best[1])
+    """Choose the trace and length to show: most accesses, then the longest sequence; NaN where it has no residues."""
+    # A key with NaN can be iterated over but not looked up.
+    groups = cells.groupby(["trace", "n_res"], sort=False, dropna=False)
+    counts = [
+        (part["access"].nunique(), float(part["n_res"].iloc[0]), str(part["trace"].iloc[0])) for _, part in groups
+    ]
+    _, n_res, trace = max(counts, key=lambda found: (found[0], np.nan_to_num(found[1])))
+    return trace, n_res
 
 
 def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:

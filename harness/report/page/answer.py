@@ -136,6 +136,17 @@ def uses(findings: Findings) -> list[dict[str, Any]]:
     return [_use(name, found) for name, decisions in findings.decisions.items() if (found := most(decisions))]
 
 
+def assumptions(findings: Findings) -> list[str]:
+    """List what the answers rest on besides the measurements, each with the uses that it is for where not for all."""
+    found: dict[str, list[str]] = {}
+    decided = {name: most(decisions) for name, decisions in findings.decisions.items()}
+    shown = {name: decision for name, decision in decided.items() if decision is not None and decision.preferred}
+    for name, decision in shown.items():
+        for text in decision.assumptions:
+            found.setdefault(text, []).append(spoken(name))
+    return [text if len(names) == len(shown) else f"For {words.listed(names)}: {text}" for text, names in found.items()]
+
+
 def _use(name: str, decision: Decision) -> dict[str, Any]:
     use = {
         "name": spoken(name),
@@ -190,18 +201,21 @@ def flips(findings: Findings) -> list[str]:
         decision = most(decisions)
         if decision is None or decision.preferred is None:
             continue
-        ways = [text for flip in decision.flips for text in _ways(flip)]
-        use = f"{spoken(name)}: {decision.preferred}"
+        # Where formats cannot be told apart, neither can the point at which one of them becomes the cheapest.
+        ways = [text for flip in decision.flips for text in _ways(flip, decision.not_told_apart)]
+        use = f"{spoken(name)}: {_preferred(decision)}"
         found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, whatever any single weight is.")
     return found
 
 
-def _ways(flip: Flip) -> list[str]:
-    """Say at what value of a weight the answer changes, and to what."""
+def _ways(flip: Flip, close: tuple[str, ...]) -> list[str]:
+    """Say at what value of a weight the answer changes, and to what; not to a format that is as good already."""
     if flip.stays:
         return []
     ways = []
     for index, (low, high, name) in enumerate(flip.segments):
+        if name in close:
+            continue
         if high == flip.stays_low and flip.stays_low > flip.segments[0][0]:
             ways.append(_way(flip, "below", flip.stays_low, flip.low_interval, name))
         elif low == flip.stays_high and index and flip.value < low:

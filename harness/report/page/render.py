@@ -14,7 +14,7 @@ import harness
 from harness.report import words
 from harness.report.findings import Findings
 from harness.report.page import sections
-from harness.report.page.answer import flips, lead, uses
+from harness.report.page.answer import assumptions, flips, lead, uses
 from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.tables import SuiteTable, suite_tables
@@ -100,7 +100,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
         else [],
         "flips": changes,
         "decision_picture": _picture(plots, "decision", "Where the choice flips", " ".join(changes[:1])),
-        "assumptions": list(first.decision.assumptions) if first.decision else [],
+        "assumptions": assumptions(findings),
         "grades": sections.grades(findings),
         "plots": [
             picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))

@@ -74,8 +74,9 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
                 "format's codec called directly on one thread, and copied into place; metadata is the library's "
                 "look-up of the tensor; the rest is what the library takes besides.",
                 "The black line is the time of the real read, opening included. Where parts reach beyond it, the "
-                "library works on several of them at once, on several threads. Each panel has its own time axis, from "
-                "zero.",
+                "library does better than one step after the other: it works on several threads, or decodes straight "
+                "into the result. Each panel has its own time axis, from zero; a bar that would dwarf all others is "
+                "cut off and has its time written on it.",
                 f"Trace: {words.pretty_trace(trace)}{length}. Medians of {int(shown['rounds'].min())} rounds, apart "
                 "from the samples that verdicts are made of.",
             ],
@@ -103,32 +104,54 @@ def _legend() -> list[Patch | Line2D]:
     return [*patches, Line2D([], [], color="black", linewidth=1.6, label="real read")]
 
 
+_FAR = 4.0  # times the second longest bar, from which on the longest is cut off
+
+
 def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, labelled: bool) -> None:
-    most = 0.0
+    rows = {arm: cells[(cells["format"] == arm[0]) & (cells["profile"] == arm[1])] for arm in arms}
+    shown = {arm: row.iloc[0] for arm, row in rows.items() if len(row)}
+    ends = {arm: _end(row) for arm, row in shown.items()}
+    limit = _limit(list(ends.values()))
     for place, arm in enumerate(arms):
-        cell = cells[(cells["format"] == arm[0]) & (cells["profile"] == arm[1])]
-        if cell.empty:
+        if arm not in shown:
             axes.text(0, place, " no result", va="center", fontsize=7, color="#6e6e6e")
             continue
         start = 0.0
         for column, (_, colour, hatch) in PARTS.items():
-            value = float(cell[column].iloc[0])
+            value = float(shown[arm][column])
             if value > 0:  # a negative rest shows as parts that reach beyond the line
                 axes.barh(
                     place, value, left=start, height=0.7, color=colour, hatch=hatch,
                     edgecolor="white" if hatch else "#555555", linewidth=0.4,
                 )  # fmt: skip
                 start += value
-        total = float(cell["total_seconds"].iloc[0] + cell["open_seconds"].iloc[0])
-        axes.plot([total, total], [place - 0.42, place + 0.42], color="black", linewidth=1.6, solid_capstyle="butt")
-        most = max(most, start, total)
-    axes.set_xlim(0, 1.06 * most)
+        total = float(shown[arm]["total_seconds"] + shown[arm]["open_seconds"])
+        if ends[arm] > limit:
+            axes.text(
+                0.98, place, f"cut off: {words.duration(total)}", transform=axes.get_yaxis_transform(), fontsize=7,
+                ha="right", va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+            )  # fmt: skip
+        else:
+            line = [place - 0.42, place + 0.42]
+            axes.plot([total, total], line, color="black", linewidth=1.6, solid_capstyle="butt")
+    axes.set_xlim(0, limit)
     axes.set_ylim(len(arms) - 0.4, -0.6)
     axes.set_yticks(range(len(arms)), [words.arm_name(arm, arms) for arm in arms] if labelled else [])
     axes.tick_params(axis="y", length=0)
-    unit, factor = next((u, f) for u, f in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if most >= f or u == "µs")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
-    ticks = [t for t in MaxNLocator(nbins=4).tick_values(0, most / factor) if 0 <= t <= 1.06 * most / factor]
+    unit, factor = next((u, f) for u, f in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)) if limit >= f or u == "µs")
+    ticks = [t for t in MaxNLocator(nbins=4).tick_values(0, limit / factor) if 0 <= t <= limit / factor]
     axes.set_xticks([t * factor for t in ticks], [f"{t:g}" for t in ticks])
     axes.set_xlabel(f"time ({unit})", fontsize=7.5, labelpad=2)
     axes.grid(axis="x")
+
+
+def _end(row: pd.Series) -> float:
+    """Return where a bar ends: at the real read, or where its parts reach."""
+    parts = sum(max(float(row[column]), 0.0) for column in PARTS if not np.isnan(row[column]))
+    return max(parts, float(row["total_seconds"] + row["open_seconds"]))
+
+
+def _limit(ends: list[float]) -> float:
+    """Return the end of the axis: that of the longest bar, unless it would make all others too short to see."""
+    *others, most = sorted(ends)
+    return 1.4 * others[-1] if others and most > _FAR * others[-1] else 1.06 * most

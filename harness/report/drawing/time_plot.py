@@ -77,8 +77,8 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
                 "library does better than one step after the other: it works on several threads, or decodes straight "
                 "into the result. Each panel has its own time axis, from zero; a bar that would dwarf all others is "
                 "cut off and has its time written on it.",
-                f"Trace: {words.pretty_trace(trace)}{length}. Medians of {int(shown['rounds'].min())} rounds, apart "
-                "from the samples that verdicts are made of.",
+                f"Trace: {words.pretty_trace(trace)}{length}. The least disturbed of "
+                f"{int(shown['rounds'].min())} rounds, apart from the samples that verdicts are made of.",
             ],
             legend=_legend(),  # type: ignore[arg-type]
             heights=[tall] * rows,

@@ -189,9 +189,9 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
         ]
         if own.empty or own[[f"{part}_seconds" for part in _PARTS]].isna().all(axis=None):
             continue
-        # Each access counts alike, however long it takes.
-        whole = own["total_seconds"] + own["open_seconds"]
-        shares = {part: float((own[f"{part}_seconds"] / whole).mean()) for part in _PARTS}
+        # Each access counts alike, however long it takes. Parts that reach beyond the read are shares of their sum.
+        parts = own[[f"{part}_seconds" for part in _PARTS]].clip(lower=0)
+        shares = {part: float((parts[f"{part}_seconds"] / parts.sum(axis=1)).mean()) for part in _PARTS}
         top = sorted(shares, key=lambda part: -shares[part])[:2]
         said.append(
             f"{words.arm_name(arm, arms)} on "
@@ -315,7 +315,7 @@ def limits(findings: Findings) -> list[str]:
             "it says nothing about redundancy between layers."
         )
     said.append(
-        "Where the time goes comes from a few instrumented rounds, apart from the samples of the verdicts; its "
-        "parts have no intervals."
+        "Where the time goes comes from the quietest of a few instrumented rounds, apart from the samples of the "
+        "verdicts; its parts have no intervals."
     )
     return said

@@ -21,12 +21,10 @@ from harness.trace.schema import Manifest, TensorSpec
 
 if TYPE_CHECKING:
     from harness.backends.replay import Replay
+from harness.backends.selection import Selection
 
 Profile = Literal["seed", "tuned", "matched"]
 PROFILES: tuple[Profile, ...] = ("seed", "tuned", "matched")
-
-Selection = tuple[slice, ...]
-"""One slice with explicit start and stop, and step 1, for each axis; a selection keeps every axis."""
 
 
 class UnsupportedProfile(HarnessError):

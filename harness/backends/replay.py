@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Selection
+from harness.backends.selection import Selection, lengths, whole
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,6 @@ class Part:
     chunk: tuple[int, ...]
     source: Selection
     target: Selection
-
-
-def whole(shape: Sequence[int], selection: Selection | None) -> Selection:
-    """Return the selection, or the one that takes all of `shape` where there is none; a scalar has only that."""
-    return tuple(slice(0, n) for n in shape) if selection is None or not shape else selection
-
-
-def lengths(selection: Selection) -> tuple[int, ...]:
-    """Return the shape of what a selection takes."""
-    return tuple(part.stop - part.start for part in selection)
 
 
 def parts(chunks: Sequence[int], selection: Selection) -> list[Part]:

@@ -12,20 +12,32 @@ from harness.errors import ArchiveError
 Coded = dict[str, Any]
 """How a block was coded: what `decode` needs beside the bytes."""
 
-# A byte plane is a row of independent bytes: no positions within words, and the byte before is the best context.
-_PLANE: list[dict[str, Any]] = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}]
-_TEXT: list[dict[str, Any]] = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
+_LARGEST_WINDOW = 1 << 26
+_Filters = list[dict[str, Any]]
 
 _SAMPLE = 1 << 16
 _WORTH = 0.985
-"""A plane whose sample stays above this share of its size is stored as it is: mantissas cost seconds and give nothing."""
+"""A plane whose sample stays above this share of its size is stored as it is: mantissas cost time and give nothing."""
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
+def _filters(size: int, *, plane: bool = False) -> _Filters:
+    # A window as long as the data: lzma clears tables in proportion to it, and most arrays are short.
+    window = max(1 << 12, min(_LARGEST_WINDOW, size))
+    common = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
+    # A byte plane is a row of independent bytes: no positions within words, and the byte before is the best context.
+    return [{**common, "lc": 4, "lp": 0, "pb": 0}] if plane else [common]
+
+
+def encode_xz(data: bytes) -> bytes:
+    """Compress bytes into a file that every tool for xz opens."""
+    return lzma.compress(data, lzma.FORMAT_XZ, filters=_filters(len(data)))
+
+
 def encode_text(data: bytes) -> bytes:
     """Compress bytes of no known structure."""
-    return lzma.compress(data, lzma.FORMAT_RAW, filters=_TEXT)
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=_filters(len(data)))
 
 
 def decode_text(stored: bytes, size: int) -> bytes:
@@ -36,10 +48,10 @@ def decode_text(stored: bytes, size: int) -> bytes:
     ArchiveError
         When the bytes are damaged.
     """
-    return _unpacked(stored, size, _TEXT)
+    return _unpacked(stored, size, _filters(size))
 
 
-def _unpacked(stored: bytes, size: int, filters: list[dict[str, Any]]) -> bytes:
+def _unpacked(stored: bytes, size: int, filters: _Filters) -> bytes:
     try:
         # Never more than was stated: a damaged block must not fill the memory.
         data = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters).decompress(stored, size) if size else b""
@@ -96,14 +108,26 @@ def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
         plain = plane.tobytes()
         middle = max(0, (len(plain) - _SAMPLE) // 2)
         sample = plain[middle : middle + _SAMPLE]
-        packed = lzma.compress(sample, lzma.FORMAT_RAW, filters=_PLANE)
+        packed = lzma.compress(sample, lzma.FORMAT_RAW, filters=_filters(len(sample), plane=True))
         if len(packed) >= _WORTH * len(sample):
             packed = plain
         elif len(sample) < len(plain):
-            packed = lzma.compress(plain, lzma.FORMAT_RAW, filters=_PLANE)
+            packed = lzma.compress(plain, lzma.FORMAT_RAW, filters=_filters(len(plain), plane=True))
         listed.append([int(packed is not plain), len(packed)])
         blocks.append(packed)
     return listed, b"".join(blocks)
+
+
+def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tuple[Coded, bytes]:
+    """Code the words of an array as planes, or as text where that finds more; its parameters are `encode_words`'s."""
+    best = encode_words(data, itemsize, shape)
+    # Rows that repeat, as of an alignment of few sequences, are found by a text coder. It is slow where they do not.
+    middle = max(0, (len(data) - 4 * _SAMPLE) // 2)
+    sample = data[middle : middle + 4 * _SAMPLE]
+    if len(sample) < len(data) and len(encode_text(sample)) > 0.5 * len(sample):
+        return best
+    text = encode_text(data)
+    return ({"how": "text", "size": len(data)}, text) if len(text) < len(best[1]) else best
 
 
 def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
@@ -187,7 +211,7 @@ def _words(coded: Coded, block: bytes) -> bytes:
     for column, (packed, length) in enumerate(coded["planes"]):
         part = block[start : start + length]
         start += length
-        plane = _unpacked(part, count, _PLANE) if packed else part
+        plane = _unpacked(part, count, _filters(count, plane=True)) if packed else part
         if len(plane) != count:
             raise ArchiveError("a block is damaged: it is shorter than stated")
         made[:, column] = np.frombuffer(plane, np.uint8)

@@ -1,7 +1,7 @@
 """Read predictions as the tools after AlphaFold do, from a directory as it was written, slim or minimal.
 
-Every value comes with the file it was read from, as that was named before slimming. A reader asks for one source and gets
-that source or an error: the rounded errors of a JSON are never given for those of a pickle.
+Every value comes with the file it was read from, as that was named before slimming. A reader asks for one source and
+gets that source or an error: the rounded errors of a JSON are never given for those of a pickle.
 """
 
 from __future__ import annotations
@@ -148,7 +148,10 @@ def _error(folder: Path, name: str, key: str) -> float:
     entry = manifest.items.get(name) if manifest else None
     if entry is None or is_plain_file(folder / name):
         return 0.0
-    return max((array["largest_error"] for array in entry.arrays if array["path"] == key and "largest_error" in array), default=0.0)
+    return max(
+        (array["largest_error"] for array in entry.arrays if array["path"] == key and "largest_error" in array),
+        default=0.0,
+    )
 
 
 def best(folder: Path) -> tuple[str, ...]:
@@ -171,7 +174,9 @@ def best(folder: Path) -> tuple[str, ...]:
     """
     ranked = ranking.read_af2(folder) or ranking.read_af3(folder)
     if ranked is None or not ranked.best:
-        raise UsageError(f"{folder} has no {ranking.AF2_FILE} and no {ranking.AF3_FILE}, so none of its predictions is the best.")
+        raise UsageError(
+            f"{folder} has no {ranking.AF2_FILE} and no {ranking.AF3_FILE}, so none of its predictions is the best."
+        )
     return ranked.best
 
 

@@ -91,7 +91,7 @@ def pack(
         parts, blocks = _split_json(data)
     else:
         parts, blocks = {"kind": "whole"}, []
-    plain_xz = b"" if original else lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
+    plain_xz = b"" if original else coding.encode_xz(data)
     header = {
         "version": VERSION,
         "name": name,
@@ -102,7 +102,7 @@ def pack(
         "lengths": [len(block) for block in blocks],
         **parts,
     }
-    stated = lzma.compress(json.dumps(header, separators=(",", ":")).encode(), preset=9)
+    stated = coding.encode_xz(json.dumps(header, separators=(",", ":")).encode())
     packed = b"".join((MAGIC, struct.pack("<Q", len(stated)), stated, *blocks))
     suffix = SUFFIX
     if plain_xz and (not blocks or len(packed) > _XZ_IS_ENOUGH * len(plain_xz)):
@@ -147,7 +147,7 @@ def unpack(packed: bytes) -> Unpacked:
         data = _rebuild(header, _blocks(packed, start + length, header["lengths"]))
     except ArchiveError:
         raise
-    except Exception as error:  # noqa: BLE001 - damaged bytes fail wherever they happen to lie
+    except Exception as error:
         raise ArchiveError(f"it is truncated or damaged ({type(error).__name__}: {error})") from error
     if digest(data) != header["sha256"]:
         raise ArchiveError("its bytes are not those that were packed")
@@ -183,10 +183,12 @@ def _split_json(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
 
 
 def _split_pickle(data: bytes, steps: Mapping[int, float]) -> tuple[dict[str, Any], list[bytes]]:
-    # Only where the arrays lie and what they are is taken from the reading; the rest is cut and joined as bytes, so that
-    # the pickle comes back whatever it says.
+    # Only where the arrays lie and what they are is taken from the reading; the rest is cut and joined as bytes, so
+    # that the pickle comes back whatever it says.
     arrays = {leaf.raw: leaf for _, leaf in pickles.leaves(pickles.load(data)) if isinstance(leaf.raw, bytes)}
-    skeleton, pieces, coded, seen, end = [], [], [], {}, 0
+    coded: list[tuple[coding.Coded, bytes]] = []
+    seen: dict[bytes, int] = {}
+    skeleton, pieces, end = [], [], 0
     for start, length in pickles.payloads(data):
         raw = data[start : start + length]
         skeleton.append(data[end:start])
@@ -207,11 +209,7 @@ def _encode_array(raw: bytes, leaf: pickles.ArrayLeaf | None, step: float | None
         return grid
     itemsize = leaf.dtype.itemsize // (2 if leaf.dtype.kind == "c" else 1)
     shape = () if leaf.fortran or leaf.dtype.kind == "c" else leaf.shape
-    best = coding.encode_words(raw, itemsize, shape)
-    if itemsize > 1 or len(raw) > 1 << 20:
-        return best
-    text = coding.encode_text(raw)  # masks and one-hot integers repeat in ways that a text coder finds
-    return ({"how": "text", "size": len(raw)}, text) if len(text) < len(best[1]) else best
+    return coding.encode_array(raw, itemsize, shape)
 
 
 def content(unpacked: Unpacked) -> Any:
@@ -237,4 +235,3 @@ def _forget(found: Any, path: tuple[str, ...]) -> None:
     for key in path[:-1]:
         found = found[key]
     del found[path[-1]]
-

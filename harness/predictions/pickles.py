@@ -126,8 +126,10 @@ def _from_jax(make: Callable[..., Any], arguments: tuple[Any, ...], state: tuple
     if not isinstance(make, _Allowed):
         raise PickleRefused("it makes an array of something else")
     leaf = make(*arguments)
+    if not isinstance(leaf, ArrayLeaf):
+        raise PickleRefused("it makes an array of something else")
     leaf.__setstate__(state)
-    return leaf  # type: ignore[no-any-return]
+    return leaf
 
 
 def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:

@@ -145,7 +145,11 @@ def recognise(folder: Path, plain: str, known: str = "") -> Recognised:
     if not folder.is_dir():
         raise UsageError(f"There is no directory {folder}.")
     why: list[str] = []
-    for kind, shows, listed in (("af2", _shows_af2, _af2), ("af3", _shows_af3, _af3), ("openfold3", _shows_openfold3, _openfold3)):
+    for kind, shows, listed in (
+        ("af2", _shows_af2, _af2),
+        ("af3", _shows_af3, _af3),
+        ("openfold3", _shows_openfold3, _openfold3),
+    ):
         if known == kind or (not known and shows(folder, why)):
             return listed(folder, plain)
     hint = f" ({'; '.join(why[:1])})" if why else ""
@@ -208,7 +212,9 @@ def _listed(folder: Path, patterns: list[str]) -> tuple[str, ...]:
 def sample_folders(folder: Path) -> list[str]:
     """List the sample folders of an AF3 directory; a link is not followed."""
     return sorted(
-        path.name for path in folder.iterdir() if _SAMPLE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        path.name
+        for path in folder.iterdir()
+        if _SAMPLE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
     )
 
 
@@ -258,4 +264,6 @@ def _openfold3(folder: Path, plain: str) -> Recognised:
     # It ranks nothing, and no tool is known that needs one of its samples plain: all are packed alike.
     names = [name for name in _files(folder, "*_confidences.json") if _OPENFOLD3.fullmatch(name)]
     items = tuple(Item(name, is_openfold3) for name in names)
-    return Recognised("openfold3", (), items, _listed(folder, ["*_model.cif", "*_model.pdb", "*_confidences_aggregated.json"]))
+    return Recognised(
+        "openfold3", (), items, _listed(folder, ["*_model.cif", "*_model.pdb", "*_confidences_aggregated.json"])
+    )

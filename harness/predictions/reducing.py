@@ -16,7 +16,8 @@ DROPPED: dict[str, str] = {
     "distogram": _RUN_AGAIN,
     "masked_msa": _RUN_AGAIN,
     "representations": _RUN_AGAIN,
-    "aligned_confidence_probs": _RUN_AGAIN + "; the expected error of these probabilities, predicted_aligned_error, stays",
+    "aligned_confidence_probs": _RUN_AGAIN
+    + "; the expected error of these probabilities, predicted_aligned_error, stays",
 }
 """What no score or structure is read from, and how it comes back. `bin_edges` and all that is short stays."""
 
@@ -74,14 +75,14 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
         places.setdefault(data[start : start + length], []).append(start)
     content = pickles.load(data)
     found = [(path, leaf) for path, leaf in pickles.leaves(content) if isinstance(leaf.raw, bytes)]
-    # Equal bytes cannot be told apart in the file: what is kept anywhere is kept everywhere, what is rounded not dropped.
+    # Equal bytes cannot be told apart in the file: what is kept anywhere is kept everywhere, what is rounded stays.
     kept = {leaf.raw for path, leaf in found if not _named(content, path) or path[0] not in (*DROPPED, *ROUNDED)}
     spared = {leaf.raw for path, leaf in found if path and path[0] in ROUNDED}
     made, arrays, dropped, steps = bytearray(data), [], [], {}
     for path, leaf in found:
         if leaf.raw in kept or leaf.raw not in places or (path[0] in DROPPED and leaf.raw in spared):
             continue
-        facts = {"path": "/".join(path), "dtype": leaf.dtype.str, "shape": list(leaf.shape)}
+        facts: dict[str, Any] = {"path": "/".join(path), "dtype": leaf.dtype.str, "shape": list(leaf.shape)}
         if path[0] in DROPPED:
             new = bytes(len(leaf.raw))
             dropped.append(path)
@@ -135,6 +136,6 @@ def reduce_json(data: bytes, bound: float) -> Reduced:
         error = float(np.abs(rounded - values).max(initial=0.0))
         if 0 < error <= bound * (1 + 1e-12):
             tokens[-1] = [repr(value).encode() for value in rounded.tolist()]
-            facts = {"path": stream.key, "dtype": "json", "shape": [len(values)]}
+            facts: dict[str, Any] = {"path": stream.key, "dtype": "json", "shape": [len(values)]}
             arrays.append({**facts, "fate": "rounded", "step": step, "bound": bound, "largest_error": error})
     return Reduced(json_numbers.join(skeleton, tokens) if arrays else data, tuple(arrays))

@@ -156,7 +156,9 @@ def _check_same(folder: Path, manifest: SlimManifest, asked: SlimManifest) -> No
         way = f"run harness unslim {folder} first" if manifest.mode == "slim" else "what it gave up does not come back"
         raise UsageError(f"{folder} is slimmed already, in mode {done}; {way}.")
     if manifest.plain != asked.plain:
-        raise UsageError(f"{folder} is slimmed already, with --plain {manifest.plain}; run harness unslim {folder} first.")
+        raise UsageError(
+            f"{folder} is slimmed already, with --plain {manifest.plain}; run harness unslim {folder} first."
+        )
 
 
 @contextmanager
@@ -198,7 +200,12 @@ class _Run:
         data = path.read_bytes()
         before = {"size": len(data), "sha256": digest(data)}
         entry = self.manifest.items.get(item.path)
-        if entry is not None and entry.state == "done" and entry.fate != "kept" and self._finished(item.path, entry, before):
+        if (
+            entry is not None
+            and entry.state == "done"
+            and entry.fate != "kept"
+            and self._finished(item.path, entry, before)
+        ):
             return
         content = load(data) if path.suffix == ".pkl" else parse_json(data)
         if not item.is_ours(content):
@@ -221,7 +228,9 @@ class _Run:
         """Finish a file that was slimmed and is there still, or again; False when it has to be slimmed anew."""
         place = inside(self.folder, entry.survives_in)
         if entry.before != before:
-            raise HarnessError(f"it is not what was slimmed before into {entry.survives_in}; remove or rename one of the two")
+            raise HarnessError(
+                f"it is not what was slimmed before into {entry.survives_in}; remove or rename one of the two"
+            )
         if entry.fate == "copy":
             if not is_plain_file(place) or file_digest(place) != before["sha256"]:
                 return False
@@ -334,7 +343,9 @@ def _words(entry: Entry) -> str:
         return entry.precision
     dropped = sum(array["fate"] == "dropped" for array in entry.arrays)
     errors = [array["largest_error"] for array in entry.arrays if array["fate"] == "rounded"]
-    parts = ([f"{dropped} arrays dropped"] if dropped else []) + ([f"largest error {max(errors):.3g}"] if errors else [])
+    parts = ([f"{dropped} arrays dropped"] if dropped else []) + (
+        [f"largest error {max(errors):.3g}"] if errors else []
+    )
     return ", ".join(parts)
 
 

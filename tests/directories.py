@@ -42,7 +42,7 @@ def result(n_res: int, seed: int) -> dict:
     }
 
 
-def af2(folder: Path, n_res: int = 20, scores: tuple[float, ...] = (0.2, 0.9, 0.4), sidecars: bool = True) -> Path:
+def af2(folder: Path, n_res: int = 14, scores: tuple[float, ...] = (0.2, 0.9, 0.4), sidecars: bool = True) -> Path:
     """An AF2-multimer directory."""
     folder.mkdir(parents=True)
     for number, model in enumerate(MODELS):

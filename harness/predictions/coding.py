@@ -13,6 +13,9 @@ Coded = dict[str, Any]
 """How a block was coded: what `decode` needs beside the bytes."""
 
 _LARGEST_WINDOW = 1 << 26
+_THOROUGH = 1 << 23
+"""Bytes; longer data take minutes at the highest level, for a percent."""
+
 _Filters = list[dict[str, Any]]
 
 _SAMPLE = 1 << 16
@@ -25,7 +28,8 @@ _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 def _filters(size: int, *, plane: bool = False) -> _Filters:
     # A window as long as the data: lzma clears tables in proportion to it, and most arrays are short.
     window = max(1 << 12, min(_LARGEST_WINDOW, size))
-    common = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": window}
+    preset = 9 | lzma.PRESET_EXTREME if size <= _THOROUGH else 6
+    common = {"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": window}
     # A byte plane is a row of independent bytes: no positions within words, and the byte before is the best context.
     return [{**common, "lc": 4, "lp": 0, "pb": 0}] if plane else [common]
 

@@ -25,6 +25,9 @@ XZ = ".xz"
 _XZ_IS_ENOUGH = 0.95
 """Below this share of the size of plain xz a special file is worth more than one that every tool opens."""
 
+_XZ_IS_TRIED = 1 << 20
+"""Bytes; with more in it than that a file of arrays is never best as text, and xz would take most of the time."""
+
 
 @dataclass(frozen=True)
 class Unpacked:
@@ -85,13 +88,15 @@ def pack(
     ArchiveError
         When what comes back is not what went in; nothing may be removed then.
     """
+    parts: dict[str, Any] = {}
+    blocks: list[bytes] = []
     if name.endswith(".pkl"):
         parts, blocks = _split_pickle(data, steps or {})
     elif name.endswith(".json"):
         parts, blocks = _split_json(data)
-    else:
-        parts, blocks = {"kind": "whole"}, []
-    plain_xz = b"" if original else coding.encode_xz(data)
+    is_text = not blocks or 2 * parts["skeleton"] > len(data)
+    wants_xz = not original and (is_text or len(data) <= _XZ_IS_TRIED)
+    plain_xz = coding.encode_xz(data) if wants_xz else b""
     header = {
         "version": VERSION,
         "name": name,
@@ -105,7 +110,7 @@ def pack(
     stated = coding.encode_xz(json.dumps(header, separators=(",", ":")).encode())
     packed = b"".join((MAGIC, struct.pack("<Q", len(stated)), stated, *blocks))
     suffix = SUFFIX
-    if plain_xz and (not blocks or len(packed) > _XZ_IS_ENOUGH * len(plain_xz)):
+    if wants_xz and (not blocks or len(packed) > _XZ_IS_ENOUGH * len(plain_xz)):
         suffix, packed = XZ, plain_xz
     if unpack(packed).data != data:
         raise ArchiveError("what was packed does not come back as it was")
@@ -179,7 +184,7 @@ def _split_json(data: bytes) -> tuple[dict[str, Any], list[bytes]]:
     skeleton, streams = json_numbers.split(data)
     coded = [json_numbers.encode(stream) for stream in streams]
     parts = {"kind": "json", "skeleton": len(skeleton), "streams": [how for how, _ in coded]}
-    return parts, [coding.encode_text(skeleton), *(block for _, block in coded)]
+    return (parts, [coding.encode_text(skeleton), *(block for _, block in coded)]) if coded else ({}, [])
 
 
 def _split_pickle(data: bytes, steps: Mapping[int, float]) -> tuple[dict[str, Any], list[bytes]]:
@@ -199,7 +204,7 @@ def _split_pickle(data: bytes, steps: Mapping[int, float]) -> tuple[dict[str, An
         end = start + length
     rest = b"".join((*skeleton, data[end:]))
     parts = {"kind": "pickle", "skeleton": len(rest), "pieces": pieces, "arrays": [how for how, _ in coded]}
-    return parts, [coding.encode_text(rest), *(block for _, block in coded)]
+    return (parts, [coding.encode_text(rest), *(block for _, block in coded)]) if coded else ({}, [])
 
 
 def _encode_array(raw: bytes, leaf: pickles.ArrayLeaf | None, step: float | None) -> tuple[coding.Coded, bytes]:

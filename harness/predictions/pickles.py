@@ -117,6 +117,15 @@ def _encode(text: str, codec: str = "latin1") -> bytes:
     return text.encode("latin-1")
 
 
+def _bytes(content: bytes | str = b"", codec: str = "latin1") -> bytes:
+    # Of a number these make that many zeros, which is no way to store any.
+    if isinstance(content, str):
+        return _encode(content, codec)
+    if not isinstance(content, bytes):
+        raise PickleRefused(f"it makes bytes of {type(content).__name__}")
+    return content
+
+
 def _from_buffer(raw: Any, dtype: _Dtype, shape: Any, order: str) -> ArrayLeaf:
     return ArrayLeaf(shape, dtype, order == "F", raw)
 
@@ -145,7 +154,13 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
         known[f"{core}.multiarray", "_reconstruct"] = lambda *_: ArrayLeaf()
         known[f"{core}.multiarray", "scalar"] = _scalar
         known[f"{core}.numeric", "_frombuffer"] = _from_buffer
-    for name, make in (("set", set), ("frozenset", frozenset), ("bytearray", bytearray), ("complex", complex)):
+    for name, make in (
+        ("set", set),
+        ("frozenset", frozenset),
+        ("complex", complex),
+        ("bytes", _bytes),
+        ("bytearray", _bytes),
+    ):
         known["builtins", name] = known["__builtin__", name] = make
     return known
 

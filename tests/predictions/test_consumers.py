@@ -1,4 +1,4 @@
-"""What tools after AlphaFold compute is the same from vanilla and slim, within the bound from minimal, and never elsewhere."""
+"""What tools after AlphaFold read is the same from slim, within the bound from minimal, and from no other source."""
 
 from __future__ import annotations
 

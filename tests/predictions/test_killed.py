@@ -67,7 +67,7 @@ def test_killed_at_random_moments(tmp_path, make):
 @pytest.mark.parametrize("make", [af2, af3])
 @pytest.mark.parametrize("way", ["slim", "unslim"])
 def test_killed_before_each_step_on_disk(tmp_path, monkeypatch, make, way):
-    folder = make(tmp_path / "job", 8)
+    folder = make(tmp_path / "job", 4)
     before = digests(folder)
     steps, real = [0, 0], {name: getattr(Path, name) for name in ("replace", "unlink", "open")}
 
@@ -143,6 +143,17 @@ def test_what_does_not_come_back_is_not_removed(tmp_path, monkeypatch):
     assert all(digests(folder)[path.name] == before[path.name] for path in folder.glob("result_*.pkl"))
     assert len(list(folder.glob("result_*.pkl"))) == 3
     whole(folder, before)
+
+
+def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    done = []
+    replace = Path.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+    )
+    monkeypatch.setattr(Path, "replace", lambda path, to: (done.append("replace"), replace(path, to)))
+    disk.write_whole(tmp_path / "file", b"content")
+    assert done == [f".file{disk.PARTIAL}", "replace", tmp_path.name]
 
 
 def test_two_at_once_are_kept_apart(tmp_path):

@@ -1,4 +1,4 @@
-"""Slimming loses nothing: every byte comes back, every array is read bit for bit, and doing it twice changes nothing."""
+"""Slimming loses nothing: every byte comes back, every array is read bit for bit; doing it twice changes nothing."""
 
 from __future__ import annotations
 

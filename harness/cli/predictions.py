@@ -10,8 +10,9 @@ from typing import Any
 from harness.cli import show
 from harness.errors import UsageError
 from harness.predictions.manifest import NAME
+from harness.predictions.outcome import Outcome
 from harness.predictions.restoring import unslim
-from harness.predictions.slimming import MODES, PLAIN, Outcome, slim
+from harness.predictions.slimming import MODES, PLAIN, slim
 
 _KINDS = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
 

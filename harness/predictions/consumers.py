@@ -19,7 +19,7 @@ from harness.errors import HarnessError, UsageError
 from harness.predictions import container, ranking, recognise
 from harness.predictions.disk import digest, is_plain_file
 from harness.predictions.manifest import SlimManifest, load_manifest
-from harness.predictions.slimming import read_entry
+from harness.predictions.surviving import read_entry
 
 
 @dataclass(frozen=True)

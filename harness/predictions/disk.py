@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 PARTIAL = ".harness-slim-partial"
 """Ends the hidden name of a file that is being written; what carries it is ours and never whole."""
@@ -108,3 +109,22 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def disk_is_whole(folder: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one sentence, which can say that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = "free some space and run the same command again" if full else "run the same command again"
+        place = error.filename or folder
+        raise HarnessError(f"{place}: {error.strerror or error}; no file is lost: {way}.") from error
+
+
+def clear_partials(folders: Iterable[Path]) -> None:
+    """Remove what a killed run was writing; it was never whole."""
+    for folder in folders:
+        for path in folder.glob(f".*{PARTIAL}"):
+            path.unlink()

@@ -16,7 +16,6 @@ NAME = "slim-manifest.json"
 VERSION = 1
 EXACT = "bit for bit"
 KINDS = ("af2", "af3", "openfold3")
-FATES = ("kept", "packed", "copy")
 
 
 @dataclass(frozen=True)
@@ -136,15 +135,28 @@ def load_manifest(folder: Path) -> SlimManifest | None:
             )
         facts.pop("harness")
         items = {name: Entry(**{**item, "arrays": tuple(item["arrays"])}) for name, item in facts.pop("items").items()}
-        if facts["kind"] not in KINDS or not all(item.fate in FATES for item in items.values()):
-            raise ValueError("it names a kind or a fate that there is not")
+        for name, item in items.items():
+            _check(folder, name, item)
+        if facts["kind"] not in KINDS or not isinstance(facts["bound"], (float, int, type(None))):
+            raise ValueError("it names a kind or a bound that there is not")
         found = SlimManifest(**{**facts, "best": tuple(facts["best"])}, items=items)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise HarnessError(f"{path} is damaged ({type(error).__name__}: {error}); nothing was changed.") from error
-    for name, item in items.items():
-        inside(folder, name)
-        inside(folder, item.survives_in)
     return found
+
+
+def _check(folder: Path, name: str, item: Entry) -> None:
+    inside(folder, name)
+    inside(folder, item.survives_in)
+    fits = {
+        "kept": item.survives_in == name,
+        # What is removed after restoring can only be a file that packing makes.
+        "packed": item.survives_in in (f"{name}.slim", f"{name}.xz") and item.after is not None,
+        "copy": item.survives_in != name,
+    }
+    sizes = [facts["size"] for facts in (item.before, item.after) if facts is not None]
+    if not fits.get(item.fate) or not all(isinstance(size, int) for size in sizes):
+        raise ValueError(f"what it says of {name} does not fit together")
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -17,6 +17,7 @@ SMALLEST = 256
 """Bytes; a shorter array costs more to list than it can save and stays in the skeleton."""
 
 _MOST_NODES = 1_000_000
+_DEEPEST = 100
 
 _BYTES = {"SHORT_BINBYTES": 2, "BINBYTES": 5, "BINBYTES8": 9, "BYTEARRAY8": 9}
 """Opcodes that carry bytes, and how many bytes stand before them: the opcode and the length."""
@@ -206,9 +207,11 @@ def load(data: bytes) -> Any:
         raise PickleRefused(f"the pickle is truncated or damaged ({type(error).__name__}: {error})") from None
 
 
-def _count(content: Any, left: list[int]) -> None:
+def _count(content: Any, left: list[int], depth: int = 0) -> None:
     # A few lists that each hold the one before twice are a walk without end; no result of a prediction looks like it.
     left[0] -= 1
+    if depth > _DEEPEST:
+        raise PickleRefused(f"it is nested more than {_DEEPEST} deep")
     if left[0] < 0:
         raise PickleRefused(f"it holds more than {_MOST_NODES} objects")
     if isinstance(content, dict):
@@ -216,7 +219,7 @@ def _count(content: Any, left: list[int]) -> None:
     elif not isinstance(content, (list, tuple)):
         return
     for value in content:
-        _count(value, left)
+        _count(value, left, depth + 1)
 
 
 def plain(content: Any) -> Any:

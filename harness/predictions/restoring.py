@@ -6,9 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.predictions.disk import digest, file_digest, is_plain_file, locked, remove_file, write_whole
+from harness.predictions.disk import (
+    clear_partials,
+    digest,
+    disk_is_whole,
+    file_digest,
+    is_plain_file,
+    locked,
+    remove_file,
+    write_whole,
+)
 from harness.predictions.manifest import NAME, Entry, SlimManifest, inside, load_manifest
-from harness.predictions.slimming import Outcome, Row, clear_partials, disk_is_whole, read_entry
+from harness.predictions.outcome import Outcome, Row
+from harness.predictions.surviving import read_entry
 
 
 def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -39,7 +49,7 @@ def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) ->
         manifest = load_manifest(folder)
         if manifest is None:
             raise UsageError(f"{folder} is not slimmed: it has no {NAME}.")
-        clear_partials(folder, list(manifest.items))
+        clear_partials({folder, *(inside(folder, name).parent for name in manifest.items)})
         rows, problems = [], []
         # All files first, then what they came from: a copy needs the file that it is a copy of.
         changed = [(name, entry) for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"]
@@ -55,8 +65,11 @@ def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) ->
                 size = entry.after["size"] if entry.after else 0
                 rows.append(Row(name, "restored", size, entry.before["size"], "byte for byte"))
         for _, entry in restored:
-            if entry.fate == "packed":
-                remove_file(inside(folder, entry.survives_in))
+            place = inside(folder, entry.survives_in)
+            written = entry.after["sha256"] if entry.after else ""
+            # Only what packing wrote: a file that has changed since is not ours to remove.
+            if entry.fate == "packed" and is_plain_file(place) and file_digest(place) == written:
+                remove_file(place)
         if problems:
             for name, _ in restored:
                 manifest = manifest.without(name)

@@ -12,7 +12,7 @@ import pytest
 from directories import MODELS, af2, af3, digests, openfold3
 
 from harness.cli import main
-from harness.predictions import consumers, pickles
+from harness.predictions import consumers, pickles, steps
 from harness.predictions.manifest import NAME
 
 PKL = f"result_{MODELS[0]}.pkl"
@@ -161,6 +161,7 @@ def test_a_hostile_pickle_is_refused_by_name_and_left(capsys, tmp_path, call, ar
         b"\x80\x04Pid\n.",  # a persistent id
         b"\x80\x04" + b"]\x94" + b"".join(b"]\x94(h%ch%ce" % (n, n) for n in range(40)) + b".",  # a walk without end
         b"\x80\x04]\x94h\x00a.",  # a list that holds itself
+        b"\x80\x04" + b"]" * 200 + b"a" * 199 + b".",  # nested deeper than results are
     ],
 )
 def test_tricks_with_opcodes_are_refused(data):
@@ -188,6 +189,10 @@ def test_a_newer_manifest_is_refused_by_name(capsys, tmp_path):
         lambda text: text.replace('"fate": "packed"', '"fate": "eaten"'),
         lambda text: text.replace(f'"{PKL}": {{', '"../outside": {'),
         lambda text: text.replace(f'"{PKL}": {{', '"/etc/passwd": {'),
+        lambda text: text.replace(f'"survives_in": "{PKL}', '"survives_in": "ranked_0.pdb'),
+        lambda text: text.replace('"size": ', '"size": "x", "s": '),
+        lambda text: text.replace('"before": {', '"before": 3, "b": {'),
+        lambda text: text.replace('"bound": null', '"bound": []'),
     ],
 )
 def test_a_damaged_manifest_changes_nothing(capsys, tmp_path, change):
@@ -233,6 +238,24 @@ def test_files_in_the_way_are_left(capsys, tmp_path):
     (folder / f"result_{MODELS[1]}.pkl").unlink()
     assert main(["unslim", str(folder), "--quiet"]) == 0
     assert digests(folder) == before
+
+
+def test_a_file_that_changes_meanwhile_is_left(capsys, tmp_path, monkeypatch):
+    folder = af2(tmp_path / "job", 8)
+    digest = steps.file_digest
+
+    def changed(path):
+        if path.name == PKL:
+            path.write_bytes(b"another run wrote this")
+        return digest(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "file_digest", changed)
+        refused(capsys, ["slim", folder], 1, f"{PKL} was left as it was: it changed while it was slimmed")
+    assert (folder / PKL).read_bytes() == b"another run wrote this"
+    assert not list(folder.glob(f"{PKL}.*"))
+    assert main(["unslim", str(folder), "--quiet"]) == 0
+    assert (folder / PKL).read_bytes() == b"another run wrote this"
 
 
 def test_a_new_run_over_slimmed_files_is_left(capsys, tmp_path):

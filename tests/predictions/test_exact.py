@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -56,6 +59,60 @@ def test_empty_and_zero_dimensional_arrays(array):
     found = comes_back({"plddt": array})["plddt"]
     assert type(found) is type(array) and (found.dtype, found.shape) == (array.dtype, array.shape)
     assert found.tobytes() == array.tobytes()
+
+
+def test_arrays_of_objects_and_other_containers():
+    content = {
+        "aatype": np.eye(21, dtype=np.float64),
+        "domain_name": np.array([b"query", b"other"], dtype=object),
+        "sequence": np.array([b"MKV" * 200], dtype="S600"),
+        "residue_index": np.arange(300, dtype=np.int32),
+        "more": [
+            1,
+            2.5,
+            None,
+            True,
+            "text",
+            b"bytes",
+            (3, {4}),
+            2 + 1j,
+            collections.OrderedDict(a=1),
+            bytearray(b"xy"),
+        ],
+    }
+    for protocol in (2, 3, 4, 5):
+        found = comes_back(content, protocol)
+        assert found["domain_name"].tolist() == [b"query", b"other"]
+        assert found["sequence"].tobytes() == content["sequence"].tobytes()
+        assert found["more"] == content["more"]
+
+
+class Device:
+    """Pickles as an array of jax does."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __reduce__(self):
+        make, arguments, state = self.array.__reduce__()
+        return sys.modules["jax._src.array"]._reconstruct_array, (make, arguments, state, {"weak_type": False})
+
+
+def test_an_array_of_jax_is_read_without_jax(monkeypatch):
+    module = types.ModuleType("jax._src.array")
+
+    def _reconstruct_array(*_):
+        raise AssertionError("what jax does was run")
+
+    _reconstruct_array.__module__ = module.__name__
+    _reconstruct_array.__qualname__ = "_reconstruct_array"
+    module._reconstruct_array = _reconstruct_array
+    for name in ("jax", "jax._src"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    array = np.random.default_rng(2).random((30, 40)).astype(np.float32)
+    found = comes_back({"plddt": Device(array)})["plddt"]
+    assert found.dtype == array.dtype and found.tobytes() == array.tobytes()
 
 
 def test_symmetric_logits_are_stored_once():

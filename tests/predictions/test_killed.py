@@ -149,7 +149,7 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     done = []
     replace = Path.replace
     monkeypatch.setattr(
-        os, "fsync", lambda descriptor: done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        os, "fsync", lambda descriptor: done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
     )
     monkeypatch.setattr(Path, "replace", lambda path, to: (done.append("replace"), replace(path, to)))
     disk.write_whole(tmp_path / "file", b"content")

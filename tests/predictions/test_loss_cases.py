@@ -93,7 +93,7 @@ def test_7_a_failure_is_told_and_an_interrupted_run_is_resumed(tmp_path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("harness.predictions.slimming.remove_file", stop)
+        patched.setattr("harness.predictions.steps.remove_file", stop)
         try:
             slim(folder, "slim")
         except KeyboardInterrupt:
@@ -120,3 +120,14 @@ def test_8_pickles_of_others_are_never_touched(tmp_path):
         assert all(after[name] == before[name] for name in foreign)
         assert not set(foreign) & set(load_manifest(folder).items)
         unslim(folder)
+
+
+def test_a_file_relied_on_keeps_every_bit_when_another_becomes_the_best(tmp_path):
+    folder = af3(tmp_path / "job")
+    before = (folder / "job_confidences.json").read_bytes()
+    slim(folder, "minimal", bound=0.5)
+    assert not (folder / "job_confidences.json").exists()
+    (folder / "ranking_scores.csv").write_text("seed,sample,ranking_score\n1,0,0.3\n1,1,0.2\n1,2,0.9\n")
+    assert not slim(folder, "minimal", bound=0.5).problems
+    assert not (folder / "seed-1_sample-1" / "confidences.json").exists()
+    assert consumers.read_file(folder, "job_confidences.json").data == before

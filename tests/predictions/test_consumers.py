@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -168,3 +169,51 @@ def test_a_monomer_is_ranked_by_plddt(tmp_path):
     ranking = {"plddts": {MODELS[0]: 70.0, MODELS[1]: 80.0}, "order": [MODELS[1], MODELS[0]]}
     (folder / "ranking_debug.json").write_text(json.dumps(ranking))
     assert consumers.best(folder) == (MODELS[1],)
+
+
+def real_values(folder):
+    """What is read from any of the real directories."""
+    values = {}
+    for path in sorted(folder.iterdir()):
+        name = path.name.removesuffix(".slim").removesuffix(".xz")
+        if name.startswith("result_"):
+            for key in ("predicted_aligned_error", "plddt", "ptm", "iptm", "ranking_confidence"):
+                model = name.removeprefix("result_").removesuffix(".pkl")
+                values[f"{name} {key}"] = consumers.score_of_pickle(folder, model, key)
+        elif name.startswith("pae_"):
+            values[name] = consumers.of_json(folder, name, "predicted_aligned_error")
+        elif name.startswith("confidence_"):
+            values[name] = consumers.of_json(folder, name, "confidenceScore")
+        elif name.endswith("_confidences.json"):
+            for key in ("plddt", "pde"):
+                values[f"{name} {key}"] = consumers.of_json(folder, name, key)
+        elif name.endswith((".pdb", ".cif")):
+            values[name] = consumers.structure(folder, name)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("relative", "least"),
+    [("alphapulldown_af2/P0DPR3_and_P0DPR3", 35), ("alphapulldown_af2/TEST_and_TEST_and_TEST", 16), ("openfold3", 6)],
+)
+def test_real_values_from_vanilla_slim_and_minimal(tmp_path, real_data, relative, least):
+    if not (real_data / relative).is_dir():
+        pytest.skip(f"HARNESS_DATA has no {relative}; made-up directories are tested the same way")
+    folder = tmp_path / "job"
+    shutil.copytree(real_data / relative, folder, copy_function=shutil.copyfile)
+    folder.chmod(0o755)
+    vanilla = real_values(folder)
+    assert len(vanilla) >= least
+    for mode, bound in (("slim", None), ("minimal", BOUND)):
+        assert not slim(folder, mode, bound=bound).problems
+        found = real_values(folder)
+        assert found.keys() == vanilla.keys()
+        for name, expected in vanilla.items():
+            assert found[name].source == expected.source, name
+            if found[name].largest_error == 0:
+                assert bits(found[name].value) == bits(expected.value), name
+            else:
+                error = np.abs(np.asarray(found[name].value, float) - np.asarray(expected.value, float)).max()
+                assert mode == "minimal" and error <= BOUND * (1 + 1e-9), name
+        if mode == "slim":
+            unslim(folder)

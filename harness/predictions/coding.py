@@ -28,7 +28,8 @@ _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 def _filters(size: int, *, plane: bool = False) -> _Filters:
     # A window as long as the data: lzma clears tables in proportion to it, and most arrays are short.
     window = max(1 << 12, min(_LARGEST_WINDOW, size))
-    preset = 9 | lzma.PRESET_EXTREME if size <= _THOROUGH else 6
+    # Of planes the highest level makes nothing smaller: what repeats in them is short and near.
+    preset = 9 | lzma.PRESET_EXTREME if size <= _THOROUGH and not plane else 6
     common = {"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": window}
     # A byte plane is a row of independent bytes: no positions within words, and the byte before is the best context.
     return [{**common, "lc": 4, "lp": 0, "pb": 0}] if plane else [common]
@@ -95,14 +96,22 @@ def encode_words(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
         if np.array_equal(square, square.swapaxes(0, 1)):
             coded["square"] = list(shape)
             words = square[np.triu_indices(shape[0])].ravel()
-    best: tuple[list[list[int]], bytes] = _planes(words)
     if coded["item"] == 4:
-        # Rotated by one bit a float32 has its exponent in one byte, and its sign out of the way.
-        rotated = _planes((words << np.uint32(1)) | (words >> np.uint32(31)))
-        if len(rotated[1]) < len(best[1]):
-            coded["rotated"], best = True, rotated
-    coded["planes"] = best[0]
-    return coded, best[1]
+        part = _middle(words)
+        if len(_planes(_rotate(part))[1]) < len(_planes(part)[1]):
+            coded["rotated"], words = True, _rotate(words)
+    coded["planes"], block = _planes(words)
+    return coded, block
+
+
+def _rotate(words: np.ndarray) -> np.ndarray:
+    # Rotated by one bit a float32 has its exponent in one byte, and its sign out of the way.
+    return (words << np.uint32(1)) | (words >> np.uint32(31))
+
+
+def _middle(values: Any, length: int = _SAMPLE) -> Any:
+    start = max(0, (len(values) - length) // 2)
+    return values[start : start + length]
 
 
 def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
@@ -110,8 +119,7 @@ def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
     listed, blocks = [], []
     for plane in np.ascontiguousarray(words).view(np.uint8).reshape(-1, words.itemsize).T:
         plain = plane.tobytes()
-        middle = max(0, (len(plain) - _SAMPLE) // 2)
-        sample = plain[middle : middle + _SAMPLE]
+        sample = _middle(plain)
         packed = lzma.compress(sample, lzma.FORMAT_RAW, filters=_filters(len(sample), plane=True))
         if len(packed) >= _WORTH * len(sample):
             packed = plain
@@ -126,8 +134,7 @@ def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
     """Code the words of an array as planes, or as text where that finds more; its parameters are `encode_words`'s."""
     best = encode_words(data, itemsize, shape)
     # Rows that repeat, as of an alignment of few sequences, are found by a text coder. It is slow where they do not.
-    middle = max(0, (len(data) - 4 * _SAMPLE) // 2)
-    sample = data[middle : middle + 4 * _SAMPLE]
+    sample = _middle(data, 4 * _SAMPLE)
     if len(sample) < len(data) and len(encode_text(sample)) > 0.5 * len(sample):
         return best
     text = encode_text(data)

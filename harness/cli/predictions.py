@@ -1,0 +1,89 @@
+"""The commands on result directories of AlphaFold: ``slim`` and ``unslim``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from harness.cli import show
+from harness.errors import UsageError
+from harness.predictions.manifest import NAME
+from harness.predictions.outcome import Outcome
+from harness.predictions.restoring import unslim
+from harness.predictions.slimming import MODES, PLAIN, slim
+
+_KINDS = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands to the parser."""
+    parser = commands.add_parser("slim", help="make a result directory of AlphaFold smaller, in place")
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--mode", default="slim", metavar="MODE", help=f"{' or '.join(MODES)}: lossless (default) or declared lossy"
+    )
+    parser.add_argument("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get")
+    parser.add_argument(
+        "--plain", default="best", metavar="WHICH", help=f"{' or '.join(PLAIN)}: whose JSON stays readable as it is"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
+    parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    parser.set_defaults(command=_slim)
+    parser = commands.add_parser("unslim", help="bring back every file of a slimmed directory, byte for byte")
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    parser.set_defaults(command=_unslim)
+
+
+def _bound(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise UsageError(f"--bound has to be a number of Angstrom, not {text!r}.") from None
+
+
+def _slim(arguments: argparse.Namespace) -> int:
+    found = slim(
+        arguments.folder,
+        arguments.mode,
+        bound=_bound(arguments.bound),
+        plain=arguments.plain,
+        dry_run=arguments.dry_run,
+    )
+    if not arguments.quiet:
+        _table(f"{arguments.folder}: {_KINDS[found.kind]}", found)
+    saved = f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
+    if arguments.dry_run:
+        show.say(f"Would change {found.changed} files: {saved}. Nothing was written.")
+    elif found.changed:
+        show.say(f"Changed {found.changed} files: {saved}. {arguments.folder / NAME} says where everything is.")
+    else:
+        show.say(f"Nothing to change: {saved}.")
+    return _problems(found)
+
+
+def _unslim(arguments: argparse.Namespace) -> int:
+    found = unslim(arguments.folder)
+    if not arguments.quiet:
+        _table(f"{arguments.folder}: {_KINDS[found.kind]}", found)
+    show.say(f"Restored {found.changed} files, byte for byte.")
+    return _problems(found)
+
+
+def _table(title: str, found: Outcome) -> None:
+    table = show.table(title, "file", "", "bytes before", "after", "")
+    for row in found.rows:
+        table.add_row(row.path, row.fate, f"{row.before:,}", f"{row.after:,}", row.note)
+    show.console().print(table, markup=False)
+
+
+def _change(found: Outcome) -> str:
+    return f"{found.after / found.before - 1:+.1%}" if found.before else "nothing there"
+
+
+def _problems(found: Outcome) -> int:
+    for problem in found.problems:
+        print(f"harness: {problem}", file=sys.stderr)
+    return 1 if found.problems else 0

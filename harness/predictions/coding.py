@@ -1,0 +1,255 @@
+"""The smallest of a few exact codings of an array's bytes; each is undone, and compared, before it is used."""
+
+from __future__ import annotations
+
+import lzma
+from typing import Any
+
+import numpy as np
+
+from harness.errors import ArchiveError
+
+Coded = dict[str, Any]
+"""How a block was coded: what `decode` needs beside the bytes."""
+
+_LARGEST_WINDOW = 1 << 26
+_THOROUGH = 1 << 23
+"""Bytes; longer data take minutes at the highest level, for a percent."""
+
+_Filters = list[dict[str, Any]]
+
+_SAMPLE = 1 << 16
+_WORTH = 0.985
+"""A plane whose sample stays above this share of its size is stored as it is: mantissas cost time and give nothing."""
+
+_WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+def _filters(size: int, *, plane: bool = False) -> _Filters:
+    # A window as long as the data: lzma clears tables in proportion to it, and most arrays are short.
+    window = max(1 << 12, min(_LARGEST_WINDOW, size))
+    # Of planes the highest level makes nothing smaller: what repeats in them is short and near.
+    preset = 9 | lzma.PRESET_EXTREME if size <= _THOROUGH and not plane else 6
+    common = {"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": window}
+    # A byte plane is a row of independent bytes: no positions within words, and the byte before is the best context.
+    return [{**common, "lc": 4, "lp": 0, "pb": 0}] if plane else [common]
+
+
+def encode_xz(data: bytes) -> bytes:
+    """Compress bytes into a file that every tool for xz opens."""
+    return lzma.compress(data, lzma.FORMAT_XZ, filters=_filters(len(data)))
+
+
+def encode_text(data: bytes) -> bytes:
+    """Compress bytes of no known structure."""
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=_filters(len(data)))
+
+
+def decode_text(stored: bytes, size: int) -> bytes:
+    """Undo `encode_text`.
+
+    Raises
+    ------
+    ArchiveError
+        When the bytes are damaged.
+    """
+    return _unpacked(stored, size, _filters(size))
+
+
+def _unpacked(stored: bytes, size: int, filters: _Filters) -> bytes:
+    try:
+        # Never more than was stated: a damaged block must not fill the memory.
+        data = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters).decompress(stored, size) if size else b""
+    except lzma.LZMAError as error:
+        raise ArchiveError(f"a block is damaged ({error})") from error
+    if len(data) != size:
+        raise ArchiveError("a block is damaged: it is shorter than stated")
+    return data
+
+
+def encode_words(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tuple[Coded, bytes]:
+    """Code the words of an array, whatever they mean.
+
+    Parameters
+    ----------
+    data : bytes
+        The array's bytes.
+    itemsize : int
+        Bytes in a word.
+    shape : tuple of int, optional
+        The array's shape in C order: one that is symmetric in its first two axes, as the logits of a distogram are, is
+        stored as a triangle.
+
+    Returns
+    -------
+    Coded
+        How.
+    bytes
+        The block.
+    """
+    coded: Coded = {"how": "words", "size": len(data), "item": itemsize if itemsize in _WORDS else 1}
+    if len(data) % coded["item"]:
+        coded["item"] = 1
+    words = np.frombuffer(data, _WORDS[coded["item"]])
+    if len(shape) >= 2 and shape[0] == shape[1] > 1 and words.size == int(np.prod(shape)):
+        square = words.reshape(shape)
+        if np.array_equal(square, square.swapaxes(0, 1)):
+            coded["square"] = list(shape)
+            words = square[np.triu_indices(shape[0])].ravel()
+    if coded["item"] == 4:
+        part = _middle(words)
+        if len(_planes(_rotate(part))[1]) < len(_planes(part)[1]):
+            coded["rotated"], words = True, _rotate(words)
+    coded["planes"], block = _planes(words)
+    return coded, block
+
+
+def _rotate(words: np.ndarray) -> np.ndarray:
+    # Rotated by one bit a float32 has its exponent in one byte, and its sign out of the way.
+    return (words << np.uint32(1)) | (words >> np.uint32(31))
+
+
+def _middle(values: Any, length: int = _SAMPLE) -> Any:
+    start = max(0, (len(values) - length) // 2)
+    return values[start : start + length]
+
+
+def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
+    """Code each byte of the words by itself; of each plane: is it compressed, and how long is it."""
+    listed, blocks = [], []
+    for plane in np.ascontiguousarray(words).view(np.uint8).reshape(-1, words.itemsize).T:
+        plain = plane.tobytes()
+        sample = _middle(plain)
+        packed = lzma.compress(sample, lzma.FORMAT_RAW, filters=_filters(len(sample), plane=True))
+        if len(packed) >= _WORTH * len(sample):
+            packed = plain
+        elif len(sample) < len(plain):
+            packed = lzma.compress(plain, lzma.FORMAT_RAW, filters=_filters(len(plain), plane=True))
+        listed.append([int(packed is not plain), len(packed)])
+        blocks.append(packed)
+    return listed, b"".join(blocks)
+
+
+def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tuple[Coded, bytes]:
+    """Code the words of an array as planes, or as text where that finds more; its parameters are `encode_words`'s."""
+    best = encode_words(data, itemsize, shape)
+    # Rows that repeat, as of an alignment of few sequences, are found by a text coder. It is slow where they do not.
+    sample = _middle(data, 4 * _SAMPLE)
+    if len(sample) < len(data) and len(encode_text(sample)) > 0.5 * len(sample):
+        return best
+    text = encode_text(data)
+    return ({"how": "text", "size": len(data)}, text) if len(text) < len(best[1]) else best
+
+
+def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
+    """Code integers as differences to their neighbours, in the direction that gives the smallest block.
+
+    Parameters
+    ----------
+    values : ndarray of int64, two-dimensional
+        Of at most 62 bits.
+
+    Returns
+    -------
+    Coded
+        How.
+    bytes
+        The block.
+    """
+    best: tuple[Coded, bytes] | None = None
+    for axes in ((), (1,), (0,), (0, 1)):
+        differences = values
+        for axis in axes:
+            differences = np.diff(differences, axis=axis, prepend=0)
+        folded = np.where(differences < 0, -2 * differences - 1, 2 * differences).astype(np.uint64)
+        width = np.min_scalar_type(int(folded.max(initial=0))).itemsize
+        inner, block = encode_words(folded.astype(_WORDS[width]).tobytes(), width, folded.shape)
+        if best is None or len(block) < len(best[1]):
+            best = {"how": "integers", "shape": list(values.shape), "axes": list(axes), "words": inner}, block
+    assert best is not None
+    return best
+
+
+def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes] | None:
+    """Code floats that are all multiples of a step; None when they are not, bit for bit."""
+    values = np.frombuffer(data, dtype)
+    if not np.isfinite(values).all():
+        return None
+    integers = np.rint(values.astype(np.float64) / step).astype(np.int64)
+    if (integers * step).astype(dtype).tobytes() != data:
+        return None
+    side = round(values.size**0.5)
+    inner, block = encode_integers(integers.reshape(-1, side if side and side * side == values.size else values.size))
+    return {"how": "grid", "step": step, "dtype": dtype.str, "integers": inner}, block
+
+
+def decode(coded: Coded, block: bytes) -> bytes:
+    """Undo a coding.
+
+    Parameters
+    ----------
+    coded : Coded
+        How the block was coded.
+    block : bytes
+        The block.
+
+    Returns
+    -------
+    bytes
+        The array's bytes.
+
+    Raises
+    ------
+    ArchiveError
+        When the block is damaged.
+    """
+    if coded["how"] == "text":
+        return decode_text(block, coded["size"])
+    if coded["how"] == "words":
+        return _words(coded, block)
+    if coded["how"] == "grid":
+        return (integers_of(coded["integers"], block) * coded["step"]).astype(coded["dtype"]).tobytes()
+    raise ArchiveError(f"a block is coded as {coded['how']!r}, which this version does not know")
+
+
+def _words(coded: Coded, block: bytes) -> bytes:
+    item, square = coded["item"], coded.get("square")
+    count = coded["size"] // item
+    if square:
+        count = square[0] * (square[0] + 1) // 2 * int(np.prod(square[2:], dtype=np.int64))
+    made = np.empty((count, item), np.uint8)
+    start = 0
+    for column, (packed, length) in enumerate(coded["planes"]):
+        part = block[start : start + length]
+        start += length
+        plane = _unpacked(part, count, _filters(count, plane=True)) if packed else part
+        if len(plane) != count:
+            raise ArchiveError("a block is damaged: it is shorter than stated")
+        made[:, column] = np.frombuffer(plane, np.uint8)
+    words = made.reshape(-1).view(_WORDS[item])
+    if coded.get("rotated"):
+        words = (words >> np.uint32(1)) | (words << np.uint32(31))
+    if square:
+        whole = np.empty(square, words.dtype)
+        rows, columns = np.triu_indices(square[0])
+        triangle = words.reshape(len(rows), *square[2:])
+        whole[rows, columns] = triangle
+        whole[columns, rows] = triangle
+        words = whole
+    return words.tobytes()
+
+
+def integers_of(coded: Coded, block: bytes) -> np.ndarray:
+    """Return the integers that `encode_integers` coded.
+
+    Returns
+    -------
+    ndarray of int64, two-dimensional
+        The integers.
+    """
+    inner = coded["words"]
+    folded = np.frombuffer(_words(inner, block), _WORDS[inner["item"]]).astype(np.int64).reshape(coded["shape"])
+    values = np.where(folded & 1, -(folded >> 1) - 1, folded >> 1)
+    for axis in reversed(coded["axes"]):
+        values = np.cumsum(values, axis=axis)
+    return values

@@ -1,0 +1,188 @@
+"""Read predictions as the tools after AlphaFold do, from a directory as it was written, slim or minimal.
+
+Every value comes with the file it was read from, as that was named before slimming. A reader asks for one source and
+gets that source or an error: the rounded errors of a JSON are never given for those of a pickle.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import HarnessError, UsageError
+from harness.predictions import container, ranking, recognise
+from harness.predictions.disk import digest, is_plain_file
+from harness.predictions.manifest import SlimManifest, load_manifest
+from harness.predictions.surviving import read_entry
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A value and where it is from.
+
+    Attributes
+    ----------
+    value : object
+        An array, a number or the bytes of a structure.
+    source : str
+        The file it was read from, relative to the directory, as it was named before slimming.
+    largest_error : float
+        Of the value against the one that the program wrote; 0 when it is the same, bit for bit.
+    """
+
+    value: Any
+    source: str
+    largest_error: float = 0.0
+
+
+def read_file(folder: Path, name: str) -> container.Unpacked:
+    """Read a file as it was, also where only an xz or gz of it is left, as other tools leave it.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    name : str
+        The file, relative to it, as its program named it.
+
+    Returns
+    -------
+    Unpacked
+        Its content.
+
+    Raises
+    ------
+    HarnessError
+        When it is not there in any form, or damaged.
+    """
+    manifest = load_manifest(folder)
+    if is_plain_file(folder / name) or (manifest and name in manifest.items):
+        return read_entry(folder, name, manifest)
+    for suffix, undo in ((container.SUFFIX, None), (".xz", lzma.decompress), (".gz", gzip.decompress)):
+        path = folder / f"{name}{suffix}"
+        if not is_plain_file(path):
+            continue
+        try:
+            if undo is None:
+                return container.unpack(path.read_bytes())
+            data = undo(path.read_bytes())
+            return container.Unpacked(data, digest(data))
+        except (HarnessError, lzma.LZMAError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise HarnessError(f"{path} is truncated or damaged ({error}).") from error
+    return read_entry(folder, name, manifest)  # which says that it is missing
+
+
+def result(folder: Path, model: str) -> dict[str, Any]:
+    """Read the result pickle of an AF2 model.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    model : str
+        Such as ``model_1_multimer_v3_pred_0``.
+
+    Returns
+    -------
+    dict
+        Nested, with arrays; without those that minimal dropped.
+    """
+    found = container.content(read_file(folder, f"result_{model}.pkl"))
+    if not isinstance(found, dict):
+        raise HarnessError(f"{folder / f'result_{model}.pkl'} is not a result of AlphaFold2.")
+    return found
+
+
+def pae_of_pickle(folder: Path, model: str) -> Sourced:
+    """Read the predicted aligned error, (n_res, n_res) in Angstrom, from the pickle of an AF2 model."""
+    return _of_pickle(folder, model, "predicted_aligned_error")
+
+
+def score_of_pickle(folder: Path, model: str, key: str) -> Sourced:
+    """Read ``plddt``, ``ptm``, ``iptm``, ``ranking_confidence`` or another top-level value from an AF2 pickle."""
+    return _of_pickle(folder, model, key)
+
+
+def _of_pickle(folder: Path, model: str, key: str) -> Sourced:
+    name = f"result_{model}.pkl"
+    found = result(folder, model)
+    if key not in found:
+        raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
+    return Sourced(found[key], name, _error(folder, name, key))
+
+
+def of_json(folder: Path, name: str, key: str) -> Sourced:
+    """Read a value from a JSON of confidences.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    name : str
+        The file, as its program named it: ``pae_MODEL.json``, ``confidence_MODEL.json``,
+        ``SAMPLE/confidences.json``, ``SAMPLE/summary_confidences.json`` and such.
+    key : str
+        ``predicted_aligned_error``, ``pae``, ``confidenceScore``, ``atom_plddts``, ``ptm``, ``iptm`` and such.
+
+    Returns
+    -------
+    Sourced
+        Lists of numbers as arrays.
+    """
+    facts = recognise.parse_json(read_file(folder, name).data)
+    facts = facts[0] if isinstance(facts, list) and facts else facts
+    if not isinstance(facts, dict) or key not in facts:
+        raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
+    value = np.array(facts[key]) if isinstance(facts[key], list) else facts[key]
+    return Sourced(value, name, _error(folder, name, key))
+
+
+def _error(folder: Path, name: str, key: str) -> float:
+    manifest: SlimManifest | None = load_manifest(folder)
+    entry = manifest.items.get(name) if manifest else None
+    if entry is None or is_plain_file(folder / name):
+        return 0.0
+    return max(
+        (array["largest_error"] for array in entry.arrays if array["path"] == key and "largest_error" in array),
+        default=0.0,
+    )
+
+
+def best(folder: Path) -> tuple[str, ...]:
+    """Find the best prediction.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+
+    Returns
+    -------
+    tuple of str
+        Names of AF2 models or AF3 sample folders; more than one when they tie.
+
+    Raises
+    ------
+    UsageError
+        When the directory has no ranking file; no order is made up.
+    """
+    ranked = ranking.read_af2(folder) or ranking.read_af3(folder)
+    if ranked is None or not ranked.best:
+        raise UsageError(
+            f"{folder} has no {ranking.AF2_FILE} and no {ranking.AF3_FILE}, so none of its predictions is the best."
+        )
+    return ranked.best
+
+
+def structure(folder: Path, name: str) -> Sourced:
+    """Read a structure file; it is plain in every mode, since tools read it as it is."""
+    path = folder / name
+    if not is_plain_file(path):
+        raise HarnessError(f"{path} is missing.")
+    return Sourced(path.read_bytes(), name)

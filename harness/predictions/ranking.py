@@ -1,0 +1,92 @@
+"""Which prediction of a directory is the best, by the ranking file that its program wrote; ties are all best."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.predictions.disk import is_plain_file
+
+AF2_FILE = "ranking_debug.json"
+AF3_FILE = "ranking_scores.csv"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The scores of a directory.
+
+    Attributes
+    ----------
+    file : str
+        Where they stand.
+    scores : dict
+        Score by model (AF2) or by sample folder (AF3).
+    best : tuple of str
+        Those with the highest score, all of them when they tie.
+    """
+
+    file: str
+    scores: dict[str, float]
+    best: tuple[str, ...]
+
+
+def read_af2(folder: Path) -> Ranking | None:
+    """Read the ranking of AF2.
+
+    Parameters
+    ----------
+    folder : Path
+        The result directory.
+
+    Returns
+    -------
+    Ranking or None
+        None when there is no ranking file.
+
+    Raises
+    ------
+    HarnessError
+        When the file is damaged.
+    """
+    path = folder / AF2_FILE
+    if not is_plain_file(path):
+        return None
+    try:
+        facts = json.loads(path.read_bytes())
+        order = [str(name) for name in facts["order"]]
+        # "plddts" for monomers, "iptm+ptm" for multimers; "iptm" beside it does not rank.
+        scored = next(facts[key] for key in ("iptm+ptm", "plddts", "plddt", "ptm") if isinstance(facts.get(key), dict))
+        scores = {str(name): float(score) for name, score in scored.items()}
+        top = scores[order[0]]
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+        raise _damaged(path, error) from error
+    best = [name for name in order if scores.get(name) == top] or order[:1]
+    return Ranking(AF2_FILE, scores, tuple(best))
+
+
+def read_af3(folder: Path) -> Ranking | None:
+    """Read the ranking of AF3; its parameters, results and errors are those of `read_af2`."""
+    paths = [path for path in sorted(folder.glob(f"*{AF3_FILE}")) if is_plain_file(path)]
+    if not paths:
+        return None
+    path = paths[0]
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text())))
+        scores = {f"seed-{int(row['seed'])}_sample-{int(row['sample'])}": float(row["ranking_score"]) for row in rows}
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise _damaged(path, error) from error
+    finite = [score for score in scores.values() if not math.isnan(score)]
+    best = tuple(name for name, score in scores.items() if finite and score == max(finite))
+    return Ranking(path.name, scores, best)
+
+
+def _damaged(path: Path, error: Exception) -> HarnessError:
+    return HarnessError(
+        f"{path} is truncated or damaged ({type(error).__name__}: {error}), so the best prediction is unknown; "
+        "nothing was changed."
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from directories import af2, digests
 
 from harness.evidence import compare
 from harness.report.findings import find_options
@@ -36,6 +37,7 @@ def test_commands_that_are_not_run_here_stand_in_the_makefile():
 def test_every_other_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    before = digests(af2(tmp_path / "predictions" / "job"))
     ran = []
     for written in COMMANDS:
         if written in ELSEWHERE:
@@ -50,7 +52,20 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         result = subprocess.run(words, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, f"{command}: {result.stderr}"
         ran.append(words[1])
-    assert {"run", "convert", "inspect", "verify", "list", "plot", "report", "bundle", "check"} <= set(ran)
+    assert digests(tmp_path / "predictions" / "job") == before  # slimmed and brought back
+    assert {
+        "run",
+        "convert",
+        "inspect",
+        "verify",
+        "list",
+        "plot",
+        "report",
+        "bundle",
+        "check",
+        "slim",
+        "unslim",
+    } <= set(ran)
 
 
 def reference() -> pd.DataFrame:

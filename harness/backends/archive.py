@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import errno
 import glob
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -22,6 +24,7 @@ from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import BLOCK_ROWS, Digest, Trace, block_rows, regroup, split
 
 _PARTIAL = ".partial-"
+_REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
 
 
 def write_archive(
@@ -162,11 +165,20 @@ def _alive(pid: str) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Remove a file or a folder if it is there; after a failure its library's own tasks may still be writing in it."""
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    for last in (*[False] * _REMOVALS, True):
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError as error:
+            if not path.exists():
+                return
+            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+            time.sleep(_BETWEEN_REMOVALS)
 
 
 def sync(path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from backends.samples import BACKENDS, StepTrace, assert_holds, put, trace_of
 
+from harness.backends import archive
 from harness.backends.archive import write_archive
 from harness.backends.base import Writer, load_backend
 from harness.backends.raw import RawBackend, RawWriter
@@ -264,3 +267,33 @@ def test_only_the_writer_is_timed(tmp_path: Path) -> None:
     assert running == [0] * 4
     assert events[-2:] == ["sync starts", "sync stops"]
     assert events.count("write starts") == events.count("write stops") == 1 + 2 + 4 + 2 + 1
+
+
+def test_a_folder_is_removed_although_something_still_writes_in_it(tmp_path, monkeypatch):
+    """As zarr-python's tasks do for a moment after one of them has failed."""
+    folder = tmp_path / "archive.zarr"
+    folder.mkdir()
+    (folder / "chunk").touch()
+    really, calls = shutil.rmtree, []
+
+    def disturbed(path, *args, **more):
+        calls.append(path)
+        if len(calls) == 1:
+            raise FileNotFoundError(errno.ENOENT, "a temporary file went away", "zarr.1.partial")
+        if len(calls) == 2:
+            raise OSError(errno.ENOTEMPTY, "a chunk appeared", str(path))
+        really(path, *args, **more)
+
+    monkeypatch.setattr(archive.shutil, "rmtree", disturbed)
+    archive.remove(folder)
+    assert len(calls) == 3 and not folder.exists()
+
+
+def test_a_folder_that_cannot_be_removed_says_so(tmp_path, monkeypatch):
+    def refused(path, *args, **more):
+        raise PermissionError(errno.EACCES, "not yours", str(path))
+
+    (tmp_path / "archive.zarr").mkdir()
+    monkeypatch.setattr(archive.shutil, "rmtree", refused)
+    with pytest.raises(PermissionError):
+        archive.remove(tmp_path / "archive.zarr")

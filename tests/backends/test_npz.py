@@ -26,7 +26,7 @@ def read_together(path, workers=8, times=6):
                 try:
                     if not np.array_equal(reader.read(name), ARRAYS[name]):
                         wrong.append(name)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - whatever it raises is wrong
                     wrong.append(repr(error))
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]

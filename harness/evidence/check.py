@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -244,7 +243,6 @@ def _published(bundle: Bundle, run: Path) -> list[Result]:
             results.append(_file(name, data, made.read_bytes(), same))
     made_plots = {f"plots/{path.name}" for path in plots_folder(run).glob("*")}
     results += [Result(name, ["the bundle lacks it"]) for name in sorted(made_plots - set(bundle.files))]
-    shutil.rmtree(run, ignore_errors=True)
     return results
 
 

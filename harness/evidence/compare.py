@@ -13,9 +13,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.image import imread
 
-MOST = 5
-"""Differences that are named in one file; the rest are counted."""
-
 _CLOSE = 1e-9  # relative; another processor may round the last digits of a figure differently
 _SVG = re.compile(rb"<svg\b.*?</svg>", re.S)
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")

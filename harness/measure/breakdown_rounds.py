@@ -17,7 +17,7 @@ from harness.records import Breakdown, CellKey
 from harness.workload import Access, ReadAccess
 
 BREAKDOWN_ROUNDS = 3
-"""A breakdown explains a verdict and gives none, so a median of three is enough."""
+"""A breakdown explains a verdict and gives none, so the quietest of three is enough."""
 
 _WARM = "warm"
 

@@ -201,7 +201,9 @@ def _environment(path: Path) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(path.read_text())
-        return dict(document) if isinstance(document["sessions"], list) else {}
+        if not isinstance(document["sessions"], list):
+            raise TypeError("its sessions are not a list")
+        return dict(document)
     except (ValueError, KeyError, TypeError) as error:
         raise HarnessError(f"{path} is damaged: {error}.") from error
 

@@ -358,12 +358,6 @@ class Block:
         return self.drop + (0.24 if self.sweep else 0.06)
 
 
-def pretty(trace: str) -> str:
-    """Write a trace's label for people."""
-    name, _, parameters = trace.partition(":")
-    return f"{name} ({parameters.replace(',', ', ')})" if parameters else name
-
-
 def _tick(trace: str, n_res: float | None) -> str:
     name, _, parameters = trace.partition(":")
     name, parameters = (text.replace("$", r"\$") for text in (name, parameters))

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from harness.report import words
 from harness.report.choice.decision import Decision
 from harness.report.choice.envelope import Flip
-from harness.report.drawing.figure import drawing, looks, pretty, save_figure
+from harness.report.drawing.figure import drawing, looks, save_figure
 
 _WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; what is right of the bars is for words
 _BAR, _ROW = 0.24, 0.66
@@ -237,17 +238,11 @@ def _title(decision: Decision) -> str:
 def _answer(decision: Decision) -> str:
     length = f", {decision.n_res} residues" if decision.n_res else ""
     seconds = decision.costs["cost_seconds"].iloc[0]
-    text = f"{pretty(decision.trace)}{length}: {decision.preferred} is the cheapest, {_duration(seconds)} per access"
+    text = f"{words.pretty_trace(decision.trace)}{length}: {decision.preferred} is the cheapest, "
+    text += f"{words.duration(seconds)} per access"
     if decision.not_told_apart:
         text += f"; {' and '.join(decision.not_told_apart)} cannot be told from it"
     return text + "."
-
-
-def _duration(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
 
 
 def _caption(decision: Decision) -> list[str]:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
+from harness.report import words
 from harness.report.drawing.figure import (
     CEILING,
     N_RES,
@@ -25,7 +26,6 @@ from harness.report.drawing.figure import (
     logarithmic,
     looks,
     panel,
-    pretty,
 )
 
 _TEXT = ["suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
@@ -256,7 +256,7 @@ def _blocks(cells: pd.DataFrame, points: pd.DataFrame) -> list[Block]:
         if trace not in shown:
             continue
         if len(sizes) > 1:
-            blocks.append(Block(pretty(str(trace)), tuple((str(trace), n) for n in sizes), sweep=True))
+            blocks.append(Block(words.pretty_trace(str(trace)), tuple((str(trace), n) for n in sizes), sweep=True))
         else:
             single.append((str(trace), sizes[0] if sizes else None))
     if single:
@@ -362,7 +362,7 @@ def _caption(plot: _Plot, cells: pd.DataFrame, panels: int) -> list[str]:
         lines.append(
             "Raw ceiling: the same bytes, uncompressed, in one flat file; on a slow disk, fewer bytes can beat it."
         )
-    traces = "; ".join(pretty(t) for t in points["trace"].unique())
+    traces = "; ".join(words.pretty_trace(t) for t in points["trace"].unique())
     profiles = sorted({str(p) for p in points["profile"]} - {""})
     lines.append(f"Traces: {traces}. Profile{'s' if len(profiles) > 1 else ''}: {', '.join(profiles) or 'none'}.")
     if ((cells["format"] == TWIN) & (cells["status"] == "ok")).any():

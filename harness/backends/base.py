@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Profile = Literal["seed", "tuned", "matched"]
 PROFILES: tuple[Profile, ...] = ("seed", "tuned", "matched")
 
+Standing = Literal["default", "optional", "ceiling"]
+
 Selection = tuple[slice, ...]
 """One slice with explicit start and stop, and step 1, for each axis; a selection keeps every axis."""
 
@@ -214,7 +216,7 @@ class Backend(ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     suffix: ClassVar[str]
-    standing: ClassVar[Literal["default", "optional", "ceiling"]] = "optional"
+    standing: ClassVar[Standing] = "optional"
     extra: ClassVar[str] = ""
     library: ClassVar[str] = "numpy"
     shareable: ClassVar[bool] = True

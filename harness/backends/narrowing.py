@@ -48,7 +48,7 @@ class Narrowing:
 
 def _to_bfloat16(values: np.ndarray) -> np.ndarray | None:
     bits = values.view(np.uint32)
-    if (bits & 0xFFFF).any():
+    if np.bitwise_or.reduce(bits, axis=None) & 0xFFFF:  # one pass, and no copy
         return None
     return (bits >> 16).astype(np.uint16)
 

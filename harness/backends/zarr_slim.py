@@ -36,19 +36,23 @@ class ZarrSlimBackend(ZarrBackend):
     description = "Zarr, equal tensors stored once, one shard per tensor, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
     setting: ClassVar[str] = "small"
-    why: ClassVar[str] = "the best lossless ratio measured on real pair tensors; the seed had no such format"
+    why: ClassVar[str] = (
+        "pcodec has the best lossless ratio measured on a real pair tensor, 2.94 (blosc zstd-3: 2.63); chunks of up to "
+        "40 residues decode little for a window, those of attention a whole head; the seed had no such format"
+    )
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:
             return Layout(chunks=(), origin="default", why="a scalar is one chunk")
-        chunks, why = self._chunks(spec), self.why
+        chunks, why = self.chunks(spec), self.why
         if profile == "matched":
             chunks, why = matched_layout(spec).chunks, "matched codec and chunks, sharded, checksums, not narrowed"
         assert chunks is not None
         codec = self.codec(profile, spec.dtype)
         return Layout(chunks=chunks, shards=shard_shape(spec.shape, chunks), codec=codec, origin="chosen", why=why)
 
-    def _chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
+    def chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
+        """Return the chunks of a tensor with axes, outside of the matched profile."""
         return fitted_chunks(spec, pair=40, attention=256, least=128 << 10)
 
     def codec(self, profile: Profile, stored: str) -> Codec:

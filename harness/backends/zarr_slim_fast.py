@@ -19,7 +19,7 @@ class ZarrSlimFastBackend(ZarrSlimBackend):
     setting = "fast"
     why = (
         "bitshuffle-lz4 decodes a chunk three times as fast as pcodec and encodes it 25 times as fast, at a ratio of "
-        "2.40 on a real pair tensor; attention chunks of up to 192 residues, between those best for windows and for heads"
+        "2.40 on a real pair tensor; attention chunks of up to 192 residues suit windows, and heads almost as well"
     )
 
     def chunks(self, spec: TensorSpec) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from harness.backends import gather
 from harness.backends.archive import open_archive, write_archive
 from harness.backends.base import Layout, Profile, Selection, load_backend
+from harness.backends.crew import Crew
 from harness.backends.narrowing import by_name
 from harness.backends.shard import sealed, shard_shape
 from harness.backends.zarr_slim import ZarrSlimBackend
@@ -165,6 +167,38 @@ def test_an_array_with_a_codec_not_known_is_read_by_zarr_python(small: Arrays, t
         assert_same(reader.read("attention/layer_0"), values)
         assert_same(reader.read("attention/layer_0", np.s_[0:1, 3:9, 1:12]), values[0:1, 3:9, 1:12])
         assert_same(reader.read("pair/layer_0"), small["pair/layer_0"])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_threads_that_share_a_reader_read_the_same(
+    name: str, tmp_path: Path, sample: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gather, "_ALONE", 0)  # so that helpers are at work for every read of more than one chunk
+    path = put(tmp_path, name, sample)
+    with open_archive(path) as (_, reader, _), ThreadPoolExecutor(6) as pool:
+        reader._crew = Crew(3)  # also on a machine of one core
+        for _ in range(5):
+            found = pool.map(lambda key: (key, reader.read(key)), list(sample) * 2)
+            for key, array in found:
+                assert_same(array, sample[key])
+
+
+def test_a_crew_raises_what_a_task_raised_and_leaves_no_thread_at_work() -> None:
+    crew, done = Crew(3), []
+
+    def work(tasks: Iterator[int]) -> None:
+        for task in tasks:
+            if task == 5:
+                raise ValueError("five")
+            done.append(task)
+
+    with pytest.raises(ValueError, match="five"):
+        crew.share(range(10), work)
+    assert 5 not in done and len(done) == len(set(done))
+    crew.share([7], work)
+    assert done[-1] == 7
+    crew.share([], work)
+    crew.close()
 
 
 class AnyChunks(ZarrSlimBackend):

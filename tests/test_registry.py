@@ -28,7 +28,7 @@ def no_h5py(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("group", "expected"),
     [
-        ("backends", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "safetensors"}),
+        ("backends", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors"}),
         ("suites", {"size", "write", "full_read", "layer_read", "random_access", "parallel_access"}),
         ("traces", {"synthetic", "af2-1ubq", "openfold-1ubq", "vit-mnist", "file"}),
     ],

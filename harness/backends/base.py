@@ -25,6 +25,7 @@ from harness.backends.selection import Selection
 
 Profile = Literal["seed", "tuned", "matched"]
 PROFILES: tuple[Profile, ...] = ("seed", "tuned", "matched")
+Standing = Literal["default", "optional", "ceiling"]
 
 
 class UnsupportedProfile(HarnessError):
@@ -212,7 +213,7 @@ class Backend(ABC):
     name: ClassVar[str]
     description: ClassVar[str]
     suffix: ClassVar[str]
-    standing: ClassVar[Literal["default", "optional", "ceiling"]] = "optional"
+    standing: ClassVar[Standing] = "optional"
     extra: ClassVar[str] = ""
     library: ClassVar[str] = "numpy"
     shareable: ClassVar[bool] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import gcd, prod
+
 import numpy as np
 
 from harness.trace.schema import Role, TensorSpec
@@ -71,3 +73,26 @@ def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int) ->
     if spec.role is Role.PAIR and len(spec.shape) == 3:
         return (*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1)
     return tuple(even(n, 4096) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape))
+
+
+def in_eights(chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return chunks whose number of values is a multiple of eight, the longest axis made a little longer.
+
+    Blosc leaves a block of any other number of values as it is instead of shuffling its bits: 171 x 171 weights, which
+    are one block, then do not shrink at all (ratio 0.997 in place of 1.22).
+
+    Parameters
+    ----------
+    chunks : tuple of int
+        At least one axis.
+
+    Returns
+    -------
+    tuple of int
+        What is added along an axis is padding, or part of the next chunk.
+    """
+    longest = max(range(len(chunks)), key=chunks.__getitem__)
+    others = prod(n for axis, n in enumerate(chunks) if axis != longest)
+    step = 8 // gcd(8, others)
+    length = -(-chunks[longest] // step) * step
+    return tuple(length if axis == longest else n for axis, n in enumerate(chunks))

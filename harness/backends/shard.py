@@ -1,4 +1,4 @@
-"""Write a Zarr 3 shard as a stream: encoded chunks one after the other, then the index.
+"""A Zarr 3 shard as a file: encoded chunks one after the other, then the index.
 
 zarr-python rewrites the whole shard for each part that is written; a tensor that does not fit in memory would be
 written many times over. The layout is that of the specification's ``sharding_indexed`` codec with the index at the
@@ -7,12 +7,49 @@ end: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/inde
 
 from __future__ import annotations
 
+import os
+from math import ceil, prod
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
-_MISSING = 2**64 - 1
+from harness.errors import ArchiveError
+
+MISSING = 2**64 - 1
+"""Offset and length of a chunk that was left out, which means the fill value."""
+
+CHECKSUM = 4
+"""Bytes of a CRC32C, little-endian, behind what it covers."""
+
+
+def shard_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the smallest whole number of chunks that covers a tensor: one shard, one file."""
+    return tuple(max(1, ceil(n / c)) * c for n, c in zip(shape, chunks, strict=True))
+
+
+def sealed(data: bytes) -> bytes:
+    """Return data with its CRC32C behind it, as Zarr's codec ``crc32c`` does."""
+    return data + google_crc32c.value(data).to_bytes(CHECKSUM, "little")
+
+
+def unsealed(data: np.ndarray) -> np.ndarray:
+    """Return what `sealed` was given, after checking it.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+        One axis.
+
+    Raises
+    ------
+    ArchiveError
+        When the data do not have the checksum that stands behind them.
+    """
+    body, stored = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
+    if len(data) < CHECKSUM or google_crc32c.value(body).to_bytes(CHECKSUM, "little") != stored:
+        raise ArchiveError("stored bytes do not have the checksum stored behind them.")
+    return body
 
 
 class ShardWriter:
@@ -32,7 +69,7 @@ class ShardWriter:
     def add(self, chunk: bytes | None) -> None:
         """Append an encoded chunk; None for one that holds only the fill value and is left out."""
         if chunk is None:
-            self.index.append((_MISSING, _MISSING))
+            self.index.append((MISSING, MISSING))
             return
         self._file.write(chunk)
         self.index.append((self._offset, len(chunk)))
@@ -41,7 +78,7 @@ class ShardWriter:
     def chunk(self, number: int) -> bytes | None:
         """Return an encoded chunk that was added before; None for one that was left out."""
         offset, length = self.index[number]
-        if offset == _MISSING:
+        if offset == MISSING:
             return None
         self._file.seek(offset)
         data = self._file.read(length)
@@ -50,8 +87,7 @@ class ShardWriter:
 
     def finish(self) -> None:
         """Write the index and close."""
-        index = np.asarray(self.index, dtype="<u8").tobytes()
-        self._file.write(index + google_crc32c.value(index).to_bytes(4, "little"))
+        self._file.write(sealed(np.asarray(self.index, dtype="<u8").tobytes()))
         self._file.close()
 
     def close(self) -> None:
@@ -62,8 +98,54 @@ class ShardWriter:
 def read_chunk(path: Path, index: list[tuple[int, int]], number: int) -> bytes | None:
     """Return an encoded chunk of a finished shard, by the index its writer kept; None for one that was left out."""
     offset, length = index[number]
-    if offset == _MISSING:
+    if offset == MISSING:
         return None
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(length)
+
+
+def read_into(descriptor: int, offset: int, memory: np.ndarray) -> None:
+    """Fill memory from an open file, without moving its position.
+
+    Raises
+    ------
+    ArchiveError
+        When the file ends before the memory is full.
+    """
+    done = os.preadv(descriptor, [memory.data], offset)
+    if done != memory.nbytes:
+        raise ArchiveError(f"a shard ends after {offset + done} bytes; {offset + memory.nbytes} were expected.")
+
+
+def read_index(descriptor: int, grid: tuple[int, ...]) -> np.ndarray:
+    """Read and check the index of a shard.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the open shard.
+    grid : tuple of int
+        Number of chunks along each axis.
+
+    Returns
+    -------
+    ndarray of uint64
+        Offset and length of each chunk in bytes, `MISSING` for one that was left out; shape ``(*grid, 2)``.
+
+    Raises
+    ------
+    ArchiveError
+        When the index is damaged or names bytes outside of the shard.
+    """
+    length = 16 * prod(grid) + CHECKSUM
+    start = os.fstat(descriptor).st_size - length
+    if start < 0:
+        raise ArchiveError("a shard is shorter than its index.")
+    stored = np.empty(length, np.uint8)
+    read_into(descriptor, start, stored)
+    index = unsealed(stored).view("<u8").reshape(*grid, 2)
+    ends = index.sum(axis=-1)  # two of `MISSING` make one less than that, by overflow
+    if ((ends > start) & (index[..., 0] != MISSING)).any():
+        raise ArchiveError("a shard's index names bytes outside of the shard.")
+    return index

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numcodecs
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, Writer
+from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Standing, Stored, Writer
 from harness.backends.layout import fitted_chunks, seed_chunks
 from harness.backends.matched import matched_layout
 from harness.backends.replay import Replay
@@ -41,10 +42,22 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
                 document = json.loads((path / name).read_bytes())
             except (ValueError, RecursionError):
                 return {}
-            for key in ("attributes", _KEY) if name == "zarr.json" else (_KEY,):
-                document = document.get(key) if isinstance(document, dict) else None
-            return document if isinstance(document, dict) else {}
+            return own_within(document, name)
     return None
+
+
+def own_within(document: Any, name: str) -> dict[str, Any]:
+    """Find what `root_attributes` wrote in the document of a root group; empty where there is nothing of it."""
+    for key in ("attributes", _KEY) if name == "zarr.json" else (_KEY,):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def manifest_within(path: Path, own: Mapping[str, Any]) -> str:
+    """Return the manifest among an archive's own attributes; raises `ArchiveError` where there is none."""
+    if "manifest" not in own:
+        raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
+    return str(own["manifest"])
 
 
 class ZarrWriter(Writer):
@@ -110,15 +123,10 @@ class ZarrReader(Reader):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._group = zarr.open_group(path, mode="r", use_consolidated=True)
-        own: Any = self._group.attrs.asdict().get(_KEY, {})
-        self.own: dict[str, Any] = own
-        if "manifest" not in self.own:
-            raise ArchiveError(
-                f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest."
-            )
+        self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
 
     def manifest_text(self) -> str:
-        return str(self.own["manifest"])
+        return self._manifest
 
     def _arrays(self) -> dict[str, zarr.Array]:
         return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
@@ -126,21 +134,22 @@ class ZarrReader(Reader):
     def stored(self) -> dict[str, Stored]:
         return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self._arrays().items()}
 
-    def _array(self, path: str) -> zarr.Array:
+    def array(self, path: str) -> zarr.Array:
+        """Return an array as zarr-python gives it."""
         node = self._group[path]
         if not isinstance(node, zarr.Array):
             raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
         return node
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        array = self._array(path)
+        array = self.array(path)
         return np.asarray(array[...] if selection is None or not array.shape else array[selection])
 
     def locate(self, path: str) -> None:
-        self._array(path)
+        self.array(path)
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        return replay_array(self._path, self._array(path), selection)
+        return replay_array(self._path, self.array(path), selection)
 
     def close(self) -> None:
         self._group.store.close()
@@ -152,7 +161,7 @@ class ZarrBackend(Backend):
     name = "zarr"
     description = "Zarr through zarr-python, one file per chunk"
     suffix = ".zarr"
-    standing = "default"
+    standing: ClassVar[Standing] = "default"
     library = "zarr"
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -177,7 +186,7 @@ class ZarrBackend(Backend):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         return ZarrWriter(path, self, profile)
 
-    def reader(self, path: Path) -> ZarrReader:
+    def reader(self, path: Path) -> Reader:
         return ZarrReader(path)
 
     def recognises(self, path: Path) -> bool:

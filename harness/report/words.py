@@ -15,7 +15,7 @@ Arm = tuple[str, str]  # format and profile
 WRITTEN_ONCE = ("archive", "archive_durable")
 """Accesses with one sample by design: the whole archive is written once, to be read from."""
 
-_ORDER = ("npz", "hdf5", "zarr", "zarr-slim", "safetensors")
+_ORDER = ("npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors")
 
 
 def ordered(names: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 
 Arrays = Mapping[str, np.ndarray]
 
-FOLDERS = [param for param in WRITABLE if param.values[0] in {"zarr", "zarr-slim"}]
+FOLDERS = [param for param in WRITABLE if param.values[0] in {"zarr", "zarr-slim", "zarr-slim-fast"}]
 
 
 @contextmanager

@@ -96,7 +96,7 @@ def test_every_extent_is_needed(name: str, profile: Profile, write: Write, sampl
         assert replay is not None
         pieces, right = stored(replay), result(replay)
         for number, piece in enumerate(pieces):
-            if name == "zarr-slim" and number == 0:
+            if name.startswith("zarr-slim") and number == 0:
                 continue  # the shard's index: it was needed to find the chunks
             broken = [*pieces[:number], bytes(len(piece)), *pieces[number + 1 :]]
             try:

@@ -13,6 +13,7 @@ from backends.samples import StepTrace, assert_holds, assert_same, bfloat16_exac
 
 from harness.backends.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.backends.base import load_backend
+from harness.backends.layout import in_eights
 from harness.errors import ArchiveError
 from harness.trace.schema import Role, tensor
 
@@ -203,3 +204,19 @@ def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     (path / "zarr.json").write_text(json.dumps(document))
     with pytest.raises(ArchiveError, match="slimmed by version 2; this reader knows version 1"), open_archive(path):
         pass
+
+
+@pytest.mark.parametrize("edge", [45, 171])
+def test_fast_shuffles_the_bits_of_chunks_of_odd_extent_too(edge: int, tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).random((2, edge, edge)).astype(np.float32) / 1000
+    path = put(tmp_path, "zarr-slim-fast", {"attention/layer_0": weights})
+    assert_holds(path, {"attention/layer_0": weights})
+    assert (path / "attention/layer_0/c.0.0.0").stat().st_size < weights.nbytes * 0.95
+
+
+@pytest.mark.parametrize("chunks", [(1,), (7,), (8,), (1, 171, 171), (40, 40, 128), (3, 1, 2), (76, 37, 3), (5, 6)])
+def test_chunks_in_eights_are_hardly_larger(chunks: tuple[int, ...]) -> None:
+    found = in_eights(chunks)
+    assert np.prod(found) % 8 == 0
+    assert max(found) - max(chunks) < 8
+    assert sum(a != b for a, b in zip(found, chunks, strict=True)) <= 1

@@ -186,7 +186,7 @@ def test_a_replay_that_raises_is_named(archive):
         dissect(replaying(lambda r: dataclasses.replace(r, decode=broken)), path, READS, expected)
 
 
-@pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim"])
+@pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast"])
 def test_every_format_has_a_breakdown(archive, name, tmp_path):
     _, expected = archive
     backend = load_backend(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,11 @@ def assembled(taken: Sequence[Part], shape: tuple[int, ...], fill: np.ndarray | 
         return out
 
     return place
+
+
+def without_first_axis(replay: Replay) -> Replay:
+    """Return a replay whose result has no first axis; it must have the length one."""
+    return replace(replay, place=lambda pieces: replay.place(pieces)[0])
 
 
 def joined(shape: tuple[int, ...], dtype: str | np.dtype) -> Callable[[Any], np.ndarray]:

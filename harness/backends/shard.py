@@ -24,7 +24,7 @@ CHECKSUM = 4
 
 
 def shard_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the smallest whole number of chunks that covers a tensor: one shard, one file."""
+    """Return the smallest whole number of chunks that covers a tensor."""
     return tuple(max(1, ceil(n / c)) * c for n, c in zip(shape, chunks, strict=True))
 
 
@@ -59,9 +59,15 @@ class ShardWriter:
     ----------
     path : Path
         A file that does not exist yet.
+
+    Attributes
+    ----------
+    index : list of tuple of int
+        Offset and length of each chunk so far, in bytes; `MISSING` for one that was left out.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = path.open("x+b")
         self.index: list[tuple[int, int]] = []
         self._offset = 0
@@ -80,13 +86,44 @@ class ShardWriter:
         offset, length = self.index[number]
         if offset == MISSING:
             return None
+        if self.finished:
+            with self._path.open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
         self._file.seek(offset)
         data = self._file.read(length)
         self._file.seek(self._offset)
         return data
 
-    def finish(self) -> None:
-        """Write the index and close."""
+    def mark(self) -> tuple[int, int]:
+        """Return the place up to which `rewind` can take the file back."""
+        return len(self.index), self._offset
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Take back every chunk that was added since a mark."""
+        count, self._offset = mark
+        del self.index[count:]
+        self._file.seek(self._offset)
+        self._file.truncate()
+
+    def move(self, path: Path) -> None:
+        """Give the file another name."""
+        self._path = self._path.rename(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can be added."""
+        return self._file.closed
+
+    def finish(self, chunks: int) -> None:
+        """Write the index and close.
+
+        Parameters
+        ----------
+        chunks : int
+            How many the shard has by its shape; those that were not added are left out.
+        """
+        self.index += [(MISSING, MISSING)] * (chunks - len(self.index))
         self._file.write(sealed(np.asarray(self.index, dtype="<u8").tobytes()))
         self._file.close()
 
@@ -94,15 +131,10 @@ class ShardWriter:
         """Close without an index, leaving a file that is to be thrown away."""
         self._file.close()
 
-
-def read_chunk(path: Path, index: list[tuple[int, int]], number: int) -> bytes | None:
-    """Return an encoded chunk of a finished shard, by the index its writer kept; None for one that was left out."""
-    offset, length = index[number]
-    if offset == MISSING:
-        return None
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(length)
+    def remove(self) -> None:
+        """Close, and remove the file."""
+        self._file.close()
+        self._path.unlink()
 
 
 def read_into(descriptor: int, offset: int, memory: np.ndarray) -> None:

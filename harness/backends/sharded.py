@@ -1,4 +1,4 @@
-"""The metadata of a Zarr 3 array whose chunks all lie in one file, written and read with nothing but ``json``."""
+"""The metadata of a Zarr 3 array in shards, written and read with nothing but ``json``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 from numcodecs import blosc
 from pcodec import standalone
 
-from harness.backends.shard import shard_shape
 from harness.errors import ArchiveError
 from harness.trace.schema import DTYPES
+
+VERSION = 2
+"""Of the attributes that say where slimmed tensors are; raised whenever an older reader would misread them."""
 
 Decode = Callable[[np.ndarray, np.ndarray], None]
 """Takes the bytes of one encoded chunk and the memory of its values, one axis each, and fills the latter."""
@@ -22,16 +24,16 @@ Decode = Callable[[np.ndarray, np.ndarray], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ShardedArray:
-    """An array whose chunks all lie in one file.
+    """An array in one file, or in several that follow each other along its first axis.
 
     Attributes
     ----------
-    file : Path
-        The shard, or the only chunk of an array without one.
+    folder : Path
+        Where its files are.
     sharded : bool
-        Whether the file has an index.
+        Whether a file has an index; an array without is one chunk.
     shape, chunks, grid : tuple of int
-        Extents of the array and of a chunk, in values, and the number of chunks, along each axis.
+        Extents of the array and of a chunk, in values, and the number of chunks in a file, along each axis.
     dtype : numpy.dtype
         Of the stored values; chunks that are left out hold zeros of it.
     decode : callable
@@ -40,7 +42,7 @@ class ShardedArray:
         Whether a CRC32C stands behind each chunk.
     """
 
-    file: Path
+    folder: Path
     sharded: bool
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -49,18 +51,32 @@ class ShardedArray:
     decode: Decode
     checked: bool
 
+    @property
+    def files(self) -> int:
+        """How many files the array is in."""
+        return ceil(self.shape[0] / (self.grid[0] * self.chunks[0])) if self.shape else 1
+
+    def file(self, number: int) -> Path:
+        """Return a file by its number along the first axis."""
+        return self.folder / ".".join(["c", str(number), *("0" for _ in self.shape[1:])][: 1 + len(self.shape)])
+
 
 def array_node(
-    shape: tuple[int, ...], stored: str, chunks: tuple[int, ...], codecs: list[Any], attributes: Mapping[str, Any]
+    shape: tuple[int, ...],
+    stored: str,
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...],
+    codecs: list[Any],
+    attributes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Compose the ``zarr.json`` of an array: one shard, or one chunk where there are no axes.
+    """Compose the ``zarr.json`` of an array: in shards, or one chunk where there are no axes.
 
     zarr-python would take several milliseconds for each, a third of the time of writing a small trace.
 
     Parameters
     ----------
-    shape, chunks : tuple of int
-        Of the array and of the chunks within its shard.
+    shape, chunks, shards : tuple of int
+        Of the array, of the chunks within a shard, and of a shard.
     stored : str
         Dtype of the stored values.
     codecs : list
@@ -82,7 +98,7 @@ def array_node(
         "node_type": "array",
         "shape": shape,
         "data_type": stored,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard_shape(shape, chunks)}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shards}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
         "fill_value": np.zeros((), stored).item(),
         "codecs": codecs,
@@ -114,7 +130,7 @@ def describe(folder: Path, node: Mapping[str, Any]) -> ShardedArray | None:
     Returns
     -------
     ShardedArray or None
-        None for whatever is not known here, such as another codec or several shards: that is left to zarr-python.
+        None for whatever is not known here, such as another codec or shards in a grid: that is left to zarr-python.
     """
     match node:
         case {
@@ -144,10 +160,10 @@ def describe(folder: Path, node: Mapping[str, Any]) -> ShardedArray | None:
         ]:
             sharded = True
     decode, checked = _decoder(codecs)
-    if decode is None or any(n > c for n, c in zip(shape, outer, strict=True)):
+    if decode is None or any(n > c for n, c in zip(shape[1:], outer[1:], strict=True)):
         return None
     return ShardedArray(
-        file=folder / ".".join(["c", *("0" for _ in shape)]),
+        folder=folder,
         sharded=sharded,
         shape=tuple(shape),
         chunks=tuple(chunks),

@@ -15,7 +15,7 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Standing, Stored, Writer
-from harness.backends.layout import fitted_chunks, seed_chunks
+from harness.backends.layout import fitted_chunks, in_eights, seed_chunks
 from harness.backends.matched import matched_layout
 from harness.backends.replay import Replay
 from harness.backends.seal import BLANK
@@ -177,10 +177,11 @@ class ZarrBackend(Backend):
                 why="Zarr format 2 with the seed's chunks and codec",
             )
         return Layout(
-            chunks=fitted_chunks(spec, pair=32, attention=256, least=128 << 10),
+            chunks=in_eights(fitted_chunks(spec, pair=32, attention=256, least=128 << 10)),
             codec=Codec(name="blosc-lz4", level=5, shuffle="bit"),
             origin="chosen",
-            why="bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms",
+            why="bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms; "
+            "values of a chunk in eights, for Blosc does not shuffle the bits of other numbers",
         )
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +45,14 @@ def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, w
     Returns
     -------
     Replay or None
-        None when a codec is not known here, or the array has more than one shard.
+        None when a codec is not known here, or the part lies in more than one shard.
     """
     wanted = whole(array.shape, selection)
     decompress = _decompressor(array)
     if decompress is None:
         return None
     touched = parts(array.chunks, wanted)
-    files = array.nchunks if array.shards is None else int(np.prod([ceil(n / s) for n, s in _pairs(array)]))
-    if array.shards is not None and files > 1:
+    if array.shards is not None and len({_shard_of(array, part) for part in touched}) > 1:
         return None
     index, found = _chunk_files(folder, array, touched) if array.shards is None else _shard(folder, array, touched)
     held = [(part, extent) for part, extent in zip(touched, found, strict=True) if extent is not None]
@@ -74,8 +72,9 @@ def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, w
     )
 
 
-def _pairs(array: zarr.Array) -> list[tuple[int, int]]:
-    return list(zip(array.shape, array.shards or (), strict=True))
+def _shard_of(array: zarr.Array, part: Part) -> tuple[int, ...]:
+    """Return the place of the shard that holds a chunk."""
+    return tuple(n * c // s for n, c, s in zip(part.chunk, array.chunks, array.shards or (), strict=True))
 
 
 def _decompressor(array: zarr.Array) -> Decompress | None:
@@ -121,9 +120,10 @@ def _chunk_files(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tu
 
 
 def _shard(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
-    """Find the index of an array's only shard and by it each chunk; an array of the fill value alone has no shard."""
+    """Find the index of the shard that chunks share, and by it each of them; one of the fill value alone has none."""
     metadata: Any = array.metadata
-    file = folder / array.path / metadata.encode_chunk_key(tuple(0 for _ in array.shape))
+    shard = _shard_of(array, touched[0]) if touched else tuple(0 for _ in array.shape)
+    file = folder / array.path / metadata.encode_chunk_key(shard)
     if not touched or not file.exists():
         return [], [None] * len(touched)
     counts = [shard // chunk for shard, chunk in zip(array.shards or (), array.chunks, strict=True)]
@@ -132,5 +132,6 @@ def _shard(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[li
     with file.open("rb") as handle:
         handle.seek(extent.offset)
         table = np.frombuffer(handle.read(length), "<u8").reshape(*counts, 2)
-    entries = [(int(table[part.chunk][0]), int(table[part.chunk][1])) for part in touched]
+    places = [tuple(n % count for n, count in zip(part.chunk, counts, strict=True)) for part in touched]
+    entries = [(int(table[place][0]), int(table[place][1])) for place in places]
     return [extent], [None if start == MISSING else Extent(file, start, size) for start, size in entries]

@@ -1,4 +1,4 @@
-"""Slimmed Zarr, for size: equal tensors once, one sharded file per tensor, exact narrow storage, pcodec."""
+"""Slimmed Zarr, for size: equal tensors once, layers in shared arrays of few files, exact narrow storage, pcodec."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ZarrSlimBackend(ZarrBackend):
     """
 
     name = "zarr-slim"
-    description = "Zarr, equal tensors stored once, one shard per tensor, exact narrow storage, pcodec"
+    description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
     setting: ClassVar[str] = "small"
     why: ClassVar[str] = (
@@ -62,14 +62,14 @@ class ZarrSlimBackend(ZarrBackend):
         return _PCODEC if np.dtype(stored).itemsize in PCODEC_ITEMSIZES else _BYTES
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> ZarrSlimWriter:
-        return ZarrSlimWriter(path, self, profile)
+        return ZarrSlimWriter(path, self, manifest, profile)
 
     def reader(self, path: Path) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
 
     def recognises(self, path: Path) -> bool:
         slim = (own_attributes(path) or {}).get("slim")
-        return isinstance(slim, dict) and slim.get("setting", "small") == self.setting
+        return isinstance(slim, dict) and slim.get("setting") == self.setting
 
     def settings(self) -> dict[str, str]:
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,16 @@ from harness.backends.base import Reader, Selection, Stored
 from harness.backends.crew import Crew, cores
 from harness.backends.gather import find_chunks, gather, opened
 from harness.backends.narrowing import Narrowing, by_name
-from harness.backends.replay import Replay, whole
-from harness.backends.sharded import ShardedArray, describe
+from harness.backends.replay import Replay, without_first_axis
+from harness.backends.selection import lengths, whole
+from harness.backends.sharded import VERSION, ShardedArray, describe
 from harness.backends.zarr import ZarrReader, manifest_within, own_within
 from harness.backends.zarr_replay import replay_array
 from harness.errors import ArchiveError
 
 
 class ZarrSlimReader(Reader):
-    """Reads through the names of equal tensors and widens what was stored narrow.
+    """Finds each tensor in its array and widens what was stored narrow.
 
     Metadata and indices of shards are read once; they are only ever added to, so threads may share a reader.
 
@@ -40,15 +42,14 @@ class ZarrSlimReader(Reader):
         own = own_within(root, "zarr.json")
         self._manifest = manifest_within(path, own)
         slim = own.get("slim", {})
-        if slim.get("version") != 1:
-            raise ArchiveError(f"{path} was slimmed by version {slim.get('version')!r}; this reader knows version 1.")
-        # Archives from before there were settings are small ones.
-        if (found := slim.get("setting", "small")) != setting:
-            raise ArchiveError(f"{path} was slimmed in the setting {found!r}, not in {setting!r}.")
-        self._aliases: dict[str, str] = slim["aliases"]
+        if (version := slim.get("version")) != VERSION:
+            raise ArchiveError(f"{path} was slimmed by version {version!r}; this reader knows version {VERSION}.")
+        if slim["setting"] != setting:
+            raise ArchiveError(f"{path} was slimmed in the setting {slim['setting']!r}, not in {setting!r}.")
+        self._places: dict[str, tuple[str, int | None]] = slim["places"]
         self._nodes = _nodes(path, root)
         self._known: dict[str, tuple[ShardedArray | None, Narrowing]] = {}
-        self._indices: dict[str, np.ndarray] = {}
+        self._indices: dict[tuple[str, int], np.ndarray] = {}
         self._crew = Crew(cores())
         self._library: ZarrReader | None = None
         self._lock = threading.Lock()
@@ -57,26 +58,39 @@ class ZarrSlimReader(Reader):
         return self._manifest
 
     def stored(self) -> dict[str, Stored]:
-        found = {
+        arrays = {
             name: Stored(tuple(node["shape"]), str(node.get("attributes", {}).get("dtype", node["data_type"])))
             for name, node in self._nodes.items()
             if node["node_type"] == "array"
         }
-        return found | {alias: found[path] for alias, path in self._aliases.items() if path in found}
+        stacks = {name for name, index in self._places.values() if index is not None}
+        found = {name: stored for name, stored in arrays.items() if name not in stacks}
+        for tensor, (name, index) in self._places.items():
+            if name in arrays and (index is None or index < arrays[name].shape[0]):
+                found[tensor] = arrays[name] if index is None else replace(arrays[name], shape=arrays[name].shape[1:])
+        return found
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        name = self._aliases.get(path, path)
+        name, index = self._places.get(path, (path, None))
         array, narrowing = self._find(name)
-        if array is None:
-            return narrowing.widen(self._through_library().read(name, selection))
-        wanted = whole(array.shape, selection)
-        if 0 in array.shape:
-            return np.empty([part.stop - part.start for part in wanted], narrowing.dtype)  # it has no file
-        with opened(array.file) as descriptor:
-            index = self._indices.get(name)
-            if index is None:
-                index = self._indices[name] = find_chunks(descriptor, array)
-            return gather(descriptor, array, index, wanted, narrowing, self._crew)
+        wanted = self._within(name, index, selection)
+        if array is None or (index is None and array.files > 1):
+            values = narrowing.widen(self._through_library().read(name, wanted))
+        elif 0 in array.shape:
+            values = np.empty(lengths(wanted), narrowing.dtype)  # it has no file
+        else:
+            number, inner = (0, wanted) if index is None else _in_file(array, wanted)
+            with opened(array.file(number)) as descriptor:
+                chunks = self._indices.get((name, number))
+                if chunks is None:
+                    chunks = self._indices[name, number] = find_chunks(descriptor, array)
+                values = gather(descriptor, array, chunks, inner, narrowing, self._crew)
+        return values if index is None else values[0]
+
+    def _within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
+        """Return a selection of a tensor as one of the array that it is in."""
+        shape = tuple(self._nodes[name]["shape"])
+        return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
 
     def _find(self, name: str) -> tuple[ShardedArray | None, Narrowing]:
         """Look up an array; None in its place for one that only zarr-python may know."""
@@ -99,17 +113,25 @@ class ZarrSlimReader(Reader):
             return self._library
 
     def locate(self, path: str) -> None:
-        self._find(self._aliases.get(path, path))
+        self._find(self._places.get(path, (path, None))[0])
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        name = self._aliases.get(path, path)
+        name, index = self._places.get(path, (path, None))
         _, narrowing = self._find(name)
-        return replay_array(self._path, self._through_library().array(name), selection, narrowing.widen)
+        wanted = self._within(name, index, selection)
+        replay = replay_array(self._path, self._through_library().array(name), wanted, narrowing.widen)
+        return replay if replay is None or index is None else without_first_axis(replay)
 
     def close(self) -> None:
         self._crew.close()
         if self._library is not None:
             self._library.close()
+
+
+def _in_file(array: ShardedArray, wanted: Selection) -> tuple[int, Selection]:
+    """Return the file that a selection of one tensor of a stack lies in, and the selection within it."""
+    number, start = divmod(wanted[0].start, array.grid[0])
+    return number, (slice(start, start + 1), *wanted[1:])
 
 
 def _nodes(path: Path, root: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,8 +1,9 @@
-"""Write slimmed Zarr: equal tensors once, one sharded file per tensor, exact narrow storage."""
+"""Write slimmed Zarr: equal tensors once, the layers of a role in one sharded array, exact narrow storage."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,9 +16,10 @@ import numpy as np
 from harness.backends.base import Profile, Writer
 from harness.backends.crew import cores
 from harness.backends.narrowing import Narrowing, ladder
-from harness.backends.shard import ShardWriter, read_chunk, sealed
-from harness.backends.sharded import array_node, group_node
+from harness.backends.shard import sealed, shard_shape
+from harness.backends.sharded import VERSION, array_node, group_node
 from harness.backends.slim_codec import CRC32C, ChunkCodec, chunk_codec, little_endian
+from harness.backends.stack import Kind, Stack, grid_size, stack_name, tensors_per_shard
 from harness.backends.zarr import root_attributes
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import digest
@@ -28,48 +30,58 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Tensor:
-    """A tensor being written, and afterwards the memory of one that was."""
+    """A tensor being written, and afterwards the memory of one that was.
+
+    Attributes
+    ----------
+    rows : list of str
+        The digest of each row of chunks.
+    stack : Stack or None
+        The array it goes into; None until a part of it is encoded.
+    place : int
+        Its index in the stack.
+    """
 
     spec: TensorSpec
-    folder: Path
     chunks: tuple[int, ...]
     ladder: list[Narrowing]
     rung: int = 0
     rows: list[str] = field(default_factory=list)
-    shard: ShardWriter | None = None
-    index: list[tuple[int, int]] = field(default_factory=list)
+    stack: Stack | None = None
+    place: int = 0
+    written: int = 0
     scalar: np.ndarray | None = None
 
     @property
     def narrowing(self) -> Narrowing:
         return self.ladder[self.rung]
 
-    @property
-    def file(self) -> Path:
-        return self.folder / ".".join(["c", *("0" for _ in self.spec.shape)])
-
-    @property
-    def chunks_per_row(self) -> int:
-        return int(
-            np.prod([ceil(n / c) for n, c in zip(self.spec.shape[1:], self.chunks[1:], strict=True)], dtype=np.int64)
-        )
+    def add(self, chunk: bytes | None) -> None:
+        assert self.stack is not None
+        self.stack.shards[-1].add(chunk)
+        self.written += 1
 
 
 class ZarrSlimWriter(Writer):
-    """Streams every tensor into one shard, unless an equal tensor was written before.
+    """Streams every tensor behind those of the layers before it, unless an equal tensor was written before.
 
     A tensor is compared with those before it one row of chunks at a time, by digest. As long as it equals one of
     them nothing is written; where it departs, the encoded chunks so far are copied from that one.
     """
 
-    def __init__(self, path: Path, backend: ZarrSlimBackend, profile: Profile) -> None:
+    def __init__(self, path: Path, backend: ZarrSlimBackend, manifest: Manifest, profile: Profile) -> None:
         self._path, self._backend, self._profile = path, backend, profile
         path.mkdir()
         self._nodes: dict[str, Any] = {}
-        self._aliases: dict[str, str] = {}
+        self._places: dict[str, tuple[str, int | None]] = {}
         self._done: list[_Tensor] = []
         self._twins: list[_Tensor] = []
         self._current: _Tensor | None = None
+        self._stacks: dict[Kind, Stack] = {}
+        self._counts = Counter((stack_name(spec), spec.shape, spec.dtype) for spec in manifest.tensors)
+        arrays = {spec.path: stack_name(spec) or spec.path for spec in manifest.tensors}
+        self._taken = {path for path, array in arrays.items() if array == path}
+        self._taken |= {group for array in arrays.values() for group in _groups_above(array)}
         self._pool = ThreadPoolExecutor(cores())
 
     def alignment(self, spec: TensorSpec) -> int:
@@ -81,7 +93,7 @@ class ZarrSlimWriter(Writer):
         steps = (
             ladder(spec.dtype) if layout.origin != "default" and self._profile != "matched" else ladder(spec.dtype)[-1:]
         )
-        self._current = _Tensor(spec, self._path / spec.path, layout.chunks or (), steps)
+        self._current = _Tensor(spec, layout.chunks or (), steps)
         key = (spec.shape, spec.dtype, self._current.chunks)
         self._twins = [t for t in self._done if (t.spec.shape, t.spec.dtype, t.chunks) == key and spec.items]
 
@@ -92,12 +104,15 @@ class ZarrSlimWriter(Writer):
             tensor.rows.append(digest(block))
             self._twins = [twin for twin in self._twins if twin.rows == tensor.rows]
             return
-        step, departed = tensor.chunks[0], None if tensor.shard is None else 0
+        if not tensor.spec.items:
+            return
+        step, departed = tensor.chunks[0], 0 if tensor.rows and not self._twins else None
         for start in range(0, len(block), step):
             twins = self._twins
             if not self._still_equal(tensor, block[start : start + step]) and departed is None:
                 departed = start
-                self._start(tensor, twins[0] if twins else None, len(tensor.rows) - 1)
+                if twins:
+                    self._copy(twins[0], tensor, len(tensor.rows) - 1)
         if departed is not None:
             self._encode_rows(tensor, block[departed:])
 
@@ -112,23 +127,35 @@ class ZarrSlimWriter(Writer):
         self._twins = [twin for twin in self._twins if twin.rows[number] == tensor.rows[number]]
         return bool(self._twins)
 
-    def _start(self, tensor: _Tensor, twin: _Tensor | None, rows: int) -> None:
-        """Open the shard; take over the rows in which the tensor equalled its twin."""
-        tensor.folder.mkdir(parents=True)
-        tensor.shard = ShardWriter(tensor.file)
-        if twin is not None and rows:
+    def _copy(self, twin: _Tensor, tensor: _Tensor, rows: int) -> None:
+        """Take over the rows of chunks in which a tensor equalled its twin."""
+        assert twin.stack is not None
+        if rows:
             tensor.rung = twin.rung
-            for number in range(rows * tensor.chunks_per_row):
-                tensor.shard.add(read_chunk(twin.file, twin.index, number))
+            self._open(tensor)
+            for number in range(rows * grid_size(tensor.spec.shape[1:], tensor.chunks[1:])):
+                tensor.add(twin.stack.chunk(twin.place, number))
+
+    def _open(self, tensor: _Tensor) -> Stack:
+        """Start the tensor in the array of its present rung, and return that."""
+        spec, wanted = tensor.spec, stack_name(tensor.spec)
+        kind = Kind(wanted or spec.path, spec.shape, spec.dtype, tensor.chunks, tensor.narrowing.name)
+        if kind not in self._stacks:
+            together = wanted and tensors_per_shard(spec, tensor.chunks, self._counts[wanted, spec.shape, spec.dtype])
+            self._stacks[kind] = Stack(kind, tensor.narrowing, together or None)
+        tensor.stack, tensor.written = self._stacks[kind], 0
+        tensor.stack.begin(self._path)
+        return tensor.stack
 
     def _encode_rows(self, tensor: _Tensor, rows: np.ndarray) -> None:
         """Encode rows of chunks, climbing the ladder of narrowings when a value does not fit the present rung."""
         chunks = list(_cut(rows, tensor.chunks))
         while (encoded := self._encode(tensor, chunks)) is None:
             self._widen(tensor)
-        assert tensor.shard is not None
+        if tensor.stack is None:
+            self._open(tensor)
         for chunk in encoded:
-            tensor.shard.add(chunk)
+            tensor.add(chunk)
 
     def _encode(self, tensor: _Tensor, chunks: Sequence[np.ndarray]) -> list[bytes | None] | None:
         """Encode chunks of values; None when one does not fit the tensor's present rung."""
@@ -145,64 +172,78 @@ class ZarrSlimWriter(Writer):
         return chunk_codec(self._backend.codec(self._profile, narrowing.stored), narrowing.stored)
 
     def _widen(self, tensor: _Tensor) -> None:
-        """Move to the next rung that holds what is already written, and encode that again."""
-        assert tensor.shard is not None
-        old, written = tensor.narrowing, tensor.shard
-        if not written.index:
+        """Move to the next rung that holds what is already written, and encode that again in another array."""
+        old, narrowing, written = tensor.stack, tensor.narrowing, tensor.written
+        if old is None:
             tensor.rung += 1
             return
-        aside = tensor.file.with_name("aside")
-        tensor.file.rename(aside)
         for rung in range(tensor.rung + 1, len(tensor.ladder)):
             tensor.rung = rung
-            tensor.shard = ShardWriter(tensor.file)
-            if self._transcode(tensor, old, written):
+            new = self._open(tensor)
+            if self._transcode(tensor, old, narrowing, written):
                 break
-            tensor.shard.close()
-            tensor.file.unlink()
-        written.close()
-        aside.unlink()
+            new.withdraw()
+        old.withdraw()
 
-    def _transcode(self, tensor: _Tensor, old: Narrowing, written: ShardWriter) -> bool:
-        """Encode the chunks of `written` into the tensor's shard; False when a value does not fit its rung."""
-        assert tensor.shard is not None
-        before, after = self._codec(old), self._codec(tensor.narrowing)
-        for number in range(len(written.index)):
-            encoded = written.chunk(number)
+    def _transcode(self, tensor: _Tensor, old: Stack, narrowing: Narrowing, written: int) -> bool:
+        """Encode chunks of another array into the tensor's; False when a value does not fit its rung."""
+        before, after = self._codec(narrowing), self._codec(tensor.narrowing)
+        for number in range(written):
+            encoded = old.chunk(len(old.tensors), number)
             if encoded is not None:
-                values = old.widen(np.frombuffer(before.decode(encoded), dtype=old.stored))
+                values = narrowing.widen(np.frombuffer(before.decode(encoded), dtype=narrowing.stored))
                 stored = tensor.narrowing.narrow(values)
                 if stored is None:
                     return False
                 encoded = after.encode(stored)
-            tensor.shard.add(encoded)
+            tensor.add(encoded)
         return True
 
     def end(self) -> None:
         tensor = self._tensor()
         self._current = None
+        path, stack = tensor.spec.path, tensor.stack
         if self._twins:
-            self._aliases[tensor.spec.path] = self._twins[0].spec.path
+            twin = self._twins[0].spec.path
+            self._places[path] = self._places.get(twin, (twin, None))
             return
-        if tensor.shard is not None:
-            tensor.shard.finish()
-            tensor.index = tensor.shard.index
-        self._describe(tensor)
         self._done.append(tensor)
+        if stack is None:
+            self._write_alone(tensor)
+            return
+        tensor.place = len(stack.tensors)
+        stack.finish(path, self._path, self._taken if stack.per_shard else ())
+        if stack.per_shard:
+            self._taken.add(stack.name)
+            self._places[path] = (stack.name, tensor.place)
 
-    def _describe(self, tensor: _Tensor) -> None:
-        """Write the array's metadata, beside the shard that is already in place, and those of the groups above it."""
-        path, stored, shape = tensor.spec.path, tensor.narrowing.stored, tensor.spec.shape
-        steps = path.split("/")
-        for depth in range(1, len(steps)):
-            if "/".join(steps[:depth]) not in self._nodes:
-                self._put("/".join(steps[:depth]), group_node({}))
+    def _write_alone(self, tensor: _Tensor) -> None:
+        """Write what is not cut into chunks: a scalar, or a tensor without values."""
+        path, stored = tensor.spec.path, tensor.narrowing.stored
+        chain = [little_endian(stored), CRC32C]
         if tensor.scalar is not None:
-            tensor.folder.mkdir(parents=True)
-            tensor.file.write_bytes(sealed(tensor.scalar.tobytes()))
-        chain = self._codec(tensor.narrowing).chain if shape else [little_endian(stored), CRC32C]
+            (self._path / path).mkdir(parents=True)
+            (self._path / path / "c").write_bytes(sealed(tensor.scalar.tobytes()))
         attributes = {"narrowing": tensor.narrowing.name, "dtype": tensor.spec.dtype}
-        self._put(path, array_node(shape, stored, tensor.chunks, chain, attributes))
+        shape, chunks = tensor.spec.shape, tensor.chunks
+        self._put_array(path, array_node(shape, stored, chunks, shard_shape(shape, chunks), chain, attributes))
+
+    def _put_stack(self, stack: Stack) -> None:
+        """Write the metadata of an array, beside its files that are already in place."""
+        stored = stack.narrowing.stored
+        attributes: dict[str, Any] = {"narrowing": stack.narrowing.name, "dtype": stack.kind.dtype}
+        if stack.per_shard:
+            attributes["tensors"] = stack.tensors
+        chain = self._codec(stack.narrowing).chain
+        node = array_node(stack.shape, stored, stack.chunks, stack.shard_shape, chain, attributes)
+        self._put_array(stack.name, node)
+
+    def _put_array(self, path: str, node: dict[str, Any]) -> None:
+        """Write the metadata of an array and of the groups above it."""
+        for group in _groups_above(path):
+            if group not in self._nodes:
+                self._put(group, group_node({}))
+        self._put(path, node)
 
     def _put(self, name: str, node: dict[str, Any]) -> None:
         """Write the metadata of a group or an array, and keep it for the root's copy."""
@@ -214,15 +255,25 @@ class ZarrSlimWriter(Writer):
 
     def commit(self, manifest: Manifest) -> None:
         self._pool.shutdown()
+        for stack in self._stacks.values():
+            if stack.tensors:
+                stack.close()
+                self._put_stack(stack)
         self._put("metadata", group_node(manifest.attributes()))
-        slim = {"version": 1, "setting": self._backend.setting, "aliases": self._aliases}
+        slim = {"version": VERSION, "setting": self._backend.setting, "places": self._places}
         root = group_node(root_attributes(manifest, slim=slim), self._nodes)
         (self._path / "zarr.json").write_text(json.dumps(root))
 
     def abort(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-        if self._current is not None and self._current.shard is not None:
-            self._current.shard.close()
+        for stack in self._stacks.values():
+            for shard in stack.shards:
+                shard.close()
+
+
+def _groups_above(path: str) -> list[str]:
+    steps = path.split("/")
+    return ["/".join(steps[:depth]) for depth in range(1, len(steps))]
 
 
 def _cut(rows: np.ndarray, chunks: tuple[int, ...]) -> Iterator[np.ndarray]:

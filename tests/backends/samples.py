@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,19 @@ def trace_of(arrays: Mapping[str, np.ndarray]) -> MemoryTrace:
     """Make a trace of arrays under names for which the schema knows role and axes."""
     specs = {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
     return MemoryTrace("memory", manifest_of(specs), arrays)
+
+
+def slim_place(path: Path, name: str) -> tuple[str, int | None]:
+    """Look up, as the attributes of slimmed Zarr tell any reader to, the array of a tensor and its index in that."""
+    root = json.loads((path / "zarr.json").read_text())["attributes"]["trace_format_harness"]
+    array, index = root["slim"]["places"].get(name, (name, None))
+    return array, index
+
+
+def slim_shard(path: Path, name: str) -> Path:
+    """Return the only file of values of the array that holds a tensor."""
+    (file,) = (path / slim_place(path, name)[0]).glob("c*")
+    return file
 
 
 def random_bits(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:

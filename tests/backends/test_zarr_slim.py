@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from backends.samples import StepTrace, assert_holds, assert_same, bfloat16_exact, put
+from backends.samples import StepTrace, assert_holds, assert_same, bfloat16_exact, put, slim_place, slim_shard
 
+from harness.backends import stack
 from harness.backends.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.backends.base import load_backend
 from harness.backends.layout import in_eights
 from harness.errors import ArchiveError
 from harness.trace.schema import Role, tensor
+from harness.trace.sources import open_trace
 
 ROWS = 34  # rows of a chunk of a tensor of shape SHAPE, which is three chunks long
 SHAPE = (100, 100, 1)
@@ -40,7 +42,7 @@ def join(kinds: tuple[str, ...], seed: int = 0) -> np.ndarray:
 
 
 def narrowing(path: Path, name: str) -> str:
-    return str(zarr.open_group(path, mode="r")[name].attrs["narrowing"])
+    return str(zarr.open_group(path, mode="r")[slim_place(path, name)[0]].attrs["narrowing"])
 
 
 def test_equal_tensors_are_stored_once_and_read_under_every_name(tmp_path: Path) -> None:
@@ -55,7 +57,8 @@ def test_equal_tensors_are_stored_once_and_read_under_every_name(tmp_path: Path)
     with open_archive(path) as (_, reader, _):
         for name in names:
             assert_same(reader.read(name, np.s_[3:9, 0:20, 1:3]), pair[3:9, :, 1:3])
-    assert [name for name in names if (path / name).exists()] == names[:1]
+    assert {slim_place(path, name) for name in names} == {("activations/pair_repr", 0)}
+    assert sorted(file.name for file in path.iterdir()) == ["activations", "metadata", "zarr.json"]
     assert archive_size(path)[0] < archive_size(single)[0] + pair.nbytes // 4
 
 
@@ -111,7 +114,9 @@ def test_a_tensor_is_as_narrow_as_its_widest_value(kinds: tuple[str, ...], expec
     path = put(tmp_path, "zarr-slim", arrays)
     assert narrowing(path, "pair/layer_0") == expected
     assert_holds(path, arrays)
-    assert sorted(file.name for file in (path / "pair/layer_0").iterdir()) == ["c.0.0.0", "zarr.json"]
+    assert slim_place(path, "pair/layer_0") == ("pair", 0)
+    assert sorted(file.name for file in (path / "pair").iterdir()) == ["c.0.0.0.0", "zarr.json"]
+    assert sorted(file.name for file in path.iterdir()) == ["metadata", "pair", "zarr.json"]
 
 
 def test_widening_for_one_value_late_in_a_chunk(tmp_path: Path) -> None:
@@ -160,19 +165,24 @@ def test_any_zarr_reader_finds_what_the_attributes_document(tmp_path: Path) -> N
         tmp_path, "zarr-slim", {"pair/layer_0": pair, "recycle/step_0/pair_repr": half, "outputs/numbers": numbers}
     )
     group = zarr.open_group(path, mode="r")
-    stored = {name: group[name] for name in ("pair/layer_0", "recycle/step_0/pair_repr", "outputs/numbers")}
+    stored = {name: group[name] for name in ("pair", "recycle/pair_repr", "outputs/numbers")}
     assert {name: dict(array.attrs) for name, array in stored.items()} == {
-        "pair/layer_0": {"narrowing": "bfloat16", "dtype": "float32"},
-        "recycle/step_0/pair_repr": {"narrowing": "float16", "dtype": "float32"},
+        "pair": {"narrowing": "bfloat16", "dtype": "float32", "tensors": ["pair/layer_0"]},
+        "recycle/pair_repr": {
+            "narrowing": "float16",
+            "dtype": "float32",
+            "tensors": ["recycle/step_0/pair_repr"],
+        },
         "outputs/numbers": {"narrowing": "int16", "dtype": "int64"},
     }
-    assert_same(stored["pair/layer_0"][...], (pair.view(np.uint32) >> 16).astype(np.uint16))
-    assert_same(stored["recycle/step_0/pair_repr"][...], half.astype(np.float16))
+    assert_same(stored["pair"][0], (pair.view(np.uint32) >> 16).astype(np.uint16))
+    assert_same(stored["recycle/pair_repr"][0], half.astype(np.float16))
     assert_same(stored["outputs/numbers"][20:290], numbers[20:290].astype(np.int16))
     assert json.loads(str(group["metadata"].attrs["tensor_dtypes"]))["pair/layer_0"] == "float32"
 
 
 def test_a_constant_costs_next_to_nothing(tmp_path: Path) -> None:
+    (tmp_path / "zeros").mkdir()
     arrays = {
         "pair/layer_0": np.zeros((200, 200, 8), np.float32),
         "pair/layer_1": np.full((200, 200, 8), 1.1, np.float32),
@@ -180,9 +190,9 @@ def test_a_constant_costs_next_to_nothing(tmp_path: Path) -> None:
     }
     path = put(tmp_path, "zarr-slim", arrays)
     assert_holds(path, arrays)
-    sizes = [(path / name / "c.0.0.0").stat().st_size for name in arrays]
-    assert sizes[0] == 25 * 16 + 4  # the shard's index and its checksum, no chunk
-    assert max(sizes) < arrays["pair/layer_0"].nbytes / 100
+    assert max(slim_shard(path, name).stat().st_size for name in arrays) < arrays["pair/layer_0"].nbytes / 100
+    alone = put(tmp_path / "zeros", "zarr-slim", {"pair/layer_0": arrays["pair/layer_0"]})
+    assert slim_shard(alone, "pair/layer_0").stat().st_size == 25 * 16 + 4  # the shard's index, its checksum, no chunk
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -197,12 +207,51 @@ def test_one_shard_for_each_tensor_whatever_its_role(role: Role, tmp_path: Path)
         assert len([file for file in (path / spec.path).iterdir() if file.name != "zarr.json"]) == 1
 
 
+def test_layers_share_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "_MOST_CHUNKS", 30)  # nine chunks a layer: three layers a file
+    arrays = {f"pair/layer_{k}": join(("bfloat16", "zero", "bfloat16"), seed=k) for k in range(7)}
+    arrays["pair/layer_3"] = join(("bfloat16", "bfloat16", "float32"), seed=3)  # does not fit with the others
+    arrays["pair/layer_5"] = arrays["pair/layer_2"].copy()
+    arrays["activations/pair_repr"] = np.ones(3, np.float32)  # a name that a stack would take
+    arrays["activations/layer_0/pair_repr"] = join(("float16", "zero", "zero"))
+    path = put(tmp_path, "zarr-slim", arrays)
+    assert_holds(path, arrays)
+    found = {name: slim_place(path, name) for name in arrays}
+    assert [found[f"pair/layer_{k}"] for k in range(7)] == [
+        ("pair", 0),
+        ("pair", 1),
+        ("pair", 2),
+        ("pair.2", 0),
+        ("pair", 3),
+        ("pair", 2),
+        ("pair", 4),
+    ]
+    assert found["activations/pair_repr"] == ("activations/pair_repr", None)
+    assert found["activations/layer_0/pair_repr"] == ("activations/pair_repr.2", 0)
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("c.*"))
+    assert files == [
+        "activations/pair_repr.2/c.0.0.0.0",
+        "activations/pair_repr/c.0",
+        "pair.2/c.0.0.0.0",
+        "pair/c.0.0.0.0",
+        "pair/c.1.0.0.0",
+    ]
+
+
+def test_twelve_layers_are_at_most_forty_files(tmp_path: Path) -> None:
+    path = tmp_path / "twelve.slim.zarr"
+    trace = open_trace("synthetic:layers=12,filled=both", 40)
+    write_archive(trace, load_backend("zarr-slim"), path)
+    assert len(trace.manifest.tensors) > 60
+    assert archive_size(path)[1] <= 40
+
+
 def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "zarr-slim", {"outputs/values": np.arange(3)})
     document = json.loads((path / "zarr.json").read_text())
-    document["attributes"]["trace_format_harness"]["slim"]["version"] = 2
+    document["attributes"]["trace_format_harness"]["slim"]["version"] = 3
     (path / "zarr.json").write_text(json.dumps(document))
-    with pytest.raises(ArchiveError, match="slimmed by version 2; this reader knows version 1"), open_archive(path):
+    with pytest.raises(ArchiveError, match="slimmed by version 3; this reader knows version 2"), open_archive(path):
         pass
 
 
@@ -211,7 +260,7 @@ def test_fast_shuffles_the_bits_of_chunks_of_odd_extent_too(edge: int, tmp_path:
     weights = np.random.default_rng(0).random((2, edge, edge)).astype(np.float32) / 1000
     path = put(tmp_path, "zarr-slim-fast", {"attention/layer_0": weights})
     assert_holds(path, {"attention/layer_0": weights})
-    assert (path / "attention/layer_0/c.0.0.0").stat().st_size < weights.nbytes * 0.95
+    assert slim_shard(path, "attention/layer_0").stat().st_size < weights.nbytes * 0.95
 
 
 @pytest.mark.parametrize("chunks", [(1,), (7,), (8,), (1, 171, 171), (40, 40, 128), (3, 1, 2), (76, 37, 3), (5, 6)])

@@ -54,9 +54,8 @@ def _to_bfloat16(values: np.ndarray) -> np.ndarray | None:
 
 
 def _put_bfloat16(stored: np.ndarray, out: np.ndarray) -> None:
-    bits = out.view(np.uint32)
-    np.copyto(bits, stored)  # a shift that widens as well goes through a buffer, which takes a fifth longer
-    np.left_shift(bits, 16, out=bits)
+    # One pass. A shift that widens as well takes twice as long, widening and then shifting a third longer.
+    np.multiply(stored, np.uint32(1 << 16), out=out.view(np.uint32), dtype=np.uint32, casting="unsafe")
 
 
 def _put(stored: np.ndarray, out: np.ndarray) -> None:

@@ -9,7 +9,7 @@ bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # The same checks as continuous integration, without setting up the tests' environment twice.
 check:

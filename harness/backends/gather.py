@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,7 +36,7 @@ class _Piece:
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[int]:
+def opened(file: str) -> Iterator[int]:
     """Open a file to read; gives its descriptor."""
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ class ShardedArray:
 
     Attributes
     ----------
-    folder : Path
+    folder : str
         Where its files are.
     sharded : bool
         Whether a file has an index; an array without is one chunk.
@@ -42,7 +41,7 @@ class ShardedArray:
         Whether a CRC32C stands behind each chunk.
     """
 
-    folder: Path
+    folder: str
     sharded: bool
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -56,9 +55,11 @@ class ShardedArray:
         """How many files the array is in."""
         return ceil(self.shape[0] / (self.grid[0] * self.chunks[0])) if self.shape else 1
 
-    def file(self, number: int) -> Path:
+    def file(self, number: int) -> str:
         """Return a file by its number along the first axis."""
-        return self.folder / ".".join(["c", str(number), *("0" for _ in self.shape[1:])][: 1 + len(self.shape)])
+        if not self.shape:
+            return f"{self.folder}/c"
+        return f"{self.folder}/c.{number}{'.0' * (len(self.shape) - 1)}"
 
 
 def array_node(
@@ -117,12 +118,12 @@ def group_node(attributes: Mapping[str, Any], members: Mapping[str, Any] | None 
     return node
 
 
-def describe(folder: Path, node: Mapping[str, Any]) -> ShardedArray | None:
+def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray | None:
     """Understand an array's metadata.
 
     Parameters
     ----------
-    folder : Path
+    folder : str
         Where the array lies.
     node : mapping
         Its ``zarr.json``.

@@ -99,7 +99,7 @@ class ZarrSlimReader(Reader):
             if node["node_type"] != "array":
                 raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
             narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
-            array = describe(self._path / name, node)
+            array = describe(f"{self._path}/{name}", node)
             if array is not None and array.dtype != narrowing.stored:
                 raise ArchiveError(f"{name}: stored as {array.dtype}, which is not how {narrowing.name} is stored.")
             self._known[name] = array, narrowing

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from harness.backends.archive import archive_size, write_archive
+from harness.backends.archive import archive_size, remove, write_archive
 from harness.backends.base import Backend, Layout, Profile, load_backend
 from harness.backends.hdf5 import Hdf5Backend
 from harness.backends.matched import MATCHED_CODEC
 from harness.errors import UsageError
+from harness.measure.cache import chill
 from harness.measure.sample import take
 from harness.measure.tasks import Stopwatch
 from harness.measure.verify import expectations
+from harness.report.statistics import Interval, compare, median_interval
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.sources import open_trace
 from harness.trace.stream import TraceView
@@ -25,8 +28,40 @@ from harness.workload import Read, window_reads
 _ROUNDS = 30
 _SOURCE, _N_RES = "synthetic:layers=1", 256
 
-Ratios = list[tuple[str, float, float]]
-"""What was compared, the least that is wanted, and what was found."""
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A goal and what was measured.
+
+    Attributes
+    ----------
+    text : str
+        What was measured, of what.
+    goal : float
+        The least that is wanted, or the most.
+    value : float
+        What was found.
+    interval : Interval or None
+        Of a median over rounds; None for a figure without chance.
+    at_most : bool
+        Whether the goal is the most that is wanted.
+    """
+
+    text: str
+    goal: float
+    value: float
+    interval: Interval | None = None
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is reached."""
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+    def __str__(self) -> str:
+        spread = f" [{self.interval.low:.4g}, {self.interval.high:.4g}]" if self.interval else ""
+        side = "at most" if self.at_most else "at least"
+        return f"{'met   ' if self.met else 'MISSED'}  {self.value:9.4g}{spread:20}  {self.text} ({side} {self.goal:g})"
 
 
 class _SameChunks(Hdf5Backend):
@@ -50,21 +85,25 @@ def _accesses(manifest: Manifest) -> Mapping[str, tuple[Read, ...]]:
 
 
 def _times(
-    arms: Mapping[str, tuple[Backend, Path]], raw: Path, manifest: Manifest
+    arms: Mapping[str, tuple[Backend, Path]], raw: Path, manifest: Manifest, accesses: Iterable[str], cold: bool
 ) -> Iterator[tuple[str, dict[str, list[float]]]]:
     """Yield the seconds of each access in every arm, all arms in each round and in turning order."""
     names = list(arms)
-    for access, reads in _accesses(manifest).items():
+    for access in accesses:
+        reads = _accesses(manifest)[access]
         expected = expectations(raw, manifest, reads)
         times: dict[str, list[float]] = {name: [] for name in arms}
         for number in range(_ROUNDS):
             for name in (names[number % len(names) :] + names)[: len(names)]:
+                if cold:
+                    chill(arms[name][1])
                 times[name].append(take(*arms[name], reads, expected).seconds)
         yield access, times
 
 
 # Ratio of the first arm's time over the second's, at least.
-_GOALS: tuple[tuple[str, str, str, float], ...] = (
+_COLD: tuple[tuple[str, str, str, float], ...] = (("pair layer", "raw", "zarr-slim-fast", 1.0),)
+_WARM: tuple[tuple[str, str, str, float], ...] = (
     ("pair layer", "hdf5 zstd-3", "zarr-slim", 1.5),
     ("pair windows", "hdf5 zstd-3", "zarr-slim", 1.0),
     ("attention windows", "hdf5 zstd-3", "zarr-slim", 1.0),
@@ -78,8 +117,8 @@ _GOALS: tuple[tuple[str, str, str, float], ...] = (
 )
 
 
-def read_ratios(folder: Path) -> Ratios:
-    """Return how many times faster slimmed Zarr reads than what it is compared with, warm."""
+def read_ratios(folder: Path) -> Iterator[Found]:
+    """Yield how many times faster slimmed Zarr reads than what it is compared with."""
     trace = open_trace(_SOURCE, _N_RES)
     made: dict[str, tuple[Backend, Profile]] = {
         "raw": (load_backend("raw"), "tuned"),
@@ -93,18 +132,19 @@ def read_ratios(folder: Path) -> Ratios:
     for number, (name, (backend, profile)) in enumerate(made.items()):
         arms[name] = backend, folder / f"slim-{number}{backend.suffix}"
         manifests[name] = write_archive(trace, backend, arms[name][1], profile)
-    found: Ratios = []
-    for access, times in _times(arms, arms["raw"][1], manifests["raw"]):
-        for wanted, slow, fast, least in _GOALS:
-            if wanted == access:
-                ratio = statistics.median(a / b for a, b in zip(times[slow], times[fast], strict=True))
-                found.append((f"{access}, {slow} over {fast}", least, ratio))
-    return found
+    for goals, cold in ((_WARM, False), (_COLD, True)):
+        compared = {name: arms[name] for name in arms if any(name in goal for goal in goals)}
+        accesses = dict.fromkeys(access for access, *_ in goals)
+        for access, times in _times(compared, arms["raw"][1], manifests["raw"], accesses, cold):
+            for wanted, slow, fast, least in goals:
+                if wanted == access:
+                    ratio = compare(np.array(times[slow]), np.array(times[fast])).ratio
+                    text = f"{access}, {'cold' if cold else 'warm'}, {slow} over {fast}"
+                    yield Found(text=text, goal=least, value=ratio.median, interval=ratio)
 
 
-def size_ratios(folder: Path) -> Ratios:
-    """Return the size of a pair tensor as float32 over that of an archive of it alone, of a real one where there is."""
-    found: Ratios = []
+def sizes(folder: Path) -> Iterator[Found]:
+    """Yield how much smaller slimmed Zarr is, and in how many files; of real values where there are."""
     try:
         trace = open_trace("af2-1ubq", None)
     except UsageError:
@@ -113,20 +153,42 @@ def size_ratios(folder: Path) -> Ratios:
     for name, least in (("zarr-slim", 2.9), ("zarr-slim-fast", 2.4)):
         path = folder / f"size-{name}"
         write_archive(TraceView(trace, {pair: pair.path}), load_backend(name), path)
-        found.append((f"float32 pair of {trace.label} over {name}", least, pair.nbytes / archive_size(path)[0]))
-    return found
+        text = f"float32 pair of {trace.label} over {name}"
+        yield Found(text=text, goal=least, value=pair.nbytes / archive_size(path)[0])
+    layers = open_trace("synthetic:layers=12,filled=both", 128)
+    representations = {spec: spec.path for spec in layers.manifest.tensors if spec.role in (Role.PAIR, Role.SINGLE)}
+    for text, both in (
+        ("12 layers, both groups filled, without attention", TraceView(layers, representations)),
+        ("12 layers, both groups filled, with attention", layers),
+    ):
+        found = {}
+        for name, profile in (("zarr", "seed"), ("zarr-slim", "tuned")):
+            path = folder / f"both-{name}-{len(both.manifest.tensors)}"
+            write_archive(both, load_backend(name), path, profile)  # type: ignore[arg-type]
+            found[name] = archive_size(path)
+        ratio = found["zarr"][0] / found["zarr-slim"][0]
+        yield Found(text=f"{text}: zarr (seed) over zarr-slim", goal=2.2, value=ratio)
+    yield Found(text="files of these 12 layers in zarr-slim", goal=40, value=found["zarr-slim"][1], at_most=True)
 
 
-def write_speeds(folder: Path) -> Ratios:
-    """Return the bytes a second that the writers take, without waiting for the disk."""
-    found: Ratios = []
+def write_speeds(folder: Path) -> Iterator[Found]:
+    """Yield the bytes a second that the writers take, without waiting for the disk."""
     trace = open_trace(_SOURCE, 512)
     for name, least in (("zarr-slim", 250e6), ("zarr-slim-fast", 1e9)):
         speeds = []
-        for number in range(3):
+        for number in range(7):
             writing = Stopwatch()
             path = folder / f"write-{name}-{number}"
             write_archive(trace, load_backend(name), path, stopwatch=writing)
             speeds.append(trace.manifest.nbytes / writing.seconds)
-        found.append((f"bytes per second of writing {name}", least, statistics.median(speeds)))
-    return found
+            remove(path)
+        interval = median_interval(np.array(speeds))
+        text = f"bytes per second of writing {name}"
+        yield Found(text=text, goal=least, value=interval.median, interval=interval)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as scratch:
+        for measure in (sizes, read_ratios, write_speeds):
+            for found in measure(Path(scratch)):
+                print(found, flush=True)

@@ -6,10 +6,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-from harness.backends.archive import archive_size, write_archive
+from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
 from harness.measure.sample import take
 from harness.measure.tasks import WriteTask
@@ -18,7 +19,7 @@ from harness.measure.worker import Worker
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read
-from suites.tracking.slim_targets import read_ratios, size_ratios, write_speeds
+from suites.tracking.slim_targets import Found, read_ratios, sizes, write_speeds
 
 _ROUNDS = 40
 _WRITE_LIMIT = 600e6
@@ -55,17 +56,6 @@ def overhead(folder: Path) -> float:
     return statistics.median(ratios)
 
 
-def slim_size(folder: Path, trace: str, n_res: int | None) -> float:
-    """Return the size of the seed's Zarr over that of zarr-slim, for one trace."""
-    sizes = {}
-    for name, profile in (("zarr", "seed"), ("zarr-slim", "tuned")):
-        backend = load_backend(name)
-        path = folder / f"{trace.replace(':', '-')}-{profile}{backend.suffix}"
-        write_archive(open_trace(trace, n_res), backend, path, profile)  # type: ignore[arg-type]
-        sizes[name] = archive_size(path)[0]
-    return sizes["zarr"] / sizes["zarr-slim"]
-
-
 def generator_speed() -> float:
     """Return the calibrated generator's rate in bytes per second (goal: 200 MB/s on one core)."""
     trace = open_trace("synthetic:layers=1", 512)
@@ -90,8 +80,14 @@ def write_memory(folder: Path, name: str, layers: int) -> float:
         return float(worker.do(task).peak_rss_bytes or 0)
 
 
-def _show(met: bool, value: float, text: str) -> None:
-    print(f"{'met   ' if met else 'MISSED'}  {value:12.4g}  {text}", flush=True)
+def own_goals(folder: Path, layers: int) -> Iterator[Found]:
+    """Yield the goals that are not of one format."""
+    deviation = abs(overhead(folder) - 1)
+    yield Found(text="layer read, harness over bare loop, away from 1", goal=0.02, value=deviation, at_most=True)
+    yield Found(text="generator, bytes per second", goal=2e8, value=generator_speed())
+    for name in ("npz", "hdf5", "zarr", "zarr-slim"):
+        text = f"peak bytes of memory of writing 1024 residues, {layers} layers, {name}"
+        yield Found(text=text, goal=_WRITE_LIMIT, value=write_memory(folder, name, layers), at_most=True)
 
 
 def main(layers: int) -> int:
@@ -99,35 +95,9 @@ def main(layers: int) -> int:
     missed = 0
     with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as name:
         folder = Path(name)
-        goals: list[tuple[str, Callable[[], float], Callable[[float], bool]]] = [
-            (
-                "layer read, harness over bare loop (0.98 to 1.02)",
-                lambda: overhead(folder),
-                lambda x: abs(x - 1) <= 0.02,
-            ),
-            (
-                "size of zarr (seed) over zarr-slim, both groups filled (at least 2)",
-                lambda: slim_size(folder, "synthetic:layers=1,filled=both", 128),
-                lambda x: x >= 2,
-            ),
-            ("generator, bytes per second (at least 2e8)", generator_speed, lambda x: x >= 2e8),
-        ]
-        for format_name in ("npz", "hdf5", "zarr", "zarr-slim"):
-            goals.append(
-                (
-                    f"peak memory of writing 1024 residues, {layers} layers, {format_name} (under 6e8 bytes)",
-                    lambda format_name=format_name: write_memory(folder, format_name, layers),  # type: ignore[misc]
-                    lambda x: x < _WRITE_LIMIT,
-                )
-            )
-        for text, measure, met in goals:
-            value = measure()
-            missed += not met(value)
-            _show(met(value), value, text)
-        for ratios in (size_ratios, read_ratios, write_speeds):
-            for text, least, value in ratios(folder):
-                missed += value < least
-                _show(value >= least, value, f"{text} (at least {least:g})")
+        for found in chain(own_goals(folder, layers), sizes(folder), read_ratios(folder), write_speeds(folder)):
+            missed += not found.met
+            print(found, flush=True)
     return min(1, missed)
 
 

@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from directories import af2, digests
 
+from harness.backends.archive import open_archive
 from harness.evidence import compare
 from harness.report.findings import find_options
 from harness.report.write import write_report
@@ -53,6 +56,11 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         assert result.returncode == 0, f"{command}: {result.stderr}"
         ran.append(words[1])
     assert digests(tmp_path / "predictions" / "job") == before  # slimmed and brought back
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    found: dict[str, Any] = {}
+    exec(snippet, found)  # reads the archive that a command above wrote
+    with open_archive(tmp_path / "trace.h5") as (_, reader, _):
+        np.testing.assert_array_equal(found["stored"], reader.read("activations/layer_1/pair_repr"))
     assert {
         "run",
         "convert",

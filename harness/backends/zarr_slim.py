@@ -30,16 +30,28 @@ class ZarrSlimBackend(ZarrBackend):
     ----------
     setting : str
         Recorded in the archive; tells which backend wrote it.
+
+    Parameters
+    ----------
+    slimming : bool
+        Whether equal tensors are stored once and values narrowed; without, codec and chunks are the same.
     """
 
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, one shard per tensor, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
+    slims = True
     setting: ClassVar[str] = "small"
     why: ClassVar[str] = (
         "pcodec has the best lossless ratio measured on a real pair tensor, 2.94 (blosc zstd-3: 2.63); chunks of up to "
         "40 residues decode little for a window, those of attention a whole head; the seed had no such format"
     )
+
+    def __init__(self, *, slimming: bool = True) -> None:
+        self.slimming = slimming
+
+    def vanilla(self) -> ZarrSlimBackend:
+        return type(self)(slimming=False)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:

@@ -78,12 +78,12 @@ class ZarrSlimWriter(Writer):
 
     def begin(self, spec: TensorSpec) -> None:
         layout = self._backend.layout(spec, self._profile)
-        steps = (
-            ladder(spec.dtype) if layout.origin != "default" and self._profile != "matched" else ladder(spec.dtype)[-1:]
-        )
+        narrows = self._backend.slimming and layout.origin != "default" and self._profile != "matched"
+        steps = ladder(spec.dtype) if narrows else ladder(spec.dtype)[-1:]
         self._current = _Tensor(spec, self._path / spec.path, layout.chunks or (), steps)
         key = (spec.shape, spec.dtype, self._current.chunks)
-        self._twins = [t for t in self._done if (t.spec.shape, t.spec.dtype, t.chunks) == key and spec.items]
+        twins = self._done if self._backend.slimming and spec.items else []
+        self._twins = [t for t in twins if (t.spec.shape, t.spec.dtype, t.chunks) == key]
 
     def append(self, block: np.ndarray) -> None:
         tensor = self._tensor()

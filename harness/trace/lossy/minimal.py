@@ -62,7 +62,8 @@ class MinimalTrace(Trace):
         self.manifest = dataclasses.replace(
             source, tensors=tuple(kept), provenance=_told(source.provenance, loss), digests={}, loss=loss
         )
-        self.label = shown_label(_name(trace), self.manifest)
+        name = trace.label.removesuffix(shown_label("", source))
+        self.label = shown_label(name, self.manifest)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         spec = self.manifest[path]
@@ -94,8 +95,9 @@ class MinimalTrace(Trace):
         specs = {spec.path: spec for spec in kept}
         if rule.path not in specs or rule.source not in specs or self._rounds(specs[rule.source]):
             return None
-        made = recompute(rule, read_whole(self._trace, rule.source), specs[rule.path])
-        dropped = _drop(self._trace, specs[rule.path], how=rule.how, rule=rule.name)
+        spec = specs[rule.path]
+        made = recompute(rule, read_whole(self._trace, rule.source), spec)
+        dropped = _drop(self._trace, spec, how=f"{rule.how}, as {spec.dtype}", rule=rule.name)
         return dropped if made is not None and digest(made) == dropped.digest else None
 
 
@@ -119,7 +121,3 @@ def _told(provenance: Provenance, loss: Loss) -> Provenance:
     """Say in the provenance what was given up; whether values are bfloat16 is open after rounding."""
     note = ". ".join(filter(None, ((provenance.note or "").rstrip("."), loss.summary())))
     return dataclasses.replace(provenance, bf16_born=None, note=note)
-
-
-def _name(trace: Trace) -> str:
-    return trace.label.removesuffix(shown_label("", trace.manifest))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_a_row_keeps_what_attention_has_to_keep(values: np.ndarray, power: float
         assert all((a > b) <= (c >= d) for (a, c), (b, d) in pairs(old, new))
         best = top(before, top_k + 1)
         assert top(after, top_k) == best[:top_k]
-        assert all((old[i] > old[j]) == (new[i] > new[j]) for i, j in zip(best, best[1:], strict=False))
+        assert all((old[i] > old[j]) == (new[i] > new[j]) for i, j in pairwise(best))
 
 
 def pairs(old: list[Fraction], new: list[Fraction]) -> combinations[tuple[tuple[Fraction, Fraction], ...]]:

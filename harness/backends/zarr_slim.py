@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -30,9 +31,6 @@ class ZarrSlimBackend(ZarrBackend):
     ----------
     setting : str
         Recorded in the archive; tells which backend wrote it.
-
-    Parameters
-    ----------
     slimming : bool
         Whether equal tensors are stored once and values narrowed; without, codec and chunks are the same.
     """
@@ -47,11 +45,12 @@ class ZarrSlimBackend(ZarrBackend):
         "40 residues decode little for a window, those of attention a whole head; the seed had no such format"
     )
 
-    def __init__(self, *, slimming: bool = True) -> None:
-        self.slimming = slimming
+    slimming: bool = True
 
     def vanilla(self) -> ZarrSlimBackend:
-        return type(self)(slimming=False)
+        same = copy(self)
+        same.slimming = False
+        return same
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:

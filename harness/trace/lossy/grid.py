@@ -120,10 +120,7 @@ def _search(given: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarray, np
             continue
         tries[tried] += 1
         made, fits = _on_grid(rows[tried], exponent, bound)
-        stored = made.astype(given.dtype, copy=False)
-        if stored.dtype != made.dtype:  # a float16 lacks the bits for a large weight on a fine grid
-            fits &= (stored == made).all(axis=1)
-        out[tried[fits]], exponents[tried[fits]] = stored[fits], exponent
+        out[tried[fits]], exponents[tried[fits]] = made[fits], exponent  # exact: see `_on_grid`
     return out, exponents
 
 
@@ -135,7 +132,11 @@ def _earliest(top: np.ndarray) -> np.ndarray:
 
 
 def _on_grid(rows: _Rows, exponent: int, bound: float) -> tuple[np.ndarray, np.ndarray]:
-    """Round rows to one grid; return them and which of them it will do for, but for their sums."""
+    """Round rows to one grid; return them and which of them it will do for, but for their sums.
+
+    Where the grid is finer than the spacing of floats around a weight, the weight is on the grid and stays; else both
+    of its neighbours on the grid are floats of its own dtype, float16 too.
+    """
     scale = rows.values.dtype.type(2.0**exponent)
     rest = rows.values * scale  # exact, as is the remainder: only the exponent changes, then only bits are cleared
     floor = np.floor(rest)

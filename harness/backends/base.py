@@ -208,6 +208,8 @@ class Backend(ABC):
         Whether one open reader may be used from several threads at once.
     partial : bool
         Whether reading some rows avoids reading the whole tensor.
+    slims : bool
+        Whether it stores equal tensors once, and values in fewer bits where those hold them exactly.
     """
 
     name: ClassVar[str]
@@ -218,6 +220,11 @@ class Backend(ABC):
     library: ClassVar[str] = "numpy"
     shareable: ClassVar[bool] = True
     partial: ClassVar[bool] = True
+    slims: ClassVar[bool] = False
+
+    def vanilla(self) -> Backend:
+        """Return the format set to store everything as given; the same where it does nothing else."""
+        return self
 
     @classmethod
     def missing(cls) -> str:

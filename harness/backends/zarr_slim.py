@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
@@ -30,16 +31,26 @@ class ZarrSlimBackend(ZarrBackend):
     ----------
     setting : str
         Recorded in the archive; tells which backend wrote it.
+    slimming : bool
+        Whether equal tensors are stored once and values narrowed; without, codec and chunks are the same.
     """
 
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
+    slims = True
     setting: ClassVar[str] = "small"
     why: ClassVar[str] = (
         "pcodec has the best lossless ratio measured on a real pair tensor, 2.94 (blosc zstd-3: 2.63); chunks of up to "
         "40 residues decode little for a window, those of attention a whole head; the seed had no such format"
     )
+
+    slimming: bool = True
+
+    def vanilla(self) -> ZarrSlimBackend:
+        same = copy(self)
+        same.slimming = False
+        return same
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:

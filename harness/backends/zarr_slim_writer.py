@@ -78,11 +78,15 @@ class ZarrSlimWriter(Writer):
         self._twins: list[_Tensor] = []
         self._current: _Tensor | None = None
         self._stacks: dict[Kind, Stack] = {}
-        self._counts = Counter((stack_name(spec), spec.shape, spec.dtype) for spec in manifest.tensors)
-        arrays = {spec.path: stack_name(spec) or spec.path for spec in manifest.tensors}
+        self._counts = Counter((self._stack(spec), spec.shape, spec.dtype) for spec in manifest.tensors)
+        arrays = {spec.path: self._stack(spec) or spec.path for spec in manifest.tensors}
         self._taken = {path for path, array in arrays.items() if array == path}
         self._taken |= {group for array in arrays.values() for group in _groups_above(array)}
         self._pool = ThreadPoolExecutor(cores())
+
+    def _stack(self, spec: TensorSpec) -> str | None:
+        """Name the array that a tensor shares with others; None for one that has an array of its own."""
+        return stack_name(spec) if self._backend.slimming else None
 
     def alignment(self, spec: TensorSpec) -> int:
         chunks = self._backend.layout(spec, self._profile).chunks
@@ -90,12 +94,12 @@ class ZarrSlimWriter(Writer):
 
     def begin(self, spec: TensorSpec) -> None:
         layout = self._backend.layout(spec, self._profile)
-        steps = (
-            ladder(spec.dtype) if layout.origin != "default" and self._profile != "matched" else ladder(spec.dtype)[-1:]
-        )
+        narrows = self._backend.slimming and layout.origin != "default" and self._profile != "matched"
+        steps = ladder(spec.dtype) if narrows else ladder(spec.dtype)[-1:]
         self._current = _Tensor(spec, layout.chunks or (), steps)
         key = (spec.shape, spec.dtype, self._current.chunks)
-        self._twins = [t for t in self._done if (t.spec.shape, t.spec.dtype, t.chunks) == key and spec.items]
+        twins = self._done if self._backend.slimming and spec.items else []
+        self._twins = [t for t in twins if (t.spec.shape, t.spec.dtype, t.chunks) == key]
 
     def append(self, block: np.ndarray) -> None:
         tensor = self._tensor()
@@ -138,7 +142,7 @@ class ZarrSlimWriter(Writer):
 
     def _open(self, tensor: _Tensor) -> Stack:
         """Start the tensor in the array of its present rung, and return that."""
-        spec, wanted = tensor.spec, stack_name(tensor.spec)
+        spec, wanted = tensor.spec, self._stack(tensor.spec)
         kind = Kind(wanted or spec.path, spec.shape, spec.dtype, tensor.chunks, tensor.narrowing.name)
         if kind not in self._stacks:
             together = wanted and tensors_per_shard(spec, tensor.chunks, self._counts[wanted, spec.shape, spec.dtype])

@@ -1,4 +1,4 @@
-"""The commands on archives and what there is: ``list``, ``inspect``, ``verify``, ``convert``, ``fidelity``."""
+"""The commands on archives and what there is: ``list``, ``inspect``, ``verify``, ``fidelity``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from harness import registry
-from harness.backends.archive import archive_size, open_archive, remove, verify_archive, write_archive
-from harness.backends.archive_trace import open_file
-from harness.backends.base import PROFILES, Backend, load_backend
+from harness.backends.archive import archive_size, open_archive, verify_archive
 from harness.cli import show
-from harness.errors import HarnessError, UsageError, unknown_name
+from harness.errors import unknown_name
 from harness.trace.fidelity import compare
+from harness.trace.lossy.record import Loss
 from harness.trace.sources import find_source, open_trace
 
 _WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces")
@@ -30,12 +31,6 @@ def add_commands(commands: Any) -> None:
     parser = commands.add_parser("verify", help="check every byte of archives")
     parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE")
     parser.set_defaults(command=_verify)
-    parser = commands.add_parser("convert", help="write an archive or a trace in another format, verified")
-    parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
-    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
-    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
-    parser.add_argument("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
-    parser.set_defaults(command=_convert)
     parser = commands.add_parser("fidelity", help="compare synthetic tensors with real ones")
     parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
     parser.set_defaults(command=_fidelity)
@@ -76,7 +71,31 @@ def _inspect(arguments: argparse.Namespace) -> int:
             digest = manifest.digests.get(spec.path, "none")
             table.add_row(spec.path, str(spec.shape), spec.dtype, " ".join(spec.axes), spec.role.value, digest)
         out.print(table, markup=False)
+        if manifest.loss is not None:
+            _show_loss(out, manifest.loss)
     return 0
+
+
+def _show_loss(out: Console, loss: Loss) -> None:
+    """Show what was rounded, with its errors, and what was dropped, with how it comes back."""
+    headings = ("tensor", "values changed", "largest error", "relative", "of a row's sum", "bits, or rows on each grid")
+    table = show.table(loss.summary(), *headings)
+    for row in loss.rounded:
+        rows = ", ".join(f"{step}: {count}" for step, count in row.rows.items())
+        table.add_row(
+            row.path,
+            f"{row.changed:,}",
+            f"{row.largest_absolute_error:.3g}",
+            f"{row.largest_relative_error:.3g}",
+            "" if row.largest_sum_change is None else f"{row.largest_sum_change:.3g}",
+            rows if row.significand_bits is None else f"{row.significand_bits} bits of significand",
+        )
+    out.print(table, markup=False)
+    if loss.dropped:
+        table = show.table(f"{len(loss.dropped)} dropped", "tensor", "shape", "dtype", "digest", "how it comes back")
+        for gone in loss.dropped:
+            table.add_row(gone.path, str(gone.shape), gone.dtype, gone.digest, gone.recompute)
+        out.print(table, markup=False)
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -90,37 +109,6 @@ def _verify(arguments: argparse.Namespace) -> int:
         else:
             print(f"{archive}: every byte and every tensor is as it was written.")
     return code
-
-
-def _convert(arguments: argparse.Namespace) -> int:
-    if arguments.profile not in PROFILES:
-        raise unknown_name("profile", arguments.profile, PROFILES)
-    backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
-    path = Path(arguments.source)
-    is_trace = not path.exists() and arguments.source.partition(":")[0] in registry.names("traces")
-    trace = open_trace(arguments.source) if is_trace else open_file(path)
-    manifest = write_archive(trace, backend, arguments.destination, arguments.profile)
-    if problems := verify_archive(arguments.destination, backend):
-        remove(arguments.destination)
-        raise HarnessError(f"The converted archive was not what was written, and was removed: {problems[0]}")
-    size, _ = archive_size(arguments.destination)
-    count = len(manifest.tensors)
-    print(f"{arguments.destination}: {count} tensors, {size:,} bytes, verified bit for bit.")
-    return 0
-
-
-def _by_suffix(destination: Path) -> Backend:
-    suffixes: dict[str, str] = {}
-    for listed in registry.listing("backends"):
-        if listed.plugin is not None:
-            suffixes[listed.plugin.suffix] = listed.name
-    fitting = [suffix for suffix in suffixes if destination.name.endswith(suffix)]
-    if not fitting:
-        known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
-        raise UsageError(
-            f"The name {destination.name!r} does not say which format to write: end it with {known}, or give --format."
-        )
-    return load_backend(suffixes[max(fitting, key=len)])
 
 
 def _fidelity(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ArchiveError, HarnessError
+from harness.trace.lossy.record import Loss
 
-MANIFEST_VERSION = 1
+# What is lossless is written as it was before there was a record of loss. One with such a record has a version of its
+# own, so that a reader that does not know it refuses it instead of passing rounded values off as the original ones.
+MANIFEST_VERSION, LOSSY_VERSION = 1, 2
 
 DTYPES = (
     "bool",
@@ -300,12 +303,15 @@ class Manifest:
         Where the values come from.
     digests : mapping of str to str
         Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
+    loss : Loss or None
+        What was rounded and dropped, with the measured errors; None where every bit is the source's.
     """
 
     tensors: tuple[TensorSpec, ...]
     metadata: Metadata = field(default_factory=Metadata)
     provenance: Provenance
     digests: Mapping[str, str] = field(default_factory=dict)
+    loss: Loss | None = None
 
     @property
     def tensor_dtypes(self) -> dict[str, str]:
@@ -339,11 +345,17 @@ class Manifest:
         fields["tensor_shapes"] = json.dumps(self.tensor_shapes)
         if "representation_names" in fields:
             fields["representation_names"] = json.dumps(fields["representation_names"])
+        if self.loss is not None:
+            fields["loss"] = json.dumps(dataclasses.asdict(self.loss))
         return fields
 
     def to_json(self) -> str:
         """Serialise to JSON text that `from_json` reads back unchanged."""
-        return json.dumps({"manifest_version": MANIFEST_VERSION, **dataclasses.asdict(self)}, indent=1)
+        plain = dataclasses.asdict(self)
+        if self.loss is None:
+            del plain["loss"]
+        version = MANIFEST_VERSION if self.loss is None else LOSSY_VERSION
+        return json.dumps({"manifest_version": version, **plain}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -371,9 +383,10 @@ class Manifest:
             version = raw.pop("manifest_version")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArchiveError("The archive's manifest is damaged or was not written by this harness.") from error
-        if version != MANIFEST_VERSION:
+        if version not in (MANIFEST_VERSION, LOSSY_VERSION):
             raise ArchiveError(
-                f"The archive's manifest has version {version!r}; this reader knows version {MANIFEST_VERSION}."
+                f"The archive's manifest has version {version!r}; "
+                f"this reader knows versions {MANIFEST_VERSION} and {LOSSY_VERSION}."
             )
         try:
             tensors = tuple(
@@ -394,6 +407,7 @@ class Manifest:
                 metadata=metadata,
                 provenance=Provenance(**raw["provenance"]),
                 digests=dict(raw["digests"]),
+                loss=Loss.from_plain(raw["loss"]) if version == LOSSY_VERSION else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArchiveError(f"The archive's manifest is damaged: {type(error).__name__} at {error}.") from error
@@ -435,3 +449,5 @@ def validate(manifest: Manifest) -> None:
         raise SchemaError(f"{min(inside)}: expected either a tensor or a group of tensors under this name, found both.")
     if stray := set(manifest.digests) - seen:
         raise SchemaError(f"{min(stray)}: expected a digest only for tensors that the manifest lists.")
+    if manifest.loss is not None and (stray := {row.path for row in manifest.loss.rounded} - seen):
+        raise SchemaError(f"{min(stray)}: expected errors only of tensors that the manifest lists.")

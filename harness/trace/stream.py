@@ -48,8 +48,10 @@ class Trace(ABC):
 
 
 def shown_label(name: str, manifest: Manifest) -> str:
-    """Return the label of a trace by a name; that weights are untrained is shown wherever the trace is."""
-    return f"{name} (untrained)" if manifest.provenance.trained is False else name
+    """Return the label of a trace by a name; that weights are untrained, or values lossy, is shown wherever it is."""
+    untrained = ["untrained"] if manifest.provenance.trained is False else []
+    marks = untrained + ([] if manifest.loss is None else ["lossy"])
+    return f"{name} ({', '.join(marks)})" if marks else name
 
 
 class MemoryTrace(Trace):
@@ -89,7 +91,8 @@ class TraceView(Trace):
         self._trace = trace
         self._source = {spec.path: path for spec, path in names.items()}
         self.label = trace.label
-        self.manifest = dataclasses.replace(trace.manifest, tensors=tuple(names), digests={})
+        loss = trace.manifest.loss and trace.manifest.loss.under(self._source)
+        self.manifest = dataclasses.replace(trace.manifest, tensors=tuple(names), digests={}, loss=loss)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         return self._trace.blocks(self._source[path])
@@ -213,6 +216,13 @@ def split(array: np.ndarray) -> Iterator[np.ndarray]:
     step = block_rows(array.shape, array.itemsize)
     for start in range(0, array.shape[0], step):
         yield array[start : start + step]
+
+
+def read_whole(trace: Trace, path: str) -> np.ndarray:
+    """Read one tensor of a trace into memory."""
+    spec = trace.manifest[path]
+    blocks = list(trace.blocks(path))
+    return (np.concatenate(blocks) if spec.shape and blocks else np.array(blocks, spec.dtype)).reshape(spec.shape)
 
 
 def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:

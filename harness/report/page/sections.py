@@ -309,6 +309,12 @@ def limits(findings: Findings) -> list[str]:
         said.append(
             f"{words.listed(untrained)} has untrained weights: good for shapes and speed, not for compression ratios."
         )
+    lossy = [words.pretty_trace(str(t)) for t in samples["trace"].unique() if str(t).endswith("lossy)")]
+    if lossy:
+        said.append(
+            f"{words.listed(lossy)} was rounded within declared bounds before it was measured (harness inspect has the "
+            "errors): its sizes are not those of the original, whatever the format."
+        )
     if any(name.startswith("synthetic") for name in traces):
         said.append(
             "The synthetic trace matches measured statistics of real tensors; its layers are drawn independently, so "

@@ -1,0 +1,115 @@
+"""The command ``convert``: an archive or a trace in another format, bit for bit or with declared loss."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.backends.archive import archive_size, check_destination
+from harness.backends.archive_trace import open_file
+from harness.backends.base import PROFILES, Backend, load_backend
+from harness.backends.conversion import convert
+from harness.errors import UsageError, unknown_name
+from harness.trace.lossy import request
+from harness.trace.lossy.minimal import MinimalTrace
+from harness.trace.lossy.record import Loss
+from harness.trace.sources import open_trace
+from harness.trace.stream import Trace
+
+MODES = ("vanilla", "slim", "minimal")
+
+_MODE_HELP = (
+    "vanilla: every tensor under every name in its own dtype; slim: bit for bit, but equal tensors once and values in "
+    "fewer bits where those hold them, in formats that can and there the default; minimal: declared lossy, in any "
+    "format, within --bound"
+)
+_BOUND_HELP = (
+    "minimal: the largest error of a role, relative for pair and single, absolute for attention; again for each role"
+)
+_DROP_HELP = (
+    "minimal: a tensor to leave out, * for any text; HOW says how it comes back, recorded with it; again for more"
+)
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("convert", help="write an archive or a trace in another format, verified")
+    parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
+    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
+    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
+    parser.add_argument("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    parser.add_argument("--mode", metavar="MODE", help=_MODE_HELP)
+    parser.add_argument("--bound", action="append", default=[], metavar="ROLE=BOUND", help=_BOUND_HELP)
+    parser.add_argument(
+        "--top-k",
+        metavar="K",
+        help=f"minimal: how many of a row's largest attention weights keep their order (default: {request.TOP_K})",
+    )
+    parser.add_argument("--drop", action="append", default=[], metavar="NAME[=HOW]", help=_DROP_HELP)
+    parser.set_defaults(command=_convert)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.profile not in PROFILES:
+        raise unknown_name("profile", arguments.profile, PROFILES)
+    backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+    backend, asked = _mode(arguments, backend)
+    check_destination(arguments.destination)
+    path = Path(arguments.source)
+    is_trace = not path.exists() and arguments.source.partition(":")[0] in registry.names("traces")
+    source = open_trace(arguments.source) if is_trace else open_file(path)
+    trace: Trace = source if asked is None else MinimalTrace(source, asked)
+    manifest = convert(
+        trace, backend, arguments.destination, arguments.profile, source=None if asked is None else source
+    )
+    size, _ = archive_size(arguments.destination)
+    against = "" if asked is None else ", and against the source's values within the bounds"
+    print(f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}.")
+    if manifest.loss is not None:
+        print(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
+    return 0
+
+
+def _mode(arguments: argparse.Namespace, backend: Backend) -> tuple[Backend, request.Request | None]:
+    """Return the format as the mode sets it, and for minimal what may be given up."""
+    mode = arguments.mode
+    if mode not in (None, *MODES):
+        raise unknown_name("mode", mode, MODES)
+    if mode == "minimal":
+        return backend, request.parse(arguments.bound, arguments.top_k, arguments.drop)
+    for name, given in (("--bound", arguments.bound), ("--top-k", arguments.top_k), ("--drop", arguments.drop)):
+        if given:
+            raise UsageError(f"{name} gives something up: choose --mode minimal with it, or leave it out.")
+    if mode == "slim" and not backend.slims:
+        raise UsageError(
+            f"The format {backend.name!r} stores everything as given and has no --mode slim; choose zarr-slim, or "
+            "leave --mode out."
+        )
+    return backend.vanilla() if mode == "vanilla" else backend, None
+
+
+def _errors(loss: Loss) -> str:
+    """Say the largest errors of a record; those of attention are known by their sums."""
+    relative = [row.largest_relative_error for row in loss.rounded if row.largest_sum_change is None]
+    weights = [row for row in loss.rounded if row.largest_sum_change is not None]
+    said = [f"{max(relative):.2g} of a value's size"] if relative else []
+    if weights:
+        sums = max(row.largest_sum_change or 0.0 for row in weights)
+        said.append(f"{max(row.largest_absolute_error for row in weights):.2g} of a weight, {sums:.2g} of a sum")
+    return f"Largest errors: {', '.join(said)}; harness inspect shows them tensor by tensor."
+
+
+def _by_suffix(destination: Path) -> Backend:
+    suffixes: dict[str, str] = {}
+    for listed in registry.listing("backends"):
+        if listed.plugin is not None:
+            suffixes[listed.plugin.suffix] = listed.name
+    fitting = [suffix for suffix in suffixes if destination.name.endswith(suffix)]
+    if not fitting:
+        known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
+        raise UsageError(
+            f"The name {destination.name!r} does not say which format to write: end it with {known}, or give --format."
+        )
+    return load_backend(suffixes[max(fitting, key=len)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import numpy as np
 from matplotlib import ft2font
 
 from harness.errors import HarnessError, UsageError
+from harness.files import appearing
 from harness.measure.config import RunConfig
 from harness.report.write import plots_folder
 
@@ -102,16 +102,12 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
         "sample_rows": row_digests(files["samples.csv"]),
     }
     text = (json.dumps(manifest, indent=1) + "\n").encode()
-    partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+        with appearing(destination) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             for name, data in {MANIFEST: text, **files}.items():
                 file.writestr(zipfile.ZipInfo(f"{config.run_id}/{name}", _EPOCH), data, zipfile.ZIP_DEFLATED, 9)
-        partial.replace(destination)
     except OSError as error:
         raise UsageError(f"{destination} cannot be written ({error.strerror}): choose another --out.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
 
 

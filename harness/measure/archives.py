@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Subject
 
@@ -49,9 +50,7 @@ class ArchiveRecord:
             }
         )
         document = {"archives_version": ARCHIVES_VERSION, "subjects": self._subjects}
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        partial.write_text(json.dumps(document, indent=1) + "\n")
-        partial.replace(self._path)
+        write_text(self._path, json.dumps(document, indent=1) + "\n")
 
 
 def read_archives(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.workload import Cache, PlanOptions
 
 CONFIG_VERSION = 1
@@ -71,7 +72,7 @@ class RunConfig:
     def save(self, path: Path) -> None:
         """Write as JSON."""
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        write_text(path, json.dumps(document, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import HarnessError, UsageError
+from harness.files import appearing, sync
 
 PARTIAL = ".harness-slim-partial"
 """Ends the hidden name of a file that is being written; what carries it is ours and never whole."""
@@ -49,21 +50,13 @@ def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int 
     OSError
         When it cannot be written; nothing of it is left.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        with partial.open("wb") as handle:
-            _fill(handle, data)
-            handle.flush()
-            if mode is not None:
-                os.fchmod(handle.fileno(), mode)
-            if mtime_ns is not None:
-                os.utime(handle.fileno(), ns=(mtime_ns, mtime_ns))
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with appearing(path, ending=PARTIAL, durable=True) as partial, partial.open("wb") as handle:
+        _fill(handle, data)
+        handle.flush()
+        if mode is not None:
+            os.fchmod(handle.fileno(), mode)
+        if mtime_ns is not None:
+            os.utime(handle.fileno(), ns=(mtime_ns, mtime_ns))
 
 
 def _fill(handle: BinaryIO, data: bytes) -> None:
@@ -74,16 +67,7 @@ def _fill(handle: BinaryIO, data: bytes) -> None:
 def remove_file(path: Path) -> None:
     """Remove a file and wait until its removal is on disk."""
     path.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)
 
 
 def is_plain_file(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.files import write_text
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.plots import draw
 from harness.report.drawing.time_plot import draw_time
@@ -64,10 +65,10 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False) -> W
     """
     findings = find(folder, options)
     plots = _draw(findings, folder, pictures=pictures)
-    write_text(json.dumps(findings.to_document(), indent=1) + "\n", folder / "report.json")
+    write_text(folder / "report.json", json.dumps(findings.to_document(), indent=1) + "\n")
     page, markdown = render(findings, plots, folder)
-    write_text(page, folder / "report.html")
-    write_text(markdown, folder / "report.md")
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.md", markdown)
     return Written(
         summary=findings.summary,
         plots=plots,
@@ -117,11 +118,4 @@ def plots_folder(folder: Path) -> Path:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV under its final name only when it is complete."""
-    write_text(table.to_csv(index=False), path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a text under its final name only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="")
-    partial.replace(path)
+    write_text(path, table.to_csv(index=False))

@@ -153,7 +153,7 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(Path, "replace", lambda path, to: (done.append("replace"), replace(path, to)))
     disk.write_whole(tmp_path / "file", b"content")
-    assert done == [f".file{disk.PARTIAL}", "replace", tmp_path.name]
+    assert done == [f".file.{os.getpid()}{disk.PARTIAL}", "replace", tmp_path.name]
 
 
 def test_two_at_once_are_kept_apart(tmp_path):

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,19 @@ def remove_file(path: Path) -> None:
     """Remove a file and wait until its removal is on disk."""
     path.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def copy_folder(source: Path, destination: Path) -> None:
+    """Copy a directory to work on: links stay links, times stay, and the folders of the copy can be written to."""
+
+    def special(folder: str, names: list[str]) -> list[str]:
+        paths = [Path(folder, name) for name in names]
+        return [path.name for path in paths if not (path.is_symlink() or path.is_file() or path.is_dir())]
+
+    shutil.copytree(source, destination, symlinks=True, ignore=special)
+    for folder in (destination, *destination.rglob("*")):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(folder.stat().st_mode | 0o700)
 
 
 def is_plain_file(path: Path) -> bool:

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 
 import pytest
-from directories import MODELS, af2, af3, digests, openfold3
 
 from harness.cli import main
 from harness.predictions import consumers, pickles, steps
 from harness.predictions.manifest import NAME
+from suites.tracking.directories import MODELS, af2, af3, digests, openfold3
 
 PKL = f"result_{MODELS[0]}.pkl"
 PAE = f"pae_{MODELS[0]}.json"

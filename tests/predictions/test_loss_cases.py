@@ -6,12 +6,12 @@ import json
 import pickle
 
 import numpy as np
-from directories import MODELS, af2, af3, confidences, digests
 
 from harness.predictions import consumers
 from harness.predictions.manifest import load_manifest
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
+from suites.tracking.directories import MODELS, af2, af3, confidences, digests
 
 
 def test_1_the_unrounded_error_and_arrays_with_no_other_copy_stay(tmp_path):

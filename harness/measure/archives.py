@@ -26,6 +26,8 @@ class ArchiveRecord:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._subjects = read_archives(path) if path.exists() else []
+        if not path.exists():
+            self._write()  # a run of result directories alone has no archive, and says so
 
     def add(self, subject: Subject, prepared: Prepared) -> None:
         """Note the archives of a subject, in place of what was noted of it before."""
@@ -49,6 +51,9 @@ class ArchiveRecord:
                 "archives": archives,
             }
         )
+        self._write()
+
+    def _write(self) -> None:
         document = {"archives_version": ARCHIVES_VERSION, "subjects": self._subjects}
         write_text(self._path, json.dumps(document, indent=1) + "\n")
 

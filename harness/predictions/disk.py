@@ -32,6 +32,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def contents(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return size in bytes and SHA-256 of every file of a directory, by its path in it; links are not followed."""
+    paths = sorted(path for path in folder.rglob("*") if is_plain_file(path))
+    return {path.relative_to(folder).as_posix(): (path.stat().st_size, file_digest(path)) for path in paths}
+
+
 def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int | None = None) -> None:
     """Write a file that is on disk, complete and under its name when this returns, or not there at all.
 

@@ -15,7 +15,8 @@ from harness.predictions.disk import is_plain_file, write_whole
 NAME = "slim-manifest.json"
 VERSION = 1
 EXACT = "bit for bit"
-KINDS = ("af2", "af3", "openfold3")
+KINDS = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
+"""What makes result directories, by the name that manifests give it."""
 
 
 @dataclass(frozen=True)

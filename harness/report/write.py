@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from harness.files import write_text
+from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.plots import draw
 from harness.report.drawing.time_plot import draw_time
@@ -25,7 +26,11 @@ class Written:
     Attributes
     ----------
     summary : DataFrame
-        Of ``summary.csv``.
+        The cells of formats.
+    directories : DirectorySizes or None
+        The result directories of the run.
+    cells : DataFrame
+        Of ``summary.csv``: both.
     plots : Path
         The folder of the plots.
     page, markdown : Path
@@ -35,6 +40,8 @@ class Written:
     """
 
     summary: pd.DataFrame
+    directories: DirectorySizes | None
+    cells: pd.DataFrame
     plots: Path
     page: Path
     markdown: Path
@@ -71,6 +78,8 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False) -> W
     write_text(folder / "report.md", markdown)
     return Written(
         summary=findings.summary,
+        directories=findings.directories,
+        cells=findings.cells,
         plots=plots,
         page=folder / "report.html",
         markdown=folder / "report.md",
@@ -91,7 +100,9 @@ def write_plots(folder: Path) -> list[Path]:
 
 
 def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
-    write_table(findings.summary, folder / "summary.csv")
+    write_table(findings.cells, folder / "summary.csv")
+    if findings.directories is not None:
+        write_table(findings.directories.table, folder / "directories.csv")
     if findings.config.preset == "seed":
         table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from harness.predictions.disk import contents
 
 MODELS = tuple(f"model_{number}_multimer_v3_pred_0" for number in (1, 2, 3))
 
@@ -28,8 +29,7 @@ def real() -> Iterator[Path]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file, by its path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {name: digest for name, (_, digest) in contents(folder).items()}
 
 
 def result(n_res: int, seed: int) -> dict[str, Any]:

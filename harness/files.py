@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_MOST = 180
+"""Bytes of a name that its hidden name begins with; most filesystems take 255."""
+
 
 @contextmanager
 def appearing(path: Path, *, ending: str = ".partial", durable: bool = False) -> Iterator[Path]:
@@ -31,7 +34,9 @@ def appearing(path: Path, *, ending: str = ".partial", durable: bool = False) ->
     OSError
         When it cannot be written; nothing of it is left, and a file that was there is as it was.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{ending}")
+    # A name may be as long as names can be, and then has no room for more.
+    start = os.fsdecode(os.fsencode(path.name)[:_MOST])
+    partial = path.with_name(f".{start}.{os.getpid()}{ending}")
     try:
         yield partial
         if durable:

@@ -20,6 +20,26 @@ PARTIAL = ".harness-slim-partial"
 
 _BUFFER = 1 << 20
 
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and "),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "see that you may write in the directory and "),
+}
+"""What to do, by error, before the same command can do better."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises
+    ------
+    HarnessError
+        When it cannot be read, which says nothing about the other files beside it.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"it cannot be read ({error.strerror or error})") from error
+
 
 def digest(data: bytes) -> str:
     """Return the SHA-256 of bytes, in hexadecimal."""
@@ -121,10 +141,11 @@ def disk_is_whole(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way = "free some space and run the same command again" if full else "run the same command again"
+        first = _REMEDIES.get(error.errno or 0, "")
         place = error.filename or folder
-        raise HarnessError(f"{place}: {error.strerror or error}; no file is lost: {way}.") from error
+        raise HarnessError(
+            f"{place}: {error.strerror or error}; no file is lost: {first}run the same command again."
+        ) from error
 
 
 def clear_partials(folders: Iterable[Path]) -> None:

@@ -49,6 +49,10 @@ TABLE_COLUMNS = [
     "source",
 ]  # fmt: skip
 
+_COUNTS = [
+    "size_bytes", "files", "files_restored", "files_given_up", "values_compared", "values_same", "values_dropped",
+]  # fmt: skip
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DirectorySizes:
@@ -104,8 +108,8 @@ def find_directories(folder: Path, samples: pd.DataFrame) -> DirectorySizes | No
     cells = [_cell(row, written.get(row["trace"])) for row in rows]
     table = [_row(cell, facts.get(cell["trace"], {})) for cell in cells] + _published(facts)
     return DirectorySizes(
-        cells=pd.DataFrame(cells, columns=COLUMNS),
-        table=pd.DataFrame(table, columns=TABLE_COLUMNS),
+        cells=pd.DataFrame(cells, columns=COLUMNS).astype(dict.fromkeys(("size_bytes", "files"), "Int64")),
+        table=pd.DataFrame(table, columns=TABLE_COLUMNS).astype(dict.fromkeys(_COUNTS, "Int64")),
         kinds={name: str(found["kind"]) for name, found in facts.items()},
     )
 

@@ -74,6 +74,14 @@ def test_5_without_a_ranking_all_stay_plain_and_of_a_tie_all_that_tie(tmp_path):
     assert all((folder / f"seed-1_sample-{n}" / "confidences.json").is_file() for n in range(3))
 
 
+def test_of_several_rankings_the_best_of_each_stay_plain(tmp_path):
+    folder = af3(tmp_path / "job")  # its best is sample 1
+    (folder / "job_ranking_scores.csv").write_bytes(b"\xef\xbb\xbfseed,sample,ranking_score\r\n1,0,0.9\r\n")
+    slim(folder, "slim")
+    assert [(folder / f"seed-1_sample-{n}" / "confidences.json").is_file() for n in range(3)] == [True, True, False]
+    assert set(consumers.best(folder)) == {"seed-1_sample-0", "seed-1_sample-1"}
+
+
 def test_6_the_input_of_the_job_stays_readable(tmp_path):
     folder = af3(tmp_path / "job")
     before = (folder / "job_data.json").read_bytes()

@@ -1,4 +1,4 @@
-"""How many bytes and files an archive takes."""
+"""How many bytes and files an archive takes, and a result directory as it was written and slimmed."""
 
 from __future__ import annotations
 
@@ -26,4 +26,10 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     return accesses
 
 
-suite = Suite(name="size", description="bytes and files, against float32 and native bytes", order=10, plan=plan)
+suite = Suite(
+    name="size",
+    description="bytes and files, against float32 and native bytes",
+    order=10,
+    plan=plan,
+    result_directories=True,
+)

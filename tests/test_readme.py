@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from directories import af2, digests
 
 from harness.backends.archive import open_archive
 from harness.evidence import compare
 from harness.report.findings import find_options
 from harness.report.write import write_report
+from suites.tracking.directories import af2, digests
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -20,6 +20,7 @@ from harness import registry
 from harness.backends.base import Backend, Profile, Reader, Writer, blame, load_backend
 from harness.backends.seal import check_seal, files_of, seal
 from harness.errors import ArchiveError, HarnessError, UsageError
+from harness.files import sync
 from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import BLOCK_ROWS, Digest, Trace, block_rows, regroup, split
 
@@ -91,11 +92,11 @@ def write_archive(
         if not partial.exists():
             raise HarnessError(f"{backend.name} reported success but wrote nothing.")
         with sync_stopwatch or nullcontext():
-            sync(partial)
+            sync_archive(partial)
         seal(partial, backend.seal_file(partial))
-        sync(partial)
+        sync_archive(partial)
         partial.rename(destination)
-        _sync_file(destination.parent)
+        sync(destination.parent)
     return manifest
 
 
@@ -193,7 +194,7 @@ def remove(path: Path) -> None:
             time.sleep(_BETWEEN_REMOVALS)
 
 
-def sync(path: Path) -> None:
+def sync_archive(path: Path) -> None:
     """Wait until an archive is on disk.
 
     Parameters
@@ -208,7 +209,7 @@ def sync(path: Path) -> None:
         When the filesystem reports that data was lost.
     """
     if not path.is_dir():
-        _sync_file(path)
+        sync(path)
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -217,14 +218,6 @@ def sync(path: Path) -> None:
             os.sync()
         elif syncfs(descriptor):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    finally:
-        os.close(descriptor)
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,8 @@ from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from harness.evidence.check import Result, check
 from harness.evidence.rerun import compare_runs, rerun_config
 from harness.measure.config import RunConfig
+from harness.measure.directories import open_directories
+from harness.measure.directory_record import DIRECTORIES
 from harness.measure.subject import choose_arms, open_subjects
 from harness.report.choice.mix import PRESETS as MIXES
 from harness.report.choice.mix import parse_mix
@@ -107,14 +109,16 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
     make_folder(folder)
     config = rerun_config(bundle, folder)
-    if not measure(config, choose_arms(config), open_subjects(config), folder, quiet=arguments.quiet):
+    subjects, directories = open_subjects(config), open_directories(config)
+    if not measure(config, choose_arms(config), subjects, directories, folder, quiet=arguments.quiet):
         show.say(f"Interrupted; continue with: harness run --resume --out {folder}")
         return 130
     write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         first = Path(scratch)
-        for file in ("summary.csv", "archives.json", "report.json"):
-            (first / file).write_bytes(bundle.files[file])
+        for file in ("summary.csv", "archives.json", "report.json", DIRECTORIES):
+            if file in bundle.files:
+                (first / file).write_bytes(bundle.files[file])
         repeat = compare_runs(first, folder)
     show.repeat(repeat, folder)
     return 0 if repeat.holds else 1

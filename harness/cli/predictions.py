@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli import show
-from harness.errors import UsageError
-from harness.predictions.manifest import NAME
+from harness.predictions.manifest import KINDS, NAME
 from harness.predictions.outcome import Outcome
 from harness.predictions.restoring import unslim
-from harness.predictions.slimming import MODES, PLAIN, slim
-
-_KINDS = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
+from harness.predictions.slimming import MODES, PLAIN, parse_bound, slim
 
 
 def add_commands(commands: Any) -> None:
@@ -37,23 +34,16 @@ def add_commands(commands: Any) -> None:
     parser.set_defaults(command=_unslim)
 
 
-def _bound(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        raise UsageError(f"--bound has to be a number of Angstrom, not {text!r}.") from None
-
-
 def _slim(arguments: argparse.Namespace) -> int:
     found = slim(
         arguments.folder,
         arguments.mode,
-        bound=_bound(arguments.bound),
+        bound=None if arguments.bound is None else parse_bound(arguments.bound, "--bound"),
         plain=arguments.plain,
         dry_run=arguments.dry_run,
     )
     if not arguments.quiet:
-        _table(f"{arguments.folder}: {_KINDS[found.kind]}", found)
+        _table(f"{arguments.folder}: {KINDS[found.kind]}", found)
     saved = f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
     if arguments.dry_run:
         show.say(f"Would change {found.changed} files: {saved}. Nothing was written.")
@@ -67,7 +57,7 @@ def _slim(arguments: argparse.Namespace) -> int:
 def _unslim(arguments: argparse.Namespace) -> int:
     found = unslim(arguments.folder)
     if not arguments.quiet:
-        _table(f"{arguments.folder}: {_KINDS[found.kind]}", found)
+        _table(f"{arguments.folder}: {KINDS[found.kind]}", found)
     show.say(f"Restored {found.changed} files, byte for byte.")
     return _problems(found)
 

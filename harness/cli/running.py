@@ -15,11 +15,13 @@ from harness.backends.base import PROFILES, Profile
 from harness.cli import show
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, RAW, VERDICT_ROUNDS, RunConfig
+from harness.measure.directories import Directory, open_directories
 from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
+from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
 from harness.report.noise import mixed_machines
 from harness.report.write import write_plots, write_report, write_table
@@ -28,7 +30,7 @@ from harness.workload import Cache, Executor, PlanOptions, Suite
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (
     "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "cache", "workers", "rounds", "seed",
-    "baseline", "timeout",
+    "baseline", "timeout", "directory", "directory_bound",
 )  # fmt: skip
 
 
@@ -38,6 +40,9 @@ def add_commands(commands: Any) -> None:
     add = parser.add_argument
     add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; the options below change it (default: standard)")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
+    add("--directory", action="append", metavar="DIR", help="a result directory of AlphaFold to slim a copy of; "
+        "repeatable; alone, or beside traces that --trace names")  # fmt: skip
+    add("--directory-bound", metavar="ANGSTROM", help="slim it in mode minimal too, within this error")
     add("--formats", metavar="A,B", help="formats to compare")
     add("--backend", action="append", metavar="MODULE:CLASS", help="a format of your own, besides; repeatable")
     add("--suites", metavar="A,B", help="suites to run")
@@ -61,28 +66,36 @@ def add_commands(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
-    subjects = open_subjects(config)
+    subjects, directories = open_subjects(config), open_directories(config)
     if arguments.resume:
         _require_same_machine(folder)
     else:
         make_folder(folder)
         config.save(folder / "run.json")
-    interrupted = not measure(config, arms, subjects, folder, quiet=arguments.quiet)
+    interrupted = not measure(config, arms, subjects, directories, folder, quiet=arguments.quiet)
     written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
-        show.closing(written.summary, config)
+        show.closing(written, config)
         show.where(folder, written, interrupted)
     if interrupted:
         return 130
-    return show.failures(written.summary)
+    return show.failures(written.cells)
 
 
-def measure(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Path, *, quiet: bool) -> bool:
+def measure(
+    config: RunConfig,
+    arms: list[Arm],
+    subjects: list[Subject],
+    directories: list[Directory],
+    folder: Path,
+    *,
+    quiet: bool,
+) -> bool:
     """Take every sample of a run, with its plan and its ledger beside them.
 
     Parameters
     ----------
-    config, arms, subjects
+    config, arms, subjects, directories
         As for `harness.measure.experiment.run`.
     folder : Path
         The run's folder; holds ``run.json``.
@@ -99,7 +112,7 @@ def measure(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder:
     write_table(ledger(manifests, [*config.formats, RAW], config.profiles), folder / "ledger.csv")
     with show.progress(quiet=quiet) as progress:
         try:
-            run(config, arms, subjects, folder, progress)
+            run(config, arms, subjects, folder, progress, directories)
         except KeyboardInterrupt:
             return False
     return True
@@ -124,7 +137,7 @@ def _plot(arguments: argparse.Namespace) -> int:
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     given = [name for name in _MEASURING if getattr(arguments, name) is not None]
     if given:
-        raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0]}.")
+        raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
     return RunConfig.read(arguments.out / "run.json"), arguments.out
@@ -148,6 +161,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     )
     if arguments.trace:
         values["traces"] = tuple(arguments.trace)
+    values.update(_directories(arguments))
     if arguments.sizes is not None:
         values["sizes"] = _integers(arguments.sizes, "--sizes")
     if arguments.profile is not None:
@@ -171,6 +185,18 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
             raise unknown_name("measured format for --baseline", arguments.baseline, labels)
         values["baseline"] = arguments.baseline
     return RunConfig(**values), folder
+
+
+def _directories(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what result directories change; they are measured alone, unless traces are named too."""
+    if not arguments.directory:
+        if arguments.directory_bound is not None:
+            raise UsageError("--directory-bound is the error that slimming may make in a --directory: name one.")
+        return {}
+    values: dict[str, Any] = {"directories": tuple(arguments.directory)}
+    if arguments.directory_bound is not None:
+        values["directory_bound"] = parse_bound(arguments.directory_bound, "--directory-bound")
+    return values if arguments.trace else {**values, "traces": ()}
 
 
 def _all_suites() -> tuple[str, ...]:

@@ -16,9 +16,10 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 
 from harness.evidence.rerun import Repeat
-from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.measure.config import DIRECTORY_MODES, RAW, TWIN, VERDICT_ROUNDS, RunConfig
 from harness.measure.experiment import Progress
 from harness.report import words
+from harness.report.directories import DirectorySizes, modes_of
 from harness.report.write import Written
 
 _PLAIN_WIDTH = 200
@@ -106,8 +107,32 @@ def table(title: str, *headings: str) -> Table:
     return Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(headings))
 
 
-def closing(summary: pd.DataFrame, config: RunConfig) -> None:
-    """Print the closing table of a run: for each trace at its largest length, one row a case, one column a format."""
+def closing(written: Written, config: RunConfig) -> None:
+    """Print the closing tables of a run: its traces, and its result directories."""
+    if not written.summary.empty:
+        _closing_traces(written.summary, config)
+    if written.directories is not None:
+        _closing_directories(written.directories)
+
+
+def _closing_directories(found: DirectorySizes) -> None:
+    """Print one row a result directory, one column a mode."""
+    shown = table("Result directories, in bytes", "directory", *DIRECTORY_MODES)
+    for name in dict.fromkeys(found.cells["trace"]):
+        modes = modes_of(found.table, name)
+        shown.add_row(name, *(_mode(modes[mode]) if mode in modes else "" for mode in DIRECTORY_MODES))
+    console().print(shown, markup=False)
+
+
+def _mode(row: Mapping[str, Any]) -> str:
+    if row["status"] != "ok":
+        return str(row["status"])
+    change = "" if pd.isna(row["change_percent"]) else f" ({row['change_percent']:+.1f} %)"
+    return f"{int(row['size_bytes']):,}{change}"
+
+
+def _closing_traces(summary: pd.DataFrame, config: RunConfig) -> None:
+    """Print, for each trace at its largest length, one row a case, one column a format."""
     out = console()
     for trace, part in summary.groupby("trace", sort=False):
         n_res = part["n_res"].max()

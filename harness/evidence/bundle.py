@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,7 +16,9 @@ import numpy as np
 from matplotlib import ft2font
 
 from harness.errors import HarnessError, UsageError
+from harness.files import appearing
 from harness.measure.config import RunConfig
+from harness.measure.directory_record import DIRECTORIES
 from harness.report.write import plots_folder
 
 BUNDLE_VERSION = 1
@@ -27,11 +28,11 @@ MANIFEST = "manifest.json"
 MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
 """What measuring left; all else follows from it."""
 
-MEASURED_TOO = ("breakdown.csv",)
+MEASURED_TOO = ("breakdown.csv", DIRECTORIES)
 """What only some runs have."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
-PUBLISHED_TOO = ("benchmark_results.csv",)
+PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 
@@ -102,16 +103,12 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
         "sample_rows": row_digests(files["samples.csv"]),
     }
     text = (json.dumps(manifest, indent=1) + "\n").encode()
-    partial = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
+        with appearing(destination) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             for name, data in {MANIFEST: text, **files}.items():
                 file.writestr(zipfile.ZipInfo(f"{config.run_id}/{name}", _EPOCH), data, zipfile.ZIP_DEFLATED, 9)
-        partial.replace(destination)
     except OSError as error:
         raise UsageError(f"{destination} cannot be written ({error.strerror}): choose another --out.") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
 
 

@@ -15,15 +15,20 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.evidence import compare
 from harness.evidence.bundle import MEASURED, MEASURED_TOO, PUBLISHED, Bundle, drawing_versions, row_digests
+from harness.evidence.directories import check_directories
 from harness.measure import schedule
 from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
+from harness.measure.directory_record import DIRECTORIES
 from harness.measure.plan import describe_plan, read_plan, replan
 from harness.measure.subject import Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
+from harness.report.directories import is_directory
 from harness.report.findings import Options
 from harness.report.write import plots_folder, write_report
 from harness.workload import ReadAccess, requested_bytes
+
+_KEYS = {"benchmark_results.csv": ["N_res"], "directories.csv": ["directory", "mode"]}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
     Returns
     -------
     list of Result
-        In the order: files, plan, samples, archives, published figures, plots.
+        In the order: files, plan, samples, archives, result directories, published figures, plots.
     """
     results = [_digests(bundle)]
     run = folder / "results" / str(bundle.manifest.get("run_id", "run"))
@@ -67,6 +72,8 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
         ("archives.json", lambda: [Result("archives.json", _archives(run))]),
         ("published figures", lambda: _published(bundle, run)),
     ]
+    if DIRECTORIES in bundle.files:
+        steps.insert(2, (DIRECTORIES, lambda: [Result(DIRECTORIES, list(check_directories(run)))]))
     if lost := [name for name in (*MEASURED, *PUBLISHED) if name not in bundle.files]:
         return [*results, Result("published figures", [f"the bundle has no {', '.join(lost)}"])]
     run.mkdir(parents=True)
@@ -117,6 +124,7 @@ def _plan(run: Path) -> list[Result]:
     """Draw the plans again, and hold plan and samples against each other."""
     config = RunConfig.read(run / "run.json")
     samples = read_samples(run / "samples.csv")
+    samples = samples[~is_directory(samples)]
     problems, subjects = [], []
     for described in read_plan(run / "plan.json"):
         subject = replan(described, config)
@@ -249,7 +257,7 @@ def _published(bundle: Bundle, run: Path) -> list[Result]:
 def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
     suffix = PurePosixPath(name).suffix
     if suffix == ".csv":
-        key = KEY_COLUMNS[1:] if name == "summary.csv" else ["N_res"]
+        key = _KEYS.get(name, KEY_COLUMNS[1:])
         return Result(name, compare.tables(theirs, ours, key))
     if suffix == ".json":
         return Result(name, compare.documents(theirs, ours))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle
+from harness.evidence.directories import directory_differences
 from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
 from harness.records import CellKey
@@ -32,9 +33,9 @@ class Repeat:
         second run cannot tell), ``new`` (a difference that the first could not tell), ``contradicted`` (faster became
         slower or the reverse), or ``other``.
     sizes : list of str
-        Archives whose size differs, in words.
+        Archives and result directories whose size differs, in words.
     digests : list of str
-        Archives of the same size whose bytes differ, in words.
+        Archives and result directories of the same size whose bytes differ, in words.
     answers : list of str
         Uses for which the second run prefers another format, in words.
     """
@@ -82,7 +83,9 @@ def compare_runs(before: Path, after: Path) -> Repeat:
     Repeat
         The two are not paired by round, so times are compared only through the words that each run gives.
     """
-    return Repeat(_verdicts(before, after), *_archives(before, after), _answers(before, after))
+    sizes, digests = _archives(before, after)
+    more_sizes, more_digests = directory_differences(before, after)
+    return Repeat(_verdicts(before, after), sizes + more_sizes, digests + more_digests, _answers(before, after))
 
 
 def _verdicts(before: Path, after: Path) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Subject
 
@@ -25,6 +26,8 @@ class ArchiveRecord:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._subjects = read_archives(path) if path.exists() else []
+        if not path.exists():
+            self._write()  # a run of result directories alone has no archive, and says so
 
     def add(self, subject: Subject, prepared: Prepared) -> None:
         """Note the archives of a subject, in place of what was noted of it before."""
@@ -48,10 +51,11 @@ class ArchiveRecord:
                 "archives": archives,
             }
         )
+        self._write()
+
+    def _write(self) -> None:
         document = {"archives_version": ARCHIVES_VERSION, "subjects": self._subjects}
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        partial.write_text(json.dumps(document, indent=1) + "\n")
-        partial.replace(self._path)
+        write_text(self._path, json.dumps(document, indent=1) + "\n")
 
 
 def read_archives(path: Path) -> list[dict[str, Any]]:

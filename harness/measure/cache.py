@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.backends.archive import sync
+from harness.backends.archive import sync_archive
 from harness.backends.seal import files_of
 from harness.errors import UsageError
 
@@ -65,7 +65,7 @@ def require_evictable(folder: Path) -> None:
 
 def evict(path: Path) -> None:
     """Drop an archive's pages from the page cache: sync first, for dirty pages stay, then ``POSIX_FADV_DONTNEED``."""
-    sync(path)
+    sync_archive(path)
     for file in files_of(path):
         descriptor = os.open(file, os.O_RDONLY)
         try:

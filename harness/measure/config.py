@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.workload import Cache, PlanOptions
 
 CONFIG_VERSION = 1
@@ -18,6 +19,13 @@ VERDICT_ROUNDS = 10
 
 RAW = "raw"
 TWIN = "a/a"
+
+RESULT_DIRECTORY = "result_directory"
+"""The access of a sample that holds the size of a result directory; its format is one of `DIRECTORY_MODES`."""
+
+VANILLA = "vanilla"
+DIRECTORY_MODES = (VANILLA, "slim", "minimal")
+"""A result directory as its program wrote it, slimmed without loss, and slimmed within a bound."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,10 @@ class RunConfig:
         Seconds after which a sample counts as hung.
     options : PlanOptions
         What plans may depend on.
+    directories : tuple of str
+        Result directories to slim, by path.
+    directory_bound : float or None
+        The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
     """
 
     run_id: str
@@ -67,11 +79,15 @@ class RunConfig:
     baseline: str = "zarr"
     timeout: float = 600.0
     options: PlanOptions = field(default_factory=PlanOptions)
+    directories: tuple[str, ...] = ()
+    directory_bound: float | None = None
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        if not self.directories:
+            del document["directories"], document["directory_bound"]
+        write_text(path, json.dumps(document, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> RunConfig:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.backends.archive import remove
 from harness.backends.base import load_backend
-from harness.errors import UsageError
 from harness.measure import schedule
 from harness.measure.archives import ArchiveRecord
 from harness.measure.breakdown_rounds import BreakdownRounds
 from harness.measure.cache import require_evictable
-from harness.measure.config import TWIN, RunConfig
+from harness.measure.config import DIRECTORY_MODES, TWIN, RunConfig
+from harness.measure.directories import Directory, measure_directory
+from harness.measure.directory_record import DIRECTORIES, DirectoryRecord
 from harness.measure.interrupt import deferred
 from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
+from harness.measure.space import require_space
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.verify import read_id
@@ -44,7 +46,14 @@ class Progress(Protocol):
         """Say that steps are done, and what comes next."""
 
 
-def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Path, progress: Progress) -> None:
+def run(
+    config: RunConfig,
+    arms: list[Arm],
+    subjects: list[Subject],
+    folder: Path,
+    progress: Progress,
+    directories: Sequence[Directory] = (),
+) -> None:
     """Measure everything a configuration asks for.
 
     Rows are on disk as soon as they are taken. Called again on the same folder, it takes only what is missing.
@@ -61,6 +70,8 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
         The run's folder; exists and can be written.
     progress : Progress
         Told about every step.
+    directories : sequence of Directory
+        From `open_directories`.
 
     Raises
     ------
@@ -69,11 +80,11 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
     KeyboardInterrupt
         After Ctrl-C, when everything is put away and what was measured is on disk.
     """
-    if "cold" in config.caches:
+    if "cold" in config.caches and subjects:
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
-    _require_space(folder, subjects, len(arms))
+    require_space(folder, subjects, len(arms), directories)
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
@@ -90,19 +101,13 @@ def run(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder: Pat
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
         archives = ArchiveRecord(folder / "archives.json")
         experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress)
-        progress.total(sum(experiment.steps(subject) for subject in subjects))
+        steps = sum(experiment.steps(subject) for subject in subjects)
+        progress.total(steps + len(directories) * len(DIRECTORY_MODES))
+        for directory in directories:
+            record = DirectoryRecord(folder / DIRECTORIES)
+            measure_directory(directory, config, scratch, writer, recorder, record, progress.step)
         for subject in subjects:
             experiment.measure(subject)
-
-
-def _require_space(folder: Path, subjects: list[Subject], arms: int) -> None:
-    need = max((subject.manifest.nbytes for subject in subjects), default=0) * (arms + 1)
-    free = shutil.disk_usage(folder).free
-    if need > free:
-        raise UsageError(
-            f"The archives of the largest trace may take {need / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free: "
-            "choose fewer formats, a smaller trace or another --out."
-        )
 
 
 class Experiment:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness.files import write_text
 from harness.measure.cache import filesystem
 
 _LIBRARIES = (
@@ -86,9 +87,7 @@ class Environment:
         self._write()
 
     def _write(self) -> None:
-        partial = self._path.with_name(f".{self._path.name}.partial")
-        partial.write_text(json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
-        partial.replace(self._path)
+        write_text(self._path, json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
 
 
 def load_average() -> float | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import write_text
 from harness.measure.config import RunConfig
 from harness.measure.subject import Subject, plan_subject
 from harness.trace.schema import Manifest
@@ -60,7 +61,7 @@ def _plain(value: Any) -> Any:
 def save_plan(subjects: Sequence[Subject], path: Path) -> None:
     """Write the plans of all subjects of a run as JSON."""
     described = [describe_plan(subject) for subject in subjects]
-    path.write_text(json.dumps({"plan_version": PLAN_VERSION, "subjects": described}, indent=1) + "\n")
+    write_text(path, json.dumps({"plan_version": PLAN_VERSION, "subjects": described}, indent=1) + "\n")
 
 
 def read_plan(path: Path) -> list[dict[str, Any]]:

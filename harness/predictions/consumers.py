@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import lzma
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def _of_pickle(folder: Path, model: str, key: str) -> Sourced:
     found = result(folder, model)
     if key not in found:
         raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
-    return Sourced(found[key], name, _error(folder, name, key))
+    return Sourced(found[key], name, _errors(folder, name).get(key, 0.0))
 
 
 def of_json(folder: Path, name: str, key: str) -> Sourced:
@@ -135,23 +136,70 @@ def of_json(folder: Path, name: str, key: str) -> Sourced:
     Sourced
         Lists of numbers as arrays.
     """
+    facts = _facts(folder, name)
+    if key not in facts:
+        raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
+    return Sourced(_value(facts[key]), name, _errors(folder, name).get(key, 0.0))
+
+
+def all_of(folder: Path, name: str) -> dict[str, Sourced]:
+    """Read every value of a file at once.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    name : str
+        A pickle, a JSON of confidences, or any other file, as its program named it.
+
+    Returns
+    -------
+    dict of str to Sourced
+        By the keys that lead to it, joined by ``/``; a file without keys is one value, its bytes, under an empty one.
+    """
+    if name.endswith(".json"):
+        found = {key: _value(value) for key, value in _facts(folder, name).items()}
+    elif name.endswith(".pkl"):
+        found = dict(_flat(container.content(read_file(folder, name))))
+    else:
+        return {"": structure(folder, name)}
+    errors = _errors(folder, name)
+    return {key: Sourced(value, name, errors.get(key, 0.0)) for key, value in found.items()}
+
+
+def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict) and content:
+        for key, value in content.items():
+            yield from _flat(value, (*path, str(key)))
+    else:
+        yield "/".join(path), content
+
+
+def _facts(folder: Path, name: str) -> dict[str, Any]:
     facts = recognise.parse_json(read_file(folder, name).data)
     facts = facts[0] if isinstance(facts, list) and facts else facts
-    if not isinstance(facts, dict) or key not in facts:
-        raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
-    value = np.array(facts[key]) if isinstance(facts[key], list) else facts[key]
-    return Sourced(value, name, _error(folder, name, key))
+    return facts if isinstance(facts, dict) else {}
 
 
-def _error(folder: Path, name: str, key: str) -> float:
+def _value(value: Any) -> Any:
+    # Lists of unequal lengths, as those of a table of chains, stay lists.
+    try:
+        return np.array(value) if isinstance(value, list) else value
+    except ValueError:
+        return value
+
+
+def _errors(folder: Path, name: str) -> dict[str, float]:
+    """Return the largest error of each value of a file that has one."""
     manifest: SlimManifest | None = load_manifest(folder)
     entry = manifest.items.get(name) if manifest else None
     if entry is None or is_plain_file(folder / name):
-        return 0.0
-    return max(
-        (array["largest_error"] for array in entry.arrays if array["path"] == key and "largest_error" in array),
-        default=0.0,
-    )
+        return {}
+    errors: dict[str, float] = {}
+    for array in entry.arrays:
+        if "largest_error" in array:
+            errors[array["path"]] = max(errors.get(array["path"], 0.0), array["largest_error"])
+    return errors
 
 
 def best(folder: Path) -> tuple[str, ...]:

@@ -6,17 +6,39 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import HarnessError, UsageError
+from harness.files import appearing, sync
 
 PARTIAL = ".harness-slim-partial"
 """Ends the hidden name of a file that is being written; what carries it is ours and never whole."""
 
 _BUFFER = 1 << 20
+
+_REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space and "),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "see that you may write in the directory and "),
+}
+"""What to do, by error, before the same command can do better."""
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file.
+
+    Raises
+    ------
+    HarnessError
+        When it cannot be read, which says nothing about the other files beside it.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise HarnessError(f"it cannot be read ({error.strerror or error})") from error
 
 
 def digest(data: bytes) -> str:
@@ -28,6 +50,12 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def contents(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return size in bytes and SHA-256 of every file of a directory, by its path in it; links are not followed."""
+    paths = sorted(path for path in folder.rglob("*") if is_plain_file(path))
+    return {path.relative_to(folder).as_posix(): (path.stat().st_size, file_digest(path)) for path in paths}
 
 
 def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int | None = None) -> None:
@@ -49,21 +77,13 @@ def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int 
     OSError
         When it cannot be written; nothing of it is left.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    try:
-        with partial.open("wb") as handle:
-            _fill(handle, data)
-            handle.flush()
-            if mode is not None:
-                os.fchmod(handle.fileno(), mode)
-            if mtime_ns is not None:
-                os.utime(handle.fileno(), ns=(mtime_ns, mtime_ns))
-            os.fsync(handle.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    with appearing(path, ending=PARTIAL, durable=True) as partial, partial.open("wb") as handle:
+        _fill(handle, data)
+        handle.flush()
+        if mode is not None:
+            os.fchmod(handle.fileno(), mode)
+        if mtime_ns is not None:
+            os.utime(handle.fileno(), ns=(mtime_ns, mtime_ns))
 
 
 def _fill(handle: BinaryIO, data: bytes) -> None:
@@ -74,16 +94,20 @@ def _fill(handle: BinaryIO, data: bytes) -> None:
 def remove_file(path: Path) -> None:
     """Remove a file and wait until its removal is on disk."""
     path.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    sync(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def copy_folder(source: Path, destination: Path) -> None:
+    """Copy a directory to work on: links stay links, times stay, and the folders of the copy can be written to."""
+
+    def special(folder: str, names: list[str]) -> list[str]:
+        paths = [Path(folder, name) for name in names]
+        return [path.name for path in paths if not (path.is_symlink() or path.is_file() or path.is_dir())]
+
+    shutil.copytree(source, destination, symlinks=True, ignore=special)
+    for folder in (destination, *destination.rglob("*")):
+        if folder.is_dir() and not folder.is_symlink():
+            folder.chmod(folder.stat().st_mode | 0o700)
 
 
 def is_plain_file(path: Path) -> bool:
@@ -117,10 +141,11 @@ def disk_is_whole(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way = "free some space and run the same command again" if full else "run the same command again"
+        first = _REMEDIES.get(error.errno or 0, "")
         place = error.filename or folder
-        raise HarnessError(f"{place}: {error.strerror or error}; no file is lost: {way}.") from error
+        raise HarnessError(
+            f"{place}: {error.strerror or error}; no file is lost: {first}run the same command again."
+        ) from error
 
 
 def clear_partials(folders: Iterable[Path]) -> None:

@@ -15,7 +15,8 @@ from harness.predictions.disk import is_plain_file, write_whole
 NAME = "slim-manifest.json"
 VERSION = 1
 EXACT = "bit for bit"
-KINDS = ("af2", "af3", "openfold3")
+KINDS = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
+"""What makes result directories, by the name that manifests give it."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,14 @@ def load_manifest(folder: Path) -> SlimManifest | None:
     """
     path = folder / NAME
     if not is_plain_file(path):
-        if path.is_symlink():
-            raise HarnessError(f"{path} is a symbolic link; a manifest lies where its data lie.")
+        if path.is_symlink() or path.exists():
+            raise HarnessError(f"{path} is no plain file, so no manifest can lie there; rename it.")
         return None
     try:
         facts = json.loads(path.read_text())
         version = facts.pop("slim_manifest")
+        if not isinstance(version, int) or version < 1:
+            raise ValueError(f"its version is {version!r}")
         if version > VERSION:
             by = facts.get("harness")
             raise HarnessError(
@@ -137,10 +140,13 @@ def load_manifest(folder: Path) -> SlimManifest | None:
         items = {name: Entry(**{**item, "arrays": tuple(item["arrays"])}) for name, item in facts.pop("items").items()}
         for name, item in items.items():
             _check(folder, name, item)
+            original = items.get(item.survives_in)
+            if item.fate == "copy" and original is not None and original.fate == "copy":
+                raise ValueError(f"{name} is a copy of a copy")
         if facts["kind"] not in KINDS or not isinstance(facts["bound"], (float, int, type(None))):
             raise ValueError("it names a kind or a bound that there is not")
         found = SlimManifest(**{**facts, "best": tuple(facts["best"])}, items=items)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HarnessError(f"{path} is damaged ({type(error).__name__}: {error}); nothing was changed.") from error
     return found
 
@@ -154,8 +160,17 @@ def _check(folder: Path, name: str, item: Entry) -> None:
         "packed": item.survives_in in (f"{name}.slim", f"{name}.xz") and item.after is not None,
         "copy": item.survives_in != name,
     }
-    sizes = [facts["size"] for facts in (item.before, item.after) if facts is not None]
-    if not fits.get(item.fate) or not all(isinstance(size, int) for size in sizes):
+    stated = [facts for facts in (item.before, item.after) if facts is not None]
+    numbers = [item.mode, item.mtime_ns, *(facts["size"] for facts in stated)]
+    texts = [item.state, item.precision, item.why, *(facts["sha256"] for facts in stated)]
+    texts += [array[key] for array in item.arrays for key in ("path", "fate")]
+    errors = [array["largest_error"] for array in item.arrays if array["fate"] == "rounded"]
+    if not (
+        fits.get(item.fate)
+        and all(isinstance(number, int) for number in numbers)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(error, float | int) for error in errors)
+    ):
         raise ValueError(f"what it says of {name} does not fit together")
 
 

@@ -63,26 +63,36 @@ def read_af2(folder: Path) -> Ranking | None:
         scored = next(facts[key] for key in ("iptm+ptm", "plddts", "plddt", "ptm") if isinstance(facts.get(key), dict))
         scores = {str(name): float(score) for name, score in scored.items()}
         top = scores[order[0]]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, RecursionError) as error:
         raise _damaged(path, error) from error
     best = [name for name in order if scores.get(name) == top] or order[:1]
     return Ranking(AF2_FILE, scores, tuple(best))
 
 
 def read_af3(folder: Path) -> Ranking | None:
-    """Read the ranking of AF3; its parameters, results and errors are those of `read_af2`."""
+    """Read the ranking of AF3; its parameters, results and errors are those of `read_af2`.
+
+    Where there are several files, as of two jobs with one directory, the best of each are best.
+    """
     paths = [path for path in sorted(folder.glob(f"*{AF3_FILE}")) if is_plain_file(path)]
-    if not paths:
-        return None
-    path = paths[0]
+    scores: dict[str, float] = {}
+    best: list[str] = []
+    for path in paths:
+        found = _scores(path)
+        finite = [score for score in found.values() if not math.isnan(score)]
+        best += [name for name, score in found.items() if finite and score == max(finite) and name not in best]
+        scores |= found
+    return Ranking(paths[0].name, scores, tuple(best)) if paths else None
+
+
+def _scores(path: Path) -> dict[str, float]:
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text())))
-        scores = {f"seed-{int(row['seed'])}_sample-{int(row['sample'])}": float(row["ranking_score"]) for row in rows}
+        rows = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        if lost := {"seed", "sample", "ranking_score"} - set(rows.fieldnames or ()):
+            raise ValueError(f"it has no column {min(lost)}")
+        return {f"seed-{int(row['seed'])}_sample-{int(row['sample'])}": float(row["ranking_score"]) for row in rows}
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise _damaged(path, error) from error
-    finite = [score for score in scores.values() if not math.isnan(score)]
-    best = tuple(name for name, score in scores.items() if finite and score == max(finite))
-    return Ranking(path.name, scores, best)
 
 
 def _damaged(path: Path, error: Exception) -> HarnessError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.predictions import pickles, ranking
-from harness.predictions.disk import is_plain_file
+from harness.predictions.disk import is_plain_file, read_bytes
 
 _SAMPLE = re.compile(r"seed-\d+_sample-\d+")
 _OPENFOLD3 = re.compile(r".+_seed_\d+_sample_\d+_confidences\.json")
@@ -98,9 +98,9 @@ def parse(path: Path) -> Any:
     Raises
     ------
     HarnessError
-        When it is truncated, damaged, or a pickle that would run code.
+        When it cannot be read, is truncated, damaged, or a pickle that would run code.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     return pickles.load(data) if path.suffix == ".pkl" else parse_json(data)
 
 

@@ -89,8 +89,25 @@ def _check_options(mode: str, bound: float | None, plain: str) -> None:
             "--mode minimal gives up precision and needs --bound, the largest error in Angstrom that a predicted "
             "aligned error may get, such as --bound 0.05."
         )
-    if bound is not None and not (math.isfinite(bound) and 1e-6 <= bound <= 100):
-        raise UsageError(f"--bound has to be a number of Angstrom from 0.000001 to 100, not {bound:g}.")
+    if bound is not None:
+        parse_bound(bound, "--bound")
+
+
+def parse_bound(text: str | float, option: str) -> float:
+    """Read a bound, in Angstrom.
+
+    Raises
+    ------
+    UsageError
+        When it is no number, or none that errors can be bound by; it names the option.
+    """
+    try:
+        bound = float(text)
+    except ValueError:
+        raise UsageError(f"{option} has to be a number of Angstrom, not {text!r}.") from None
+    if not (math.isfinite(bound) and 1e-6 <= bound <= 100):
+        raise UsageError(f"{option} has to be a number of Angstrom from 0.000001 to 100, not {bound:g}.")
+    return bound
 
 
 def _check_same(folder: Path, manifest: SlimManifest, asked: SlimManifest) -> None:

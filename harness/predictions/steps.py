@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.predictions import container, reducing
-from harness.predictions.disk import digest, file_digest, is_plain_file, remove_file, write_whole
+from harness.predictions.disk import digest, file_digest, is_plain_file, read_bytes, remove_file, write_whole
 from harness.predictions.manifest import EXACT, Entry, SlimManifest, inside
 from harness.predictions.outcome import Row
 from harness.predictions.pickles import load
@@ -49,7 +50,7 @@ class Run:
     def _slim(self, item: Item) -> None:
         path = inside(self.folder, item.path)
         state = path.stat()
-        data = path.read_bytes()
+        data = read_bytes(path)
         before = {"size": len(data), "sha256": digest(data)}
         entry = self.manifest.items.get(item.path)
         if (
@@ -148,6 +149,8 @@ class Run:
             arrays=reduced.arrays if lossy else (),
         )
         target = self.folder / entry.survives_in
+        if len(os.fsencode(target.name)) > os.pathconf(target.parent, "PC_NAME_MAX"):
+            raise HarnessError(f"its name is too long to have {suffix} after it; rename it")
         known = self.manifest.items.get(name)
         if (target.exists() or target.is_symlink()) and not (known and known.survives_in == entry.survives_in):
             raise HarnessError(f"{entry.survives_in} is in its way, and is not of this harness's making; rename it")
@@ -178,7 +181,11 @@ class Run:
         """Note what is kept in every mode, and make the rows."""
         for name in found.stays:
             path = self.folder / name
-            before = {"size": path.stat().st_size, "sha256": file_digest(path)}
+            try:
+                before = {"size": path.stat().st_size, "sha256": file_digest(path)}
+            except OSError as error:
+                self.problems.append(f"{name} stays, but cannot be read ({error.strerror}).")
+                continue
             self._keep(name, Entry("kept", "done", name, EXACT, "structures, scores and rankings always stay", before))
         for name, entry in list(self.manifest.items.items()):
             if entry.fate == "kept" and not is_plain_file(self.folder / name):

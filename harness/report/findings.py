@@ -20,6 +20,7 @@ from harness.report.breakdown import where_time_goes
 from harness.report.choice.decision import Decision, decide_all
 from harness.report.choice.headline import Headline, headline
 from harness.report.choice.mix import PRESETS, Mix
+from harness.report.directories import DirectorySizes, find_directories, is_directory
 from harness.report.grades import Grades, grade
 from harness.report.noise import Noise, describe_noise, mixed_machines
 from harness.report.summary import summarise
@@ -106,6 +107,8 @@ class Findings:
         Where the time goes; None when it was not measured.
     noise : Noise
         How noisy the run was.
+    directories : DirectorySizes or None
+        Its result directories; their samples and cells are here alone. None for a run without any.
     """
 
     config: RunConfig
@@ -119,6 +122,21 @@ class Findings:
     headlines: list[Headline]
     time: pd.DataFrame | None
     noise: Noise
+    directories: DirectorySizes | None = None
+
+    @property
+    def only_directories(self) -> bool:
+        """Whether the run measured no format, by design."""
+        return self.directories is not None and not self.config.traces
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """All that ``summary.csv`` lists: the cells of formats and those of result directories."""
+        if self.directories is None:
+            return self.summary
+        if self.summary.empty:
+            return self.directories.cells
+        return pd.concat([self.summary, self.directories.cells.astype(object)], ignore_index=True)
 
     @property
     def session(self) -> dict[str, Any]:
@@ -127,6 +145,7 @@ class Findings:
 
     def to_document(self) -> dict[str, Any]:
         """Return everything that is published as plain values, for ``report.json``."""
+        directories = {"directories": plain(self.directories.table)} if self.directories is not None else {}
         return {
             "report_version": REPORT_VERSION,
             "options": self.options.to_document(),
@@ -137,6 +156,7 @@ class Findings:
             "decisions": [_decision(found) for decisions in self.decisions.values() for found in decisions],
             "where_time_goes": plain(self.time),
             "noise": plain(self.noise),
+            **directories,
         }
 
 
@@ -169,6 +189,8 @@ def find(folder: Path, options: Options) -> Findings:
         raise UsageError(
             f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
         )
+    directories = find_directories(folder, samples)
+    samples = samples[~is_directory(samples)].reset_index(drop=True)
     environment = _environment(folder / "environment.json")
     if differs := mixed_machines(environment):
         raise UsageError(f"{folder} cannot be reported as one run. {differs} Measure it again on one machine.")
@@ -193,6 +215,7 @@ def find(folder: Path, options: Options) -> Findings:
         headlines=[headline(found) for found in decisions.values() if found],
         time=where_time_goes(read_breakdown(path)) if path.exists() else None,
         noise=describe_noise(samples, summary, environment),
+        directories=directories,
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from harness.files import write_text
+from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.plots import draw
 from harness.report.drawing.time_plot import draw_time
@@ -24,7 +26,11 @@ class Written:
     Attributes
     ----------
     summary : DataFrame
-        Of ``summary.csv``.
+        The cells of formats.
+    directories : DirectorySizes or None
+        The result directories of the run.
+    cells : DataFrame
+        Of ``summary.csv``: both.
     plots : Path
         The folder of the plots.
     page, markdown : Path
@@ -34,6 +40,8 @@ class Written:
     """
 
     summary: pd.DataFrame
+    directories: DirectorySizes | None
+    cells: pd.DataFrame
     plots: Path
     page: Path
     markdown: Path
@@ -64,12 +72,14 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False) -> W
     """
     findings = find(folder, options)
     plots = _draw(findings, folder, pictures=pictures)
-    write_text(json.dumps(findings.to_document(), indent=1) + "\n", folder / "report.json")
+    write_text(folder / "report.json", json.dumps(findings.to_document(), indent=1) + "\n")
     page, markdown = render(findings, plots, folder)
-    write_text(page, folder / "report.html")
-    write_text(markdown, folder / "report.md")
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.md", markdown)
     return Written(
         summary=findings.summary,
+        directories=findings.directories,
+        cells=findings.cells,
         plots=plots,
         page=folder / "report.html",
         markdown=folder / "report.md",
@@ -90,7 +100,9 @@ def write_plots(folder: Path) -> list[Path]:
 
 
 def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
-    write_table(findings.summary, folder / "summary.csv")
+    write_table(findings.cells, folder / "summary.csv")
+    if findings.directories is not None:
+        write_table(findings.directories.table, folder / "directories.csv")
     if findings.config.preset == "seed":
         table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")
@@ -117,11 +129,4 @@ def plots_folder(folder: Path) -> Path:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV under its final name only when it is complete."""
-    write_text(table.to_csv(index=False), path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write a text under its final name only when it is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="")
-    partial.replace(path)
+    write_text(path, table.to_csv(index=False))

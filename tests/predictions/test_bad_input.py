@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from directories import MODELS, af2, af3, digests, openfold3
 
 from harness.cli import main
-from harness.predictions import consumers, pickles, steps
+from harness.predictions import consumers, disk, pickles, steps
 from harness.predictions.manifest import NAME
+from suites.tracking.directories import MODELS, af2, af3, digests, openfold3, result
 
 PKL = f"result_{MODELS[0]}.pkl"
 PAE = f"pae_{MODELS[0]}.json"
@@ -104,7 +107,7 @@ def test_a_damaged_file_is_named_and_left_and_the_others_are_slimmed(capsys, tmp
 
 
 @pytest.mark.parametrize(("make", "name"), [(af2, "ranking_debug.json"), (af3, "ranking_scores.csv")])
-@pytest.mark.parametrize("content", ["{", "seed,sample,ranking_score\n1,x,0.3\n", '{"order": []}'])
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "seed,sample,ranking_score\n1,x,0.3\n", '{"order": []}'])
 def test_a_damaged_ranking_changes_nothing(capsys, tmp_path, make, name, content):
     folder = make(tmp_path / "job", 8)
     if name.endswith("csv") and content.startswith('{"'):
@@ -193,6 +196,12 @@ def test_a_newer_manifest_is_refused_by_name(capsys, tmp_path):
         lambda text: text.replace('"size": ', '"size": "x", "s": '),
         lambda text: text.replace('"before": {', '"before": 3, "b": {'),
         lambda text: text.replace('"bound": null', '"bound": []'),
+        lambda text: "[" * 100_000,
+        lambda text: text.replace('"slim_manifest": 1', '"slim_manifest": 0'),
+        lambda text: text.replace('"sha256": ', '"sha": '),
+        lambda text: re.sub(r'"mode": \d+', '"mode": "x"', text),
+        lambda text: re.sub(r'"mtime_ns": \d+', '"mtime_ns": []', text),
+        lambda text: text.replace('"arrays": []', '"arrays": [3]'),
     ],
 )
 def test_a_damaged_manifest_changes_nothing(capsys, tmp_path, change):
@@ -204,6 +213,70 @@ def test_a_damaged_manifest_changes_nothing(capsys, tmp_path, change):
     for command in ("slim", "unslim"):
         refused(capsys, [command, folder], 1, "nothing was changed")
     assert digests(tmp_path) == before
+
+
+def test_a_manifest_of_copies_of_copies_is_damaged(capsys, tmp_path):
+    folder = af3(tmp_path / "job", 8)
+    main(["slim", str(folder), "--quiet"])
+    facts = json.loads((folder / NAME).read_text())
+    entry = facts["items"]["job_confidences.json"]
+    facts["items"][entry["survives_in"]] = {**entry, "survives_in": "job_confidences.json"}
+    (folder / NAME).write_text(json.dumps(facts))
+    capsys.readouterr()
+    for command in ("slim", "unslim"):
+        refused(capsys, [command, folder], 1, "is a copy of a copy", "nothing was changed")
+
+
+def test_what_has_the_name_of_a_manifest_and_is_none_is_left(capsys, tmp_path):
+    folder = af2(tmp_path / "job", 8)
+    (folder / NAME).mkdir()
+    before = digests(folder)
+    refused(capsys, ["slim", folder], 1, f"{NAME} is no plain file", "rename it")
+    assert digests(folder) == before
+
+
+def test_a_name_as_long_as_names_can_be(capsys, tmp_path):
+    folder = af2(tmp_path / "job", 8)
+    long = f"result_{'x' * 244}.pkl"
+    (folder / long).write_bytes((folder / PKL).read_bytes())  # a copy: nothing is written beside it
+    before = digests(folder)
+    assert main(["slim", str(folder), "--quiet"]) == 0 and not (folder / long).exists()
+    assert main(["unslim", str(folder), "--quiet"]) == 0 and digests(folder) == before
+    (folder / long).write_bytes(pickle.dumps(result(8, 7)))
+    capsys.readouterr()
+    refused(capsys, ["slim", folder], 1, "its name is too long to have .slim after it")
+    assert main(["unslim", str(folder), "--quiet"]) == 0 and (folder / long).is_file()
+
+
+@pytest.mark.parametrize("name", [PKL, "ranked_0.pdb"])
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_slimmed(capsys, tmp_path, monkeypatch, name):
+    folder = af2(tmp_path / "job", 8)
+    before = digests(folder)
+    for reader in ("read_bytes", "open"):
+        real = getattr(Path, reader)
+
+        def read(path, *arguments, real=real, **options):
+            if path.name == name:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, reader, read)
+    refused(capsys, ["slim", folder], 1, name, "cannot be read (Permission denied)")
+    monkeypatch.undo()
+    assert (folder / name).exists() and not (folder / f"result_{MODELS[1]}.pkl").exists()
+    assert main(["unslim", str(folder), "--quiet"]) == 0 and digests(folder) == before
+
+
+def test_a_directory_that_may_not_be_written_in_is_left(capsys, tmp_path, monkeypatch):
+    folder = af2(tmp_path / "job", 8)
+    before = digests(folder)
+
+    def refuse(handle, data):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(disk, "_fill", refuse)
+    refused(capsys, ["slim", folder], 1, "no file is lost: see that you may write in the directory")
+    assert digests(folder) == before
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "swap"])

@@ -10,13 +10,13 @@ import shutil
 
 import numpy as np
 import pytest
-from directories import MODELS, af2, af3, openfold3
 
 from harness.errors import HarnessError, UsageError
 from harness.predictions import consumers
 from harness.predictions.manifest import load_manifest
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
+from suites.tracking.directories import MODELS, af2, af3, openfold3
 
 BOUND = 0.2
 

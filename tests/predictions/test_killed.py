@@ -5,33 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import random
-import signal
-import time
 from pathlib import Path
 
 import pytest
-from directories import af2, af3, digests
 
 from harness.cli import main
 from harness.errors import HarnessError
 from harness.predictions import disk, slimming
 from harness.predictions.consumers import read_file
-from harness.predictions.manifest import NAME
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
+from suites.tracking.directories import af2, af3, digests
+from suites.tracking.slim_kills import WAYS, Case, kill_at_random, kill_before_each_step
 
-MOMENTS = int(os.environ.get("HARNESS_SLIM_KILLS", "40"))
 
-
-def child(work) -> int:
-    """Run work in a process of its own; forked, so that its moments are not all spent in importing."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return pid
+@pytest.fixture
+def case(tmp_path, request):
+    (tmp_path / "scratch").mkdir()
+    return Case(request.param(tmp_path / "job", 4), tmp_path / "scratch")
 
 
 def whole(folder: Path, before: dict[str, str]) -> None:
@@ -40,65 +31,32 @@ def whole(folder: Path, before: dict[str, str]) -> None:
         assert disk.digest(read_file(folder, name).data) == digest, name
 
 
-@pytest.mark.parametrize("make", [af2, af3])
-def test_killed_at_random_moments(tmp_path, make):
-    folder = make(tmp_path / "job", 8)
-    before = digests(folder)
-    start = time.perf_counter()
-    slim(folder, "slim")
-    span = [time.perf_counter() - start]
-    start = time.perf_counter()
-    unslim(folder)
-    span.append(time.perf_counter() - start)
-    chance = random.Random(20)
-    for moment in range(MOMENTS // 2):
-        work = (lambda: slim(folder, "slim"), lambda: unslim(folder))[moment % 3 == 2]
-        pid = child(work)
-        time.sleep(1.2 * span[moment % 3 == 2] * chance.random())
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        whole(folder, before)
-        if moment % 4 == 3:
-            assert not slim(folder, "slim").problems
-            assert not unslim(folder).problems
-            assert digests(folder) == before
+@pytest.mark.parametrize("case", [af2, af3], indirect=True)
+def test_killed_at_random_moments(case):
+    tally = kill_at_random(case, 20, random.Random(20))
+    assert not tally.problems
+    assert tally.resumed
 
 
-@pytest.mark.parametrize("make", [af2, af3])
-@pytest.mark.parametrize("way", ["slim", "unslim"])
-def test_killed_before_each_step_on_disk(tmp_path, monkeypatch, make, way):
-    folder = make(tmp_path / "job", 4)
-    before = digests(folder)
-    steps, real = [0, 0], {name: getattr(Path, name) for name in ("replace", "unlink", "open")}
+@pytest.mark.parametrize("case", [af2, af3], indirect=True)
+@pytest.mark.parametrize("way", WAYS)
+def test_killed_before_each_step_on_disk(case, way):
+    tally = kill_before_each_step(case, way)
+    assert not tally.problems
+    assert tally.kills == tally.resumed > 10
 
-    def step(name):
-        def stepped(path, *arguments, **options):
-            if name != "open" or "w" in "".join(map(str, arguments)):
-                steps[0] += 1
-                if steps[0] == steps[1]:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return real[name](path, *arguments, **options)
 
-        return stepped
+@pytest.mark.parametrize("case", [af3], indirect=True)
+def test_a_file_that_is_gone_for_a_moment_is_found_to_be_lost(case, monkeypatch):
+    kept = (case.job / "job_data.json").read_bytes()
 
-    for name in real:
-        monkeypatch.setattr(Path, name, step(name))
-    for stop in range(1, 1000):
-        if way == "unslim" and not (folder / NAME).exists():
-            slim(folder, "slim")
+    def careless(folder):
+        (folder / "job_data.json").unlink(missing_ok=True)
+        (folder / "ranking_scores.csv").chmod(0o644)
+        (folder / "job_data.json").write_bytes(kept)
 
-        def work(stop=stop):
-            steps[:] = [0, stop]
-            (slim(folder, "slim") if way == "slim" else unslim(folder))
-
-        _, status = os.waitpid(child(work), 0)
-        whole(folder, before)
-        if not os.WIFSIGNALED(status):
-            break  # it had fewer steps than this
-        assert not slim(folder, "slim").problems
-        unslim(folder)
-        assert digests(folder) == before
-    assert stop > 10
+    monkeypatch.setitem(WAYS, "slim", careless)
+    assert "slim, step 2: job_data.json is lost" in kill_before_each_step(case, "slim").problems
 
 
 @pytest.mark.parametrize("room", [0, 1, 20_000, 60_000])
@@ -153,7 +111,7 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(Path, "replace", lambda path, to: (done.append("replace"), replace(path, to)))
     disk.write_whole(tmp_path / "file", b"content")
-    assert done == [f".file{disk.PARTIAL}", "replace", tmp_path.name]
+    assert done == [f".file.{os.getpid()}{disk.PARTIAL}", "replace", tmp_path.name]
 
 
 def test_two_at_once_are_kept_apart(tmp_path):

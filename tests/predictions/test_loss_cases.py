@@ -6,12 +6,12 @@ import json
 import pickle
 
 import numpy as np
-from directories import MODELS, af2, af3, confidences, digests
 
 from harness.predictions import consumers
 from harness.predictions.manifest import load_manifest
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
+from suites.tracking.directories import MODELS, af2, af3, confidences, digests
 
 
 def test_1_the_unrounded_error_and_arrays_with_no_other_copy_stay(tmp_path):
@@ -72,6 +72,14 @@ def test_5_without_a_ranking_all_stay_plain_and_of_a_tie_all_that_tie(tmp_path):
     done = slim(folder, "slim")
     assert not done.problems
     assert all((folder / f"seed-1_sample-{n}" / "confidences.json").is_file() for n in range(3))
+
+
+def test_of_several_rankings_the_best_of_each_stay_plain(tmp_path):
+    folder = af3(tmp_path / "job")  # its best is sample 1
+    (folder / "job_ranking_scores.csv").write_bytes(b"\xef\xbb\xbfseed,sample,ranking_score\r\n1,0,0.9\r\n")
+    slim(folder, "slim")
+    assert [(folder / f"seed-1_sample-{n}" / "confidences.json").is_file() for n in range(3)] == [True, True, False]
+    assert set(consumers.best(folder)) == {"seed-1_sample-0", "seed-1_sample-1"}
 
 
 def test_6_the_input_of_the_job_stays_readable(tmp_path):

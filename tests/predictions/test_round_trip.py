@@ -7,13 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
-from directories import MODELS, af2, af3, digests, openfold3
 
 from harness.cli import main
 from harness.predictions import consumers
 from harness.predictions.manifest import NAME, load_manifest
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
+from suites.tracking.directories import MODELS, af2, af3, digests, openfold3
 
 
 @pytest.mark.parametrize("make", [af2, af3, openfold3])

@@ -81,6 +81,8 @@ def _range(decisions: list[Decision]) -> str:
 
 
 def _no_answer(findings: Findings) -> str:
+    if findings.only_directories:
+        return "No format was measured: the run slimmed result directories alone; how small they became stands below."
     if findings.samples.empty:
         return "No answer: the run has no samples yet."
     if (least := fewest_rounds(findings)) < VERDICT_ROUNDS:

@@ -15,6 +15,7 @@ from harness.report import words
 from harness.report.findings import Findings
 from harness.report.page import sections
 from harness.report.page.answer import assumptions, flips, lead, uses
+from harness.report.page.directories import directories
 from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.tables import SuiteTable, suite_tables
@@ -35,6 +36,7 @@ _SECTIONS = [
     ("grades", "Grades"),
     ("plots", "Plots"),
     ("tables", "Figures"),
+    ("directories", "Result directories"),
     ("time", "Where the time goes"),
     ("fairness", "Fairness"),
     ("noise", "Noise"),
@@ -42,6 +44,8 @@ _SECTIONS = [
     ("reproduce", "Reproduce and check"),
     ("cite", "Cite"),
 ]
+_ALONE = "How small do these result directories become?"
+_OF_FORMATS = ("grades", "plots", "tables", "time", "fairness", "noise")
 
 
 def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
@@ -88,10 +92,11 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
     samples: list[list[float]] = []
     changes = flips(findings)
     view = {
-        "title": "Which file format for these inference traces?",
+        "title": _ALONE if findings.only_directories else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
         "facts": sections.facts(findings),
-        "sections": _SECTIONS,
+        "sections": _sections(findings),
+        "formats": not findings.only_directories,
         "answer": first.answer,
         "warnings": sections.warnings(findings),
         "uses": uses(findings),
@@ -106,6 +111,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
             picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))
         ],
         "tables": [_table(table, samples) for table in tables],
+        "directories": directories(findings.directories),
         "time": {
             **sections.time(findings),
             "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
@@ -119,6 +125,13 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
         "footer": f"trace-format-harness {harness.__version__}. Licence of the harness: Apache-2.0.",
     }
     return view, samples
+
+
+def _sections(findings: Findings) -> list[tuple[str, str]]:
+    """List the sections of the page: without those on formats, or on result directories, where there are none."""
+    absent = [*(_OF_FORMATS if findings.only_directories else ())]
+    absent += ["directories"] if findings.directories is None else []
+    return [(name, title) for name, title in _SECTIONS if name not in absent]
 
 
 def _picture(plots: Path, name: str, title: str, alt: str) -> dict[str, Any] | None:

@@ -24,7 +24,10 @@ def command_of(config: RunConfig, out: str) -> str:
     """
     preset = PRESETS.get(config.preset, PRESETS["standard"])
     parts = ["harness run", f"--preset {config.preset if config.preset in PRESETS else 'standard'}"]
-    if config.traces != tuple(preset["traces"]):
+    parts += [f"--directory {shlex.quote(directory)}" for directory in config.directories]
+    if config.directory_bound is not None:
+        parts.append(f"--directory-bound {config.directory_bound!r}")
+    if config.traces != tuple(preset["traces"]) or config.directories:
         parts += [f"--trace {shlex.quote(trace)}" for trace in config.traces]
     for name in ("sizes", "profiles"):
         if getattr(config, name) != tuple(preset[name]):

@@ -22,7 +22,8 @@ def facts(findings: Findings) -> str:
         kind = "virtual machine" if session.get("virtual_machine") else "machine"
         memory = f", {session['memory_bytes'] / 2**30:.0f} GiB" if session.get("memory_bytes") else ""
         parts.append(f"Measured on a {kind} with {cores} cores ({session['cpu']}{memory}, {session.get('filesystem')})")
-    parts.append(f"{config.rounds} rounds, seed {config.seed}, baseline {findings.options.baseline}")
+    if not findings.only_directories:
+        parts.append(f"{config.rounds} rounds, seed {config.seed}, baseline {findings.options.baseline}")
     if session.get("commit"):
         parts.append(f"harness at commit {session['commit'][:12]}")
     if session.get("started"):
@@ -42,7 +43,7 @@ def warnings(findings: Findings) -> list[str]:
         found.append(
             f"{len(few)} comparisons have fewer than {VERDICT_ROUNDS} rounds, so they have no verdict: {suites}."
         )
-    failed = findings.summary[findings.summary["status"] == "failed"]
+    failed = findings.cells[findings.cells["status"] == "failed"]
     for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
         cases = words.listed(dict.fromkeys(cells["suite"].str.replace("_", " ")))
         found.append(f"{name} failed in {len(cells)} cells ({cases}): {reason}. It has no time and no grade there.")
@@ -293,7 +294,15 @@ def noise(found: Noise) -> list[str]:
 def limits(findings: Findings) -> list[str]:
     """Say what the run does not show."""
     config, samples = findings.config, findings.samples
-    said = [
+    said = []
+    if findings.directories is not None:
+        said.append(
+            "What slimming a result directory saves depends on its program, its length and what was kept in it: the "
+            "figures hold for the directories that were measured."
+        )
+    if findings.only_directories:
+        return said
+    said += [
         "One machine, one local disk: nothing here says how a format behaves on object storage or under another load.",
         "The answer holds for the uses, traces and lengths that were measured, and up to where it is said to flip.",
     ]

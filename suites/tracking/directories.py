@@ -1,25 +1,39 @@
-"""Result directories as the programs write them, small and made up: the twins of the real ones."""
+"""Result directories: small made-up ones as the programs write them, and where real ones lie."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from harness.predictions.disk import contents
 
 MODELS = tuple(f"model_{number}_multimer_v3_pred_0" for number in (1, 2, 3))
 
 
+REAL = ("alphapulldown_af2/P0DPR3_and_P0DPR3", "alphapulldown_af2/TEST_and_TEST_and_TEST", "openfold3")
+"""Below the folder that HARNESS_DATA names: AlphaFold2 with pickles, AlphaFold2 without, OpenFold3."""
+
+
+def real() -> Iterator[Path]:
+    """Give the real directories that there are."""
+    data = os.environ.get("HARNESS_DATA")
+    if data:
+        yield from (Path(data) / name for name in REAL if (Path(data) / name).is_dir())
+
+
 def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file, by its path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    """Return the SHA-256 of every file, by its path."""
+    return {name: digest for name, (_, digest) in contents(folder).items()}
 
 
-def result(n_res: int, seed: int) -> dict:
-    """The content of a result pickle, with what AF2 puts in it; the error's float32 values have no short decimals."""
+def result(n_res: int, seed: int) -> dict[str, Any]:
+    """Return what AF2 puts into a result pickle; the error's float32 values have no short decimals."""
     random = np.random.default_rng(seed)
     half = random.normal(0, 3, (n_res, n_res, 64)).astype(np.float32)
     probabilities = random.dirichlet(np.ones(64), (n_res, n_res)).astype(np.float32)
@@ -43,7 +57,7 @@ def result(n_res: int, seed: int) -> dict:
 
 
 def af2(folder: Path, n_res: int = 14, scores: tuple[float, ...] = (0.2, 0.9, 0.4), sidecars: bool = True) -> Path:
-    """An AF2-multimer directory."""
+    """Make an AF2-multimer directory."""
     folder.mkdir(parents=True)
     for number, model in enumerate(MODELS):
         content = result(n_res, number)
@@ -67,7 +81,7 @@ def af2(folder: Path, n_res: int = 14, scores: tuple[float, ...] = (0.2, 0.9, 0.
 
 
 def confidences(n_res: int, seed: int) -> str:
-    """A confidences.json as AF3 writes it."""
+    """Return a confidences.json as AF3 writes it."""
     random = np.random.default_rng(seed)
     content = {
         "atom_plddts": (100 * random.random(5 * n_res)).round(2).tolist(),
@@ -80,7 +94,7 @@ def confidences(n_res: int, seed: int) -> str:
 
 
 def af3(folder: Path, n_res: int = 24, scores: tuple[float, ...] = (0.3, 0.8, 0.5), job: str = "job") -> Path:
-    """An AF3 directory of one seed."""
+    """Make an AF3 directory of one seed."""
     folder.mkdir(parents=True)
     rows = ["seed,sample,ranking_score"]
     for number, score in enumerate(scores):
@@ -100,7 +114,7 @@ def af3(folder: Path, n_res: int = 24, scores: tuple[float, ...] = (0.3, 0.8, 0.
 
 
 def openfold3(folder: Path, n_res: int = 24) -> Path:
-    """An OpenFold3 directory: float32 values written with all their digits."""
+    """Make an OpenFold3 directory: float32 values written with all their digits."""
     folder.mkdir(parents=True)
     for number in (1, 2):
         random = np.random.default_rng(number)

@@ -82,8 +82,13 @@ class ZarrSlimWriter(Writer):
             ladder(spec.dtype) if layout.origin != "default" and self._profile != "matched" else ladder(spec.dtype)[-1:]
         )
         self._current = _Tensor(spec, self._path / spec.path, layout.chunks or (), steps)
-        key = (spec.shape, spec.dtype, self._current.chunks)
-        self._twins = [t for t in self._done if (t.spec.shape, t.spec.dtype, t.chunks) == key and spec.items]
+        key = self._alike(self._current)
+        self._twins = [twin for twin in self._done if self._alike(twin) == key and spec.items]
+
+    def _alike(self, tensor: _Tensor) -> tuple[Any, ...]:
+        """Return what tensors must have in common for encoded chunks of one to be those of another."""
+        spec = tensor.spec
+        return spec.shape, spec.dtype, tensor.chunks, self._backend.codec(self._profile, spec.dtype, spec.role)
 
     def append(self, block: np.ndarray) -> None:
         tensor = self._tensor()
@@ -132,7 +137,7 @@ class ZarrSlimWriter(Writer):
 
     def _encode(self, tensor: _Tensor, chunks: Sequence[np.ndarray]) -> list[bytes | None] | None:
         """Encode chunks of values; None when one does not fit the tensor's present rung."""
-        narrowing, codec = tensor.narrowing, self._codec(tensor.narrowing)
+        narrowing, codec = tensor.narrowing, self._codec(tensor, tensor.narrowing)
 
         def one(part: np.ndarray) -> tuple[bool, bytes | None]:
             stored = narrowing.narrow(_padded(part, tensor.chunks))
@@ -141,8 +146,9 @@ class ZarrSlimWriter(Writer):
         done = list(self._pool.map(one, chunks))
         return [encoded for _, encoded in done] if all(fits for fits, _ in done) else None
 
-    def _codec(self, narrowing: Narrowing) -> ChunkCodec:
-        return chunk_codec(self._backend.codec(self._profile, narrowing.stored), narrowing.stored)
+    def _codec(self, tensor: _Tensor, narrowing: Narrowing) -> ChunkCodec:
+        codec = self._backend.codec(self._profile, narrowing.stored, tensor.spec.role)
+        return chunk_codec(codec, narrowing.stored)
 
     def _widen(self, tensor: _Tensor) -> None:
         """Move to the next rung that holds what is already written, and encode that again."""
@@ -166,7 +172,7 @@ class ZarrSlimWriter(Writer):
     def _transcode(self, tensor: _Tensor, old: Narrowing, written: ShardWriter) -> bool:
         """Encode the chunks of `written` into the tensor's shard; False when a value does not fit its rung."""
         assert tensor.shard is not None
-        before, after = self._codec(old), self._codec(tensor.narrowing)
+        before, after = self._codec(tensor, old), self._codec(tensor, tensor.narrowing)
         for number in range(len(written.index)):
             encoded = written.chunk(number)
             if encoded is not None:
@@ -200,7 +206,7 @@ class ZarrSlimWriter(Writer):
         if tensor.scalar is not None:
             tensor.folder.mkdir(parents=True)
             tensor.file.write_bytes(sealed(tensor.scalar.tobytes()))
-        chain = self._codec(tensor.narrowing).chain if shape else [little_endian(stored), CRC32C]
+        chain = self._codec(tensor, tensor.narrowing).chain if shape else [little_endian(stored), CRC32C]
         attributes = {"narrowing": tensor.narrowing.name, "dtype": tensor.spec.dtype}
         self._put(path, array_node(shape, stored, tensor.chunks, chain, attributes))
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness import registry
 from harness.backends.archive import archive_size, open_archive, remove, verify_archive, write_archive
-from harness.backends.archive_trace import open_file
-from harness.backends.base import PROFILES, Backend, load_backend
+from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_backend
+from harness.backends.profile_file import read_profile_file
 from harness.cli import show
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.trace.fidelity import compare
@@ -34,7 +34,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
     parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
-    parser.add_argument("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    parser.add_argument("--profile-file", type=Path, metavar="FILE", help="settings as 'harness tune' writes them")
     parser.set_defaults(command=_convert)
     parser = commands.add_parser("fidelity", help="compare synthetic tensors with real ones")
     parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
@@ -93,13 +94,9 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    if arguments.profile not in PROFILES:
-        raise unknown_name("profile", arguments.profile, PROFILES)
     backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
-    path = Path(arguments.source)
-    is_trace = not path.exists() and arguments.source.partition(":")[0] in registry.names("traces")
-    trace = open_trace(arguments.source) if is_trace else open_file(path)
-    manifest = write_archive(trace, backend, arguments.destination, arguments.profile)
+    profile = _profile(arguments, backend)
+    manifest = write_archive(open_trace(trace_text(arguments.source)), backend, arguments.destination, profile)
     if problems := verify_archive(arguments.destination, backend):
         remove(arguments.destination)
         raise HarnessError(f"The converted archive was not what was written, and was removed: {problems[0]}")
@@ -107,6 +104,29 @@ def _convert(arguments: argparse.Namespace) -> int:
     count = len(manifest.tensors)
     print(f"{arguments.destination}: {count} tensors, {size:,} bytes, verified bit for bit.")
     return 0
+
+
+def _profile(arguments: argparse.Namespace, backend: Backend) -> Profile:
+    """Return the settings that a conversion was asked to write with."""
+    if arguments.profile_file is None:
+        name = arguments.profile or "tuned"
+        if name not in PROFILES:
+            raise unknown_name("profile", name, PROFILES)
+        return cast(ProfileName, name)
+    if arguments.profile is not None:
+        raise UsageError("Give --profile or --profile-file, not both: each decides all settings.")
+    file = read_profile_file(arguments.profile_file)
+    settings = file.of(backend)
+    if settings is None:
+        made_for = ", ".join(found.format for found in file.settings)
+        raise UsageError(f"The profile file {arguments.profile_file} is made for {made_for}, not for {backend.name}.")
+    return settings
+
+
+def trace_text(source: str) -> str:
+    """Return what ``--trace`` would say for an archive's path; a trace's name with its parameters stays as it is."""
+    is_trace = not Path(source).exists() and source.partition(":")[0] in registry.names("traces")
+    return source if is_trace else f"file:{source}"
 
 
 def _by_suffix(destination: Path) -> Backend:

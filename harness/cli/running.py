@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.backends.base import PROFILES, Profile
+from harness.backends.base import PROFILES, ProfileName
+from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.cli import show
 from harness.errors import UsageError, unknown_name
-from harness.measure.config import PRESETS, RAW, VERDICT_ROUNDS, RunConfig
+from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
@@ -27,8 +28,8 @@ from harness.workload import Cache, Executor, PlanOptions, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (
-    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "cache", "workers", "rounds", "seed",
-    "baseline", "timeout",
+    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers", "rounds",
+    "seed", "baseline", "timeout",
 )  # fmt: skip
 
 
@@ -43,6 +44,10 @@ def add_commands(commands: Any) -> None:
     add("--suites", metavar="A,B", help="suites to run")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
     add("--profile", metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
+    add(
+        "--profile-file", action="append", type=Path, metavar="FILE",
+        help="a further profile, as 'harness tune' writes one; repeatable",
+    )  # fmt: skip
     add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
     add("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
@@ -96,7 +101,7 @@ def measure(config: RunConfig, arms: list[Arm], subjects: list[Subject], folder:
     """
     save_plan(subjects, folder / "plan.json")
     manifests = [(subject.label, subject.manifest) for subject in subjects]
-    write_table(ledger(manifests, [*config.formats, RAW], config.profiles), folder / "ledger.csv")
+    write_table(ledger(manifests, config), folder / "ledger.csv")
     with show.progress(quiet=quiet) as progress:
         try:
             run(config, arms, subjects, folder, progress)
@@ -124,7 +129,7 @@ def _plot(arguments: argparse.Namespace) -> int:
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     given = [name for name in _MEASURING if getattr(arguments, name) is not None]
     if given:
-        raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0]}.")
+        raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
     return RunConfig.read(arguments.out / "run.json"), arguments.out
@@ -152,6 +157,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["sizes"] = _integers(arguments.sizes, "--sizes")
     if arguments.profile is not None:
         values["profiles"] = _profiles(arguments.profile)
+    if arguments.profile_file:
+        values["profile_files"] = _profile_files(arguments.profile_file)
     if arguments.cache is not None:
         if arguments.cache not in _CACHES:
             raise unknown_name("cache state", arguments.cache, _CACHES)
@@ -185,8 +192,16 @@ def _names(text: str | None, kind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _profiles(text: str) -> tuple[Profile, ...]:
-    found: list[Profile] = []
+def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:
+    files = tuple(read_profile_file(path) for path in paths)
+    for number, file in enumerate(files):
+        if file.name in (other.name for other in files[:number]):
+            raise UsageError(f"Two profile files have the name {file.name!r}: change it in {paths[number]}.")
+    return files
+
+
+def _profiles(text: str) -> tuple[ProfileName, ...]:
+    found: list[ProfileName] = []
     for name in _names(text, "profile"):
         if name not in PROFILES:
             raise unknown_name("profile", name, PROFILES)

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, evidence, predictions, running
+from harness.cli import archives, evidence, predictions, running, tuning
 from harness.errors import HarnessError
 
 
@@ -64,4 +64,5 @@ def _parser() -> argparse.ArgumentParser:
     evidence.add_commands(commands)
     archives.add_commands(commands)
     predictions.add_commands(commands)
+    tuning.add_commands(commands)
     return parser

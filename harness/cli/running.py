@@ -154,7 +154,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     if arguments.trace:
         values["traces"] = tuple(arguments.trace)
     if arguments.sizes is not None:
-        values["sizes"] = _integers(arguments.sizes, "--sizes")
+        values["sizes"] = integers(arguments.sizes, "--sizes")
     if arguments.profile is not None:
         values["profiles"] = _profiles(arguments.profile)
     if arguments.profile_file:
@@ -164,14 +164,14 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
     if arguments.workers is not None:
-        counts = _integers(arguments.workers, "--workers")
+        counts = integers(arguments.workers, "--workers")
         values["options"] = _with_workers(values["options"], counts)
     if arguments.rounds is not None:
-        (values["rounds"],) = _integers(arguments.rounds, "--rounds", single=True)
+        (values["rounds"],) = integers(arguments.rounds, "--rounds", single=True)
     if arguments.seed is not None:
-        (values["seed"],) = _integers(arguments.seed, "--seed", single=True, least=0)
+        (values["seed"],) = integers(arguments.seed, "--seed", single=True, least=0)
     if arguments.timeout is not None:
-        (values["timeout"],) = _integers(arguments.timeout, "--timeout", single=True)
+        (values["timeout"],) = integers(arguments.timeout, "--timeout", single=True)
     if arguments.baseline is not None:
         labels = [arm.label for arm in choose_arms(RunConfig(**values))]
         if arguments.baseline not in labels:
@@ -209,7 +209,14 @@ def _profiles(text: str) -> tuple[ProfileName, ...]:
     return tuple(found)
 
 
-def _integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
+def integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
+    """Read whole numbers from an option's text.
+
+    Raises
+    ------
+    UsageError
+        When it is not one, or several separated by commas, each at least `least`.
+    """
     try:
         values = tuple(int(part) for part in text.split(","))
     except ValueError:

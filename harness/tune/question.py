@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,8 @@ OPTIONS = PlanOptions(attention_windows=16, pair_windows=8)
 """How many windows one sample reads."""
 
 _REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks for fewer bytes than that
+
+_STEP = 64  # residues that the length of a sample is a multiple of, where it is longer
 
 ROLES = {
     "attention_layer": (Role.ATTENTION,),
@@ -72,7 +74,7 @@ class Question:
     spec : TensorSpec
         The tensor that is sampled, as it is in the trace.
     part : TensorSpec
-        The rows of it that are written and read.
+        The corner of it that is written and read, in the chunks of the whole.
     use : Use
         The mix, with the shares of accesses to this role alone.
     reads : dict of str to Measured
@@ -91,8 +93,11 @@ class Question:
     @property
     def shown_sample(self) -> str:
         """What was sampled, for people."""
-        rows = "all" if self.part == self.spec else f"the first {self.part.shape[0]}"
-        return f"{rows} of {self.spec.shape[0]} rows of {self.spec.path} {'x'.join(map(str, self.spec.shape))}"
+        axis = _cut_axes(self.spec)[0]
+        taken, there = self.part.shape[axis], self.spec.shape[axis]
+        share = f"all {there}" if taken == there else f"the first {taken} of {there}"
+        name = {"residue": "residues"}.get(self.spec.axes[axis], "rows")
+        return f"{share} {name} of {self.spec.path}"
 
 
 def questions(
@@ -109,14 +114,14 @@ def questions(
     mix : Mix
         The use.
     sample_bytes : int
-        Of a sample, at most, unless one row of the longest chunks takes more.
+        Of a sample, at most, unless one of the longest chunks takes more.
     seed : int
         Decides windows and heads.
 
     Returns
     -------
     questions : list of Question
-        In the order of the search space; roles that are read most are not favoured.
+        In the order of the search space.
     notes : list of str
         What had to be assumed, one sentence each.
 
@@ -185,49 +190,59 @@ def _scale(access: str, spec: TensorSpec, part: TensorSpec) -> float:
         return 1 / OPTIONS.attention_windows
     if access == "window_pair":
         return 1 / OPTIONS.pair_windows
-    if access == "head" and spec.axes[0] == "head":
-        return 1.0  # a head is whole in the sample, however few heads that has
-    return spec.shape[0] / part.shape[0]
+    return spec.nbytes / part.nbytes
 
 
 def _part(backend: Backend, spec: TensorSpec, sample_bytes: int) -> TensorSpec:
-    """Return the first rows of a tensor: as many as fit, and no fewer than the longest chunk of any candidate."""
-    row = spec.nbytes // spec.shape[0]
-    longest = max(_rows_of_chunks(backend, spec), default=1)
-    rows = min(spec.shape[0], max(sample_bytes // row, longest, 1))
-    return dataclasses.replace(spec, shape=(rows, *spec.shape[1:]))
+    """Cut a tensor to what fits: as many residues as that are, but no fewer than the longest chunk of any candidate."""
+    if spec.nbytes <= sample_bytes:
+        return spec
+    axes = _cut_axes(spec)
+    length = spec.shape[axes[0]]
+    fitting = int(length * (sample_bytes / spec.nbytes) ** (1 / len(axes)))
+    fitting -= fitting % _STEP if fitting > _STEP else 0
+    length = min(length, max(fitting, *_longest_chunks(backend, spec, axes)))
+    shape = tuple(length if axis in axes else n for axis, n in enumerate(spec.shape))
+    return dataclasses.replace(spec, shape=shape)
 
 
-def _rows_of_chunks(backend: Backend, spec: TensorSpec) -> Iterator[int]:
+def _cut_axes(spec: TensorSpec) -> list[int]:
+    """Return the axes that a sample is cut along: those of residues, all alike, or else the first."""
+    return [axis for axis, name in enumerate(spec.axes) if name == "residue"] or [0]
+
+
+def _longest_chunks(backend: Backend, spec: TensorSpec, axes: Sequence[int]) -> Iterator[int]:
+    yield 1
     for parameter in backend.search_space()[spec.role]:
         for value in parameter.values:
-            layout = backend.layout(spec, settings_of(backend, spec, "", [(parameter.name, value)]))
-            if layout.chunks:
-                yield layout.chunks[0]
+            chunks = backend.layout(spec, settings_of(backend, spec, "", [(parameter.name, value)])).chunks
+            yield from (chunks[axis] for axis in axes if chunks)
 
 
-class FirstRows(Trace):
-    """The first rows of one tensor of a trace.
+class Corner(Trace):
+    """The first residues, or the first rows, of one tensor of a trace.
 
     Parameters
     ----------
     trace : Trace
         Where they come from.
     part : TensorSpec
-        Of the same path, with fewer rows or as many.
+        Of the same path, shorter along some axes or as long.
     """
 
     def __init__(self, trace: Trace, part: TensorSpec) -> None:
         self._trace = trace
         self.label = trace.label
-        self.manifest = dataclasses.replace(trace.manifest, tensors=(part,), digests={})
+        residues = next((n for n, name in zip(part.shape, part.axes, strict=True) if name == "residue"), None)
+        metadata = dataclasses.replace(trace.manifest.metadata, num_residues=residues)
+        self.manifest = dataclasses.replace(trace.manifest, metadata=metadata, tensors=(part,), digests={})
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
-        left = self.manifest[path].shape[0]
+        rows, *others = self.manifest[path].shape
         for block in self._trace.blocks(path):
-            yield block[:left]
-            left -= len(block)
-            if left <= 0:
+            yield np.ascontiguousarray(block[(slice(0, rows), *(slice(0, n) for n in others))])
+            rows -= len(block)
+            if rows <= 0:
                 return
 
 
@@ -242,7 +257,7 @@ class SampleTask:
     n_res : int or None
         Sequence length, for a trace that is made in any length.
     part : TensorSpec
-        The rows to take.
+        What of a tensor to take.
     destination : Path
         The archive.
     """
@@ -254,5 +269,5 @@ class SampleTask:
 
     def run(self, children: Children) -> Manifest:
         """Return the manifest of the sample, with its digest."""
-        trace = FirstRows(open_trace(self.source, self.n_res), self.part)
+        trace = Corner(open_trace(self.source, self.n_res), self.part)
         return write_archive(trace, load_backend(RAW), self.destination)

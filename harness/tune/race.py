@@ -135,10 +135,26 @@ class Track:
         reads = [read for measured in question.reads.values() for read in measured.access.reads]
         self._expected = expectations(self._raw, manifest, reads)
 
-    def run(self, after: Sequence[int], clock: Callable[[], float], until: float) -> None:
-        """Take rounds until the last comparison, or after the first one until the clock says so."""
-        race, number = self._race, 0
+    def run(
+        self, after: Sequence[int], clock: Callable[[], float], until: float, replan: Callable[[int], None]
+    ) -> None:
+        """Take rounds until the last comparison, or after the first one until the clock says so.
+
+        Parameters
+        ----------
+        after : sequence of int
+            From `harness.tune.halving.stages`.
+        clock : callable
+            Returns seconds.
+        until : float
+            By that clock.
+        replan : callable
+            Told, before each stage, how many steps there will be in all when no more candidate is dropped.
+        """
+        race, number, taken = self._race, 0, 0
         for stage, rounds in enumerate(after):
+            taken += len(race.remaining) * (rounds - number)
+            replan(taken + len(race.remaining) * (after[-1] - rounds) // 2)
             rng = schedule.generator(self._config.seed, "tune", race.question.role.value, stage)
             for block in _by_round(race.remaining, rounds - number, rng):
                 if number >= after[0] and clock() > until:

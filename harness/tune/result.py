@@ -20,6 +20,8 @@ from harness.tune.candidates import Candidate
 from harness.tune.race import Race
 from harness.tune.standing import Choice, Standing, choose, label_of, standing
 
+_MOST_NAMED = 4
+
 PRESENT, CHOSEN, TIED = "present", "chosen", "tied"
 
 
@@ -33,6 +35,8 @@ class Found:
         What was measured.
     choice : Choice
         What is chosen.
+    floor : float
+        How far the blind twin lies from the present setting, as a logarithm of the cost.
     table : DataFrame
         One row a candidate, those measured longest and then cheapest first. Times in seconds, sizes in bytes. The
         columns of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) stand
@@ -42,6 +46,7 @@ class Found:
 
     race: Race
     choice: Choice
+    floor: float
     table: pd.DataFrame
 
 
@@ -58,7 +63,7 @@ def find(race: Race) -> Found:
         rows += [_row(race, candidate, found, choice, front) for candidate in here]
     rows += [_failed(race, candidate) for candidate in race.entered if candidate.label in race.failed]
     table = pd.DataFrame(rows).sort_values(["rounds", "cost"], ascending=[False, True], kind="stable")
-    return Found(race=race, choice=choice, table=table.reset_index(drop=True))
+    return Found(race=race, choice=choice, floor=last.floor, table=table.reset_index(drop=True))
 
 
 def _common(race: Race, candidate: Candidate) -> dict[str, Any]:
@@ -141,11 +146,12 @@ def sentence(found: Found) -> str:
         )
         if choice.label != choice.best:
             said += f" {best} costs less by what cannot be told from the noise, and changes more."
-    others = [label for label in choice.tied if label not in (choice.label, race.entered[0].label)]
+    others = [label.partition(": ")[2] for label in choice.tied if label not in (choice.label, race.entered[0].label)]
     if others:
-        said += f" Not to be told from the best: {words.listed(label.partition(': ')[2] for label in others)}."
-    if race.entered[0].label not in (choice.best, *choice.tied):
-        said += f" The present setting is {'on' if rows[present]['front'] else 'not on'} the Pareto front."
+        more = [f"{len(others) - _MOST_NAMED} others"] if len(others) > _MOST_NAMED else []
+        said += f" Not to be told from the best: {words.listed([*others[:_MOST_NAMED], *more])}."
+    said += f" The present setting is {'on' if rows[present]['front'] else 'not on'} the Pareto front."
+    said += f" Measured twice, its costs differ by up to {words.percent(np.expm1(found.floor))}."
     if race.failed:
         said += f" {len(race.failed)} failed."
     return said

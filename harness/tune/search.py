@@ -78,12 +78,18 @@ def search(
         ends = clock() + config.budget
         races = [_race(config, backend, question) for question in asked]
         planned = [stages(len(race.entered), config.rounds) for race in races]
-        progress.total(sum(_steps(len(r.entered), p) for r, p in zip(races, planned, strict=True)))
-        for left, race, after in zip(range(len(races), 0, -1), races, planned, strict=True):
-            until = clock() + (ends - clock()) / left  # what a role does not need is there for those after it
+        steps = [_steps(len(race.entered), after) for race, after in zip(races, planned, strict=True)]
+        for number, (race, after) in enumerate(zip(races, planned, strict=True)):
+
+            def replan(found: int, number: int = number) -> None:
+                steps[number] = found  # more may remain than half
+                progress.total(sum(steps))
+
+            # What a role does not need of its part is there for those after it.
+            until = clock() + (ends - clock()) / (len(races) - number)
             track = Track(config, backend, race, scratch, writer, reader, file, progress)
             track.prepare()
-            track.run(after, clock, until)
+            track.run(after, clock, until, replan)
             remove(scratch)
             scratch.mkdir()
     return races

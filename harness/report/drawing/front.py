@@ -62,14 +62,16 @@ def draw_front(table: pd.DataFrame, folder: Path, *, title: str, notes: list[str
             _panel(axes, good[good["role"] == role], keys[role])
             axes.set_ylabel(f"size of {role} tensors", fontsize=8)
             page.under(row, f"time to read, for one access of the mix to {role} tensors", 0.28, [0])
-            _key(page.axes[row, 1], keys[role])
+            _key(page.axes[row, 1], keys[role], good[good["role"] == role])
         return page.save(folder, "front", pictures=pictures)
 
 
-def _key(axes: Axes, keys: list[str]) -> None:
+def _key(axes: Axes, keys: list[str], rows: pd.DataFrame) -> None:
     """List the settings that have a number in the panel."""
     axes.set_axis_off()
-    text = "\n".join(f"{number:2d}  {key}" for number, key in enumerate(keys, 1))
+    present = set(rows.loc[rows["choice"].str.contains("present"), "candidate"])
+    lines = [f"{number}  {key}{' (present)' if key in present else ''}" for number, key in enumerate(keys, 1)]
+    text = "\n".join(lines)
     axes.text(0, 1, text, transform=axes.transAxes, va="top", fontsize=6.6, linespacing=1.5, parse_math=False)
 
 

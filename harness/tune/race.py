@@ -15,7 +15,7 @@ from harness.backends.base import Backend
 from harness.errors import HarnessError
 from harness.measure import schedule
 from harness.measure.config import TWIN
-from harness.measure.experiment import Progress
+from harness.measure.experiment import Progress, kept_data
 from harness.measure.machine import load_average
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.verify import Expected, expectations, read_id
@@ -186,7 +186,8 @@ class Track:
 
     def _sample(self, candidate: Candidate, number: int, position: int) -> None:
         """Write the sample with a candidate's settings, and read it in every way that the mix does."""
-        archive = self._scratch / f"candidate{self._backend.suffix}"
+        # A name of its own: whoever keeps data by name from reader to reader would read another candidate's.
+        archive = self._scratch / f"candidate-{number}-{position}{self._backend.suffix}"
         settings = settings_of(self._backend, self._race.question.spec, candidate.label, candidate.values)
         name, place = self._config.backend, WRITE
         try:
@@ -207,9 +208,9 @@ class Track:
                 task = ReadTask(
                     backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard"
                 )  # fmt: skip
-                self._reader.do(task)  # discarded: what is met for the first time belongs to no sample
+                first: Observed = self._reader.do(task)  # discarded: what is met first belongs to no sample
                 for repeat in range(measured.repeats):
-                    self._read(candidate, number * measured.repeats + repeat, position, suite, task)
+                    self._read(candidate, number * measured.repeats + repeat, position, suite, task, first)
         except WorkerError as error:
             reason = str(error)
             self._race.failed[candidate.label] = reason
@@ -217,7 +218,9 @@ class Track:
         finally:
             remove(archive)
 
-    def _read(self, candidate: Candidate, number: int, position: int, suite: str, task: ReadTask) -> None:
+    def _read(
+        self, candidate: Candidate, number: int, position: int, suite: str, task: ReadTask, first: Observed
+    ) -> None:
         """Take one sample of an access in each cache state that counts."""
         for cache in dict.fromkeys(cache for _, cache in needed(self._race.question.use)):
             observed: Observed = self._reader.do(dataclasses.replace(task, cache=cache))
@@ -225,8 +228,8 @@ class Track:
             values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
             if reading is None:
                 values |= {"status": "rejected", "reason": observed.rejected}
-            elif reading.problem:
-                raise WorkerError(reading.problem)
+            elif problem := reading.problem or kept_data(first, observed, 1):
+                raise WorkerError(problem)
             else:
                 values |= {name: getattr(reading, name) for name in _FROM_READING} | {"verified": True}
             requested = sum(expected.nbytes for expected in task.expected.values())

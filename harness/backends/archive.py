@@ -47,7 +47,7 @@ def write_archive(
         The format.
     destination : Path
         The archive's name; must not exist.
-    profile : {"seed", "tuned", "matched"}
+    profile : Profile
         The format's settings.
     stopwatch : context manager, optional
         Entered around every call of the format's writer and nothing else: not around the making of blocks, their

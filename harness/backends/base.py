@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 
 from harness import registry
+from harness.backends.selection import Selection
+from harness.backends.settings import SearchSpace, Settings, Value
 from harness.errors import HarnessError, UsageError
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.schema import Manifest, Role, TensorSpec
 
 if TYPE_CHECKING:
     from harness.backends.replay import Replay
-from harness.backends.selection import Selection
 
-Profile = Literal["seed", "tuned", "matched"]
-PROFILES: tuple[Profile, ...] = ("seed", "tuned", "matched")
+ProfileName = Literal["seed", "tuned", "matched"]
+PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
+
+Profile = ProfileName | Settings
+"""The settings of a format: a profile that every format knows by its name, or what a profile file chose for one."""
 Standing = Literal["default", "optional", "ceiling"]
 
 
@@ -243,6 +247,32 @@ class Backend(ABC):
         UnsupportedProfile
             When the format cannot do what the profile is for.
         """
+
+    def search_space(self) -> SearchSpace:
+        """Return what can be tuned, by role of tensor, with the values that ``harness tune`` tries.
+
+        Empty when the format has nothing to tune. The defaults are the values of the profile ``tuned``.
+        """
+        return {}
+
+    def values(self, role: Role, profile: Profile) -> dict[str, Value]:
+        """Return the values of all parameters that apply to a role: those of ``tuned``, unless settings say otherwise.
+
+        Raises
+        ------
+        UnsupportedProfile
+            When the settings are another format's.
+        """
+        values = {parameter.name: parameter.default for parameter in self.search_space().get(role, ())}
+        if isinstance(profile, Settings):
+            if profile.format != self.name:
+                raise UnsupportedProfile(f"the profile {profile.profile!r} is made for {profile.format}")
+            values |= profile.values(role)
+        return values
+
+    def configured(self, profile: Profile) -> Backend:
+        """Return the format with what a profile decides about reading; itself where it decides nothing."""
+        return self
 
     @abstractmethod
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:

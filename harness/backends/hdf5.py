@@ -12,15 +12,27 @@ import numpy as np
 
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, Writer
 from harness.backends.hdf5_replay import replay_dataset
-from harness.backends.layout import fitted_chunks
+from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
 from harness.backends.matched import matched_layout
 from harness.backends.replay import Replay
 from harness.backends.seal import BLANK
+from harness.backends.settings import SearchSpace
 from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
 _MANIFEST = "metadata/manifest"
+
+_CODECS = named(
+    (
+        Codec(name="blosc-lz4", level=5, shuffle="bit"),
+        Codec(name="blosc-zstd", level=1, shuffle="bit"),
+        Codec(name="blosc-zstd", level=3, shuffle="byte"),
+        Codec(name="blosc-zstd", level=9, shuffle="bit"),
+        None,
+    )
+)
+_TUNED = next(iter(_CODECS))
 
 
 def _filter(codec: Codec | None) -> Mapping[str, Any]:
@@ -28,7 +40,9 @@ def _filter(codec: Codec | None) -> Mapping[str, Any]:
     if codec is None:
         return {}
     if codec.name == "blosc-zstd":
-        return hdf5plugin.Blosc(cname="zstd", clevel=codec.level, shuffle=hdf5plugin.Blosc.SHUFFLE)
+        bits = codec.shuffle == "bit"
+        shuffle = hdf5plugin.Blosc.BITSHUFFLE if bits else hdf5plugin.Blosc.SHUFFLE
+        return hdf5plugin.Blosc(cname="zstd", clevel=codec.level, shuffle=shuffle)
     if codec.name == "blosc-lz4":
         return hdf5plugin.Bitshuffle(cname="lz4")
     raise ValueError(f"no HDF5 filter for {codec}")
@@ -125,12 +139,18 @@ class Hdf5Backend(Backend):
             return Layout(origin="seed", why="contiguous, no compression, no checksum")
         if not spec.shape:
             return Layout(origin="default", why="a scalar has no chunks")
-        return Layout(
-            chunks=fitted_chunks(spec, pair=32, attention=128, least=32 << 10),
-            codec=Codec(name="blosc-lz4", level=5, shuffle="bit"),
-            origin="chosen",
-            why="bitshuffle-lz4 reads twice as fast as blosc zstd-3 at 0.9 of its ratio; small chunks for windows",
+        values = self.values(spec.role, profile)
+        whole, why = chosen(
+            spec,
+            profile,
+            "bitshuffle-lz4 reads twice as fast as blosc zstd-3 at 0.9 of its ratio; small chunks for windows",
         )
+        # HDF5 takes no chunk that is longer than its tensor.
+        chunks = tuple(min(c, n or 1) for c, n in zip(chosen_chunks(whole, values), spec.shape, strict=True))
+        return Layout(chunks=chunks, codec=_CODECS[str(values.get("codec", _TUNED))], origin="chosen", why=why)
+
+    def search_space(self) -> SearchSpace:
+        return chunk_space(pair=32, attention=128, least=32 << 10, codecs=_CODECS.values())
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Hdf5Writer:
         return Hdf5Writer(path, self, profile)

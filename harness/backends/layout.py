@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from math import gcd, prod
 
 import numpy as np
 
+from harness.backends.base import Codec, Profile
+from harness.backends.settings import Parameter, SearchSpace, Settings, Value
 from harness.trace.schema import Role, TensorSpec
 
 SEED_EDGE = 32
 """Edge of the seed's chunks along residues, in residues."""
+
+MOST_ROWS = 4096
+"""Rows in a chunk of a tensor that is cut along its first axis alone."""
+
+NO_CODEC = "none"
+"""What a profile file calls bytes that are stored as they are."""
 
 
 def even(length: int, edge: int) -> int:
@@ -45,7 +54,7 @@ def seed_chunks(spec: TensorSpec) -> tuple[int, ...]:
     return tuple(n or 1 for n in spec.shape)
 
 
-def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int) -> tuple[int, ...]:
+def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int, rows: int = MOST_ROWS) -> tuple[int, ...]:
     """Return chunks of attention maps, and of residue blocks with all channels, cut evenly.
 
     Parameters
@@ -58,11 +67,13 @@ def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int) ->
         Largest edge of attention maps.
     least : int
         Bytes below which maps of several heads, and then of several images, share a chunk.
+    rows : int
+        Most rows of every other tensor in a chunk.
 
     Returns
     -------
     tuple of int
-        One chunk length per axis. Single representations and everything small are one chunk up to 4096 rows.
+        One chunk length per axis. Single representations and everything small are one chunk up to so many rows.
     """
     if spec.role is Role.ATTENTION:
         chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
@@ -72,7 +83,113 @@ def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int) ->
         return tuple(chunks)
     if spec.role is Role.PAIR and len(spec.shape) == 3:
         return (*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1)
-    return tuple(even(n, 4096) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape))
+    return tuple(even(n, rows) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape))
+
+
+def chunk_space(
+    *,
+    pair: int,
+    attention: int,
+    least: int,
+    codecs: Iterable[Codec | None],
+    also: tuple[Parameter, ...] = (),
+) -> SearchSpace:
+    """Return the search space of a format with the chunks of `fitted_chunks`.
+
+    Parameters
+    ----------
+    pair, attention, least : int
+        As for `fitted_chunks`, in the profile ``tuned``.
+    codecs : iterable of Codec or None
+        What the format can compress with, the one of ``tuned`` first; None for nothing.
+    also : tuple of Parameter
+        What else can be chosen for each role.
+
+    Returns
+    -------
+    mapping of Role to tuple of Parameter
+        ``edge``, ``share_bytes`` and ``codec`` for attention, ``edge`` and ``codec`` for pair tensors, ``rows`` and
+        ``codec`` for single representations and activations. The other roles are small.
+    """
+    names = tuple(named(codecs))
+    codec = Parameter(name="codec", about="compressor, level and shuffle", default=names[0], values=names)
+    pair_edge = Parameter(
+        name="edge", about="largest edge of a chunk, in residues", default=pair,
+        values=_with(pair, (16, 24, 32, 40, 48, 64, 96, 128)),
+    )  # fmt: skip
+    map_edge = Parameter(
+        name="edge", about="largest edge of a chunk, in residues", default=attention,
+        values=_with(attention, (64, 128, 192, 256, 512, 1024)),
+    )  # fmt: skip
+    share = Parameter(
+        name="share_bytes", about="bytes below which maps of several heads share a chunk", default=least,
+        values=_with(least, (1, 32 << 10, 128 << 10, 512 << 10)),
+    )  # fmt: skip
+    rows = Parameter(
+        name="rows", about="most rows of a chunk", default=MOST_ROWS, values=_with(MOST_ROWS, (64, 256, 1024))
+    )
+    return {
+        Role.PAIR: (pair_edge, codec, *also),
+        Role.ATTENTION: (map_edge, share, codec, *also),
+        Role.SINGLE: (rows, codec, *also),
+        Role.ACTIVATION: (rows, codec, *also),
+    }
+
+
+def _with(default: int, others: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({default, *others}))
+
+
+def named(codecs: Iterable[Codec | None]) -> dict[str, Codec | None]:
+    """Return codecs by what a profile file calls them."""
+    return {NO_CODEC if codec is None else str(codec): codec for codec in codecs}
+
+
+def chosen(spec: TensorSpec, profile: Profile, why: str) -> tuple[TensorSpec, str]:
+    """Return the tensor that chunks are worked out for in a profile, and the reason for the ledger.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    profile : Profile
+        ``tuned`` or settings.
+    why : str
+        The reason for ``tuned``.
+
+    Returns
+    -------
+    spec : TensorSpec
+        Another one where settings say that the tensor is a part of it.
+    why : str
+        Of the settings, where they decide.
+    """
+    return (profile.whole_of(spec), profile.why) if isinstance(profile, Settings) else (spec, why)
+
+
+def chosen_chunks(spec: TensorSpec, values: Mapping[str, Value]) -> tuple[int, ...]:
+    """Return the chunks of `fitted_chunks` for values of the parameters of `chunk_space`.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    values : mapping of str to int or str
+        From `harness.backends.base.Backend.values`, for its role.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis.
+    """
+    edge = int(values.get("edge", 1))
+    return fitted_chunks(
+        spec,
+        pair=edge,
+        attention=edge,
+        least=int(values.get("share_bytes", 1)),
+        rows=int(values.get("rows", MOST_ROWS)),
+    )
 
 
 def in_eights(chunks: tuple[int, ...]) -> tuple[int, ...]:

@@ -15,23 +15,32 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, UnsupportedProfile, Writer
+from harness.backends.layout import chosen, named
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
-from harness.trace.schema import Manifest, TensorSpec
+from harness.backends.settings import Parameter, SearchSpace
+from harness.trace.schema import Manifest, Role, TensorSpec
 
 _MANIFEST = "metadata/manifest.json"
+_SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
+_CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
 _LOCAL_HEADER = 30  # bytes of its fixed part, in front of every member
 
 
 class NpzWriter(Writer):
     """Writes each tensor as a deflated ``.npy`` member, as `numpy.savez_compressed` does, without holding it."""
 
-    def __init__(self, path: Path, level: int) -> None:
-        self._zip = zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED, compresslevel=level)
+    def __init__(self, path: Path, backend: NpzBackend, profile: Profile) -> None:
+        self._backend, self._profile = backend, profile
+        self._zip = zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED)
         self._member: IO[bytes] | None = None
 
     def begin(self, spec: TensorSpec) -> None:
-        # By name: zipfile then gives the member the archive's level and a fixed date, so equal traces give equal bytes.
+        codec = self._backend.layout(spec, self._profile).codec
+        self._zip.compression = zipfile.ZIP_STORED if codec is None else zipfile.ZIP_DEFLATED
+        self._zip.compresslevel = None if codec is None else codec.level
+        # By name: zipfile then gives the member the archive's present level and a fixed date, so equal traces give
+        # equal bytes.
         self._member = self._zip.open(f"{spec.path}.npy", "w", force_zip64=True)
         header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
         npy.write_array_header_1_0(self._member, header)
@@ -46,6 +55,8 @@ class NpzWriter(Writer):
         self._member = None
 
     def commit(self, manifest: Manifest) -> None:
+        self._zip.compression = zipfile.ZIP_DEFLATED
+        self._zip.compresslevel = (_SEED if self._profile == "seed" else _TUNED).level
         with self._zip.open(_MANIFEST, "w") as member:
             member.write(manifest.to_json().encode())
         self._zip.comment = BLANK.encode()
@@ -149,15 +160,21 @@ class NpzBackend(Backend):
         if profile == "matched":
             raise UnsupportedProfile("npz has neither chunks nor blosc, so it cannot take the matched settings")
         if profile == "seed":
-            return Layout(codec=Codec(name="deflate", level=6), origin="seed", why="numpy.savez_compressed")
-        return Layout(
-            codec=Codec(name="deflate", level=1),
-            origin="chosen",
-            why="deflate is the only compressor numpy.load reads at speed; level 1 writes several times faster than 6",
+            return Layout(codec=_SEED, origin="seed", why="numpy.savez_compressed")
+        _, why = chosen(
+            spec,
+            profile,
+            "deflate is the only compressor numpy.load reads at speed; level 1 writes several times faster than 6",
         )
+        codec = self.values(spec.role, profile).get("codec", str(_TUNED))
+        return Layout(codec=_CODECS[str(codec)], origin="chosen", why=why)
+
+    def search_space(self) -> SearchSpace:
+        codec = Parameter(name="codec", about="compressor and level", default=str(_TUNED), values=tuple(_CODECS))
+        return dict.fromkeys((Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION), (codec,))
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
-        return NpzWriter(path, 6 if profile == "seed" else 1)
+        return NpzWriter(path, self, profile)
 
     def reader(self, path: Path) -> NpzReader:
         return NpzReader(path)

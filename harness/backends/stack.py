@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import ceil, prod
 from pathlib import Path
 
+from harness.backends.base import Codec
 from harness.backends.narrowing import Narrowing
 from harness.backends.shard import ShardWriter, shard_shape
 from harness.trace.schema import TensorSpec
@@ -77,6 +78,7 @@ class Kind:
     dtype: str
     chunks: tuple[int, ...]
     narrowing: str
+    codec: Codec
 
 
 @dataclass

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,18 +17,33 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Standing, Stored, Writer
-from harness.backends.layout import fitted_chunks, in_eights, seed_chunks
+from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
 from harness.backends.matched import matched_layout
 from harness.backends.replay import Replay
 from harness.backends.seal import BLANK
+from harness.backends.settings import Parameter, SearchSpace, Settings
+from harness.backends.shard import shard_shape
+from harness.backends.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
 from harness.backends.zarr_replay import replay_array
 from harness.errors import ArchiveError
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.schema import Manifest, Role, TensorSpec, role_of
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")
 
 _KEY = "trace_format_harness"
+
+_CODECS = named(
+    (
+        Codec(name="blosc-lz4", level=5, shuffle="bit"),
+        Codec(name="blosc-zstd", level=1, shuffle="bit"),
+        Codec(name="blosc-zstd", level=3, shuffle="byte"),
+        Codec(name="blosc-zstd", level=9, shuffle="bit"),
+        None,
+    )
+)
+_TUNED = next(iter(_CODECS))
+_SHARDED = "row"
 
 
 def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
@@ -77,15 +94,17 @@ class ZarrWriter(Writer):
     def begin(self, spec: TensorSpec) -> None:
         layout = self._backend.layout(spec, self._profile)
         self._group.require_group(spec.path.rpartition("/")[0])
-        self._array = self._group.create_array(
-            spec.path,
-            shape=spec.shape,
-            dtype=spec.dtype,
-            chunks=layout.chunks or "auto",
-            compressors=self._compressor(layout.codec),
-            filters=None,
-            fill_value=0,
-        )
+        with using(self._backend.pipeline(spec.role, self._profile)):
+            self._array = self._group.create_array(
+                spec.path,
+                shape=spec.shape,
+                dtype=spec.dtype,
+                chunks=layout.chunks or "auto",
+                shards=layout.shards,
+                compressors=self._compressor(layout.codec),
+                filters=None,
+                fill_value=0,
+            )
         self._row = 0
 
     def _compressor(self, codec: Codec | None) -> Any:
@@ -118,10 +137,18 @@ class ZarrWriter(Writer):
 
 
 class ZarrReader(Reader):
-    """Reads arrays with zarr-python's defaults, through the consolidated metadata."""
+    """Reads arrays with zarr-python's defaults, through the consolidated metadata.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    pipeline : callable, optional
+        Takes a role to the name of the codec pipeline that decodes its tensors; zarr-python's default without it.
+    """
+
+    def __init__(self, path: Path, pipeline: Callable[[Role], str] | None = None) -> None:
+        self._path, self._pipeline = path, pipeline
         self._group = zarr.open_group(path, mode="r", use_consolidated=True)
         self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
 
@@ -136,7 +163,8 @@ class ZarrReader(Reader):
 
     def array(self, path: str) -> zarr.Array:
         """Return an array as zarr-python gives it."""
-        node = self._group[path]
+        with using(self._pipeline(role_of(path))) if self._pipeline else nullcontext():
+            node = self._group[path]
         if not isinstance(node, zarr.Array):
             raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
         return node
@@ -163,6 +191,7 @@ class ZarrBackend(Backend):
     suffix = ".zarr"
     standing: ClassVar[Standing] = "default"
     library = "zarr"
+    _settings: Settings | None = None
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -176,19 +205,46 @@ class ZarrBackend(Backend):
                 origin="seed",
                 why="Zarr format 2 with the seed's chunks and codec",
             )
-        return Layout(
-            chunks=in_eights(fitted_chunks(spec, pair=32, attention=256, least=128 << 10)),
-            codec=Codec(name="blosc-lz4", level=5, shuffle="bit"),
-            origin="chosen",
-            why="bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms; "
+        values = self.values(spec.role, profile)
+        whole, why = chosen(
+            spec,
+            profile,
+            "bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms; "
             "values of a chunk in eights, for Blosc does not shuffle the bits of other numbers",
         )
+        chunks = in_eights(chosen_chunks(whole, values))
+        rows = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
+        return Layout(
+            chunks=chunks,
+            shards=rows if values.get("shards") == _SHARDED else None,
+            codec=_CODECS[str(values.get("codec", _TUNED))],
+            origin="chosen",
+            why=why,
+        )
+
+    def search_space(self) -> SearchSpace:
+        shards = Parameter(
+            name="shards", about="whether each row of chunks shares a file", default="none", values=("none", _SHARDED)
+        )
+        return chunk_space(
+            pair=32, attention=256, least=128 << 10, codecs=_CODECS.values(), also=(shards, pipeline_parameter())
+        )
+
+    def configured(self, profile: Profile) -> ZarrBackend:
+        found = copy.copy(self)
+        found._settings = profile if isinstance(profile, Settings) else None
+        return found
+
+    def pipeline(self, role: Role, profile: Profile) -> str:
+        """Return the name of the codec pipeline for tensors of a role."""
+        return str(self.values(role, profile).get("pipeline", DEFAULT_PIPELINE))
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         return ZarrWriter(path, self, profile)
 
     def reader(self, path: Path) -> Reader:
-        return ZarrReader(path)
+        settings = self._settings
+        return ZarrReader(path, None if settings is None else lambda role: self.pipeline(role, settings))
 
     def recognises(self, path: Path) -> bool:
         own = own_attributes(path)
@@ -199,9 +255,13 @@ class ZarrBackend(Backend):
         return path / ("zarr.json" if (path / "zarr.json").exists() else ".zattrs")
 
     def settings(self) -> dict[str, str]:
+        chosen = self._settings
+        asked = {self.pipeline(role, chosen) for role in self.search_space()} if chosen is not None else set()
+        other = sorted(asked - {DEFAULT_PIPELINE})
         return {
             "versions": f"zarr {zarr.__version__}, numcodecs {version('numcodecs')}",
             "threads": f"max_workers {zarr.config.get('threading.max_workers')}, "
-            f"concurrency {zarr.config.get('async.concurrency')}, pipeline {zarr.config.get('codec_pipeline.path')}",
+            f"concurrency {zarr.config.get('async.concurrency')}, pipeline {zarr.config.get('codec_pipeline.path')}"
+            + (f", for some roles {', '.join(other)}" if other else ""),
             "caches": "none; metadata consolidated",
         }

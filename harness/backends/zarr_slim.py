@@ -11,16 +11,16 @@ import numpy as np
 
 from harness.backends.base import Codec, Layout, Profile
 from harness.backends.crew import cores
-from harness.backends.layout import fitted_chunks
+from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.backends.matched import MATCHED_CODEC, matched_layout
+from harness.backends.settings import SearchSpace
 from harness.backends.shard import shard_shape
 from harness.backends.slim_codec import PCODEC_ITEMSIZES
 from harness.backends.zarr import ZarrBackend, own_attributes
 from harness.backends.zarr_slim_reader import ZarrSlimReader
 from harness.backends.zarr_slim_writer import ZarrSlimWriter
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.schema import Manifest, Role, TensorSpec
 
-_PCODEC = Codec(name="pcodec", level=8)
 _BYTES = Codec(name="blosc-zstd", level=9, shuffle="byte")  # for one-byte values, which pcodec does not take
 
 
@@ -33,6 +33,8 @@ class ZarrSlimBackend(ZarrBackend):
         Recorded in the archive; tells which backend wrote it.
     slimming : bool
         Whether equal tensors are stored once and values narrowed; without, codec and chunks are the same.
+    codecs : tuple of Codec
+        What can be chosen, the one of ``tuned`` first.
     """
 
     name = "zarr-slim"
@@ -40,6 +42,14 @@ class ZarrSlimBackend(ZarrBackend):
     suffix = ".slim.zarr"
     slims = True
     setting: ClassVar[str] = "small"
+    codecs: ClassVar[tuple[Codec, ...]] = (
+        Codec(name="pcodec", level=8),
+        Codec(name="pcodec", level=4),
+        Codec(name="pcodec", level=12),
+        Codec(name="blosc-zstd", level=9, shuffle="byte"),
+        Codec(name="blosc-zstd", level=3, shuffle="bit"),
+        Codec(name="blosc-lz4", level=9, shuffle="bit"),
+    )
     why: ClassVar[str] = (
         "pcodec has the best lossless ratio measured on a real pair tensor, 2.94 (blosc zstd-3: 2.63); chunks of up to "
         "40 residues decode little for a window, those of attention a whole head; the seed had no such format"
@@ -55,22 +65,27 @@ class ZarrSlimBackend(ZarrBackend):
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:
             return Layout(chunks=(), origin="default", why="a scalar is one chunk")
-        chunks, why = self.chunks(spec), self.why
+        codec = self.codec(profile, spec.dtype, spec.role)
         if profile == "matched":
-            chunks, why = matched_layout(spec).chunks, "matched codec and chunks, sharded, checksums, not narrowed"
-        assert chunks is not None
-        codec = self.codec(profile, spec.dtype)
+            matched, why = matched_layout(spec).chunks, "matched codec and chunks, sharded, checksums, not narrowed"
+            assert matched is not None
+            chunks = matched
+        else:
+            whole, why = chosen(spec, profile, self.why)
+            chunks = chosen_chunks(whole, self.values(spec.role, profile))
+            chunks = in_eights(chunks) if codec.shuffle == "bit" else chunks
         return Layout(chunks=chunks, shards=shard_shape(spec.shape, chunks), codec=codec, origin="chosen", why=why)
 
-    def chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
-        """Return the chunks of a tensor with axes, outside of the matched profile."""
-        return fitted_chunks(spec, pair=40, attention=256, least=128 << 10)
+    def search_space(self) -> SearchSpace:
+        return chunk_space(pair=40, attention=256, least=128 << 10, codecs=self.codecs)
 
-    def codec(self, profile: Profile, stored: str) -> Codec:
+    def codec(self, profile: Profile, stored: str, role: Role) -> Codec:
         """Return the codec for chunks of a dtype as it is stored, which may be narrower than the tensor's."""
         if profile == "matched":
             return MATCHED_CODEC
-        return _PCODEC if np.dtype(stored).itemsize in PCODEC_ITEMSIZES else _BYTES
+        codec = named(self.codecs)[str(self.values(role, profile).get("codec", self.codecs[0]))]
+        assert codec is not None
+        return codec if codec.name != "pcodec" or np.dtype(stored).itemsize in PCODEC_ITEMSIZES else _BYTES
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> ZarrSlimWriter:
         return ZarrSlimWriter(path, self, manifest, profile)

@@ -97,9 +97,14 @@ class ZarrSlimWriter(Writer):
         narrows = self._backend.slimming and layout.origin != "default" and self._profile != "matched"
         steps = ladder(spec.dtype) if narrows else ladder(spec.dtype)[-1:]
         self._current = _Tensor(spec, layout.chunks or (), steps)
-        key = (spec.shape, spec.dtype, self._current.chunks)
+        key = self._alike(self._current)
         twins = self._done if self._backend.slimming and spec.items else []
-        self._twins = [t for t in twins if (t.spec.shape, t.spec.dtype, t.chunks) == key]
+        self._twins = [twin for twin in twins if self._alike(twin) == key]
+
+    def _alike(self, tensor: _Tensor) -> tuple[Any, ...]:
+        """Return what tensors must have in common for encoded chunks of one to be those of another."""
+        spec = tensor.spec
+        return spec.shape, spec.dtype, tensor.chunks, self._backend.codec(self._profile, spec.dtype, spec.role)
 
     def append(self, block: np.ndarray) -> None:
         tensor = self._tensor()
@@ -143,7 +148,8 @@ class ZarrSlimWriter(Writer):
     def _open(self, tensor: _Tensor) -> Stack:
         """Start the tensor in the array of its present rung, and return that."""
         spec, wanted = tensor.spec, self._stack(tensor.spec)
-        kind = Kind(wanted or spec.path, spec.shape, spec.dtype, tensor.chunks, tensor.narrowing.name)
+        codec = self._backend.codec(self._profile, tensor.narrowing.stored, spec.role)
+        kind = Kind(wanted or spec.path, spec.shape, spec.dtype, tensor.chunks, tensor.narrowing.name, codec)
         if kind not in self._stacks:
             together = wanted and tensors_per_shard(spec, tensor.chunks, self._counts[wanted, spec.shape, spec.dtype])
             self._stacks[kind] = Stack(kind, tensor.narrowing, together or None)
@@ -163,7 +169,7 @@ class ZarrSlimWriter(Writer):
 
     def _encode(self, tensor: _Tensor, chunks: Sequence[np.ndarray]) -> list[bytes | None] | None:
         """Encode chunks of values; None when one does not fit the tensor's present rung."""
-        narrowing, codec = tensor.narrowing, self._codec(tensor.narrowing)
+        narrowing, codec = tensor.narrowing, self._codec(tensor, tensor.narrowing)
 
         def one(part: np.ndarray) -> tuple[bool, bytes | None]:
             stored = narrowing.narrow(_padded(part, tensor.chunks))
@@ -172,8 +178,9 @@ class ZarrSlimWriter(Writer):
         done = list(self._pool.map(one, chunks))
         return [encoded for _, encoded in done] if all(fits for fits, _ in done) else None
 
-    def _codec(self, narrowing: Narrowing) -> ChunkCodec:
-        return chunk_codec(self._backend.codec(self._profile, narrowing.stored), narrowing.stored)
+    def _codec(self, tensor: _Tensor, narrowing: Narrowing) -> ChunkCodec:
+        codec = self._backend.codec(self._profile, narrowing.stored, tensor.spec.role)
+        return chunk_codec(codec, narrowing.stored)
 
     def _widen(self, tensor: _Tensor) -> None:
         """Move to the next rung that holds what is already written, and encode that again in another array."""
@@ -191,7 +198,7 @@ class ZarrSlimWriter(Writer):
 
     def _transcode(self, tensor: _Tensor, old: Stack, narrowing: Narrowing, written: int) -> bool:
         """Encode chunks of another array into the tensor's; False when a value does not fit its rung."""
-        before, after = self._codec(narrowing), self._codec(tensor.narrowing)
+        before, after = self._codec(tensor, narrowing), self._codec(tensor, tensor.narrowing)
         for number in range(written):
             encoded = old.chunk(len(old.tensors), number)
             if encoded is not None:
@@ -238,7 +245,7 @@ class ZarrSlimWriter(Writer):
         attributes: dict[str, Any] = {"narrowing": stack.narrowing.name, "dtype": stack.kind.dtype}
         if stack.per_shard:
             attributes["tensors"] = stack.tensors
-        chain = self._codec(stack.narrowing).chain
+        chain = chunk_codec(stack.kind.codec, stored).chain
         node = array_node(stack.shape, stored, stack.chunks, stack.shard_shape, chain, attributes)
         self._put_array(stack.name, node)
 

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, convert, evidence, predictions, running
+from harness.cli import archives, convert, evidence, predictions, running, tuning
 from harness.errors import HarnessError
 
 
@@ -65,4 +65,5 @@ def _parser() -> argparse.ArgumentParser:
     archives.add_commands(commands)
     convert.add_commands(commands)
     predictions.add_commands(commands)
+    tuning.add_commands(commands)
     return parser

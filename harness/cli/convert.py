@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from harness import registry
 from harness.backends.archive import archive_size, check_destination
-from harness.backends.archive_trace import open_file
-from harness.backends.base import PROFILES, Backend, load_backend
+from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_backend
 from harness.backends.conversion import convert
+from harness.backends.profile_file import read_profile_file
 from harness.errors import UsageError, unknown_name
 from harness.trace.lossy import request
 from harness.trace.lossy.minimal import MinimalTrace
@@ -39,7 +39,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
     parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
-    parser.add_argument("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    parser.add_argument("--profile-file", type=Path, metavar="FILE", help="settings as 'harness tune' writes them")
     parser.add_argument("--mode", metavar="MODE", help=_MODE_HELP)
     parser.add_argument("--bound", action="append", default=[], metavar="ROLE=BOUND", help=_BOUND_HELP)
     parser.add_argument(
@@ -52,24 +53,42 @@ def add_commands(commands: Any) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    if arguments.profile not in PROFILES:
-        raise unknown_name("profile", arguments.profile, PROFILES)
     backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+    profile = _profile(arguments, backend)
     backend, asked = _mode(arguments, backend)
     check_destination(arguments.destination)
-    path = Path(arguments.source)
-    is_trace = not path.exists() and arguments.source.partition(":")[0] in registry.names("traces")
-    source = open_trace(arguments.source) if is_trace else open_file(path)
+    source = open_trace(trace_text(arguments.source))
     trace: Trace = source if asked is None else MinimalTrace(source, asked)
-    manifest = convert(
-        trace, backend, arguments.destination, arguments.profile, source=None if asked is None else source
-    )
+    manifest = convert(trace, backend, arguments.destination, profile, source=None if asked is None else source)
     size, _ = archive_size(arguments.destination)
     against = "" if asked is None else ", and against the source's values within the bounds"
     print(f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}.")
     if manifest.loss is not None:
         print(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
     return 0
+
+
+def _profile(arguments: argparse.Namespace, backend: Backend) -> Profile:
+    """Return the settings that a conversion was asked to write with."""
+    if arguments.profile_file is None:
+        name = arguments.profile or "tuned"
+        if name not in PROFILES:
+            raise unknown_name("profile", name, PROFILES)
+        return cast(ProfileName, name)
+    if arguments.profile is not None:
+        raise UsageError("Give --profile or --profile-file, not both: each decides all settings.")
+    file = read_profile_file(arguments.profile_file)
+    settings = file.of(backend)
+    if settings is None:
+        made_for = ", ".join(found.format for found in file.settings)
+        raise UsageError(f"The profile file {arguments.profile_file} is made for {made_for}, not for {backend.name}.")
+    return settings
+
+
+def trace_text(source: str) -> str:
+    """Return what ``--trace`` would say for an archive's path; a trace's name with its parameters stays as it is."""
+    is_trace = not Path(source).exists() and source.partition(":")[0] in registry.names("traces")
+    return source if is_trace else f"file:{source}"
 
 
 def _mode(arguments: argparse.Namespace, backend: Backend) -> tuple[Backend, request.Request | None]:

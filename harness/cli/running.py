@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.backends.base import PROFILES, Profile
+from harness.backends.base import PROFILES, ProfileName
+from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.cli import show
 from harness.errors import UsageError, unknown_name
-from harness.measure.config import PRESETS, RAW, VERDICT_ROUNDS, RunConfig
+from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
 from harness.measure.experiment import run
 from harness.measure.ledger import ledger
@@ -29,8 +30,8 @@ from harness.workload import Cache, Executor, PlanOptions, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (
-    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "cache", "workers", "rounds", "seed",
-    "baseline", "timeout", "directory", "directory_bound",
+    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers", "rounds",
+    "seed", "baseline", "timeout", "directory", "directory_bound",
 )  # fmt: skip
 
 
@@ -48,6 +49,10 @@ def add_commands(commands: Any) -> None:
     add("--suites", metavar="A,B", help="suites to run")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
     add("--profile", metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
+    add(
+        "--profile-file", action="append", type=Path, metavar="FILE",
+        help="a further profile, as 'harness tune' writes one; repeatable",
+    )  # fmt: skip
     add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
     add("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
@@ -109,7 +114,7 @@ def measure(
     """
     save_plan(subjects, folder / "plan.json")
     manifests = [(subject.label, subject.manifest) for subject in subjects]
-    write_table(ledger(manifests, [*config.formats, RAW], config.profiles), folder / "ledger.csv")
+    write_table(ledger(manifests, config), folder / "ledger.csv")
     with show.progress(quiet=quiet) as progress:
         try:
             run(config, arms, subjects, folder, progress, directories)
@@ -163,22 +168,24 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["traces"] = tuple(arguments.trace)
     values.update(_directories(arguments))
     if arguments.sizes is not None:
-        values["sizes"] = _integers(arguments.sizes, "--sizes")
+        values["sizes"] = integers(arguments.sizes, "--sizes")
     if arguments.profile is not None:
         values["profiles"] = _profiles(arguments.profile)
+    if arguments.profile_file:
+        values["profile_files"] = _profile_files(arguments.profile_file)
     if arguments.cache is not None:
         if arguments.cache not in _CACHES:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
     if arguments.workers is not None:
-        counts = _integers(arguments.workers, "--workers")
+        counts = integers(arguments.workers, "--workers")
         values["options"] = _with_workers(values["options"], counts)
     if arguments.rounds is not None:
-        (values["rounds"],) = _integers(arguments.rounds, "--rounds", single=True)
+        (values["rounds"],) = integers(arguments.rounds, "--rounds", single=True)
     if arguments.seed is not None:
-        (values["seed"],) = _integers(arguments.seed, "--seed", single=True, least=0)
+        (values["seed"],) = integers(arguments.seed, "--seed", single=True, least=0)
     if arguments.timeout is not None:
-        (values["timeout"],) = _integers(arguments.timeout, "--timeout", single=True)
+        (values["timeout"],) = integers(arguments.timeout, "--timeout", single=True)
     if arguments.baseline is not None:
         labels = [arm.label for arm in choose_arms(RunConfig(**values))]
         if arguments.baseline not in labels:
@@ -211,8 +218,16 @@ def _names(text: str | None, kind: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _profiles(text: str) -> tuple[Profile, ...]:
-    found: list[Profile] = []
+def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:
+    files = tuple(read_profile_file(path) for path in paths)
+    for number, file in enumerate(files):
+        if file.name in (other.name for other in files[:number]):
+            raise UsageError(f"Two profile files have the name {file.name!r}: change it in {paths[number]}.")
+    return files
+
+
+def _profiles(text: str) -> tuple[ProfileName, ...]:
+    found: list[ProfileName] = []
     for name in _names(text, "profile"):
         if name not in PROFILES:
             raise unknown_name("profile", name, PROFILES)
@@ -220,7 +235,14 @@ def _profiles(text: str) -> tuple[Profile, ...]:
     return tuple(found)
 
 
-def _integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
+def integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
+    """Read whole numbers from an option's text.
+
+    Raises
+    ------
+    UsageError
+        When it is not one, or several separated by commas, each at least `least`.
+    """
     try:
         values = tuple(int(part) for part in text.split(","))
     except ValueError:

@@ -58,7 +58,7 @@ class BreakdownTask:
     ----------
     backend : str
         The format.
-    profile : {"seed", "tuned", "matched"}
+    profile : Profile
         The settings that the archive was written with.
     archive : Path
         What to read.

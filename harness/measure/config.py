@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.backends.base import Profile
+from harness.backends.base import Backend, Profile, ProfileName
+from harness.backends.profile_file import ProfileFile, parse_profile_file
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.workload import Cache, PlanOptions
@@ -45,7 +46,9 @@ class RunConfig:
     formats : tuple of str
         Registered names or ``module:Class``.
     profiles : tuple of str
-        Settings of the formats.
+        Settings of the formats, of those that every format knows by name.
+    profile_files : tuple of ProfileFile
+        Further ones, each for the formats that it names; their texts are part of the configuration.
     suites : tuple of str
         Registered names.
     caches : tuple of str
@@ -71,7 +74,7 @@ class RunConfig:
     traces: tuple[str, ...]
     sizes: tuple[int, ...]
     formats: tuple[str, ...]
-    profiles: tuple[Profile, ...]
+    profiles: tuple[ProfileName, ...]
     suites: tuple[str, ...]
     caches: tuple[Cache, ...]
     rounds: int
@@ -81,12 +84,21 @@ class RunConfig:
     options: PlanOptions = field(default_factory=PlanOptions)
     directories: tuple[str, ...] = ()
     directory_bound: float | None = None
+    profile_files: tuple[ProfileFile, ...] = ()
+
+    def profiles_of(self, backend: Backend) -> dict[str, Profile]:
+        """Return the profiles that a format is measured in, by the ``profile`` column of records."""
+        files = {file.name: file.of(backend) for file in self.profile_files}
+        return {**{name: name for name in self.profiles}, **{n: found for n, found in files.items() if found}}
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
         if not self.directories:
             del document["directories"], document["directory_bound"]
+        del document["profile_files"]
+        if self.profile_files:  # a run without any is one that earlier versions can read
+            document["profile_files"] = [file.text for file in self.profile_files]
         write_text(path, json.dumps(document, indent=1) + "\n")
 
     @classmethod
@@ -103,12 +115,14 @@ class RunConfig:
             version = raw.pop("config_version")
             if version != CONFIG_VERSION:
                 raise HarnessError(f"{path} has version {version!r}; this reader knows version {CONFIG_VERSION}.")
+            texts = raw.pop("profile_files", [])
+            files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in texts)
             options = raw.pop("options")
             options["workers"] = tuple((executor, workers) for executor, workers in options["workers"])
             values: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
             }
-            return cls(options=PlanOptions(**options), **values)
+            return cls(options=PlanOptions(**options), profile_files=files, **values)
         except FileNotFoundError as error:
             raise HarnessError(f"There is no run at {path.parent}: it has no {path.name}.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:

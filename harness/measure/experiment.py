@@ -305,7 +305,7 @@ class Experiment:
             values |= {"status": "rejected", "reason": observed.rejected}
             self._recorder.add(key, number, position, **values)
             return ""
-        kept = _kept(first[arm], observed, _KEPT_ALONE if task.access.workers == 1 else _KEPT_TOGETHER)
+        kept = kept_data(first[arm], observed, task.access.workers)
         problem = reading.problem or kept
         if problem:
             values |= {"status": "failed", "reason": problem}
@@ -337,8 +337,22 @@ def _sizes_of(written: Written) -> dict[str, Any]:
     }
 
 
-def _kept(first: Observed, observed: Observed, least: float) -> str:
-    """Say when a fresh reader cannot have read the archive, because the first one of this plan read far more."""
+def kept_data(first: Observed, observed: Observed, workers: int) -> str:
+    """Say when a fresh reader cannot have read the archive, because the first one of this plan read far more.
+
+    Parameters
+    ----------
+    first, observed : Observed
+        The first sample of an archive and access, and a later one.
+    workers : int
+        How many read.
+
+    Returns
+    -------
+    str
+        What was read; empty when nothing is wrong.
+    """
+    least = _KEPT_ALONE if workers == 1 else _KEPT_TOGETHER
     if first.reading is None or observed.reading is None:
         return ""
     before, now = first.reading.bytes_read, observed.reading.bytes_read

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.backends.base import Profile, UnsupportedProfile, load_backend
+from harness.backends.base import UnsupportedProfile, load_backend
+from harness.measure.config import RAW, RunConfig
 from harness.trace.schema import Manifest
 
 LEDGER_COLUMNS = [
@@ -15,19 +16,15 @@ LEDGER_COLUMNS = [
 ]  # fmt: skip
 
 
-def ledger(
-    manifests: Sequence[tuple[str, Manifest]], formats: Sequence[str], profiles: Sequence[Profile]
-) -> pd.DataFrame:
+def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.DataFrame:
     """List the settings of every format for every role of tensor.
 
     Parameters
     ----------
     manifests : sequence of (str, Manifest)
         Label and manifest of each trace of the run.
-    formats : sequence of str
-        Registered names or ``module:Class``.
-    profiles : sequence of str
-        The run's profiles.
+    config : RunConfig
+        Of the run: its formats, to which the raw ceiling is added, and its profiles.
 
     Returns
     -------
@@ -37,15 +34,15 @@ def ledger(
     rows = []
     for label, manifest in manifests:
         examples = {spec.role: spec for spec in reversed(manifest.tensors)}
-        for name in formats:
+        for name in (*config.formats, RAW):
             backend = load_backend(name)
-            for profile in profiles:
+            for column, profile in config.profiles_of(backend).items():
                 for role, spec in sorted(examples.items()):
                     common = {
                         "trace": label,
                         "n_res": manifest.metadata.num_residues,
                         "format": backend.name,
-                        "profile": profile,
+                        "profile": column,
                     }
                     try:
                         layout = backend.layout(spec, profile)
@@ -63,7 +60,7 @@ def ledger(
                             "codec": str(layout.codec) if layout.codec else "none",
                             "origin": layout.origin,
                             "why": layout.why,
-                            **backend.settings(),
+                            **backend.configured(profile).settings(),
                         }
                     )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

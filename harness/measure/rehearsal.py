@@ -25,20 +25,20 @@ def rehearsed(name: str, profile: Profile) -> Backend:
     ----------
     name : str
         What `load_backend` takes.
-    profile : {"seed", "tuned", "matched"}
+    profile : Profile
         The settings to rehearse.
 
     Returns
     -------
     Backend
-        The format.
+        The format, configured.
 
     Raises
     ------
     HarnessError
         When it cannot even write and read a few bytes.
     """
-    backend = load_backend(name)
+    backend = load_backend(name).configured(profile)
     values = np.arange(2 * 40 * 40, dtype=np.float32).reshape(2, 40, 40) / 7
     arrays: dict[TensorSpec, np.ndarray] = {
         tensor("attention/layer_0", (2, 40, 40)): values,

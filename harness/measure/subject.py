@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness import registry
 from harness.backends.base import Profile, load_backend
+from harness.backends.settings import Settings
 from harness.errors import UsageError
 from harness.measure import schedule
 from harness.measure.config import RAW, TWIN, RunConfig
@@ -27,16 +29,19 @@ class Arm:
         What `load_backend` takes.
     profile : str
         The ``profile`` column; empty for the raw ceiling, which has only one.
+    chosen : Settings or None
+        What a profile file says, where the profile is one's.
     """
 
     label: str
     backend: str
     profile: str
+    chosen: Settings | None = None
 
     @property
     def settings(self) -> Profile:
         """The profile to write with."""
-        return self.profile or "tuned"  # type: ignore[return-value]
+        return self.chosen or self.profile or "tuned"  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -67,16 +72,22 @@ def choose_arms(config: RunConfig) -> list[Arm]:
     Raises
     ------
     UsageError
-        When a format cannot be used, or two have the same name.
+        When a format cannot be used, two have the same name, or a profile file is for none of the formats.
     """
     arms: list[Arm] = []
     for name in config.formats:
-        label = load_backend(name).name
+        backend = load_backend(name)
+        label = backend.name
         if label in (RAW, TWIN) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
-        arms += [Arm(label, name, profile) for profile in config.profiles]
+        for column, profile in config.profiles_of(backend).items():
+            arms.append(Arm(label, name, column, profile if isinstance(profile, Settings) else None))
+    for file in config.profile_files:
+        if not any(arm.profile == file.name for arm in arms):
+            made_for = ", ".join(settings.format for settings in file.settings)
+            raise UsageError(f"The profile {file.name!r} is made for {made_for}, which the run does not measure.")
     arms.append(Arm(RAW, RAW, ""))
-    arms += [Arm(TWIN, arm.backend, arm.profile) for arm in arms if arm.label == config.baseline][:1]
+    arms += [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
     return arms
 
 

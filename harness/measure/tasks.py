@@ -99,7 +99,7 @@ class WriteTask:
     ----------
     backend : str
         The format.
-    profile : {"seed", "tuned", "matched"}
+    profile : Profile
         Its settings.
     source : str or Path
         A trace as ``NAME[:key=value,...]``, or a raw archive that holds one.
@@ -211,7 +211,7 @@ class ReadTask:
     ----------
     backend : str
         The format.
-    profile : {"seed", "tuned", "matched"}
+    profile : Profile
         The settings that the archive was written with.
     archive : Path
         What to read.

@@ -168,7 +168,7 @@ def tensor(
         shape=shape,
         dtype=np.dtype(dtype).name,
         axes=tuple(axes),
-        role=role or (known[0] if known else Role.ACTIVATION),
+        role=role or role_of(path),
     )
     validate_tensor(spec)
     return spec
@@ -179,6 +179,12 @@ def _lookup(path: str) -> tuple[Role, tuple[tuple[str, ...], ...]] | None:
         if re.fullmatch(pattern, path):
             return role, choices
     return None
+
+
+def role_of(path: str) -> Role:
+    """Return the role that a tensor has by its path alone; one that the schema does not define is an activation."""
+    known = _lookup(path)
+    return known[0] if known else Role.ACTIVATION
 
 
 def validate_path(path: str) -> None:

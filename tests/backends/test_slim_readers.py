@@ -228,8 +228,8 @@ class AnyChunks(ZarrSlimBackend):
             )
         )
 
-    def codec(self, profile: Profile, stored: str) -> Any:
-        return self._like.codec(profile, stored)
+    def codec(self, profile: Profile, stored: str, role: Role) -> Any:
+        return self._like.codec(profile, stored, role)
 
 
 @st.composite

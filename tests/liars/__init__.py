@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from harness.backends.base import Layout, Profile
 from harness.backends.raw import RawBackend, RawReader, RawWriter
+from harness.backends.settings import Parameter, SearchSpace
+from harness.trace.schema import Role, TensorSpec
 
 PAUSE = 0.005
 
@@ -184,6 +187,53 @@ class Dying(_Liar):
     """Takes its process down at the first selection."""
 
     name, suffix, partial, reader_class = "dying", ".dying", False, _DyingReader
+
+
+class _TunableReader(RawReader):
+    mode = "honest"
+
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if self.mode == "slow":
+            time.sleep(PAUSE)
+        array = super().read(path, selection)
+        return np.zeros_like(array) if self.mode == "zeros" and selection is not None else array
+
+
+class Tunable(_Liar):
+    """Has one parameter: with one value it sleeps 5 ms per read, with another it returns zeros for a selection."""
+
+    name, suffix, partial, reader_class, mode = "tunable", ".tunable", False, _TunableReader, "honest"
+
+    def search_space(self) -> SearchSpace:
+        mode = Parameter(name="mode", about="how it lies", default="honest", values=("honest", "slow", "zeros"))
+        return {Role.PAIR: (mode,)}
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        values = self.values(spec.role, profile)
+        # Raw files have no chunks; the mode is all that tells one layout from another.
+        return Layout(origin="chosen", why=str(values.get("mode", "")))
+
+    def configured(self, profile: Profile) -> Tunable:
+        found = Tunable()
+        found.mode = str(self.values(Role.PAIR, profile)["mode"])
+        return found
+
+    def reader(self, path: Path) -> RawReader:
+        reader = _TunableReader(path)
+        reader.mode = self.mode
+        return reader
+
+
+class TunableDying(Tunable):
+    """Has a parameter, and takes its process down at the first selection."""
+
+    name, suffix = "dying", ".dying"
+
+    def configured(self, profile: Profile) -> Tunable:
+        return self
+
+    def reader(self, path: Path) -> RawReader:
+        return _DyingReader(path)
 
 
 class NotABackend:

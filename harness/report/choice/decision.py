@@ -256,7 +256,7 @@ class _Answer:
         everything = cost(measured, use)
         total = everything[:, columns]
         best = int(np.argmin(total[0]))
-        floor = _floor(measured, everything, baseline)
+        floor = twin_floor(measured, everything, baseline)
         low, high = bounds(total[1:])
         ratios = total / total[:, [best]]
         ratio_low, ratio_high = bounds(ratios[1:])
@@ -280,8 +280,23 @@ class _Answer:
         )  # fmt: skip
 
 
-def _floor(measured: Parts, total: np.ndarray, baseline: str) -> float | None:
-    """Return how far the twin's cost lies from its original's, as a logarithm, at the further end of the interval."""
+def twin_floor(measured: Parts, total: np.ndarray, baseline: str) -> float | None:
+    """Return how far the twin's cost lies from its original's, as a logarithm, at the further end of the interval.
+
+    Parameters
+    ----------
+    measured : Parts
+        With the names of the columns.
+    total : ndarray, shape (1 + RESAMPLES, formats)
+        From `harness.report.choice.costs.cost`.
+    baseline : str
+        The original.
+
+    Returns
+    -------
+    float or None
+        None when one of the two has no cost.
+    """
     if TWIN not in measured.formats or baseline not in measured.formats:
         return None
     ratio = total[:, measured.formats.index(TWIN)] / total[:, measured.formats.index(baseline)]

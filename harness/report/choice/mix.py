@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tomllib
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, unknown_name
+from harness.toml import toml_value
 
 ACCESSES = ("full_read", "attention_layer", "pair_layer", "head", "window_attention", "window_pair")
 
@@ -84,12 +84,20 @@ class Mix:
         """Return plain values, for records; ``Mix(**values)`` gives the same mix."""
         return {field.name: getattr(self, field.name) for field in fields(self)} | {"shares": dict(self.shares)}
 
+    def to_flags(self) -> str:
+        """Return the numbers of the mix as flags that `parse_mix` reads."""
+        values = {key: value for key, value in self.to_dict().items() if key not in ("name", "description", "shares")}
+        shares = {access: share for access, share in self.shares.items() if share}
+        return ",".join(f"{key}={value!r}" for key, value in {**shares, **values}.items())
+
     def to_toml(self) -> str:
         """Return the text of a file that `parse_mix` reads as this same mix."""
         values = self.to_dict()
         shares = values.pop("shares")
-        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
-        return "\n".join([*lines, "", "[shares]", *(f"{key} = {_toml(value)}" for key, value in shares.items()), ""])
+        lines = [f"{key} = {toml_value(value)}" for key, value in values.items()]
+        return "\n".join(
+            [*lines, "", "[shares]", *(f"{key} = {toml_value(value)}" for key, value in shares.items()), ""]
+        )
 
 
 def parse_mix(source: str | Path) -> Mix:
@@ -172,11 +180,6 @@ def _number(key: str, value: Any) -> float:
     if value < 0:
         raise UsageError(f"{key} is {value:g} in the mix; it cannot be negative.")
     return float(value)
-
-
-def _toml(value: Any) -> str:
-    # A JSON text is a TOML text, except that TOML wants the one control character escaped that JSON leaves.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if isinstance(value, str) else repr(value)
 
 
 # Prices: a gigabyte is taken to cost about 0.02 USD a month on object storage, a scientist 60 USD an hour, a GPU node

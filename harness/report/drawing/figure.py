@@ -216,7 +216,7 @@ class Page:
         return min(len(inches), 1)
 
     def _grid(self, top: float) -> None:
-        widths = Page.inches(self.widths)
+        widths = self.inches(self.widths)
         y = self._height - top
         for i, (row, below) in enumerate(zip(self.heights, self.below, strict=True)):
             x = self.LEFT

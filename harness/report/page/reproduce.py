@@ -33,6 +33,7 @@ def command_of(config: RunConfig, out: str) -> str:
         if getattr(config, name) != tuple(preset[name]):
             option = {"sizes": "sizes", "profiles": "profile"}[name]
             parts.append(f"--{option} {','.join(str(value) for value in getattr(config, name))}")
+    parts += [f"--profile-file {file.name}.toml" for file in config.profile_files]
     if config.caches != tuple(preset["caches"]):
         parts.append(f"--cache {'both' if len(config.caches) == 2 else config.caches[0]}")
     if config.rounds != preset["rounds"]:
@@ -58,6 +59,9 @@ def reproduce(findings: Findings) -> dict[str, Any]:
     ]
     if str(session.get("commit") or "").endswith("+changes"):
         text.append("The checkout it was measured with had changes that no commit holds.")
+    if findings.config.profile_files:
+        names = ", ".join(f"{file.name}.toml" for file in findings.config.profile_files)
+        text.append(f"The text of each profile file ({names}) is in run.json, under profile_files.")
     commands = [
         *([f"git checkout {commit}"] if commit else []),
         "make bench    # sets up .venv and makes a run of the standard preset",

@@ -1,0 +1,87 @@
+"""What of a format can be tuned: its parameters with candidate values, and the values that a profile file chose."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.trace.schema import Role, TensorSpec
+
+Value = int | str
+"""Of a parameter: a number with a meaning for any tensor, such as the edge of a chunk, or one of a few names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One thing about a format that can be chosen for the tensors of a role.
+
+    It is a rule that scales with a tensor, not a shape: what was chosen on one trace applies to traces of any length.
+
+    Attributes
+    ----------
+    name : str
+        Its key in a profile file.
+    about : str
+        What it decides, with its unit.
+    default : int or str
+        Its value in the profile ``tuned``.
+    values : tuple of int or str
+        The candidates of a search. A profile file may have any positive number, but of names only these.
+    missing : tuple of (str, str)
+        Names that exist but cannot be used here, each with the reason.
+    """
+
+    name: str
+    about: str
+    default: Value
+    values: tuple[Value, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+
+    def refusal(self, value: object) -> str:
+        """Say why a value cannot be; empty when it can."""
+        if isinstance(self.default, int):
+            whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
+            return "" if whole else "give a whole number above 0"
+        if isinstance(value, str) and value in dict(self.missing):
+            return dict(self.missing)[value]
+        return "" if value in self.values else f"choose one of {', '.join(map(repr, self.values))}"
+
+
+SearchSpace = Mapping[Role, tuple[Parameter, ...]]
+"""The parameters of a format, by the role of the tensors that they apply to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The values of one format's parameters under the name of a profile; what a role lacks is as in ``tuned``.
+
+    Attributes
+    ----------
+    profile : str
+        The ``profile`` column of records.
+    format : str
+        Name of the format that the values are for.
+    why : str
+        Where they come from, for the ledger.
+    chosen : tuple of (Role, tuple of (str, int or str))
+        The values by role and name of the parameter.
+    whole : tuple of (str, tuple of int)
+        By path, the shapes of tensors of which only the first rows are written: their chunks are those that the whole
+        tensor would have.
+    """
+
+    profile: str
+    format: str
+    why: str
+    chosen: tuple[tuple[Role, tuple[tuple[str, Value], ...]], ...]
+    whole: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def values(self, role: Role) -> dict[str, Value]:
+        """Return the values for a role by the name of the parameter."""
+        return dict(dict(self.chosen).get(role, ()))
+
+    def whole_of(self, spec: TensorSpec) -> TensorSpec:
+        """Return the specification of the tensor that one stands for; itself, unless it is a part of a larger one."""
+        shape = dict(self.whole).get(spec.path, spec.shape)
+        return dataclasses.replace(spec, shape=shape) if len(shape) == len(spec.shape) else spec

@@ -155,7 +155,7 @@ def _error(expected: Any, given: Any) -> float | None:
         if before.shape != after.shape:
             return None
         # Values that are no number have to be the same ones in the same places.
-        other = ~np.isfinite(before)
+        other = ~(np.isfinite(before) & np.isfinite(after))
         if before[other].tobytes() != after[other].tobytes():
             return None
         return float(np.abs(after[~other] - before[~other]).max(initial=0.0))

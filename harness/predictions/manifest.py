@@ -92,12 +92,15 @@ class SlimManifest:
         """Return a manifest that says nothing of a file."""
         return dataclasses.replace(self, items={name: item for name, item in self.items.items() if name != path})
 
-    def save(self, folder: Path) -> None:
-        """Write the manifest, whole or not at all; one that says the same is not written again."""
+    def text(self) -> str:
+        """Return the manifest as its file holds it."""
         facts = dataclasses.asdict(self)
         facts["items"] = dict(sorted(facts["items"].items()))
-        text = json.dumps({"slim_manifest": VERSION, "harness": harness.__version__, **facts}, indent=1) + "\n"
-        path = folder / NAME
+        return json.dumps({"slim_manifest": VERSION, "harness": harness.__version__, **facts}, indent=1) + "\n"
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest, whole or not at all; one that says the same is not written again."""
+        path, text = folder / NAME, self.text()
         if not (path.is_file() and path.read_text() == text):
             write_whole(path, text.encode())
 

@@ -14,7 +14,7 @@ class Row:
     path : str
         The file.
     fate : str
-        ``packed``, ``copy``, ``kept`` or ``restored``.
+        ``packed``, ``copy``, ``kept`` or ``restored``; ``manifest`` for the manifest itself.
     before, after : int
         Bytes.
     note : str

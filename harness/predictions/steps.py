@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.predictions import container, reducing
 from harness.predictions.disk import digest, file_digest, is_plain_file, read_bytes, remove_file, write_whole
-from harness.predictions.manifest import EXACT, Entry, SlimManifest, inside
+from harness.predictions.manifest import EXACT, NAME, Entry, SlimManifest, inside
 from harness.predictions.outcome import Row
 from harness.predictions.pickles import load
 from harness.predictions.recognise import Item, Recognised, parse_json
@@ -160,6 +160,7 @@ class Run:
         if not lossy:
             self._seen.setdefault(entry.before["sha256"], name)
         if self.dry_run:
+            self._note(name, dataclasses.replace(entry, state="done"))
             return
         write_whole(target, packed, base.mode, base.mtime_ns)
         if target.read_bytes() != packed:
@@ -178,7 +179,7 @@ class Run:
         remove_file(path)
 
     def note_what_stays(self, found: Recognised) -> None:
-        """Note what is kept in every mode, and make the rows."""
+        """Note what is kept in every mode, and make the rows, with one for the manifest itself."""
         for name in found.stays:
             path = self.folder / name
             try:
@@ -194,6 +195,8 @@ class Run:
             after = {"kept": entry.before, "copy": {"size": 0}}.get(entry.fate, entry.after) or {"size": 0}
             note = entry.why if entry.fate == "kept" else f"{entry.survives_in}, {_words(entry)}"
             self.rows.append(Row(name, entry.fate, entry.before["size"], after["size"], note))
+        # It is part of what the directory takes: beside a few short files it can be more than they lost.
+        self.rows.append(Row(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
         if not self.dry_run:
             self.manifest.save(self.folder)
 

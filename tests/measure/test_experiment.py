@@ -11,7 +11,7 @@ from conftest import TINY, Counted
 from harness.backends.archive import write_archive
 from harness.backends.npz import NpzBackend
 from harness.errors import UsageError
-from harness.measure import experiment
+from harness.measure import space
 from harness.measure.config import RunConfig
 from harness.measure.experiment import run
 from harness.measure.subject import choose_arms, open_subjects
@@ -103,14 +103,15 @@ def test_what_is_no_backend_is_refused():
 
 
 def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch, tmp_path):
-    monkeypatch.setattr(experiment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with pytest.raises(UsageError, match="GB free"):
         measure()
 
 
 def test_a_configuration_survives_its_file(tmp_path):
-    TINY.save(tmp_path / "run.json")
-    assert RunConfig.read(tmp_path / "run.json") == TINY
+    for config in (TINY, dataclasses.replace(TINY, directories=("a", "b/c"), directory_bound=0.05)):
+        config.save(tmp_path / "run.json")
+        assert RunConfig.read(tmp_path / "run.json") == config
 
 
 def test_accesses_a_trace_has_no_tensor_for_are_skipped(measure):

@@ -38,8 +38,9 @@ def test_killed_at_random_moments(case):
     assert tally.resumed
 
 
-@pytest.mark.parametrize("case", [af2, af3], indirect=True)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("case", "way"), [(af2, "slim"), (af2, "minimal"), (af3, "slim"), (af3, "unslim")], indirect=["case"]
+)
 def test_killed_before_each_step_on_disk(case, way):
     tally = kill_before_each_step(case, way)
     assert not tally.problems

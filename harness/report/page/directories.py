@@ -46,7 +46,7 @@ def _figure(row: Mapping[str, Any]) -> str:
 
 
 def _signed(percent: float, digits: int) -> str:
-    return f"{percent:+.{digits}f} %".replace("-", "−")  # noqa: RUF001 - a minus sign
+    return f"{percent:+.{digits}f} %"
 
 
 def _published(kind: str) -> str:

@@ -65,6 +65,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         "check",
         "slim",
         "unslim",
+        "tune",
     } <= set(ran)
 
 

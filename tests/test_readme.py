@@ -73,6 +73,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         "check",
         "slim",
         "unslim",
+        "tune",
     } <= set(ran)
 
 

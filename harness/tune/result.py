@@ -145,7 +145,7 @@ def sentence(found: Found) -> str:
             f"({choice.low:.2f} to {choice.high:.2f}), which is {present}."
         )
         if choice.label != choice.best:
-            said += f" {best} costs less by what cannot be told from the noise, and changes more."
+            said += f" {best} costs less, but that cannot be told from the noise, and it changes more."
     others = [label.partition(": ")[2] for label in choice.tied if label not in (choice.label, race.entered[0].label)]
     if others:
         more = [f"{len(others) - _MOST_NAMED} others"] if len(others) > _MOST_NAMED else []

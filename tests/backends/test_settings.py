@@ -14,6 +14,7 @@ from harness.backends.archive import archive_size, open_archive, verify_archive
 from harness.backends.base import PROFILES, UnsupportedProfile, load_backend
 from harness.backends.profile_file import parse_profile_file, profile_text, read_profile_file
 from harness.backends.settings import Settings
+from harness.backends.zarr_pipeline import pipeline_parameter
 from harness.errors import UsageError
 from harness.trace.schema import Role, tensor
 
@@ -131,19 +132,25 @@ def test_a_row_of_chunks_shares_a_file(arrays, tmp_path):
     assert archive_size(loose)[1] - archive_size(together)[1] == 9 - 3  # three rows of three chunks
 
 
-def test_a_pipeline_is_the_one_that_was_chosen(arrays, tmp_path):
-    zarrs = pytest.importorskip("zarrs")
+CLASSES = {"zarrs": "ZarrsCodecPipeline", "fused": "FusedCodecPipeline"}
+
+
+@pytest.mark.parametrize("pipeline", CLASSES)
+def test_a_pipeline_is_the_one_that_was_chosen(pipeline, arrays, tmp_path):
+    parameter = pipeline_parameter()
+    if pipeline not in parameter.values:
+        pytest.skip(dict(parameter.missing)[pipeline])
     backend = load_backend("zarr")
-    profile = settings("zarr", Role.PAIR, pipeline="zarrs")
+    profile = settings("zarr", Role.PAIR, pipeline=pipeline)
     path = put(tmp_path, "zarr", arrays, profile)
     before = zarr.config.get("codec_pipeline.path")
     with open_archive(path, backend.configured(profile)) as (_, reader, _):
         pair, single = reader.array("pair/layer_0"), reader.array("single/layer_0")
-    assert isinstance(pair.async_array.codec_pipeline, zarrs.ZarrsCodecPipeline)
-    assert not isinstance(single.async_array.codec_pipeline, zarrs.ZarrsCodecPipeline)
+    assert type(pair.async_array.codec_pipeline).__name__ == CLASSES[pipeline]
+    assert type(single.async_array.codec_pipeline).__name__ not in CLASSES.values()
     assert zarr.config.get("codec_pipeline.path") == before
-    assert "zarrs" in backend.configured(profile).settings()["threads"]
-    assert "zarrs" not in backend.configured("tuned").settings()["threads"]
+    assert pipeline in backend.configured(profile).settings()["threads"]
+    assert pipeline not in backend.configured("tuned").settings()["threads"]
 
 
 def test_settings_of_another_format_are_not_taken(arrays, tmp_path):

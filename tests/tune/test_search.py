@@ -10,6 +10,7 @@ from harness.backends.base import load_backend
 from harness.errors import HarnessError, UsageError
 from harness.measure import cache
 from harness.measure.config import TWIN
+from harness.measure.worker import WorkerError
 from harness.records import read_samples
 from harness.report.choice.mix import Mix, parse_mix
 from harness.trace.schema import Role
@@ -21,6 +22,31 @@ from harness.tune.search import search
 
 TRACE = "synthetic:layers=2,heads=2,hidden_dim=16,pair_dim=8"
 WINDOWS = Mix(shares={"window_pair": 0.5, "pair_layer": 0.5})
+
+
+class Here:
+    """A worker without a process of its own, which takes seconds to start."""
+
+    def __init__(self, timeout: float) -> None:
+        pass
+
+    def do(self, task):
+        try:
+            return task.run(None)
+        except HarnessError as error:
+            raise WorkerError(str(error)) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _workers_here(request, monkeypatch):
+    if "processes" not in request.keywords:
+        monkeypatch.setattr("harness.tune.search.Worker", Here)
 
 
 def config(backend, **changes):
@@ -74,6 +100,7 @@ def test_a_budget_ends_a_search_after_its_first_comparison(tmp_path):
     assert set(find(race).table["rounds"]) == {2}
 
 
+@pytest.mark.processes
 def test_a_present_setting_that_fails_ends_the_search_with_its_reason(tmp_path):
     with pytest.raises(HarnessError, match="present setting of dying failed: its process ended without an answer"):
         go(tmp_path / "s", "liars:TunableDying")

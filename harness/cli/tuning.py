@@ -50,7 +50,11 @@ def add_commands(commands: Any) -> None:
     add("--rounds", default="10", metavar="N", help="samples of the candidates that remain (default: 10)")
     add("--candidates", default="32", metavar="N", help="candidates for each role of tensor (default: 32)")
     add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured (default: 128)")
-    add("--budget", metavar="SECONDS", help="start no further round after that (default: none)")
+    add(
+        "--budget",
+        metavar="SECONDS",
+        help="start no further round after that, once candidates were compared (default: none)",
+    )
     add("--seed", default="0", metavar="N", help="decides candidates, windows and order (default: 0)")
     add("--timeout", default="600", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
     add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")

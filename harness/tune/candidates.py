@@ -13,6 +13,8 @@ from harness.backends.settings import Parameter, Settings, Value
 from harness.measure.config import TWIN
 from harness.trace.schema import TensorSpec
 
+_SHOWN = ("edge", "share_bytes", "rows", "codec", "shards")  # what they do is all in the layout
+
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
@@ -78,7 +80,7 @@ def candidates(backend: Backend, spec: TensorSpec, most: int, rng: np.random.Gen
     for changes, values in _by_changes(parameters, rng):
         settings = settings_of(backend, spec, "", values)
         layout = backend.layout(spec, settings)
-        rest = tuple((name, value) for name, value in values if name not in ("edge", "share_bytes", "rows", "codec"))
+        rest = tuple((name, value) for name, value in values if name not in _SHOWN)
         if len(found) < most:
             label = f"{spec.role.value}: " + ", ".join(f"{name}={value}" for name, value in values)
             key = (layout.chunks, layout.shards, layout.codec, rest)

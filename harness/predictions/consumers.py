@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError, UsageError
-from harness.predictions import container, ranking, recognise
+from harness.foreign.files import parse_json
+from harness.predictions import container, ranking
 from harness.predictions.disk import digest, is_plain_file
 from harness.predictions.manifest import SlimManifest, load_manifest
 from harness.predictions.surviving import read_entry
@@ -135,7 +136,7 @@ def of_json(folder: Path, name: str, key: str) -> Sourced:
     Sourced
         Lists of numbers as arrays.
     """
-    facts = recognise.parse_json(read_file(folder, name).data)
+    facts = parse_json(read_file(folder, name).data)
     facts = facts[0] if isinstance(facts, list) and facts else facts
     if not isinstance(facts, dict) or key not in facts:
         raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")

@@ -24,12 +24,6 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int | None = None) -> None:
     """Write a file that is on disk, complete and under its name when this returns, or not there at all.
 

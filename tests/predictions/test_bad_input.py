@@ -12,7 +12,8 @@ import pytest
 from directories import MODELS, af2, af3, digests, openfold3
 
 from harness.cli import main
-from harness.predictions import consumers, pickles, steps
+from harness.foreign import pickles
+from harness.predictions import consumers, steps
 from harness.predictions.manifest import NAME
 
 PKL = f"result_{MODELS[0]}.pkl"

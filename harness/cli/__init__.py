@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, evidence, predictions, running
+from harness.cli import archives, evidence, imports, predictions, running
 from harness.errors import HarnessError
 
 
@@ -63,5 +63,6 @@ def _parser() -> argparse.ArgumentParser:
     running.add_commands(commands)
     evidence.add_commands(commands)
     archives.add_commands(commands)
+    imports.add_commands(commands)
     predictions.add_commands(commands)
     return parser

@@ -10,18 +10,19 @@ from typing import Any
 from harness import registry
 from harness.backends.archive import archive_size, open_archive, remove, verify_archive, write_archive
 from harness.backends.archive_trace import open_file
-from harness.backends.base import PROFILES, Backend, load_backend
+from harness.backends.base import PROFILES, Backend, Profile, load_backend
 from harness.cli import show
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.trace.fidelity import compare
 from harness.trace.sources import find_source, open_trace
+from harness.trace.stream import Trace
 
-_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces")
+_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "importers")
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
-    parser = commands.add_parser("list", help="list backends, suites and traces, with what is missing")
+    parser = commands.add_parser("list", help="list backends, suites, traces and importers, with what is missing")
     parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join(_WHAT)} (default: all)")
     parser.set_defaults(command=_list)
     parser = commands.add_parser("inspect", help="show what an archive holds")
@@ -32,9 +33,7 @@ def add_commands(commands: Any) -> None:
     parser.set_defaults(command=_verify)
     parser = commands.add_parser("convert", help="write an archive or a trace in another format, verified")
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
-    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
-    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
-    parser.add_argument("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    add_destination(parser)
     parser.set_defaults(command=_convert)
     parser = commands.add_parser("fidelity", help="compare synthetic tensors with real ones")
     parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
@@ -57,14 +56,15 @@ def _list(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     out = show.console()
     with open_archive(arguments.archive) as (backend, _, manifest):
-        size, files = archive_size(arguments.archive)
+        size, parts = archive_size(arguments.archive)
         rows = show.table(str(arguments.archive))
         rows.add_row("format", f"{backend.name}: {backend.description}")
-        plural = "s" if files != 1 else ""
+        plural = "s" if parts != 1 else ""
         rows.add_row(
-            "size", f"{size:,} bytes in {files} file{plural}; {manifest.nbytes / size:.3f} times smaller than in memory"
+            "size", f"{size:,} bytes in {parts} file{plural}; {manifest.nbytes / size:.3f} times smaller than in memory"
         )
         facts = {**dataclasses.asdict(manifest.provenance), **dataclasses.asdict(manifest.metadata)}
+        files = facts.pop("files")
         if facts["trained"] is False:
             facts["trained"] = "UNTRAINED weights"
         for name, value in facts.items():
@@ -76,6 +76,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
             digest = manifest.digests.get(spec.path, "none")
             table.add_row(spec.path, str(spec.shape), spec.dtype, " ".join(spec.axes), spec.role.value, digest)
         out.print(table, markup=False)
+        if files:
+            table = show.table(f"imported from {len(files)} file{'s' if len(files) != 1 else ''}", "file", "SHA-256")
+            for name, digest in files.items():
+                table.add_row(name, digest)
+            out.print(table, markup=False)
     return 0
 
 
@@ -93,20 +98,42 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    if arguments.profile not in PROFILES:
-        raise unknown_name("profile", arguments.profile, PROFILES)
-    backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+    backend = chosen_backend(arguments)
     path = Path(arguments.source)
     is_trace = not path.exists() and arguments.source.partition(":")[0] in registry.names("traces")
     trace = open_trace(arguments.source) if is_trace else open_file(path)
-    manifest = write_archive(trace, backend, arguments.destination, arguments.profile)
-    if problems := verify_archive(arguments.destination, backend):
-        remove(arguments.destination)
-        raise HarnessError(f"The converted archive was not what was written, and was removed: {problems[0]}")
-    size, _ = archive_size(arguments.destination)
-    count = len(manifest.tensors)
-    print(f"{arguments.destination}: {count} tensors, {size:,} bytes, verified bit for bit.")
+    write_verified(trace, backend, arguments.destination, arguments.profile)
     return 0
+
+
+def write_verified(trace: Trace, backend: Backend, destination: Path, profile: Profile) -> None:
+    """Write an archive, read all of it back, and say so; an archive that is not what was written is removed.
+
+    Raises
+    ------
+    HarnessError
+        As `harness.backends.archive.write_archive`, and when what comes back is not what was written.
+    """
+    manifest = write_archive(trace, backend, destination, profile)
+    if problems := verify_archive(destination, backend):
+        remove(destination)
+        raise HarnessError(f"The archive was not what was written, and was removed: {problems[0]}")
+    size, _ = archive_size(destination)
+    print(f"{destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit.")
+
+
+def chosen_backend(arguments: argparse.Namespace) -> Backend:
+    """Return the format that ``--format`` or the destination's suffix names, after checking ``--profile``."""
+    if arguments.profile not in PROFILES:
+        raise unknown_name("profile", arguments.profile, PROFILES)
+    return load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+
+
+def add_destination(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where an archive goes and how it is written."""
+    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
+    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
+    parser.add_argument("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
 
 
 def _by_suffix(destination: Path) -> Backend:

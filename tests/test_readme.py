@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from directories import af2, digests
+from outputs import af2_result, attention_folder, pickled
 
 from harness.evidence import compare
 from harness.report.findings import find_options
@@ -38,6 +39,9 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     before = digests(af2(tmp_path / "predictions" / "job"))
+    (tmp_path / "attention").mkdir()
+    attention_folder(tmp_path / "attention" / "1UBQ_1")
+    pickled(tmp_path / "result_model_1.pkl", af2_result())
     ran = []
     for written in COMMANDS:
         if written in ELSEWHERE:
@@ -56,6 +60,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
     assert {
         "run",
         "convert",
+        "import",
         "inspect",
         "verify",
         "list",

@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import HarnessError, UsageError
 from harness.foreign import pickles
 from harness.importing.source import Gathering, ImportedTrace, Importer, SourceError, unpadded
-from harness.trace.schema import Metadata
+from harness.trace.schema import Metadata, SchemaError, validate_path
 
 _KIND = "prediction-pickle"
 _SUFFIXES = (".pkl", ".pickle")
@@ -103,6 +103,7 @@ def _read(path: Path) -> ImportedTrace:
         )
     recycles: int | None = None
     left: list[str] = []
+    unnamed: list[str] = []
     for keys, value in _items(content):
         name = "/".join(keys)
         if keys == _RECYCLES and (number := _count(value)) is not None:
@@ -111,9 +112,12 @@ def _read(path: Path) -> ImportedTrace:
             _add_sequence(gathering, chains, f"{path}: {name}")
         elif (array := _array(value)) is None:
             left.append(name)
+        elif not _is_path(place := unpadded("/".join(("outputs", *keys)))) and keys not in _PLACES:
+            unnamed.append(name)
         else:
-            _add(gathering, keys, array, f"{path}: {name}")
+            _add(gathering, array, f"{path}: {name}", *_PLACES.get(keys, (place, None)))
     gathering.leave_out(left, "no numbers")
+    gathering.leave_out(unnamed, "no name that a tensor may have")
     named = _AF2_NAME.fullmatch(path.stem)
     return gathering.trace(Metadata(model_version=named[1] if named else None, num_recycles=recycles))
 
@@ -154,8 +158,15 @@ def _add_sequence(gathering: Gathering, chains: list[str], origin: str) -> None:
     gathering.notes.append(f"chains of {', '.join(str(len(chain)) for chain in chains)} residues")
 
 
-def _add(gathering: Gathering, keys: tuple[str, ...], array: np.ndarray, origin: str) -> None:
-    path, axes = _PLACES.get(keys, (unpadded("/".join(("outputs", *keys))), None))
+def _is_path(path: str) -> bool:
+    try:
+        validate_path(path)
+    except SchemaError:
+        return False
+    return True
+
+
+def _add(gathering: Gathering, array: np.ndarray, origin: str, path: str, axes: Axes | None) -> None:
     if axes == () and array.size == 1:
         array = array.reshape(())  # some writers keep a score in a list
     gathering.add(path, array.shape, array.dtype, lambda: array, origin, axes)

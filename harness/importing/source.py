@@ -116,8 +116,9 @@ def readable(origin: str) -> Iterator[None]:
         raise
     except Exception as error:
         first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
+        said = f"{type(error).__name__}: {first}"
         raise SourceError(
-            f"{origin} cannot be read, it is truncated or damaged: {type(error).__name__} {first}"
+            f"{origin} cannot be read ({said}): it is truncated or damaged, or stored in a way that is not known here."
         ) from error
 
 

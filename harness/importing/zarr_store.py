@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from harness.importing.source import Gathering, SourceError, readable
+from harness.importing.source import Gathering, SourceError, readable, tree_files
 
 ROOTS = ("zarr.json", ".zgroup")
 """One of them makes a folder a Zarr group, in format 3 and in format 2."""
+_DOCUMENTS = ("zarr.json", ".zarray", ".zattrs")
+_BLOSC_HEADER = 16  # bytes
 
 # The codecs of arrays of numbers and of text. What is not listed is refused: numcodecs' "pickle" runs what it decodes.
 _CODECS = {
@@ -72,10 +74,27 @@ class ZarrStore:
             stored = json.loads(json.dumps(array.metadata.to_dict(), default=str))
             if unknown := set(_codec_names(stored)) - _CODECS:
                 raise SourceError(f"{origin} is stored with {min(unknown)!r}, which is no codec that is read here.")
+            self._check_frames(name, stored)
             if array.dtype.kind in "biufc":
                 self.arrays[name] = array
             else:
                 self.texts[name] = [str(value) for value in np.asarray(array[...]).reshape(-1).tolist()]
+
+    def _check_frames(self, name: str, stored: dict[str, Any]) -> None:
+        """Refuse a chunk that Blosc would read beyond the end of: its header says how long it has to be.
+
+        Header: https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst.
+        """
+        outermost = stored.get("compressor") or (stored.get("codecs") or [None])[-1]
+        if not isinstance(outermost, dict) or "blosc" not in (outermost.get("id"), outermost.get("name")):
+            return
+        for file in tree_files(self._path / name):
+            if file.name in _DOCUMENTS:
+                continue
+            with file.open("rb") as handle:
+                head = handle.read(_BLOSC_HEADER)
+            if len(head) < _BLOSC_HEADER or int.from_bytes(head[12:16], "little") != file.stat().st_size:
+                raise SourceError(f"{file} is truncated or damaged: it is not as long as its header says.")
 
     def note_missing_chunks(self, gathering: Gathering, name: str) -> None:
         """Note what of an array is not stored: Zarr reads it as the fill value, whether it was that or was lost."""

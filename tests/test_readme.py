@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from outputs import af2_result, attention_folder, pickled
 
 from harness.backends.archive import open_archive
 from harness.evidence import compare
@@ -41,6 +42,9 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     before = digests(af2(tmp_path / "predictions" / "job"))
+    (tmp_path / "attention").mkdir()
+    attention_folder(tmp_path / "attention" / "1UBQ_1")
+    pickled(tmp_path / "result_model_1.pkl", af2_result())
     ran = []
     for written in COMMANDS:
         if written in ELSEWHERE:
@@ -64,6 +68,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
     assert {
         "run",
         "convert",
+        "import",
         "inspect",
         "verify",
         "list",

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, convert, evidence, predictions, running, tuning
+from harness.cli import archives, convert, evidence, imports, predictions, running, tuning
 from harness.errors import HarnessError
 
 
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     evidence.add_commands(commands)
     archives.add_commands(commands)
     convert.add_commands(commands)
+    imports.add_commands(commands)
     predictions.add_commands(commands)
     tuning.add_commands(commands)
     return parser

@@ -17,12 +17,12 @@ from harness.trace.fidelity import compare
 from harness.trace.lossy.record import Loss
 from harness.trace.sources import find_source, open_trace
 
-_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces")
+_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "importers")
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
-    parser = commands.add_parser("list", help="list backends, suites and traces, with what is missing")
+    parser = commands.add_parser("list", help="list backends, suites, traces and importers, with what is missing")
     parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join(_WHAT)} (default: all)")
     parser.set_defaults(command=_list)
     parser = commands.add_parser("inspect", help="show what an archive holds")
@@ -52,14 +52,15 @@ def _list(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     out = show.console()
     with open_archive(arguments.archive) as (backend, _, manifest):
-        size, files = archive_size(arguments.archive)
+        size, parts = archive_size(arguments.archive)
         rows = show.table(str(arguments.archive))
         rows.add_row("format", f"{backend.name}: {backend.description}")
-        plural = "s" if files != 1 else ""
+        plural = "s" if parts != 1 else ""
         rows.add_row(
-            "size", f"{size:,} bytes in {files} file{plural}; {manifest.nbytes / size:.3f} times smaller than in memory"
+            "size", f"{size:,} bytes in {parts} file{plural}; {manifest.nbytes / size:.3f} times smaller than in memory"
         )
         facts = {**dataclasses.asdict(manifest.provenance), **dataclasses.asdict(manifest.metadata)}
+        files = facts.pop("files")
         if facts["trained"] is False:
             facts["trained"] = "UNTRAINED weights"
         for name, value in facts.items():
@@ -73,6 +74,11 @@ def _inspect(arguments: argparse.Namespace) -> int:
         out.print(table, markup=False)
         if manifest.loss is not None:
             _show_loss(out, manifest.loss)
+        if files:
+            table = show.table(f"imported from {len(files)} file{'s' if len(files) != 1 else ''}", "file", "SHA-256")
+            for name, digest in files.items():
+                table.add_row(name, digest)
+            out.print(table, markup=False)
     return 0
 
 

@@ -37,10 +37,7 @@ def add_commands(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser("convert", help="write an archive or a trace in another format, verified")
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
-    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
-    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
-    parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
-    parser.add_argument("--profile-file", type=Path, metavar="FILE", help="settings as 'harness tune' writes them")
+    add_destination(parser)
     parser.add_argument("--mode", metavar="MODE", help=_MODE_HELP)
     parser.add_argument("--bound", action="append", default=[], metavar="ROLE=BOUND", help=_BOUND_HELP)
     parser.add_argument(
@@ -52,9 +49,16 @@ def add_commands(commands: Any) -> None:
     parser.set_defaults(command=_convert)
 
 
+def add_destination(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say where an archive goes and how it is written."""
+    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
+    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
+    parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    parser.add_argument("--profile-file", type=Path, metavar="FILE", help="settings as 'harness tune' writes them")
+
+
 def _convert(arguments: argparse.Namespace) -> int:
-    backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
-    profile = _profile(arguments, backend)
+    backend, profile = chosen_format(arguments)
     backend, asked = _mode(arguments, backend)
     check_destination(arguments.destination)
     source = open_trace(trace_text(arguments.source))
@@ -66,6 +70,12 @@ def _convert(arguments: argparse.Namespace) -> int:
     if manifest.loss is not None:
         print(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
     return 0
+
+
+def chosen_format(arguments: argparse.Namespace) -> tuple[Backend, Profile]:
+    """Return the format that ``--format`` or the destination's suffix names, and its settings."""
+    backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+    return backend, _profile(arguments, backend)
 
 
 def _profile(arguments: argparse.Namespace, backend: Backend) -> Profile:

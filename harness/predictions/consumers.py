@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError, UsageError
-from harness.predictions import container, ranking, recognise
+from harness.foreign.files import parse_json
+from harness.predictions import container, ranking
 from harness.predictions.disk import digest, is_plain_file
 from harness.predictions.manifest import SlimManifest, load_manifest
 from harness.predictions.surviving import read_entry
@@ -176,7 +177,7 @@ def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]
 
 
 def _facts(folder: Path, name: str) -> dict[str, Any]:
-    facts = recognise.parse_json(read_file(folder, name).data)
+    facts = parse_json(read_file(folder, name).data)
     facts = facts[0] if isinstance(facts, list) and facts else facts
     return facts if isinstance(facts, dict) else {}
 

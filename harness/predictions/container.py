@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ArchiveError
-from harness.predictions import coding, json_numbers, pickles
+from harness.foreign import pickles
+from harness.predictions import coding, json_numbers
 from harness.predictions.disk import digest
 
 MAGIC = b"\x89HSLIM\r\n"

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from harness.errors import HarnessError, UsageError
 from harness.files import appearing, sync
+from harness.foreign.files import file_digest
 
 PARTIAL = ".harness-slim-partial"
 """Ends the hidden name of a file that is being written; what carries it is ours and never whole."""
@@ -44,12 +45,6 @@ def read_bytes(path: Path) -> bytes:
 def digest(data: bytes) -> str:
     """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def contents(folder: Path) -> dict[str, tuple[int, str]]:

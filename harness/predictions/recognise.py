@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.predictions import pickles, ranking
+from harness.foreign import pickles
+from harness.foreign.files import parse_json
+from harness.predictions import ranking
 from harness.predictions.disk import is_plain_file, read_bytes
 
 _SAMPLE = re.compile(r"seed-\d+_sample-\d+")
@@ -102,20 +103,6 @@ def parse(path: Path) -> Any:
     """
     data = read_bytes(path)
     return pickles.load(data) if path.suffix == ".pkl" else parse_json(data)
-
-
-def parse_json(data: bytes) -> Any:
-    """Read a JSON.
-
-    Raises
-    ------
-    HarnessError
-        When it is truncated or damaged.
-    """
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise HarnessError(f"the JSON is truncated or damaged ({error})") from error
 
 
 def recognise(folder: Path, plain: str, known: str = "") -> Recognised:

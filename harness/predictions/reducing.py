@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.predictions import json_numbers, pickles
+from harness.foreign import pickles
+from harness.predictions import json_numbers
 
 _RUN_AGAIN = "run AlphaFold2 again: the model in the file's name, the same features.pkl and random seed"
 

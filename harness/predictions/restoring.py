@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
+from harness.foreign.files import file_digest
 from harness.predictions.disk import (
     clear_partials,
     digest,
     disk_is_whole,
-    file_digest,
     is_plain_file,
     locked,
     remove_file,

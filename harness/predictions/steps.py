@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.foreign.files import file_digest, parse_json
+from harness.foreign.pickles import load
 from harness.predictions import container, reducing
-from harness.predictions.disk import digest, file_digest, is_plain_file, read_bytes, remove_file, write_whole
+from harness.predictions.disk import digest, is_plain_file, read_bytes, remove_file, write_whole
 from harness.predictions.manifest import EXACT, NAME, Entry, SlimManifest, inside
 from harness.predictions.outcome import Row
-from harness.predictions.pickles import load
-from harness.predictions.recognise import Item, Recognised, parse_json
+from harness.predictions.recognise import Item, Recognised
 from harness.predictions.surviving import read_entry
 
 

@@ -43,6 +43,7 @@ class Role(StrEnum):
     SINGLE = "single"
     PAIR = "pair"
     ATTENTION = "attention"
+    ATTENTION_TOPK = "attention_topk"
     STRUCTURE = "structure"
     OUTPUT = "output"
 
@@ -97,15 +98,24 @@ _KNOWN: tuple[tuple[str, Role, tuple[tuple[str, ...], ...]], ...] = (
     (r"inputs/msa", Role.INPUT, (("sequence", "residue"),)),
     (r"inputs/images", Role.INPUT, (("image", "image_channel", "row", "column"),)),
     (r"inputs/.+", Role.INPUT, ()),
-    (r"activations/layer_\d+/single_repr", Role.SINGLE, (_RESIDUE_SINGLE,)),
-    (r"activations/layer_\d+/pair_repr", Role.PAIR, (_RESIDUE_PAIR,)),
-    (r"activations/layer_\d+/hidden_states", Role.ACTIVATION, (("image", "token", "channel"),)),
+    # "final": behind the last layer of the last pass, for programs that return it and do not count layers.
+    (r"activations/(?:layer_\d+|final)/single_repr", Role.SINGLE, (_RESIDUE_SINGLE,)),
+    (r"activations/(?:layer_\d+|final)/pair_repr", Role.PAIR, (_RESIDUE_PAIR,)),
+    (
+        r"activations/layer_\d+/hidden_states",
+        Role.ACTIVATION,
+        (("image", "token", "channel"), ("residue", "channel")),
+    ),
     (r"activations/.+", Role.ACTIVATION, ()),
     (
         r"attention/(?:[^/]+/)?layer_\d+",
         Role.ATTENTION,
         (("head", "residue", "residue"), ("image", "head", "token", "token")),
     ),
+    # The largest weights of each head, as aligned lists: an entry that is not listed is unknown, not zero. Lists and
+    # not maps with holes, for a file of them does not say how many residues there are. A role of their own, so that
+    # nothing that asks for attention maps gets a list.
+    (r"attention_topk/(?:[^/]+/)?layer_\d+/(?:row|column|weight)", Role.ATTENTION_TOPK, (("head", "rank"),)),
     (r"single/layer_\d+", Role.SINGLE, (_RESIDUE_SINGLE,)),
     (r"pair/layer_\d+", Role.PAIR, (_RESIDUE_PAIR,)),
     (r"recycle/step_\d+/single_repr", Role.SINGLE, (_RESIDUE_SINGLE,)),
@@ -120,7 +130,12 @@ _KNOWN: tuple[tuple[str, Role, tuple[tuple[str, ...], ...]], ...] = (
     (r"outputs/logits", Role.OUTPUT, (("image", "class"),)),
     (r"outputs/.+", Role.OUTPUT, ()),
 )
-_STRICT_GROUPS = ("attention", "single", "pair")
+_STRICT_GROUPS = {
+    "attention": "attention/layer_0",
+    "attention_topk": "attention_topk/layer_0/weight",
+    "single": "single/layer_0",
+    "pair": "pair/layer_0",
+}
 
 
 def tensor(
@@ -244,7 +259,7 @@ def validate_tensor(spec: TensorSpec) -> None:
                 f"{spec.path}: expected axes {expected}, got ({', '.join(spec.axes)}) with shape {spec.shape}."
             )
     elif known is None and spec.path.split("/")[0] in _STRICT_GROUPS:
-        raise SchemaError(f"{spec.path}: expected a name such as '{spec.path.split('/')[0]}/layer_0'.")
+        raise SchemaError(f"{spec.path}: expected a name such as '{_STRICT_GROUPS[spec.path.split('/')[0]]}'.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,6 +301,12 @@ class Provenance:
         Whether every float32 value is exactly representable in bfloat16; None where unknown.
     note : str or None
         Anything a reader must know, such as how weights were initialised.
+    importer : str or None
+        What brought the values in from files that another program wrote, as program, version and kind of source; None
+        where nothing did.
+    files : mapping of str to str
+        SHA-256 in hexadecimal of each of those files, by its path from the source; a folder that is one store, such as
+        a Zarr group, counts as one file (see `harness.importing.source.tree_digest`).
     """
 
     source: str
@@ -293,6 +314,8 @@ class Provenance:
     trained: bool | None = None
     bf16_born: bool | None = None
     note: str | None = None
+    importer: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,6 +383,9 @@ class Manifest:
         plain = dataclasses.asdict(self)
         if self.loss is None:
             del plain["loss"]
+        for name in ("importer", "files"):  # the bytes of an archive that nothing was imported into stay as they were
+            if not plain["provenance"][name]:
+                del plain["provenance"][name]
         version = MANIFEST_VERSION if self.loss is None else LOSSY_VERSION
         return json.dumps({"manifest_version": version, **plain}, indent=1)
 
@@ -411,7 +437,7 @@ class Manifest:
             manifest = cls(
                 tensors=tensors,
                 metadata=metadata,
-                provenance=Provenance(**raw["provenance"]),
+                provenance=Provenance(**{**raw["provenance"], "files": dict(raw["provenance"].get("files", {}))}),
                 digests=dict(raw["digests"]),
                 loss=Loss.from_plain(raw["loss"]) if version == LOSSY_VERSION else None,
             )

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.predictions import consumers, disk, pickles, steps
+from harness.foreign import pickles
+from harness.predictions import consumers, disk, steps
 from harness.predictions.manifest import NAME
 from suites.tracking.directories import MODELS, af2, af3, digests, openfold3, result
 

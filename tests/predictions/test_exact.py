@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from harness.predictions import container, json_numbers, pickles, reducing
+from harness.foreign import pickles
+from harness.predictions import container, json_numbers, reducing
 
 DTYPES = ["<f2", "<f4", "<f8", ">f4", "<i1", "<i4", "<i8", "<u2", "?", "<c8"]
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)

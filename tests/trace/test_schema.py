@@ -48,6 +48,11 @@ def manifest(*tensors: TensorSpec, **changes: Any) -> Manifest:
         ("attention/layer_0", (4, 9, 9), Role.ATTENTION, HEADS),
         ("attention/layer_0", (2, 4, 50, 50), Role.ATTENTION, ("image", "head", "token", "token")),
         ("attention/triangle_start_mean/layer_3", (4, 9, 9), Role.ATTENTION, HEADS),
+        ("attention_topk/layer_0/weight", (4, 20), Role.ATTENTION_TOPK, ("head", "rank")),
+        ("attention_topk/msa_row/layer_3/row", (4, 20), Role.ATTENTION_TOPK, ("head", "rank")),
+        ("activations/layer_1/hidden_states", (9, 5), Role.ACTIVATION, SINGLE),
+        ("activations/final/single_repr", (9, 5), Role.SINGLE, SINGLE),
+        ("activations/final/pair_repr", (9, 9, 5), Role.PAIR, PAIR),
         ("single/layer_0", (9, 5), Role.SINGLE, SINGLE),
         ("pair/layer_0", (9, 9, 5), Role.PAIR, PAIR),
         ("recycle/step_0/single_repr", (9, 5), Role.SINGLE, SINGLE),
@@ -125,6 +130,8 @@ def test_zero_padding_is_refused(path: str) -> None:
         ("structure/atom_mask", (1, 2, 3), "int8", None, r"expected axes \(residue\) or \(residue, atom\)"),
         ("pair/first", (3, 3, 2), "int8", None, "expected a name such as 'pair/layer_0'"),
         ("attention/a/b/layer_0", (3, 3, 2), "int8", None, "expected a name such as 'attention/layer_0'"),
+        ("attention_topk/layer_0", (3, 2), "int8", None, "expected a name such as 'attention_topk/layer_0/weight'"),
+        ("attention_topk/layer_0/row", (3, 2, 2), "int8", None, r"expected axes \(head, rank\)"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(path: str, shape: Any, dtype: Any, axes: Any, message: str) -> None:
@@ -204,7 +211,14 @@ names = st.text(max_size=20)
         num_layers=st.integers() | st.none(),
         representation_names=st.lists(names).map(tuple),
     ),
-    provenance=st.builds(Provenance, source=names, seed=st.integers() | st.none(), note=names | st.none()),
+    provenance=st.builds(
+        Provenance,
+        source=names,
+        seed=st.integers() | st.none(),
+        note=names | st.none(),
+        importer=st.none() | st.just("harness, kind"),
+        files=st.dictionaries(names, names),
+    ),
     dtype=st.sampled_from(DTYPES),
     shape=st.lists(st.integers(0, 99), max_size=4).map(tuple),
 )
@@ -215,6 +229,13 @@ def test_a_manifest_comes_back_from_json(
     whole = manifest(spec, metadata=metadata, provenance=provenance, digests={"outputs/x": "ab"})
     assert Manifest.from_json(whole.to_json()) == whole
     assert Manifest.from_json(whole.to_json().encode()) == whole
+
+
+def test_a_trace_that_was_not_imported_has_the_manifest_it_always_had() -> None:
+    document = json.loads(manifest(tensor("outputs/x", (1,))).to_json())
+    assert list(document["provenance"]) == ["source", "seed", "trained", "bf16_born", "note"]
+    imported = manifest(tensor("outputs/x", (1,)), provenance=Provenance(source="x", importer="k", files={"a": "0"}))
+    assert json.loads(imported.to_json())["provenance"]["files"] == {"a": "0"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import io
 import pickle
 import pickletools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -169,21 +170,38 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
 _ALLOWED = _allowed()
 
 
+Calls = Mapping[tuple[str, str], Callable[..., Any]]
+
+
 class _Reader(pickle.Unpickler):
+    def __init__(self, data: bytes, more: Calls, outside: Callable[[Any], Any] | None) -> None:
+        super().__init__(io.BytesIO(data))
+        self._more, self._outside = more, outside
+
     def find_class(self, module: str, name: str) -> Any:
-        call = _ALLOWED.get((module, name))
+        call = _ALLOWED.get((module, name)) or self._more.get((module, name))
         if call is None:
             raise PickleRefused(f"it asks for {module}.{name}, which no array needs")
         return _Allowed(call)
 
+    def persistent_load(self, pid: Any) -> Any:
+        if self._outside is None:
+            raise PickleRefused("it refers to something outside of itself")
+        return self._outside(pid)
 
-def load(data: bytes) -> Any:
+
+def load(data: bytes, more: Calls = MappingProxyType({}), outside: Callable[[Any], Any] | None = None) -> Any:
     """Read a pickle of containers, numbers, text and arrays; arrays stay `ArrayLeaf`.
 
     Parameters
     ----------
     data : bytes
         The pickle.
+    more : mapping of (str, str) to callable
+        What it may call besides, by module and name, and what is called in its place. What that returns must not be
+        changeable by the pickle: a class needs a ``__setstate__`` that refuses or checks.
+    outside : callable, optional
+        Takes what the pickle says of something that is stored outside of it, and returns what stands for it.
 
     Returns
     -------
@@ -196,7 +214,7 @@ def load(data: bytes) -> Any:
         When it is truncated or damaged, or names anything that is not on the list; nothing of it was run.
     """
     try:
-        content = _Reader(io.BytesIO(data)).load()
+        content = _Reader(data, more, outside).load()
         _count(content, [_MOST_NODES])
         return content
     except PickleRefused as error:

@@ -1,0 +1,41 @@
+"""The command that brings in what other programs wrote: ``import``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from harness.backends.archive import archive_size, remove
+from harness.backends.conversion import convert
+from harness.cli import show
+from harness.cli.convert import add_destination, chosen_format
+from harness.errors import HarnessError
+from harness.importing.find import read_source
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("import", help="bring in what another program wrote, as an archive")
+    parser.add_argument("source", type=Path, metavar="SRC", help="a file or a folder; recognised by its content")
+    add_destination(parser)
+    parser.add_argument("--kind", metavar="NAME", help="what SRC is, one of 'harness list importers' (default: found)")
+    parser.set_defaults(command=_import)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    backend, profile = chosen_format(arguments)
+    trace = read_source(arguments.source, arguments.kind)
+    manifest = convert(trace, backend, arguments.destination, profile)
+    try:
+        trace.check_unchanged()
+    except HarnessError:
+        remove(arguments.destination)
+        raise
+    size, _ = archive_size(arguments.destination)
+    show.say(f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit.")
+    provenance = trace.manifest.provenance
+    show.say(f"Imported by {provenance.importer}, from {len(provenance.files)} file(s).")
+    if provenance.note:
+        show.say(f"Note: {provenance.note}.")
+    return 0

@@ -1,0 +1,188 @@
+"""Read tensors that ``torch.save`` wrote, without torch and without running anything in the file.
+
+Such a file is a zip of a pickle and of one member for each storage, stored as it is in memory:
+https://docs.pytorch.org/docs/stable/notes/serialization.html. The pickle of a tensor needs a handful of names, so an
+allow-list reads it as safely as torch's ``weights_only`` does, where torch is a download of gigabytes.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.foreign import pickles
+from harness.foreign.pickles import PickleRefused
+
+_BFLOAT16 = "bfloat16"
+
+_STORAGES = {
+    "DoubleStorage": "<f8",
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "BFloat16Storage": _BFLOAT16,
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "<i1",
+    "ByteStorage": "<u1",
+    "BoolStorage": "?",
+}
+
+
+class _Storage:
+    """A storage as the pickle refers to it: where its bytes lie, and what they are."""
+
+    __slots__ = ("count", "kind", "name")
+
+    def __init__(self, kind: str, name: str, count: int) -> None:
+        self.kind, self.name, self.count = kind, name, count
+
+    def __setstate__(self, state: object) -> None:
+        raise PickleRefused("it changes a storage")
+
+
+class TensorLeaf:
+    """A tensor as its pickle states it; `array` reads its values.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Extent along each axis.
+    dtype : str
+        A numpy type name; bfloat16, which numpy lacks, is widened to float32 bit for bit.
+    widened : bool
+        Whether it was.
+    """
+
+    __slots__ = ("_offset", "_path", "_storage", "_strides", "dtype", "shape", "widened")
+
+    def __init__(self, path: Path, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
+        self.shape, self.widened = shape, storage.kind == _BFLOAT16
+        self.dtype = "float32" if self.widened else np.dtype(storage.kind).name
+        self._path, self._storage, self._offset, self._strides = path, storage, offset, strides
+
+    def __setstate__(self, state: object) -> None:
+        raise PickleRefused("it changes a tensor")
+
+    def array(self) -> np.ndarray:
+        """Return the values, in C order.
+
+        Raises
+        ------
+        HarnessError
+            When the file has changed or is damaged.
+        """
+        with _open(self._path) as file:
+            data = _member(file, self._path, f"data/{self._storage.name}")
+        kind = np.dtype("<u2" if self.widened else self._storage.kind)
+        if len(data) != self._storage.count * kind.itemsize:
+            raise HarnessError(
+                f"{self._path} is damaged: {len(data)} bytes of a storage of {self._storage.count} values."
+            )
+        values = np.frombuffer(data, kind)
+        steps = tuple(step * kind.itemsize for step in self._strides)
+        view = np.ndarray(self.shape, kind, values, self._offset * kind.itemsize, steps) if prod(self.shape) else None
+        array = np.empty(self.shape, kind) if view is None else np.ascontiguousarray(view).reshape(self.shape)
+        # A bfloat16 is the upper half of the float32 of the same value.
+        return (array.astype("<u4") << 16).view("<f4") if self.widened else array
+
+
+def _open(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise HarnessError(f"{path} is truncated, damaged, or not a file of torch.save in its zip format.") from error
+
+
+def _member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
+    # All members are inside one folder, named after the file when it was written.
+    found = [info for info in file.infolist() if info.filename.partition("/")[2] == name]
+    if len(found) != 1:
+        raise HarnessError(f"{path} is damaged, or not a file of torch.save: it holds no {name}.")
+    try:
+        return file.read(found[0])
+    except Exception as error:
+        raise HarnessError(f"{path} is damaged: {name} cannot be read ({error}).") from error
+
+
+def _whole(*numbers: Any) -> bool:
+    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
+
+
+def _storage(pid: Any) -> _Storage:
+    fits = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and callable(pid[1])
+    if not fits or not isinstance(pid[2], str) or not _whole(pid[4]):
+        raise PickleRefused("it refers to something that is no storage of a tensor")
+    kind = pid[1]()
+    if kind not in _STORAGES.values():
+        raise PickleRefused("it refers to something that is no storage of a tensor")
+    return _Storage(kind, pid[2], pid[4])
+
+
+def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
+    # Of what follows the strides, a gradient and hooks change no value; conjugation and negation do.
+    def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorLeaf:
+        if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
+            raise PickleRefused("it makes a tensor of something else")
+        if not _whole(offset, *shape, *strides) or len(shape) != len(strides) or any(rest[2:]):
+            raise PickleRefused(f"it holds a tensor of shape {shape} with strides {strides}, which cannot be read here")
+        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        if prod(shape) and last >= storage.count:
+            raise PickleRefused(f"it holds a tensor of shape {shape} in a storage of {storage.count} values")
+        return TensorLeaf(path, storage, offset, shape, strides)
+
+    return rebuild
+
+
+def load(path: Path) -> Any:
+    """Read a file of ``torch.save``: containers, numbers and text as they are, tensors as `TensorLeaf`.
+
+    Parameters
+    ----------
+    path : Path
+        Written by torch 1.6 or newer.
+
+    Returns
+    -------
+    object
+        Its content; a tensor's values are not read yet.
+
+    Raises
+    ------
+    HarnessError
+        When it is truncated, damaged, older, or names anything that a tensor does not need; nothing of it was run.
+    """
+    with _open(path) as file:
+        data = _member(file, path, "data.pkl")
+        names = {info.filename.partition("/")[2] for info in file.infolist()}
+        if "byteorder" in names and _member(file, path, "byteorder") != b"little":
+            raise HarnessError(f"{path} was written on a big-endian machine, which is not read here; save it again.")
+    calls: dict[tuple[str, str], Callable[..., Any]] = {
+        ("torch", name): (lambda kind=kind: kind) for name, kind in _STORAGES.items()
+    }
+    calls["torch._utils", "_rebuild_tensor_v2"] = _tensors_of(path)
+    calls["torch._utils", "_rebuild_parameter"] = lambda tensor, *_: tensor
+    try:
+        return pickles.load(data, calls, _storage)
+    except PickleRefused as error:
+        raise HarnessError(f"{path}: {error}.") from error
+
+
+def load_tensor(path: Path) -> TensorLeaf:
+    """Read a file of ``torch.save`` that holds one tensor and nothing else.
+
+    Raises
+    ------
+    HarnessError
+        As `load`, and when it holds something else.
+    """
+    content = load(path)
+    if not isinstance(content, TensorLeaf):
+        raise HarnessError(f"{path} holds a {type(content).__name__} where one tensor is expected.")
+    return content

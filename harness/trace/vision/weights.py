@@ -47,7 +47,9 @@ def load_vit(path: Path) -> tuple[Vit, str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"The weights {path} cannot be read ({error.strerror}): give weights=FILE.") from error
+        raise UsageError(
+            f"The weights {path} cannot be read ({error.strerror}): give the path of a file after weights=."
+        ) from error
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:

@@ -127,7 +127,7 @@ def test_weights_that_only_guess_are_shown_as_untrained(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, r"cannot be read \(No such file or directory\): give weights=FILE"),
+        (None, r"cannot be read \(No such file or directory\): give the path of a file after weights="),
         (b"", "no file of weights that torch.save wrote"),
         (b"PK\x03\x04 and then nothing", "no file of weights that torch.save wrote"),
         ({"other": 1}, "holds weights of another model"),

@@ -30,7 +30,7 @@ def no_h5py(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("backends", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors"}),
         ("suites", {"size", "write", "full_read", "layer_read", "random_access", "parallel_access"}),
-        ("traces", {"synthetic", "af2-1ubq", "openfold-1ubq", "vit-mnist", "file"}),
+        ("traces", {"synthetic", "af2-1ubq", "openfold-1ubq", "vit-mnist", "mnist-cnn", "vit-digits", "file"}),
     ],
 )
 def test_every_group_is_registered_and_loads(group: registry.Group, expected: set[str]) -> None:

@@ -123,7 +123,7 @@ def _fidelity(arguments: argparse.Namespace) -> int:
         source, _ = find_source(name)
         real[role] = None if source.missing() else open_trace(name)
     rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
-    table = show.table(arguments.trace, "tensor", "statistic", "synthetic", "real", "difference")
+    table = show.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
     for row in rows:
         difference = f"{row.relative_difference:+.1%}"
         table.add_row(row.role.value, row.statistic, f"{row.synthetic:.4g}", f"{row.real:.4g}", difference)

@@ -19,7 +19,7 @@ from harness.measure.cache import filesystem
 
 _LIBRARIES = (
     "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
-    "xxhash", "pandas", "matplotlib",
+    "xxhash", "pandas", "matplotlib", "torch", "scikit-learn",
 )  # fmt: skip
 _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
 

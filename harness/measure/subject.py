@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness import registry
 from harness.backends.base import Profile, load_backend
@@ -14,6 +14,7 @@ from harness.measure import schedule
 from harness.measure.config import RAW, TWIN, RunConfig
 from harness.trace.schema import Manifest
 from harness.trace.sources import find_source, open_trace
+from harness.trace.stream import MemoryTrace
 from harness.workload import Access, Suite
 
 
@@ -46,7 +47,24 @@ class Arm:
 
 @dataclass(frozen=True)
 class Subject:
-    """One trace at one length, with the plans of all suites."""
+    """One trace at one length, with the plans of all suites.
+
+    Attributes
+    ----------
+    text : str
+        The trace as it was asked for.
+    label : str
+        Its name in records.
+    n_res, requested : int or None
+        Its length, and the one it was asked for in.
+    manifest : Manifest
+        What it holds.
+    plans : tuple of (str, Access)
+        The accesses of each suite.
+    held : MemoryTrace or None
+        The trace itself where it is held in memory: it is handed to the process that writes it, because opening it
+        there again may take long or, for a model that is trained, need the same libraries to give the same bits.
+    """
 
     text: str
     label: str
@@ -54,6 +72,12 @@ class Subject:
     requested: int | None
     manifest: Manifest
     plans: tuple[tuple[str, Access], ...]
+    held: MemoryTrace | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def source(self) -> str | MemoryTrace:
+        """What `WriteTask` makes the trace from."""
+        return self.text if self.held is None else self.held
 
 
 def choose_arms(config: RunConfig) -> list[Arm]:
@@ -122,7 +146,8 @@ def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
 
 def _subject(config: RunConfig, text: str, requested: int | None) -> Subject:
     trace = open_trace(text, requested)
-    return plan_subject(config, text, trace.label, requested, trace.manifest)
+    subject = plan_subject(config, text, trace.label, requested, trace.manifest)
+    return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
 
 
 def plan_subject(config: RunConfig, text: str, label: str, requested: int | None, manifest: Manifest) -> Subject:

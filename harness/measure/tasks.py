@@ -23,7 +23,7 @@ from harness.measure.verify import Expected, is_bfloat16
 from harness.measure.worker import Children, Share
 from harness.trace.schema import Manifest, tensor
 from harness.trace.sources import open_trace
-from harness.trace.stream import Trace, TraceView
+from harness.trace.stream import MemoryTrace, Trace, TraceView
 from harness.workload import ReadAccess
 
 
@@ -101,8 +101,8 @@ class WriteTask:
         The format.
     profile : Profile
         Its settings.
-    source : str or Path
-        A trace as ``NAME[:key=value,...]``, or a raw archive that holds one.
+    source : str, MemoryTrace or Path
+        A trace as ``NAME[:key=value,...]`` or itself, or a raw archive that holds one.
     n_res : int or None
         Sequence length, for a trace that is made in any length.
     tensors : tuple of (str, str) or None
@@ -117,7 +117,7 @@ class WriteTask:
 
     backend: str
     profile: Profile
-    source: str | Path
+    source: str | MemoryTrace | Path
     n_res: int | None = None
     tensors: tuple[tuple[str, str], ...] | None = None
     bfloat16: frozenset[str] = frozenset()
@@ -127,7 +127,7 @@ class WriteTask:
     def run(self, children: Children) -> Written:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
         backend = rehearsed(self.backend, self.profile)
-        trace = ArchiveTrace(self.source) if isinstance(self.source, Path) else open_trace(self.source, self.n_res)
+        trace = _trace(self.source, self.n_res)
         names = dict(self.tensors) if self.tensors is not None else {s.path: s.path for s in trace.manifest.tensors}
         trace = _view(trace, names)
         writing, syncing = Stopwatch(), Stopwatch()
@@ -158,6 +158,12 @@ class WriteTask:
 def native_bytes(manifest: Manifest, bfloat16: Collection[str]) -> int:
     """Return the bytes of a trace with 2 bytes for each value of the tensors that are exactly bfloat16."""
     return sum(spec.nbytes // 2 if spec.path in bfloat16 else spec.nbytes for spec in manifest.tensors)
+
+
+def _trace(source: str | MemoryTrace | Path, n_res: int | None) -> Trace:
+    if isinstance(source, Path):
+        return ArchiveTrace(source)
+    return open_trace(source, n_res) if isinstance(source, str) else source
 
 
 def _view(trace: Trace, names: Mapping[str, str]) -> Trace:

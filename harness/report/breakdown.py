@@ -53,7 +53,8 @@ def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
     """
     cells = [_cell(group) for _, group in breakdown.groupby(KEY_COLUMNS, sort=False, dropna=False)]
     numeric = dict.fromkeys([*_TIMES, *_EXACT, "stored_fraction"], float)  # NaN where empty, also where all are
-    return pd.DataFrame(cells, columns=COLUMNS).astype(numeric)
+    found = pd.DataFrame(cells, columns=COLUMNS).astype(numeric)
+    return found.assign(n_res=pd.to_numeric(found["n_res"]))  # NaN also where no trace has residues
 
 
 def _cell(group: pd.DataFrame) -> dict[str, Any]:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from conftest import TINY, Counted
 
 from harness.backends.archive import write_archive
 from harness.backends.npz import NpzBackend
 from harness.errors import UsageError
-from harness.measure import space
+from harness.measure import experiment, space
+from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
 from harness.measure.experiment import run
 from harness.measure.subject import choose_arms, open_subjects
 from harness.records import read_samples
 from harness.trace.sources import open_trace
+from harness.trace.stream import digest
 from harness.workload import ReadAccess
 
 ALL_SUITES = ("size", "write", "full_read", "layer_read", "random_access", "parallel_access")
@@ -121,6 +124,24 @@ def test_accesses_a_trace_has_no_tensor_for_are_skipped(measure):
     assert set(read_samples(folder / "samples.csv")["status"]) == {"ok"}
     subject = open_subjects(TINY)[0]
     assert all(access.reads for _, access in subject.plans if isinstance(access, ReadAccess))
+
+
+def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it(tmp_path, monkeypatch):
+    path = tmp_path / "data" / "vit_mnist" / "vit_mnist_attention.npz"
+    path.parent.mkdir(parents=True)
+    maps = np.random.default_rng(0).random((2, 2, 5, 5), np.float32)
+    np.savez(path, attn_layer_0=maps, images=np.zeros((2, 1, 4, 4)), labels=np.arange(2), preds=np.arange(2))
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read",))
+    subjects = open_subjects(config)
+    path.unlink()  # so that nothing can be opened again
+    folder = tmp_path / "run"
+    folder.mkdir()
+    run(config, choose_arms(config), subjects, folder, Counted())
+    rows = read_samples(folder / "samples.csv")
+    assert len(rows) and set(rows["status"]) == {"ok"}
+    digests = read_archives(folder / "archives.json")[0]["tensor_digests"]
+    assert digests["attention/layer_0"] == digest(maps)
 
 
 def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(tmp_path):

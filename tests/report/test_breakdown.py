@@ -88,6 +88,15 @@ def test_cells_are_kept_apart_in_the_order_measured(table):
     assert list(cells["rounds"]) == [2, 2]
 
 
+def test_a_length_that_no_trace_has_is_a_missing_number(table):
+    cells = table(row(0, key=KEY._replace(n_res=None)))
+    assert cells["n_res"].dtype == float and math.isnan(cells["n_res"].iloc[0])
+
+
+def test_a_length_that_all_traces_have_is_a_whole_number(table):
+    assert table(row(0))["n_res"].dtype == int
+
+
 def test_a_file_without_rows_gives_a_table_without_rows(table):
     assert list(table().columns) == COLUMNS
     assert len(table()) == 0

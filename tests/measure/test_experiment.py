@@ -12,7 +12,7 @@ from conftest import TINY, Counted
 from harness.backends.archive import write_archive
 from harness.backends.npz import NpzBackend
 from harness.errors import UsageError
-from harness.measure import experiment, space
+from harness.measure import space
 from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
 from harness.measure.experiment import run

@@ -159,8 +159,8 @@ class SlimTask:
             When a file could not be slimmed, is read otherwise than before, or does not come back byte for byte.
         """
         remove(self.copy)
-        copy_folder(self.folder, self.copy)
         try:
+            copy_folder(self.folder, self.copy)
             before = contents(self.copy)
             if self.mode == VANILLA:
                 return Slimmed(before, before)
@@ -186,8 +186,8 @@ def _brought_back(folder: Path, before: Contents) -> tuple[str, ...]:
     given_up = tuple(sorted(name for name, entry in items.items() if entry.arrays))
     unslim(folder)
     now = contents(folder)
-    _refuse([f"{name} does not come back byte for byte" for name in before if now.get(name) != before[name]
-             and name not in given_up])  # fmt: skip
+    missing = [name for name in before if now.get(name) != before[name] and name not in given_up]
+    _refuse([f"{name} does not come back byte for byte" for name in missing])
     if not given_up and now != before:
         raise HarnessError(f"{sorted(set(now) - set(before))[0]} is left after restoring")
     return given_up

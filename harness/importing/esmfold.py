@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import UsageError
 from harness.foreign.files import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor
-from harness.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError, named, tree_files
+from harness.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError, named
 from harness.trace.schema import Metadata
 
 _KIND = "esmfold-trace"
@@ -62,7 +62,7 @@ def _read(path: Path) -> ImportedTrace:
     if not _recognises(path):
         raise UsageError(f"{path} is no folder of an ESMFold run: it holds no trace/*.pt, such as trace/attention/.")
     gathering = Gathering(path, _KIND)
-    files = {file.relative_to(path).as_posix(): file for file in tree_files(path)}
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     leaves: dict[str, TensorLeaf] = {}
     left = []
     for name in sorted(files, key=_order):

@@ -205,6 +205,10 @@ class Gathering:
 
     def file(self, path: Path) -> None:
         """Take a file, or a folder that is one store, into the provenance."""
+        if path.is_dir() and (link := next((each for each in path.rglob("*") if each.is_symlink()), None)):
+            raise SourceError(
+                f"{link} is a link out of the store; import a copy that holds what it points to (cp -rL)."
+            )
         for part in tree_files(path) if path.is_dir() else [path]:
             self._states[part] = _state(part)
         name = path.name if path == self.path else path.relative_to(self.path).as_posix()

@@ -63,17 +63,22 @@ def test_it_is_listed_and_inspected(tmp_path, bring, capsys):
     assert "imported from 1 file" in out and manifest.provenance.files[path.name] in out
 
 
-def test_an_imported_archive_is_a_trace_for_every_suite(tmp_path, bring):
-    bring(MAKERS["esmfold-trace"](tmp_path))
+def test_an_imported_archive_is_a_trace(tmp_path, bring, measure):
+    bring(MAKERS["esmfold-trace"](tmp_path), name="esmfold.h5")
     bring(MAKERS["vizfold-attention"](tmp_path), name="attention.h5")
-    traces = [option for name in ("imported", "attention") for option in ("--trace", f"file:{tmp_path / name}.h5")]
-    options = ["--preset", "quick", *traces, "--formats", "npz,hdf5", "--baseline", "npz", "--rounds", "1"]
-    options += ["--workers", "1", "--cache", "warm", "--out", str(tmp_path / "results")]
-    assert main(["run", "--quiet", *options]) == 0
-    rows = read_samples(tmp_path / "results" / "samples.csv")
-    assert set(rows["status"]) <= {"ok", "skipped"} and (rows["status"] == "ok").sum() > 20
-    maps = rows[(rows["trace"] == "file:attention.h5") & (rows["access"] == "attention_layer")]
-    assert (maps["status"] == "ok").all() and len(maps) >= 2
+    traces = tuple(f"file:{tmp_path / name}.h5" for name in ("esmfold", "attention"))
+    suites = ("size", "full_read", "layer_read", "random_access")
+    folder, _ = measure(tmp_path / "measured", traces=traces, sizes=(), rounds=1, suites=suites)
+    rows = read_samples(folder / "samples.csv")
+    assert set(rows["status"]) == {"ok", "skipped"}
+    rows = rows[rows["status"] == "ok"]
+    for name, access in (
+        ("esmfold", "pair_layer"),
+        ("esmfold", "head"),
+        ("attention", "window_attention"),
+        ("attention", "all_tensors"),
+    ):
+        assert access in set(rows.loc[rows["trace"] == f"file:{name}.h5", "access"])
 
 
 def test_what_cannot_be_imported_is_said(tmp_path, refused):

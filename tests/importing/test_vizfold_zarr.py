@@ -128,6 +128,14 @@ def test_a_broken_archive_is_refused(tmp_path, refused, damage, code, parts):
     refused(path, code, *parts)
 
 
+def test_a_store_with_links_is_refused(tmp_path, refused):
+    path, _ = prototype_zarr(tmp_path / "run.zarr")
+    chunk = path / PAIR / "c/0/0/0"
+    chunk.rename(tmp_path / "elsewhere")
+    chunk.symlink_to(tmp_path / "elsewhere")
+    refused(path, 1, str(chunk), "is a link out of the store")
+
+
 class Runs:
     ran = False
 

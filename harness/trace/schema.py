@@ -13,8 +13,11 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ArchiveError, HarnessError
+from harness.trace.incomplete import Incomplete
 
-MANIFEST_VERSION = 1
+# What is whole is written as it was before an archive could be incomplete. One that is not has a version of its own, so
+# that a reader that does not know it refuses it instead of passing a part off as the whole.
+MANIFEST_VERSION, INCOMPLETE_VERSION = 1, 2
 
 DTYPES = (
     "bool",
@@ -300,12 +303,15 @@ class Manifest:
         Where the values come from.
     digests : mapping of str to str
         Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
+    incomplete : Incomplete or None
+        How far the writing came, where it ended early and the tensors are only those that were whole by then.
     """
 
     tensors: tuple[TensorSpec, ...]
     metadata: Metadata = field(default_factory=Metadata)
     provenance: Provenance
     digests: Mapping[str, str] = field(default_factory=dict)
+    incomplete: Incomplete | None = None
 
     @property
     def tensor_dtypes(self) -> dict[str, str]:
@@ -339,11 +345,17 @@ class Manifest:
         fields["tensor_shapes"] = json.dumps(self.tensor_shapes)
         if "representation_names" in fields:
             fields["representation_names"] = json.dumps(fields["representation_names"])
+        if self.incomplete is not None:
+            fields["incomplete"] = str(self.incomplete)
         return fields
 
     def to_json(self) -> str:
         """Serialise to JSON text that `from_json` reads back unchanged."""
-        return json.dumps({"manifest_version": MANIFEST_VERSION, **dataclasses.asdict(self)}, indent=1)
+        plain = dataclasses.asdict(self)
+        if self.incomplete is None:
+            del plain["incomplete"]
+        version = MANIFEST_VERSION if self.incomplete is None else INCOMPLETE_VERSION
+        return json.dumps({"manifest_version": version, **plain}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -371,9 +383,10 @@ class Manifest:
             version = raw.pop("manifest_version")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArchiveError("The archive's manifest is damaged or was not written by this harness.") from error
-        if version != MANIFEST_VERSION:
+        if version not in (MANIFEST_VERSION, INCOMPLETE_VERSION):
             raise ArchiveError(
-                f"The archive's manifest has version {version!r}; this reader knows version {MANIFEST_VERSION}."
+                f"The archive's manifest has version {version!r}; "
+                f"this reader knows versions {MANIFEST_VERSION} and {INCOMPLETE_VERSION}."
             )
         try:
             tensors = tuple(
@@ -394,6 +407,7 @@ class Manifest:
                 metadata=metadata,
                 provenance=Provenance(**raw["provenance"]),
                 digests=dict(raw["digests"]),
+                incomplete=Incomplete(**raw["incomplete"]) if version == INCOMPLETE_VERSION else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArchiveError(f"The archive's manifest is damaged: {type(error).__name__} at {error}.") from error

@@ -48,8 +48,10 @@ class Trace(ABC):
 
 
 def shown_label(name: str, manifest: Manifest) -> str:
-    """Return the label of a trace by a name; that weights are untrained is shown wherever the trace is."""
-    return f"{name} (untrained)" if manifest.provenance.trained is False else name
+    """Return the label of a trace by a name; that weights are untrained, or layers missing, is shown wherever it is."""
+    untrained = ["untrained"] if manifest.provenance.trained is False else []
+    marks = untrained + ([] if manifest.incomplete is None else ["incomplete"])
+    return f"{name} ({', '.join(marks)})" if marks else name
 
 
 class MemoryTrace(Trace):

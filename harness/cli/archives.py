@@ -11,6 +11,7 @@ from harness import registry
 from harness.backends.archive import archive_size, open_archive, remove, verify_archive, write_archive
 from harness.backends.archive_trace import open_file
 from harness.backends.base import PROFILES, Backend, load_backend
+from harness.backends.journal import being_written
 from harness.cli import show
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.trace.fidelity import compare
@@ -59,6 +60,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
     with open_archive(arguments.archive) as (backend, _, manifest):
         size, files = archive_size(arguments.archive)
         rows = show.table(str(arguments.archive))
+        if manifest.incomplete is not None:
+            now = ", and more is being written now" if being_written(arguments.archive) else ""
+            rows.add_row("INCOMPLETE", f"{manifest.incomplete}{now}")
         rows.add_row("format", f"{backend.name}: {backend.description}")
         plural = "s" if files != 1 else ""
         rows.add_row(
@@ -87,8 +91,14 @@ def _verify(arguments: argparse.Namespace) -> int:
             print(problem)
         if problems:
             code = 1
-        else:
+            continue
+        with open_archive(archive) as (_, _, manifest):
+            incomplete = manifest.incomplete
+        if incomplete is None:
             print(f"{archive}: every byte and every tensor is as it was written.")
+        else:
+            code = 1
+            print(f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written.")
     return code
 
 
@@ -106,6 +116,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     size, _ = archive_size(arguments.destination)
     count = len(manifest.tensors)
     print(f"{arguments.destination}: {count} tensors, {size:,} bytes, verified bit for bit.")
+    if manifest.incomplete is not None:
+        print(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     return 0
 
 

@@ -65,8 +65,9 @@ class Hdf5Writer(Writer):
 
     def end(self) -> None:
         assert self._dataset is not None
+        self._dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
         self._ended.append(self._dataset.name.lstrip("/"))
-        self._dataset = None  # closes it: HDF5 hands its last chunks to the system
+        self._dataset = None
 
     def checkpoint(self) -> dict[str, Place]:
         ended, self._ended = self._ended, []

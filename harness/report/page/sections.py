@@ -309,6 +309,9 @@ def limits(findings: Findings) -> list[str]:
         said.append(
             f"{words.listed(untrained)} has untrained weights: good for shapes and speed, not for compression ratios."
         )
+    incomplete = [name for name in traces if "incomplete" in name]
+    if incomplete:
+        said.append(f"{words.listed(incomplete)} is incomplete: its layers end before the model's did.")
     if any(name.startswith("synthetic") for name in traces):
         said.append(
             "The synthetic trace matches measured statistics of real tensors; its layers are drawn independently, so "

@@ -71,7 +71,7 @@ class Hdf5Writer(Writer):
 
     def checkpoint(self) -> dict[str, Place]:
         ended, self._ended = self._ended, []
-        return {path: place_of(self._file[path]) for path in ended}
+        return {path: place_of(self._file, path) for path in ended}
 
     def commit(self, manifest: Manifest) -> None:
         text = np.frombuffer(manifest.to_json().encode(), np.uint8)

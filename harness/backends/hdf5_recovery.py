@@ -21,31 +21,39 @@ from harness.backends.selection import lengths, whole
 from harness.errors import ArchiveError
 
 
-def place_of(dataset: h5py.Dataset) -> Place:
+def place_of(file: h5py.File, path: str) -> Place:
     """Say where the values of a dataset lie and how they are filtered.
 
     Parameters
     ----------
-    dataset : h5py.Dataset
-        Written and closed, and opened again.
+    file : h5py.File
+        Being written.
+    path : str
+        Of a dataset that was written and closed.
 
     Returns
     -------
     dict
-        ``offset`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as numbers that HDF5
-        knows, and ``chunks``: offset, length and filter mask of each, in C order. Empty for a dataset without values.
+        ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
+        numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
     """
-    if not dataset.size:
+    dataset = h5py.h5d.open(file.id, path.encode())
+    if 0 in dataset.shape:
         return {}
-    if dataset.chunks is None:
-        return {"offset": dataset.id.get_offset(), "length": dataset.nbytes}
-    edges, chunks = dataset.chunks, {}
+    plist = dataset.get_create_plist()
+    if plist.get_layout() != h5py.h5d.CHUNKED:
+        return {"offset": dataset.get_offset(), "length": dataset.get_storage_size()}
+    chunks = {}
 
     def note(info: Any) -> None:
         chunks[info.chunk_offset] = (info.byte_offset, info.size, info.filter_mask)
 
-    dataset.id.chunk_iter(note)
-    return {"edges": edges, "filters": filters_of(dataset), "chunks": [chunks[place] for place in sorted(chunks)]}
+    dataset.chunk_iter(note)
+    return {
+        "edges": plist.get_chunk(),
+        "filters": filters_of(plist),
+        "chunks": [chunk for _, chunk in sorted(chunks.items())],
+    }
 
 
 def stored_extents(file: Path, place: Place) -> list[Extent]:

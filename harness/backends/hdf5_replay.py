@@ -74,9 +74,8 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
     return Replay(extents=extents, decode=decode, place=place)
 
 
-def filters_of(dataset: h5py.Dataset) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Return code, flags and values of each filter of a dataset, to make another dataset with."""
-    plist = dataset.id.get_create_plist()
+def filters_of(plist: Any) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Return code, flags and values of each filter in the properties of a dataset, to make another dataset with."""
     found = [plist.get_filter(k)[:3] for k in range(plist.get_nfilters())]
     # Bitshuffle puts its version and the item size in front of the values once more.
     return [(code, flags, values[3:] if code == _BITSHUFFLE else values) for code, flags, values in found]
@@ -126,7 +125,11 @@ class _InMemory:
     """Stored chunks one below the other in a dataset of the same filters."""
 
     def __init__(self, dataset: h5py.Dataset, taken: Sequence[Part], masks: Sequence[int]) -> None:
-        self._chunks, self._dtype, self._filters = dataset.chunks, dataset.dtype, filters_of(dataset)
+        self._chunks, self._dtype, self._filters = (
+            dataset.chunks,
+            dataset.dtype,
+            filters_of(dataset.id.get_create_plist()),
+        )
         self._taken, self._masks = taken, masks
 
     def load(self, stored: list[bytes]) -> Any:

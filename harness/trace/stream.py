@@ -217,6 +217,13 @@ def split(array: np.ndarray) -> Iterator[np.ndarray]:
         yield array[start : start + step]
 
 
+def read_whole(trace: Trace, path: str) -> np.ndarray:
+    """Read one tensor of a trace into memory."""
+    spec = trace.manifest[path]
+    blocks = list(trace.blocks(path))
+    return (np.concatenate(blocks) if spec.shape and blocks else np.array(blocks, spec.dtype)).reshape(spec.shape)
+
+
 def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in blocks whose length is a multiple of `rows`, except the last.
 

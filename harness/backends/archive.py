@@ -11,16 +11,29 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from harness import registry
 from harness.backends.base import Backend, Profile, Reader, Writer, blame, load_backend
+from harness.backends.journal import UNFINISHED, JournalWriter, has_journal
+from harness.backends.recovery import (
+    check_stored,
+    format_of,
+    incomplete_path,
+    move_aside,
+    note,
+    recovered,
+    take_name,
+    what_is_kept,
+)
 from harness.backends.seal import check_seal, files_of, seal
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.files import sync
+from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import BLOCK_ROWS, Digest, Trace, block_rows, regroup, split
 
@@ -36,8 +49,13 @@ def write_archive(
     *,
     stopwatch: AbstractContextManager[object] | None = None,
     sync_stopwatch: AbstractContextManager[object] | None = None,
+    keep_incomplete: bool = False,
 ) -> Manifest:
     """Write a trace; the archive appears under its final name only when it is complete, sealed and on disk.
+
+    Until then it has a hidden name, and nothing is left of it when the writing fails. With `keep_incomplete` it has the
+    name that `harness.backends.recovery.incomplete_path` gives, and what is left there, however the writing ends, can
+    be read up to the last layer that was whole: `open_archive` and all that follows from it take that name as well.
 
     Parameters
     ----------
@@ -54,6 +72,9 @@ def write_archive(
         digests or the seal.
     sync_stopwatch : context manager, optional
         Entered around waiting until the archive is on disk.
+    keep_incomplete : bool
+        Keep the tensors of whole layers when the writing ends early, killed or not. Costs a look at what was stored,
+        after each layer.
 
     Returns
     -------
@@ -63,7 +84,8 @@ def write_archive(
     Raises
     ------
     UsageError
-        When the destination exists or cannot be written.
+        When the destination exists or cannot be written; with `keep_incomplete` also when an earlier attempt is kept
+        there, or the format cannot do it.
     SchemaError
         When the trace's manifest does not fit the schema.
     UnsupportedProfile
@@ -72,16 +94,24 @@ def write_archive(
         When the format fails; nothing is left under the final name.
     """
     timed = stopwatch or nullcontext()
+    if keep_incomplete and not backend.recoverable:
+        raise UsageError(f"The format {backend.name!r} cannot be read before it is finished: choose another format.")
     validate(trace.manifest)  # before a name becomes a path on disk
     for spec in trace.manifest.tensors:
         backend.layout(spec, profile)  # raises UnsupportedProfile before anything is written
-    with _beside(destination) as partial:
+    begun = _kept(destination, backend, trace.manifest) if keep_incomplete else _beside(destination)
+    with begun as (partial, journal):
         digests: dict[str, str] = {}
         with blame(backend.name, "creating an archive"), timed:
             writer = backend.writer(partial, trace.manifest, profile)
         try:
-            for spec in trace.manifest.tensors:
+            for spec, following in zip_longest(trace.manifest.tensors, trace.manifest.tensors[1:]):
                 digests[spec.path] = _write_tensor(trace, spec, backend.name, writer, timed)
+                if journal and not (following and _same_layer(spec, following)):
+                    with blame(backend.name, f"keeping what is whole up to {spec.path}"):
+                        with timed:
+                            places = writer.checkpoint()
+                        note(journal, backend, partial, places, digests)
             manifest = dataclasses.replace(trace.manifest, digests=digests)
             with blame(backend.name, "committing an archive"), timed:
                 writer.commit(manifest)
@@ -98,6 +128,11 @@ def write_archive(
         partial.rename(destination)
         sync(destination.parent)
     return manifest
+
+
+def _same_layer(spec: TensorSpec, following: TensorSpec) -> bool:
+    """Say whether two tensors belong to one layer or recycling step; inputs and outputs belong to none."""
+    return stage_of(spec.path) == stage_of(following.path) != ""
 
 
 def _write_tensor(
@@ -148,7 +183,33 @@ def check_destination(destination: Path) -> None:
 
 
 @contextmanager
-def _beside(destination: Path) -> Iterator[Path]:
+def _kept(destination: Path, backend: Backend, manifest: Manifest) -> Iterator[tuple[Path, JournalWriter]]:
+    """Give a name in a folder beside the destination, and leave that there when the work ends with tensors whole."""
+    folder, begun = incomplete_path(destination), False
+    try:
+        with _beside(destination) as (partial, _):
+            move_aside(folder, partial)
+            remove(partial)
+            with closing(JournalWriter(partial, backend.name, manifest)) as journal:
+                take_name(partial, folder)
+                begun = True
+                yield folder / UNFINISHED, journal
+    except BaseException as error:
+        if not begun:
+            raise
+        kept = what_is_kept(folder)
+        if not kept:
+            remove(folder)
+        elif isinstance(error, HarnessError):
+            raise type(error)(f"{error} {kept}") from error
+        else:
+            error.add_note(kept)
+        raise
+    remove(folder)
+
+
+@contextmanager
+def _beside(destination: Path) -> Iterator[tuple[Path, None]]:
     """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
     check_destination(destination)
     folder = destination.parent
@@ -158,7 +219,7 @@ def _beside(destination: Path) -> Iterator[Path]:
     partial = folder / f".{destination.name}{_PARTIAL}{os.getpid()}"
     remove(partial)
     try:
-        yield partial
+        yield partial, None
     except OSError as error:
         raise HarnessError(f"{destination} could not be written: {error.strerror or error}.") from error
     finally:
@@ -244,6 +305,10 @@ def detect(path: Path) -> Backend:
     """
     if not path.exists():
         raise UsageError(f"There is no archive at {path}.")
+    if has_journal(path):
+        return format_of(path)
+    if path.name == UNFINISHED and has_journal(path.parent):
+        raise UsageError(f"{path} is of no use alone: give the incomplete archive {path.parent}.")
     for listed in registry.listing("backends"):
         if listed.plugin is not None and listed.plugin().recognises(path):
             return load_backend(listed.name)
@@ -278,7 +343,7 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
     backend = backend or detect(path)
     try:
         with blame(backend.name, f"opening {path}"):
-            reader = backend.reader(path)
+            reader = recovered(path, backend) if has_journal(path) else backend.reader(path)
     except HarnessError as error:
         raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
     with reader:
@@ -302,6 +367,24 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
         yield backend, reader, manifest
 
 
+def check_bytes(path: Path, backend: Backend) -> str:
+    """Compare what is stored with its seal, or where the writing ended early with the digests in its journal.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    backend : Backend
+        Its format.
+
+    Returns
+    -------
+    str
+        What is wrong, in one sentence without its end; empty when every byte is as it was written.
+    """
+    return check_stored(path, backend) if has_journal(path) else check_seal(path, backend.seal_file(path))
+
+
 def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
     """Check every byte of an archive against its seal, and every tensor against its digest.
 
@@ -315,7 +398,8 @@ def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
     Returns
     -------
     list of str
-        One sentence per problem; empty when the archive is as it was written. Tensors are read only behind an
+        One sentence per problem; empty when the archive is as it was written, also when it is incomplete as its
+        manifest then says. Tensors are read only behind an
         unbroken seal: bitshuffle's lz4, for one, reads outside its buffers when its input is damaged.
 
     Raises
@@ -326,7 +410,7 @@ def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
     problems = []
     try:
         backend = backend or detect(path)
-        if broken := check_seal(path, backend.seal_file(path)):
+        if broken := check_bytes(path, backend):
             return [f"{path}: {broken}."]  # no further: some libraries crash the process on damaged bytes
         with open_archive(path, backend) as (_, reader, manifest):
             for spec in manifest.tensors:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.archive import detect, open_archive, read_blocks
-from harness.backends.seal import check_seal
+from harness.backends.archive import check_bytes, detect, open_archive, read_blocks
 from harness.errors import ArchiveError, UsageError
 from harness.trace.stream import Digest, Trace, TraceSource, shown_label
 
@@ -44,7 +43,7 @@ class ArchiveTrace(Trace):
 
 
 def open_file(path: Path) -> ArchiveTrace:
-    """Open an archive as a trace after checking its seal: some libraries crash the process on damaged chunks.
+    """Open an archive as a trace after checking its bytes: some libraries crash the process on damaged chunks.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def open_file(path: Path) -> ArchiveTrace:
     ArchiveError
         When it is not.
     """
-    if broken := check_seal(path, detect(path).seal_file(path)):
+    if broken := check_bytes(path, detect(path)):
         raise ArchiveError(f"{path} is truncated or damaged: {broken}.")
     return ArchiveTrace(path)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from harness.errors import HarnessError, UsageError
 from harness.trace.schema import Manifest, Role, TensorSpec
 
 if TYPE_CHECKING:
-    from harness.backends.replay import Replay
+    from harness.backends.replay import Extent, Replay
 
 ProfileName = Literal["seed", "tuned", "matched"]
 PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
@@ -30,6 +30,8 @@ PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
 Profile = ProfileName | Settings
 """The settings of a format: a profile that every format knows by its name, or what a profile file chose for one."""
 Standing = Literal["default", "optional", "ceiling"]
+Place = Mapping[str, Any]
+"""Where the stored bytes of one tensor lie, in the words of its format and in plain JSON values."""
 
 
 class UnsupportedProfile(HarnessError):
@@ -121,7 +123,20 @@ class Writer(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Release every handle; what was written is thrown away by the caller."""
+        """Release every handle; what no checkpoint has named is thrown away, or never looked at again."""
+
+    def checkpoint(self) -> dict[str, Place]:
+        """Hand all bytes of the tensors that have ended to the system, and say where they lie.
+
+        Called between two tensors. Nothing that happens afterwards may change those bytes: they are read again when
+        the process is killed, the disk is full or the trace fails. Only of a format that is `Backend.recoverable`.
+
+        Returns
+        -------
+        dict of str to Place
+            By path, the tensors that have ended since the last checkpoint.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no checkpoints")
 
 
 class Reader(ABC):
@@ -214,6 +229,8 @@ class Backend(ABC):
         Whether reading some rows avoids reading the whole tensor.
     slims : bool
         Whether it stores equal tensors once, and values in fewer bits where those hold them exactly.
+    recoverable : bool
+        Whether its writer has checkpoints, behind which an archive that was not finished can be read.
     """
 
     name: ClassVar[str]
@@ -225,6 +242,7 @@ class Backend(ABC):
     shareable: ClassVar[bool] = True
     partial: ClassVar[bool] = True
     slims: ClassVar[bool] = False
+    recoverable: ClassVar[bool] = False
 
     def vanilla(self) -> Backend:
         """Return the format set to store everything as given; the same where it does nothing else."""
@@ -289,6 +307,32 @@ class Backend(ABC):
     def seal_file(self, path: Path) -> Path:
         """Return the file within the archive that holds the seal."""
         return path
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
+        """Open what is whole in an archive that was not finished, without changing it; if `recoverable`.
+
+        Parameters
+        ----------
+        path : Path
+            What `writer` was given.
+        manifest : Manifest
+            Of the tensors that are whole.
+        places : mapping of str to Place
+            Of each of them, from the writer's checkpoints.
+
+        Returns
+        -------
+        Reader
+            Of these tensors and no others.
+        """
+        raise NotImplementedError(f"{self.name} has no checkpoints")
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
+        """List the stored bytes of a tensor that are decoded without a checksum, always in the same order.
+
+        A checkpoint digests them, so that damaged ones are never decoded: some codecs crash the process on them.
+        """
+        return ()
 
     def settings(self) -> dict[str, str]:
         """Return library versions, threads and caches that apply to every tensor, for the ledger."""

@@ -10,11 +10,12 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, Writer
+from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, Selection, Stored, Writer
+from harness.backends.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.backends.hdf5_replay import replay_dataset
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
 from harness.backends.matched import matched_layout
-from harness.backends.replay import Replay
+from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import SearchSpace
 from harness.trace.schema import Manifest, TensorSpec
@@ -56,6 +57,7 @@ class Hdf5Writer(Writer):
         self._path, self._backend, self._profile = path, backend, profile
         self._dataset: h5py.Dataset | None = None
         self._row = 0
+        self._ended: list[str] = []
 
     def alignment(self, spec: TensorSpec) -> int:
         chunks = self._backend.layout(spec, self._profile).chunks
@@ -76,7 +78,14 @@ class Hdf5Writer(Writer):
             self._row += len(block)
 
     def end(self) -> None:
+        assert self._dataset is not None
+        self._dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
+        self._ended.append(self._dataset.name.lstrip("/"))
         self._dataset = None
+
+    def checkpoint(self) -> dict[str, Place]:
+        ended, self._ended = self._ended, []
+        return {path: place_of(self._file, path) for path in ended}
 
     def commit(self, manifest: Manifest) -> None:
         text = np.frombuffer(manifest.to_json().encode(), np.uint8)
@@ -131,6 +140,7 @@ class Hdf5Backend(Backend):
     suffix = ".h5"
     standing = "default"
     library = "h5py"
+    recoverable = True
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -157,6 +167,12 @@ class Hdf5Backend(Backend):
 
     def reader(self, path: Path) -> Hdf5Reader:
         return Hdf5Reader(path)
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredHdf5Reader:
+        return RecoveredHdf5Reader(path, manifest, places)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> list[Extent]:
+        return stored_extents(path, place)
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file():

@@ -74,22 +74,62 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
     return Replay(extents=extents, decode=decode, place=place)
 
 
-def _plist_of(dataset: h5py.Dataset) -> Any:
-    """Return the properties to make a dataset like this one."""
-    plist = dataset.id.get_create_plist()
-    if plist.get_nfilters() == 1 and plist.get_filter(0)[0] == _BITSHUFFLE:
-        code, flags, values, _ = plist.get_filter(0)
-        plist.remove_filter(code)
-        plist.set_filter(code, flags, values[3:])  # it puts its version and the item size in front once more
-    return plist
+def filters_of(plist: Any) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Return code, flags and values of each filter in the properties of a dataset, to make another dataset with."""
+    found = [plist.get_filter(k)[:3] for k in range(plist.get_nfilters())]
+    # Bitshuffle puts its version and the item size in front of the values once more.
+    return [(code, flags, values[3:] if code == _BITSHUFFLE else values) for code, flags, values in found]
+
+
+def in_memory(
+    filters: Sequence[tuple[int, int, Sequence[int]]],
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    edges: tuple[int, ...],
+    chunks: Sequence[tuple[tuple[int, ...], bytes, int]],
+) -> tuple[h5py.File, Any]:
+    """Make a dataset of stored chunks, in a file that exists only in memory.
+
+    Parameters
+    ----------
+    filters : sequence
+        From `filters_of`.
+    dtype : numpy.dtype
+        Of the values.
+    shape, edges : tuple of int
+        Extents of the dataset and of a chunk.
+    chunks : sequence of (tuple of int, bytes, int)
+        The first values' place in the dataset, the stored bytes and the filter mask of each.
+
+    Returns
+    -------
+    file : h5py.File
+        Whoever drops it drops the dataset.
+    identifier : h5py.h5d.DatasetID
+        The dataset.
+    """
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(edges)
+    for code, flags, values in filters:
+        plist.set_filter(code, flags, tuple(values))
+    file = h5py.File.in_memory(libver="latest", block_size=sum(len(data) for _, data, _ in chunks) + _ROOM)
+    kind = h5py.h5t.py_create(dtype, logical=True)
+    identifier = h5py.h5d.create(file.id, b"chunks", kind, h5py.h5s.create_simple(shape), plist)
+    for place, data, mask in chunks:
+        identifier.write_direct_chunk(place, data, mask)
+    del identifier  # HDF5 remembers the last chunk it looked up with another mask than it was then given
+    return file, h5py.h5d.open(file.id, b"chunks")
 
 
 class _InMemory:
-    """Stored chunks one below the other in a dataset of the same filters, in a file that exists only in memory."""
+    """Stored chunks one below the other in a dataset of the same filters."""
 
     def __init__(self, dataset: h5py.Dataset, taken: Sequence[Part], masks: Sequence[int]) -> None:
-        self._chunks, self._dtype = dataset.chunks, dataset.dtype
-        self._type, self._plist = dataset.id.get_type(), _plist_of(dataset)
+        self._chunks, self._dtype, self._filters = (
+            dataset.chunks,
+            dataset.dtype,
+            filters_of(dataset.id.get_create_plist()),
+        )
         self._taken, self._masks = taken, masks
 
     def load(self, stored: list[bytes]) -> Any:
@@ -97,12 +137,9 @@ class _InMemory:
         if not stored:
             return None
         edge, *others = self._chunks
-        file = h5py.File.in_memory(libver="latest", block_size=sum(map(len, stored)) + _ROOM)
-        space = h5py.h5s.create_simple((edge * len(stored), *others))
-        identifier = h5py.h5d.create(file.id, b"chunks", self._type, space, self._plist)
-        for number, (mask, data) in enumerate(zip(self._masks, stored, strict=True)):
-            identifier.write_direct_chunk((edge * number, *(0 for _ in others)), data, mask)
-        return file, identifier
+        places = [(edge * number, *(0 for _ in others)) for number in range(len(stored))]
+        chunks = list(zip(places, stored, self._masks, strict=True))
+        return in_memory(self._filters, self._dtype, (edge * len(stored), *others), self._chunks, chunks)
 
     def decode(self, state: Any) -> list[np.ndarray]:
         """Read all of it with one call."""

@@ -6,6 +6,7 @@ import io
 import threading
 import zipfile
 import zlib
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -14,11 +15,24 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Stored, UnsupportedProfile, Writer
+from harness.backends.base import (
+    Backend,
+    Codec,
+    Layout,
+    Place,
+    Profile,
+    Reader,
+    Selection,
+    Stored,
+    UnsupportedProfile,
+    Writer,
+)
 from harness.backends.layout import chosen, named
+from harness.backends.recovered import RecoveredReader
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import Parameter, SearchSpace
+from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, Role, TensorSpec
 
 _MANIFEST = "metadata/manifest.json"
@@ -34,6 +48,7 @@ class NpzWriter(Writer):
         self._backend, self._profile = backend, profile
         self._zip = zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED)
         self._member: IO[bytes] | None = None
+        self._ended: dict[str, Place] = {}
 
     def begin(self, spec: TensorSpec) -> None:
         codec = self._backend.layout(spec, self._profile).codec
@@ -53,6 +68,16 @@ class NpzWriter(Writer):
         assert self._member is not None
         self._member.close()
         self._member = None
+        info = self._zip.infolist()[-1]
+        # Where the next member will start is where this one ends; the directory behind them all comes last.
+        place = {"offset": info.header_offset, "length": self._zip.start_dir - info.header_offset, "crc": info.CRC}
+        self._ended[info.filename.removesuffix(".npy")] = place
+
+    def checkpoint(self) -> dict[str, Place]:
+        assert self._zip.fp is not None
+        self._zip.fp.flush()
+        ended, self._ended = self._ended, {}
+        return ended
 
     def commit(self, manifest: Manifest) -> None:
         self._zip.compression = zipfile.ZIP_DEFLATED
@@ -124,9 +149,7 @@ class NpzReader(Reader):
             return None
         with self._path.open("rb") as file:
             file.seek(member.header_offset)
-            # Sizes of the name and of the extra field, behind which the data starts; the zip directory has its own.
-            fixed = file.read(_LOCAL_HEADER)
-        skipped = _LOCAL_HEADER + int.from_bytes(fixed[26:28], "little") + int.from_bytes(fixed[28:30], "little")
+            skipped = _header_length(file.read(_LOCAL_HEADER))
         extent = Extent(self._path, member.header_offset, skipped + member.compress_size)
         with self._file.zip.open(member) as handle:
             npy.read_magic(handle)
@@ -147,6 +170,27 @@ class NpzReader(Reader):
         self._file.close()
 
 
+def _header_length(fixed: bytes) -> int:
+    """Return the length of a member's header, of which the fixed part is given; the zip directory has its own."""
+    # Sizes of the name and of the extra field, behind which the data starts.
+    return _LOCAL_HEADER + int.from_bytes(fixed[26:28], "little") + int.from_bytes(fixed[28:30], "little")
+
+
+class RecoveredNpzReader(RecoveredReader):
+    """Reads members where they lie: a zip that was not finished has no directory."""
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        place = self.places[path]
+        with self.path.open("rb") as file:
+            file.seek(place["offset"])
+            member = file.read(place["length"])
+        values = zlib.decompress(memoryview(member)[_header_length(member) :], -zlib.MAX_WBITS)
+        if zlib.crc32(values) != place["crc"]:
+            raise ArchiveError(f"{path}: its member of the zip file does not have the checksum that it was given.")
+        array: np.ndarray = npy.read_array(io.BytesIO(values), allow_pickle=False)
+        return array if selection is None else array[selection].copy()
+
+
 class NpzBackend(Backend):
     """NumPy's own archive."""
 
@@ -155,6 +199,7 @@ class NpzBackend(Backend):
     suffix = ".npz"
     standing = "default"
     partial = False
+    recoverable = True
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -178,6 +223,9 @@ class NpzBackend(Backend):
 
     def reader(self, path: Path) -> NpzReader:
         return NpzReader(path)
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredNpzReader:
+        return RecoveredNpzReader(path, manifest, places)
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file():

@@ -6,11 +6,12 @@ import dataclasses
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Backend, Layout, Profile, Reader, Selection, Stored, UnsupportedProfile, Writer
+from harness.backends.base import Layout, Profile, Reader, Selection, Stored, UnsupportedProfile
+from harness.backends.flat import FlatBackend, FlatWriter
 from harness.backends.replay import Replay, contiguous
 from harness.backends.seal import BLANK
 from harness.trace.schema import Manifest, TensorSpec
@@ -27,7 +28,7 @@ _DTYPES = {
 }
 
 
-class SafetensorsWriter(Writer):
+class SafetensorsWriter(FlatWriter):
     """Streams tensors behind a header of known length.
 
     The library's own ``save_file`` wants all tensors in memory. Digests are known only at the end, but their length
@@ -38,26 +39,14 @@ class SafetensorsWriter(Writer):
         blank = Digest().hexdigest()
         header = _header(dataclasses.replace(manifest, digests={spec.path: blank for spec in manifest.tensors}))
         self._length = len(header)
-        self._file: BinaryIO = path.open("xb")
+        super().__init__(path.open("xb"))
         self._file.write(header)
-
-    def begin(self, spec: TensorSpec) -> None:
-        pass  # tensors follow each other in the order of the manifest: nothing to note
-
-    def append(self, block: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-
-    def end(self) -> None:
-        pass
 
     def commit(self, manifest: Manifest) -> None:
         header = _header(manifest)
         assert len(header) == self._length
         self._file.seek(0)
         self._file.write(header)
-        self._file.close()
-
-    def abort(self) -> None:
         self._file.close()
 
 
@@ -123,7 +112,7 @@ class SafetensorsReader(Reader):
         del self._file
 
 
-class SafetensorsBackend(Backend):
+class SafetensorsBackend(FlatBackend):
     """Safetensors, as its users know it: uncompressed."""
 
     name = "safetensors"

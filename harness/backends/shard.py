@@ -62,12 +62,14 @@ class ShardWriter:
 
     Attributes
     ----------
+    path : Path
+        Of the file.
     index : list of tuple of int
         Offset and length of each chunk so far, in bytes; `MISSING` for one that was left out.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._file = path.open("x+b")
         self.index: list[tuple[int, int]] = []
         self._offset = 0
@@ -87,7 +89,7 @@ class ShardWriter:
         if offset == MISSING:
             return None
         if self.finished:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 file.seek(offset)
                 return file.read(length)
         self._file.seek(offset)
@@ -106,9 +108,14 @@ class ShardWriter:
         self._file.seek(self._offset)
         self._file.truncate()
 
+    def flush(self) -> None:
+        """Hand what was added to the system."""
+        if not self.finished:
+            self._file.flush()
+
     def move(self, path: Path) -> None:
         """Give the file another name."""
-        self._path = self._path.rename(path)
+        self.path = self.path.rename(path)
 
     @property
     def finished(self) -> bool:
@@ -134,7 +141,7 @@ class ShardWriter:
     def remove(self) -> None:
         """Close, and remove the file."""
         self._file.close()
-        self._path.unlink()
+        self.path.unlink()
 
 
 def read_into(descriptor: int, offset: int, memory: np.ndarray) -> None:

@@ -137,8 +137,13 @@ class Stack:
 
     def chunk(self, tensor: int, number: int) -> bytes | None:
         """Return an encoded chunk of a tensor, by the tensor's place, that was added before; None for a missing one."""
+        shard, first = self.find(tensor)
+        return shard.chunk(first + number)
+
+    def find(self, tensor: int) -> tuple[ShardWriter, int]:
+        """Return the file that holds a tensor, by the tensor's place, and the number of its first chunk in that."""
         shard, place = divmod(tensor, self.per_shard or 1)
-        return self.shards[shard].chunk(place * grid_size(self.kind.shape, self.kind.chunks) + number)
+        return self.shards[shard], place * grid_size(self.kind.shape, self.kind.chunks)
 
     def withdraw(self) -> None:
         """Take back what was added of the tensor that was begun."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -16,11 +16,11 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec
 
-from harness.backends.base import Backend, Codec, Layout, Profile, Reader, Selection, Standing, Stored, Writer
+from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, Selection, Standing, Stored, Writer
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
 from harness.backends.matched import matched_layout
-from harness.backends.replay import Replay
-from harness.backends.seal import BLANK
+from harness.backends.replay import Extent, Replay
+from harness.backends.seal import BLANK, files_of
 from harness.backends.settings import Parameter, SearchSpace, Settings
 from harness.backends.shard import shard_shape
 from harness.backends.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
@@ -86,6 +86,7 @@ class ZarrWriter(Writer):
         self._group = zarr.create_group(path, zarr_format=self._format)
         self._array: zarr.Array | None = None
         self._row = 0
+        self._ended: dict[str, Place] = {}
 
     def alignment(self, spec: TensorSpec) -> int:
         chunks = self._backend.layout(spec, self._profile).chunks
@@ -125,7 +126,13 @@ class ZarrWriter(Writer):
             self._row += len(block)
 
     def end(self) -> None:
+        assert self._array is not None
+        self._ended[self._array.path] = {}  # its files are all there is to know
         self._array = None
+
+    def checkpoint(self) -> dict[str, Place]:
+        ended, self._ended = self._ended, {}
+        return ended
 
     def commit(self, manifest: Manifest) -> None:
         self._group.require_group("metadata").update_attributes(manifest.attributes())
@@ -148,9 +155,12 @@ class ZarrReader(Reader):
     """
 
     def __init__(self, path: Path, pipeline: Callable[[Role], str] | None = None) -> None:
-        self._path, self._pipeline = path, pipeline
-        self._group = zarr.open_group(path, mode="r", use_consolidated=True)
+        self._open(path, pipeline, consolidated=True)
         self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
+
+    def _open(self, path: Path, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
+        self._path, self._pipeline = path, pipeline
+        self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
 
     def manifest_text(self) -> str:
         return self._manifest
@@ -183,6 +193,18 @@ class ZarrReader(Reader):
         self._group.store.close()
 
 
+class RecoveredZarrReader(ZarrReader):
+    """Reads arrays that are whole among others, through the metadata of each: these are consolidated last."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self._open(path, None, consolidated=False)
+        self._manifest = manifest.to_json()
+        self._whole = [spec.path for spec in manifest.tensors]
+
+    def _arrays(self) -> dict[str, zarr.Array]:
+        return {path: self.array(path) for path in self._whole}
+
+
 class ZarrBackend(Backend):
     """Zarr, one file per chunk."""
 
@@ -191,6 +213,7 @@ class ZarrBackend(Backend):
     suffix = ".zarr"
     standing: ClassVar[Standing] = "default"
     library = "zarr"
+    recoverable = True
     _settings: Settings | None = None
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -245,6 +268,12 @@ class ZarrBackend(Backend):
     def reader(self, path: Path) -> Reader:
         settings = self._settings
         return ZarrReader(path, None if settings is None else lambda role: self.pipeline(role, settings))
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
+        return RecoveredZarrReader(path, manifest)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
+        return [Extent(file, 0, file.stat().st_size) for file in files_of(path / tensor)]
 
     def recognises(self, path: Path) -> bool:
         own = own_attributes(path)

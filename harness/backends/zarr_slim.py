@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from copy import copy
 from importlib.metadata import version
 from pathlib import Path
@@ -9,15 +10,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.backends.base import Codec, Layout, Profile
+from harness.backends.base import Codec, Layout, Place, Profile
 from harness.backends.crew import cores
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.backends.matched import MATCHED_CODEC, matched_layout
+from harness.backends.replay import Extent
 from harness.backends.settings import SearchSpace
 from harness.backends.shard import shard_shape
 from harness.backends.slim_codec import PCODEC_ITEMSIZES
 from harness.backends.zarr import ZarrBackend, own_attributes
-from harness.backends.zarr_slim_reader import ZarrSlimReader
+from harness.backends.zarr_slim_reader import RecoveredSlimReader, ZarrSlimReader
 from harness.backends.zarr_slim_writer import ZarrSlimWriter
 from harness.trace.schema import Manifest, Role, TensorSpec
 
@@ -92,6 +94,12 @@ class ZarrSlimBackend(ZarrBackend):
 
     def reader(self, path: Path) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:
+        return RecoveredSlimReader(path, manifest, places)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
+        return ()  # a checksum stands behind every chunk
 
     def recognises(self, path: Path) -> bool:
         slim = (own_attributes(path) or {}).get("slim")

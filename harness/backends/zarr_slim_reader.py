@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Reader, Selection, Stored
+from harness.backends.base import Place, Reader, Selection, Stored
 from harness.backends.crew import Crew, cores
 from harness.backends.gather import find_chunks, gather, opened
 from harness.backends.narrowing import Narrowing, by_name
+from harness.backends.recovered import RecoveredReader
 from harness.backends.replay import Replay, without_first_axis
 from harness.backends.selection import lengths, whole
 from harness.backends.sharded import VERSION, ShardedArray, describe
 from harness.backends.zarr import ZarrReader, manifest_within, own_within
 from harness.backends.zarr_replay import replay_array
 from harness.errors import ArchiveError
+from harness.trace.schema import Manifest
 
 
 class ZarrSlimReader(Reader):
@@ -126,6 +128,32 @@ class ZarrSlimReader(Reader):
         self._crew.close()
         if self._library is not None:
             self._library.close()
+
+
+class RecoveredSlimReader(RecoveredReader):
+    """Reads chunks where a checkpoint says that they lie; a file that was not finished has no index."""
+
+    def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
+        super().__init__(path, manifest, places)
+        self._crew = Crew(cores())
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        place = self.places[path]
+        node, chunks = place["node"], place["chunks"]
+        narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
+        file = self.path / place["file"]
+        array = describe(file.parent, node)
+        if array is None:
+            raise ArchiveError(f"{path} is stored in a way that this reader does not know.")
+        wanted = whole(array.shape, selection)
+        if not chunks:
+            return np.empty(lengths(wanted), narrowing.dtype)
+        with opened(file) as descriptor:
+            index = np.array(chunks, np.uint64).reshape(*array.grid, 2)
+            return gather(descriptor, array, index, wanted, narrowing, self._crew)
+
+    def close(self) -> None:
+        self._crew.close()
 
 
 def _in_file(array: ShardedArray, wanted: Selection) -> tuple[int, Selection]:

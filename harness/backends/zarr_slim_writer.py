@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.backends.base import Profile, Writer
+from harness.backends.base import Place, Profile, Writer
 from harness.backends.crew import cores
 from harness.backends.narrowing import Narrowing, ladder
-from harness.backends.shard import sealed, shard_shape
+from harness.backends.shard import CHECKSUM, sealed, shard_shape
 from harness.backends.sharded import VERSION, array_node, group_node
 from harness.backends.slim_codec import CRC32C, ChunkCodec, chunk_codec, little_endian
 from harness.backends.stack import Kind, Stack, grid_size, stack_name, tensors_per_shard
@@ -75,6 +75,7 @@ class ZarrSlimWriter(Writer):
         self._nodes: dict[str, Any] = {}
         self._places: dict[str, tuple[str, int | None]] = {}
         self._done: list[_Tensor] = []
+        self._ended: dict[str, _Tensor] = {}
         self._twins: list[_Tensor] = []
         self._current: _Tensor | None = None
         self._stacks: dict[Kind, Stack] = {}
@@ -217,8 +218,10 @@ class ZarrSlimWriter(Writer):
         if self._twins:
             twin = self._twins[0].spec.path
             self._places[path] = self._places.get(twin, (twin, None))
+            self._ended[path] = self._twins[0]
             return
         self._done.append(tensor)
+        self._ended[path] = tensor
         if stack is None:
             self._write_alone(tensor)
             return
@@ -263,6 +266,27 @@ class ZarrSlimWriter(Writer):
         with (folder / "zarr.json").open("x") as file:  # fails where a tensor is named as a group is
             json.dump(node, file)
         self._nodes[name] = node
+
+    def checkpoint(self) -> dict[str, Place]:
+        for stack in self._stacks.values():
+            for shard in stack.shards:
+                shard.flush()
+        ended, self._ended = self._ended, {}
+        return {path: self._place_of(tensor) for path, tensor in ended.items()}
+
+    def _place_of(self, tensor: _Tensor) -> Place:
+        """Describe a whole tensor as an array of its own; its file has no index before there are all that share it."""
+        spec, stack = tensor.spec, tensor.stack
+        if stack is None:
+            size = CHECKSUM + spec.nbytes
+            chunks = [] if tensor.scalar is None else [(0, size)]
+            return {"node": self._nodes[spec.path], "file": f"{spec.path}/c", "chunks": chunks}
+        shard, first = stack.find(tensor.place)
+        chunks = shard.index[first : first + grid_size(spec.shape, tensor.chunks)]
+        attributes = {"narrowing": stack.narrowing.name, "dtype": spec.dtype}
+        shards, chain = shard_shape(spec.shape, tensor.chunks), self._codec(stack.narrowing).chain
+        node = array_node(spec.shape, stack.narrowing.stored, tensor.chunks, shards, chain, attributes)
+        return {"node": node, "file": shard.path.relative_to(self._path).as_posix(), "chunks": chunks}
 
     def commit(self, manifest: Manifest) -> None:
         self._pool.shutdown()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness import registry
 from harness.backends.archive import archive_size, open_archive, verify_archive
+from harness.backends.journal import being_written
 from harness.cli import show
 from harness.errors import unknown_name
 from harness.trace.fidelity import compare
@@ -54,6 +55,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
     with open_archive(arguments.archive) as (backend, _, manifest):
         size, parts = archive_size(arguments.archive)
         rows = show.table(str(arguments.archive))
+        if manifest.incomplete is not None:
+            now = ", and more is being written now" if being_written(arguments.archive) else ""
+            rows.add_row("INCOMPLETE", f"{manifest.incomplete}{now}")
         rows.add_row("format", f"{backend.name}: {backend.description}")
         plural = "s" if parts != 1 else ""
         rows.add_row(
@@ -112,8 +116,14 @@ def _verify(arguments: argparse.Namespace) -> int:
             print(problem)
         if problems:
             code = 1
-        else:
+            continue
+        with open_archive(archive) as (_, _, manifest):
+            incomplete = manifest.incomplete
+        if incomplete is None:
             print(f"{archive}: every byte and every tensor is as it was written.")
+        else:
+            code = 1
+            print(f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written.")
     return code
 
 

@@ -67,6 +67,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     size, _ = archive_size(arguments.destination)
     against = "" if asked is None else ", and against the source's values within the bounds"
     print(f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}.")
+    if manifest.incomplete is not None:
+        print(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:
         print(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
     return 0

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ArchiveError, HarnessError
+from harness.trace.incomplete import Incomplete
 from harness.trace.lossy.record import Loss
 
-# What is lossless is written as it was before there was a record of loss. One with such a record has a version of its
-# own, so that a reader that does not know it refuses it instead of passing rounded values off as the original ones.
-MANIFEST_VERSION, LOSSY_VERSION = 1, 2
+# What is whole and lossless is written as it was before archives could be anything else. One that is not has a version
+# of its own, so that a reader that does not know it refuses it instead of passing off a part as the whole, or rounded
+# values as the original ones.
+MANIFEST_VERSION, MARKED_VERSION = 1, 2
 
 DTYPES = (
     "bool",
@@ -334,6 +336,8 @@ class Manifest:
         Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
     loss : Loss or None
         What was rounded and dropped, with the measured errors; None where every bit is the source's.
+    incomplete : Incomplete or None
+        How far the writing came, where it ended early and the tensors are only those that were whole by then.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -341,6 +345,7 @@ class Manifest:
     provenance: Provenance
     digests: Mapping[str, str] = field(default_factory=dict)
     loss: Loss | None = None
+    incomplete: Incomplete | None = None
 
     @property
     def tensor_dtypes(self) -> dict[str, str]:
@@ -376,17 +381,20 @@ class Manifest:
             fields["representation_names"] = json.dumps(fields["representation_names"])
         if self.loss is not None:
             fields["loss"] = json.dumps(dataclasses.asdict(self.loss))
+        if self.incomplete is not None:
+            fields["incomplete"] = str(self.incomplete)
         return fields
 
     def to_json(self) -> str:
         """Serialise to JSON text that `from_json` reads back unchanged."""
         plain = dataclasses.asdict(self)
-        if self.loss is None:
-            del plain["loss"]
+        for name in ("loss", "incomplete"):
+            if plain[name] is None:
+                del plain[name]
         for name in ("importer", "files"):  # the bytes of an archive that nothing was imported into stay as they were
             if not plain["provenance"][name]:
                 del plain["provenance"][name]
-        version = MANIFEST_VERSION if self.loss is None else LOSSY_VERSION
+        version = MANIFEST_VERSION if self.loss is None and self.incomplete is None else MARKED_VERSION
         return json.dumps({"manifest_version": version, **plain}, indent=1)
 
     @classmethod
@@ -415,10 +423,10 @@ class Manifest:
             version = raw.pop("manifest_version")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ArchiveError("The archive's manifest is damaged or was not written by this harness.") from error
-        if version not in (MANIFEST_VERSION, LOSSY_VERSION):
+        if version not in (MANIFEST_VERSION, MARKED_VERSION):
             raise ArchiveError(
                 f"The archive's manifest has version {version!r}; "
-                f"this reader knows versions {MANIFEST_VERSION} and {LOSSY_VERSION}."
+                f"this reader knows versions {MANIFEST_VERSION} and {MARKED_VERSION}."
             )
         try:
             tensors = tuple(
@@ -439,7 +447,8 @@ class Manifest:
                 metadata=metadata,
                 provenance=Provenance(**{**raw["provenance"], "files": dict(raw["provenance"].get("files", {}))}),
                 digests=dict(raw["digests"]),
-                loss=Loss.from_plain(raw["loss"]) if version == LOSSY_VERSION else None,
+                loss=Loss.from_plain(raw["loss"]) if raw.get("loss") is not None else None,
+                incomplete=Incomplete(**raw["incomplete"]) if raw.get("incomplete") is not None else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArchiveError(f"The archive's manifest is damaged: {type(error).__name__} at {error}.") from error

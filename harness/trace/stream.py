@@ -48,9 +48,13 @@ class Trace(ABC):
 
 
 def shown_label(name: str, manifest: Manifest) -> str:
-    """Return the label of a trace by a name; that weights are untrained, or values lossy, is shown wherever it is."""
-    untrained = ["untrained"] if manifest.provenance.trained is False else []
-    marks = untrained + ([] if manifest.loss is None else ["lossy"])
+    """Return the label of a trace by a name; what its values or layers lack is shown wherever it is."""
+    lacks = {
+        "untrained": manifest.provenance.trained is False,
+        "lossy": manifest.loss is not None,
+        "incomplete": manifest.incomplete is not None,
+    }
+    marks = [mark for mark, applies in lacks.items() if applies]
     return f"{name} ({', '.join(marks)})" if marks else name
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
+from backends.killing import Killer
 from backends.samples import sample_arrays, small_arrays
 
 
@@ -19,3 +20,11 @@ def sample() -> Mapping[str, np.ndarray]:
 def small() -> Mapping[str, np.ndarray]:
     """A few small tensors, by path."""
     return small_arrays()
+
+
+@pytest.fixture(scope="session")
+def killer() -> Iterator[Killer]:
+    """Processes that write archives and are killed."""
+    process = Killer()
+    yield process
+    process.close()

@@ -118,11 +118,14 @@ def test_a_trace_that_gives_another_dtype_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_format_that_writes_nothing_is_found_out(tmp_path: Path) -> None:
-    class Idle(RawWriter):
-        def __init__(self) -> None:
+    class Idle(Writer):
+        def begin(self, spec: TensorSpec) -> None:
             pass
 
         def append(self, block: np.ndarray) -> None:
+            pass
+
+        def end(self) -> None:
             pass
 
         def commit(self, manifest: Manifest) -> None:

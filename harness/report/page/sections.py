@@ -318,12 +318,15 @@ def limits(findings: Findings) -> list[str]:
         said.append(
             f"{words.listed(untrained)} has untrained weights: good for shapes and speed, not for compression ratios."
         )
-    lossy = [words.pretty_trace(str(t)) for t in samples["trace"].unique() if str(t).endswith("lossy)")]
+    lossy = [name for name in traces if "lossy" in name]
     if lossy:
         said.append(
             f"{words.listed(lossy)} was rounded within declared bounds before it was measured (harness inspect has the "
             "errors): its sizes are not those of the original, whatever the format."
         )
+    incomplete = [name for name in traces if "incomplete" in name]
+    if incomplete:
+        said.append(f"{words.listed(incomplete)} is incomplete: its layers end before the model's did.")
     if any(name.startswith("synthetic") for name in traces):
         said.append(
             "The synthetic trace matches measured statistics of real tensors; its layers are drawn independently, so "

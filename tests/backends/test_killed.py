@@ -1,0 +1,82 @@
+"""Killed at any moment, or with a full disk, the writing of an archive leaves all that it had noted as whole."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backends.killing import Killer, layers, listed
+from backends.samples import BACKENDS
+
+from harness.backends.archive import verify_archive
+from harness.backends.recovery import incomplete_path
+from harness.trace.incomplete import stage_of
+
+
+def assert_left_well(answer: dict[str, Any], destination: Path, size: str = "small") -> None:
+    """Check what a process left that was killed or whose disk was full: all that it had noted, and nothing else."""
+    arrays = {spec.path: array for spec, array in layers(size).items()}
+    noted, left = answer["noted"], {path.name for path in destination.parent.iterdir()}
+    visible = {name for name in left if not name.startswith(".")}
+    if destination.name in visible:
+        assert noted == list(arrays)
+        assert verify_archive(destination) == []
+        return
+    assert visible <= {f"{destination.name}.incomplete"}
+    assert visible or not noted
+    if visible and noted:
+        found = listed(incomplete_path(destination), arrays)
+        assert found[: len(noted)] == noted
+        assert len({stage_of(path) for path in found[len(noted) :]}) <= 1  # a layer that was noted and not yet told
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_killed_before_an_operation(name: str, tmp_path: Path, killer: Killer) -> None:
+    """Before each in the formats that do most between two layers; before every fourth in the others."""
+    noted = set()
+    for stop in range(0, 1000, 1 if name in ("hdf5", "zarr-slim") else 4):
+        destination = tmp_path / str(stop) / "archive"
+        destination.parent.mkdir()
+        answer = killer(name, destination, stop=stop)
+        assert answer["killed"] in (0, signal.SIGKILL)
+        assert_left_well(answer, destination)
+        noted.add(len(answer["noted"]))
+        if not answer["killed"]:
+            break  # it had fewer operations than this
+        shutil.rmtree(destination.parent)
+    assert stop > 40 and noted >= {0, 1, 4, 9}  # tensors: none, the input, one layer, all
+    assert {path.name for path in destination.parent.iterdir()} == {"archive"}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_killed_at_random_moments(name: str, tmp_path: Path, killer: Killer) -> None:
+    whole = killer(name, tmp_path / "whole", "large")
+    assert not whole["said"] and not whole["killed"]
+    chance = random.Random(name)
+    for moment in range(3):
+        destination = tmp_path / str(moment) / "archive"
+        destination.parent.mkdir()
+        answer = killer(name, destination, "large", after=whole["seconds"] * chance.random())
+        assert_left_well(answer, destination, "large")
+        shutil.rmtree(destination.parent)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_full_disk(name: str, tmp_path: Path, killer: Killer) -> None:
+    said = []
+    for limit in (3_000, 12_000, 20_000, 40_000):
+        destination = tmp_path / str(limit) / "archive"
+        destination.parent.mkdir()
+        answer = killer(name, destination, limit=limit)
+        assert not answer["killed"]
+        assert_left_well(answer, destination)
+        said.append(answer["said"])
+        if answer["said"]:
+            assert "\n" not in answer["said"]
+            assert ("archive.incomplete holds what was whole: " in answer["said"]) == bool(answer["noted"])
+            assert incomplete_path(destination).exists() == bool(answer["noted"])
+    assert said[0]

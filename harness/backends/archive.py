@@ -129,9 +129,19 @@ def _check_block(spec: TensorSpec, block: np.ndarray, rows: int) -> None:
         )
 
 
-@contextmanager
-def _beside(destination: Path) -> Iterator[Path]:
-    """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
+def check_destination(destination: Path) -> None:
+    """Refuse a name under which no archive can be written.
+
+    Parameters
+    ----------
+    destination : Path
+        The archive's name.
+
+    Raises
+    ------
+    UsageError
+        When it exists, or its folder does not or cannot be written to.
+    """
     if destination.exists():
         raise UsageError(f"{destination} exists already; remove it or name another destination.")
     folder = destination.parent
@@ -139,6 +149,13 @@ def _beside(destination: Path) -> Iterator[Path]:
         raise UsageError(f"The folder {folder} does not exist; create it first.")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"The folder {folder} cannot be written to; choose another.")
+
+
+@contextmanager
+def _beside(destination: Path) -> Iterator[Path]:
+    """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
+    check_destination(destination)
+    folder = destination.parent
     for stale in folder.glob(f".{glob.escape(destination.name)}{_PARTIAL}*"):
         if not _alive(stale.name.rpartition("-")[2]):  # left by a process that was killed
             remove(stale)

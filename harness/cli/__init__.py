@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, evidence, predictions, running
+from harness.cli import archives, capture, evidence, predictions, running
 from harness.errors import HarnessError
 
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     running.add_commands(commands)
     evidence.add_commands(commands)
+    capture.add_commands(commands)
     archives.add_commands(commands)
     predictions.add_commands(commands)
     return parser

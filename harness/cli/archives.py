@@ -16,12 +16,12 @@ from harness.errors import HarnessError, UsageError, unknown_name
 from harness.trace.fidelity import compare
 from harness.trace.sources import find_source, open_trace
 
-_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces")
+_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "models")
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
-    parser = commands.add_parser("list", help="list backends, suites and traces, with what is missing")
+    parser = commands.add_parser("list", help="list backends, suites, traces and models, with what is missing")
     parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join(_WHAT)} (default: all)")
     parser.set_defaults(command=_list)
     parser = commands.add_parser("inspect", help="show what an archive holds")

@@ -13,6 +13,7 @@ from typing import Any
 from harness import registry
 from harness.backends.base import PROFILES, Profile
 from harness.cli import show
+from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, RAW, VERDICT_ROUNDS, RunConfig
 from harness.measure.experiment import run
@@ -137,19 +138,19 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     values: dict[str, Any] = dict(PRESETS[name])
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-{name}"
-    formats = _names(arguments.formats, "format") or tuple(
+    formats = names(arguments.formats, "format") or tuple(
         listed.name for listed in registry.listing("backends") if getattr(listed.plugin, "standing", "") == "default"
     )
     values.update(
         run_id=folder.resolve().name,
         preset=name,
         formats=formats + tuple(arguments.backend or ()),
-        suites=_names(arguments.suites, "suite") or _all_suites(),
+        suites=names(arguments.suites, "suite") or _all_suites(),
     )
     if arguments.trace:
         values["traces"] = tuple(arguments.trace)
     if arguments.sizes is not None:
-        values["sizes"] = _integers(arguments.sizes, "--sizes")
+        values["sizes"] = integers(arguments.sizes, "--sizes")
     if arguments.profile is not None:
         values["profiles"] = _profiles(arguments.profile)
     if arguments.cache is not None:
@@ -157,14 +158,14 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
     if arguments.workers is not None:
-        counts = _integers(arguments.workers, "--workers")
+        counts = integers(arguments.workers, "--workers")
         values["options"] = _with_workers(values["options"], counts)
     if arguments.rounds is not None:
-        (values["rounds"],) = _integers(arguments.rounds, "--rounds", single=True)
+        (values["rounds"],) = integers(arguments.rounds, "--rounds", single=True)
     if arguments.seed is not None:
-        (values["seed"],) = _integers(arguments.seed, "--seed", single=True, least=0)
+        (values["seed"],) = integers(arguments.seed, "--seed", single=True, least=0)
     if arguments.timeout is not None:
-        (values["timeout"],) = _integers(arguments.timeout, "--timeout", single=True)
+        (values["timeout"],) = integers(arguments.timeout, "--timeout", single=True)
     if arguments.baseline is not None:
         labels = [arm.label for arm in choose_arms(RunConfig(**values))]
         if arguments.baseline not in labels:
@@ -178,32 +179,13 @@ def _all_suites() -> tuple[str, ...]:
     return tuple(suite.name for suite in sorted(suites, key=lambda suite: suite.order))
 
 
-def _names(text: str | None, kind: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",")) if text is not None else ()
-    if text is not None and not all(names):
-        raise UsageError(f"Give the {kind}s as names separated by commas, got {text!r}.")
-    return tuple(dict.fromkeys(names))
-
-
 def _profiles(text: str) -> tuple[Profile, ...]:
     found: list[Profile] = []
-    for name in _names(text, "profile"):
+    for name in names(text, "profile"):
         if name not in PROFILES:
             raise unknown_name("profile", name, PROFILES)
         found.append(name)
     return tuple(found)
-
-
-def _integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
-    try:
-        values = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or any(value < least for value in values) or (single and len(values) > 1):
-        kind = "positive integer" if least else "non-negative integer"
-        wanted = f"a {kind}" if single else f"{kind}s separated by commas"
-        raise UsageError(f"{option} takes {wanted}, got {text!r}.")
-    return tuple(dict.fromkeys(values))
 
 
 def _with_workers(options: PlanOptions, counts: tuple[int, ...]) -> PlanOptions:

@@ -101,7 +101,11 @@ _KNOWN: tuple[tuple[str, Role, tuple[tuple[str, ...], ...]], ...] = (
     (
         r"attention/(?:[^/]+/)?layer_\d+",
         Role.ATTENTION,
-        (("head", "residue", "residue"), ("image", "head", "token", "token")),
+        (
+            ("head", "residue", "residue"),
+            ("residue", "head", "residue", "residue"),
+            ("image", "head", "token", "token"),
+        ),
     ),
     (r"single/layer_\d+", Role.SINGLE, (_RESIDUE_SINGLE,)),
     (r"pair/layer_\d+", Role.PAIR, (_RESIDUE_PAIR,)),

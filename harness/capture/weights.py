@@ -1,0 +1,176 @@
+"""A model's weights: a checkpoint of the user's, or weights drawn from a seed in a way that makes layers differ."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.errors import UsageError
+
+_PREFIXES = ("module.", "model.")  # what wrappers for training put in front of every name
+_NAMED = 3  # parameters named in a message
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's weights come from.
+
+    Attributes
+    ----------
+    trained : bool
+        Whether they come from a checkpoint.
+    note : str
+        For the manifest: the checkpoint with its digest, or how they were drawn.
+    """
+
+    trained: bool
+    note: str
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a model may draw from: torch's, numpy's (scipy draws from it) and Python's own."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def set_weights(model: nn.Module, checkpoint: Path | None, seed: int) -> Weights:
+    """Load a checkpoint into a model, or draw again what its own initialisation left at zero.
+
+    By default OpenFold initialises the last matrix of every residual update to zero, so that all layers are equal.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place.
+    checkpoint : Path or None
+        A file of torch that holds ``ema.params`` or a bare state dict.
+    seed : int
+        For what is drawn.
+
+    Returns
+    -------
+    Weights
+        What was done.
+
+    Raises
+    ------
+    UsageError
+        When the checkpoint cannot be read or is of another architecture.
+    """
+    if checkpoint is not None:
+        load_state(model, read_state(checkpoint), checkpoint)
+        return Weights(True, f"weights from {checkpoint.name}, sha256 {_sha256(checkpoint)}")
+    count = redraw_zeros(model, seed)
+    note = (
+        "UNTRAINED weights: good for shapes, layout and speed, not for compression ratios; drawn by the model's own "
+        f"initialisation with seed {seed}, and its {count} all-zero matrices again, normal with 0.5/sqrt(fan_in), "
+        f"with seed {seed}"
+    )
+    return Weights(False, note)
+
+
+def redraw_zeros(model: nn.Module, seed: int) -> int:
+    """Draw every all-zero matrix of linear layers from a normal distribution of width ``0.5 / sqrt(fan_in)``.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place.
+    seed : int
+        Of a generator that is used for nothing else.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count = 0
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Linear) and not module.weight.any():
+                values = torch.randn(module.weight.shape, generator=generator)
+                module.weight.copy_(values * (0.5 / module.in_features**0.5))
+                count += 1
+    return count
+
+
+def read_state(checkpoint: Path) -> Mapping[str, torch.Tensor]:
+    """Read the parameters in a checkpoint, without running any code that it may hold.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        A file that ``torch.save`` wrote.
+
+    Returns
+    -------
+    mapping of str to Tensor
+        Parameters by name, without the prefixes of wrappers.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be read, or holds something else.
+    """
+    try:
+        found: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UsageError(f"The checkpoint {checkpoint} cannot be read: {error.strerror or error}.") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise UsageError(f"{checkpoint} is not a checkpoint of plain tensors that torch can read.") from error
+    if isinstance(found, dict) and isinstance(found.get("ema"), dict):
+        found = found["ema"].get("params")
+    if not isinstance(found, dict) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise UsageError(f"{checkpoint} holds neither 'ema.params' nor a bare state dict of tensors.")
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return found
+
+
+def load_state(model: nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:
+    """Load parameters into a model that has exactly these.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place.
+    state : mapping of str to Tensor
+        Parameters by name.
+    checkpoint : Path
+        Where they come from, for the error.
+
+    Raises
+    ------
+    UsageError
+        When names or shapes differ.
+    """
+    wanted = model.state_dict()
+    differing = [
+        (f"lacks {len(wanted.keys() - state.keys())} parameters of this model", sorted(wanted.keys() - state.keys())),
+        (f"has {len(state.keys() - wanted.keys())} that it does not", sorted(state.keys() - wanted.keys())),
+    ]
+    other = sorted(name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape)
+    differing.append((f"has {len(other)} of another shape", other))
+    found = [
+        f"{text} ({', '.join(names[:_NAMED])}{' ...' * (len(names) > _NAMED)})" for text, names in differing if names
+    ]
+    if found:
+        raise UsageError(f"{checkpoint} is of another architecture: it {', '.join(found)}. Check --model and --blocks.")
+    model.load_state_dict(dict(state))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

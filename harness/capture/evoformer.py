@@ -16,7 +16,7 @@ from harness.capture.inputs import AMINO_ACIDS, Query
 from harness.capture.plan import Settings
 from harness.capture.session import Prepared, Push
 from harness.capture.trunk import evoformer_trunk
-from harness.capture.weights import seed_everything, set_weights
+from harness.capture.weights import read_checkpoint, seed_everything, set_weights
 
 with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
     from openfold3.core.model.latent.evoformer import EvoformerStack
@@ -140,11 +140,13 @@ class PreparedEvoformer(Prepared):
     """The trunk with its weights and its inputs."""
 
     def __init__(self, settings: Settings, query: Query) -> None:
+        query = query.first_rows(settings.msa_depth)
         self._settings, self._query = settings, query
         self._device = checked_device(settings.device)
         seed_everything(settings.seed)
         self.model = EvoformerTrunk(settings.blocks).eval()
-        weights = set_weights(self.model, settings.checkpoint, settings.seed)
+        checkpoint = read_checkpoint(settings.checkpoint) if settings.checkpoint else None
+        weights = set_weights(self.model, checkpoint, settings.seed)
         self.model.to(self._device)
         self.trunk = evoformer_trunk(self.model.evoformer, primitives, _STACK, query.residues)
         self._inputs = input_tensors(query)

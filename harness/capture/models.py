@@ -68,7 +68,7 @@ class ModelKind:
             For settings that the model or the sequence does not have, a wrong checkpoint or a wrong checkout.
         """
         check_settings(settings, self.attention, query.residues)
-        return self.load(settings, query.first_rows(settings.msa_depth))
+        return self.load(settings, query)
 
 
 def _needs(*packages: str) -> Callable[[], str]:
@@ -96,4 +96,14 @@ evoformer = ModelKind(
     attention=("msa-row", "triangle-start", "triangle-end"),
     load=_lazily("evoformer"),
     missing=_needs("torch", "openfold3", "gemmi", "ml_collections", "scipy", "biotite"),
+)
+
+openfold2 = ModelKind(
+    name="openfold",
+    description="OpenFold 2 from a checkout of its source (--source DIR): AlphaFold2's whole model",
+    blocks=48,
+    attention=("msa-row", "triangle-start", "triangle-end"),
+    load=_lazily("openfold2"),
+    sourced=True,
+    missing=_needs("torch", "ml_collections", "scipy", "tree", "Bio", "modelcif"),
 )

@@ -21,6 +21,25 @@ _NAMED = 3  # parameters named in a message
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """Parameters from a file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    sha256 : str
+        Of its bytes.
+    state : mapping of str to Tensor
+        Parameters by name.
+    """
+
+    path: Path
+    sha256: str
+    state: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
 class Weights:
     """Where a model's weights come from.
 
@@ -43,7 +62,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def set_weights(model: nn.Module, checkpoint: Path | None, seed: int) -> Weights:
+def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> Weights:
     """Load a checkpoint into a model, or draw again what its own initialisation left at zero.
 
     By default OpenFold initialises the last matrix of every residual update to zero, so that all layers are equal.
@@ -52,8 +71,8 @@ def set_weights(model: nn.Module, checkpoint: Path | None, seed: int) -> Weights
     ----------
     model : Module
         Changed in place.
-    checkpoint : Path or None
-        A file of torch that holds ``ema.params`` or a bare state dict.
+    checkpoint : Checkpoint or None
+        From `read_checkpoint`.
     seed : int
         For what is drawn.
 
@@ -65,11 +84,11 @@ def set_weights(model: nn.Module, checkpoint: Path | None, seed: int) -> Weights
     Raises
     ------
     UsageError
-        When the checkpoint cannot be read or is of another architecture.
+        When the checkpoint is of another architecture.
     """
     if checkpoint is not None:
-        load_state(model, read_state(checkpoint), checkpoint)
-        return Weights(True, f"weights from {checkpoint.name}, sha256 {_sha256(checkpoint)}")
+        _load(model, checkpoint)
+        return Weights(True, f"weights from {checkpoint.path.name}, sha256 {checkpoint.sha256}")
     count = redraw_zeros(model, seed)
     note = (
         "UNTRAINED weights: good for shapes, layout and speed, not for compression ratios; drawn by the model's own "
@@ -105,18 +124,18 @@ def redraw_zeros(model: nn.Module, seed: int) -> int:
     return count
 
 
-def read_state(checkpoint: Path) -> Mapping[str, torch.Tensor]:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Read the parameters in a checkpoint, without running any code that it may hold.
 
     Parameters
     ----------
-    checkpoint : Path
-        A file that ``torch.save`` wrote.
+    path : Path
+        A file that ``torch.save`` wrote, with ``ema.params`` or a bare state dict.
 
     Returns
     -------
-    mapping of str to Tensor
-        Parameters by name, without the prefixes of wrappers.
+    Checkpoint
+        Names without the prefixes of wrappers.
 
     Raises
     ------
@@ -124,53 +143,40 @@ def read_state(checkpoint: Path) -> Mapping[str, torch.Tensor]:
         When it cannot be read, or holds something else.
     """
     try:
-        found: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UsageError(f"The checkpoint {checkpoint} cannot be read: {error.strerror or error}.") from error
+        raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror or error}.") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise UsageError(f"{checkpoint} is not a checkpoint of plain tensors that torch can read.") from error
+        raise UsageError(f"{path} is not a checkpoint of plain tensors that torch can read.") from error
     if isinstance(found, dict) and isinstance(found.get("ema"), dict):
         found = found["ema"].get("params")
     if not isinstance(found, dict) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
-        raise UsageError(f"{checkpoint} holds neither 'ema.params' nor a bare state dict of tensors.")
+        raise UsageError(f"{path} holds neither 'ema.params' nor a bare state dict of tensors.")
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in found):
             found = {name.removeprefix(prefix): value for name, value in found.items()}
-    return found
+    return Checkpoint(path, sha256, found)
 
 
-def load_state(model: nn.Module, state: Mapping[str, torch.Tensor], checkpoint: Path) -> None:
-    """Load parameters into a model that has exactly these.
-
-    Parameters
-    ----------
-    model : Module
-        Changed in place.
-    state : mapping of str to Tensor
-        Parameters by name.
-    checkpoint : Path
-        Where they come from, for the error.
-
-    Raises
-    ------
-    UsageError
-        When names or shapes differ.
-    """
-    wanted = model.state_dict()
-    differing = [
-        (f"lacks {len(wanted.keys() - state.keys())} parameters of this model", sorted(wanted.keys() - state.keys())),
-        (f"has {len(state.keys() - wanted.keys())} that it does not", sorted(state.keys() - wanted.keys())),
-    ]
-    other = sorted(name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape)
-    differing.append((f"has {len(other)} of another shape", other))
+def _load(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load parameters into a model that has exactly these."""
+    wanted, given = model.state_dict(), checkpoint.state
+    differing = {
+        "lacks {} parameters of this model": wanted.keys() - given.keys(),
+        "has {} that it does not": given.keys() - wanted.keys(),
+        "has {} of another shape": {
+            name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape
+        },
+    }
     found = [
-        f"{text} ({', '.join(names[:_NAMED])}{' ...' * (len(names) > _NAMED)})" for text, names in differing if names
+        f"{text.format(len(names))} ({', '.join(sorted(names)[:_NAMED])}{' ...' * (len(names) > _NAMED)})"
+        for text, names in differing.items()
+        if names
     ]
     if found:
-        raise UsageError(f"{checkpoint} is of another architecture: it {', '.join(found)}. Check --model and --blocks.")
-    model.load_state_dict(dict(state))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise UsageError(
+            f"{checkpoint.path} is of another architecture: it {', '.join(found)}. Check --model and --blocks."
+        )
+    model.load_state_dict(dict(given))

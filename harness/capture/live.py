@@ -46,6 +46,8 @@ class Feed:
         The first error on any side; it ends all of them.
     digests : dict of str to str
         Digest of every tensor as it was pushed, by path.
+    held : int
+        Bytes that are held now.
     most_held : int
         The most bytes that were held at once.
     """
@@ -53,10 +55,10 @@ class Feed:
     def __init__(self, manifest: Manifest, writers: int, limit: int) -> None:
         self.error: BaseException | None = None
         self.digests: dict[str, str] = {}
-        self.most_held = 0
+        self.held = self.most_held = 0
         self._expected = iter(manifest.tensors)
         self._left = len(manifest.tensors)
-        self._limit, self._held = limit, 0
+        self._limit = limit
         self._items: deque[_Item] = deque()
         self._first = 0  # number of the first item, counted from the start of the trace
         self._position = [0] * writers
@@ -89,13 +91,13 @@ class Feed:
         self.digests[path] = digest(array)
         with self._changed:
             self._changed.wait_for(
-                lambda: self.error is not None or not self._held or self._held + array.nbytes <= self._limit
+                lambda: self.error is not None or not self.held or self.held + array.nbytes <= self._limit
             )
             self._raise_if_stopped()
             self._items.append(_Item(path, array, len(self._position)))
-            self._held += array.nbytes
+            self.held += array.nbytes
             self._left -= 1
-            self.most_held = max(self.most_held, self._held)
+            self.most_held = max(self.most_held, self.held)
             self._changed.notify_all()
 
     def finish(self) -> None:
@@ -154,7 +156,7 @@ class Feed:
             self._position[writer] += 1
             item.waiting -= 1
             while self._items and not self._items[0].waiting:
-                self._held -= self._items.popleft().array.nbytes
+                self.held -= self._items.popleft().array.nbytes
                 self._first += 1
             self._changed.notify_all()
 

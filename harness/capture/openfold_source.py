@@ -72,18 +72,18 @@ def import_openfold(source: Path) -> Code:
     _replace_kernel()
     if not (package / "resources").is_dir():  # VizFold's fork imports it and does not have it
         sys.modules.setdefault("openfold.resources", types.ModuleType("openfold.resources"))
-    names = (
-        "config",
-        "model.model",
-        "model.primitives",
-        "data.feature_pipeline",
-        "utils.import_weights",
-        "np.residue_constants",
-    )
+    names = {
+        "config": "config",
+        "model": "model.model",
+        "primitives": "model.primitives",
+        "features": "data.feature_pipeline",
+        "weights": "utils.import_weights",
+        "residues": "np.residue_constants",
+    }
     sys.path.insert(0, str(source.resolve()))
     try:
         with warnings.catch_warnings(record=True):
-            modules = [importlib.import_module(f"openfold.{name}") for name in names]
+            modules = {key: importlib.import_module(f"openfold.{name}") for key, name in names.items()}
     except ModuleNotFoundError as error:
         raise UsageError(
             f"OpenFold from {source} imports {error.name!r}, which is missing: "
@@ -93,12 +93,12 @@ def import_openfold(source: Path) -> Code:
         raise UsageError(f"OpenFold from {source} cannot be imported: {error}.") from error
     finally:
         sys.path.remove(str(source.resolve()))
-    return Code(*modules, version=_version(source))
+    return Code(**modules, version=_version(source))
 
 
 def _replace_kernel() -> None:
     """Stand in for OpenFold's compiled softmax, which it imports even where it runs on a CPU."""
-    if importlib.util.find_spec(_KERNEL) is None if _KERNEL not in sys.modules else False:
+    if _KERNEL not in sys.modules and importlib.util.find_spec(_KERNEL) is None:
         module: Any = types.ModuleType(_KERNEL)
         module.forward_ = softmax_in_place
         sys.modules[_KERNEL] = module

@@ -3,13 +3,32 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test check targets clean
+.PHONY: bench test test-capture capture-demo capture-cost check targets clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# Captures of real model code; with OPENFOLD_SOURCE=DIR also of a checkout of OpenFold 2.
+test-capture: $(VENV)/.test $(VENV)/.capture
+	$(BIN)/python -m pytest tests/capture
+
+# Eight blocks of the Evoformer on ubiquitin, into four formats from one run, each verified.
+INPUTS := $(if $(wildcard $(HARNESS_DATA)/1ubq_inputs/1UBQ.fasta),$(HARNESS_DATA)/1ubq_inputs)
+DEMO := results/capture-demo
+capture-demo: $(VENV)/.capture
+	rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@echo '$(if $(INPUTS),Ubiquitin with the alignment in $(INPUTS).,Ubiquitin as a single sequence: HARNESS_DATA names no folder with 1ubq_inputs.)'
+	$(BIN)/harness capture --model openfold3-evoformer --blocks 8 --recycles 1 --msa-depth 32 \
+	  --triangle-residue mean,18 $(if $(INPUTS),--fasta $(INPUTS)/1UBQ.fasta --alignments $(INPUTS),--fasta examples/ubiquitin.fasta) \
+	  --to npz:$(DEMO)/ubiquitin.npz --to hdf5:$(DEMO)/ubiquitin.h5 --to zarr:$(DEMO)/ubiquitin.zarr \
+	  --to zarr-slim:$(DEMO)/ubiquitin.slim.zarr
+
+# What a capture costs in time and memory, beside the bare model. Takes several minutes.
+capture-cost: $(VENV)/.capture
+	$(BIN)/python -m suites.tracking.capture_cost
 
 # The same checks as continuous integration, without setting up the tests' environment twice.
 check:
@@ -29,6 +48,13 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,tracking,safetensors]'
+	touch $@ $(VENV)/.core
+
+# torch comes first and in one version; openfold3 without what it declares and a capture does not import.
+$(VENV)/.capture: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[capture]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0
 	touch $@ $(VENV)/.core
 
 clean:

@@ -1,4 +1,4 @@
-"""Find plug-ins (backends, suites, trace sources, importers) by entry point or by ``module:attribute``."""
+"""Find plug-ins (backends, suites, trace sources, importers, models) by entry point or by ``module:attribute``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
 
-Group = Literal["backends", "suites", "traces", "importers"]
-_KIND = {"backends": "format", "suites": "suite", "traces": "trace", "importers": "kind"}
+Group = Literal["backends", "suites", "traces", "importers", "models"]
+_KIND = {"backends": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def load(group: Group, name: str) -> Any:
 
     Parameters
     ----------
-    group : {"backends", "suites", "traces", "importers"}
+    group : {"backends", "suites", "traces", "importers", "models"}
         Where to look.
     name : str
         A registered name, or ``module:attribute`` for one that is not registered.

@@ -18,12 +18,12 @@ from harness.trace.fidelity import compare
 from harness.trace.lossy.record import Loss
 from harness.trace.sources import find_source, open_trace
 
-_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "importers")
+_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "importers", "models")
 
 
 def add_commands(commands: Any) -> None:
     """Add the commands to the parser."""
-    parser = commands.add_parser("list", help="list backends, suites, traces and importers, with what is missing")
+    parser = commands.add_parser("list", help="list what there is, and what is missing for it")
     parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join(_WHAT)} (default: all)")
     parser.set_defaults(command=_list)
     parser = commands.add_parser("inspect", help="show what an archive holds")

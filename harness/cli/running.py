@@ -14,6 +14,7 @@ from harness import registry
 from harness.backends.base import PROFILES, ProfileName
 from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.cli import show
+from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
@@ -155,14 +156,14 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     values: dict[str, Any] = dict(PRESETS[name])
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-{name}"
-    formats = _names(arguments.formats, "format") or tuple(
+    formats = names(arguments.formats, "format") or tuple(
         listed.name for listed in registry.listing("backends") if getattr(listed.plugin, "standing", "") == "default"
     )
     values.update(
         run_id=folder.resolve().name,
         preset=name,
         formats=formats + tuple(arguments.backend or ()),
-        suites=_names(arguments.suites, "suite") or _all_suites(),
+        suites=names(arguments.suites, "suite") or _all_suites(),
     )
     if arguments.trace:
         values["traces"] = tuple(arguments.trace)
@@ -211,13 +212,6 @@ def _all_suites() -> tuple[str, ...]:
     return tuple(suite.name for suite in sorted(suites, key=lambda suite: suite.order))
 
 
-def _names(text: str | None, kind: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",")) if text is not None else ()
-    if text is not None and not all(names):
-        raise UsageError(f"Give the {kind}s as names separated by commas, got {text!r}.")
-    return tuple(dict.fromkeys(names))
-
-
 def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:
     files = tuple(read_profile_file(path) for path in paths)
     for number, file in enumerate(files):
@@ -228,30 +222,11 @@ def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:
 
 def _profiles(text: str) -> tuple[ProfileName, ...]:
     found: list[ProfileName] = []
-    for name in _names(text, "profile"):
+    for name in names(text, "profile"):
         if name not in PROFILES:
             raise unknown_name("profile", name, PROFILES)
         found.append(name)
     return tuple(found)
-
-
-def integers(text: str, option: str, *, single: bool = False, least: int = 1) -> tuple[int, ...]:
-    """Read whole numbers from an option's text.
-
-    Raises
-    ------
-    UsageError
-        When it is not one, or several separated by commas, each at least `least`.
-    """
-    try:
-        values = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if not values or any(value < least for value in values) or (single and len(values) > 1):
-        kind = "positive integer" if least else "non-negative integer"
-        wanted = f"a {kind}" if single else f"{kind}s separated by commas"
-        raise UsageError(f"{option} takes {wanted}, got {text!r}.")
-    return tuple(dict.fromkeys(values))
 
 
 def _with_workers(options: PlanOptions, counts: tuple[int, ...]) -> PlanOptions:

@@ -13,7 +13,8 @@ from harness.backends.base import PROFILES, load_backend
 from harness.backends.settings import Value
 from harness.cli import show
 from harness.cli.convert import trace_text
-from harness.cli.running import integers, make_folder
+from harness.cli.options import integers
+from harness.cli.running import make_folder
 from harness.errors import UsageError
 from harness.files import write_text
 from harness.report import words

@@ -112,7 +112,11 @@ _KNOWN: tuple[tuple[str, Role, tuple[tuple[str, ...], ...]], ...] = (
     (
         r"attention/(?:[^/]+/)?layer_\d+",
         Role.ATTENTION,
-        (("head", "residue", "residue"), ("image", "head", "token", "token")),
+        (
+            ("head", "residue", "residue"),
+            ("residue", "head", "residue", "residue"),
+            ("image", "head", "token", "token"),
+        ),
     ),
     # The largest weights of each head, as aligned lists: an entry that is not listed is unknown, not zero. Lists and
     # not maps with holes, for a file of them does not say how many residues there are. A role of their own, so that

@@ -1,0 +1,182 @@
+"""A model's weights: a checkpoint of the user's, or weights drawn from a seed in a way that makes layers differ."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.errors import UsageError
+
+_PREFIXES = ("module.", "model.")  # what wrappers for training put in front of every name
+_NAMED = 3  # parameters named in a message
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Parameters from a file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    sha256 : str
+        Of its bytes.
+    state : mapping of str to Tensor
+        Parameters by name.
+    """
+
+    path: Path
+    sha256: str
+    state: Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a model's weights come from.
+
+    Attributes
+    ----------
+    trained : bool
+        Whether they come from a checkpoint.
+    note : str
+        For the manifest: the checkpoint with its digest, or how they were drawn.
+    """
+
+    trained: bool
+    note: str
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a model may draw from: torch's, numpy's (scipy draws from it) and Python's own."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> Weights:
+    """Load a checkpoint into a model, or draw again what its own initialisation left at zero.
+
+    By default OpenFold initialises the last matrix of every residual update to zero, so that all layers are equal.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place.
+    checkpoint : Checkpoint or None
+        From `read_checkpoint`.
+    seed : int
+        For what is drawn.
+
+    Returns
+    -------
+    Weights
+        What was done.
+
+    Raises
+    ------
+    UsageError
+        When the checkpoint is of another architecture.
+    """
+    if checkpoint is not None:
+        _load(model, checkpoint)
+        return Weights(True, f"weights from {checkpoint.path.name}, sha256 {checkpoint.sha256}")
+    count = redraw_zeros(model, seed)
+    note = (
+        "UNTRAINED weights: good for shapes, layout and speed, not for compression ratios; drawn by the model's own "
+        f"initialisation with seed {seed}, and its {count} all-zero matrices again, normal with 0.5/sqrt(fan_in), "
+        f"with seed {seed}"
+    )
+    return Weights(False, note)
+
+
+def redraw_zeros(model: nn.Module, seed: int) -> int:
+    """Draw every all-zero matrix of linear layers from a normal distribution of width ``0.5 / sqrt(fan_in)``.
+
+    Parameters
+    ----------
+    model : Module
+        Changed in place.
+    seed : int
+        Of a generator that is used for nothing else.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count = 0
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.Linear) and not module.weight.any():
+                values = torch.randn(module.weight.shape, generator=generator)
+                module.weight.copy_(values * (0.5 / module.in_features**0.5))
+                count += 1
+    return count
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the parameters in a checkpoint, without running any code that it may hold.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``torch.save`` wrote, with ``ema.params`` or a bare state dict.
+
+    Returns
+    -------
+    Checkpoint
+        Names without the prefixes of wrappers.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be read, or holds something else.
+    """
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror or error}.") from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise UsageError(f"{path} is not a checkpoint of plain tensors that torch can read.") from error
+    if isinstance(found, dict) and isinstance(found.get("ema"), dict):
+        found = found["ema"].get("params")
+    if not isinstance(found, dict) or not found or not all(isinstance(v, torch.Tensor) for v in found.values()):
+        raise UsageError(f"{path} holds neither 'ema.params' nor a bare state dict of tensors.")
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return Checkpoint(path, sha256, found)
+
+
+def _load(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load parameters into a model that has exactly these."""
+    wanted, given = model.state_dict(), checkpoint.state
+    differing = {
+        "lacks {} parameters of this model": wanted.keys() - given.keys(),
+        "has {} that it does not": given.keys() - wanted.keys(),
+        "has {} of another shape": {
+            name for name in wanted.keys() & given.keys() if wanted[name].shape != given[name].shape
+        },
+    }
+    found = [
+        f"{text.format(len(names))} ({', '.join(sorted(names)[:_NAMED])}{' ...' * (len(names) > _NAMED)})"
+        for text, names in differing.items()
+        if names
+    ]
+    if found:
+        raise UsageError(
+            f"{checkpoint.path} is of another architecture: it {', '.join(found)}. Check --model and --blocks."
+        )
+    model.load_state_dict(dict(given))

@@ -284,8 +284,9 @@ class ZarrSlimWriter(Writer):
         shard, first = stack.find(tensor.place)
         chunks = shard.index[first : first + grid_size(spec.shape, tensor.chunks)]
         attributes = {"narrowing": stack.narrowing.name, "dtype": spec.dtype}
-        shards, chain = shard_shape(spec.shape, tensor.chunks), self._codec(stack.narrowing).chain
-        node = array_node(spec.shape, stack.narrowing.stored, tensor.chunks, shards, chain, attributes)
+        shards, stored = shard_shape(spec.shape, tensor.chunks), stack.narrowing.stored
+        chain = chunk_codec(stack.kind.codec, stored).chain
+        node = array_node(spec.shape, stored, tensor.chunks, shards, chain, attributes)
         return {"node": node, "file": shard.path.relative_to(self._path).as_posix(), "chunks": chunks}
 
     def commit(self, manifest: Manifest) -> None:

@@ -78,7 +78,8 @@ def _capture(arguments: argparse.Namespace) -> int:
             )
         except BaseException:
             for destination in destinations:
-                if kept := what_is_kept(incomplete_path(destination.path)):
+                incomplete = incomplete_path(destination.path)
+                if incomplete.exists() and (kept := what_is_kept(incomplete)):
                     print(kept, file=sys.stderr)
             raise
     for destination, manifest in zip(destinations, manifests, strict=True):

@@ -82,11 +82,11 @@ def take_name(begun: Path, folder: Path) -> None:
 
 
 def what_is_kept(folder: Path) -> str:
-    """Say in a sentence what an incomplete archive holds; empty when it holds no whole tensor."""
-    journal = read_journal(folder)
-    if not journal.whole or not (folder / UNFINISHED).exists():
+    """Say in a sentence what an incomplete archive holds; empty when it holds no whole layer."""
+    incomplete = read_journal(folder).manifest.incomplete
+    if incomplete is None or incomplete.last_layer is None or not (folder / UNFINISHED).exists():
         return ""
-    return f"{folder} holds what was whole: {journal.manifest.incomplete}."
+    return f"{folder} holds what was whole: {incomplete}."
 
 
 def note(

@@ -454,6 +454,8 @@ class Manifest:
                 loss=Loss.from_plain(raw["loss"]) if raw.get("loss") is not None else None,
                 incomplete=Incomplete(**raw["incomplete"]) if raw.get("incomplete") is not None else None,
             )
+            if version == MARKED_VERSION and manifest.loss is None and manifest.incomplete is None:
+                raise ValueError("a version for what is lossy or incomplete, of neither")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArchiveError(f"The archive's manifest is damaged: {type(error).__name__} at {error}.") from error
         validate(manifest)

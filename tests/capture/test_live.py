@@ -125,15 +125,36 @@ def test_whoever_waits_is_stopped_by_the_first_error():
 
 
 @pytest.mark.parametrize("stopped_by", [RuntimeError("the model broke"), KeyboardInterrupt()])
-def test_a_model_that_ends_early_leaves_nothing(tmp_path, stopped_by):
+def test_a_model_that_ends_early_leaves_its_whole_layers(tmp_path, stopped_by):
+    first_layer = threading.Event()
+
     def before(path: str) -> None:
         if path == "attention/row/layer_1":
+            assert first_layer.wait(60)
             raise stopped_by
 
+    def written(path: str) -> None:
+        if path == "pair/layer_0":
+            first_layer.set()
+
+    model = FakeModel(settings(recycles=0), query(), before)
     with pytest.raises(type(stopped_by)) as caught:
-        record(FakeModel(settings(), query(), before), destinations(tmp_path))
-    assert caught.value is stopped_by
-    assert list(tmp_path.iterdir()) == [] and threading.active_count() == 1 + others()
+        record(model, destinations(tmp_path), written=written)
+    assert caught.value is stopped_by and threading.active_count() == 1 + others()
+    left = check_incomplete(tmp_path, model)
+    assert tmp_path / "a.npz.incomplete" in left  # the first destination, which had written the layer
+
+
+def check_incomplete(folder: Path, model: FakeModel) -> list[Path]:
+    """Check that every archive that was left says that it is incomplete, and holds what the model gave."""
+    given, left = dict(model.values()), list(folder.iterdir())
+    for path in left:
+        assert path.name.endswith(".incomplete")
+        with open_archive(path) as (_, reader, manifest):
+            assert manifest.incomplete is not None and manifest.incomplete.last_layer
+            for spec in manifest.tensors:
+                np.testing.assert_array_equal(reader.read(spec.path), given[spec.path])
+    return left
 
 
 def others() -> int:
@@ -154,12 +175,13 @@ def test_a_full_disk_stops_the_model_and_is_what_is_reported(tmp_path, monkeypat
     model = FakeModel(settings(blocks=30), query(), given.append)
     with pytest.raises(HarnessError, match=r"npz failed writing .*: No space left on device"):
         record(model, destinations(tmp_path, ("npz", "hdf5")))
-    assert list(tmp_path.iterdir()) == [] and len(given) < len(model.manifest.tensors)
+    check_incomplete(tmp_path, model)
+    assert len(given) < len(model.manifest.tensors)
 
 
 def test_an_archive_that_differs_from_what_was_given_is_removed(tmp_path, monkeypatch):
-    def changed(trace, backend, path, profile):
-        manifest = write_archive(trace, backend, path, profile)
+    def changed(trace, backend, path, profile, **options):
+        manifest = write_archive(trace, backend, path, profile, **options)
         return dataclasses.replace(manifest, digests={**manifest.digests, "pair/layer_1": "0" * 32})
 
     monkeypatch.setattr(session, "write_archive", changed)

@@ -114,8 +114,8 @@ _KNOWN: tuple[tuple[str, Role, tuple[tuple[str, ...], ...]], ...] = (
         Role.ATTENTION,
         (
             ("head", "residue", "residue"),
-            ("residue", "head", "residue", "residue"),
             ("image", "head", "token", "token"),
+            ("residue", "head", "residue", "residue"),
         ),
     ),
     # The largest weights of each head, as aligned lists: an entry that is not listed is unknown, not zero. Lists and

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
 
 from harness import registry
-from harness.backends.archive import write_archive
-from harness.backends.base import Backend, load_backend
+from harness.backends.base import Backend, Layout
 from harness.errors import UsageError
 from harness.measure import schedule
-from harness.measure.config import RAW
-from harness.measure.worker import Children
 from harness.report.choice.costs import SUITES, Use
 from harness.report.choice.mix import Mix
 from harness.trace.schema import Manifest, Provenance, Role, TensorSpec
-from harness.trace.sources import open_trace
-from harness.trace.stream import Trace
 from harness.tune.candidates import settings_of
+from harness.tune.corner import corner_of, cut, cut_axes, in_whole_chunks, within
 from harness.workload import Absent, PlanOptions, ReadAccess, Suite, requested_bytes
 
 OPTIONS = PlanOptions(attention_windows=16, pair_windows=8)
 """How many windows one sample reads."""
 
-_REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks for fewer bytes than that
+WINDOWS = {"window_attention": OPTIONS.attention_windows, "window_pair": OPTIONS.pair_windows}
+"""The accesses of a mix that are one of several reads in a sample."""
 
-_STEP = 64  # residues that the length of a sample is a multiple of, where it is longer
+_REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks for fewer bytes than that
 
 ROLES = {
     "attention_layer": (Role.ATTENTION,),
@@ -53,6 +47,8 @@ class Measured:
         What one sample of it reads.
     factor : float
         What its seconds are multiplied with to stand for the access on the whole trace.
+    grows : bool
+        Whether it takes longer on a larger corner; windows do not.
     repeats : int
         Samples in each round, in which the sample is written only once: reads that are short are disturbed most.
     """
@@ -60,6 +56,7 @@ class Measured:
     suite: str
     access: ReadAccess
     factor: float
+    grows: bool
     repeats: int
 
 
@@ -74,13 +71,13 @@ class Question:
     spec : TensorSpec
         The tensor that is sampled, as it is in the trace.
     part : TensorSpec
-        The corner of it that is written and read, in the chunks of the whole.
+        The corner of it that is sampled.
     use : Use
         The mix, with the shares of accesses to this role alone.
     reads : dict of str to Measured
         By access of the mix; accesses that read the same are measured once.
     factor : float
-        Bytes of all tensors of the role, divided by those of the sample.
+        Bytes of all tensors of the role, divided by those of the corner.
     """
 
     role: Role
@@ -93,11 +90,24 @@ class Question:
     @property
     def shown_sample(self) -> str:
         """What was sampled, for people."""
-        axis = _cut_axes(self.spec)[0]
+        axis = cut_axes(self.spec)[0]
         taken, there = self.part.shape[axis], self.spec.shape[axis]
         share = f"all {there}" if taken == there else f"the first {taken} of {there}"
         name = {"residue": "residues"}.get(self.spec.axes[axis], "rows")
         return f"{share} {name} of {self.spec.path}"
+
+    def part_for(self, layout: Layout) -> TensorSpec:
+        """Return what is written and read of the corner in a layout: as much of it as ends with a chunk."""
+        return in_whole_chunks(self.spec, self.part, layout)
+
+    def scale(self, layout: Layout) -> float:
+        """Return how many times as large as that the corner is."""
+        return self.part.nbytes / self.part_for(layout).nbytes
+
+    def accesses(self, part: TensorSpec) -> list[tuple[Measured, ReadAccess]]:
+        """Return what is measured, each once, with its reads cut to a part of the corner."""
+        different = {id(measured.access): measured for measured in self.reads.values()}  # a slice has no hash
+        return [(m, dataclasses.replace(m.access, reads=within(m.access.reads, part))) for m in different.values()]
 
 
 def questions(
@@ -161,113 +171,36 @@ def _question(
     backend: Backend, specs: list[TensorSpec], use: Use, sample_bytes: int, seed: int, provenance: Provenance
 ) -> Question:
     spec, role = specs[0], specs[0].role
-    part = _part(backend, spec, sample_bytes)
+    part = corner_of(spec, sample_bytes, _longest_chunks(backend, spec))
     factor = sum(s.nbytes for s in specs) / part.nbytes
     shares = {access: share for access, share in use.shares.items() if role in ROLES.get(access, (role,))}
-    manifest = Manifest(tensors=(part,), provenance=provenance)
+    # Windows lie where every candidate has something: none is cut to less than half of the corner.
+    half = part if part == spec else cut(spec, part.shape[cut_axes(spec)[0]] // 2)
     reads: dict[str, Measured] = {}
     for access in shares:
         suite_name, case = SUITES[access]
         suite: Suite = registry.load("suites", suite_name)
         rng = schedule.generator(seed, "tune", suite_name, spec.path)
+        window = access in WINDOWS
+        manifest = Manifest(tensors=(half if window else part,), provenance=provenance)
         planned = next(a for a in suite.plan(manifest, rng, OPTIONS) if a.name == case)
         if isinstance(planned, Absent) or not isinstance(planned, ReadAccess):
             raise UsageError(f"The trace gives nothing to read for {access} of the mix: {spec.path} is too small.")
-        scale = factor if access == "full_read" else _scale(access, spec, part)
+        scale = 1 / WINDOWS[access] if window else factor if access == "full_read" else spec.nbytes / part.nbytes
         same = next((m for m in reads.values() if m.access.reads == planned.reads), None)
         reads[access] = Measured(
             suite=same.suite if same else suite_name,
             access=same.access if same else planned,
             factor=scale,
+            grows=not window,
             repeats=_REPEATS if requested_bytes(manifest, planned.reads) < _SHORT else 1,
         )
     return Question(role=role, spec=spec, part=part, use=use._replace(shares=shares), reads=reads, factor=factor)
 
 
-def _scale(access: str, spec: TensorSpec, part: TensorSpec) -> float:
-    """Return how many times the work of an access on the sample the same access on the whole tensor is."""
-    if access == "window_attention":
-        return 1 / OPTIONS.attention_windows
-    if access == "window_pair":
-        return 1 / OPTIONS.pair_windows
-    return spec.nbytes / part.nbytes
-
-
-def _part(backend: Backend, spec: TensorSpec, sample_bytes: int) -> TensorSpec:
-    """Cut a tensor to what fits: as many residues as that are, but no fewer than the longest chunk of any candidate."""
-    if spec.nbytes <= sample_bytes:
-        return spec
-    axes = _cut_axes(spec)
-    length = spec.shape[axes[0]]
-    fitting = int(length * (sample_bytes / spec.nbytes) ** (1 / len(axes)))
-    fitting -= fitting % _STEP if fitting > _STEP else 0
-    length = min(length, max(fitting, *_longest_chunks(backend, spec, axes)))
-    shape = tuple(length if axis in axes else n for axis, n in enumerate(spec.shape))
-    return dataclasses.replace(spec, shape=shape)
-
-
-def _cut_axes(spec: TensorSpec) -> list[int]:
-    """Return the axes that a sample is cut along: those of residues, all alike, or else the first."""
-    return [axis for axis, name in enumerate(spec.axes) if name == "residue"] or [0]
-
-
-def _longest_chunks(backend: Backend, spec: TensorSpec, axes: Sequence[int]) -> Iterator[int]:
-    yield 1
+def _longest_chunks(backend: Backend, spec: TensorSpec) -> Iterator[int]:
+    """Yield the extents of chunks along the axes that are cut, for all values of all parameters."""
     for parameter in backend.search_space()[spec.role]:
         for value in parameter.values:
             chunks = backend.layout(spec, settings_of(backend, spec, "", [(parameter.name, value)])).chunks
-            yield from (chunks[axis] for axis in axes if chunks)
-
-
-class Corner(Trace):
-    """The first residues, or the first rows, of one tensor of a trace.
-
-    Parameters
-    ----------
-    trace : Trace
-        Where they come from.
-    part : TensorSpec
-        Of the same path, shorter along some axes or as long.
-    """
-
-    def __init__(self, trace: Trace, part: TensorSpec) -> None:
-        self._trace = trace
-        self.label = trace.label
-        residues = next((n for n, name in zip(part.shape, part.axes, strict=True) if name == "residue"), None)
-        metadata = dataclasses.replace(trace.manifest.metadata, num_residues=residues)
-        self.manifest = dataclasses.replace(trace.manifest, metadata=metadata, tensors=(part,), digests={})
-
-    def blocks(self, path: str) -> Iterator[np.ndarray]:
-        rows, *others = self.manifest[path].shape
-        for block in self._trace.blocks(path):
-            yield np.ascontiguousarray(block[(slice(0, rows), *(slice(0, n) for n in others))])
-            rows -= len(block)
-            if rows <= 0:
-                return
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleTask:
-    """Write the sample of a role as a raw archive, from which candidates are written and against which they are read.
-
-    Attributes
-    ----------
-    source : str
-        The trace as ``NAME[:key=value,...]``.
-    n_res : int or None
-        Sequence length, for a trace that is made in any length.
-    part : TensorSpec
-        What of a tensor to take.
-    destination : Path
-        The archive.
-    """
-
-    source: str
-    n_res: int | None
-    part: TensorSpec
-    destination: Path
-
-    def run(self, children: Children) -> Manifest:
-        """Return the manifest of the sample, with its digest."""
-        trace = Corner(open_trace(self.source, self.n_res), self.part)
-        return write_archive(trace, load_backend(RAW), self.destination)
+            yield from (chunks[axis] for axis in cut_axes(spec) if chunks)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,11 +22,13 @@ from harness.measure.verify import Expected, expectations, read_id
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Sample, SampleFile
 from harness.report.choice.costs import needed
-from harness.trace.schema import Manifest
+from harness.trace.schema import Manifest, TensorSpec
 from harness.tune.candidates import Candidate, settings_of
+from harness.tune.corner import SampleTask
 from harness.tune.halving import survivors
-from harness.tune.question import Question, SampleTask
+from harness.tune.question import Measured, Question
 from harness.tune.standing import WRITE, Standing, label_of, standing
+from harness.workload import ReadAccess
 
 _FROM_READING = ("seconds", "open_seconds", "bytes_returned", "bytes_read", "requests", "peak_rss_bytes")
 
@@ -102,6 +104,14 @@ class Race:
         return len({s.round for s in self.samples if label_of(s) == label and (s.suite, s.access) == WRITE})
 
 
+class _Sampled(NamedTuple):
+    """An access on one part of the corner, with what it has to return."""
+
+    measured: Measured
+    access: ReadAccess
+    expected: dict[str, Expected]
+
+
 class Track:
     """Takes the samples of one race."""
 
@@ -118,22 +128,31 @@ class Track:
     ) -> None:
         self._config, self._backend, self._race, self._scratch = config, backend, race, scratch
         self._writer, self._reader, self._file, self._progress = writer, reader, file, progress
-        self._raw = scratch / "sample.raw"
-        self._expected: dict[str, Expected] = {}
+        self._parts: dict[TensorSpec, tuple[Path, list[_Sampled]]] = {}
 
     def prepare(self) -> None:
-        """Write the sample that all candidates are written from."""
+        """Write what candidates are written from: the corner, cut to whole chunks of each."""
         question = self._race.question
         self._progress.step(f"{question.role.value}: taking {question.shown_sample}", 0)
-        task = SampleTask(
-            source=self._config.source, n_res=self._config.requested, part=question.part, destination=self._raw
-        )
+        taken = {question.part: self._take(question.part, self._config.source, self._config.requested)}
+        corner, _ = taken[question.part]
+        for part in {question.part_for(candidate.layout) for candidate in self._race.entered}:
+            path, manifest = taken[part] if part in taken else self._take(part, f"file:{corner}", None)
+            asked = question.accesses(part)
+            found = expectations(path, manifest, [read for _, access in asked for read in access.reads])
+            self._parts[part] = (
+                path,
+                [_Sampled(m, access, {read_id(r): found[read_id(r)] for r in access.reads}) for m, access in asked],
+            )
+
+    def _take(self, part: TensorSpec, source: str, n_res: int | None) -> tuple[Path, Manifest]:
+        """Write a corner as a raw archive, and return it with its manifest."""
+        path = self._scratch / f"{'x'.join(map(str, part.shape))}.raw"
         try:
-            manifest: Manifest = self._writer.do(task)
+            manifest: Manifest = self._writer.do(SampleTask(source=source, n_res=n_res, part=part, destination=path))
         except WorkerError as error:
-            raise HarnessError(f"The sample of {question.spec.path} could not be made: {error}.") from error
-        reads = [read for measured in question.reads.values() for read in measured.access.reads]
-        self._expected = expectations(self._raw, manifest, reads)
+            raise HarnessError(f"The sample of {part.path} could not be made: {error}.") from error
+        return path, manifest
 
     def run(
         self, after: Sequence[int], clock: Callable[[], float], until: float, replan: Callable[[int], None]
@@ -189,10 +208,11 @@ class Track:
         # A name of its own: whoever keeps data by name from reader to reader would read another candidate's.
         archive = self._scratch / f"candidate-{number}-{position}{self._backend.suffix}"
         settings = settings_of(self._backend, self._race.question.spec, candidate.label, candidate.values)
+        raw, sampled = self._parts[self._race.question.part_for(candidate.layout)]
         name, place = self._config.backend, WRITE
         try:
             written: Written = self._writer.do(
-                WriteTask(backend=name, profile=settings, source=self._raw, destination=archive, keep=True)
+                WriteTask(backend=name, profile=settings, source=raw, destination=archive, keep=True)
             )
             if written.problem:
                 raise WorkerError(written.problem)
@@ -200,17 +220,14 @@ class Track:
                 candidate, number, position, *WRITE, "", seconds=written.seconds + written.sync_seconds, verified=True,
                 size_bytes=written.size_bytes, files=written.files, bytes_requested=written.memory_bytes,
             )  # fmt: skip
-            # By identity: a slice has no hash before Python 3.12.
-            for measured in {id(m.access): m for m in self._race.question.reads.values()}.values():
-                suite, access = measured.suite, measured.access
-                place = (suite, access.name)
-                expected = {read_id(read): self._expected[read_id(read)] for read in access.reads}
+            for measured, access, expected in sampled:
+                place = (measured.suite, access.name)
                 task = ReadTask(
                     backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard"
                 )  # fmt: skip
                 first: Observed = self._reader.do(task)  # discarded: what is met first belongs to no sample
                 for repeat in range(measured.repeats):
-                    self._read(candidate, number * measured.repeats + repeat, position, suite, task, first)
+                    self._read(candidate, number * measured.repeats + repeat, position, measured.suite, task, first)
         except WorkerError as error:
             reason = str(error)
             self._race.failed[candidate.label] = reason

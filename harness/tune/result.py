@@ -40,8 +40,8 @@ class Found:
     table : DataFrame
         One row a candidate, those measured longest and then cheapest first. Times in seconds, sizes in bytes. The
         columns of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) stand
-        for all tensors of the role in the trace; those named after an access for one sample of it. ``front`` is said of
-        those that were measured to the end.
+        for all tensors of the role in the trace; those named after an access for one sample of it on the corner.
+        ``front`` is said of those that were measured to the end.
     """
 
     race: Race
@@ -106,6 +106,7 @@ def _row(race: Race, candidate: Candidate, found: Standing, choice: Choice, fron
                 and s.seconds is not None
             ]
         )
+        times *= race.question.scale(candidate.layout) if measured.grows else 1.0
         interval = median_interval(times)
         name = f"{access} {cache}"
         row |= {name: interval.median, f"{name} low": interval.low, f"{name} high": interval.high}

@@ -111,7 +111,8 @@ def _steps(count: int, after: Sequence[int]) -> int:
 
 
 def _require_space(folder: Path, asked: Sequence[Question]) -> None:
-    need = 4 * max(question.part.nbytes for question in asked)  # the sample, an archive, and room for one to grow
+    # The corner, its parts for chunks of different lengths, an archive, and room for one to grow.
+    need = 12 * max(question.part.nbytes for question in asked)
     free = shutil.disk_usage(folder).free
     if need > free:
         raise UsageError(

@@ -90,17 +90,19 @@ def standing(question: Question, samples: Sequence[Sample], chosen: Sequence[Can
     """
     labels = tuple(candidate.label for candidate in chosen)
     times = _Times(samples, labels, rounds)
+    scale = np.array([question.scale(candidate.layout) for candidate in chosen])
     reads, opening = {}, {}
     for access, cache in needed(question.use):
         measured = question.reads[access]
         place = (measured.suite, measured.access.name, cache)
-        reads[access, cache] = times.medians(*place, "seconds", measured.repeats) * measured.factor
+        grown = scale if measured.grows else 1.0
+        reads[access, cache] = times.medians(*place, "seconds", measured.repeats) * measured.factor * grown
         opening[access, cache] = times.medians(*place, "open_seconds", measured.repeats)
     parts = Parts(
         trace="", n_res=None, profile="", formats=labels, reads=reads, opening=opening,
         readers={1: np.ones((1 + RESAMPLES, len(labels)))}, ceiling={},
-        write=times.medians(*WRITE, "", "seconds") * question.factor,
-        gigabytes=times.sizes() * question.factor / _GIGABYTE, absent=frozenset(), why={}, writes_from="",
+        write=times.medians(*WRITE, "", "seconds") * question.factor * scale,
+        gigabytes=times.sizes() * question.factor * scale / _GIGABYTE, absent=frozenset(), why={}, writes_from="",
     )  # fmt: skip
     use = question.use._replace(readers=1)
     total = cost(parts, use)

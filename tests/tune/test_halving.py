@@ -110,6 +110,33 @@ def test_a_sample_stands_for_all_layers_of_the_trace():
     assert asked.reads["pair_layer"].access is asked.reads["full_read"].access  # the same reads: measured once
 
 
+def test_a_corner_ends_with_a_chunk_and_stands_for_the_whole_all_the_same():
+    """What is padded at the end of a corner is not padded in the whole tensor."""
+    whole = tensor("pair/layer_0", (2048, 2048, 128))
+    manifest = Manifest(tensors=(whole,), metadata=Metadata(num_residues=2048), provenance=Provenance(source="a test"))
+    mix = Mix(shares={"pair_layer": 0.5, "window_pair": 0.5})
+    backend = load_backend("hdf5")
+    (asked,), _ = questions(backend, manifest, mix, 256 * 256 * 128 * 4, 0)
+    entered = candidates(backend, whole, 1000, np.random.default_rng(0))
+    assert asked.part.shape == (256, 256, 128)
+    lengths = {c.layout.chunks[0]: asked.part_for(c.layout).shape for c in entered}
+    assert lengths[40] == (240, 240, 128) and lengths[128] == (256, 256, 128) and lengths[94] == (188, 188, 128)
+    (layer, whole_read), (window, windows) = asked.accesses(asked.part_for(entered[0].layout))
+    assert layer.grows and whole_read.reads[0].selection is None and not window.grows
+    for read in windows.reads:  # the same windows in every candidate, where each has something
+        assert all(s.stop <= 128 for s in read.selection) and read in asked.reads["window_pair"].access.reads
+    forty, thirty_two = (next(c for c in entered if c.layout.chunks[0] == edge and c.changes < 2) for edge in (40, 32))
+    assert asked.scale(forty.layout) == pytest.approx((256 / 240) ** 2) and asked.scale(thirty_two.layout) == 1
+    assert asked.factor * asked.scale(forty.layout) == pytest.approx(whole.nbytes / (240 * 240 * 128 * 4))
+
+
+def test_a_tensor_that_fits_is_measured_as_it_is():
+    asked = question()
+    assert asked.part == SPEC and all(asked.part_for(c.layout) == SPEC for c in candidates(
+        load_backend("hdf5"), SPEC, 9, np.random.default_rng(0)
+    ))  # fmt: skip
+
+
 def test_the_front_is_what_nothing_is_better_than():
     entered = candidates(load_backend("hdf5"), SPEC, 4, np.random.default_rng(0))
     rows = samples(

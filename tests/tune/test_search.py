@@ -15,7 +15,8 @@ from harness.records import read_samples
 from harness.report.choice.mix import Mix, parse_mix
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
-from harness.tune.question import Corner, questions
+from harness.tune.corner import Corner
+from harness.tune.question import questions
 from harness.tune.race import TuneConfig
 from harness.tune.result import find, sentence
 from harness.tune.search import search
@@ -57,10 +58,11 @@ def config(backend, **changes):
     return TuneConfig(**(values | changes))
 
 
-def go(folder, backend, mix=WINDOWS, roles=("pair",), clock=None, **changes):
+def go(folder, backend, mix=WINDOWS, roles=("pair",), clock=None, nbytes=1 << 30, **changes):
     """Search among a tiny trace's tensors of some roles."""
     folder.mkdir(exist_ok=True)
-    asked, _ = questions(load_backend(backend), open_trace(TRACE, 40).manifest, mix, 1 << 30, 0)
+    manifest = open_trace(TRACE, changes.get("requested", 40)).manifest
+    asked, _ = questions(load_backend(backend), manifest, mix, nbytes, 0)
     progress = Counted()
     kept = [question for question in asked if question.role in roles]
     return search(config(backend, **changes), kept, folder, progress, **({"clock": clock} if clock else {})), progress
@@ -145,6 +147,18 @@ def test_a_corner_holds_the_first_residues_bit_for_bit():
         assert corner.manifest.metadata.num_residues == 33
         found = np.concatenate(list(corner.blocks(path)))
         assert np.array_equal(found, whole[tuple(slice(0, n) for n in shape)])
+
+
+def test_a_corner_is_measured_in_the_chunks_of_the_whole(tmp_path):
+    (race,), _ = go(tmp_path / "s", "hdf5", requested=200, n_res=200, nbytes=128 * 128 * 8 * 4, most=4, rounds=1)
+    assert race.question.part.shape == (128, 128, 8) and not race.failed
+    asked = {
+        s.profile: s.bytes_requested for s in race.samples if (s.suite, s.access) == ("layer_read", "pair_layer")
+    }  # fmt: skip
+    for candidate in race.entered[2:]:
+        length = 128 - 128 % candidate.layout.chunks[0]
+        assert asked[candidate.label] == length * length * 8 * 4
+    assert find(race).table["size_bytes"].between(2e5, 4e6).all()  # of two layers of 1.28 MB each
 
 
 def test_what_the_trace_lacks_is_left_out_and_said():

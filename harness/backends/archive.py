@@ -185,27 +185,30 @@ def check_destination(destination: Path) -> None:
 @contextmanager
 def _kept(destination: Path, backend: Backend, manifest: Manifest) -> Iterator[tuple[Path, JournalWriter]]:
     """Give a name in a folder beside the destination, and leave that there when the work ends with tensors whole."""
-    folder, begun = incomplete_path(destination), False
-    try:
-        with _beside(destination) as (partial, _):
-            move_aside(folder, partial)
-            remove(partial)
-            with closing(JournalWriter(partial, backend.name, manifest)) as journal:
-                take_name(partial, folder)
-                begun = True
+    folder = incomplete_path(destination)
+    with _beside(destination) as (partial, _):
+        move_aside(folder, partial)
+        remove(partial)
+        with closing(JournalWriter(partial, backend.name, manifest)) as journal:
+            take_name(partial, folder)
+            try:
                 yield folder / UNFINISHED, journal
-    except BaseException as error:
-        if not begun:
-            raise
-        kept = what_is_kept(folder)
-        if not kept:
+            except BaseException as error:
+                kept = what_is_kept(folder)
+                if not kept:
+                    remove(folder)
+                elif isinstance(error, OSError):
+                    raise HarnessError(f"{_unwritable(destination, error)} {kept}") from error
+                elif isinstance(error, HarnessError):
+                    raise type(error)(f"{error} {kept}") from error
+                else:
+                    error.add_note(kept)
+                raise
             remove(folder)
-        elif isinstance(error, HarnessError):
-            raise type(error)(f"{error} {kept}") from error
-        else:
-            error.add_note(kept)
-        raise
-    remove(folder)
+
+
+def _unwritable(destination: Path, error: OSError) -> HarnessError:
+    return HarnessError(f"{destination} could not be written: {error.strerror or error}.")
 
 
 @contextmanager
@@ -221,7 +224,7 @@ def _beside(destination: Path) -> Iterator[tuple[Path, None]]:
     try:
         yield partial, None
     except OSError as error:
-        raise HarnessError(f"{destination} could not be written: {error.strerror or error}.") from error
+        raise _unwritable(destination, error) from error
     finally:
         remove(partial)
 

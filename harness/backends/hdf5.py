@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,18 @@ class Hdf5Writer(Writer):
         text = np.frombuffer(manifest.to_json().encode(), np.uint8)
         self._file.create_dataset(_MANIFEST, data=text, track_times=False)
         self._file["metadata"].attrs.update(manifest.attributes())
+        self._file.flush()  # what fails here can still be aborted
         self._file.close()
         with self._path.open("r+b") as file:
             file.write(BLANK.encode())
 
     def abort(self) -> None:
+        # HDF5 crashes the process at its end when it could not close a file, as on a full disk: what it writes while it
+        # closes goes to memory instead, and is forgotten.
+        memory = os.memfd_create("aborted")
+        os.dup2(memory, self._file.id.get_vfd_handle())
+        os.close(memory)
+        self._dataset = None
         self._file.close()
 
 

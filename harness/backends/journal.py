@@ -28,6 +28,7 @@ NAME, UNFINISHED = "journal", "unfinished"
 """The two things in the folder of an incomplete archive: the journal, and what was written so far."""
 
 _DIGITS = 32
+_START = b' {"journal_version":'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,10 @@ class Journal:
 
 def has_journal(path: Path) -> bool:
     """Say whether a path is the folder of an archive that was not finished."""
-    return (path / NAME).is_file()
+    if not (path / NAME).is_file():
+        return False
+    with (path / NAME).open("rb") as file:
+        return file.read(_DIGITS + len(_START)).endswith(_START)
 
 
 def being_written(path: Path) -> bool:

@@ -143,13 +143,20 @@ class _Steps:
 
 def _write(request: dict[str, Any], tell: Callable[[Any], None]) -> None:
     """Write an archive with every operation counted; in a process of its own."""
-    steps = _Steps(request.get("stop"), tell)
+    steps, before = _Steps(request.get("stop"), tell), resource.getrlimit(resource.RLIMIT_FSIZE)
     backend, made = load_backend(request["name"]), load_backend(request["name"]).writer
 
     def writer(*arguments: Any) -> Writer:
         found = made(*arguments)
         for name in ("begin", "append", "end", "checkpoint", "commit"):
             setattr(found, name, steps.around(getattr(found, name)))
+        given_up = found.abort
+
+        def abort() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)  # it holds for files in memory too, a full disk does not
+            given_up()
+
+        found.abort = abort
         return found
 
     backend.writer = steps.around(writer)  # type: ignore[method-assign]
@@ -158,7 +165,7 @@ def _write(request: dict[str, Any], tell: Callable[[Any], None]) -> None:
     for name in ("seal", "sync", "remove"):
         setattr(archive, name, steps.around(getattr(archive, name)))
     if (limit := request.get("limit")) is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     start = time.perf_counter()
     said = ""
     try:

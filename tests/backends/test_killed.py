@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shlex
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +84,44 @@ def test_a_full_disk(name: str, tmp_path: Path, killer: Killer) -> None:
             assert ("archive.incomplete holds what was whole: " in answer["said"]) == bool(answer["noted"])
             assert incomplete_path(destination).exists() == bool(answer["noted"])
     assert said[0]
+
+
+FULL = """
+import sys
+from pathlib import Path
+from backends.killing import layers
+from backends.samples import StepTrace
+from harness.backends.archive import write_archive
+from harness.backends.base import load_backend
+from harness.errors import HarnessError
+
+for keep in (False, True):
+    try:
+        write_archive(StepTrace(layers("large")), load_backend(sys.argv[1]), Path(sys.argv[2]), keep_incomplete=keep)
+    except HarnessError as error:
+        print(error)
+print(*(path.name for path in Path(sys.argv[2]).parent.iterdir()))
+"""
+
+
+@pytest.mark.parametrize("name", ["hdf5", "zarr-slim"])
+def test_a_disk_that_is_really_full(name: str, tmp_path: Path) -> None:
+    """A small one is mounted where that is allowed. The process then ends by itself, when HDF5 has crashed others."""
+    if subprocess.run(
+        ["unshare", "-rm", "mount", "-t", "tmpfs", "none", str(tmp_path)], capture_output=True
+    ).returncode:
+        pytest.skip("this user may not mount a small disk; another test limits the size of files")
+    mount = f"mount -t tmpfs -o size=1m none {shlex.quote(str(tmp_path))}"
+    program = shlex.join([sys.executable, "-W", "ignore", "-c", FULL, name, str(tmp_path / "archive")])
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f"{mount} && exec {program}"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    plain, kept, left = done.stdout.splitlines()
+    assert f"{name} failed " in plain and "holds what was whole" not in plain
+    assert f"{name} failed " in kept and "archive.incomplete holds what was whole: " in kept
+    assert left == "archive.incomplete"

@@ -35,6 +35,8 @@ class ModelKind:
         Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
     sourced : bool
         Whether its code comes from a checkout that the caller names.
+    diffuses : bool
+        Whether it has steps of diffusion.
     missing : callable
         Says what is not installed and how to install it; empty when nothing is.
     """
@@ -45,6 +47,7 @@ class ModelKind:
     attention: tuple[str, ...]
     load: Callable[[Settings, Query], Prepared]
     sourced: bool = False
+    diffuses: bool = False
     missing: Callable[[], str] = lambda: ""
 
     def open(self, settings: Settings, query: Query) -> Prepared:
@@ -96,6 +99,16 @@ evoformer = ModelKind(
     attention=("msa-row", "triangle-start", "triangle-end"),
     load=_lazily("evoformer"),
     missing=_needs("torch", "openfold3", "gemmi", "ml_collections", "scipy", "biotite"),
+)
+
+openfold3 = ModelKind(
+    name="openfold3",
+    description="OpenFold3's whole model, in the manner of AlphaFold3, in the wheel openfold3",
+    blocks=48,
+    attention=("triangle-start", "triangle-end", "pair-bias"),
+    load=_lazily("openfold3"),
+    diffuses=True,
+    missing=evoformer.missing,
 )
 
 openfold2 = ModelKind(

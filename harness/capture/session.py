@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.backends.archive import remove, write_archive
-from harness.backends.base import Backend, Profile
+from harness.backends.base import Backend, Profile, blame
 from harness.capture.live import Feed, LiveTrace, Stopped
 from harness.capture.plan import layer_bytes
 from harness.errors import HarnessError
@@ -96,7 +96,8 @@ def record(
     Raises
     ------
     HarnessError
-        The first error on any side; no archive that was not complete by then is left.
+        The first error on any side, also for whatever the model's library raises; no archive that was not complete by
+        then is left.
     KeyboardInterrupt
         On Ctrl-C; the same holds.
     """
@@ -109,7 +110,8 @@ def record(
     try:
         for writer in writers:
             writer.start()
-        model.run(feed.push)
+        with blame(label, "running"):
+            model.run(feed.push)
         feed.finish()
         for writer in writers:
             writer.ended.wait()

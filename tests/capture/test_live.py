@@ -124,15 +124,22 @@ def test_whoever_waits_is_stopped_by_the_first_error():
         assert str(caught.value.__cause__) == "first"
 
 
-@pytest.mark.parametrize("stopped_by", [RuntimeError("the model broke"), KeyboardInterrupt()])
-def test_a_model_that_ends_early_leaves_nothing(tmp_path, stopped_by):
+@pytest.mark.parametrize(
+    ("stopped_by", "said"),
+    [
+        (RuntimeError("out of memory\nin detail"), "fake failed running: RuntimeError: out of memory"),
+        (HarnessError("chunking is on"), "chunking is on"),
+        (KeyboardInterrupt(), ""),
+    ],
+)
+def test_a_model_that_ends_early_leaves_nothing(tmp_path, stopped_by, said):
     def before(path: str) -> None:
         if path == "attention/row/layer_1":
             raise stopped_by
 
-    with pytest.raises(type(stopped_by)) as caught:
-        record(FakeModel(settings(), query(), before), destinations(tmp_path))
-    assert caught.value is stopped_by
+    with pytest.raises((HarnessError, KeyboardInterrupt)) as caught:
+        record(FakeModel(settings(), query(), before), destinations(tmp_path), label="fake")
+    assert str(caught.value) == said and isinstance(caught.value, KeyboardInterrupt) == (not said)
     assert list(tmp_path.iterdir()) == [] and threading.active_count() == 1 + others()
 
 

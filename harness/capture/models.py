@@ -11,10 +11,8 @@ from harness.capture.inputs import Query
 from harness.capture.plan import Settings, check_settings
 from harness.capture.session import Prepared
 
-_INSTALL = (
-    "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]', "
-    "then pip install --no-deps openfold3==0.5.0"
-)
+_INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]'"
+_WHEEL = ", then pip install --no-deps openfold3==0.5.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,8 @@ class ModelKind:
 def _needs(*packages: str) -> Callable[[], str]:
     def missing() -> str:
         lacking = [name for name in packages if importlib.util.find_spec(name) is None]
-        return f"needs {', '.join(lacking)}: {_INSTALL}" if lacking else ""
+        wheel = _WHEEL if "openfold3" in packages else ""
+        return f"needs {', '.join(lacking)}: {_INSTALL}{wheel}" if lacking else ""
 
     return missing
 

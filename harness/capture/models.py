@@ -11,10 +11,8 @@ from harness.capture.inputs import Query
 from harness.capture.plan import Settings, check_settings
 from harness.capture.session import Prepared
 
-_INSTALL = (
-    "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]', "
-    "then pip install --no-deps openfold3==0.5.0"
-)
+_INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]'"
+_WHEEL = ", then pip install --no-deps openfold3==0.5.0"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,8 @@ class ModelKind:
         Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
     sourced : bool
         Whether its code comes from a checkout that the caller names.
+    diffuses : bool
+        Whether it has steps of diffusion.
     missing : callable
         Says what is not installed and how to install it; empty when nothing is.
     """
@@ -45,6 +45,7 @@ class ModelKind:
     attention: tuple[str, ...]
     load: Callable[[Settings, Query], Prepared]
     sourced: bool = False
+    diffuses: bool = False
     missing: Callable[[], str] = lambda: ""
 
     def open(self, settings: Settings, query: Query) -> Prepared:
@@ -74,7 +75,8 @@ class ModelKind:
 def _needs(*packages: str) -> Callable[[], str]:
     def missing() -> str:
         lacking = [name for name in packages if importlib.util.find_spec(name) is None]
-        return f"needs {', '.join(lacking)}: {_INSTALL}" if lacking else ""
+        wheel = _WHEEL if "openfold3" in packages else ""
+        return f"needs {', '.join(lacking)}: {_INSTALL}{wheel}" if lacking else ""
 
     return missing
 
@@ -96,6 +98,16 @@ evoformer = ModelKind(
     attention=("msa-row", "triangle-start", "triangle-end"),
     load=_lazily("evoformer"),
     missing=_needs("torch", "openfold3", "gemmi", "ml_collections", "scipy", "biotite"),
+)
+
+openfold3 = ModelKind(
+    name="openfold3",
+    description="OpenFold3's whole model, in the manner of AlphaFold3, in the wheel openfold3",
+    blocks=48,
+    attention=("triangle-start", "triangle-end", "pair-bias"),
+    load=_lazily("openfold3"),
+    diffuses=True,
+    missing=evoformer.missing,
 )
 
 openfold2 = ModelKind(

@@ -43,6 +43,8 @@ class Settings:
         A checkout of the model's code, for a model that is not a package.
     checkpoint : Path or None
         Weights; drawn from the seed when None.
+    steps : int or None
+        Of diffusion, for a model that has it; its own number when None.
     """
 
     blocks: int
@@ -55,6 +57,7 @@ class Settings:
     seed: int = 0
     source: Path | None = None
     checkpoint: Path | None = None
+    steps: int | None = None
 
     @property
     def kept_layers(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.backends.archive import remove, write_archive
-from harness.backends.base import Backend, Profile
+from harness.backends.base import Backend, Profile, blame
 from harness.capture.live import Feed, LiveTrace, Stopped
 from harness.capture.plan import layer_bytes
 from harness.errors import HarnessError
@@ -96,8 +96,9 @@ def record(
     Raises
     ------
     HarnessError
-        The first error on any side. Of an archive that was not complete by then, what was whole is kept under the
-        name that `harness.backends.recovery.incomplete_path` gives, where its format can.
+        The first error on any side, also for whatever the model's library raises. Of an archive that was not complete
+        by then, whole layers are kept under the name that `harness.backends.recovery.incomplete_path` gives, where its
+        format can.
     KeyboardInterrupt
         On Ctrl-C; the same holds.
     """
@@ -110,7 +111,8 @@ def record(
     try:
         for writer in writers:
             writer.start()
-        model.run(feed.push)
+        with blame(label, "running"):
+            model.run(feed.push)
         feed.finish()
         for writer in writers:
             writer.ended.wait()

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import registry
 from harness.backends.archive import archive_size, check_destination, remove, verify_archive
-from harness.backends.base import PROFILES, Profile, load_backend
+from harness.backends.base import PROFILES, Profile, blame, load_backend
 from harness.backends.recovery import incomplete_path, what_is_kept
 from harness.capture.inputs import read_query
 from harness.capture.models import ModelKind
@@ -46,6 +46,7 @@ def add_commands(commands: Any) -> None:
         help="of a triangle attention's maps: residues counted from 0, mean, all (default: mean)",
     )
     add("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
+    add("--steps", metavar="N", help="steps of diffusion, for a model that has it (default: the model's own number)")
     add("--device", default="cpu", metavar="NAME", help="as torch names it (default: cpu)")
     add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model (default: 0)")
     add("--to", action="append", required=True, metavar="FORMAT:PATH", help="an archive to write; repeatable")
@@ -68,7 +69,9 @@ def _capture(arguments: argparse.Namespace) -> int:
     destinations = _destinations(arguments.to)
     kind = _model(arguments)
     settings = _settings(arguments, kind)
-    model = kind.open(settings, read_query(arguments.fasta, arguments.alignments))
+    query = read_query(arguments.fasta, arguments.alignments)
+    with blame(kind.name, "getting ready"):
+        model = kind.open(settings, query)
     show.say(f"{shown_label(kind.name, model.manifest)}: {_summary(model, settings)}", quiet=arguments.quiet)
     with show.progress(quiet=arguments.quiet) as progress:
         progress.total(len(model.manifest.tensors))
@@ -129,6 +132,8 @@ def _model(arguments: argparse.Namespace) -> ModelKind:
         raise UsageError(f"The model {kind.name!r} is run from a checkout of its code: name it with --source DIR.")
     if not kind.sourced and arguments.source is not None:
         raise UsageError(f"The model {kind.name!r} is an installed package: leave out --source.")
+    if not kind.diffuses and arguments.steps is not None:
+        raise UsageError(f"The model {kind.name!r} has no diffusion: leave out --steps.")
     return kind
 
 
@@ -138,6 +143,9 @@ def _settings(arguments: argparse.Namespace, kind: ModelKind) -> Settings:
         (blocks,) = integers(arguments.blocks, "--blocks", single=True)
     (recycles,) = integers(arguments.recycles, "--recycles", single=True, least=0)
     (depth,) = integers(arguments.msa_depth, "--msa-depth", single=True)
+    steps = None
+    if arguments.steps is not None:
+        (steps,) = integers(arguments.steps, "--steps", single=True)
     (seed,) = integers(arguments.seed, "--seed", single=True, least=0)
     chosen = kind.attention if arguments.attention is None else names(arguments.attention, "kind of attention")
     return Settings(
@@ -151,6 +159,7 @@ def _settings(arguments: argparse.Namespace, kind: ModelKind) -> Settings:
         seed=seed,
         source=arguments.source,
         checkpoint=arguments.checkpoint,
+        steps=steps,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -81,6 +82,30 @@ def test_attention_that_cannot_be_seen_is_refused(model, tmp_path, monkeypatch, 
     with pytest.raises(HarnessError, match=said):
         record(model, [Destination(load_backend("npz"), tmp_path / "a.npz")])
     assert list(tmp_path.iterdir()) == []
+
+
+OLDER = {
+    "pair_stack.tri_": "core.tri_",
+    "pair_stack.pair_transition": "core.pair_transition",
+    ".msa_transition": ".core.msa_transition",
+    ".outer_product_mean": ".core.outer_product_mean",
+    "ipa.linear_q_points.linear": "ipa.linear_q_points",
+    "ipa.linear_kv_points.linear": "ipa.linear_kv_points",
+}
+
+
+@pytest.mark.parametrize("names", [{}, OLDER], ids=["of today", "of OpenFold 1"])
+def test_a_checkpoint_is_loaded_under_names_old_and_new(model, chosen, tmp_path, names):
+    state = {}
+    for name, value in model.model.state_dict().items():
+        for new, old in names.items():
+            name = name.replace(new, old)
+        state[name] = value
+    torch.save({"ema": {"params": state}}, tmp_path / "x.pt")
+    loaded = openfold2.open(dataclasses.replace(chosen, checkpoint=tmp_path / "x.pt"), CHAIN)
+    assert loaded.manifest.provenance.trained is True
+    for name, value in model.model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], value), name
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):

@@ -76,6 +76,22 @@ class WriteAccess:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamAccess:
+    """Layers written while they are produced, as a new archive in each sample.
+
+    Attributes
+    ----------
+    name : str
+        The case within its suite.
+    tensors : tuple of tuple of (str, str)
+        For each round in turn (and from the start again), the names to write and the tensor each takes its values from.
+    """
+
+    name: str
+    tensors: tuple[tuple[tuple[str, str], ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SizeAccess:
     """The size of an archive: of the trace as it is, or of one written for this purpose.
 
@@ -107,7 +123,7 @@ class Absent:
     reason: str
 
 
-Access = ReadAccess | WriteAccess | SizeAccess | Absent
+Access = ReadAccess | WriteAccess | StreamAccess | SizeAccess | Absent
 
 
 @dataclass(frozen=True, kw_only=True)

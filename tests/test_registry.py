@@ -29,7 +29,7 @@ def no_h5py(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ("group", "expected"),
     [
         ("backends", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors"}),
-        ("suites", {"size", "write", "full_read", "layer_read", "random_access", "parallel_access"}),
+        ("suites", {"size", "write", "capture", "full_read", "layer_read", "random_access", "parallel_access"}),
         ("traces", {"synthetic", "af2-1ubq", "openfold-1ubq", "vit-mnist", "mnist-cnn", "vit-digits", "file"}),
     ],
 )

@@ -22,12 +22,13 @@ from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
 from harness.measure.space import require_space
+from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.verify import read_id
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Breakdown, BreakdownFile, CellKey, SampleFile, done
-from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
+from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 _ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
 # A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
@@ -177,7 +178,7 @@ class Experiment:
                     self._progress.step("skipped")
             elif isinstance(access, SizeAccess):
                 self._sizes(subject, prepared, suite, access)
-            elif isinstance(access, WriteAccess):
+            elif isinstance(access, WriteAccess | StreamAccess):
                 self._writes(subject, prepared, suite, access)
             else:
                 self._reads(subject, prepared, suite, access)
@@ -215,7 +216,7 @@ class Experiment:
                 if (written := self._write_sample(subject, suite, access, arm, task)) is not None:
                     self._recorder.add(key, 0, position, **_sizes_of(written))
 
-    def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess) -> None:
+    def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess | StreamAccess) -> None:
         arms = self._usable(subject, prepared, suite, access)
         rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res)
         for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):
@@ -223,7 +224,11 @@ class Experiment:
             keys = [cell_key(subject, suite, access, arm, "", name) for name in cell_names(access)]
             if all(self._recorder.has(key, number) for key in keys):
                 continue
-            task = self._layer_task(prepared, arm, access.tensors[number % len(access.tensors)])
+            tensors = access.tensors[number % len(access.tensors)]
+            if isinstance(access, StreamAccess):
+                task: WriteTask | StreamTask = self._stream_task(prepared, arm, tensors)
+            else:
+                task = self._layer_task(prepared, arm, tensors)
             written = self._write_sample(subject, suite, access, arm, task)
             if written is not None:
                 self._add_written(subject, suite, access, arm, number, position, written)
@@ -239,7 +244,19 @@ class Experiment:
             keep=False,
         )
 
-    def _write_sample(self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask) -> Written | None:
+    def _stream_task(self, prepared: Prepared, arm: Arm, tensors: tuple[tuple[str, str], ...]) -> StreamTask:
+        return StreamTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            source=prepared.raw,
+            tensors=tensors,
+            bfloat16=prepared.bfloat16,
+            destination=self._scratch / f"sample{load_backend(arm.backend).suffix}",
+        )
+
+    def _write_sample(
+        self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask | StreamTask
+    ) -> Written | None:
         """Write once; a failure makes the cell failed."""
         try:
             written: Written = self._writer.do(task)
@@ -253,9 +270,16 @@ class Experiment:
         return written
 
     def _add_written(
-        self, subject: Subject, suite: str, access: WriteAccess, arm: Arm, number: int, position: int, written: Written
+        self,
+        subject: Subject,
+        suite: str,
+        access: WriteAccess | StreamAccess,
+        arm: Arm,
+        number: int,
+        position: int,
+        written: Written,
     ) -> None:
-        """Record a write twice: until the library was done, and until the bytes were on disk."""
+        """Record a write twice: until the caller could go on, and until the bytes were on disk."""
         seconds_of = (written.seconds, written.seconds + written.sync_seconds)
         for name, seconds in zip(cell_names(access), seconds_of, strict=True):
             key = cell_key(subject, suite, access, arm, "", name)

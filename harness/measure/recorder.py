@@ -9,12 +9,13 @@ from harness.measure.config import RunConfig
 from harness.measure.machine import load_average
 from harness.measure.subject import Arm, Subject
 from harness.records import AnyRow, CellKey, RowFile, Sample, SampleFile, Status
-from harness.workload import Access, ReadAccess, WriteAccess
+from harness.workload import Access, ReadAccess, StreamAccess, WriteAccess
 
 
 def cell_names(access: Access) -> tuple[str, ...]:
-    """Name the cells of an access: a write has one until the library was done, one until the bytes were on disk."""
-    return (access.name, f"{access.name}_durable") if isinstance(access, WriteAccess) else (access.name,)
+    """Name the cells of an access: a write has one until the caller may go on, one until the bytes were on disk."""
+    written = isinstance(access, WriteAccess | StreamAccess)
+    return (access.name, f"{access.name}_durable") if written else (access.name,)
 
 
 def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str, name: str = "") -> CellKey:
@@ -98,7 +99,7 @@ class Recorder(RowLog[Sample]):
 
     def rounds(self, access: Access) -> int:
         """Return the number of samples that a cell of this access has."""
-        return self._config.rounds if isinstance(access, ReadAccess | WriteAccess) else 1
+        return self._config.rounds if isinstance(access, ReadAccess | WriteAccess | StreamAccess) else 1
 
     def states(self, access: Access) -> list[str]:
         """List the cache states in which an access is measured; one empty name where the cache plays no part."""

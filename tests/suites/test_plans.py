@@ -8,7 +8,7 @@ from harness import registry
 from harness.measure.schedule import generator
 from harness.trace.schema import Manifest, Provenance, tensor
 from harness.trace.sources import open_trace
-from harness.workload import Absent, PlanOptions, ReadAccess, SizeAccess, WriteAccess, filled
+from harness.workload import Absent, PlanOptions, ReadAccess, SizeAccess, StreamAccess, WriteAccess, filled
 
 PROTEIN = open_trace("synthetic:layers=3,heads=2,hidden_dim=8,pair_dim=4", 50).manifest
 VISION = Manifest(
@@ -89,6 +89,18 @@ def test_writing_takes_another_layer_in_each_round():
     (access,) = plan("write", PROTEIN)
     assert isinstance(access, WriteAccess) and len(access.tensors) == 3
     assert all(f"layer_{k}" in name for k, round_ in enumerate(access.tensors) for name, _ in round_)
+
+
+def test_streaming_takes_two_layers_others_in_each_round():
+    (access,) = plan("capture", PROTEIN)
+    assert isinstance(access, StreamAccess) and len(access.tensors) == 2
+    for first, round_ in enumerate(access.tensors):
+        assert {PROTEIN[name].layer for name, _ in round_} == {first, first + 1}
+
+
+def test_a_trace_of_one_layer_is_not_streamed():
+    (absent,) = plan("capture", open_trace("synthetic:layers=1", 32).manifest)
+    assert isinstance(absent, Absent) and "fewer than 2 layers" in absent.reason
 
 
 def test_the_seed_decides_what_is_drawn():

@@ -63,10 +63,19 @@ class SuiteTable:
 _TITLES = {
     "size": "Size",
     "write": "Write",
+    "capture": "Capture",
     "full_read": "Full read",
     "layer_read": "Layer read",
     "random_access": "Random access",
     "parallel_access": "Parallel access",
+}
+
+_MEANINGS = {
+    "capture": (
+        " A stand-in for a model hands over two layers of the trace and computes one gated projection of a pair "
+        "representation with as many values before each. stream: until it had ended; stream_durable: until everything "
+        "was on disk. Against raw, it is what a format costs the model."
+    ),
 }
 
 
@@ -142,7 +151,7 @@ def _note(suite: str, part: pd.DataFrame, baseline: str | None) -> str:
     few = f" Fewer than {VERDICT_ROUNDS} rounds give no verdict." if rounds and rounds[0] < VERDICT_ROUNDS else ""
     return (
         f"Median time of {count} rounds with its 95 % interval; below it {against}, paired by round, and the verdict."
-        f"{few}"
+        f"{few}{_MEANINGS.get(suite, '')}"
     )
 
 

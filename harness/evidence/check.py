@@ -66,7 +66,9 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
         In the order: files, plan, samples, archives, result directories, published figures, plots.
     """
     results = [_digests(bundle)]
-    run = folder / "results" / str(bundle.manifest.get("run_id", "run"))
+    # The report links to its plots, which lie beside the folder `results` or inside the run's own.
+    beside = f"(../../plots/{bundle.manifest.get('run_id', 'run')}/".encode() in bundle.files.get("report.md", b"")
+    run = folder / ("results" if beside else "runs") / str(bundle.manifest.get("run_id", "run"))
     steps: list[tuple[str, Callable[[], list[Result]]]] = [
         ("plan.json", lambda: _plan(run)),
         ("archives.json", lambda: [Result("archives.json", _archives(run))]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 
 import pytest
@@ -13,6 +14,8 @@ from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle, read_bundle, write_bundle
 from harness.evidence.check import check
+from harness.report.findings import find_options
+from harness.report.write import write_report
 
 
 def problems(bundle: Bundle, tmp_path) -> str:
@@ -31,6 +34,15 @@ def test_an_honest_bundle_follows_from_its_samples_in_every_part(packed, tmp_pat
     assert unchecked(bundle, tmp_path / "2") == []
     checked = {r.what for r in check(bundle, tmp_path / "3")}
     assert {"summary.csv", "report.json", "report.html", "report.md", "plots/full_read.png"} <= checked
+
+
+def test_a_run_that_lies_elsewhere_is_checked_alike(small, tmp_path):
+    copy = tmp_path / "elsewhere" / small.name
+    shutil.copytree(small, copy)
+    write_report(copy, find_options(copy), pictures=True)
+    assert (copy / "plots" / "full_read.png").is_file()
+    write_bundle(copy, tmp_path / "a.zip")
+    assert problems(read_bundle(tmp_path / "a.zip"), tmp_path) == ""
 
 
 def test_equal_runs_give_equal_bundles(small, tmp_path):

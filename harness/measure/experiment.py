@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.backends.archive import remove
-from harness.backends.base import load_backend
 from harness.measure import schedule
 from harness.measure.archives import ArchiveRecord
 from harness.measure.breakdown_rounds import BreakdownRounds
@@ -211,7 +210,7 @@ class Experiment:
             elif access.tensors is None:
                 self._recorder.add(key, 0, position, **_sizes_of(prepared.writes[arm][1]))
             else:
-                task = self._layer_task(prepared, arm, access.tensors)
+                task = prepared.write_task(arm, access.tensors, self._scratch)
                 if (written := self._write_sample(subject, suite, access, arm, task)) is not None:
                     self._recorder.add(key, 0, position, **_sizes_of(written))
 
@@ -223,21 +222,10 @@ class Experiment:
             keys = [cell_key(subject, suite, access, arm, "", name) for name in cell_names(access)]
             if all(self._recorder.has(key, number) for key in keys):
                 continue
-            task = self._layer_task(prepared, arm, access.tensors[number % len(access.tensors)])
+            task = prepared.write_task(arm, access.tensors[number % len(access.tensors)], self._scratch)
             written = self._write_sample(subject, suite, access, arm, task)
             if written is not None:
                 self._add_written(subject, suite, access, arm, number, position, written)
-
-    def _layer_task(self, prepared: Prepared, arm: Arm, tensors: tuple[tuple[str, str], ...]) -> WriteTask:
-        return WriteTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            source=prepared.raw,
-            tensors=tensors,
-            bfloat16=prepared.bfloat16,
-            destination=self._scratch / f"sample{load_backend(arm.backend).suffix}",
-            keep=False,
-        )
 
     def _write_sample(self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask) -> Written | None:
         """Write once; a failure makes the cell failed."""
@@ -264,17 +252,7 @@ class Experiment:
 
     def _reads(self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess) -> None:
         arms = self._usable(subject, prepared, suite, access)
-        tasks = {
-            arm: ReadTask(
-                backend=arm.backend,
-                profile=arm.settings,
-                archive=prepared.archives[arm],
-                access=access,
-                expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
-                cache="discard",
-            )
-            for arm in arms
-        }
+        tasks = {arm: prepared.read_task(arm, access) for arm in arms}
         first: dict[Arm, Observed] = {}
         for state in self._recorder.states(access):
             names = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)

@@ -42,7 +42,8 @@ version, and a line over all commits. Times of one sample (<code>--quick</code>)
 {% for table in part.tables %}<div class="scroll" tabindex="0" role="region" aria-label="{{ table.name }}"><table>
 <caption>{{ table.name }}, in {{ table.unit }}, version {{ table.version }}</caption>
 <thead><tr><th scope="col">{{ table.corner }}</th>
-{% for case in table.cases %}<th scope="col">{{ case }}</th>{% endfor %}</tr></thead><tbody>{% for row in table.rows %}<tr><th scope="row">{{ row.name }}</th>
+{% for case in table.cases %}<th scope="col">{{ case }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in table.rows %}<tr><th scope="row">{{ row.name }}</th>
 {% for cell in row.cells %}<td class="figure">{{ cell.text }}
 <span class="small">{{ cell.change }}</span>{{ cell.way }}</td>
 {% endfor %}</tr>{% endfor %}</tbody></table></div>

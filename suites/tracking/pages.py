@@ -50,8 +50,7 @@ version, and a line over all commits. Times of one sample (<code>--quick</code>)
 {% endfor %}{% endfor %}</main></body></html>
 """
 _ELSEWHERE = f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>No network</title>
-<meta http-equiv="refresh" content="0; url={PAGE}"></head>
+<html lang="en"><head><meta charset="utf-8"><title>No network</title></head>
 <body><p>The scripts of asv's pages could not be loaded. <a href="{PAGE}">The same figures without them</a>.</p></body>
 </html>
 """
@@ -150,7 +149,7 @@ def _cell(values: Sequence[float | None], unit: str) -> Cell:
 
     newest = values[-1]
     if newest is None:
-        return Cell("none", "", Markup(""))
+        return Cell("n/a", "", Markup(""))
     text = re.sub(r"^(\d+)\.0$", r"\1", human_value(newest, unit))
     before = values[-2] if len(values) > 1 else None
     change = "" if before is None else ("equal" if newest == before else _change(before, newest))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.backends.archive import remove
-from harness.backends.base import load_backend
 from harness.measure import schedule
 from harness.measure.archives import ArchiveRecord
 from harness.measure.breakdown_rounds import BreakdownRounds
@@ -212,7 +211,7 @@ class Experiment:
             elif access.tensors is None:
                 self._recorder.add(key, 0, position, **_sizes_of(prepared.writes[arm][1]))
             else:
-                task = self._layer_task(prepared, arm, access.tensors)
+                task = prepared.write_task(arm, access.tensors, self._scratch)
                 if (written := self._write_sample(subject, suite, access, arm, task)) is not None:
                     self._recorder.add(key, 0, position, **_sizes_of(written))
 
@@ -226,33 +225,12 @@ class Experiment:
                 continue
             tensors = access.tensors[number % len(access.tensors)]
             if isinstance(access, StreamAccess):
-                task: WriteTask | StreamTask = self._stream_task(prepared, arm, tensors)
+                task: WriteTask | StreamTask = prepared.stream_task(arm, tensors, self._scratch)
             else:
-                task = self._layer_task(prepared, arm, tensors)
+                task = prepared.write_task(arm, tensors, self._scratch)
             written = self._write_sample(subject, suite, access, arm, task)
             if written is not None:
                 self._add_written(subject, suite, access, arm, number, position, written)
-
-    def _layer_task(self, prepared: Prepared, arm: Arm, tensors: tuple[tuple[str, str], ...]) -> WriteTask:
-        return WriteTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            source=prepared.raw,
-            tensors=tensors,
-            bfloat16=prepared.bfloat16,
-            destination=self._scratch / f"sample{load_backend(arm.backend).suffix}",
-            keep=False,
-        )
-
-    def _stream_task(self, prepared: Prepared, arm: Arm, tensors: tuple[tuple[str, str], ...]) -> StreamTask:
-        return StreamTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            source=prepared.raw,
-            tensors=tensors,
-            bfloat16=prepared.bfloat16,
-            destination=self._scratch / f"sample{load_backend(arm.backend).suffix}",
-        )
 
     def _write_sample(
         self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask | StreamTask
@@ -288,17 +266,7 @@ class Experiment:
 
     def _reads(self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess) -> None:
         arms = self._usable(subject, prepared, suite, access)
-        tasks = {
-            arm: ReadTask(
-                backend=arm.backend,
-                profile=arm.settings,
-                archive=prepared.archives[arm],
-                access=access,
-                expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
-                cache="discard",
-            )
-            for arm in arms
-        }
+        tasks = {arm: prepared.read_task(arm, access) for arm in arms}
         first: dict[Arm, Observed] = {}
         for state in self._recorder.states(access):
             names = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)

@@ -10,9 +10,10 @@ from harness.backends.archive import remove
 from harness.backends.base import UnsupportedProfile, load_backend
 from harness.measure import schedule
 from harness.measure.config import RAW, TWIN
+from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
-from harness.measure.tasks import ScanTask, WriteTask, Written, native_bytes
-from harness.measure.verify import Expected, expectations
+from harness.measure.tasks import ReadTask, ScanTask, WriteTask, Written, native_bytes
+from harness.measure.verify import Expected, expectations, read_id
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Status
 from harness.trace.schema import Manifest
@@ -48,6 +49,40 @@ class Prepared:
     archives: dict[Arm, Path] = field(default_factory=dict)
     writes: dict[Arm, tuple[int, Written]] = field(default_factory=dict)
     failures: dict[Arm, tuple[Status, str]] = field(default_factory=dict)
+
+    def read_task(self, arm: Arm, access: ReadAccess) -> ReadTask:
+        """Return the discarded read of an access, which comes before its samples; they differ in the cache alone."""
+        return ReadTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            archive=self.archives[arm],
+            access=access,
+            expected={read_id(read): self.expected[read_id(read)] for read in access.reads},
+            cache="discard",
+        )
+
+    def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:
+        """Return the writing of some tensors as an archive that does not stay, with values from the raw one."""
+        return WriteTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            source=self.raw,
+            tensors=tensors,
+            bfloat16=self.bfloat16,
+            destination=folder / f"sample{load_backend(arm.backend).suffix}",
+            keep=False,
+        )
+
+    def stream_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> StreamTask:
+        """Return the same while the tensors are produced."""
+        return StreamTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            source=self.raw,
+            tensors=tensors,
+            bfloat16=self.bfloat16,
+            destination=folder / f"sample{load_backend(arm.backend).suffix}",
+        )
 
 
 def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:

@@ -1,1 +1,1 @@
-"""The asv face of the suites, and the project's own speed and memory targets."""
+"""The asv face of the suites (`benchmarks`), and the project's own speed and memory targets."""

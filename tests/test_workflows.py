@@ -1,0 +1,150 @@
+"""Continuous integration: workflows that fit their schema and pin what they use, and scripts that do the work."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+RECIPE = ROOT / ".ci/gitlab-ci.yml"
+PINNED = re.compile(r"- uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+# What a step may run besides a script: making the environment that scripts run in.
+ENVIRONMENT = {"python -m pip install --quiet -e .", "make .venv/.test"}
+
+
+def jobs(workflow: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield from yaml.safe_load(workflow.read_text())["jobs"].items()
+
+
+@pytest.mark.parametrize(
+    ("schema", "file"),
+    [*(("vendor.github-workflows", file) for file in WORKFLOWS), ("vendor.gitlab-ci", RECIPE)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_a_file_fits_the_schema_of_its_service(schema: str, file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed: pip install check-jsonschema")
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema]
+    done = subprocess.run([*check, file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    broken = tmp_path / file.name
+    broken.write_text(
+        file.read_text()
+        .replace("timeout-minutes: 40", "timeout-minutes: soon")
+        .replace("timeout-minutes: 60", "timeout-minutes: soon")
+        .replace("script:", "scrpt:")
+    )
+    assert subprocess.run([*check, broken], capture_output=True).returncode == 1
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_and_rights_and_times_limited(workflow: Path) -> None:
+    lines = [line.strip() for line in workflow.read_text().splitlines() if "uses:" in line]
+    assert lines and all(PINNED.match(line) or PINNED.match(f"- {line}") for line in lines), lines
+    document = yaml.safe_load(workflow.read_text())
+    assert document["permissions"] == {"contents": "read"} and document["concurrency"]["group"]
+    for name, job in jobs(workflow):
+        assert 0 < job["timeout-minutes"] <= 60, name
+        assert set(job.get("permissions", {})) <= {"pages", "id-token"}, name
+
+
+@pytest.mark.parametrize("file", [*WORKFLOWS, RECIPE], ids=lambda path: path.name)
+def test_steps_are_scripts_that_are_there(file: Path) -> None:
+    found = list(yaml.safe_load(file.read_text()).values()) if file == RECIPE else [job for _, job in jobs(file)]
+    commands = [step["run"] for job in found if isinstance(job, dict) for step in job.get("steps", []) if "run" in step]
+    commands += [line for job in found if isinstance(job, dict) for line in job.get("script", [])]
+    assert commands or file.name == "none"
+    for command in commands:
+        if command in ENVIRONMENT or command.startswith("git branch "):
+            continue
+        script = ROOT / re.sub(r"^[A-Z_]+=\S+ ", "", command).split()[0]
+        assert script.parent == ROOT / ".ci" and os.access(script, os.X_OK), command
+        assert "set -euo pipefail" in script.read_text()
+
+
+def test_every_supported_python_is_tested() -> None:
+    classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+    matrix = dict(jobs(ROOT / ".github/workflows/check.yml"))["test"]["strategy"]["matrix"]["python"]
+    assert (
+        matrix == classifiers == yaml.safe_load(RECIPE.read_text())["test"]["parallel"]["matrix"][0]["PYTHON_VERSION"]
+    )
+
+
+@pytest.fixture
+def stubbed(tmp_path: Path) -> dict[str, str]:
+    """An environment whose `harness` notes its arguments, leaves a summary where asked to, and ends as asked."""
+    stub = tmp_path / "bin" / "harness"
+    stub.parent.mkdir()
+    stub.write_text(
+        '#!/bin/sh\necho "$@" >"$NOTED"\n'
+        'if [ -n "$SUMMARY" ]; then mkdir -p "$5"; echo "$SUMMARY" >"$5/summary.md"; fi\nexit "$CODE"\n'
+    )
+    stub.chmod(0o755)
+    return os.environ | {
+        "PATH": f"{stub.parent}:{os.environ['PATH']}",
+        "NOTED": str(tmp_path / "noted"),
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "step.md"),
+    }
+
+
+def compare(environment: dict[str, str], *arguments: str, code: int, summary: str) -> tuple[int, str]:
+    command = [ROOT / ".ci/compare", *arguments]
+    settings = environment | {"CODE": str(code), "SUMMARY": summary}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "said"),
+    [(0, 0, ""), (1, 1, "::error::.*regression"), (2, 2, "::error::.*could not"), (3, 0, "::warning::.*inconclusive"),
+     (137, 137, "::error::.*137")],
+)  # fmt: skip
+def test_the_outcome_of_a_comparison_is_the_steps(
+    code: int, expected: int, said: str, stubbed: dict[str, str], tmp_path: Path
+) -> None:
+    found, output = compare(stubbed, "abc", "def", str(tmp_path / "out"), code=code, summary="# two commits")
+    assert found == expected and re.search(said, output) and ("::" in output) == bool(said)
+    assert (tmp_path / "noted").read_text().split() == ["compare", "abc", "def", "--out", str(tmp_path / "out")]
+    assert (tmp_path / "step.md").read_text() == "# two commits\n"
+
+
+def test_the_summary_goes_to_the_log_where_there_is_no_place_for_it(stubbed: dict[str, str], tmp_path: Path) -> None:
+    del stubbed["GITHUB_STEP_SUMMARY"]
+    found, output = compare(stubbed, "abc", "def", str(tmp_path / "out"), code=1, summary="# two commits")
+    assert found == 1 and "# two commits" in output
+
+
+def test_a_comparison_without_a_summary_is_no_success(stubbed: dict[str, str], tmp_path: Path) -> None:
+    assert compare(stubbed, "abc", "def", str(tmp_path / "out"), code=0, summary="")[0] == 2
+    assert compare(stubbed, "abc", "def", str(tmp_path / "out"), code=2, summary="")[0] == 2
+    assert compare(stubbed, "abc", code=0, summary="")[0] == 2
+
+
+def test_the_report_of_a_run_is_published_with_its_bundle(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
+    tiny = ["--preset", "quick", "--trace", "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8", "--sizes", "32"]
+    tiny += ["--formats", "npz", "--suites", "size", "--rounds", "1", "--cache", "warm"]
+    settings = {"VENV": str(Path(sys.executable).parents[1]), "GITHUB_SHA": "0123456789abcdef"}
+    command = [tmp_path / ".ci/report", tmp_path / "site", tmp_path / "bundles", *tiny]
+    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site/index.html").read_text().rstrip().endswith("</html>")
+    assert (tmp_path / "site/report.md").read_text().startswith("#")
+    with zipfile.ZipFile(tmp_path / "bundles/0123456789ab.bundle.zip") as bundle:
+        assert any(name.endswith("samples.csv") for name in bundle.namelist())
+
+
+@pytest.mark.parametrize("script", ["compare", "report", "track"])
+def test_a_script_without_arguments_says_how_it_is_used(script: str) -> None:
+    done = subprocess.run([ROOT / ".ci" / script], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith(f"Usage: .ci/{script} ")

@@ -1,12 +1,14 @@
 # Two commands: `make bench` runs the main job, `make test` runs all tests. Both set up .venv from nothing.
+# BENCH holds further options of the run, such as BENCH='--rounds 3'.
 PYTHON ?= python3
+BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: bench test test-capture capture-demo capture-cost check targets clean
 
 bench: $(VENV)/.core
-	$(BIN)/harness run --preset standard
+	$(BIN)/harness run --preset standard $(BENCH)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile

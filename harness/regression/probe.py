@@ -50,9 +50,9 @@ def array_digest(array: Any) -> str:
     try:
         from xxhash import xxh3_128_hexdigest
 
-        value = xxh3_128_hexdigest(data)
+        value = xxh3_128_hexdigest(data.data)
     except ImportError:  # a version that did not need it yet
-        value = "blake2b-" + hashlib.blake2b(data, digest_size=16).hexdigest()
+        value = "blake2b-" + hashlib.blake2b(data.data, digest_size=16).hexdigest()
     return f"{array.dtype.str}{list(array.shape)}:{value}"
 
 
@@ -97,7 +97,7 @@ def _trace(folder: str) -> Any:
 
 
 def write(task: dict[str, Any]) -> dict[str, Any]:
-    """Write the archive once for good and, where it is timed, further times; say how long, how large, in how many files."""
+    """Write the archive once for good and, where it is timed, further times; say how long it took and how large it is."""
     from harness.backends.archive import remove, write_archive
 
     backend, trace, path = _backend(task), _trace(task["data"]), Path(task["archive"])
@@ -152,7 +152,9 @@ def access(task: dict[str, Any]) -> dict[str, Any]:
     """
     backend, path = _backend(task), Path(task["archive"])
     reads = [(name, None if part is None else tuple(slice(*ends) for ends in part)) for name, part in task["reads"]]
-    opened, times, spent, counted = [], [], 0.0, None
+    opened: list[float] = []
+    times: list[float] = []
+    spent, counted = 0.0, None
     while not opened or (spent < task["seconds"] and len(opened) < _MOST):
         gc.disable()
         before = _counts() if task["count"] else None

@@ -1,8 +1,8 @@
-"""The rounds: each starts both sides afresh, has each write its archives, and then lets them take turns, block by block.
+"""The rounds: each starts both sides afresh, has each write its archives, and lets them take turns, block by block.
 
 A process has an offset of its own that no number of repetitions shows: where its memory lies, how its hashes fall, on
-which pages its archives lie. So the unit of the statistics is the round, in which all of that is drawn anew, and not the
-block.
+which pages its archives lie. So the unit of the statistics is the round, in which all of that is drawn anew, and not
+the block.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class _Round:
             if question.cases and self._wanted(opening):
                 self._access(question, opening, (), archives)
             for path in archives.values():
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+                discard(path)
 
     def _wanted(self, cell: Cell) -> bool:
         return self._only is None or cell in self._only
@@ -200,9 +200,7 @@ class _Round:
             yield self._running[order]
             yield self._running[1 - order]
 
-    def _access(
-        self, question: Question, cell: Cell, reads: Sequence[Any], archives: dict[str, Path]
-    ) -> None:
+    def _access(self, question: Question, cell: Cell, reads: Sequence[Any], archives: dict[str, Path]) -> None:
         opening = cell.suite == OPENING
         expected = [] if opening else question.expected[cell.suite, cell.access]
         task = {**self._task(cell.format), "reads": reads, "expected": expected}
@@ -221,9 +219,13 @@ class _Round:
     def _add(self, cell: Cell, number: int, side: str, times: list[float]) -> None:
         self._record.blocks.append(
             Block(
-                cell=cell, round=self._number, number=number, side=side, seconds=float(np.median(times)),
+                cell=cell,
+                round=self._number,
+                number=number,
+                side=side,
+                seconds=float(np.median(times)),
                 repetitions=len(times),
-            )  # fmt: skip
+            )
         )
 
 
@@ -238,21 +240,33 @@ def read_each_other(
         For each (format, trace, length, writer, reader) what is wrong; empty when every bit is right.
     """
     found: dict[tuple[str, str, int | None, str, str], str] = {}
-    for question in questions:
-        for name, suffix in question.suffixes.items():
-            paths = {side.name: folder / f"{side.name}{suffix}" for side in sides}
-            task: dict[str, Any] = {"format": name, "profile": settings.profile}
-            for side in sides:
-                with Process(side, folder, settings.timeout) as process:
-                    process.ask("write", **task, data=str(question.data), archive=str(paths[side.name]), seconds=0)
-            for side in sides:
-                for writer, path in paths.items():
-                    key = (name, question.trace, question.n_res, writer, side.name)
-                    with Process(side, folder, settings.timeout) as process:
-                        found[key] = _read(process, task, path, question.digests)
-            for path in paths.values():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with ExitStack() as stack:
+        # Written by one process and read by another, so that what a format keeps in memory does not help it.
+        writers, readers = ([stack.enter_context(Process(s, folder, settings.timeout)) for s in sides] for _ in "wr")
+        for question in questions:
+            for name, suffix in question.suffixes.items():
+                task: dict[str, Any] = {"format": name, "profile": settings.profile}
+                for writer in writers:
+                    path = folder / f"{writer.side.name}{suffix}"
+                    unwritten = _problem(writer, "write", data=str(question.data), archive=str(path), seconds=0, **task)
+                    for reader in readers:
+                        key = (name, question.trace, question.n_res, writer.side.name, reader.side.name)
+                        found[key] = unwritten or _read(reader, task, path, question.digests)
+                    discard(path)
     return found
+
+
+def discard(path: Path) -> None:
+    """Remove an archive, if it is there."""
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _problem(process: Process, do: str, **task: Any) -> str:
+    try:
+        process.ask(do, **task)
+    except SideError as error:
+        return str(error).rstrip(".")
+    return ""
 
 
 def _read(process: Process, task: dict[str, Any], path: Path, wanted: dict[str, str]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import shutil
 import sys
 import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -109,11 +111,12 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path) -> 
     require_rounds(settings.rounds)
     recipes = _recipes(arguments)
     cache = (arguments.cache_dir or default_cache()).absolute()
-    with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, deferred():
+    with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, deferred(), ExitStack() as stack:
         scratch = Path(name)
-        (scratch / "data").mkdir()
         questions = ask(settings, scratch / "data")
         make_folder(folder)
+        unused = stack.enter_context(ExitStack())
+        unused.callback(_remove_empty, folder)  # what could not be compared leaves no folder
         for recipe in recipes:
             show.say(f"{recipe.name}: {recipe.label}", quiet=arguments.quiet)
         base, head = (build(recipe, cache) for recipe in recipes)
@@ -121,8 +124,14 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path) -> 
         (scratch / "archives").mkdir()
         with show.progress(quiet=arguments.quiet) as progress:
             outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
+        unused.pop_all()
     outcome.notes.extend(_besides(arguments, base, head))
     return outcome
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _besides(arguments: argparse.Namespace, base: Side, head: Side) -> list[str]:
@@ -151,13 +160,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _recipes(arguments: argparse.Namespace) -> list[Recipe]:
-    pythons = [Path(python) for python in arguments.python or [sys.executable]]
+    pythons = [_interpreter(text) for text in arguments.python or [sys.executable]]
     if len(pythons) > 2:
         raise UsageError("--python names one interpreter for both sides, or one for each: give it once or twice.")
-    for python in pythons:
-        if not python.is_file():
-            raise UsageError(f"There is no interpreter {python}: --python takes the path of one.")
-    pythons = [pythons[0].absolute(), pythons[-1].absolute()]
+    pythons = [pythons[0], pythons[-1]]
     if arguments.env is not None:
         if arguments.base is not None or len(arguments.env) != 2:
             raise UsageError("Two environments are compared: give --env twice, and no BASE or HEAD.")
@@ -169,6 +175,13 @@ def _recipes(arguments: argparse.Namespace) -> list[Recipe]:
         commit_recipe(n, text, p, arguments.pin, arguments.repo)
         for n, text, p in zip(_NAMES, texts, pythons, strict=True)
     ]
+
+
+def _interpreter(text: str) -> Path:
+    found = shutil.which(text)
+    if found is None:
+        raise UsageError(f"There is no interpreter {text}: --python takes the path of one, or a name on the PATH.")
+    return Path(found).absolute()
 
 
 def _percent(text: str) -> float:
@@ -192,25 +205,33 @@ def _write(outcome: Outcome, folder: Path, arguments: argparse.Namespace) -> Non
             write_text(path, text)
     if outcome.judged:
         points = [
-            Point(name=str(j.cell), ratio=j.ratio.median, low=j.ratio.low, high=j.ratio.high, word=j.word)
+            Point(name=outcome.name(j.cell), ratio=j.ratio.median, low=j.ratio.low, high=j.ratio.high, word=j.word)
             for j in outcome.judged
         ]
         title = f"{outcome.head} against {outcome.base}: {WORDS[outcome.exit_code]}"
-        draw_ratios(points, folder, title=title, threshold=outcome.threshold, notes=outcome.notes)
+        draw_ratios(
+            points,
+            folder,
+            title=title,
+            threshold=outcome.threshold,
+            notes=[f"Trace: {words.listed(outcome.subjects)}.", *outcome.notes],
+        )
 
 
 def _told(outcome: Outcome, folder: Path) -> None:
-    shown = show.table("", "cell", "base", "head", "change (95 % interval)", "rounds", "verdict")
+    shown = show.table(
+        words.listed(outcome.subjects), "cell", "base", "head", "change (95 % interval)", "rounds", "verdict"
+    )
     order = {word: place for place, word in enumerate(("slower", "inconclusive", "faster", "no regression"))}
     assert set(order) == set(get_args(Word))
     for j in sorted(outcome.judged, key=lambda judged: order[judged.word]):
         base, head = words.duration(j.base_seconds), words.duration(j.head_seconds)
-        shown.add_row(str(j.cell), base, head, change(j), str(j.rounds), verdict(j))
+        shown.add_row(outcome.name(j.cell), base, head, change(j), str(j.rounds), verdict(j))
     if outcome.judged:
         show.console().print(shown, markup=False)
     for figure in outcome.figures:
         if figure.change in ("grew", "shrank"):
-            show.say(f"{figure.cell}: {figure.name} {figure.change}, {figure.base:,} to {figure.head:,}")
+            show.say(f"{outcome.name(figure.cell)}: {figure.name} {figure.change}, {figure.base:,} to {figure.head:,}")
     for reading in outcome.readings:
         if reading.problem:
             show.say(str(reading))

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.measure.config import VERDICT_ROUNDS
 from harness.measure.machine import load_average
 from harness.regression.exact import Figure, Reading, figures, readings, same_bytes
-from harness.regression.question import Question, Settings
+from harness.regression.question import Cell, Question, Settings
 from harness.regression.rounds import Block, Record, read_each_other, take_rounds
 from harness.regression.side import Side
 from harness.regression.verdict import THRESHOLD, Judged, confirm, decide, pair
@@ -84,9 +84,19 @@ class Outcome:
         """Every regression, each in words."""
         return [
             *(f"{reading}" for reading in self.readings if reading.breaks),
-            *(f"{f.cell}: {f.name} {f.base:,} to {f.head:,}" for f in self.figures if f.change == "grew"),
-            *(f"{j.cell}: {change(j)}" for j in self.judged if j.word == "slower"),
+            *(f"{self.name(f.cell)}: {f.name} {f.base:,} to {f.head:,}" for f in self.figures if f.change == "grew"),
+            *(f"{self.name(j.cell)}: {change(j)}" for j in self.judged if j.word == "slower"),
         ]
+
+    def name(self, cell: Cell) -> str:
+        """Name a cell for people, with its trace only where there are several."""
+        return cell.among([*(judged.cell for judged in self.judged), *(figure.cell for figure in self.figures)])
+
+    @property
+    def subjects(self) -> list[str]:
+        """The traces, each with its length."""
+        cells = [*(judged.cell for judged in self.judged), *(figure.cell for figure in self.figures)]
+        return list(dict.fromkeys(cell.subject for cell in cells))
 
     @property
     def rounds_needed(self) -> int | None:

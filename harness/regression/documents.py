@@ -92,12 +92,17 @@ def to_junit(outcome: Outcome) -> str:
 
 def to_markdown(outcome: Outcome) -> str:
     """Write what fits a pull request: the verdict, what changed, and every cell in a folded table."""
-    lines = [f"**{_plain(outcome.sentence)}**", "", f"Base {_plain(outcome.base)}, head {_plain(outcome.head)}.", ""]
+    lines = [
+        f"**{_plain(outcome.sentence)}**",
+        "",
+        f"Base {_plain(outcome.base)}, head {_plain(outcome.head)}; {_plain(words.listed(outcome.subjects))}.",
+        "",
+    ]
     lines += [f"- {_plain(text)}" for text in outcome.regressions]
     shrunk = [f for f in outcome.figures if f.change == "shrank"]
-    lines += [f"- {_plain(str(f.cell))}: {f.name} {f.base:,} to {f.head:,}, smaller" for f in shrunk]
+    lines += [f"- {_plain(outcome.name(f.cell))}: {f.name} {f.base:,} to {f.head:,}, smaller" for f in shrunk]
     faster = [j for j in outcome.judged if j.word == "faster"]
-    lines += [f"- {_plain(str(j.cell))}: {change(j)}, faster" for j in faster]
+    lines += [f"- {_plain(outcome.name(j.cell))}: {change(j)}, faster" for j in faster]
     lines += [f"- {_plain(text)}" for text in outcome.notes]
     if lines[-1]:
         lines.append("")
@@ -107,7 +112,7 @@ def to_markdown(outcome: Outcome) -> str:
             "| cell | base | head | change (95 % interval) | rounds | verdict |", "|---|---:|---:|---:|---:|---|",
         ]  # fmt: skip
         lines += [
-            f"| {_plain(str(j.cell))} | {words.duration(j.base_seconds)} | {words.duration(j.head_seconds)} "
+            f"| {_plain(outcome.name(j.cell))} | {words.duration(j.base_seconds)} | {words.duration(j.head_seconds)} "
             f"| {change(j)} | {j.rounds} | {verdict(j)} |"
             for j in outcome.judged
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +34,17 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         """Name it for people."""
-        length = f", {self.n_res} residues" if self.n_res else ""
-        return f"{self.format} {self.suite}/{self.access} ({self.trace}{length})"
+        return f"{self.format} {self.suite}/{self.access} of {self.subject}"
+
+    @property
+    def subject(self) -> str:
+        """Name its trace, with the length where it has one."""
+        return f"{self.trace}{f', {self.n_res} residues' if self.n_res else ''}"
+
+    def among(self, cells: Iterable[Cell]) -> str:
+        """Name it for people, with its trace only where there are several."""
+        several = len({cell.subject for cell in cells}) > 1
+        return str(self) if several else f"{self.format} {self.suite}/{self.access}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,7 +79,7 @@ class Paired:
 
 
 def pair(blocks: Sequence[Block]) -> dict[Cell, Paired]:
-    """Reduce blocks to one figure a round: the median of the ratios of neighbouring blocks.
+    """Reduce blocks to one figure a round: the ratio of the fastest repetitions that either side had in it.
 
     Parameters
     ----------
@@ -101,9 +101,8 @@ def pair(blocks: Sequence[Block]) -> dict[Cell, Paired]:
         for _, sides in sorted(rounds.items()):
             base, head = sides.get("base", {}), sides.get("head", {})
             if both := sorted(set(base) & set(head)):
-                pairs = np.array([(base[k], head[k]) for k in both])
-                logs = np.log(pairs[:, 1] / pairs[:, 0])
-                rows.append((float(np.median(logs)), *np.median(pairs, axis=0)))
+                before, after = (min(times[k] for k in both) for times in (base, head))
+                rows.append((math.log(after / before), before, after))
         if rows:
             logs, base_times, head_times = np.array(rows).T
             found[cell] = Paired(log_ratios=logs, base=base_times, head=head_times)

@@ -1,0 +1,247 @@
+"""A whole comparison: archives read by the other side, rounds, a second look at what is not settled, the outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.errors import UsageError
+from harness.measure.config import VERDICT_ROUNDS
+from harness.measure.machine import load_average
+from harness.regression.exact import Figure, Reading, figures, readings, same_bytes
+from harness.regression.question import Cell, Question, Settings
+from harness.regression.rounds import Block, Record, read_each_other, take_rounds
+from harness.regression.side import Side
+from harness.regression.verdict import THRESHOLD, Judged, confirm, decide, pair
+
+NO_REGRESSION, REGRESSION, INCONCLUSIVE = 0, 1, 3
+"""Exit codes; 2 says that the question could not be asked."""
+
+WORDS = {NO_REGRESSION: "no regression", REGRESSION: "regression", INCONCLUSIVE: "inconclusive"}
+
+
+class Progress(Protocol):
+    """Told how far a comparison is."""
+
+    def total(self, steps: int) -> None:
+        """Say how many steps there will be."""
+
+    def step(self, text: str, steps: int = 1) -> None:
+        """Say that steps are done, and what comes next."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a comparison found.
+
+    Attributes
+    ----------
+    base, head : str
+        What was compared, for people.
+    threshold : float
+        The slowdown that matters, as a part of base's time.
+    judged : list of Judged
+        Times, one a cell.
+    figures : list of Figure
+        Deterministic figures.
+    readings : list of Reading
+        Who can read whose archives.
+    same_bytes : dict of str to bool or None
+        For each format whether both sides write the same bytes.
+    notes : list of str
+        What a reader has to know.
+    blocks : list of Block
+        Every block of times.
+    facts : dict
+        Sides, settings, machine.
+    """
+
+    base: str
+    head: str
+    threshold: float = THRESHOLD
+    judged: list[Judged] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    same_bytes: dict[str, bool | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 no regression, 1 regression, 3 inconclusive."""
+        if self.regressions:
+            return REGRESSION
+        return INCONCLUSIVE if any(judged.word == "inconclusive" for judged in self.judged) else NO_REGRESSION
+
+    @property
+    def regressions(self) -> list[str]:
+        """Every regression, each in words."""
+        return [
+            *(f"{reading}" for reading in self.readings if reading.breaks),
+            *(f"{self.name(f.cell)}: {f.name} {f.base:,} to {f.head:,}" for f in self.figures if f.change == "grew"),
+            *(f"{self.name(j.cell)}: {change(j)}" for j in self.judged if j.word == "slower"),
+        ]
+
+    def name(self, cell: Cell) -> str:
+        """Name a cell for people, with its trace only where there are several."""
+        return cell.among([*(judged.cell for judged in self.judged), *(figure.cell for figure in self.figures)])
+
+    @property
+    def subjects(self) -> list[str]:
+        """The traces, each with its length."""
+        cells = [*(judged.cell for judged in self.judged), *(figure.cell for figure in self.figures)]
+        return list(dict.fromkeys(cell.subject for cell in cells))
+
+    @property
+    def rounds_needed(self) -> int | None:
+        """Rounds that would most likely settle every inconclusive cell; None where that is not known of all."""
+        needed = [judged.rounds_needed for judged in self.judged if judged.word == "inconclusive"]
+        return None if None in needed else max((n for n in needed if n is not None), default=None)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in one sentence or two."""
+        if self.regressions:
+            more = f", and {len(self.regressions) - 1} more" if len(self.regressions) > 1 else ""
+            return f"Regression: {self.regressions[0]}{more}."
+        open_cells = [judged for judged in self.judged if judged.word == "inconclusive"]
+        percent = f"{100 * self.threshold:g} %"
+        if open_cells:
+            needed = self.rounds_needed
+            many = (
+                f"about {needed} rounds would settle it (--rounds {math.ceil(needed / 2)}, confirmed by as many)"
+                if needed
+                else "no practical number of rounds would settle all of it on a machine as noisy as this one was"
+            )
+            return (
+                f"Inconclusive: in {len(open_cells)} of {len(self.judged)} cells a slowdown of {percent} can neither "
+                f"be shown nor ruled out; {many}."
+            )
+        if not self.judged:
+            return "No regression: no deterministic figure grew; no times were compared."
+        return (
+            f"No regression: a slowdown of {percent} is ruled out in all {len(self.judged)} cells, and no figure grew."
+        )
+
+
+def change(judged: Judged) -> str:
+    """Write the change of a time with its interval."""
+    ratio = judged.ratio
+    middle, low, high = (100 * (value - 1) for value in (ratio.median, ratio.low, ratio.high))
+    return f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
+
+
+def require_rounds(rounds: int) -> None:
+    """Refuse what can give no verdict.
+
+    Raises
+    ------
+    UsageError
+        Below `VERDICT_ROUNDS`.
+    """
+    if rounds < VERDICT_ROUNDS:
+        raise UsageError(f"A verdict needs at least {VERDICT_ROUNDS} rounds, got {rounds}.")
+
+
+def compare_sides(
+    sides: tuple[Side, Side],
+    questions: Sequence[Question],
+    settings: Settings,
+    folder: Path,
+    progress: Progress,
+    threshold: float = THRESHOLD,
+) -> Outcome:
+    """Measure two sides in turn and judge them.
+
+    Parameters
+    ----------
+    sides : (Side, Side)
+        Base and head.
+    questions : sequence of Question
+        From `harness.regression.question.ask`.
+    settings : Settings
+        What to measure.
+    folder : Path
+        An empty folder for archives.
+    progress : Progress
+        Told about every round.
+    threshold : float
+        The slowdown that matters.
+
+    Returns
+    -------
+    Outcome
+        Red only where fresh rounds in fresh processes confirmed it.
+
+    Raises
+    ------
+    UsageError
+        When base cannot even read what it wrote itself.
+    SideError
+        When a side fails in the middle.
+    """
+    begun, load = time.monotonic(), load_average()
+    progress.total(2 * settings.rounds + 1)
+    read = readings(read_each_other(sides, questions, settings, folder))
+    broken = {one.format for one in read if one.problem and one.writer == one.reader}
+    for one in read:
+        if one.problem and one.writer == one.reader == "base":
+            raise UsageError(f"The base has nothing to compare with: {one}; choose others with --formats.")
+    progress.step("every archive is read by both")
+    timed = dataclasses.replace(settings, formats=tuple(name for name in settings.formats if name not in broken))
+    record, judged = Record(), list[Judged]()
+    if timed.formats:
+        judged = _rounds(sides, questions, timed, folder, progress, threshold, record)
+    notes = [f"{name} was not timed: head cannot read what it wrote." for name in sorted(broken)]
+    seconds = time.monotonic() - begun
+    return Outcome(
+        base=sides[0].label,
+        head=sides[1].label,
+        threshold=threshold,
+        judged=judged,
+        figures=figures(record.exact),
+        readings=read,
+        same_bytes=same_bytes(record.contents),
+        notes=notes,
+        blocks=record.blocks,
+        facts={
+            "base": sides[0].facts,
+            "head": sides[1].facts,
+            "settings": dataclasses.asdict(settings),
+            "seconds": round(seconds, 1),
+            "load_average": [load, load_average()],
+        },
+    )
+
+
+def _rounds(
+    sides: tuple[Side, Side],
+    questions: Sequence[Question],
+    settings: Settings,
+    folder: Path,
+    progress: Progress,
+    threshold: float,
+    record: Record,
+) -> list[Judged]:
+    """Take the rounds, and as many again for the cells that are suspected or not settled."""
+    count = settings.rounds
+    take_rounds(sides, questions, settings, range(count), folder, record, progress.step)
+    judged = decide(pair(record.blocks), threshold)
+    unsettled = {one.cell for one in judged if one.word in ("slower", "inconclusive")}
+    if not unsettled:
+        return judged
+    fresh = Record()
+    take_rounds(sides, questions, settings, range(count, 2 * count), folder, fresh, progress.step, only=unsettled)
+    for key, values in fresh.exact.items():
+        record.exact.setdefault(key, []).extend(values)
+    for place, contents in fresh.contents.items():
+        record.contents.setdefault(place, []).extend(contents)
+    record.blocks += fresh.blocks
+    pooled = pair([block for block in record.blocks if block.cell in unsettled])
+    return confirm(judged, decide(pair(fresh.blocks), threshold), decide(pooled, threshold))

@@ -1,0 +1,239 @@
+"""Two runs that were made one after the other: what such unpaired data can show, and what it cannot."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.errors import UsageError
+from harness.evidence.bundle import MEASURED, SUFFIX, read_bundle
+from harness.measure.archives import read_archives
+from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.measure.plan import read_plan
+from harness.records import CellKey, read_samples
+from harness.regression.comparison import Outcome
+from harness.regression.exact import Figure, figures
+from harness.regression.question import Cell
+from harness.regression.verdict import THRESHOLD, Judged
+from harness.report.statistics import CONFIDENCE, Interval
+from harness.report.words import WRITTEN_ONCE
+
+CANNOT = (
+    "These are stored runs: their rounds were other moments, so times are not paired, and a difference between them "
+    "may as well be one of load, temperature or memory between the two. No time of a stored run is called a "
+    "regression; bytes, files and requests are exact and are. To compare times: 'harness compare BASE HEAD' of the "
+    "two commits, in turn."
+)
+
+_RESAMPLES = 2000
+_MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "machine", "virtual_machine", "filesystem")
+_DATA = ("traces", "sizes", "suites", "profiles", "caches", "options", "directories")
+
+
+def is_stored(text: str) -> bool:
+    """Say whether an argument names a run's folder or a bundle, and not a commit."""
+    path = Path(text)
+    return path.name.endswith(SUFFIX) or (path.is_dir() and (path / "run.json").exists())
+
+
+@contextmanager
+def opened(text: str) -> Iterator[Path]:
+    """Give the folder of a run, unpacked where it is a bundle.
+
+    Raises
+    ------
+    UsageError
+        When it lacks what a comparison needs.
+    """
+    path = Path(text)
+    if path.is_dir():
+        if lost := [name for name in MEASURED if not (path / name).is_file()]:
+            raise UsageError(f"{path} has no {lost[0]}, so it cannot be compared: make the run again.")
+        yield path
+        return
+    bundle = read_bundle(path)
+    if lost := [name for name in MEASURED if name not in bundle.files]:
+        raise UsageError(f"{path} has no {lost[0]}, so it cannot be compared: pack the run again.")
+    with tempfile.TemporaryDirectory(prefix="harness-compare-") as folder:
+        for name in MEASURED:
+            (Path(folder) / name).write_bytes(bundle.files[name])
+        yield Path(folder)
+
+
+def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcome:
+    """Compare two stored runs.
+
+    Parameters
+    ----------
+    base, head : str
+        Folders or bundles.
+    threshold : float
+        The slowdown that matters.
+
+    Returns
+    -------
+    Outcome
+        Red only by deterministic figures. A time is ``no regression`` where the unpaired interval ends below the
+        threshold, else ``inconclusive``, with no number of rounds, for none would make it paired.
+
+    Raises
+    ------
+    UsageError
+        When the two differ in machine, seed or data, or have too few rounds; names the difference.
+    """
+    with opened(base) as first, opened(head) as second:
+        _require_alike(first, second)
+        samples = [read_samples(folder / "samples.csv") for folder in (first, second)]
+        judged = _times(samples[0], samples[1], threshold)
+        exact = [*_sizes(first, second), *figures(_counts(samples[0], samples[1]))]
+        notes = [CANNOT, *_software(first, second)]
+    return Outcome(base=base, head=head, threshold=threshold, judged=judged, figures=exact, notes=notes)
+
+
+def _require_alike(first: Path, second: Path) -> None:
+    configs = [RunConfig.read(folder / "run.json") for folder in (first, second)]
+    machines = [_session(folder) for folder in (first, second)]
+    for name in _MACHINE:
+        _require_same(f"machines ({name})", *(machine.get(name) for machine in machines))
+    _require_same("seeds", configs[0].seed, configs[1].seed)
+    for name in _DATA:
+        _require_same(f"data definitions ({name})", *(getattr(config, name) for config in configs))
+    if read_plan(first / "plan.json") != read_plan(second / "plan.json"):
+        raise UsageError("The runs have different plans though their settings agree: a suite or a trace was changed.")
+    digests = [
+        {(s["trace"], s["n_res"]): s["tensor_digests"] for s in read_archives(f / "archives.json")}
+        for f in (first, second)
+    ]
+    for place, ours in digests[0].items():
+        theirs = digests[1].get(place, {})
+        if wrong := [path for path in {**ours, **theirs} if ours.get(path) != theirs.get(path)]:
+            raise UsageError(f"The runs have different data definitions: {place[0]} holds other values in {wrong[0]}.")
+    for config in configs:
+        if config.rounds < VERDICT_ROUNDS:
+            raise UsageError(f"The run {config.run_id} has {config.rounds} rounds: a verdict needs {VERDICT_ROUNDS}.")
+
+
+def _require_same(what: str, ours: Any, theirs: Any) -> None:
+    if ours != theirs:
+        raise UsageError(f"The runs have different {what}: {_shown(ours)}, then {_shown(theirs)}.")
+
+
+def _shown(value: Any) -> str:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return ", ".join(f"{name}={part}" for name, part in vars(value).items())
+    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+
+
+def _session(folder: Path) -> dict[str, Any]:
+    sessions = json.loads((folder / "environment.json").read_text())["sessions"]
+    return dict(sessions[-1]) if sessions else {}
+
+
+def _software(first: Path, second: Path) -> list[str]:
+    ours, theirs = _session(first), _session(second)
+    pairs = {name: (ours.get(name), theirs.get(name)) for name in ("commit", "python", "kernel")}
+    before, after = ours.get("packages") or {}, theirs.get("packages") or {}
+    pairs |= {name: (before.get(name), after.get(name)) for name in sorted({*before, *after})}
+    texts = [f"{name} ({a or 'none'}, then {b or 'none'})" for name, (a, b) in pairs.items() if a != b]
+    return [f"The runs differ in {', '.join(texts)}."] if texts else []
+
+
+def _sizes(first: Path, second: Path) -> list[Figure]:
+    exact: dict[tuple[Cell, str, str], list[int]] = {}
+    for side, folder in (("base", first), ("head", second)):
+        for subject in read_archives(folder / "archives.json"):
+            for archive in subject["archives"]:
+                label = _label(archive["format"], archive["profile"])
+                cell = Cell("size", "archive", label, subject["trace"], subject["n_res"])
+                exact[cell, side, "bytes"] = [archive["size_bytes"]]
+                exact[cell, side, "files"] = [archive["files"]]
+    return figures(exact)
+
+
+def _label(name: str, profile: str) -> str:
+    return name if profile in ("", "tuned") else f"{name} ({profile})"
+
+
+def _groups(samples: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
+    good = samples[(samples["status"] == "ok") & ~samples["format"].isin([RAW, TWIN])]
+    return {tuple(key): rows for key, rows in good.groupby(list(CellKey._fields), sort=False, dropna=False)}
+
+
+def _cell(key: tuple[Any, ...]) -> Cell:
+    named = CellKey(*key)
+    parts = [named.access, str(named.cache) if isinstance(named.cache, str) else ""]
+    if named.executor != "main":
+        parts.append(f"{named.workers} {named.executor}")
+    n_res = None if pd.isna(named.n_res) else int(named.n_res)
+    profile = named.profile if isinstance(named.profile, str) else ""
+    return Cell(named.suite, " ".join(filter(None, parts)), _label(named.format, profile), named.trace, n_res)
+
+
+def _both(base: pd.DataFrame, head: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame, pd.DataFrame]]:
+    first = {_cell(key): rows for key, rows in _groups(base).items()}
+    second = {_cell(key): rows for key, rows in _groups(head).items()}
+    for cell in sorted(first.keys() & second.keys(), key=str):
+        yield cell, first[cell], second[cell]
+
+
+def _counts(base: pd.DataFrame, head: pd.DataFrame) -> dict[tuple[Cell, str, str], list[int]]:
+    exact: dict[tuple[Cell, str, str], list[int]] = {}
+    for cell, ours, theirs in _both(base, head):
+        for side, rows in (("base", ours), ("head", theirs)):
+            for name in ("bytes_read", "requests", "files_opened"):
+                if len(values := rows[name].dropna()):
+                    exact[cell, side, name] = [int(value) for value in values]
+    return exact
+
+
+def _times(base: pd.DataFrame, head: pd.DataFrame, threshold: float) -> list[Judged]:
+    judged = []
+    for cell, ours, theirs in _both(base, head):
+        before, after = (rows["seconds"].dropna().to_numpy(float) for rows in (ours, theirs))
+        if cell.access.split()[0] in WRITTEN_ONCE or min(len(before), len(after)) < VERDICT_ROUNDS:
+            continue
+        ratio = unpaired(before, after)
+        settled = ratio.high <= 1 + threshold
+        judged.append(
+            Judged(
+                cell=cell,
+                ratio=ratio,
+                log_ratios=(),  # the rounds of the two runs have nothing in common
+                rounds=min(len(before), len(after)),
+                base_seconds=float(np.median(before)),
+                head_seconds=float(np.median(after)),
+                word="no regression" if settled else "inconclusive",
+                note="unpaired",
+            )
+        )
+    return judged
+
+
+def unpaired(base: np.ndarray, head: np.ndarray) -> Interval:
+    """Estimate the ratio of two medians, each resampled by itself (percentile bootstrap, Efron & Tibshirani 1993).
+
+    Parameters
+    ----------
+    base, head : ndarray, shape (rounds,)
+        Seconds; may differ in length.
+
+    Returns
+    -------
+    Interval
+        Of head over base. It holds the spread within each run, and nothing of what changed between them.
+    """
+    rng = np.random.default_rng(len(base) * 1000 + len(head))
+    drawn = [
+        np.median(values[rng.integers(len(values), size=(_RESAMPLES, len(values)))], axis=1) for values in (base, head)
+    ]
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(drawn[1] / drawn[0], [tail, 1 - tail])
+    return Interval(float(np.median(head) / np.median(base)), float(low), float(high))

@@ -1,0 +1,141 @@
+"""``harness compare`` as it is called: codes, files, and one clear sentence for what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from conftest import TINY, measured, plain
+
+from harness.cli import comparing, main
+from harness.regression import comparison
+from harness.regression.rounds import Block
+from harness.regression.side import Side
+
+HERE = f"existing:{sys.executable}"
+README = (Path(__file__).parents[2] / "README.md").read_text()
+FACTS = {
+    "protocol": 1, "python": "3.12.1", "packages": {"zarr": "3.1.6"},
+    "formats": ["npz", "hdf5", "zarr", "zarr-slim"],
+    "suites": ["size", "write", "full_read", "layer_read", "random_access"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    """Replace building by nothing and measuring by simulated times; returns what the sides were built from."""
+    built = []
+
+    def build(recipe, cache):
+        built.append(recipe)
+        return Side(name=recipe.name, label=recipe.label, python=recipe.python, facts=FACTS)
+
+    def take_rounds(sides, questions, settings, numbers, folder, record, step, only=None):
+        for question in questions:
+            cells = [question.cell(s, a, f) for s, a, _ in question.cases for f in settings.formats]
+            for cell in (cell for cell in cells if only is None or cell in only):
+                for number in numbers:
+                    rng = np.random.default_rng([number, len(str(cell)), settings.seed])
+                    for side in sides:
+                        seconds = 1e-3 * simulate.ratio ** (side.name == "head") * np.exp(rng.normal(0, simulate.noise))
+                        record.note(cell, side.name, bytes_read=1000 + (side.name == "head") * simulate.grown)
+                        record.blocks.append(
+                            Block(cell=cell, round=number, number=0, side=side.name, seconds=seconds, repetitions=9)
+                        )
+        for number in numbers:
+            step(f"round {number}")
+
+    def simulate(ratio=1.0, noise=0.01, grown=0):
+        simulate.ratio, simulate.noise, simulate.grown = ratio, noise, grown
+        return built
+
+    monkeypatch.setattr(comparing, "build", build)
+    monkeypatch.setattr(comparison, "take_rounds", take_rounds)
+    monkeypatch.setattr(comparison, "read_each_other", lambda *_: {("zarr", "t", None, "base", "head"): ""})
+    simulate()
+    return simulate
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ({}, 0, "No regression"),
+        ({"ratio": 1.25}, 1, "Regression: "),
+        ({"ratio": 0.5}, 0, "No regression"),
+        ({"noise": 0.5}, 3, "rounds would settle it"),
+        ({"grown": 1}, 1, "bytes_read 1,000 to 1,001"),
+    ],
+)
+def test_the_exit_code_is_the_verdict_and_every_document_says_it(simulated, tmp_path, capsys, how, code, said):
+    simulated(**how)
+    out, junit = tmp_path / "out", tmp_path / "junit.xml"
+    command = ["compare", "--env", HERE, "--env", HERE, "--sizes", "32", "--out", str(out), "--junit", str(junit)]
+    assert main(command) == code
+    printed = plain(capsys.readouterr().out)
+    assert said in printed
+    assert json.loads((out / "compare.json").read_text())["exit_code"] == code
+    assert junit.read_text() == (out / "junit.xml").read_text()
+    assert bool(ElementTree.parse(junit).findall(".//failure")) == (code == 1)
+    assert said.split(":")[0] in (out / "compare.md").read_text().replace("\\", "")
+    assert (out / "ratios.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "Name what to compare"),
+        (["--env", HERE], "give --env twice"),
+        (["main", "HEAD", "--env", HERE, "--env", HERE], "give --env twice"),
+        (["--env", HERE, "--env", "existing:/nowhere"], "no interpreter /nowhere"),
+        (["--env", HERE, "--env", HERE, "--rounds", "5"], "at least 10 rounds, got 5"),
+        (["--env", HERE, "--env", HERE, "--suites", "layer_reed"], "did you mean 'layer_read'"),
+        (["--env", HERE, "--env", HERE, "--formats", "zar"], "did you mean 'zarr'"),
+        (["--env", HERE, "--env", HERE, "--threshold", "none"], "--threshold takes a number of percent"),
+        (["--env", HERE, "--env", HERE, "--profile", "best"], "--profile takes one of"),
+        (["--env", HERE, "--env", HERE, "--python", "/nowhere/python"], "no interpreter /nowhere/python"),
+        (["no-such-commit", "HEAD"], "no base 'no-such-commit'"),
+        (["lost.bundle.zip", "found.bundle.zip"], "There is no lost.bundle.zip"),
+    ],
+)
+def test_what_is_refused_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys, options, said):
+    shutil.copy(Path(__file__), tmp_path)  # anything: the folder is not empty and no checkout
+    monkeypatch.chdir(tmp_path)
+    if options[:1] == ["no-such-commit"]:
+        options = [*options, "--repo", str(Path(__file__).parents[2])]
+    assert main(["compare", *options, "--quiet"]) == 2
+    text = capsys.readouterr().err
+    assert said in plain(text) and text.startswith("harness: ") and "Traceback" not in text
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_stored_run_is_compared_with_a_stored_run(tmp_path, capsys):
+    run = str(measured(tmp_path / "run", dataclasses.replace(TINY, rounds=10, suites=("size",))))
+    shutil.copytree(run, tmp_path / "again")
+    assert main(["compare", run, str(tmp_path / "again"), "--out", str(tmp_path / "out")]) == 0
+    printed = plain(capsys.readouterr().out)
+    assert "not paired" in printed and "no times were compared" in printed
+    assert main(["compare", run, "HEAD", "--out", str(tmp_path / "other")]) == 2
+    assert "compare like with like" in capsys.readouterr().err
+
+
+def test_the_commands_of_the_readme_run(simulated, tmp_path, monkeypatch, capsys):
+    """Their sides are not built: that takes the network and minutes."""
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^harness (compare .*?)(?:  +#.*)?$", README, re.M)
+    assert len(commands) >= 2
+    monkeypatch.setattr(
+        comparing, "commit_recipe", lambda n, text, p, *_: comparing.Recipe(name=n, label=text, python=p)
+    )
+    for number, command in enumerate(commands):
+        words = [sys.executable if "python3.12" in word else word for word in shlex.split(command)]
+        assert main([*words, "--out", f"out-{number}"]) == 0
+    labels = [recipe.label for recipe in simulated()]
+    assert labels[:2] == ["main", "HEAD"] and "zarr==3.4.2" in labels

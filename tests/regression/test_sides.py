@@ -1,0 +1,121 @@
+"""Real sides: changed copies of this version, in environments of their own, compared for what needs no clock."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Counted
+
+from harness.errors import UsageError
+from harness.regression.comparison import compare_sides, require_rounds
+from harness.regression.exact import figures, same_bytes
+from harness.regression.question import Cell, Settings, ask
+from harness.regression.rounds import Record, read_each_other, take_rounds
+from harness.regression.side import Process, Side, SideError
+from suites.tracking.sides import changed_copy, slower
+
+TINY = Settings(
+    traces=("synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8",), sizes=(40,), formats=("npz",),
+    suites=("layer_read",), blocks=1, seconds=0.0, timeout=60,
+)  # fmt: skip
+HERE = Path(sys.executable)
+
+# One byte more for every chunk file of an archive of plain Zarr: behind the data, where the codec does not look.
+_PADDED = """
+
+_write_archive = write_archive
+
+
+def write_archive(trace, backend, destination, *arguments, **options):
+    manifest = _write_archive(trace, backend, destination, *arguments, **options)
+    for file in destination.rglob("*"):
+        if file.is_file() and file.name.isdigit():
+            file.write_bytes(file.read_bytes() + b"x")
+    return manifest
+"""
+_OTHER_VALUES = """
+
+_read = NpzReader.read
+NpzReader.read = lambda self, path, selection=None: _read(self, path, selection) + 1
+"""
+
+
+def side(name: str, python: Path = HERE) -> Side:
+    return Side(name=name, label=python.name, python=python)
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Path:
+    (tmp_path / "archives").mkdir()
+    return tmp_path / "archives"
+
+
+def test_equal_sides_agree_in_every_exact_figure_and_byte(tmp_path, room):
+    questions, record = ask(TINY, tmp_path / "data"), Record()
+    sides = (side("base"), side("head"))
+    assert set(read_each_other(sides, questions, TINY, room).values()) == {""}
+    take_rounds(sides, questions, TINY, range(2), room, record, lambda text: None)
+    found = figures(record.exact)
+    assert {figure.change for figure in found} == {"equal"}
+    assert {figure.name for figure in found} == {"bytes", "files", "bytes_read", "requests"}
+    assert same_bytes(record.contents) == {"npz": True}
+    assert {block.round for block in record.blocks} == {0, 1}
+    assert {block.side for block in record.blocks} == {"base", "head"}
+    assert not list(room.iterdir())
+
+
+def test_a_byte_more_in_each_chunk_is_found(tmp_path, room):
+    settings = dataclasses.replace(TINY, formats=("zarr",), suites=("size",), profile="seed")
+    head = side("head", changed_copy(tmp_path / "head", {"harness/backends/archive.py": _PADDED}))
+    record = Record()
+    take_rounds((side("base"), head), ask(settings, tmp_path / "data"), settings, [0], room, record, lambda text: None)
+    (grown,) = [figure for figure in figures(record.exact) if figure.change == "grew"]
+    assert grown.name == "bytes" and grown.head - grown.base > 1
+    assert same_bytes(record.contents) == {"zarr": False}
+
+
+def test_a_head_that_returns_other_values_is_a_regression_and_is_not_timed(tmp_path, room):
+    head = side("head", changed_copy(tmp_path / "head", {"harness/backends/npz.py": _OTHER_VALUES}))
+    outcome = compare_sides((side("base"), head), ask(TINY, tmp_path / "data"), TINY, room, Counted())
+    assert outcome.exit_code == 1 and not outcome.judged
+    assert "tensors differ" in outcome.sentence
+    with pytest.raises(UsageError, match="The base has nothing to compare with"):
+        swapped = (side("base", head.python), side("head"))
+        compare_sides(swapped, ask(TINY, tmp_path / "again"), TINY, room, Counted())
+
+
+def test_a_slowed_copy_reads_the_same_through_a_slowed_reader(tmp_path, room):
+    head = side("head", changed_copy(tmp_path / "head", slower("npz", 1.1)))
+    code = "from harness.backends.npz import NpzReader; print(NpzReader.read.__name__)"
+    named = [subprocess.check_output([one, "-I", "-c", code], text=True).strip() for one in (HERE, head.python)]
+    assert named == ["read", "slow"]
+    found = read_each_other((side("base"), head), ask(TINY, tmp_path / "data"), TINY, room)
+    assert set(found.values()) == {""}
+
+
+def test_a_process_says_what_it_died_of(tmp_path):
+    with Process(side("base"), tmp_path, 60) as process:
+        facts = process.ask("hello")
+        assert "npz" in facts["formats"] and "layer_read" in facts["suites"]
+        with pytest.raises(SideError, match="There is no format named 'npy'"):
+            process.ask("digests", format="npy", profile="tuned", archive="x", tensors=[])
+    died = pytest.raises(SideError, match=r"head .false.: its process ended with exit code")
+    with Process(side("head", Path("/bin/false")), tmp_path, 60) as process, died:
+        process.ask("hello")
+
+
+def test_what_cannot_be_asked_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no suite named 'layer_reed'"):
+        ask(Settings(suites=("layer_reed",)), tmp_path)
+    with pytest.raises(UsageError, match="at least 10 rounds, got 9"):
+        require_rounds(9)
+
+
+def test_cells_name_their_trace_only_among_several():
+    first, second = (Cell("layer_read", "head", "hdf5", "synthetic", n) for n in (64, 128))
+    assert first.among([first]) == "hdf5 layer_read/head"
+    assert first.among([first, second]) == "hdf5 layer_read/head of synthetic, 64 residues"

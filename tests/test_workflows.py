@@ -87,7 +87,7 @@ def stubbed(tmp_path: Path) -> dict[str, str]:
     stub.parent.mkdir()
     stub.write_text(
         '#!/bin/sh\necho "$@" >"$NOTED"\n'
-        'if [ -n "$SUMMARY" ]; then mkdir -p "$5"; echo "$SUMMARY" >"$5/summary.md"; fi\nexit "$CODE"\n'
+        'if [ -n "$SUMMARY" ]; then mkdir -p "$5"; echo "$SUMMARY" >"$5/compare.md"; fi\nexit "$CODE"\n'
     )
     stub.chmod(0o755)
     return os.environ | {

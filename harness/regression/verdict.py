@@ -203,8 +203,8 @@ def confirm(
 ) -> list[Judged]:
     """Let a suspicion stand only where fresh rounds show it too.
 
-    Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first, agree
-    with at most 2.5 % of these: about one cell in 8000 is red by chance.
+    Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first,
+    agree with at most 2.5 % of these: about one cell in 8000 is red by chance.
 
     Parameters
     ----------

@@ -259,7 +259,7 @@ def _run(recipe: Recipe, command: Sequence[str]) -> str:
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["it said nothing"]
         other = any("Requires-Python" in line for line in lines)
         hint = " Another Python may do: name its interpreter with --python." if other else ""
-        raise UsageError(f"{_whole(recipe)} does not build: {_sentence(errors[-1])}{hint}")
+        raise UsageError(f"{_whole(recipe)} does not build: {_sentence(errors[-1].removeprefix('ERROR: '))}{hint}")
     return done.stdout
 
 

@@ -25,6 +25,9 @@ NO_REGRESSION, REGRESSION, INCONCLUSIVE = 0, 1, 3
 WORDS = {NO_REGRESSION: "no regression", REGRESSION: "regression", INCONCLUSIVE: "inconclusive"}
 
 
+_WORTH_IT = 3  # times the rounds; what asks for more would most likely stay open after twice as many
+
+
 class Progress(Protocol):
     """Told how far a comparison is."""
 
@@ -229,11 +232,15 @@ def _rounds(
     threshold: float,
     record: Record,
 ) -> list[Judged]:
-    """Take the rounds, and as many again for the cells that are suspected or not settled."""
+    """Take the rounds, and as many again for the cells that are suspected, or that twice as many would settle."""
     count = settings.rounds
     take_rounds(sides, questions, settings, range(count), folder, record, progress.step)
     judged = decide(pair(record.blocks), threshold)
-    unsettled = {one.cell for one in judged if one.word in ("slower", "inconclusive")}
+    unsettled = {
+        one.cell
+        for one in judged
+        if one.word == "slower" or (one.rounds_needed is not None and one.rounds_needed <= _WORTH_IT * count)
+    }
     if not unsettled:
         return judged
     fresh = Record()
@@ -244,4 +251,4 @@ def _rounds(
         record.contents.setdefault(place, []).extend(contents)
     record.blocks += fresh.blocks
     pooled = pair([block for block in record.blocks if block.cell in unsettled])
-    return confirm(judged, decide(pair(fresh.blocks), threshold), decide(pooled, threshold))
+    return confirm(judged, decide(pair(fresh.blocks), threshold), decide(pooled, threshold), threshold)

@@ -75,7 +75,7 @@ class Settings:
 
     traces: tuple[str, ...] = ("synthetic:layers=2",)
     sizes: tuple[int, ...] = (64,)
-    formats: tuple[str, ...] = ("npz", "hdf5", "zarr", "zarr-slim")
+    formats: tuple[str, ...] = ("hdf5", "zarr", "zarr-slim")
     suites: tuple[str, ...] = ("size", "write", "full_read", "layer_read", "random_access")
     profile: str = "tuned"
     seed: int = 0

@@ -13,11 +13,14 @@ import numpy as np
 from harness.measure.config import VERDICT_ROUNDS
 from harness.regression.question import Cell
 from harness.regression.rounds import Block
-from harness.report.statistics import Comparison, Interval, interval_ends, median_interval
+from harness.report.statistics import Comparison, Interval, interval_ends, median_interval, signed_rank_p
 from harness.report.verdict import Floor, judge
 
 THRESHOLD = 0.10
 """The slowdown that matters: a green comparison rules it out, and it is found. A suspicion begins at half of it."""
+
+AGREEMENT = 0.05
+"""Two-sided significance at which fresh rounds agree with a suspicion."""
 
 MOST_ROUNDS = 1000
 """Beyond this, more rounds are no answer."""
@@ -195,8 +198,13 @@ def rounds_needed(logs: np.ndarray, threshold: float) -> int | None:
     return needed if needed <= MOST_ROUNDS else None
 
 
-def confirm(first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[Judged]) -> list[Judged]:
+def confirm(
+    first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[Judged], threshold: float = THRESHOLD
+) -> list[Judged]:
     """Let a suspicion stand only where fresh rounds show it too.
+
+    Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first,
+    agree with at most 2.5 % of these: about one cell in 8000 is red by chance.
 
     Parameters
     ----------
@@ -206,12 +214,15 @@ def confirm(first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[J
         Those that were measured again, from the fresh rounds alone.
     pooled : sequence of Judged
         The same from all rounds.
+    threshold : float
+        As for `decide`.
 
     Returns
     -------
     list of Judged
-        A cell that was slower both times is ``slower``, with all its rounds; one that was slower in only one of the two
-        is what all rounds say, but never ``slower``.
+        A cell that was slower at first, that fresh rounds alone agree with (beyond half the threshold, at
+        `AGREEMENT`), and that is slower in all rounds together, is ``slower``; any other is what all rounds say, but
+        never ``slower``.
     """
     second, together = ({judged.cell: judged for judged in found} for found in (again, pooled))
     settled = []
@@ -220,8 +231,7 @@ def confirm(first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[J
             settled.append(judged)
             continue
         both = together[judged.cell]
-        twice = judged.word == second[judged.cell].word == "slower"
-        if twice:
+        if judged.word == both.word == "slower" and _agrees(second[judged.cell], threshold):
             settled.append(_with(both, "slower", "confirmed by fresh rounds"))
         elif both.word == "slower":
             settled.append(_with(both, "inconclusive", "slower in only one of two measurements"))
@@ -230,6 +240,10 @@ def confirm(first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[J
         else:
             settled.append(both)
     return settled
+
+
+def _agrees(fresh: Judged, threshold: float) -> bool:
+    return fresh.ratio.median > 1 + threshold / 2 and signed_rank_p(np.array(fresh.log_ratios)) <= AGREEMENT
 
 
 def _with(judged: Judged, word: Word, note: str) -> Judged:

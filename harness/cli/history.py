@@ -21,7 +21,7 @@ from harness.history.telling import FIGURES, case, change, level, step_table
 from harness.history.trends import draw_trends
 from harness.measure.machine import describe
 from harness.report import words
-from harness.report.write import plots_folder, write_table
+from harness.report.write import write_table
 
 FOLDER = Path("results") / "history"
 SUFFIX = ".jsonl"
@@ -78,7 +78,7 @@ def _show(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{words.listed(map(str, paths))} holds no run: add one with 'harness history add RUN'.")
     series = arrange(history.records)
     found = [find_steps(part) for part in series]
-    out: Path = arguments.out or plots_folder(paths[0].with_suffix(""))
+    out: Path = arguments.out or _drawings(paths[0])
     _print(series, found)
     out.mkdir(parents=True, exist_ok=True)
     write_table(step_table(series, found), out / "steps.csv")
@@ -96,6 +96,14 @@ def _of_this_machine() -> Path:
     if others:
         raise UsageError(f"There is no history of this machine, {path}; name another with --file: {', '.join(others)}.")
     raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.")
+
+
+def _drawings(path: Path) -> Path:
+    """Say where drawings go: ``plots/history/KIND`` for ``results/history/KIND.jsonl``, else ``plots`` beside the file."""
+    resolved = path.resolve()
+    if resolved.parts[-3:-1] == FOLDER.parts:
+        return resolved.parents[2] / "plots" / FOLDER.name / resolved.stem
+    return path.parent / "plots" / path.stem
 
 
 def _say_corrupt(count: int, *paths: Path) -> None:

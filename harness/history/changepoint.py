@@ -1,9 +1,10 @@
 """Steps in many series of the same runs: levels that change and stay, told from outliers, drift and chance.
 
-A series is fitted by constants with absolute deviations, as asv's ``step_detect`` does (Virtanen 2016), so that a single
-disturbed run moves no level. Every place between two runs is looked at through windows of several lengths, because a
-whole series hides a level that came and went again (Fleming et al. 2023 on Hunter; Kovács et al. 2023 on deterministic
-intervals), and what is found splits the series in two, each searched again (binary segmentation, Vostrikova 1981).
+A series is fitted by constants with absolute deviations, as asv's ``step_detect`` does (Virtanen 2016), so that a
+single disturbed run moves no level. Every place between two runs is looked at through windows of several lengths,
+because a whole series hides a level that came and went again (Fleming et al. 2023 on Hunter; Kovács et al. 2023 on
+deterministic intervals), and what is found splits the series in two, each searched again (binary segmentation,
+Vostrikova 1981).
 Chance is excluded for all series together: the order of runs is shuffled, alike in every series, and a step counts only
 when hardly any shuffle has one as clear anywhere (Westfall & Young 1993; permutations as in the E-divisive method of
 Matteson & James 2014). That needs no distribution and keeps what series share.
@@ -25,10 +26,12 @@ LEAST_RUNS = 2 * SIDE + 1
 FALSE_ALARMS = 0.01
 """How often a history without any step, of however many cells, may be said to have one."""
 
-_WINDOWS = ((20, 5), (20, 10), (20, 20), (10, 20), (5, 20))  # runs before and after; fewer where there are fewer
+_WINDOWS = ((20, 5), (20, 20), (5, 20))  # runs before and after; fewer where there are fewer
 _SHUFFLES = 499
 _BATCH = 20
 _FINEST = 1e-3  # a mean deviation below 0.1 % is not believed
+_FAR = 3.0
+_SPREAD_OF_DIFFERENCES = 0.954  # median size of the difference of two standard normal values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,8 @@ def scan(values: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (series, runs)
-        For the place before each run, the largest over windows of ``(m - 2) log(S0 / S1)``: of ``m`` runs, ``S0`` is the
-        sum of absolute deviations from one median, ``S1`` that from two, one before and one after. Under Laplacian
+        For the place before each run, the largest over windows of ``(m - 2) log(S0 / S1)``: of ``m`` runs, ``S0`` is
+        the sum of absolute deviations from one median, ``S1`` that from two, one before and one after. Under Laplacian
         noise this is the likelihood ratio, and shares its scale between window lengths. Minus infinity where a side
         has fewer than `SIDE` runs.
     """
@@ -91,16 +94,16 @@ def _deviations(values: np.ndarray) -> np.ndarray:
     return ordered[:, -(count // 2) :].sum(axis=1) - ordered[:, : count // 2].sum(axis=1)
 
 
-def find_changes(values: np.ndarray, witness: np.ndarray, least: float) -> list[list[Change]]:
+def find_changes(values: np.ndarray, witnesses: Sequence[np.ndarray], least: float) -> list[list[Change]]:
     """Find the steps of all series of a history.
 
     Parameters
     ----------
     values : ndarray, shape (series, runs)
         In the order of runs; NaN where a run has none.
-    witness : ndarray, shape (series, runs)
-        Another measure of the same, such as the time beside its ratio to the raw ceiling: a step counts only where
-        this one moves the same way, by half as much at least. Pass `values` again where there is none.
+    witnesses : sequence of ndarray, shape (series, runs)
+        Other measures of the same, such as the time and its ratio to the raw ceiling: a step counts only where each
+        moves the same way, by half as much at least. NaN where `values` are.
     least : float
         The smallest shift that counts, in the unit of the series.
 
@@ -113,48 +116,89 @@ def find_changes(values: np.ndarray, witness: np.ndarray, least: float) -> list[
     groups = [(np.flatnonzero(mask), np.flatnonzero(group == i)) for i, mask in enumerate(masks)]
     groups = [(runs, rows) for runs, rows in groups if len(runs) >= LEAST_RUNS]
     changes: list[list[Change]] = [[] for _ in values]
+    calmed = [calm(values[np.ix_(rows, runs)]) for runs, rows in groups]
     found = []
-    for runs, rows in groups:
-        for row, evidence in zip(rows, scan(values[np.ix_(rows, runs)]), strict=True):
-            pair = (values[row, runs], witness[row, runs])
-            if (change := _clearest(pair, evidence, least)) is not None:
-                found.append((row, runs, pair, change))
-    limit = _limit([(runs, values[np.ix_(rows, runs)]) for runs, rows in groups], [c.evidence for *_, c in found])
-    for row, runs, pair, change in found:
-        inside = _split(pair, change, limit, least)
+    for (runs, rows), series in zip(groups, calmed, strict=True):
+        for row, own, evidence in zip(rows, series, scan(series), strict=True):
+            measures = np.array([own, *(witness[row, runs] for witness in witnesses)])
+            if (change := _clearest(measures, evidence, least)) is not None:
+                found.append((row, runs, measures, change))
+    shuffled = [(runs, series) for (runs, _), series in zip(groups, calmed, strict=True)]
+    limit = _limit(shuffled, [change.evidence for *_, change in found])
+    for row, runs, measures, change in found:
+        inside = _split(measures, change, limit, least)
         changes[row] = [Change(place=int(runs[c.place]), shift=c.shift, evidence=c.evidence) for c in inside]
     return changes
 
 
-def _clearest(pair: tuple[np.ndarray, np.ndarray], evidence: np.ndarray, least: float) -> Change | None:
-    """Return the clearest place whose shift is large enough and that the witness confirms."""
-    values, witness = pair
+def _clearest(measures: np.ndarray, evidence: np.ndarray, least: float) -> Change | None:
+    """Return the clearest place whose shift is large enough and that all witnesses confirm.
+
+    Parameters
+    ----------
+    measures : ndarray, shape (1 + witnesses, runs)
+        The series itself and its witnesses.
+    evidence : ndarray, shape (runs,)
+        From `scan`.
+    least : float
+        As for `find_changes`.
+    """
+    count = measures.shape[1]
     for place in np.argsort(-evidence, kind="stable"):
         if not evidence[place] > 0:
             break
-        shift, other = _shift(values, place), _shift(witness, place)
-        if abs(shift) >= least and other * np.sign(shift) >= abs(shift) / 2:
-            return Change(place=int(place), shift=shift, evidence=float(evidence[place]))
+        start, stop = _window(measures[0], int(place))
+        near = measures[:, start:stop]
+        # A few runs at an end that differ are no level yet, and make the places next to them look like one.
+        cut = max(range(1, stop - start), key=lambda cut: _evidence(near[0], cut))
+        if not SIDE <= start + cut <= count - SIDE:
+            continue
+        shifts = np.median(near[:, cut:], axis=1) - np.median(near[:, :cut], axis=1)
+        if abs(shifts[0]) >= least and (shifts * np.sign(shifts[0]) >= abs(shifts[0]) / 2).all():
+            return Change(place=start + cut, shift=float(shifts[0]), evidence=float(evidence[place]))
     return None
 
 
-def _shift(values: np.ndarray, place: int) -> float:
-    """Return what the medians of the runs just before and just after differ by, as far as the shorter side allows."""
-    reach = max(SIDE, min(place, len(values) - place, 20))
-    return float(np.nanmedian(values[place : place + reach]) - np.nanmedian(values[max(0, place - reach) : place]))
+def _window(values: np.ndarray, place: int) -> tuple[int, int]:
+    """Return the ends of the window that shows a place best."""
+    windows = {(max(0, place - before), min(len(values), place + after)) for before, after in _WINDOWS}
+    return max(sorted(windows), key=lambda ends: _evidence(values[ends[0] : ends[1]], place - ends[0]))
 
 
-def _split(pair: tuple[np.ndarray, np.ndarray], first: Change | None, limit: float, least: float) -> list[Change]:
+def _evidence(values: np.ndarray, cut: int) -> float:
+    one, *two = (float(np.abs(part - np.median(part)).sum()) for part in (values, values[:cut], values[cut:]))
+    least = len(values) * _FINEST
+    return (len(values) - 2) * float(np.log(max(one, least) / max(sum(two), least)))
+
+
+def calm(values: np.ndarray) -> np.ndarray:
+    """Draw single outliers in, so that they do not hide a step: Hampel's filter (Davies & Gather 1993).
+
+    Parameters
+    ----------
+    values : ndarray, shape (series, runs)
+        At least three runs.
+
+    Returns
+    -------
+    ndarray, shape (series, runs)
+        A value that is further from the median of the five runs around it than `_FAR` times the spread from run to run
+        stands there instead. A level that stays is not touched.
+    """
+    around = np.pad(values, ((0, 0), (2, 2)), mode="symmetric")
+    middle = np.median([around[:, k : k + values.shape[1]] for k in range(5)], axis=0)
+    spread = np.median(np.abs(np.diff(values, axis=1)), axis=1, keepdims=True) / _SPREAD_OF_DIFFERENCES
+    return np.clip(values, middle - _FAR * spread, middle + _FAR * spread)
+
+
+def _split(measures: np.ndarray, first: Change | None, limit: float, least: float) -> list[Change]:
     """Return a step that is clear enough, with those on either side of it."""
     if first is None or not first.evidence > limit:
         return []
-    values, witness = pair
-    place = first.place
-    sides = ((0, (values[:place], witness[:place])), (place, (values[place:], witness[place:])))
     found = [first]
-    for start, side in sides:
-        if len(side[0]) >= 2 * SIDE:
-            inner = _split(side, _clearest(side, scan(side[0][None])[0], least), limit, least)
+    for start, side in ((0, measures[:, : first.place]), (first.place, measures[:, first.place :])):
+        if side.shape[1] >= 2 * SIDE:
+            inner = _split(side, _clearest(side, scan(side[:1])[0], least), limit, least)
             found += [Change(place=start + c.place, shift=c.shift, evidence=c.evidence) for c in inner]
     return sorted(found, key=lambda change: change.place)
 

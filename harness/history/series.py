@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Series:
 
     @cached_property
     def machine(self) -> np.ndarray:
-        """What the raw ceiling says of the machine in each run: shape (runs,), as `harness.history.changepoint.common`."""
+        """What the raw ceiling says of the machine in each run: shape (runs,), as `common` finds it."""
         return common(self.logs(key for key in self.keys if key.format == RAW))
 
     def ceiling(self, key: CellKey) -> np.ndarray:
@@ -88,6 +89,6 @@ def arrange(records: Iterable[RunRecord]) -> list[Series]:
             groups.append((record.definition, [record]))
         else:
             known.append(record)
-    changed = [""] + [one.differences(other) for (one, _), (other, _) in zip(groups, groups[1:], strict=False)]
+    changed = [""] + [one.differences(other) for (one, _), (other, _) in pairwise(groups)]
     series = [Series(tuple(runs), text) for (_, runs), text in zip(groups, changed, strict=True)]
     return sorted(series, key=lambda found: found.records[-1].started)

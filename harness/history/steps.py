@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -73,8 +74,8 @@ def find_steps(series: Series) -> list[Step]:
     Times are followed without what the machine did: from the logarithm of each median, what the raw ceiling did is
     taken off, as much as the cell shares of it from run to run (`harness.history.changepoint.shared`): either that of
     the same reads, which were measured in the same minute, or that of all reads, which has less noise of its own,
-    whichever leaves less change from run to run. The time as it was measured is the witness: a step that it does not
-    show is one of the ceiling, not of the cell.
+    whichever leaves less change from run to run. The time as it was measured and its ratio to the raw ceiling of all
+    reads are the witnesses: a step that one of them does not show, to a half at least, is the machine's, not the cell's.
 
     Parameters
     ----------
@@ -94,12 +95,13 @@ def _timed(series: Series) -> Iterator[Step]:
     keys = [key for key in series.claims if not np.isnan(series.figures(key, SECONDS)).all()]
     logs, machine = series.logs(keys), series.machine
     followed = [_without_machine(row, series, key) for row, key in zip(logs, keys, strict=True)]
-    values, witness = np.vstack([*(row for row, _ in followed), machine]), np.vstack([logs, machine])
-    for row, changes in enumerate(find_changes(values, witness, float(np.log(1 + EQUIVALENT_WITHIN)))):
+    values = np.vstack([*(row for row, _ in followed), machine])
+    witnesses = [np.vstack([logs, machine]), np.vstack([logs - machine, machine])]
+    for row, changes in enumerate(find_changes(values, witnesses, float(np.log(1 + EQUIVALENT_WITHIN)))):
         own = row < len(keys)
         ends = [0, *(change.place for change in changes), len(series.records)]
-        levels = [float(np.nanmedian(values[row, a:b])) for a, b in zip(ends, ends[1:], strict=False)]
-        for change, before, after in zip(changes, levels, levels[1:], strict=False):
+        levels = [float(np.nanmedian(values[row, a:b])) for a, b in pairwise(ends)]
+        for change, before, after in zip(changes, levels[:-1], levels[1:], strict=True):
             last = int(np.flatnonzero(~np.isnan(values[row, : change.place]))[-1])
             yield Step(
                 key=keys[row] if own else None,
@@ -140,7 +142,7 @@ def _exact(series: Series) -> Iterator[Step]:
                 continue
             values = series.figures(key, name)
             known = np.flatnonzero(~np.isnan(values))
-            for last, place in zip(known, known[1:], strict=False):
+            for last, place in pairwise(known):
                 if values[last] != values[place]:
                     yield Step(
                         key=key,

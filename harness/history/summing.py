@@ -108,7 +108,7 @@ def _require_whole(samples: pd.DataFrame, plans: Sequence[Mapping[str, Any]], co
     rounds = samples[(samples["status"] != "skipped") & samples["seconds"].notna()]
     rounds = rounds[~rounds["access"].isin(WRITTEN_ONCE)]
     fewest = rounds.groupby(list(CellKey._fields), dropna=False).size()
-    if asked - measured or (fewest < config.rounds).any() and not (samples["status"] == "failed").any():
+    if asked - measured or ((fewest < config.rounds).any() and not (samples["status"] == "failed").any()):
         raise UsageError(
             f"{folder} is not finished: continue it with 'harness run --resume --out {folder}', then add it."
         )

@@ -18,7 +18,12 @@ from harness.records import CellKey
 from harness.report import words
 from harness.report.drawing.figure import FAINT, GREY, Page, drawing
 
-_WORSE, _BETTER, _POINT = "#D55E00", "#0072B2", "#000000"  # of Okabe & Ito (2008); the marks differ in shape too
+_WORSE, _BETTER, _POINT, _LEVEL = (
+    "#D55E00",
+    "#0072B2",
+    "#000000",
+    "#009E73",
+)  # of Okabe & Ito (2008); the marks differ in shape too
 _MOST_ROWS, _MOST_COLUMNS, _MOST_TICKS = 7, 5, 16
 _HEIGHT, _TICKS = 1.0, 0.66
 
@@ -27,6 +32,7 @@ class _Spaced(Page):
     """A page whose panels each have an axis of their own."""
 
     LEFT, GAP = 1.9, 0.62
+    _CHARACTERS = 130
 
 
 def draw_trends(series: Sequence[Series], found: Sequence[Sequence[Step]], folder: Path) -> list[Path]:
@@ -67,9 +73,8 @@ Grid = list[list[CellKey | None]]
 
 def _pages(keys: Sequence[CellKey]) -> Iterator[Grid]:
     """Arrange cells: a row for each case of a trace and length, a column for each format and profile."""
-    arms = sorted({(key.format, key.profile) for key in keys}, key=lambda arm: (words.ordered([arm[0]]), arm))
-    order = words.ordered({name for name, _ in arms})
-    arms.sort(key=lambda arm: (order.index(arm[0]), arm[1]))
+    order = words.ordered({key.format for key in keys})
+    arms = sorted({(key.format, key.profile) for key in keys}, key=lambda arm: (order.index(arm[0]), arm[1]))
     places = list(dict.fromkeys(key._replace(format="", profile="") for key in keys))
     present = set(keys)
     for first in range(0, len(arms), _MOST_COLUMNS):
@@ -127,9 +132,9 @@ def _row_label(key: CellKey) -> str:
 def _caption(series: Sequence[Series]) -> list[str]:
     text = [
         "Each panel has its own axis, which does not begin at zero. A point is the median of a run, its line the 95 % "
-        f"interval over rounds. A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, told "
-        "from chance over all cells together, after what the raw ceiling did was taken off; the horizontal lines are "
-        "its levels without that. An exact figure steps with every change. Runs are named by their commits.",
+        f"interval over rounds. A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, "
+        "told from chance over all cells together, after what the raw ceiling did was taken off; the horizontal lines "
+        "are its levels without that. An exact figure steps with every change. Runs are named by their commits.",
     ]
     return text + [
         f"Series {number} measured something else than the one before, so nothing is compared across: {part.changed}."
@@ -141,6 +146,7 @@ def _caption(series: Sequence[Series]) -> list[str]:
 def _legend() -> list[Line2D]:
     return [
         Line2D([], [], color=_POINT, marker="o", markersize=3, linewidth=0.8, label="run, with its interval"),
+        Line2D([], [], color=_LEVEL, linewidth=1.6, label="level around a step"),
         Line2D([], [], color=_WORSE, marker="^", linestyle="none", markersize=6, label="step for the worse"),
         Line2D([], [], color=_BETTER, marker="v", linestyle="none", markersize=6, label="step for the better"),
         Line2D([], [], color=GREY, linestyle=":", linewidth=1.0, label="new series"),
@@ -172,7 +178,7 @@ def _levels(axes: Axes, steps: Sequence[Step], start: int, count: int) -> None:
     places = [0, *(step.place for step in steps), count]
     levels = [*(step.level_before for step in steps[:1]), *(step.level_after for step in steps)]
     for first, last, value in zip(places, places[1:], levels, strict=False):
-        axes.hlines(value, start + first - 0.4, start + last - 0.6, color="#009E73", linewidth=1.6, zorder=1)
+        axes.hlines(value, start + first - 0.4, start + last - 0.6, color=_LEVEL, linewidth=1.6, zorder=1)
 
 
 def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:

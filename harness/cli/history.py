@@ -26,7 +26,7 @@ from harness.report.write import write_table
 FOLDER = Path("results") / "history"
 SUFFIX = ".jsonl"
 NO_STEP, REGRESSION, TOO_FEW = 0, 1, 3
-_MOST = 40  # steps printed
+_MOST = 24  # steps printed
 
 
 def add_commands(commands: Any) -> None:
@@ -63,9 +63,8 @@ def _add(arguments: argparse.Namespace) -> int:
     path: Path = arguments.file or FOLDER / f"{record.machine.name}{SUFFIX}"
     history = append(path, record)
     many = len(history.records)
-    show.say(
-        f"Added {record.run_id} ({record.label}, {len(record.cells)} cells) to {path}, now {many} run{'s'[: many > 1]}."
-    )
+    now = f"now {many} run{'s'[: many > 1]}"
+    show.say(f"Added {record.run_id} ({record.label}, {len(record.cells)} cells) to {path}, {now}.")
     _say_corrupt(len(history.corrupt), path)
     return 0
 
@@ -99,7 +98,7 @@ def _of_this_machine() -> Path:
 
 
 def _drawings(path: Path) -> Path:
-    """Say where drawings go: ``plots/history/KIND`` for ``results/history/KIND.jsonl``, else ``plots`` beside the file."""
+    """Say where drawings go: ``plots/history`` for a file in ``results/history``, else ``plots`` beside the file."""
     resolved = path.resolve()
     if resolved.parts[-3:-1] == FOLDER.parts:
         return resolved.parents[2] / "plots" / FOLDER.name / resolved.stem
@@ -132,11 +131,11 @@ def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
 
 
 def _print_steps(steps: Sequence[Step]) -> None:
-    shown = show.table("", "case", "figure", "from", "to", "change", "commits", "found in", "versions")
+    shown = show.table("", "case", "figure", "from", "to", "change", "commits", "found in", "meanwhile")
     for step in list(reversed(steps))[:_MOST]:
         shown.add_row(
             case(step), FIGURES[step.figure], level(step, step.level_before), level(step, step.level_after),
-            change(step), commit_range(step.before, step.after), step.series, ", ".join(step.libraries),
+            change(step), commit_range(step.before, step.after), step.series, ", ".join(step.meanwhile),
         )  # fmt: skip
     show.console().print(shown, markup=False)
     if len(steps) > _MOST:

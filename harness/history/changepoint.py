@@ -31,6 +31,7 @@ _SHUFFLES = 499
 _BATCH = 20
 _FINEST = 1e-3  # a mean deviation below 0.1 % is not believed
 _FAR = 3.0
+_MARGIN = float(np.log(10))  # runs are not quite exchangeable: what lasts from run to run makes shuffles look too calm
 _SPREAD_OF_DIFFERENCES = 0.954  # median size of the difference of two standard normal values
 
 
@@ -145,7 +146,7 @@ def _clearest(measures: np.ndarray, evidence: np.ndarray, least: float) -> Chang
     """
     count = measures.shape[1]
     for place in np.argsort(-evidence, kind="stable"):
-        if not evidence[place] > 0:
+        if not evidence[place] > -np.log(FALSE_ALARMS):  # less does not exclude chance at this one place
             break
         start, stop = _window(measures[0], int(place))
         near = measures[:, start:stop]
@@ -204,7 +205,7 @@ def _split(measures: np.ndarray, first: Change | None, limit: float, least: floa
 
 
 def _limit(groups: Sequence[tuple[np.ndarray, np.ndarray]], candidates: Sequence[float]) -> float:
-    """Return the evidence that shuffled histories reach in at most a part `FALSE_ALARMS` of cases.
+    """Return ten times the evidence that shuffled histories reach in at most a part `FALSE_ALARMS` of cases.
 
     Parameters
     ----------
@@ -234,7 +235,7 @@ def _limit(groups: Sequence[tuple[np.ndarray, np.ndarray]], candidates: Sequence
         reached += most.tolist()
         if sum(value >= max(candidates) for value in reached) > allowed:
             return np.inf
-    return sorted(reached)[-allowed - 1]
+    return sorted(reached)[-allowed - 1] + _MARGIN
 
 
 def common(raw: np.ndarray) -> np.ndarray:

@@ -110,6 +110,8 @@ class RunRecord:
         Whether that had uncommitted changes.
     machine : MachineKind
         What makes times comparable.
+    load_average : float or None
+        Of the machine, mean of before and after the run.
     libraries : dict of str to str or None
         Versions that can bear on a result, the harness's own included.
     definition : Definition
@@ -125,6 +127,7 @@ class RunRecord:
     commit: str | None
     dirty: bool
     machine: MachineKind
+    load_average: float | None
     libraries: dict[str, str | None]
     definition: Definition
     samples_sha256: str

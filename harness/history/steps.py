@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness.history.changepoint import find_changes, shared
+from harness.history.changepoint import SIDE, find_changes, shared
 from harness.history.record import EXACT, RunRecord
 from harness.history.series import Series
 from harness.records import CellKey
@@ -36,6 +36,8 @@ class Step:
         Medians of the two levels, in seconds without what the machine did (1 is its usual time), or the exact figures.
     series : str
         In words, what was followed.
+    load_before, load_after : float or None
+        Median load average of the machine in the nearest runs on either side, of a step in a time.
     """
 
     key: CellKey | None
@@ -46,6 +48,8 @@ class Step:
     level_before: float
     level_after: float
     series: str = "exact figure"
+    load_before: float | None = None
+    load_after: float | None = None
 
     @property
     def ratio(self) -> float:
@@ -58,10 +62,12 @@ class Step:
         return self.key is not None and self.level_after > self.level_before
 
     @property
-    def libraries(self) -> list[str]:
-        """Versions that changed with it, such as ``zarr 3.1.6 to 3.4.2``."""
+    def meanwhile(self) -> list[str]:
+        """What else changed with it: versions, such as ``zarr 3.1.6 to 3.4.2``, and how busy the machine was."""
         old, new = self.before.libraries, self.after.libraries
-        return [
+        loads = (self.load_before, self.load_after)
+        busy = loads[0] is not None and loads[1] is not None and abs(loads[1] - loads[0]) > 0.5
+        return [f"load average {loads[0]:.1f} to {loads[1]:.1f}"] * busy + [
             f"{name} {old.get(name) or 'none'} to {new.get(name) or 'none'}"
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)
@@ -75,7 +81,7 @@ def find_steps(series: Series) -> list[Step]:
     taken off, as much as the cell shares of it from run to run (`harness.history.changepoint.shared`): either that of
     the same reads, which were measured in the same minute, or that of all reads, which has less noise of its own,
     whichever leaves less change from run to run. The time as it was measured and its ratio to the raw ceiling of all
-    reads are the witnesses: a step that one of them does not show, to a half at least, is the machine's, not the cell's.
+    reads are the witnesses: a step that one of them does not show to a half is the machine's, not the cell's.
 
     Parameters
     ----------
@@ -88,7 +94,7 @@ def find_steps(series: Series) -> list[Step]:
         Of times those that chance does not explain over all cells together and that are larger than what verdicts call
         equivalent; of exact figures every change.
     """
-    return sorted([*_timed(series), *_exact(series)], key=lambda step: step.place)
+    return sorted([*_exact(series), *_timed(series)], key=lambda step: step.place)
 
 
 def _timed(series: Series) -> Iterator[Step]:
@@ -112,7 +118,14 @@ def _timed(series: Series) -> Iterator[Step]:
                 level_before=float(np.exp(before)),
                 level_after=float(np.exp(after)),
                 series=followed[row][1] if own else "raw ceiling, median of all reads",
+                load_before=_load(series.records[max(0, change.place - SIDE) : change.place]),
+                load_after=_load(series.records[change.place : change.place + SIDE]),
             )
+
+
+def _load(records: Sequence[RunRecord]) -> float | None:
+    known = [record.load_average for record in records if record.load_average is not None]
+    return float(np.median(known)) if known else None
 
 
 def _without_machine(logs: np.ndarray, series: Series, key: CellKey) -> tuple[np.ndarray, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from harness.evidence.bundle import MEASURED, read_bundle
 from harness.history.machine_kind import kind_of
 from harness.history.record import EXACT, CellFigures, Definition, RunRecord
 from harness.measure.archives import read_archives
-from harness.measure.config import RAW, TWIN, RunConfig
+from harness.measure.config import RAW, TWIN, VANILLA, RunConfig
+from harness.measure.directory_record import DIRECTORIES, read_directories
 from harness.measure.plan import read_plan
 from harness.records import CellKey, read_samples
 from harness.report.arms import Arm, arms_by_place, paired
+from harness.report.directories import is_directory
 from harness.report.noise import mixed_machines
 from harness.report.summary import summarise
 from harness.report.words import WRITTEN_ONCE
@@ -50,7 +52,7 @@ def summarise_run(path: Path) -> RunRecord:
         return _summarise(path)
     bundle = read_bundle(path)
     with tempfile.TemporaryDirectory(prefix="harness-history-") as scratch:
-        for name in set(MEASURED) & set(bundle.files):
+        for name in {*MEASURED, DIRECTORIES} & set(bundle.files):
             (Path(scratch) / name).write_bytes(bundle.files[name])
         return _summarise(Path(scratch))
 
@@ -59,6 +61,7 @@ def _summarise(folder: Path) -> RunRecord:
     config = RunConfig.read(folder / "run.json")
     samples = read_samples(folder / "samples.csv")
     plans, archives = read_plan(folder / "plan.json"), read_archives(_present(folder / "archives.json"))
+    directories = read_directories(folder / DIRECTORIES) if is_directory(samples).any() else []
     _require_whole(samples, plans, config, folder)
     session = _session(_present(folder / "environment.json"))
     try:
@@ -71,9 +74,10 @@ def _summarise(folder: Path) -> RunRecord:
             dirty=bool(commit) and commit.endswith("+changes"),
             machine=machine,
             libraries=dict(session["libraries"]),
-            definition=_definition(config, plans, archives),
+            definition=_definition(config, plans, archives, directories),
             samples_sha256=hashlib.sha256((folder / "samples.csv").read_bytes()).hexdigest(),
-            cells=tuple(_cells(samples, config)),
+            load_average=_mean(session["load_average"], session.get("load_average_at_end")),
+            cells=(*_cells(samples[~is_directory(samples)], config), *_directories(samples)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HarnessError(f"{folder / 'environment.json'} does not say what a history needs: {error}.") from error
@@ -105,24 +109,29 @@ def _require_whole(samples: pd.DataFrame, plans: Sequence[Mapping[str, Any]], co
     }
     lengths = [None if pd.isna(n) else int(n) for n in samples["n_res"]]
     measured = set(zip(samples["trace"], lengths, samples["suite"], samples["access"], strict=True))
-    rounds = samples[(samples["status"] != "skipped") & samples["seconds"].notna()]
-    rounds = rounds[~rounds["access"].isin(WRITTEN_ONCE)]
-    fewest = rounds.groupby(list(CellKey._fields), dropna=False).size()
-    if asked - measured or ((fewest < config.rounds).any() and not (samples["status"] == "failed").any()):
+    tried = samples[~samples["access"].isin(WRITTEN_ONCE)].groupby(list(CellKey._fields), dropna=False)["seconds"]
+    rounds = tried.size()[tried.count() > 0]  # a rejected sample was tried too
+    if asked - measured or (rounds < config.rounds).any():
         raise UsageError(
             f"{folder} is not finished: continue it with 'harness run --resume --out {folder}', then add it."
         )
 
 
 def _definition(
-    config: RunConfig, plans: Sequence[Mapping[str, Any]], archives: Sequence[Mapping[str, Any]]
+    config: RunConfig,
+    plans: Sequence[Mapping[str, Any]],
+    archives: Sequence[Mapping[str, Any]],
+    directories: Sequence[Mapping[str, Any]],
 ) -> Definition:
     digests = {_subject(found): found["tensor_digests"] for found in archives}
+    contents = {str(found["directory"]): _digest(found["modes"].get(VANILLA)) for found in directories}
+    tensors = {_subject(p): _digest([p["manifest"]["tensors"], digests.get(_subject(p))]) for p in plans}
     return Definition(
         seed=config.seed,
         rounds=config.rounds,
-        plans={_subject(plan): _digest(plan["accesses"]) for plan in plans},
-        data={_subject(plan): _digest([plan["manifest"]["tensors"], digests.get(_subject(plan))]) for plan in plans},
+        plans={_subject(plan): _digest(plan["accesses"]) for plan in plans}
+        | {name: _digest(config.directory_bound) for name in contents},
+        data=tensors | contents,
     )
 
 
@@ -144,24 +153,28 @@ def _cells(samples: pd.DataFrame, config: RunConfig) -> list[CellFigures]:
         if row["status"] != "ok":
             continue
         key = _key(row)
-        raw = ratios.get(key)
-        exact = {name: _whole(row.get(name)) for name in ("size_bytes", "files")} | steady.get(key, {})
-        cells.append(
-            CellFigures(
-                key=key,
-                samples=int(row["samples"]),
-                **{name: _number(row[name]) for name in ("median_seconds", "ci_low", "ci_high")},
-                **dict(zip(("raw_ratio", "raw_low", "raw_high"), raw or (), strict=False)),
-                twin_ratio=_number(row["ratio"]) if row["format"] == TWIN else None,
-                **exact,
-            )
-        )
-    return [
-        cell for cell in cells if cell.median_seconds is not None or any(getattr(cell, n) is not None for n in EXACT)
-    ]
+        figures: dict[str, Any] = {n: _number(row[n]) for n in ("median_seconds", "ci_low", "ci_high")}
+        figures |= ratios.get(key, {})
+        figures |= {n: _whole(row[n]) for n in ("size_bytes", "files")} | steady.get(key, {})
+        if row["format"] == TWIN:
+            figures["twin_ratio"] = _number(row["ratio"])
+        if figures["median_seconds"] is not None or any(figures.get(n) is not None for n in EXACT):
+            cells.append(CellFigures(key=key, samples=int(row["samples"]), **figures))
+    return cells
 
 
-def _raw_ratios(samples: pd.DataFrame) -> dict[CellKey, tuple[float, float, float]]:
+def _directories(samples: pd.DataFrame) -> Iterator[CellFigures]:
+    """Yield the size of each result directory in each mode."""
+    for row in samples[is_directory(samples) & (samples["status"] == "ok")].to_dict("records"):
+        yield CellFigures(key=_key(row), samples=1, size_bytes=_whole(row["size_bytes"]), files=_whole(row["files"]))
+
+
+def _mean(*values: float | None) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _raw_ratios(samples: pd.DataFrame) -> dict[CellKey, dict[str, float]]:
     found = {}
     for arms in arms_by_place(samples):
         raw = next((arm for arm in arms if arm.name == RAW), None)
@@ -169,7 +182,11 @@ def _raw_ratios(samples: pd.DataFrame) -> dict[CellKey, tuple[float, float, floa
             comparison = paired(arm, raw) if arm is not raw else None
             if comparison is not None:
                 ratio = comparison.ratio
-                found[_arm_key(samples, arm)] = (ratio.median, ratio.low, ratio.high)
+                found[_arm_key(samples, arm)] = {
+                    "raw_ratio": ratio.median,
+                    "raw_low": ratio.low,
+                    "raw_high": ratio.high,
+                }
     return found
 
 

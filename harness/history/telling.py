@@ -44,7 +44,7 @@ def change(step: Step) -> str:
 
 _COLUMNS = [
     "series", *CellKey._fields, "figure", "level_before", "level_after", "ratio", "regression", "run_before",
-    "run_after", "commit_before", "commit_after", "commits", "found_in", "versions",
+    "run_after", "commit_before", "commit_after", "commits", "found_in", "meanwhile",
 ]  # fmt: skip
 
 
@@ -71,7 +71,7 @@ def step_table(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> pd.
                 "commit_after": step.after.commit,
                 "commits": commit_range(step.before, step.after),
                 "found_in": step.series,
-                "versions": ", ".join(step.libraries),
+                "meanwhile": ", ".join(step.meanwhile),
             }
             plain = {n: getattr(step, n) for n in ("level_before", "level_after", "ratio", "regression")}
             rows.append(key | told | plain)

@@ -13,10 +13,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.history.changepoint import SIDE
 from harness.history.series import Series
 from harness.history.steps import MACHINE, SECONDS, Step
-from harness.history.telling import FIGURES
 from harness.records import CellKey
 from harness.report import words
-from harness.report.drawing.figure import FAINT, GREY, Page, drawing
+from harness.report.drawing.figure import FAINT, GREY, Page, drawing, logarithmic
 
 _WORSE, _BETTER, _POINT, _LEVEL = (
     "#D55E00",
@@ -24,7 +23,10 @@ _WORSE, _BETTER, _POINT, _LEVEL = (
     "#000000",
     "#009E73",
 )  # of Okabe & Ito (2008); the marks differ in shape too
-_MOST_ROWS, _MOST_COLUMNS, _MOST_TICKS = 7, 5, 16
+_MOST_ROWS, _MOST_COLUMNS = 7, 5
+_TICK = 0.11  # inches of a label
+_FAR_APART = 4.0
+_SHORT = {"size_bytes": "bytes", "files": "files", "files_opened": "opens", "requests": "requests"}
 _HEIGHT, _TICKS = 1.0, 0.66
 
 
@@ -131,10 +133,11 @@ def _row_label(key: CellKey) -> str:
 
 def _caption(series: Sequence[Series]) -> list[str]:
     text = [
-        "Each panel has its own axis, which does not begin at zero. A point is the median of a run, its line the 95 % "
-        f"interval over rounds. A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, "
-        "told from chance over all cells together, after what the raw ceiling did was taken off; the horizontal lines "
-        "are its levels without that. An exact figure steps with every change. Runs are named by their commits.",
+        "Each panel has its own axis, which does not begin at zero and is logarithmic where points are far apart. A "
+        "point is the median of a run, its line the 95 % interval over rounds, which may reach beyond the panel.",
+        f"A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, told from chance over all "
+        "cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
+        "that. An exact figure steps with every change. Runs are named by their commits.",
     ]
     return text + [
         f"Series {number} measured something else than the one before, so nothing is compared across: {part.changed}."
@@ -170,7 +173,7 @@ def _panel(axes: Axes, key: CellKey, series: Sequence[Series], found: Sequence[S
         own = [step for step in steps if step.key == key]
         _levels(axes, [step for step in own if step.figure == names[0]], start, len(y))
         _marks(axes, own, start)
-        ends += [*y[~np.isnan(y)], *low[~np.isnan(low)], *high[~np.isnan(high)]]
+        ends += y[~np.isnan(y)].tolist()
     _scale(axes, ends, timed)
 
 
@@ -189,7 +192,7 @@ def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
         axes.axvline(x, color=colour, linewidth=0.8, zorder=1)
         ratio = step.figure in (SECONDS, MACHINE)
         change = (
-            f"{step.ratio:.2f}×" if ratio else f"{FIGURES[step.figure]} {step.level_after - step.level_before:+,.0f}"
+            f"{step.ratio:.2f}×" if ratio else f"{_SHORT[step.figure]} {step.level_after - step.level_before:+,.0f}"
         )
         mark = "▲" if colour == _WORSE else "▼"
         right = x > axes.dataLim.x0 + 0.5 * axes.dataLim.width
@@ -201,14 +204,18 @@ def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
 
 
 def _scale(axes: Axes, values: Sequence[float], timed: bool) -> None:
+    """Scale by the points alone, by the logarithm where they are far apart; room above is for the marks."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    room = 0.08 * (high - low) or 0.05 * high
-    axes.set_ylim(low - room, high + 4 * room)  # above, for the marks
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    tell = words.duration if timed else words.size
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tell(value) if value else "0"))
+    if timed and high > _FAR_APART * low > 0:
+        logarithmic(axes, low, 2 * high, seconds=True)
+    else:
+        room = 0.12 * (high - low) or 0.05 * high
+        axes.set_ylim(low - room, high + 3 * room)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        tell = words.duration if timed else words.size
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tell(value) if value else "0"))
+        axes.grid(axis="y")
     axes.tick_params(axis="y", labelsize=6.5)
-    axes.grid(axis="y")
 
 
 def _runs(axes: Axes, series: Sequence[Series], *, labelled: bool) -> None:
@@ -217,7 +224,8 @@ def _runs(axes: Axes, series: Sequence[Series], *, labelled: bool) -> None:
     for start in starts[1:-1]:
         axes.axvline(start - 0.5, color=GREY, linestyle=":", linewidth=1.0, zorder=1)
     labels = [record.label for part in series for record in part.records]
-    every = -(-len(labels) // _MOST_TICKS)
+    inches = axes.get_position().width * Page.WIDTH
+    every = -(-len(labels) // int(inches / _TICK))
     ticks = range(0, len(labels), every)
     axes.set_xlim(-0.7, len(labels) - 0.3)
     axes.set_xticks(list(ticks), [labels[i] for i in ticks] if labelled else [""] * len(ticks), rotation=90)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from history.made import noisy_logs, series_of
 
 from harness.history.changepoint import LEAST_RUNS, SIDE, common, find_changes, scan, shared
-from harness.history.steps import find_steps
+from suites.tracking.step_power import false_alarms
 
 LEAST = float(np.log(1.05))
 
@@ -108,6 +107,4 @@ def test_what_a_cell_shares_with_the_machine_is_found_beside_a_step():
 
 def test_histories_without_a_step_have_none():
     """Promised is one false alarm in 100 histories of 100 cells: two of 12 would happen once in 170 times."""
-    rng = np.random.default_rng(5)
-    wrong = [any(step.key for step in find_steps(series_of(*noisy_logs(rng, 30)))) for _ in range(12)]
-    assert sum(wrong) <= 1
+    assert false_alarms(12, 30) <= 1

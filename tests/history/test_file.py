@@ -99,7 +99,7 @@ def test_a_version_that_is_not_known_is_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr("harness.history.record.HISTORY_VERSION", 99)
     path.write_text(made(1).to_line())
     monkeypatch.undo()
-    with pytest.raises(HarnessError, match="line 1: .*version 99.*version 1"):
+    with pytest.raises(HarnessError, match=r"line 1: .*version 99.*version 1"):
         read_history(path)
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     append(path, made(1))
     before, write = path.read_bytes(), os.write
     monkeypatch.setattr(history_file.os, "write", lambda fd, data: write(fd, data[:100]))
-    with pytest.raises(HarnessError, match="disk is full.*as it was"):
+    with pytest.raises(HarnessError, match=r"disk is full.*as it was"):
         append(path, made(2))
     monkeypatch.undo()
     assert path.read_bytes() == before

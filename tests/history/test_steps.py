@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 
-import numpy as np
 import pytest
-from history.made import PLACES, SAME, key, noisy_logs, ratios, run, series_of, sized, timed
+from history.made import SAME, key, ratios, run, sized, timed
 
 from harness.history.commits import commit_range
 from harness.history.series import arrange
 from harness.history.steps import MACHINE, SECONDS, find_steps, standing
+from suites.tracking.step_power import found
 
 STEP = [1.0] * 12 + [1.25] * 6
 
@@ -96,12 +96,13 @@ def test_runs_of_two_definitions_in_turn_are_two_series():
     assert [len(series.records) for series in arrange(records)] == [3, 3]
 
 
-def test_versions_that_changed_with_it_are_named():
+def test_versions_and_loads_that_changed_with_it_are_named():
     records = [
-        dataclasses.replace(r, libraries={"zarr": "3.1.6" if i < 12 else "3.4.2"}) for i, r in enumerate(ratios(STEP))
+        dataclasses.replace(r, libraries={"zarr": "3.4.2" if i > 11 else "3.1.6"}, load_average=3.5 if i > 11 else 1.0)
+        for i, r in enumerate(ratios(STEP))
     ]
     (step,) = steps_of(records)
-    assert step.libraries == ["zarr 3.1.6 to 3.4.2"]
+    assert step.meanwhile == ["load average 1.0 to 3.5", "zarr 3.1.6 to 3.4.2"]
 
 
 def test_a_range_names_the_commits_and_counts_them_where_git_has_them(tmp_path):
@@ -126,9 +127,5 @@ def test_a_range_names_the_commits_and_counts_them_where_git_has_them(tmp_path):
 
 def test_a_quarter_more_after_five_runs_is_found_under_noise():
     """25 % after 5 runs, in cells with 2 % noise of their own on a machine that drifts and is disturbed."""
-    formats, ceilings = noisy_logs(np.random.default_rng(6), 30, (0.02, 0.0201))
-    formats[:PLACES, 25:] += np.log(1.25)
-    series = series_of(formats, ceilings)
-    slower = {step.key for step in find_steps(series) if step.regression}
-    changed = set(series.keys[:PLACES])
-    assert len(slower & changed) >= 0.7 * PLACES and len(slower - changed) <= 1
+    hits, exact, slowed = found(1, 30, 1.25, 0.02)
+    assert exact <= hits <= slowed == 20 and exact >= 0.7 * slowed

@@ -16,7 +16,6 @@ from harness.records import CellKey
 from harness.report.findings import find_options
 from harness.report.write import write_report
 
-
 NUMBERS = ("n_res", "median_seconds", "size_bytes", "files", "files_opened")
 
 
@@ -64,7 +63,7 @@ def test_a_run_of_two_machines_is_refused(folder):
     environment = json.loads((folder / "environment.json").read_text())
     environment["sessions"].append({**environment["sessions"][0], "cores": 512})
     (folder / "environment.json").write_text(json.dumps(environment))
-    with pytest.raises(UsageError, match="cores .*512"):
+    with pytest.raises(UsageError, match=r"cores .*512"):
         summarise_run(folder)
 
 

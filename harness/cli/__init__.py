@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, capture, comparing, convert, evidence, imports, predictions, running, tuning
+from harness.cli import archives, capture, comparing, convert, evidence, history, imports, predictions, running, tuning
 from harness.errors import HarnessError
 
 
@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     running.add_commands(commands)
     evidence.add_commands(commands)
+    history.add_commands(commands)
     capture.add_commands(commands)
     archives.add_commands(commands)
     convert.add_commands(commands)

@@ -14,12 +14,13 @@ from harness.backends.base import Codec, Layout, Place, Profile
 from harness.backends.crew import cores
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.backends.matched import MATCHED_CODEC, matched_layout
+from harness.backends.objects import Objects
 from harness.backends.replay import Extent
 from harness.backends.settings import SearchSpace
 from harness.backends.shard import shard_shape
 from harness.backends.slim_codec import PCODEC_ITEMSIZES
 from harness.backends.zarr import ZarrBackend, own_attributes
-from harness.backends.zarr_slim_reader import RecoveredSlimReader, ZarrSlimReader
+from harness.backends.zarr_slim_reader import RecoveredSlimReader, RemoteSlimReader, ZarrSlimReader
 from harness.backends.zarr_slim_writer import ZarrSlimWriter
 from harness.trace.schema import Manifest, Role, TensorSpec
 
@@ -94,6 +95,9 @@ class ZarrSlimBackend(ZarrBackend):
 
     def reader(self, path: Path) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
+
+    def remote_reader(self, objects: Objects) -> RemoteSlimReader:
+        return RemoteSlimReader(objects, self.setting)
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:
         return RecoveredSlimReader(path, manifest, places)

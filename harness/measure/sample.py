@@ -32,7 +32,9 @@ HELD_BYTES = 64 << 20
 class Opener(Protocol):
     """A format as a sample needs it: its name, and a fresh reader."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The format's name."""
 
     def reader(self, path: Path) -> Reader:
         """Open an archive."""

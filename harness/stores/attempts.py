@@ -105,7 +105,10 @@ def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
         return UsageError(f"There is no such bucket: {what}. Create it, or name another.")
     if isinstance(error, FileNotFoundError):
         return ArchiveError(f"The store has no object {what}.")
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status in ("401", "403"):
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status in (
+        "401",
+        "403",
+    ):
         return UsageError(
             f"The store refused the keys ({code or status}) for {what}: check AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and what they may do."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.stores.attempts import RangeError
@@ -46,10 +46,8 @@ def check_store(place: Place) -> None:
     """
     name = f"harness-check-{secrets.token_hex(8)}"
     with _in_one_sentence(place), closing(Client(place, timeout=_TIMEOUT, most_attempts=_ATTEMPTS)) as client:
-        try:
-            client.whole(name)  # before anything is written: some stores make a bucket that is missing
-        except ArchiveError:
-            pass  # as it should be
+        with suppress(ArchiveError):  # before anything is written: some stores make a bucket that is missing
+            client.whole(name)
         client.put(name, _BYTES)
         try:
             start, length = 300, 100

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import obstore
@@ -115,7 +116,7 @@ class Client:
         """Remove objects."""
         for start in range(0, len(names), 1000):  # the most that the protocol takes at once
             part = list(names[start : start + 1000])
-            self._send(f"{len(part)} objects", lambda part=part: obstore.delete(self.store, part))
+            self._send(f"{len(part)} objects", partial(obstore.delete, self.store, part))
 
     def _get(self, name: str, wanted: Any) -> tuple[memoryview, int]:
         return self._send(name, lambda: self._ask(name, wanted))

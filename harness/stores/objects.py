@@ -58,7 +58,7 @@ class StoredArchive:
     def ranges(self, extents: list[tuple[int, int]], name: str = "") -> list[memoryview]:
         pieces = joined([(start, start + length) for start, length in extents])
         if len(pieces) == 1:  # no thread has to wake up for it
-            (start, stop), = pieces
+            ((start, stop),) = pieces
             got = [self._single.range(self._full(name), start, stop - start)]
         else:
             begun = [self._single.fetch(self._full(name), start, stop - start) for start, stop in pieces]

@@ -118,7 +118,8 @@ def _arguments(folder: Path, ports: list[int]) -> list[str]:
     s3, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = ports
     return [
         "server", "-s3", f"-dir={folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}",
-        f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={folder / 'keys.json'}", "-s3.port.iceberg=0", "-s3.autoCreateBucket=false",
+        f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={folder / 'keys.json'}",
+        "-s3.port.iceberg=0", "-s3.autoCreateBucket=false",
         f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=512",
         f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}",
         f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}", f"-filer.localSocket={folder / 'filer.sock'}",

@@ -68,7 +68,9 @@ class StoredFile:
         with self._lock:
             assert self._size is not None
             if self._size <= KEPT_FILE:
-                blocks = [(start // BLOCK * BLOCK, min(-(-stop // BLOCK) * BLOCK, self._size)) for start, stop in extents]
+                blocks = [
+                    (start // BLOCK * BLOCK, min(-(-stop // BLOCK) * BLOCK, self._size)) for start, stop in extents
+                ]
             else:
                 self._held = [held for held in self._held if held[1] == self._size]  # only the index stays
                 blocks = extents

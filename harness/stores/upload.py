@@ -34,8 +34,7 @@ def upload(place: Place, archive: Path, key: str) -> list[str]:
         When the store does not take one of them.
     """
     names = {
-        f"{key}/{file.relative_to(archive).as_posix()}" if archive.is_dir() else key: file
-        for file in files_of(archive)
+        f"{key}/{file.relative_to(archive).as_posix()}" if archive.is_dir() else key: file for file in files_of(archive)
     }
     with contextlib.closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
         list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))

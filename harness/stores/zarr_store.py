@@ -29,11 +29,9 @@ class CountedStore(ObjectStore[Any]):
         super().__init__(client.store, read_only=True)
         self._client = client
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         try:
-            return prototype.buffer.from_bytes(await self._client.ask_later(key, _wanted(byte_range)))  # type: ignore[arg-type]
+            return prototype.buffer.from_bytes(await self._client.ask_later(key, _wanted(byte_range)))
         except ArchiveError as error:  # there is no such object
             if isinstance(error.__cause__, FileNotFoundError):
                 return None

@@ -310,6 +310,16 @@ class Backend(ABC):
         """Open an archive in an object store; if it has `routes`. The reader closes the objects."""
         raise NotImplementedError(f"{self.name} cannot be read from an object store")
 
+    def remote_caches(self, files: str) -> str:
+        """Say what `remote_reader` keeps of what it has read, for the ledger.
+
+        Parameters
+        ----------
+        files : str
+            The cache behind `harness.backends.objects.Objects.file`, in a few words.
+        """
+        return "none"
+
     @abstractmethod
     def recognises(self, path: Path) -> bool:
         """Say, from its first bytes, whether a path is an archive of this format; never raises for a stray file."""

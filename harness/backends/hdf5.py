@@ -183,6 +183,9 @@ class Hdf5Backend(Backend):
     def remote_reader(self, objects: Objects) -> Hdf5Reader:
         return Hdf5Reader(objects.file())
 
+    def remote_caches(self, files: str) -> str:
+        return f"{files}; {self.settings()['caches']}"
+
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredHdf5Reader:
         return RecoveredHdf5Reader(path, manifest, places)
 

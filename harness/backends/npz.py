@@ -231,6 +231,9 @@ class NpzBackend(Backend):
     def remote_reader(self, objects: Objects) -> NpzReader:
         return NpzReader(objects.file())
 
+    def remote_caches(self, files: str) -> str:
+        return f"{files}; with the route download the whole file, in memory"
+
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredNpzReader:
         return RecoveredNpzReader(path, manifest, places)
 

@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from zarr.abc.store import Store
 
 
+AT_ONCE = 8 << 20
+"""Bytes of decoded values up to which a shard is fetched whole when it is first touched: one wait instead of two."""
+
+BLOCK = 1 << 20
+"""Bytes of the blocks in which files of up to `KEPT_FILE` are fetched; a window's neighbours are there already then."""
+
+KEPT_FILE = 32 << 20
+"""Stored bytes of a shard up to which its blocks are kept while the reader is open; of a larger one nothing is."""
+
+
 class Objects(Protocol):
     """The objects of one archive; an archive that is one file is the object with the empty name."""
 

@@ -225,7 +225,7 @@ def _store(arguments: argparse.Namespace) -> Place | None:
         for name in shaping:
             if getattr(arguments, name) is not None:
                 raise UsageError(
-                    f"--{name.replace('_', '-')} is about the store of --store s3://BUCKET/PREFIX: name one."
+                    f"--{name.replace('_', '-')} is about the store of --store s3://BUCKET/PREFIX: add it."
                 )
         return None
     if arguments.cache is not None:

@@ -18,6 +18,7 @@ ATTEMPTS = 5
 _FIRST_PAUSE = 0.05  # seconds; doubled with each further attempt, with a random part so that threads do not meet again
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_NOT_PARTIAL = re.compile(r"NotPartial|not a partial|UnexpectedRange|range mismatch", re.IGNORECASE)
 _PASSING = (408, 429)  # besides every 5xx
 
 
@@ -115,6 +116,8 @@ def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
         )
     if isinstance(error, exceptions.PreconditionError):
         return StoreError(f"{what} was changed in the store while it was read.")
+    if _NOT_PARTIAL.search(text):
+        return RangeError(f"{what}: the store sent another part than the range that was asked for{times}.")
     if status:
         return StoreError(f"The store answered {what} with {status}{f' ({code})' if code else ''}{times}.")
     if "kind: Connect" in text:

@@ -17,6 +17,9 @@ from harness.stores.attempts import ATTEMPTS, Attempt, RangeError, attempts
 from harness.stores.place import Place
 from harness.stores.traffic import count
 
+WHOLE: Any = {"offset": 0}
+"""A range that is the whole object: its answer states the object's size apart from its own length, so a cut shows."""
+
 CONCURRENCY = 16
 """Requests that one reader has under way at the same time."""
 
@@ -82,7 +85,7 @@ class Client:
 
     def whole(self, name: str) -> memoryview:
         """Return all bytes of an object."""
-        return self._get(name, None)[0]
+        return self._get(name, WHOLE)[0]
 
     def range(self, name: str, start: int, length: int) -> memoryview:
         """Return a part of an object.
@@ -147,7 +150,7 @@ class Client:
         raise AssertionError("the last attempt raises")
 
     def _options(self, name: str, wanted: Any) -> Any:
-        options: dict[str, Any] = {} if wanted is None else {"range": wanted}
+        options: dict[str, Any] = {"range": wanted}
         return options | ({"if_match": self._tags[name]} if name in self._tags else {})
 
     def _checked(self, name: str, wanted: Any, answer: Any, body: memoryview) -> tuple[memoryview, int]:
@@ -181,8 +184,8 @@ def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size
     ----------
     name : str
         Of the object.
-    wanted : tuple of (int, int), dict or None
-        Start and stop, ``{"suffix": length}``, or the whole object.
+    wanted : tuple of (int, int) or dict
+        Start and stop, ``{"offset": start}`` or ``{"suffix": length}``.
     got : tuple of (int, int)
         Start and stop as the answer states them.
     length : int
@@ -195,9 +198,7 @@ def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size
     RangeError
         When the answer is another part of the object, or not as long as it says.
     """
-    if wanted is None:
-        start, stop = 0, size
-    elif isinstance(wanted, dict):
+    if isinstance(wanted, dict):
         start, stop = (wanted["offset"] if "offset" in wanted else max(0, size - wanted["suffix"])), size
     else:
         start, stop = wanted

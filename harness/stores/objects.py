@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from harness.backends.base import Route
 from harness.backends.extents import ByteSource
+from harness.backends.objects import AT_ONCE
 from harness.stores.client import Client
 from harness.stores.file import StoreFile
 from harness.stores.place import Place
-from harness.stores.shards import AT_ONCE, StoredFile, joined
+from harness.stores.shards import StoredFile, joined
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

@@ -65,6 +65,12 @@ class Place:
         """Whether a shaper stands in front of the server."""
         return bool(self.latency_ms or self.bandwidth or self.fault)
 
+    def describe_cache(self) -> str:
+        """Say in a few words what formats that are one file are read through."""
+        if self.file_cache in ("none", "all"):
+            return {"none": "no cache of the file", "all": "the whole file, fetched when it is opened"}[self.file_cache]
+        return f"fsspec's {self.file_cache} in blocks of {self.block_bytes >> 10} KiB, new with every reader"
+
     def describe(self) -> str:
         """Say in a few words where archives are and what was put in between."""
         said = f"{self.url} at {self.endpoint or 'Amazon S3'}"

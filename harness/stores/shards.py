@@ -9,17 +9,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from harness.backends.objects import BLOCK, KEPT_FILE
 from harness.errors import ArchiveError
 from harness.stores.client import Client
-
-AT_ONCE = 8 << 20
-"""Bytes of decoded values up to which a file is fetched whole when it is first touched: one wait instead of two."""
-
-BLOCK = 1 << 20
-"""Bytes of the blocks in which files of up to `KEPT_FILE` are fetched; a window's neighbours are there already then."""
-
-KEPT_FILE = 32 << 20
-"""Bytes of a file up to which its blocks are kept while the reader is open; of a larger one nothing is."""
 
 _INDEX = 64 << 10  # bytes asked for at the end of a file, at least: the index, or all of a small file
 _GAP = 256 << 10  # bytes that pass while a request waits for its answer
@@ -51,8 +43,9 @@ class StoredFile:
                 self._first(length)
             assert self._size is not None
             start = max(0, self._size - length)
-            missing = self._missing(start, self._size)
-            self._ask(missing)
+            self._ask(self._missing(start, self._size))
+        if start == self._size:
+            return np.empty(0, np.uint8), self._size
         return self.read(start, self._size, np.empty(self._size - start, np.uint8)), self._size
 
     def _first(self, length: int) -> None:

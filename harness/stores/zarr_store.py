@@ -10,7 +10,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Suf
 from zarr.storage import ObjectStore
 
 from harness.errors import ArchiveError
-from harness.stores.client import Client
+from harness.stores.client import WHOLE, Client
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
@@ -59,4 +59,4 @@ def _wanted(part: ByteRequest | None) -> Any:
             return {"offset": part.offset}
         case SuffixByteRequest():
             return {"suffix": part.suffix}
-    return None
+    return WHOLE

@@ -23,6 +23,7 @@ from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
+from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
 from harness.report.noise import mixed_machines
@@ -83,6 +84,8 @@ def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, directories = open_subjects(config), open_directories(config)
+    if config.store is not None:
+        require_store(config.store)
     if arguments.resume:
         _require_same_machine(folder)
     else:

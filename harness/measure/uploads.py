@@ -17,26 +17,28 @@ from harness.stores.stored import Stored
 
 @contextmanager
 def reached(place: Place) -> Iterator[Place]:
-    """Start what stands in front of a store and check that it can be used; gives the place as readers reach it.
+    """Check a store, as `require_store` does, and start what stands in front of it; gives it as readers reach it."""
+    from harness.stores.shaper import shaped
 
-    Raises
-    ------
-    UsageError
-        When it cannot be used, or what is needed to reach it is not installed.
-    """
-    try:
-        from harness.stores.checking import check_store
-        from harness.stores.shaper import shaped
-    except ImportError as error:
-        raise UsageError(f"Reading from a store {missing(error)}.") from error
-    check_store(place)
+    require_store(place)
     with shaped(place) as near:
         yield near
 
 
-def missing(error: ImportError) -> str:
-    """Say what is not installed and how to install it."""
-    return f"needs the package {error.name!r}: pip install 'trace-format-harness[s3]'"
+def require_store(place: Place) -> None:
+    """Check that a store can be used.
+
+    Raises
+    ------
+    UsageError
+        When it cannot, or what is needed for it is not installed.
+    """
+    try:
+        from harness.stores.checking import check_store
+    except ImportError as error:
+        needed = f"the package {error.name!r}: pip install 'trace-format-harness[s3]'"
+        raise UsageError(f"Reading from a store needs {needed}.") from error
+    check_store(place)
 
 
 class Uploads:

@@ -21,8 +21,12 @@ from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 
-# Ends the server when whoever started it closes its input, which a process that is killed does too.
-_GUARD = '"$@" </dev/null & server=$!; cat >/dev/null; kill $server; wait $server'
+# Ends the server, which has nothing to keep, when whoever started it closes its input, which a process that is killed does too.
+_GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- & server=$!
+{ cat <&3 >/dev/null; kill -9 $server; } & wait $server
+"""
 
 HOST = "127.0.0.1"
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback needs no proxy
@@ -119,7 +123,7 @@ def _arguments(folder: Path, ports: list[int]) -> list[str]:
     return [
         "server", "-s3", f"-dir={folder / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}",
         f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={folder / 'keys.json'}",
-        "-s3.port.iceberg=0", "-s3.autoCreateBucket=false",
+        "-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.localSocket={folder / 's3.sock'}", "-s3.autoCreateBucket=false",
         f"-master.port={master}", f"-master.port.grpc={master_grpc}", "-master.volumeSizeLimitMB=512",
         f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}",
         f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}", f"-filer.localSocket={folder / 'filer.sock'}",

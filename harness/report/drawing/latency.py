@@ -47,8 +47,8 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
             caption=[
                 "Median time of all reads of the access, opening a fresh reader with a fresh client included, with its "
                 f"95 % bootstrap interval; {rounds} rounds, formats interleaved. Both axes are logarithmic; 0 ms has "
-                "no place on such an axis and stands at its left end. npz loads each tensor whole once and takes windows "
-                "from memory.",
+                "no place on such an axis and stands at its left end. npz loads each tensor whole once and takes "
+                "windows from memory.",
                 "A shaper on loopback adds the latency to each request of a real S3 server and limits what is read to "
                 f"{words.listed([f'{limit / 1e6:g} MB/s' if limit else 'no bandwidth' for limit in limits])}.",
             ],

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 
-# Ends the server, which has nothing to keep, when whoever started it closes its input, which a process that is killed does too.
+# Ends the server, which has nothing to keep, when the input of this is closed, as a process that is killed does too.
 _GUARD = """
 exec 3<&0
 "$@" </dev/null 3<&- & server=$!

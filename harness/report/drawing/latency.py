@@ -38,7 +38,11 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
     samples = samples.assign(total=samples["seconds"] + samples["open_seconds"])
     traces, accesses = list(samples["trace"].unique()), list(samples["access"].unique())
     found = looks(sorted({(str(f), str(p)) for f, p in zip(samples["format"], samples["profile"], strict=True)}))
-    entries = [Line2D([], [], label=look.label, **_style(look)) for look in found.values()]
+    names = [name for name, _ in found]
+    entries = [
+        Line2D([], [], label=look.label if names.count(name) > 1 else name, **_style(look))
+        for (name, _), look in found.items()
+    ]
     limits = sorted(samples["bandwidth"].unique())
     rounds = int(samples.groupby(["trace", "latency_ms", "access", "format", "profile"]).size().min())
     with drawing():
@@ -48,7 +52,7 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
                 "Median time of all reads of the access, opening a fresh reader with a fresh client included, with its "
                 f"95 % bootstrap interval; {rounds} rounds, formats interleaved. Both axes are logarithmic; 0 ms has "
                 "no place on such an axis and stands at its left end. npz loads each tensor whole once and takes "
-                "windows from memory.",
+                "windows from memory. One GET is a single request for as many bytes as zarr-slim read.",
                 "A shaper on loopback adds the latency to each request of a real S3 server and limits what is read to "
                 f"{words.listed([f'{limit / 1e6:g} MB/s' if limit else 'no bandwidth' for limit in limits])}.",
             ],

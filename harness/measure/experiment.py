@@ -106,6 +106,7 @@ def run(
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
         archives = ArchiveRecord(folder / "archives.json")
         experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress, place)
+        stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(DIRECTORY_MODES))
         for directory in directories:
@@ -193,10 +194,14 @@ class Experiment:
                 self._writes(subject, prepared, suite, access)
             else:
                 self._reads(subject, prepared, suite, access)
-        if self._uploads:
-            self._uploads.remove()
+        self.clear()
         remove(self._scratch)
         self._scratch.mkdir()
+
+    def clear(self) -> None:
+        """Take what was uploaded out of the store."""
+        if self._uploads:
+            self._uploads.remove()
 
     def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
         """Record the writing of the archives that are read from: one sample each, which gives no verdict."""

@@ -12,7 +12,7 @@ FAULTS = {
     "503": "the server asks to slow down",
     "truncate": "a body is half as long as the range that its head states",
     "flip": "one bit of a body is wrong",
-    "norange": "the whole object comes where a range was asked for",
+    "norange": "a range is answered as the whole object would be, with 200 in place of 206",
 }
 """What each fault is, by name."""
 

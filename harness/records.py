@@ -15,6 +15,7 @@ import pandas as pd
 from harness.errors import HarnessError
 
 SCHEMA_VERSION = 1
+STORE_SCHEMA_VERSION = 2  # since 1: retries
 BREAKDOWN_VERSION = 1
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
@@ -130,6 +131,18 @@ class Breakdown(Row):
     schema_version: int = BREAKDOWN_VERSION
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoreSample(Sample):
+    """One row of the ``samples.csv`` of a run that reads from an object store.
+
+    ``bytes_read`` and ``requests`` are those of the store's client: bodies that arrived, and every request
+    that was sent. ``retries`` of them were sent again after a fault.
+    """
+
+    retries: int | None = None
+    schema_version: int = STORE_SCHEMA_VERSION
+
+
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 KEY_COLUMNS = ["run_id", *CellKey._fields]
@@ -190,10 +203,18 @@ class RowFile(Generic[AnyRow]):
 
 
 class SampleFile(RowFile[Sample]):
-    """``samples.csv``, open for more."""
+    """``samples.csv``, open for more.
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, Sample)
+    Parameters
+    ----------
+    path : Path
+        As for `RowFile`.
+    row : type
+        `StoreSample` for a run that reads from a store.
+    """
+
+    def __init__(self, path: Path, row: type[Sample] = Sample) -> None:
+        super().__init__(path, row)
 
 
 class BreakdownFile(RowFile[Breakdown]):
@@ -231,24 +252,32 @@ def read_breakdown(path: Path) -> pd.DataFrame:
 
 def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
-    known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
     try:
         frame = pd.read_csv(
             path,
             dtype=dict.fromkeys(text, str),
             keep_default_na=False,
-            na_values={c: [""] for c in columns(row) if c not in text},
+            na_values={c: [""] for c in {*columns(row), *columns(StoreSample)} if c not in text},
         )
     except FileNotFoundError as error:
         raise HarnessError(f"There is no {path}; name the folder of a run that 'harness run' has written.") from error
     except (ValueError, pd.errors.ParserError) as error:
         raise HarnessError(f"{path} is not {row.called}: {error}.") from error
     versions = sorted({str(v) for v in frame["schema_version"]}) if "schema_version" in frame else ["none"]
-    if versions not in ([], [str(known)]):
+    kinds = {_version(kind): kind for kind in ((row, StoreSample) if row is Sample else (row,))}
+    if versions and (len(versions) > 1 or versions[0] not in kinds):
+        known = " and ".join(kinds)
         raise HarnessError(f"{path} has schema version {', '.join(versions)}; this reader knows version {known}.")
-    if lost := [column for column in columns(row) if column not in frame]:
-        raise HarnessError(f"{path} is not {row.called} of schema version {known}: it has no column {lost[0]!r}.")
+    kind = kinds[versions[0]] if versions else row
+    if lost := [column for column in columns(kind) if column not in frame]:
+        raise HarnessError(
+            f"{path} is not {row.called} of schema version {_version(kind)}: it has no column {lost[0]!r}."
+        )
     return frame
+
+
+def _version(row: type[Row]) -> str:
+    return str(next(field.default for field in dataclasses.fields(row) if field.name == "schema_version"))
 
 
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Status]]:

@@ -22,6 +22,7 @@ from harness.errors import HarnessError, UsageError
 from harness.trace.schema import Manifest, Role, TensorSpec
 
 if TYPE_CHECKING:
+    from harness.backends.objects import Objects
     from harness.backends.replay import Extent, Replay
 
 ProfileName = Literal["seed", "tuned", "matched"]
@@ -29,6 +30,7 @@ PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
 
 Profile = ProfileName | Settings
 """The settings of a format: a profile that every format knows by its name, or what a profile file chose for one."""
+Route = Literal["ranges", "download"]
 Standing = Literal["default", "optional", "ceiling"]
 Place = Mapping[str, Any]
 """Where the stored bytes of one tensor lie, in the words of its format and in plain JSON values."""
@@ -231,6 +233,9 @@ class Backend(ABC):
         Whether it stores equal tensors once, and values in fewer bits where those hold them exactly.
     recoverable : bool
         Whether its writer has checkpoints, behind which an archive that was not finished can be read.
+    routes : tuple of str
+        The ways in which an archive in an object store can be read: ``ranges`` for the bytes that a read needs,
+        ``download`` for the whole file first; empty where there is none.
     """
 
     name: ClassVar[str]
@@ -243,6 +248,7 @@ class Backend(ABC):
     partial: ClassVar[bool] = True
     slims: ClassVar[bool] = False
     recoverable: ClassVar[bool] = False
+    routes: ClassVar[tuple[Route, ...]] = ()
 
     def vanilla(self) -> Backend:
         """Return the format set to store everything as given; the same where it does nothing else."""
@@ -299,6 +305,20 @@ class Backend(ABC):
     @abstractmethod
     def reader(self, path: Path) -> Reader:
         """Open an archive."""
+
+    def remote_reader(self, objects: Objects) -> Reader:
+        """Open an archive in an object store; if it has `routes`. The reader closes the objects."""
+        raise NotImplementedError(f"{self.name} cannot be read from an object store")
+
+    def remote_caches(self, files: str) -> str:
+        """Say what `remote_reader` keeps of what it has read, for the ledger.
+
+        Parameters
+        ----------
+        files : str
+            The cache behind `harness.backends.objects.Objects.file`, in a few words.
+        """
+        return "none"
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from harness.backends.base import Backend, Place, Reader, Selection, Stored, Writer
+from harness.backends.objects import Objects
 from harness.backends.replay import Replay, contiguous, runs
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, TensorSpec
@@ -98,6 +99,43 @@ class FlatReader(Reader):
 
     def close(self) -> None:
         self._file.close()
+
+
+class RemoteFlatReader(Reader):
+    """Reads from an object store: one request for a tensor, several at a time for the runs of a selection.
+
+    Parameters
+    ----------
+    objects : Objects
+        The archive.
+    text, tensors
+        As of `FlatReader`.
+    """
+
+    def __init__(self, objects: Objects, text: str | bytes, tensors: Mapping[str, tuple[int, TensorSpec]]) -> None:
+        self._objects, self._text, self._tensors = objects, text, tensors
+
+    def manifest_text(self) -> str | bytes:
+        return self._text
+
+    def stored(self) -> dict[str, Stored]:
+        return {path: Stored(spec.shape, spec.dtype) for path, (_, spec) in self._tensors.items()}
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        offset, spec = self._tensors[path]
+        if selection is None or not spec.shape:
+            (data,) = self._objects.ranges([(offset, spec.nbytes)])
+            return np.frombuffer(data, np.uint8).view(spec.dtype).reshape(spec.shape)
+        out = np.empty([s.stop - s.start for s in selection], dtype=spec.dtype)
+        target, done = out.reshape(-1).view(np.uint8), 0
+        wanted = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, selection)]
+        for data in self._objects.ranges(wanted):
+            target[done : done + len(data)] = data
+            done += len(data)
+        return out
+
+    def close(self) -> None:
+        self._objects.close()
 
 
 class FlatBackend(Backend):

@@ -5,9 +5,7 @@ zarr-python spends about 0.4 ms of its event loop on every chunk, more than most
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,9 +14,10 @@ import numpy as np
 
 from harness.backends.base import Selection
 from harness.backends.crew import Crew
+from harness.backends.extents import ByteSource
 from harness.backends.narrowing import Narrowing
 from harness.backends.replay import Part, lengths, parts
-from harness.backends.shard import MISSING, read_index, read_into, unsealed
+from harness.backends.shard import MISSING, read_index, unsealed
 from harness.backends.sharded import ShardedArray
 
 _RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
@@ -35,25 +34,15 @@ class _Piece:
     part: Part
 
 
-@contextmanager
-def opened(file: str) -> Iterator[int]:
-    """Open a file to read; gives its descriptor."""
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def find_chunks(descriptor: int, array: ShardedArray) -> np.ndarray:
+def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
     """Return offset and length of each chunk in a file, of shape ``(*array.grid, 2)``; see `read_index`."""
     if array.sharded:
-        return read_index(descriptor, array.grid)
-    return np.array([0, os.fstat(descriptor).st_size], np.uint64).reshape(*array.grid, 2)
+        return read_index(source, array.grid)
+    return np.array([0, source.tail(0)[1]], np.uint64).reshape(*array.grid, 2)
 
 
 def gather(
-    descriptor: int, array: ShardedArray, index: np.ndarray, wanted: Selection, narrowing: Narrowing, crew: Crew
+    source: ByteSource, array: ShardedArray, index: np.ndarray, wanted: Selection, narrowing: Narrowing, crew: Crew
 ) -> np.ndarray:
     """Read and widen a selection.
 
@@ -61,8 +50,8 @@ def gather(
 
     Parameters
     ----------
-    descriptor : int
-        Of the open file.
+    source : ByteSource
+        The file.
     array : ShardedArray
         What the file holds.
     index : ndarray of uint64
@@ -92,9 +81,10 @@ def gather(
             out[part.target] = 0
         else:
             held.append(_Piece(start, length, part))
-    fill = partial(_fill, descriptor, array, narrowing, out)
+    fill = partial(_fill, source, array, narrowing, out)
     most = max(1, len(held) // (2 * crew.threads))
-    runs = _runs(sorted(held, key=lambda piece: piece.start), most)
+    runs = list(_runs(sorted(held, key=lambda piece: piece.start), most))
+    source.expect([(run[0].start, run[-1].start + run[-1].length) for run in runs])
     if len(held) * array.dtype.itemsize * int(np.prod(array.chunks, dtype=np.int64)) <= _ALONE:
         fill(runs)
     else:
@@ -118,7 +108,7 @@ def _runs(pieces: Iterable[_Piece], most: int) -> Iterator[list[_Piece]]:
 
 
 def _fill(
-    descriptor: int, array: ShardedArray, narrowing: Narrowing, out: np.ndarray, runs: Iterable[list[_Piece]]
+    source: ByteSource, array: ShardedArray, narrowing: Narrowing, out: np.ndarray, runs: Iterable[list[_Piece]]
 ) -> None:
     """Read runs and put what is wanted of their chunks where it belongs."""
     # Both are used again for the next run: fresh memory costs a page fault every 4 KiB.
@@ -127,8 +117,7 @@ def _fill(
         first, last = run[0].start, run[-1].start + run[-1].length
         if memory.size < last - first:
             memory = np.empty(last - first, np.uint8)
-        data = memory[: last - first]
-        read_into(descriptor, first, data)
+        data = source.read(first, last, memory[: last - first])
         for piece in run:
             encoded = data[piece.start - first : piece.start - first + piece.length]
             if array.checked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import hdf5plugin
@@ -16,6 +16,7 @@ from harness.backends.hdf5_recovery import RecoveredHdf5Reader, place_of, stored
 from harness.backends.hdf5_replay import replay_dataset
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
 from harness.backends.matched import matched_layout
+from harness.backends.objects import Objects
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import SearchSpace
@@ -110,7 +111,7 @@ class Hdf5Writer(Writer):
 class Hdf5Reader(Reader):
     """Reads datasets with h5py's defaults."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | BinaryIO) -> None:
         self._path = path
         self._file = h5py.File(path, "r")
 
@@ -134,10 +135,12 @@ class Hdf5Reader(Reader):
         self._file[path]
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        return replay_dataset(self._path, self._file[path], selection)
+        return replay_dataset(self._path, self._file[path], selection) if isinstance(self._path, Path) else None
 
     def close(self) -> None:
         self._file.close()
+        if not isinstance(self._path, Path):
+            self._path.close()
 
 
 class Hdf5Backend(Backend):
@@ -149,6 +152,7 @@ class Hdf5Backend(Backend):
     standing = "default"
     library = "h5py"
     recoverable = True
+    routes = ("ranges",)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -175,6 +179,12 @@ class Hdf5Backend(Backend):
 
     def reader(self, path: Path) -> Hdf5Reader:
         return Hdf5Reader(path)
+
+    def remote_reader(self, objects: Objects) -> Hdf5Reader:
+        return Hdf5Reader(objects.file())
+
+    def remote_caches(self, files: str) -> str:
+        return f"{files}; {self.settings()['caches']}"
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredHdf5Reader:
         return RecoveredHdf5Reader(path, manifest, places)

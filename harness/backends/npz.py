@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -28,6 +28,7 @@ from harness.backends.base import (
     Writer,
 )
 from harness.backends.layout import chosen, named
+from harness.backends.objects import Objects
 from harness.backends.recovered import RecoveredReader
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
@@ -113,7 +114,7 @@ def members_are_apart() -> bool:
 class NpzReader(Reader):
     """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | BinaryIO) -> None:
         self._path = path
         self._file = np.load(path, allow_pickle=False)
         # Where members disturb each other, threads that share a reader take turns: slower, and right.
@@ -145,7 +146,7 @@ class NpzReader(Reader):
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
         member = self._file.zip.getinfo(f"{path}.npy")
-        if member.compress_type != zipfile.ZIP_DEFLATED:
+        if member.compress_type != zipfile.ZIP_DEFLATED or not isinstance(self._path, Path):
             return None
         with self._path.open("rb") as file:
             file.seek(member.header_offset)
@@ -168,6 +169,8 @@ class NpzReader(Reader):
 
     def close(self) -> None:
         self._file.close()
+        if not isinstance(self._path, Path):
+            self._path.close()
 
 
 def _header_length(fixed: bytes) -> int:
@@ -200,6 +203,7 @@ class NpzBackend(Backend):
     standing = "default"
     partial = False
     recoverable = True
+    routes = ("ranges", "download")
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -223,6 +227,12 @@ class NpzBackend(Backend):
 
     def reader(self, path: Path) -> NpzReader:
         return NpzReader(path)
+
+    def remote_reader(self, objects: Objects) -> NpzReader:
+        return NpzReader(objects.file())
+
+    def remote_caches(self, files: str) -> str:
+        return f"{files}; with the route download the whole file, in memory"
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredNpzReader:
         return RecoveredNpzReader(path, manifest, places)

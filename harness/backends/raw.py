@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from harness.backends.base import Layout, Profile
-from harness.backends.flat import FlatBackend, FlatReader, FlatWriter
+from harness.backends.flat import FlatBackend, FlatReader, FlatWriter, RemoteFlatReader
+from harness.backends.objects import Objects
 from harness.backends.seal import BLANK
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, TensorSpec
 
 _MAGIC = b"TFHRAW01"
+_FIRST = 64 << 10  # bytes that are asked for first at the end of an archive in a store
 _TAIL = 8 + len(BLANK) + len(_MAGIC)
 
 
@@ -33,27 +36,46 @@ class RawReader(FlatReader):
     """Finds the tensors by the manifest in the trailer."""
 
     def __init__(self, path: Path) -> None:
-        text, end = _trailer(path)
-        tensors: dict[str, tuple[int, TensorSpec]] = {}
-        offset = 0
-        for spec in Manifest.from_json(text).tensors:
-            tensors[spec.path] = (offset, spec)
-            offset += spec.nbytes
-        if offset != end:
-            raise ArchiveError(f"{path} is truncated: expected {offset} bytes of tensors, found {end}.")
-        super().__init__(path, text, tensors)
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            text, end = _trailer(path, size, lambda start, length: os.pread(file.fileno(), length, start))
+        super().__init__(path, text, _tensors(path, text, end))
 
 
-def _trailer(path: Path) -> tuple[bytes, int]:
+class RemoteRawReader(RemoteFlatReader):
+    """The same from an object store, with what is most likely the whole manifest in the first request."""
+
+    def __init__(self, objects: Objects) -> None:
+        last, size = objects.tail(_FIRST)
+
+        def read(start: int, length: int) -> bytes:
+            near = start - (size - len(last))
+            return bytes(last[near : near + length] if near >= 0 else objects.ranges([(start, length)])[0])
+
+        text, end = _trailer(objects.url, size, read)
+        super().__init__(objects, text, _tensors(objects.url, text, end))
+
+
+def _trailer(path: object, size: int, read: Callable[[int, int], bytes]) -> tuple[bytes, int]:
     """Return the manifest's text, and where it starts in the file."""
-    with path.open("rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        trailer = os.pread(file.fileno(), _TAIL, max(0, size - _TAIL))
-        if not trailer.endswith(_MAGIC):
-            raise ArchiveError(f"{path} is truncated or not a raw archive: its trailer is missing.")
-        length = int.from_bytes(trailer[:8], "little")
-        start = size - _TAIL - length
-        return os.pread(file.fileno(), length, start), start
+    trailer = read(max(0, size - _TAIL), _TAIL)
+    if not trailer.endswith(_MAGIC):
+        raise ArchiveError(f"{path} is truncated or not a raw archive: its trailer is missing.")
+    length = int.from_bytes(trailer[:8], "little")
+    start = size - _TAIL - length
+    return read(start, length), start
+
+
+def _tensors(path: object, text: bytes, end: int) -> dict[str, tuple[int, TensorSpec]]:
+    """Return where each tensor starts: one after the other, up to the manifest."""
+    tensors: dict[str, tuple[int, TensorSpec]] = {}
+    offset = 0
+    for spec in Manifest.from_json(text).tensors:
+        tensors[spec.path] = (offset, spec)
+        offset += spec.nbytes
+    if offset != end:
+        raise ArchiveError(f"{path} is truncated: expected {offset} bytes of tensors, found {end}.")
+    return tensors
 
 
 class RawBackend(FlatBackend):
@@ -63,6 +85,7 @@ class RawBackend(FlatBackend):
     description = "flat file, the ceiling that every time is compared with"
     suffix = ".raw"
     standing = "ceiling"
+    routes = ("ranges",)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         return Layout(origin="chosen", why="the ceiling: the bytes as they are")
@@ -72,6 +95,9 @@ class RawBackend(FlatBackend):
 
     def reader(self, path: Path) -> RawReader:
         return RawReader(path)
+
+    def remote_reader(self, objects: Objects) -> RemoteRawReader:
+        return RemoteRawReader(objects)
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file() or path.stat().st_size < len(_MAGIC):

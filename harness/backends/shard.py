@@ -7,13 +7,13 @@ end: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/inde
 
 from __future__ import annotations
 
-import os
 from math import ceil, prod
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
+from harness.backends.extents import ByteSource
 from harness.errors import ArchiveError
 
 MISSING = 2**64 - 1
@@ -144,26 +144,13 @@ class ShardWriter:
         self.path.unlink()
 
 
-def read_into(descriptor: int, offset: int, memory: np.ndarray) -> None:
-    """Fill memory from an open file, without moving its position.
-
-    Raises
-    ------
-    ArchiveError
-        When the file ends before the memory is full.
-    """
-    done = os.preadv(descriptor, [memory.data], offset)
-    if done != memory.nbytes:
-        raise ArchiveError(f"a shard ends after {offset + done} bytes; {offset + memory.nbytes} were expected.")
-
-
-def read_index(descriptor: int, grid: tuple[int, ...]) -> np.ndarray:
+def read_index(source: ByteSource, grid: tuple[int, ...]) -> np.ndarray:
     """Read and check the index of a shard.
 
     Parameters
     ----------
-    descriptor : int
-        Of the open shard.
+    source : ByteSource
+        The shard.
     grid : tuple of int
         Number of chunks along each axis.
 
@@ -178,11 +165,10 @@ def read_index(descriptor: int, grid: tuple[int, ...]) -> np.ndarray:
         When the index is damaged or names bytes outside of the shard.
     """
     length = 16 * prod(grid) + CHECKSUM
-    start = os.fstat(descriptor).st_size - length
+    stored, size = source.tail(length)
+    start = size - length
     if start < 0:
         raise ArchiveError("a shard is shorter than its index.")
-    stored = np.empty(length, np.uint8)
-    read_into(descriptor, start, stored)
     index = unsealed(stored).view("<u8").reshape(*grid, 2)
     ends = index.sum(axis=-1)  # two of `MISSING` make one less than that, by overflow
     if ((ends > start) & (index[..., 0] != MISSING)).any():

@@ -14,11 +14,13 @@ from typing import Any, ClassVar, Literal
 import numcodecs
 import numpy as np
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import BloscCodec
 
 from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, Selection, Standing, Stored, Writer
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
 from harness.backends.matched import matched_layout
+from harness.backends.objects import Objects
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK, files_of
 from harness.backends.settings import Parameter, SearchSpace, Settings
@@ -70,7 +72,7 @@ def own_within(document: Any, name: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def manifest_within(path: Path, own: Mapping[str, Any]) -> str:
+def manifest_within(path: object, own: Mapping[str, Any]) -> str:
     """Return the manifest among an archive's own attributes; raises `ArchiveError` where there is none."""
     if "manifest" not in own:
         raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
@@ -148,17 +150,17 @@ class ZarrReader(Reader):
 
     Parameters
     ----------
-    path : Path
-        The archive.
+    path : Path or zarr.abc.store.Store
+        The archive, as a folder or as a store that is one.
     pipeline : callable, optional
         Takes a role to the name of the codec pipeline that decodes its tensors; zarr-python's default without it.
     """
 
-    def __init__(self, path: Path, pipeline: Callable[[Role], str] | None = None) -> None:
+    def __init__(self, path: Path | Store, pipeline: Callable[[Role], str] | None = None) -> None:
         self._open(path, pipeline, consolidated=True)
         self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
 
-    def _open(self, path: Path, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
+    def _open(self, path: Path | Store, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
         self._path, self._pipeline = path, pipeline
         self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
 
@@ -187,7 +189,7 @@ class ZarrReader(Reader):
         self.array(path)
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        return replay_array(self._path, self.array(path), selection)
+        return replay_array(self._path, self.array(path), selection) if isinstance(self._path, Path) else None
 
     def close(self) -> None:
         self._group.store.close()
@@ -214,6 +216,7 @@ class ZarrBackend(Backend):
     standing: ClassVar[Standing] = "default"
     library = "zarr"
     recoverable = True
+    routes = ("ranges",)
     _settings: Settings | None = None
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -268,6 +271,14 @@ class ZarrBackend(Backend):
     def reader(self, path: Path) -> Reader:
         settings = self._settings
         return ZarrReader(path, None if settings is None else lambda role: self.pipeline(role, settings))
+
+    def remote_reader(self, objects: Objects) -> Reader:
+        settings = self._settings
+        pipeline = None if settings is None else lambda role: self.pipeline(role, settings)
+        return ZarrReader(objects.zarr_store(), pipeline)
+
+    def remote_caches(self, files: str) -> str:
+        return "none; metadata consolidated"
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
         return RecoveredZarrReader(path, manifest)

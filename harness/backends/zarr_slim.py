@@ -14,12 +14,13 @@ from harness.backends.base import Codec, Layout, Place, Profile
 from harness.backends.crew import cores
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.backends.matched import MATCHED_CODEC, matched_layout
+from harness.backends.objects import AT_ONCE, BLOCK, KEPT_FILE, Objects
 from harness.backends.replay import Extent
 from harness.backends.settings import SearchSpace
 from harness.backends.shard import shard_shape
 from harness.backends.slim_codec import PCODEC_ITEMSIZES
 from harness.backends.zarr import ZarrBackend, own_attributes
-from harness.backends.zarr_slim_reader import RecoveredSlimReader, ZarrSlimReader
+from harness.backends.zarr_slim_reader import RecoveredSlimReader, RemoteSlimReader, ZarrSlimReader
 from harness.backends.zarr_slim_writer import ZarrSlimWriter
 from harness.trace.schema import Manifest, Role, TensorSpec
 
@@ -94,6 +95,16 @@ class ZarrSlimBackend(ZarrBackend):
 
     def reader(self, path: Path) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
+
+    def remote_reader(self, objects: Objects) -> RemoteSlimReader:
+        return RemoteSlimReader(objects, self.setting)
+
+    def remote_caches(self, files: str) -> str:
+        return (
+            f"metadata consolidated; a shard of up to {AT_ONCE >> 20} MiB of values is fetched whole, one of up to "
+            f"{KEPT_FILE >> 20} MiB as stored in blocks of {BLOCK >> 20} MiB, both kept while the reader is open; of a "
+            "larger one only its index is kept"
+        )
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:
         return RecoveredSlimReader(path, manifest, places)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import numpy as np
 
 from harness.backends.base import Place, Reader, Selection, Stored
 from harness.backends.crew import Crew, cores
-from harness.backends.gather import find_chunks, gather, opened
+from harness.backends.extents import ByteSource, opened
+from harness.backends.gather import find_chunks, gather
 from harness.backends.narrowing import Narrowing, by_name
+from harness.backends.objects import Objects
 from harness.backends.recovered import RecoveredReader
 from harness.backends.replay import Replay, without_first_axis
 from harness.backends.selection import lengths, whole
@@ -40,7 +44,9 @@ class ZarrSlimReader(Reader):
 
     def __init__(self, path: Path, setting: str) -> None:
         self._path = path
-        root = json.loads((path / "zarr.json").read_bytes())
+        self._begin(json.loads((path / "zarr.json").read_bytes()), path, setting)
+
+    def _begin(self, root: Any, path: object, setting: str) -> None:
         own = own_within(root, "zarr.json")
         self._manifest = manifest_within(path, own)
         slim = own.get("slim", {})
@@ -49,7 +55,7 @@ class ZarrSlimReader(Reader):
         if slim["setting"] != setting:
             raise ArchiveError(f"{path} was slimmed in the setting {slim['setting']!r}, not in {setting!r}.")
         self._places: dict[str, tuple[str, int | None]] = slim["places"]
-        self._nodes = _nodes(path, root)
+        self._nodes = self._metadata(root)
         self._known: dict[str, tuple[ShardedArray | None, Narrowing]] = {}
         self._indices: dict[tuple[str, int], np.ndarray] = {}
         self._crew = Crew(cores())
@@ -82,11 +88,11 @@ class ZarrSlimReader(Reader):
             values = np.empty(lengths(wanted), narrowing.dtype)  # it has no file
         else:
             number, inner = (0, wanted) if index is None else _in_file(array, wanted)
-            with opened(array.file(number)) as descriptor:
+            with self._opened(array, number, inner) as source:
                 chunks = self._indices.get((name, number))
                 if chunks is None:
-                    chunks = self._indices[name, number] = find_chunks(descriptor, array)
-                values = gather(descriptor, array, chunks, inner, narrowing, self._crew)
+                    chunks = self._indices[name, number] = find_chunks(source, array)
+                values = gather(source, array, chunks, inner, narrowing, self._crew)
         return values if index is None else values[0]
 
     def _within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
@@ -101,18 +107,36 @@ class ZarrSlimReader(Reader):
             if node["node_type"] != "array":
                 raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
             narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
-            array = describe(f"{self._path}/{name}", node)
+            array = describe(self._folder(name), node)
             if array is not None and array.dtype != narrowing.stored:
                 raise ArchiveError(f"{name}: stored as {array.dtype}, which is not how {narrowing.name} is stored.")
             self._known[name] = array, narrowing
         return self._known[name]
 
+    def _metadata(self, root: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the metadata of every array and group by name, from its consolidated copy where there is one."""
+        if (nodes := consolidated(root)) is not None:
+            return nodes
+        files = (file for file in self._path.rglob("zarr.json") if file.parent != self._path)
+        return {file.parent.relative_to(self._path).as_posix(): json.loads(file.read_bytes()) for file in files}
+
+    def _folder(self, name: str) -> str:
+        """Return where an array lies, as `_opened` finds its files."""
+        return f"{self._path}/{name}"
+
+    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+        """Open one file of an array, of which a selection will be read."""
+        return opened(array.file(number))
+
     def _through_library(self) -> ZarrReader:
         """Open the archive with zarr-python, at most once."""
         with self._lock:
             if self._library is None:
-                self._library = ZarrReader(self._path)
+                self._library = self._open_library()
             return self._library
+
+    def _open_library(self) -> ZarrReader:
+        return ZarrReader(self._path)
 
     def locate(self, path: str) -> None:
         self._find(self._places.get(path, (path, None))[0])
@@ -128,6 +152,49 @@ class ZarrSlimReader(Reader):
         self._crew.close()
         if self._library is not None:
             self._library.close()
+
+
+class RemoteSlimReader(ZarrSlimReader):
+    """Reads slimmed Zarr from a store: few requests, each of neighbouring chunks, several at a time.
+
+    Parameters
+    ----------
+    objects : Objects
+        The archive.
+    setting : str
+        As of `ZarrSlimReader`.
+    """
+
+    def __init__(self, objects: Objects, setting: str) -> None:
+        self._objects = objects
+        self._begin(json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
+
+    def _metadata(self, root: Mapping[str, Any]) -> Mapping[str, Any]:
+        if (nodes := consolidated(root)) is None:
+            raise ArchiveError(f"{self._objects.url} has no consolidated metadata, which reading from a store needs.")
+        return nodes
+
+    def _folder(self, name: str) -> str:
+        return name
+
+    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+        in_file = (array.grid[0] * array.chunks[0], *array.shape[1:]) if array.shape else ()
+        first = min(in_file[0], array.shape[0] - number * in_file[0]) if in_file else 1
+        values = prod((first, *in_file[1:]))
+        source = self._objects.source(
+            array.file(number), values * array.dtype.itemsize, everything=prod(lengths(wanted)) == values
+        )
+        return nullcontext(source)
+
+    def _open_library(self) -> ZarrReader:
+        return ZarrReader(self._objects.zarr_store())
+
+    def replay(self, path: str, selection: Selection | None = None) -> None:
+        return None
+
+    def close(self) -> None:
+        super().close()
+        self._objects.close()
 
 
 class RecoveredSlimReader(RecoveredReader):
@@ -148,9 +215,9 @@ class RecoveredSlimReader(RecoveredReader):
         wanted = whole(array.shape, selection)
         if not chunks:
             return np.empty(lengths(wanted), narrowing.dtype)
-        with opened(file) as descriptor:
+        with opened(file) as source:
             index = np.array(chunks, np.uint64).reshape(*array.grid, 2)
-            return gather(descriptor, array, index, wanted, narrowing, self._crew)
+            return gather(source, array, index, wanted, narrowing, self._crew)
 
     def close(self) -> None:
         self._crew.close()
@@ -162,10 +229,9 @@ def _in_file(array: ShardedArray, wanted: Selection) -> tuple[int, Selection]:
     return number, (slice(start, start + 1), *wanted[1:])
 
 
-def _nodes(path: Path, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the metadata of every array and group by name, from its consolidated copy where there is one."""
+def consolidated(root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the metadata of every array and group by name out of a root's document; None where it has no copy."""
     match root:
         case {"consolidated_metadata": {"kind": "inline", "metadata": dict(nodes)}}:
             return nodes
-    files = (file for file in path.rglob("zarr.json") if file.parent != path)
-    return {file.parent.relative_to(path).as_posix(): json.loads(file.read_bytes()) for file in files}
+    return None

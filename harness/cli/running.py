@@ -23,16 +23,20 @@ from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
+from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
 from harness.report.noise import mixed_machines
 from harness.report.write import write_plots, write_report, write_table
+from harness.stores.faults import FAULTS, parse_fault
+from harness.stores.place import FILE_CACHES, Place, parse_place
 from harness.workload import Cache, Executor, PlanOptions, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (
     "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers", "rounds",
     "seed", "baseline", "timeout", "directory", "directory_bound",
+    "store", "store_latency", "store_bandwidth", "store_fault", "store_cache",
 )  # fmt: skip
 
 
@@ -55,6 +59,13 @@ def add_commands(commands: Any) -> None:
         help="a further profile, as 'harness tune' writes one; repeatable",
     )  # fmt: skip
     add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
+    add("--store", metavar="s3://BUCKET/PREFIX", help="read archives from an object store; endpoint and keys are those "
+        "of AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")  # fmt: skip
+    add("--store-latency", metavar="MS", help="add this to each request, in milliseconds, with a proxy on loopback")
+    add("--store-bandwidth", metavar="MB/S", help="limit what is read to so many megabytes per second, with that proxy")
+    add("--store-fault", metavar="KIND", help=f"let it do this wrong: {', '.join(FAULTS)}; KIND:every=N for how often")
+    add("--store-cache", metavar="TYPE[:KIB]", help="fsspec's cache for files in the store, and its blocks: "
+        f"{', '.join(FILE_CACHES)} (default: blockcache:1024)")  # fmt: skip
     add("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", metavar="N", help="decides plans and order (default: 0)")
@@ -73,6 +84,8 @@ def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, directories = open_subjects(config), open_directories(config)
+    if config.store is not None:
+        require_store(config.store)
     if arguments.resume:
         _require_same_machine(folder)
     else:
@@ -178,6 +191,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         if arguments.cache not in _CACHES:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
+    values["store"] = _store(arguments)
     if arguments.workers is not None:
         counts = integers(arguments.workers, "--workers")
         values["options"] = _with_workers(values["options"], counts)
@@ -205,6 +219,37 @@ def _directories(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.directory_bound is not None:
         values["directory_bound"] = parse_bound(arguments.directory_bound, "--directory-bound")
     return values if arguments.trace else {**values, "traces": ()}
+
+
+def _store(arguments: argparse.Namespace) -> Place | None:
+    """Return the store that archives are read from, with what is put in between."""
+    shaping = ("store_latency", "store_bandwidth", "store_fault", "store_cache")
+    if arguments.store is None:
+        for name in shaping:
+            if getattr(arguments, name) is not None:
+                raise UsageError(
+                    f"--{name.replace('_', '-')} is about the store of --store s3://BUCKET/PREFIX: add it."
+                )
+        return None
+    if arguments.cache is not None:
+        raise UsageError("--cache is about the page cache of this system, which plays no part in reads from a --store.")
+    place = parse_place(arguments.store)
+    values: dict[str, Any] = {}
+    if arguments.store_latency is not None:
+        (values["latency_ms"],) = integers(arguments.store_latency, "--store-latency", single=True, least=0)
+    if arguments.store_bandwidth is not None:
+        (megabytes,) = integers(arguments.store_bandwidth, "--store-bandwidth", single=True)
+        values["bandwidth"] = megabytes * 1e6
+    if arguments.store_fault is not None:
+        parse_fault(arguments.store_fault)
+        values["fault"] = arguments.store_fault
+    if arguments.store_cache is not None:
+        values["file_cache"], _, block = arguments.store_cache.partition(":")
+        if values["file_cache"] not in FILE_CACHES:
+            raise unknown_name("cache for --store-cache", values["file_cache"], FILE_CACHES)
+        if block:
+            values["block_bytes"] = 1024 * integers(block, "--store-cache", single=True)[0]
+    return dataclasses.replace(place, **values)
 
 
 def _all_suites() -> tuple[str, ...]:

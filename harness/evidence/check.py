@@ -21,6 +21,7 @@ from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
 from harness.measure.plan import describe_plan, read_plan, replan
+from harness.measure.recorder import states
 from harness.measure.subject import Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
 from harness.report.directories import is_directory
@@ -196,7 +197,7 @@ def _order(samples: pd.DataFrame, config: RunConfig, subjects: list[Subject]) ->
         for suite, access in subject.plans:
             if not isinstance(access, ReadAccess):
                 continue
-            for state in (c for c in config.caches if c in access.caches):
+            for state in states(config, access):
                 key = (subject.label, subject.n_res, suite, access.name, state, access.executor, access.workers)
                 group = found.get(key)
                 # Where a format had no archive, the others were drawn without it.

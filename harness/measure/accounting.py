@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.stores.traffic import traffic
+
 _IO = Path("/proc/self/io")
 _IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000
 _EVENT = struct.Struct("iIII")
@@ -17,10 +19,14 @@ _EVENT = struct.Struct("iIII")
 
 @dataclass(frozen=True)
 class ReadCounts:
-    """Bytes and calls of a process's reads so far (``rchar`` and ``syscr``, see proc(5)); None where unknown."""
+    """Bytes and calls of a process's reads so far (``rchar`` and ``syscr``, see proc(5)); None where unknown.
+
+    Of reads from a store, bytes and requests of its client, and how many of these were sent again.
+    """
 
     bytes_read: int | None
     requests: int | None
+    retries: int | None = None
 
     def since(self, before: ReadCounts) -> ReadCounts:
         """Return the difference, less what looking at the counts has itself added."""
@@ -43,6 +49,31 @@ def read_counts() -> ReadCounts:
     except OSError:
         return ReadCounts(None, None)
     return ReadCounts(int(fields[b"rchar"]), int(fields[b"syscr"]))
+
+
+class LocalCounter:
+    """Counts what is read from files."""
+
+    def __init__(self) -> None:
+        self._before = read_counts()
+
+    def counts(self) -> ReadCounts:
+        """Return what was read since the counter was made."""
+        return read_counts().since(self._before)
+
+
+class StoreCounter:
+    """Counts what is asked of stores."""
+
+    def __init__(self) -> None:
+        self._before = traffic()
+
+    def counts(self) -> ReadCounts:
+        """Return what was asked for since the counter was made."""
+        now, before = traffic(), self._before
+        return ReadCounts(
+            now.bytes_read - before.bytes_read, now.requests - before.requests, now.retries - before.retries
+        )
 
 
 def _own_cost() -> tuple[int, int]:

@@ -58,6 +58,7 @@ class BreakdownRounds:
             and not access.load_once
             and _WARM in access.caches
             and _WARM in self._config.caches
+            and self._config.store is None
         )
 
     def steps(self, access: Access) -> int:

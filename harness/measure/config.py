@@ -12,6 +12,7 @@ from harness.backends.base import Backend, Profile, ProfileName
 from harness.backends.profile_file import ProfileFile, parse_profile_file
 from harness.errors import HarnessError
 from harness.files import write_text
+from harness.stores.place import Place
 from harness.workload import Cache, PlanOptions
 
 CONFIG_VERSION = 1
@@ -20,6 +21,8 @@ VERDICT_ROUNDS = 10
 
 RAW = "raw"
 TWIN = "a/a"
+REMOTE = "remote"
+"""The cache state of reads from a store: nothing of ours keeps what was read; what the store keeps is its affair."""
 
 RESULT_DIRECTORY = "result_directory"
 """The access of a sample that holds the size of a result directory; its format is one of `DIRECTORY_MODES`."""
@@ -67,6 +70,8 @@ class RunConfig:
         Result directories to slim, by path.
     directory_bound : float or None
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
+    store : Place or None
+        The object store that archives are read from; None to read them from the run's folder.
     """
 
     run_id: str
@@ -85,6 +90,7 @@ class RunConfig:
     directories: tuple[str, ...] = ()
     directory_bound: float | None = None
     profile_files: tuple[ProfileFile, ...] = ()
+    store: Place | None = None
 
     def profiles_of(self, backend: Backend) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
@@ -96,6 +102,8 @@ class RunConfig:
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
         if not self.directories:
             del document["directories"], document["directory_bound"]
+        if self.store is None:
+            del document["store"]
         del document["profile_files"]
         if self.profile_files:  # a run without any is one that earlier versions can read
             document["profile_files"] = [file.text for file in self.profile_files]
@@ -119,10 +127,11 @@ class RunConfig:
             files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in texts)
             options = raw.pop("options")
             options["workers"] = tuple((executor, workers) for executor, workers in options["workers"])
+            store = Place(**raw.pop("store")) if "store" in raw else None
             values: dict[str, Any] = {
                 key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
             }
-            return cls(options=PlanOptions(**options), profile_files=files, **values)
+            return cls(options=PlanOptions(**options), profile_files=files, store=store, **values)
         except FileNotFoundError as error:
             raise HarnessError(f"There is no run at {path.parent}: it has no {path.name}.") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:

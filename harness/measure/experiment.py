@@ -24,12 +24,15 @@ from harness.measure.space import require_space
 from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
+from harness.measure.uploads import Uploads, reached
 from harness.measure.verify import read_id
 from harness.measure.worker import Worker, WorkerError
-from harness.records import Breakdown, BreakdownFile, CellKey, SampleFile, done
+from harness.records import Breakdown, BreakdownFile, CellKey, Sample, SampleFile, StoreSample, done
+from harness.stores.place import Place
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 _ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
+_SAME_ARCHIVE = "the same archive, read in another way"
 # A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
 # at the same time may share caches, as HDF5's do, so how much several read depends on who comes first.
 _KEPT_ALONE, _KEPT_TOGETHER = 0.5, 0.05
@@ -80,7 +83,7 @@ def run(
     KeyboardInterrupt
         After Ctrl-C, when everything is put away and what was measured is on disk.
     """
-    if "cold" in config.caches and subjects:
+    if "cold" in config.caches and subjects and config.store is None:
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
@@ -89,7 +92,9 @@ def run(
         stack.callback(remove, scratch)
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id)))
-        file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
+        place = stack.enter_context(reached(config.store)) if config.store and subjects else None
+        row = StoreSample if config.store else Sample
+        file = stack.enter_context(closing(SampleFile(folder / "samples.csv", row)))
         # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
         # for the first time, and what a format keeps in memory shows.
         writer = stack.enter_context(Worker(config.timeout))
@@ -100,7 +105,8 @@ def run(
         explainer = stack.enter_context(Worker(config.timeout))
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
         archives = ArchiveRecord(folder / "archives.json")
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress, place)
+        stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(DIRECTORY_MODES))
         for directory in directories:
@@ -131,6 +137,8 @@ class Experiment:
         Where digests of archives go.
     progress : Progress
         Told about every step.
+    place : Place or None
+        The store that archives are read from, as it is reached.
     """
 
     def __init__(
@@ -144,7 +152,9 @@ class Experiment:
         breakdown: BreakdownRounds,
         archives: ArchiveRecord,
         progress: Progress,
+        place: Place | None = None,
     ) -> None:
+        self._uploads = Uploads(place, config.run_id, writer) if place else None
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
         self._breakdown, self._archives = breakdown, archives
@@ -167,6 +177,9 @@ class Experiment:
         self._progress.step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
         prepared = prepare(subject, self._arms, self._scratch, self._writer, self._config.seed)
         self._archives.add(subject, prepared)
+        if self._uploads:
+            self._progress.step(f"{subject.label}: uploading archives", 0)
+            self._uploads.add(prepared, self._arms)
         self._progress.step("archives are written", len(self._arms))
         if "write" in self._config.suites:
             self._record_archives(subject, prepared)
@@ -181,15 +194,21 @@ class Experiment:
                 self._writes(subject, prepared, suite, access)
             else:
                 self._reads(subject, prepared, suite, access)
+        self.clear()
         remove(self._scratch)
         self._scratch.mkdir()
+
+    def clear(self) -> None:
+        """Take what was uploaded out of the store."""
+        if self._uploads:
+            self._uploads.remove()
 
     def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
         """Record the writing of the archives that are read from: one sample each, which gives no verdict."""
         for arm, (position, written) in prepared.writes.items():
             self._add_written(subject, "write", _ARCHIVE, arm, 0, position, written)
         for arm, (status, reason) in prepared.failures.items():
-            if arm.label != TWIN:
+            if not arm.shares:
                 self._recorder.note(subject, "write", _ARCHIVE, arm, "", status, reason)
 
     def _usable(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> list[Arm]:
@@ -204,8 +223,9 @@ class Experiment:
         for position, arm in enumerate(self._usable(subject, prepared, suite, access)):
             self._progress.step(f"{suite} {access.name} {arm.label}")
             key = cell_key(subject, suite, access, arm, "")
-            if arm.label == TWIN:
-                self._recorder.note(subject, suite, access, arm, "", "skipped", "sizes need no twin: they are exact")
+            if arm.shares:
+                why = "sizes need no twin: they are exact" if arm.label == TWIN else _SAME_ARCHIVE
+                self._recorder.note(subject, suite, access, arm, "", "skipped", why)
             elif self._recorder.finished(key, 1):
                 continue
             elif access.tensors is None:
@@ -216,7 +236,11 @@ class Experiment:
                     self._recorder.add(key, 0, position, **_sizes_of(written))
 
     def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess | StreamAccess) -> None:
-        arms = self._usable(subject, prepared, suite, access)
+        usable = self._usable(subject, prepared, suite, access)
+        arms = [arm for arm in usable if arm.route != "download"]
+        for arm in usable:
+            if arm not in arms:
+                self._recorder.note(subject, suite, access, arm, "", "skipped", _SAME_ARCHIVE)
         rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res)
         for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):
             self._progress.step(f"{suite} {access.name} {arm.label}")
@@ -266,7 +290,8 @@ class Experiment:
 
     def _reads(self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess) -> None:
         arms = self._usable(subject, prepared, suite, access)
-        tasks = {arm: prepared.read_task(arm, access) for arm in arms}
+        stored = {arm: self._uploads.stored(arm) if self._uploads else None for arm in arms}
+        tasks = {arm: dataclasses.replace(prepared.read_task(arm, access), stored=stored[arm]) for arm in arms}
         first: dict[Arm, Observed] = {}
         for state in self._recorder.states(access):
             names = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)
@@ -312,6 +337,7 @@ class Experiment:
             bytes_read=reading.bytes_read,
             files_opened=first[arm].files_opened,
             requests=reading.requests,
+            **({"retries": reading.retries} if task.stored else {}),
             peak_rss_bytes=reading.peak_rss_bytes,
             verified=not problem,
             **values,

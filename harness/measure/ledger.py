@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from harness.backends.base import UnsupportedProfile, load_backend
+from harness.backends.base import Backend, UnsupportedProfile, load_backend
 from harness.measure.config import RAW, RunConfig
+from harness.stores.place import Place
 from harness.trace.schema import Manifest
 
 LEDGER_COLUMNS = [
@@ -60,10 +61,18 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.D
                             "codec": str(layout.codec) if layout.codec else "none",
                             "origin": layout.origin,
                             "why": layout.why,
-                            **backend.configured(profile).settings(),
+                            **_settings(backend.configured(profile), config.store),
                         }
                     )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+def _settings(backend: Backend, store: Place | None) -> dict[str, str]:
+    """Return what applies to every tensor; of reads from a store, which, and what keeps what was read."""
+    settings = backend.settings()
+    if store is not None:
+        settings["caches"] = f"{backend.remote_caches(store.describe_cache())}; read from {store.describe()}"
+    return settings
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.backends.archive import remove
 from harness.backends.base import UnsupportedProfile, load_backend
 from harness.measure import schedule
-from harness.measure.config import RAW, TWIN
+from harness.measure.config import RAW
 from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import ReadTask, ScanTask, WriteTask, Written, native_bytes
@@ -124,7 +124,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     reads = [read for _, access in subject.plans if isinstance(access, ReadAccess) for read in access.reads]
     prepared.expected = expectations(raw, prepared.manifest, reads)
     rng = schedule.generator(seed, "archives", subject.label, subject.n_res)
-    own = [arm for arm in arms if arm.label != TWIN]
+    own = [arm for arm in arms if not arm.shares]
     for _, position, arm in schedule.blocks(own, 1, rng):
         if arm.label == RAW:  # it exists: the others are written from it
             exact = native_bytes(prepared.manifest, prepared.bfloat16)
@@ -132,7 +132,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
             prepared.writes[arm] = (position, dataclasses.replace(written, native_bytes=exact))
         else:
             _write(prepared, arm, position, scratch, worker)
-    for twin in (arm for arm in arms if arm.label == TWIN):
+    for twin in (arm for arm in arms if arm.shares):
         original = next(arm for arm in own if (arm.backend, arm.profile) == (twin.backend, twin.profile))
         if original in prepared.archives:
             prepared.archives[twin] = prepared.archives[original]

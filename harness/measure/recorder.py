@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic
 
-from harness.measure.config import RunConfig
+from harness.measure.config import REMOTE, RunConfig
 from harness.measure.machine import load_average
 from harness.measure.subject import Arm, Subject
-from harness.records import AnyRow, CellKey, RowFile, Sample, SampleFile, Status
+from harness.records import AnyRow, CellKey, RowFile, Sample, SampleFile, Status, StoreSample
 from harness.workload import Access, ReadAccess, StreamAccess, WriteAccess
 
 
@@ -24,6 +24,13 @@ def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str,
     return CellKey(
         suite, name or access.name, subject.label, subject.n_res, arm.label, arm.profile, cache, executor, workers
     )
+
+
+def states(config: RunConfig, access: Access) -> list[str]:
+    """List the cache states in which a run measures an access; one empty name where the cache plays no part."""
+    if not isinstance(access, ReadAccess):
+        return [""]
+    return [REMOTE] if config.store else [c for c in config.caches if c in access.caches]
 
 
 class RowLog(Generic[AnyRow]):
@@ -94,7 +101,7 @@ class Recorder(RowLog[Sample]):
     def __init__(
         self, config: RunConfig, arms: list[Arm], file: SampleFile, recorded: dict[CellKey, dict[int, Status]]
     ) -> None:
-        super().__init__(config.run_id, Sample, file, recorded)
+        super().__init__(config.run_id, StoreSample if config.store else Sample, file, recorded)
         self._config, self._arms = config, arms
 
     def rounds(self, access: Access) -> int:
@@ -103,7 +110,7 @@ class Recorder(RowLog[Sample]):
 
     def states(self, access: Access) -> list[str]:
         """List the cache states in which an access is measured; one empty name where the cache plays no part."""
-        return [c for c in self._config.caches if c in access.caches] if isinstance(access, ReadAccess) else [""]
+        return states(self._config, access)
 
     def complete(self, subject: Subject, suite: str, access: Access) -> bool:
         """Say whether every cell of an access is finished."""

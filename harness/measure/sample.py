@@ -10,19 +10,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from harness.backends.base import Backend, Reader, blame
-from harness.measure.accounting import peak_rss, read_counts, reset_peak_rss
+from harness.backends.base import Reader, blame
+from harness.measure.accounting import LocalCounter, ReadCounts, StoreCounter, peak_rss, reset_peak_rss
 from harness.measure.verify import Expected, check, read_id
 from harness.workload import Read
 
 Clock = Callable[[], int]
 """Returns nanoseconds; `time.perf_counter_ns`, or a fake in tests."""
 
+Counter = Callable[[], LocalCounter | StoreCounter]
+"""Begins to count what this process reads."""
+
 HELD_BYTES = 64 << 20
 """Results are held until this many bytes came back; then the clock stops while they are checked and released."""
+
+
+class Opener(Protocol):
+    """A format as a sample needs it: its name, and a fresh reader."""
+
+    @property
+    def name(self) -> str:
+        """The format's name."""
+
+    def reader(self, path: Path) -> Reader:
+        """Open an archive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +53,9 @@ class Reading:
     bytes_returned : int
         Bytes of the arrays that came back.
     bytes_read, requests : int or None
-        What the process's read calls moved, opening included, and their number.
+        What the process's read calls moved, opening included, and their number; in a store, its client's requests.
+    retries : int or None
+        Requests to a store that were sent again after a fault.
     peak_rss_bytes : int or None
         Peak resident size during the sample; summed over processes.
     problem : str
@@ -50,6 +67,7 @@ class Reading:
     bytes_returned: int
     bytes_read: int | None = None
     requests: int | None = None
+    retries: int | None = None
     peak_rss_bytes: int | None = None
     problem: str = ""
 
@@ -66,19 +84,20 @@ class _Tally:
 
 
 def take(
-    backend: Backend,
+    backend: Opener,
     archive: Path,
     reads: Sequence[Read],
     expected: Mapping[str, Expected],
     *,
     load_once: bool = False,
+    counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
 ) -> Reading:
     """Take one sample in this thread.
 
     Parameters
     ----------
-    backend : Backend
+    backend : Opener
         The format.
     archive : Path
         What to read.
@@ -88,6 +107,8 @@ def take(
         From `harness.measure.verify.expectations`.
     load_once : bool
         Read each tensor whole, once, and take selections from memory.
+    counter : callable
+        Begins to count what is read.
     clock : callable
         Returns nanoseconds.
 
@@ -101,7 +122,7 @@ def take(
     HarnessError
         When the format raised.
     """
-    with _accounted() as account, without_collection():
+    with _accounted(counter) as account, without_collection():
         with blame(backend.name, f"opening {archive.name}"):
             start = clock()
             reader = backend.reader(archive)
@@ -112,20 +133,21 @@ def take(
 
 
 def take_threads(
-    backend: Backend,
+    backend: Opener,
     archive: Path,
     reads: Sequence[Read],
     expected: Mapping[str, Expected],
     workers: int,
     *,
     shared: bool,
+    counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
 ) -> Reading:
     """Take one sample with the reads split over threads; parameters as for `take`.
 
     Parameters
     ----------
-    backend, archive, reads, expected, clock
+    backend, archive, reads, expected, counter, clock
         As for `take`.
     workers : int
         Number of threads.
@@ -167,7 +189,7 @@ def take_threads(
             errors.append(error)
             barrier.abort()
 
-    with _accounted() as account, without_collection():
+    with _accounted(counter) as account, without_collection():
         start = clock()
         if shared:
             with blame(backend.name, f"opening {archive.name}"):
@@ -189,11 +211,12 @@ def take_threads(
 
 
 def take_share(
-    backend: Backend,
+    backend: Opener,
     archive: Path,
     share: Sequence[Read],
     expected: Mapping[str, Expected],
     wait: Callable[[], object],
+    counter: Counter = LocalCounter,
 ) -> tuple[Reading, int, int]:
     """Take one worker process's share of a sample.
 
@@ -203,6 +226,8 @@ def take_share(
         As for `take`.
     wait : callable
         Returns when all workers may start.
+    counter : callable
+        As for `take`.
 
     Returns
     -------
@@ -211,7 +236,7 @@ def take_share(
     started, ended : int
         Nanoseconds on the system's monotonic clock, which all processes share.
     """
-    with _accounted() as account, without_collection():
+    with _accounted(counter) as account, without_collection():
         with blame(backend.name, f"opening {archive.name}"):
             start = time.perf_counter_ns()
             reader = backend.reader(archive)
@@ -288,11 +313,11 @@ def without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _accounted() -> Iterator[Callable[[int, int, int, str], Reading]]:
+def _accounted(counter: Counter) -> Iterator[Callable[[int, int, int, str], Reading]]:
     """Count reads and memory around a sample; gives the function that makes the `Reading` once the block has ended."""
     reset_peak_rss()
-    before = read_counts()
-    counts = before
+    counting = counter()
+    counts = ReadCounts(None, None)
 
     def reading(nanoseconds: int, opened: int, bytes_returned: int, problem: str) -> Reading:
         return Reading(
@@ -301,9 +326,10 @@ def _accounted() -> Iterator[Callable[[int, int, int, str], Reading]]:
             bytes_returned=bytes_returned,
             bytes_read=counts.bytes_read,
             requests=counts.requests,
+            retries=counts.retries,
             peak_rss_bytes=peak_rss(),
             problem=problem,
         )
 
     yield reading
-    counts = read_counts().since(before)
+    counts = counting.counts()

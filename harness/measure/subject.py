@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from harness import registry
-from harness.backends.base import Profile, load_backend
+from harness.backends.base import Profile, Route, load_backend
 from harness.backends.settings import Settings
 from harness.errors import UsageError
 from harness.measure import schedule
@@ -32,12 +33,20 @@ class Arm:
         The ``profile`` column; empty for the raw ceiling, which has only one.
     chosen : Settings or None
         What a profile file says, where the profile is one's.
+    route : {"", "ranges", "download"}
+        How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
     """
 
     label: str
     backend: str
     profile: str
     chosen: Settings | None = None
+    route: Route | Literal[""] = ""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it reads the archive of another arm: the twin does, and one that differs only in its route."""
+        return self.label == TWIN or self.route == "download"
 
     @property
     def settings(self) -> Profile:
@@ -104,13 +113,16 @@ def choose_arms(config: RunConfig) -> list[Arm]:
         label = backend.name
         if label in (RAW, TWIN) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
+        routes: tuple[Route | Literal[""], ...] = (backend.routes if config.store else ()) or ("",)
         for column, profile in config.profiles_of(backend).items():
-            arms.append(Arm(label, name, column, profile if isinstance(profile, Settings) else None))
+            for route in routes:
+                own = label if route in ("", "ranges") else f"{label}-{route}"
+                arms.append(Arm(own, name, column, profile if isinstance(profile, Settings) else None, route))
     for file in config.profile_files:
         if not any(arm.profile == file.name for arm in arms):
             made_for = ", ".join(settings.format for settings in file.settings)
             raise UsageError(f"The profile {file.name!r} is made for {made_for}, which the run does not measure.")
-    arms.append(Arm(RAW, RAW, ""))
+    arms.append(Arm(RAW, RAW, "", route="ranges" if config.store else ""))
     arms += [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
     return arms
 

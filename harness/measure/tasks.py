@@ -20,7 +20,9 @@ from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
 from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import Clock, Reading, shares, take, take_threads
 from harness.measure.verify import Expected, is_bfloat16
-from harness.measure.worker import Children, Share
+from harness.measure.worker import Children, Share, opener
+from harness.stores.place import Place
+from harness.stores.stored import Stored
 from harness.trace.schema import Manifest, tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView
@@ -225,8 +227,10 @@ class ReadTask:
         What to ask for.
     expected : dict of str to Expected
         What has to come back.
-    cache : {"warm", "cold", "discard"}
-        State of the page cache; a discarded read warms it, and counts the files that are opened.
+    cache : {"warm", "cold", "remote", "discard"}
+        State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
+    stored : Stored or None
+        Where the archive is to be read in a store; None to read it from its folder.
     """
 
     backend: str
@@ -235,10 +239,13 @@ class ReadTask:
     access: ReadAccess
     expected: dict[str, Expected] = field(repr=False)
     cache: str
+    stored: Stored | None = None
 
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
         rehearsed(self.backend, self.profile)
+        if self.stored is not None:
+            return Observed(reading=self._take(children))
         if self.cache == "discard":
             with count_opens(self.archive) as opens:
                 reading = self._take(children)
@@ -252,13 +259,14 @@ class ReadTask:
         return Observed(reading=reading, resident_fraction=resident)
 
     def _take(self, children: Children) -> Reading:
-        backend, access = rehearsed(self.backend, self.profile), self.access
-        if access.executor == "main":
-            return take(backend, self.archive, access.reads, self.expected, load_once=access.load_once)
+        access = self.access
         if access.executor == "processes":
             return self._take_processes(children)
-        shared = access.executor == "threads-shared"
-        return take_threads(backend, self.archive, access.reads, self.expected, access.workers, shared=shared)
+        backend, counter = opener(self.backend, self.profile, self.stored)
+        about = (backend, self.archive, access.reads, self.expected)
+        if access.executor == "main":
+            return take(*about, load_once=access.load_once, counter=counter)
+        return take_threads(*about, access.workers, shared=access.executor == "threads-shared", counter=counter)
 
     def _take_processes(self, children: Children) -> Reading:
         answers = children.read(
@@ -269,6 +277,7 @@ class ReadTask:
                     archive=self.archive,
                     reads=tuple(reads),
                     expected=self.expected,
+                    stored=self.stored,
                 )
                 for reads in shares(self.access.reads, self.access.workers)
             ]
@@ -280,9 +289,38 @@ class ReadTask:
             bytes_returned=sum(r.bytes_returned for r in readings),
             bytes_read=_total([r.bytes_read for r in readings]),
             requests=_total([r.requests for r in readings]),
+            retries=_total([r.retries for r in readings]),
             peak_rss_bytes=_total([r.peak_rss_bytes for r in readings]),
             problem=next((r.problem for r in readings if r.problem), ""),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadTask:
+    """Bring an archive into a store; gives the keys of its objects."""
+
+    archive: Path
+    stored: Stored
+
+    def run(self, children: Children) -> list[str]:
+        """Upload."""
+        from harness.stores.upload import upload
+
+        return upload(self.stored.place, self.archive, self.stored.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveTask:
+    """Take objects out of a store."""
+
+    place: Place
+    keys: list[str]
+
+    def run(self, children: Children) -> None:
+        """Remove them."""
+        from harness.stores.upload import remove_objects
+
+        remove_objects(self.place, self.keys)
 
 
 def _total(values: list[int | None]) -> int | None:

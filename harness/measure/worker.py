@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.measure.accounting import LocalCounter, StoreCounter
 from harness.measure.interrupt import heard, kept_from_children
 from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import take_share
+from harness.measure.sample import Counter, Opener, take_share
 from harness.measure.verify import Expected
+from harness.stores.stored import Stored
 from harness.workload import Read
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
@@ -162,6 +164,17 @@ class Share:
     archive: Path
     reads: tuple[Read, ...]
     expected: dict[str, Expected]
+    stored: Stored | None = None
+
+
+def opener(backend: str, profile: Profile, stored: Stored | None) -> tuple[Opener, Counter]:
+    """Return what opens an archive, from its folder or in a store, and what counts its reads."""
+    found = rehearsed(backend, profile)
+    if stored is None:
+        return found, LocalCounter
+    from harness.stores.opening import StoredFormat
+
+    return StoredFormat(found, stored), StoreCounter
 
 
 class Children:
@@ -219,9 +232,8 @@ def _serve_share(connection: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            connection.send(
-                take_share(rehearsed(share.backend, share.profile), share.archive, share.reads, share.expected, wait)
-            )
+            backend, counter = opener(share.backend, share.profile, share.stored)
+            connection.send(take_share(backend, share.archive, share.reads, share.expected, wait, counter))
         except HarnessError as error:
             connection.send(str(error).rstrip("."))
         except Exception as error:  # noqa: BLE001 - reported to the process that asked

@@ -33,10 +33,11 @@ _NUMBERS = ["n_res", "median_seconds", "ci_low", "ci_high", "size_bytes", "ratio
 _MOST_COLUMNS = 4
 _MOST_NOTES = 8
 
-_STATES = {"warm": "warm page cache", "cold": "cold page cache"}
+_STATES = {"warm": "warm page cache", "cold": "cold page cache", "remote": "object store"}
 _CONFIRMED = {
     "warm": "Warm: the file was in this system's page cache, confirmed before each read.",
     "cold": "Cold: dropped from this system's page cache, confirmed before each read; a host may still cache it.",
+    "remote": "Object store: read through a client that is new with each sample; what the store caches is not known.",
 }
 _TIME = "time (log axis)"  # with the unit at each tick: one figure may span microseconds to minutes
 
@@ -164,6 +165,8 @@ def _random_access(cells: pd.DataFrame) -> _Plot:
         _Row("warm", f"warm page cache\n{_TIME}"),
         _Row("once warm", f"warm, load once\n{_TIME}"),
         _Row("cold", f"cold page cache\n{_TIME}"),
+        _Row("remote", f"object store\n{_TIME}"),
+        _Row("once remote", f"object store, load once\n{_TIME}"),
     ]
     columns = {"window_attention": "attention windows", "window_pair": "pair windows"}
     note = (

@@ -302,11 +302,23 @@ def limits(findings: Findings) -> list[str]:
         )
     if findings.only_directories:
         return said
+    where = (
+        f"Archives were written to a local disk and read from {config.store.describe()}, each time by a new client: "
+        "the figures hold for such a store, which may keep what it has sent before in a cache of its own."
+        if config.store
+        else "One machine, one local disk: nothing here says how a format behaves on object storage or under another "
+        "load."
+    )
     said += [
-        "One machine, one local disk: nothing here says how a format behaves on object storage or under another load.",
+        where,
         "The answer holds for the uses, traces and lengths that were measured, and up to where it is said to flip.",
     ]
-    if "cold" in config.caches:
+    if config.store:
+        said.append(
+            "The named uses count warm and cold reads of a local disk, so a run that reads from a store answers none "
+            "of them: compare its figures."
+        )
+    elif "cold" in config.caches:
         said.append(
             "Cold means this system's page cache, confirmed to be empty; a host or a disk may still have held the data."
         )

@@ -1,0 +1,75 @@
+"""Pieces of one file, wherever it is: on disk here, or behind requests to a store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import numpy as np
+
+from harness.errors import ArchiveError
+
+
+class ByteSource(Protocol):
+    """One file, of which pieces are read, from several threads at once."""
+
+    def tail(self, length: int) -> tuple[np.ndarray, int]:
+        """Return the last bytes of the file, all of it where it is shorter, and its size."""
+
+    def expect(self, extents: list[tuple[int, int]]) -> None:
+        """Say which pieces will be read next, as offset and end, so that they may be asked for together."""
+
+    def read(self, start: int, stop: int, memory: np.ndarray) -> np.ndarray:
+        """Return a piece.
+
+        Parameters
+        ----------
+        start, stop : int
+            Offset of its first byte, and of the one behind its last.
+        memory : ndarray of uint8
+            May be filled and returned; as long as the piece.
+
+        Raises
+        ------
+        ArchiveError
+            When the file ends before the piece does.
+        """
+
+
+class LocalFile:
+    """An open file, read with `os.preadv` straight into the memory that is given.
+
+    Parameters
+    ----------
+    descriptor : int
+        Of the file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def tail(self, length: int) -> tuple[np.ndarray, int]:
+        size = os.fstat(self._descriptor).st_size
+        start = max(0, size - length)
+        return self.read(start, size, np.empty(size - start, np.uint8)), size
+
+    def expect(self, extents: list[tuple[int, int]]) -> None:
+        return None
+
+    def read(self, start: int, stop: int, memory: np.ndarray) -> np.ndarray:
+        done = os.preadv(self._descriptor, [memory.data], start)
+        if done != stop - start:
+            raise ArchiveError(f"a shard ends after {start + done} bytes; {stop} were expected.")
+        return memory
+
+
+@contextmanager
+def opened(file: str | os.PathLike[str]) -> Iterator[LocalFile]:
+    """Open a file to read."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield LocalFile(descriptor)
+    finally:
+        os.close(descriptor)

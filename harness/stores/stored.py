@@ -1,0 +1,27 @@
+"""Where a format finds an archive in a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.backends.base import Route
+from harness.stores.place import Place
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Where a format finds an archive in a store.
+
+    Attributes
+    ----------
+    place : Place
+        The store.
+    key : str
+        Of the archive, within the place's prefix.
+    route : {"ranges", "download"}
+        How it is read.
+    """
+
+    place: Place
+    key: str
+    route: Route = "ranges"

@@ -1,0 +1,109 @@
+"""What goes wrong between a store and its reader ends in a retry or in a clear error, never in wrong data."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from stores.fake import FakeStore
+
+from harness.backends.archive import write_archive
+from harness.backends.base import load_backend
+from harness.errors import HarnessError, UsageError
+from harness.measure.accounting import StoreCounter
+from harness.measure.sample import Reading, take
+from harness.measure.verify import Expected, expectations
+from harness.stores.client import Client
+from harness.stores.faults import Fault, parse_fault
+from harness.stores.opening import StoredFormat
+from harness.stores.place import Place
+from harness.stores.shaper import shaped
+from harness.stores.stored import Stored
+from harness.stores.upload import upload
+from harness.trace.schema import Role
+from harness.trace.sources import open_trace
+from harness.workload import Read
+
+PASSING = ("drop", "500", "503", "truncate")
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_a_passing_fault_is_tried_again_and_counted(kind: str, place: Place, fake: FakeStore) -> None:
+    data = bytes(range(256)) * 1000
+    fake.objects["some/prefix/file"] = data
+    with shaped(replace(place, fault=f"{kind}:every=2")) as near, closing(Client(near)) as client:
+        counter = StoreCounter()
+        assert bytes(client.range("file", 100, 100_000)) == data[100:100_100]
+        assert bytes(client.whole("file")) == data
+        assert counter.counts().retries == 2
+        assert counter.counts().requests == 4
+
+
+@pytest.mark.parametrize("kind", [*PASSING, "norange"])
+def test_a_fault_that_stays_is_a_clear_error(kind: str, place: Place, fake: FakeStore) -> None:
+    fake.objects["some/prefix/file"] = bytes(100_000)
+    with shaped(replace(place, fault=f"{kind}:every=1")) as near, closing(Client(near)) as client:
+        with pytest.raises(HarnessError, match="file") as caught:
+            client.range("file", 100, 50_000)
+        assert "\n" not in str(caught.value)
+
+
+FORMATS = ("raw", "npz", "hdf5", "zarr", "zarr-slim")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One trace in every format, and what reading it has to give."""
+
+    paths: dict[str, Path]
+    reads: tuple[Read, ...]
+    expected: dict[str, Expected]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    trace, folder = open_trace("synthetic:layers=1", 40), tmp_path_factory.mktemp("archives")
+    paths = {name: folder / f"a{load_backend(name).suffix}" for name in FORMATS}
+    for name, path in paths.items():
+        manifest = write_archive(trace, load_backend(name), path)
+    reads = tuple(Read(path=spec.path) for spec in manifest.tensors if spec.role in (Role.PAIR, Role.ATTENTION))
+    return Written(paths, reads, expectations(paths["raw"], manifest, reads))
+
+
+def sample(written: Written, name: str, place: Place) -> Reading:
+    path = written.paths[name]
+    upload(place, path, path.name)
+    with shaped(place) as near:
+        backend = StoredFormat(load_backend(name), Stored(place=near, key=path.name))
+        return take(backend, path, written.reads, written.expected, counter=StoreCounter)
+
+
+@pytest.mark.parametrize("kind", [*PASSING, "norange"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_reads_right_through_faults_that_pass(
+    name: str, kind: str, written: Written, place: Place
+) -> None:
+    found = sample(written, name, replace(place, fault=f"{kind}:every=2"))
+    assert not found.problem
+    assert found.retries
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, written: Written, place: Place) -> None:
+    try:
+        found = sample(written, name, replace(place, fault="flip:every=1"))
+    except HarnessError as error:
+        assert "\n" not in str(error)
+    else:
+        assert found.problem
+
+
+def test_faults_are_read_from_text() -> None:
+    assert parse_fault("") is None
+    assert parse_fault("drop:every=3") == Fault("drop", 3)
+    assert [Fault("drop", 3).strikes(number) for number in range(4)] == [True, False, False, True]
+    for text in ("drip", "drop:every=0", "drop:often", "drop:every=x"):
+        with pytest.raises(UsageError, match="KIND"):
+            parse_fault(text)

@@ -1,0 +1,108 @@
+"""Every format reads from a store what it reads from a folder, bit for bit, in few and counted requests."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stores.fake import FakeStore
+
+from harness.backends.archive import write_archive
+from harness.backends.base import load_backend
+from harness.measure.accounting import StoreCounter
+from harness.stores.client import Client
+from harness.stores.opening import StoredFormat
+from harness.stores.place import FILE_CACHES, Place
+from harness.stores.shards import StoredFile
+from harness.stores.stored import Stored
+from harness.stores.upload import remove_objects, upload
+from harness.trace.sources import open_trace
+
+ROUTES = [
+    (name, profile, route)
+    for name, profiles in {
+        "raw": ("tuned",), "npz": ("tuned",), "hdf5": ("seed", "tuned"), "zarr": ("seed", "tuned"),
+        "zarr-slim": ("tuned", "matched"), "zarr-slim-fast": ("tuned",),
+    }.items()
+    for profile in profiles
+    for route in load_backend(name).routes
+]  # fmt: skip
+
+
+def written(name: str, profile: str, folder: Path, n_res: int = 40) -> Path:
+    backend = load_backend(name)
+    path = folder / f"a{backend.suffix}"
+    write_archive(open_trace("synthetic:layers=2", n_res), backend, path, profile)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize(("name", "profile", "route"), ROUTES)
+def test_reads_the_same_bits(
+    name: str, profile: str, route: str, place: Place, fake: FakeStore, tmp_path: Path
+) -> None:
+    backend, path = load_backend(name), written(name, profile, tmp_path)
+    keys = upload(place, path, f"run/{path.name}")
+    remote = StoredFormat(backend, Stored(place=place, key=f"run/{path.name}", route=route))  # type: ignore[arg-type]
+    fake.requests.clear()
+    counter = StoreCounter()
+    with backend.reader(path) as near, remote.reader(path) as far:
+        assert far.manifest_text() == near.manifest_text()
+        assert far.stored() == near.stored()
+        for tensor, stored in near.stored().items():
+            assert np.array_equal(far.read(tensor), near.read(tensor), equal_nan=True), tensor
+            if stored.shape:
+                part = tuple(slice(n // 4, n // 2 + 1) for n in stored.shape)
+                assert np.array_equal(far.read(tensor, part), near.read(tensor, part)), tensor
+    counts = counter.counts()
+    assert counts.requests == len(fake.requests) and counts.retries == 0
+    assert counts.bytes_read and counts.bytes_read >= max(len(data) for data in fake.objects.values()) / 2
+    remove_objects(place, keys)
+    assert not fake.objects
+
+
+def test_slimmed_zarr_takes_one_request_for_a_layer_in_a_small_file(place: Place, tmp_path: Path) -> None:
+    path = written("zarr-slim", "tuned", tmp_path)
+    upload(place, path, "run/a")
+    with StoredFormat(load_backend("zarr-slim"), Stored(place=place, key="run/a")).reader(path) as reader:
+        counter = StoreCounter()
+        reader.read("activations/layer_0/pair_repr")
+        assert counter.counts().requests == 1
+        reader.read("activations/layer_1/pair_repr", (slice(0, 8), slice(0, 8), slice(0, 128)))
+        assert counter.counts().requests == 1  # the same file, which is held
+
+
+@pytest.mark.parametrize("size", [300_000, 40 << 20])
+def test_pieces_of_a_file_are_those_that_were_asked_for(size: int, place: Place, fake: FakeStore) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    fake.objects["some/prefix/file"] = data
+    with closing(Client(place)) as client:
+        source = StoredFile(client, "file", at_once=False)
+        end, found = source.tail(1000)
+        assert (bytes(end), found) == (data[-1000:], size)
+        wanted = [(10, 2000), (100_000, 130_000), (size - 5000, size)]
+        source.expect(wanted)
+        for start, stop in wanted:
+            assert bytes(source.read(start, stop, np.empty(stop - start, np.uint8))) == data[start:stop]
+
+
+@pytest.mark.parametrize("cache", FILE_CACHES)
+def test_hdf5_reads_through_every_cache(cache: str, place: Place, tmp_path: Path) -> None:
+    path = written("hdf5", "tuned", tmp_path)
+    upload(place, path, "run/a")
+    other = replace(place, file_cache=cache, block_bytes=64 << 10)
+    backend = load_backend("hdf5")
+    with backend.reader(path) as near, StoredFormat(backend, Stored(place=other, key="run/a")).reader(path) as far:
+        tensor = "activations/layer_1/pair_repr"
+        assert np.array_equal(far.read(tensor), near.read(tensor))
+
+
+def test_an_object_that_changes_while_it_is_read_is_an_error(place: Place, fake: FakeStore) -> None:
+    fake.objects["some/prefix/file"] = bytes(1000)
+    with closing(Client(place)) as client:
+        client.range("file", 0, 10)
+        fake.objects["some/prefix/file"] = bytes(999) + b"x"
+        with pytest.raises(Exception, match="changed in the store while it was read"):
+            client.range("file", 990, 10)

@@ -96,6 +96,8 @@ class RunConfig:
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
         if not self.directories:
             del document["directories"], document["directory_bound"]
+        if self.options.parallel_windows is None:
+            del document["options"]["parallel_windows"]
         del document["profile_files"]
         if self.profile_files:  # a run without any is one that earlier versions can read
             document["profile_files"] = [file.text for file in self.profile_files]
@@ -143,6 +145,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "options": PlanOptions(
             attention_windows=16,
             pair_windows=4,
+            parallel_windows=64,
             workers=(("threads", 1), ("threads", 2), ("threads-shared", 2), ("processes", 2)),
         ),
     },
@@ -153,7 +156,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "profiles": ("tuned",),
         "caches": ("warm", "cold"),
         "rounds": 10,
-        "options": PlanOptions(attention_windows=12, pair_windows=2),
+        "options": PlanOptions(attention_windows=12, pair_windows=2, parallel_windows=240),
     },
     # The seed's tensors, noise and write settings, measured properly.
     "seed": {

@@ -21,10 +21,12 @@ from harness.measure.interrupt import deferred
 from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
+from harness.measure.sample import Reading
 from harness.measure.space import require_space
 from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
+from harness.measure.together import PERCENTILES
 from harness.measure.verify import read_id
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Breakdown, BreakdownFile, CellKey, SampleFile, done
@@ -334,7 +336,7 @@ class Experiment:
         if problem:
             values |= {"status": "failed", "reason": problem}
         else:  # a sample that failed has no time
-            values |= {"seconds": reading.seconds, "open_seconds": reading.open_seconds}
+            values |= {"seconds": reading.seconds, "open_seconds": reading.open_seconds, **_together_of(reading)}
         self._recorder.add(
             key,
             number,
@@ -359,6 +361,14 @@ def _sizes_of(written: Written) -> dict[str, Any]:
         "files": written.files,
         "native_bytes": written.native_bytes,
     }
+
+
+def _together_of(reading: Reading) -> dict[str, Any]:
+    """Return what only a sample by several workers has: latencies, processor time, and each worker's time."""
+    names = [f"latency_p{percentile}_seconds" for percentile in PERCENTILES]
+    latencies = {} if reading.latencies is None else dict(zip(names, reading.latencies, strict=True))
+    workers = " ".join(f"{seconds:.9f}" for seconds in reading.worker_seconds)
+    return {**latencies, "cpu_seconds": reading.cpu_seconds, "worker_seconds": workers}
 
 
 def kept_data(first: Observed, observed: Observed, workers: int) -> str:

@@ -18,7 +18,8 @@ from harness.errors import HarnessError
 from harness.measure import cache
 from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
 from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import Clock, Reading, shares, take, take_threads
+from harness.measure.sample import Clock, Reading, take
+from harness.measure.together import combine, shares, take_threads
 from harness.measure.verify import Expected, is_bfloat16
 from harness.measure.worker import Children, Share
 from harness.trace.schema import Manifest, tensor
@@ -247,6 +248,8 @@ class ReadTask:
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
         reading = self._take(children)
+        if reading.rejected:
+            return Observed(reading=None, resident_fraction=resident, rejected=reading.rejected)
         if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
             raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
         return Observed(reading=reading, resident_fraction=resident)
@@ -261,7 +264,7 @@ class ReadTask:
         return take_threads(backend, self.archive, access.reads, self.expected, access.workers, shared=shared)
 
     def _take_processes(self, children: Children) -> Reading:
-        answers = children.read(
+        parts = children.read(
             [
                 Share(
                     backend=self.backend,
@@ -273,18 +276,4 @@ class ReadTask:
                 for reads in shares(self.access.reads, self.access.workers)
             ]
         )
-        readings = [reading for reading, _, _ in answers]
-        return Reading(
-            seconds=(max(ended for _, _, ended in answers) - min(started for _, started, _ in answers)) / 1e9,
-            open_seconds=max(r.open_seconds for r in readings),
-            bytes_returned=sum(r.bytes_returned for r in readings),
-            bytes_read=_total([r.bytes_read for r in readings]),
-            requests=_total([r.requests for r in readings]),
-            peak_rss_bytes=_total([r.peak_rss_bytes for r in readings]),
-            problem=next((r.problem for r in readings if r.problem), ""),
-        )
-
-
-def _total(values: list[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+        return combine(parts)

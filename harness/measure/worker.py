@@ -17,7 +17,7 @@ from harness.backends.base import Profile
 from harness.errors import HarnessError
 from harness.measure.interrupt import heard, kept_from_children
 from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import take_share
+from harness.measure.together import Part, take_share
 from harness.measure.verify import Expected
 from harness.workload import Read
 
@@ -170,7 +170,7 @@ class Children:
     def __init__(self) -> None:
         self._running: list[tuple[SpawnProcess, Connection]] = []
 
-    def read(self, work: list[Share]) -> list[Any]:
+    def read(self, work: list[Share]) -> list[Part]:
         """Let one process do each share, all starting together, and return what `take_share` returned in each.
 
         Raises

@@ -67,6 +67,8 @@ class RunConfig:
         Result directories to slim, by path.
     directory_bound : float or None
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
+    scheduler : str or None
+        Address of the Dask scheduler whose workers read; None for a local cluster.
     """
 
     run_id: str
@@ -85,6 +87,7 @@ class RunConfig:
     directories: tuple[str, ...] = ()
     directory_bound: float | None = None
     profile_files: tuple[ProfileFile, ...] = ()
+    scheduler: str | None = None
 
     def profiles_of(self, backend: Backend) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
@@ -98,6 +101,8 @@ class RunConfig:
             del document["directories"], document["directory_bound"]
         if self.options.parallel_windows is None:
             del document["options"]["parallel_windows"]
+        if self.scheduler is None:
+            del document["scheduler"]
         del document["profile_files"]
         if self.profile_files:  # a run without any is one that earlier versions can read
             document["profile_files"] = [file.text for file in self.profile_files]

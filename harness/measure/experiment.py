@@ -15,6 +15,7 @@ from harness.measure.archives import ArchiveRecord
 from harness.measure.breakdown_rounds import BreakdownRounds
 from harness.measure.cache import require_evictable
 from harness.measure.config import DIRECTORY_MODES, TWIN, RunConfig
+from harness.measure.contention import ContentionRounds
 from harness.measure.directories import Directory, measure_directory
 from harness.measure.directory_record import DIRECTORIES, DirectoryRecord
 from harness.measure.interrupt import deferred
@@ -29,7 +30,7 @@ from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.together import PERCENTILES
 from harness.measure.verify import read_id
 from harness.measure.worker import Worker, WorkerError
-from harness.records import Breakdown, BreakdownFile, CellKey, SampleFile, done
+from harness.records import Breakdown, BreakdownFile, CellKey, Contention, RowFile, SampleFile, done
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 _ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
@@ -102,8 +103,12 @@ def run(
         log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
         explainer = stack.enter_context(Worker(config.timeout))
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
+        looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
+        looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
+        contention = ContentionRounds(config, arms, explainer, looked, progress.step)
         archives = ArchiveRecord(folder / "archives.json")
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress)
+        explained = (breakdown, contention)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, archives, progress)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(DIRECTORY_MODES))
         for directory in directories:
@@ -128,8 +133,8 @@ class Experiment:
         The processes that measure writes and reads.
     recorder : Recorder
         Where samples go.
-    breakdown : BreakdownRounds
-        Explains the samples of reads.
+    explained : tuple of BreakdownRounds and ContentionRounds
+        What explains the samples of reads: where their time goes, and what several threads wait for.
     archives : ArchiveRecord
         Where digests of archives go.
     progress : Progress
@@ -144,25 +149,26 @@ class Experiment:
         writer: Worker,
         reader: Worker,
         recorder: Recorder,
-        breakdown: BreakdownRounds,
+        explained: tuple[BreakdownRounds, ContentionRounds],
         archives: ArchiveRecord,
         progress: Progress,
     ) -> None:
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
-        self._breakdown, self._archives = breakdown, archives
+        self._explained, self._archives = explained, archives
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
         recorder = self._recorder
         cells = sum(recorder.rounds(access) * len(recorder.states(access)) for _, access in subject.plans)
-        explained = sum(self._breakdown.steps(access) for _, access in subject.plans)
+        explained = sum(kind.steps(access) for _, access in subject.plans for kind in self._explained)
         return len(self._arms) * (1 + cells) + explained
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
         if all(
-            self._recorder.complete(subject, suite, access) and self._breakdown.complete(subject, suite, access)
+            self._recorder.complete(subject, suite, access)
+            and all(kind.complete(subject, suite, access) for kind in self._explained)
             for suite, access in subject.plans
         ):
             self._progress.step(f"{subject.label} is complete", self.steps(subject))
@@ -298,6 +304,7 @@ class Experiment:
                 access=access,
                 expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
                 cache="discard",
+                scheduler=self._config.scheduler,
             )
             for arm in arms
         }
@@ -312,7 +319,8 @@ class Experiment:
                     kept = self._read_sample(key, number, position, tasks[arm], arm, first)
                     if kept:  # what it keeps would serve every later access too
                         prepared.failures[arm] = ("failed", kept)
-        self._breakdown.measure(subject, prepared, suite, access, self._recorder.failed)
+        for kind in self._explained:
+            kind.measure(subject, prepared, suite, access, self._recorder.failed)
 
     def _read_sample(
         self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]

@@ -228,6 +228,8 @@ class ReadTask:
         What has to come back.
     cache : {"warm", "cold", "discard"}
         State of the page cache; a discarded read warms it, and counts the files that are opened.
+    scheduler : str or None
+        For the executor ``dask``, as for `harness.measure.dask_pool.DaskPool`.
     """
 
     backend: str
@@ -236,6 +238,7 @@ class ReadTask:
     access: ReadAccess
     expected: dict[str, Expected] = field(repr=False)
     cache: str
+    scheduler: str | None = None
 
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
@@ -260,6 +263,9 @@ class ReadTask:
             return take(backend, self.archive, access.reads, self.expected, load_once=access.load_once)
         if access.executor == "processes":
             return self._take_processes(children)
+        if access.executor == "dask":
+            pool = children.dask(self.scheduler)
+            return pool.read(self.backend, self.profile, self.archive, access.reads, self.expected, access.workers)
         shared = access.executor == "threads-shared"
         return take_threads(backend, self.archive, access.reads, self.expected, access.workers, shared=shared)
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.measure.dask_pool import DaskPool
 from harness.measure.interrupt import heard, kept_from_children
 from harness.measure.rehearsal import rehearsed
 from harness.measure.together import Part, take_share
@@ -169,6 +170,12 @@ class Children:
 
     def __init__(self) -> None:
         self._running: list[tuple[SpawnProcess, Connection]] = []
+        self._dask: DaskPool | None = None
+
+    def dask(self, scheduler: str | None) -> DaskPool:
+        """Return the Dask workers, connected to once; `scheduler` as for `DaskPool`, and the same for a whole run."""
+        self._dask = self._dask or DaskPool(scheduler)
+        return self._dask
 
     def read(self, work: list[Share]) -> list[Part]:
         """Let one process do each share, all starting together, and return what `take_share` returned in each.
@@ -202,6 +209,8 @@ class Children:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._dask is not None:
+            self._dask.close()
         for process, connection in self._running:
             connection.close()
             process.join()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,9 @@ EXTRA = "pip install 'trace-format-harness[dask]'"
 _CONNECT = 5.0  # seconds to reach a scheduler
 _START = 60.0  # seconds for the workers of a local cluster to start
 _LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
+_LOOK = 0.5  # seconds between two looks at which workers are alive
 _DEATHS = 2  # workers that may die over one share before its sample fails
+_DIED = "{} Dask workers died one after the other over the same share"
 
 
 def _distributed() -> Any:
@@ -90,27 +95,38 @@ class DaskShare:
 
 
 def read_share(share: DaskShare) -> tuple[str, Part]:
-    """Read one share inside a Dask worker; returns the worker's address and what it did."""
+    """Read one share inside a Dask worker; returns which process that is, and what it did."""
     backend = rehearsed(share.backend, share.profile)
 
     def wait() -> None:
         time.sleep(max(0.0, share.start - time.time()))
 
-    return _address(), take_share(backend, share.archive, share.reads, share.expected, wait)
+    return _here(), take_share(backend, share.archive, share.reads, share.expected, wait)
 
 
-def probe(backend: str, profile: Profile, archive: Path) -> str:
-    """Return the seal of an archive as a Dask worker sees it, and bring it into the page cache there.
+def probe(backend: str, profile: Profile, archive: Path) -> tuple[str, str]:
+    """Return the seal of an archive as a Dask worker sees it and which process that is; load it into the page cache.
 
     Everything else that only the first use of a format in a process does is done here too.
     """
     seal = read_seal(rehearsed(backend, profile).seal_file(archive))
-    cache.warm(archive)
-    return seal
+    if seal:
+        cache.warm(archive)
+    return seal, _here()
 
 
-def _address() -> str:
-    return str(_distributed().get_worker().address)
+def _here() -> str:
+    """Name the process of a worker, which may be a new one at an old address."""
+    return f"{platform.node()} {os.getpid()}"
+
+
+def _answer(task: Any) -> Any:
+    try:
+        return task.result()
+    except ModuleNotFoundError as error:
+        raise HarnessError(
+            f"a Dask worker lacks the module {error.name!r}: install there what is installed here"
+        ) from error
 
 
 class DaskPool:
@@ -126,7 +142,7 @@ class DaskPool:
         self._scheduler = scheduler
         self._cluster: Any = None
         self._client: Any = None
-        self._seen: dict[tuple[str, Path], str] = {}
+        self._seen: dict[tuple[str, Path], tuple[str, str]] = {}
 
     def read(
         self,
@@ -154,54 +170,92 @@ class DaskPool:
         addresses = self._workers(workers)[:workers]
         self._require_seen(backend, profile, archive, addresses)
         wanted = dict(expected)
-        tasks = []
         start = time.time() + _LEAD
-        for address, share in zip(addresses, shares(reads, workers), strict=True):
-            work = DaskShare(
+        work = [
+            DaskShare(
                 backend=backend, profile=profile, archive=archive, reads=tuple(share), expected=wanted, start=start
             )
-            # Others may take it over when its worker dies; pure=False, or an equal share would not be read again.
-            tasks.append(self._client.submit(read_share, work, workers=[address], allow_other_workers=True, pure=False))
-        answers = self._gather(tasks)
+            for share in shares(reads, workers)
+        ]
+        answers, deaths = self._do(read_share, [(share,) for share in work], addresses, _DEATHS)
         reading = combine([part for _, part in answers])
-        moved = sum(address != where for address, (where, _) in zip(addresses, answers, strict=True))
-        gone = len(set(addresses) - set(self._client.scheduler_info(n_workers=-1)["workers"]))
-        seconds = max(reading.worker_seconds)
-        return dataclasses.replace(reading, seconds=seconds, rejected=_rejection(moved, gone, workers))
+        again = sum(
+            self._seen[address, archive][1] != where for address, (where, _) in zip(addresses, answers, strict=True)
+        )
+        return dataclasses.replace(
+            reading, seconds=max(reading.worker_seconds), rejected=_rejection(deaths, again, workers)
+        )
 
-    def _gather(self, tasks: list[Any]) -> list[Any]:
+    def _do(
+        self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], addresses: Sequence[str], deaths: int
+    ) -> tuple[list[Any], int]:
+        """Do each job on a worker of its own; one whose worker dies is done again by another, so many times.
+
+        Dask would do it again too, but a task that is bound to a worker waits for that one to come back, and one that
+        is not bound may share a worker with another.
+        """
         distributed = _distributed()
+        at, died = list(addresses), [0] * len(jobs)
+        tasks = [self._submit(function, job, address) for job, address in zip(jobs, at, strict=True)]
         try:
-            return list(self._client.gather(tasks))
-        except HarnessError:
-            raise
-        except distributed.scheduler.KilledWorker as error:
-            raise HarnessError(f"{_DEATHS + 1} Dask workers died one after the other over the same share") from error
-        except ModuleNotFoundError as error:
-            raise HarnessError(
-                f"a Dask worker lacks the module {error.name!r}: install there what is installed here"
-            ) from error
+            while True:
+                with suppress(TimeoutError), self._client.as_current():
+                    distributed.wait(tasks, timeout=_LOOK)
+                lost = self._lost(tasks, at)
+                if not lost and all(task.status == "finished" for task in tasks):
+                    return [_answer(task) for task in tasks], sum(died)
+                for number in lost:
+                    died[number] += 1
+                    if died[number] > deaths:
+                        raise HarnessError(_DIED.format(died[number]))
+                    at[number] = self._living(number)
+                    tasks[number] = self._submit(function, jobs[number], at[number])
         finally:
-            for task in tasks:
-                task.release()
+            self._client.cancel(tasks, force=True)
+
+    def _submit(self, function: Callable[..., Any], job: tuple[Any, ...], address: str) -> Any:
+        # pure=False, or Dask would take an equal job for done.
+        return self._client.submit(function, *job, workers=[address], allow_other_workers=False, pure=False)
+
+    def _lost(self, tasks: Sequence[Any], addresses: Sequence[str]) -> list[int]:
+        """Return the numbers of the jobs whose worker died before it had answered; raises what a job has raised."""
+        distributed = _distributed()
+        alive = set(self._client.scheduler_info(n_workers=-1)["workers"])
+        lost = []
+        for number, (task, address) in enumerate(zip(tasks, addresses, strict=True)):
+            if task.status == "error":
+                if not isinstance(task.exception(), distributed.scheduler.KilledWorker):
+                    _answer(task)
+                lost.append(number)
+            elif task.status in ("lost", "cancelled") or (task.status == "pending" and address not in alive):
+                lost.append(number)
+        return lost
+
+    def _living(self, number: int) -> str:
+        """Return a worker that is alive, waiting for one to be started anew."""
+        try:
+            self._client.wait_for_workers(1, timeout=_START)
+        except TimeoutError as error:
+            raise HarnessError(f"all Dask workers are gone, and none came back within {_START:g} s") from error
+        alive = sorted(self._client.scheduler_info(n_workers=-1)["workers"])
+        return alive[number % len(alive)] if alive else self._living(number)
 
     def _require_seen(self, backend: str, profile: Profile, archive: Path, addresses: list[str]) -> None:
         """Let each worker read the archive's seal once, which must be the one that is read here."""
         seal = read_seal(rehearsed(backend, profile).seal_file(archive))
         for address in addresses:
-            if self._seen.get((address, archive)) == seal:
+            if self._seen.get((address, archive), ("", ""))[0] == seal:
                 continue
-            task = self._client.submit(probe, backend, profile, archive, workers=[address], pure=False)
             try:
-                there = self._gather([task])[0]
-            except (HarnessError, OSError):
-                there = ""
+                ((there, where),), _ = self._do(probe, [(backend, profile, archive)], [address], 0)
+            except OSError:
+                there, where = "", ""
             if there != seal:
                 raise HarnessError(
                     f"the Dask worker {address} does not see the archive that was written here: give --out a folder "
                     "that all workers share"
                 )
-            self._seen[address, archive] = seal
+            self._seen[address, archive] = (seal, where)
 
     def _workers(self, count: int) -> list[str]:
         """Connect where that was not done, and return the addresses of at least so many workers."""
@@ -219,13 +273,7 @@ class DaskPool:
         return sorted(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def _start(self, count: int) -> None:
-        import dask
-
         distributed = _distributed()
-        # Without stealing, a share stays with its worker while that lives.
-        dask.config.set(
-            {"distributed.scheduler.allowed-failures": _DEATHS, "distributed.scheduler.work-stealing": False}
-        )
         self._cluster = distributed.LocalCluster(
             n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="CRITICAL"
         )
@@ -240,8 +288,11 @@ class DaskPool:
         self._client = self._cluster = None
 
 
-def _rejection(moved: int, gone: int, workers: int) -> str:
-    if not moved and not gone:
+def _rejection(deaths: int, again: int, workers: int) -> str:
+    if not deaths and not again:
         return ""
-    why = f"{gone} of {workers} Dask workers died" if gone else "the scheduler moved tasks"
-    return f"{why} and {moved} of {workers} shares were read again or elsewhere: every value is right, the time is not"
+    times = "once" if deaths == 1 else f"{deaths} times"
+    return (
+        f"a Dask worker died {times if deaths else 'and came back'}, and {again} of {workers} shares were read by "
+        "another: every value came back right, but not from so many workers at once"
+    )

@@ -54,10 +54,10 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
             title="Scaling over workers: speed against one (higher is better), and the slowest reads (lower is better)",
             caption=[
                 f"{words.access(str(shown['access'].iloc[0])).capitalize()} of {words.pretty_trace(trace)}{length}, "
-                "warm: the same windows in all, split evenly over workers that start together. Speed: median time of one "
-                "worker over that of these, with a 95 % interval over rounds; ideal is one more for each worker, which "
-                "more workers than cores cannot reach. Below: the time within which 99 % of single reads came back, "
-                "the median over rounds; the thin line down from it ends at the median read.",
+                "warm: the same windows in all, split evenly over workers that start together. Speed: median time of "
+                "one worker over that of these, with a 95 % interval over rounds; ideal is one more for each worker, "
+                "which more workers than cores cannot reach. Below: the time within which 99 % of single reads came "
+                "back, the median over rounds; the thin line down from it ends at the median read.",
                 "Raw ceiling: the same bytes from one flat file, with as many workers.",
             ],
             legend=_legend(arms),

@@ -22,18 +22,19 @@ from harness.workload import PlanOptions, Read
 
 
 @pytest.fixture
-def task(tmp_path):
+def task(tmp_path_factory):
     def make(name):
+        folder = tmp_path_factory.mktemp(name)
         backend = load_backend(name)
         trace = open_trace("synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", 48)
-        manifest = write_archive(trace, load_backend("raw"), tmp_path / "t.raw")
-        path = tmp_path / f"t{backend.suffix}"
+        manifest = write_archive(trace, load_backend("raw"), folder / "t.raw")
+        path = folder / f"t{backend.suffix}"
         if name != "raw":
             write_archive(trace, backend, path)
         reads = [
             Read(path="attention/layer_0", selection=(slice(0, 1), slice(k, k + 8), slice(0, 9))) for k in range(40)
         ]
-        expected = expectations(tmp_path / "t.raw", manifest, reads)
+        expected = expectations(folder / "t.raw", manifest, reads)
         return ContentionTask(
             backend=name, profile="tuned", archive=path, reads=tuple(reads), workers=2, expected=expected
         )

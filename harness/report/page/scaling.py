@@ -53,7 +53,11 @@ def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
     """Choose the cells to show: of the trace and length with most accesses, without the blind twin."""
     trace, n_res = main_subject(cells)
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
-    return trace, n_res, cells[here & (cells["format"] != TWIN)]
+    shown = cells[here & (cells["format"] != TWIN)]
+    order = {name: place for place, name in enumerate(words.ordered(shown["format"].astype(str)))}
+    places = shown.assign(place=shown["format"].map(order))
+    places["kind"] = places["executor"].map({name: place for place, name in enumerate(places["executor"].unique())})
+    return trace, n_res, shown.loc[places.sort_values(["access", "kind", "workers", "place"], kind="stable").index]
 
 
 def waits(cells: pd.DataFrame, cores: int | None) -> list[str]:
@@ -66,12 +70,15 @@ def waits(cells: pd.DataFrame, cores: int | None) -> list[str]:
         speed = f"{arm}: {int(row['workers'])} threads are {_speed(row)} as fast as one"
         if words.known(row["speedup"]) and row["speedup_low"] >= _SCALES * most:
             said.append(f"{speed}, of {most} that the cores allow: they scale.")
+        elif words.known(row["speedup"]) and row["speedup_high"] >= _SCALES * most:
+            said.append(f"{speed}: too uncertain to say whether they scale. {_why(row)}{_processes(cells, row)}")
         else:
-            said.append(f"{speed}. {_why(row)}{_processes(cells, row)}")
+            said.append(f"{speed}: they do not scale. {_why(row)}{_processes(cells, row)}")
     return said
 
 
 def _why(row: dict[Any, Any]) -> str:
+    """Say what was seen that keeps readers from working at once, whether or not it shows in their speed."""
     seen = []
     if row["lock"] and words.known(row["lock_held_share"]):
         held = f"{row['lock']} was held in {words.percent(row['lock_held_share'])} of the moments it was looked at"
@@ -103,7 +110,7 @@ def _processes(cells: pd.DataFrame, row: dict[Any, Any]) -> str:
     if apart.empty:
         return ""
     best = apart.loc[apart["speedup"].idxmax()].to_dict()
-    return f" Processes do not share it: {int(best['workers'])} are {_speed(best)} as fast as one."
+    return f" Processes, which share neither: {int(best['workers'])} are {_speed(best)} as fast as one."
 
 
 def _speed(row: dict[Any, Any]) -> str:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from harness.errors import HarnessError
 
-SCHEMA_VERSION = 1
-STORE_SCHEMA_VERSION = 2  # since 1: retries
+SCHEMA_VERSION = 2  # since 1: latencies, cpu_seconds, worker_seconds, retries
 BREAKDOWN_VERSION = 1
+CONTENTION_VERSION = 1
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
 
@@ -45,9 +46,12 @@ class Row:
     ----------
     called : str
         What a file of such rows is called in messages.
+    added : dict of int to tuple of str
+        The columns that each version after the first has added; in files of earlier versions they are empty.
     """
 
     called: ClassVar[str]
+    added: ClassVar[dict[int, tuple[str, ...]]] = {}
 
     run_id: str
     suite: str
@@ -76,9 +80,27 @@ class Sample(Row):
     ``syscr`` of ``/proc/self/io``), which a mapped file does not show; ``files_opened`` is counted by inotify in the
     discarded read of the same plan. ``native_bytes`` counts 2 bytes for each value of a float32 tensor whose values
     are all exactly representable in bfloat16.
+
+    Of several workers: ``seconds`` runs from the first start to the last end, ``latency_*_seconds`` are the 50th, 95th
+    and 99th percentile over every single read of all workers, ``worker_seconds`` the time of each worker's share, in
+    the order of shares and separated by blanks, and ``cpu_seconds`` the processor time of all threads of the reading
+    processes meanwhile.
+
+    Of a run that reads from an object store, ``bytes_read`` and ``requests`` are those of the store's client: bodies
+    that arrived, and every request that was sent; ``retries`` of them were sent again after a fault.
     """
 
     called = "a sample file"
+    added: ClassVar[dict[int, tuple[str, ...]]] = {
+        2: (
+            "latency_p50_seconds",
+            "latency_p95_seconds",
+            "latency_p99_seconds",
+            "cpu_seconds",
+            "worker_seconds",
+            "retries",
+        )
+    }
 
     seconds: float | None = None
     open_seconds: float | None = None
@@ -96,6 +118,12 @@ class Sample(Row):
     size_bytes: int | None = None
     files: int | None = None
     native_bytes: int | None = None
+    latency_p50_seconds: float | None = None
+    latency_p95_seconds: float | None = None
+    latency_p99_seconds: float | None = None
+    cpu_seconds: float | None = None
+    worker_seconds: str = ""
+    retries: int | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -132,15 +160,31 @@ class Breakdown(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreSample(Sample):
-    """One row of the ``samples.csv`` of a run that reads from an object store.
+class Contention(Row):
+    """One row of ``contention.csv``: what threads that read together wait for, found apart from the samples.
 
-    ``bytes_read`` and ``requests`` are those of the store's client: bodies that arrived, and every request
-    that was sent. ``retries`` of them were sent again after a fault.
+    Times are in seconds. ``wall_seconds`` runs from the common start to the last end, ``cpu_seconds`` is the processor
+    time of the whole process meanwhile, ``reader_cpu_seconds`` that of the reading threads, and
+    ``busiest_thread_seconds`` that of ``busiest_thread``, the busiest of all other threads of Python: a library that
+    does its work on one thread of its own shows there. ``lock_held`` of ``lock_looks`` looks, taken every half
+    millisecond, found the lock taken that the format's library holds while it reads; both are empty for a library
+    that has no such lock.
     """
 
-    retries: int | None = None
-    schema_version: int = STORE_SCHEMA_VERSION
+    called = "a contention file"
+
+    wall_seconds: float | None = None
+    cpu_seconds: float | None = None
+    reader_cpu_seconds: float | None = None
+    busiest_thread: str = ""
+    busiest_thread_seconds: float | None = None
+    lock: str = ""
+    lock_looks: int | None = None
+    lock_held: int | None = None
+    interpreter_lock: bool | None = None
+    status: Status = "ok"
+    reason: str = ""
+    schema_version: int = CONTENTION_VERSION
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)
@@ -155,6 +199,7 @@ def columns(row: type[Row]) -> list[str]:
 
 COLUMNS = columns(Sample)
 BREAKDOWN_COLUMNS = columns(Breakdown)
+_TEXT_TOO = ["worker_seconds", "lock", "busiest_thread"]
 
 
 class RowFile(Generic[AnyRow]):
@@ -172,6 +217,7 @@ class RowFile(Generic[AnyRow]):
         self._path = path
         if not path.exists() or not path.read_bytes().endswith(b"\n"):
             self._mend()
+        self._require_columns(row)
         self._handle = path.open("a", newline="")
         self._synced = time.monotonic()
         self._writer = csv.DictWriter(self._handle, columns(row))
@@ -184,6 +230,15 @@ class RowFile(Generic[AnyRow]):
             text = self._path.read_bytes()
             with self._path.open("r+b") as file:
                 file.truncate(text.rfind(b"\n") + 1)
+
+    def _require_columns(self, row: type[AnyRow]) -> None:
+        """Refuse to put rows under the header of an earlier version."""
+        header = self._path.open().readline().strip() if self._path.exists() else ""
+        if header and header.split(",") != columns(row):
+            raise HarnessError(
+                f"{self._path} was begun by another version of the harness, whose rows have other columns: start a "
+                "new run."
+            )
 
     def add(self, row: AnyRow) -> None:
         """Append one row."""
@@ -203,18 +258,10 @@ class RowFile(Generic[AnyRow]):
 
 
 class SampleFile(RowFile[Sample]):
-    """``samples.csv``, open for more.
+    """``samples.csv``, open for more."""
 
-    Parameters
-    ----------
-    path : Path
-        As for `RowFile`.
-    row : type
-        `StoreSample` for a run that reads from a store.
-    """
-
-    def __init__(self, path: Path, row: type[Sample] = Sample) -> None:
-        super().__init__(path, row)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, Sample)
 
 
 class BreakdownFile(RowFile[Breakdown]):
@@ -250,34 +297,37 @@ def read_breakdown(path: Path) -> pd.DataFrame:
     return _read_rows(path, Breakdown)
 
 
+def read_contention(path: Path) -> pd.DataFrame:
+    """Read ``contention.csv``; as `read_samples`, one row for each cell and round of `Contention`."""
+    return _read_rows(path, Contention)
+
+
 def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
+    text += [name for name in _TEXT_TOO if name in columns(row)]
+    known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
     try:
         frame = pd.read_csv(
             path,
             dtype=dict.fromkeys(text, str),
             keep_default_na=False,
-            na_values={c: [""] for c in {*columns(row), *columns(StoreSample)} if c not in text},
+            na_values={c: [""] for c in columns(row) if c not in text},
         )
     except FileNotFoundError as error:
         raise HarnessError(f"There is no {path}; name the folder of a run that 'harness run' has written.") from error
     except (ValueError, pd.errors.ParserError) as error:
         raise HarnessError(f"{path} is not {row.called}: {error}.") from error
     versions = sorted({str(v) for v in frame["schema_version"]}) if "schema_version" in frame else ["none"]
-    kinds = {_version(kind): kind for kind in ((row, StoreSample) if row is Sample else (row,))}
-    if versions and (len(versions) > 1 or versions[0] not in kinds):
-        known = " and ".join(kinds)
-        raise HarnessError(f"{path} has schema version {', '.join(versions)}; this reader knows version {known}.")
-    kind = kinds[versions[0]] if versions else row
-    if lost := [column for column in columns(kind) if column not in frame]:
-        raise HarnessError(
-            f"{path} is not {row.called} of schema version {_version(kind)}: it has no column {lost[0]!r}."
-        )
+    if len(versions) > 1 or set(versions) - {"1", *map(str, row.added), str(known)}:
+        reads = f"version {known}" + (" and those before it" if row.added else "")
+        raise HarnessError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
+    version = int(versions[0]) if versions else int(str(known))
+    later = {name for number, names in row.added.items() if number > version for name in names}
+    if lost := [column for column in columns(row) if column not in frame and column not in later]:
+        raise HarnessError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
+    for name in sorted(later - set(frame)):
+        frame[name] = "" if name in text else np.nan
     return frame
-
-
-def _version(row: type[Row]) -> str:
-    return str(next(field.default for field in dataclasses.fields(row) if field.name == "schema_version"))
 
 
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Status]]:

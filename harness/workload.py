@@ -11,7 +11,7 @@ import numpy as np
 from harness.backends.base import Selection
 from harness.trace.schema import Manifest
 
-Executor = Literal["main", "threads", "threads-shared", "processes"]
+Executor = Literal["main", "threads", "threads-shared", "processes", "dask"]
 Cache = Literal["warm", "cold"]
 
 
@@ -43,8 +43,9 @@ class ReadAccess:
         In this order; split over workers in consecutive shares.
     load_once : bool
         Read each tensor whole, once, and take every selection from memory.
-    executor : {"main", "threads", "threads-shared", "processes"}
-        Who reads; with ``threads-shared`` all workers use one open reader, otherwise each opens its own.
+    executor : {"main", "threads", "threads-shared", "processes", "dask"}
+        Who reads; with ``threads-shared`` all workers use one open reader, otherwise each opens its own. With ``dask``
+        workers of a Dask cluster, a process each.
     workers : int
         How many.
     caches : tuple of {"warm", "cold"}
@@ -138,6 +139,8 @@ class PlanOptions:
         Edge of a window, in residues; the seed's is 32.
     workers : tuple of (Executor, int)
         The parallel configurations.
+    parallel_windows : int or None
+        Windows that all workers read together in one sample of `parallel_access`; None for as many as are read by one.
     """
 
     attention_windows: int = 32
@@ -148,6 +151,7 @@ class PlanOptions:
         ("threads-shared", 8),
         *(("processes", n) for n in (1, 2, 4)),
     )
+    parallel_windows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

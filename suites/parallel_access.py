@@ -1,4 +1,4 @@
-"""How reading windows scales over threads and processes."""
+"""How reading windows scales over threads and processes: the same work, split over more and more workers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import numpy as np
 from harness.trace.schema import Manifest, Role
 from harness.workload import Absent, Access, PlanOptions, ReadAccess, Suite, window_reads
 
+WHOLE_BYTES = 256 << 20
+"""A plan of many windows has no more than would come to this many bytes if each read its whole tensor, as NPZ does."""
+
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows once and give the same ones to every number of workers.
 
     Attention windows, as the seed's; pair windows only of a trace without attention. Doing both would double the
     longest suite, most of it for NPZ, which reads a whole tensor for each window.
+
+    The total is the same for every number of workers (strong scaling), and every window is drawn anew: a worker that
+    read the same few again would find them in its reader's chunk cache, where one format has such a cache and another
+    has not.
     """
     for kind, role, count in (
         ("attention", Role.ATTENTION, options.attention_windows),
@@ -20,13 +27,26 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     ):
         paths = [spec.path for spec in manifest.with_role(role) if spec.items]
         if paths:
-            reads = window_reads(manifest, paths, count, options.window, rng)
+            reads = window_reads(manifest, paths, _windows(manifest, paths, count, options), options.window, rng)
             return [
                 # Warm only: workers share the page cache, so after the first of them nothing is cold.
                 ReadAccess(name=f"window_{kind}", reads=reads, executor=executor, workers=workers, caches=("warm",))
                 for executor, workers in options.workers
             ]
     return [Absent(name="window_attention", reason="the trace has neither attention nor pair tensors")]
+
+
+def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOptions) -> int:
+    """Say how many windows to draw: as many as were asked for, less where tensors are large, and equal shares for all.
+
+    Never fewer than the other suites read, which is what a run without a number of its own gets.
+    """
+    if options.parallel_windows is None:
+        return count
+    tensor = sum(manifest[path].nbytes for path in paths) / len(paths)
+    most = max((workers for _, workers in options.workers), default=1)
+    afforded = min(options.parallel_windows, int(WHOLE_BYTES / tensor))
+    return max(count, afforded // most * most)
 
 
 suite = Suite(name="parallel_access", description="the same windows on threads and processes", order=60, plan=plan)

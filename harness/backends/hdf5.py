@@ -11,7 +11,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, Selection, Stored, Writer
+from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, ReadingLock, Selection, Stored, Writer
 from harness.backends.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.backends.hdf5_replay import replay_dataset
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
@@ -199,6 +199,9 @@ class Hdf5Backend(Backend):
             # HDF5 looks for its signature at 0, 512, 1024, ...; ours stands behind the user block.
             head = file.read(_USER_BLOCK + len(_SIGNATURE))
         return _SIGNATURE in (head[: len(_SIGNATURE)], head[_USER_BLOCK:])
+
+    def reading_lock(self) -> tuple[str, ReadingLock] | None:
+        return "the global lock of h5py", h5py._objects.phil
 
     def settings(self) -> dict[str, str]:
         versions = {"h5py": h5py.version.version, "HDF5": h5py.version.hdf5_version, "hdf5plugin": hdf5plugin.version}

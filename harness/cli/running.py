@@ -17,6 +17,7 @@ from harness.cli import show
 from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
+from harness.measure.dask_pool import require_workers
 from harness.measure.directories import Directory, open_directories
 from harness.measure.experiment import run
 from harness.measure.ledger import ledger
@@ -33,8 +34,11 @@ from harness.stores.place import FILE_CACHES, Place, parse_place
 from harness.workload import Cache, Executor, PlanOptions, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
+_EXECUTORS: tuple[Executor, ...] = ("threads", "threads-shared", "processes", "dask")
+_ALWAYS = 8  # workers that may be asked for on any machine
 _MEASURING = (
-    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers", "rounds",
+    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers",
+    "executors", "scheduler", "rounds",
     "seed", "baseline", "timeout", "directory", "directory_bound",
     "store", "store_latency", "store_bandwidth", "store_fault", "store_cache",
 )  # fmt: skip
@@ -67,6 +71,8 @@ def add_commands(commands: Any) -> None:
     add("--store-cache", metavar="TYPE[:KIB]", help="fsspec's cache for files in the store, and its blocks: "
         f"{', '.join(FILE_CACHES)} (default: blockcache:1024)")  # fmt: skip
     add("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
+    add("--executors", metavar="A,B", help=f"who reads there: {', '.join(_EXECUTORS)} (default: all but dask)")
+    add("--scheduler", metavar="ADDRESS", help="Dask scheduler for the executor dask (default: a local cluster)")
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
@@ -86,6 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
     subjects, directories = open_subjects(config), open_directories(config)
     if config.store is not None:
         require_store(config.store)
+    _say_workers(config, quiet=arguments.quiet)
     if arguments.resume:
         _require_same_machine(folder)
     else:
@@ -192,9 +199,11 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
     values["store"] = _store(arguments)
-    if arguments.workers is not None:
-        counts = integers(arguments.workers, "--workers")
-        values["options"] = _with_workers(values["options"], counts)
+    values["options"] = _workers(values["options"], arguments.workers, arguments.executors)
+    if arguments.scheduler is not None:
+        if "dask" not in dict(values["options"].workers):
+            raise UsageError("--scheduler is for the executor dask: add --executors dask.")
+        values["scheduler"] = arguments.scheduler
     if arguments.rounds is not None:
         (values["rounds"],) = integers(arguments.rounds, "--rounds", single=True)
     if arguments.seed is not None:
@@ -274,14 +283,34 @@ def _profiles(text: str) -> tuple[ProfileName, ...]:
     return tuple(found)
 
 
-def _with_workers(options: PlanOptions, counts: tuple[int, ...]) -> PlanOptions:
-    most = 4 * (os.cpu_count() or 1)
+def _workers(options: PlanOptions, numbers: str | None, executors: str | None) -> PlanOptions:
+    """Return the options with the parallel configurations that were asked for."""
+    if numbers is None and executors is None:
+        return options
+    most = max(_ALWAYS, 4 * (os.cpu_count() or 1))
+    counts = integers(numbers, "--workers") if numbers is not None else tuple({n: 0 for _, n in options.workers})
     if max(counts) > most:
         raise UsageError(f"--workers may be at most {most} on this machine with {os.cpu_count()} cores.")
-    workers: list[tuple[Executor, int]] = [("threads", n) for n in counts]
-    workers += [("threads-shared", n) for n in counts if n > 1]
-    workers += [("processes", n) for n in counts]
+    chosen = names(executors, "executor") or _EXECUTORS[:-1]
+    for name in chosen:
+        if name not in _EXECUTORS:
+            raise unknown_name("executor", name, _EXECUTORS)
+    workers = [(name, n) for name in _EXECUTORS if name in chosen for n in counts if n > 1 or name != "threads-shared"]
+    if not workers:
+        raise UsageError("One worker shares its reader with nobody: give --workers a number above 1.")
     return dataclasses.replace(options, workers=tuple(workers))
+
+
+def _say_workers(config: RunConfig, *, quiet: bool) -> None:
+    """Check what reads with Dask need, and say when there are more workers than cores."""
+    asked = dict.fromkeys(n for _, n in config.options.workers) if "parallel_access" in config.suites else {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if many := [n for n in asked if n > cores and config.scheduler is None]:
+        numbers = ", ".join(map(str, sorted(many)))
+        show.say(f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times "
+                 "as fast as one.", quiet=quiet)  # fmt: skip
+    if asked and (of_dask := [n for executor, n in config.options.workers if executor == "dask"]):
+        require_workers(config.scheduler, max(of_dask))
 
 
 def make_folder(folder: Path) -> None:

@@ -72,6 +72,8 @@ class RunConfig:
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
     store : Place or None
         The object store that archives are read from; None to read them from the run's folder.
+    scheduler : str or None
+        Address of the Dask scheduler whose workers read; None for a local cluster.
     """
 
     run_id: str
@@ -91,6 +93,7 @@ class RunConfig:
     directory_bound: float | None = None
     profile_files: tuple[ProfileFile, ...] = ()
     store: Place | None = None
+    scheduler: str | None = None
 
     def profiles_of(self, backend: Backend) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
@@ -104,6 +107,10 @@ class RunConfig:
             del document["directories"], document["directory_bound"]
         if self.store is None:
             del document["store"]
+        if self.options.parallel_windows is None:
+            del document["options"]["parallel_windows"]
+        if self.scheduler is None:
+            del document["scheduler"]
         del document["profile_files"]
         if self.profile_files:  # a run without any is one that earlier versions can read
             document["profile_files"] = [file.text for file in self.profile_files]
@@ -152,6 +159,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "options": PlanOptions(
             attention_windows=16,
             pair_windows=4,
+            parallel_windows=64,
             workers=(("threads", 1), ("threads", 2), ("threads-shared", 2), ("processes", 2)),
         ),
     },
@@ -162,7 +170,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "profiles": ("tuned",),
         "caches": ("warm", "cold"),
         "rounds": 10,
-        "options": PlanOptions(attention_windows=12, pair_windows=2),
+        "options": PlanOptions(attention_windows=12, pair_windows=2, parallel_windows=240),
     },
     # The seed's tensors, noise and write settings, measured properly.
     "seed": {

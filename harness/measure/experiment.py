@@ -14,20 +14,23 @@ from harness.measure.archives import ArchiveRecord
 from harness.measure.breakdown_rounds import BreakdownRounds
 from harness.measure.cache import require_evictable
 from harness.measure.config import DIRECTORY_MODES, TWIN, RunConfig
+from harness.measure.contention import ContentionRounds
 from harness.measure.directories import Directory, measure_directory
 from harness.measure.directory_record import DIRECTORIES, DirectoryRecord
 from harness.measure.interrupt import deferred
 from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
+from harness.measure.sample import Reading
 from harness.measure.space import require_space
 from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
+from harness.measure.together import PERCENTILES
 from harness.measure.uploads import Uploads, reached
 from harness.measure.verify import read_id
 from harness.measure.worker import Worker, WorkerError
-from harness.records import Breakdown, BreakdownFile, CellKey, Sample, SampleFile, StoreSample, done
+from harness.records import Breakdown, BreakdownFile, CellKey, Contention, RowFile, SampleFile, done
 from harness.stores.place import Place
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
@@ -93,8 +96,7 @@ def run(
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id)))
         place = stack.enter_context(reached(config.store)) if config.store and subjects else None
-        row = StoreSample if config.store else Sample
-        file = stack.enter_context(closing(SampleFile(folder / "samples.csv", row)))
+        file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
         # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
         # for the first time, and what a format keeps in memory shows.
         writer = stack.enter_context(Worker(config.timeout))
@@ -104,8 +106,12 @@ def run(
         log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
         explainer = stack.enter_context(Worker(config.timeout))
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
+        looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
+        looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
+        contention = ContentionRounds(config, arms, explainer, looked, progress.step)
         archives = ArchiveRecord(folder / "archives.json")
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, archives, progress, place)
+        explained = (breakdown, contention)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, archives, progress, place)
         stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(DIRECTORY_MODES))
@@ -131,8 +137,8 @@ class Experiment:
         The processes that measure writes and reads.
     recorder : Recorder
         Where samples go.
-    breakdown : BreakdownRounds
-        Explains the samples of reads.
+    explained : tuple of BreakdownRounds and ContentionRounds
+        What explains the samples of reads: where their time goes, and what several threads wait for.
     archives : ArchiveRecord
         Where digests of archives go.
     progress : Progress
@@ -149,7 +155,7 @@ class Experiment:
         writer: Worker,
         reader: Worker,
         recorder: Recorder,
-        breakdown: BreakdownRounds,
+        explained: tuple[BreakdownRounds, ContentionRounds],
         archives: ArchiveRecord,
         progress: Progress,
         place: Place | None = None,
@@ -157,19 +163,20 @@ class Experiment:
         self._uploads = Uploads(place, config.run_id, writer) if place else None
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
-        self._breakdown, self._archives = breakdown, archives
+        self._explained, self._archives = explained, archives
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
         recorder = self._recorder
         cells = sum(recorder.rounds(access) * len(recorder.states(access)) for _, access in subject.plans)
-        explained = sum(self._breakdown.steps(access) for _, access in subject.plans)
+        explained = sum(kind.steps(access) for _, access in subject.plans for kind in self._explained)
         return len(self._arms) * (1 + cells) + explained
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
         if all(
-            self._recorder.complete(subject, suite, access) and self._breakdown.complete(subject, suite, access)
+            self._recorder.complete(subject, suite, access)
+            and all(kind.complete(subject, suite, access) for kind in self._explained)
             for suite, access in subject.plans
         ):
             self._progress.step(f"{subject.label} is complete", self.steps(subject))
@@ -290,8 +297,14 @@ class Experiment:
 
     def _reads(self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess) -> None:
         arms = self._usable(subject, prepared, suite, access)
-        stored = {arm: self._uploads.stored(arm) if self._uploads else None for arm in arms}
-        tasks = {arm: dataclasses.replace(prepared.read_task(arm, access), stored=stored[arm]) for arm in arms}
+        tasks = {
+            arm: dataclasses.replace(
+                prepared.read_task(arm, access),
+                stored=self._uploads.stored(arm) if self._uploads else None,
+                scheduler=self._config.scheduler,
+            )
+            for arm in arms
+        }
         first: dict[Arm, Observed] = {}
         for state in self._recorder.states(access):
             names = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)
@@ -303,7 +316,8 @@ class Experiment:
                     kept = self._read_sample(key, number, position, tasks[arm], arm, first)
                     if kept:  # what it keeps would serve every later access too
                         prepared.failures[arm] = ("failed", kept)
-        self._breakdown.measure(subject, prepared, suite, access, self._recorder.failed)
+        for kind in self._explained:
+            kind.measure(subject, prepared, suite, access, self._recorder.failed)
 
     def _read_sample(
         self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]
@@ -327,7 +341,7 @@ class Experiment:
         if problem:
             values |= {"status": "failed", "reason": problem}
         else:  # a sample that failed has no time
-            values |= {"seconds": reading.seconds, "open_seconds": reading.open_seconds}
+            values |= {"seconds": reading.seconds, "open_seconds": reading.open_seconds, **_together_of(reading)}
         self._recorder.add(
             key,
             number,
@@ -337,7 +351,7 @@ class Experiment:
             bytes_read=reading.bytes_read,
             files_opened=first[arm].files_opened,
             requests=reading.requests,
-            **({"retries": reading.retries} if task.stored else {}),
+            retries=reading.retries,
             peak_rss_bytes=reading.peak_rss_bytes,
             verified=not problem,
             **values,
@@ -353,6 +367,14 @@ def _sizes_of(written: Written) -> dict[str, Any]:
         "files": written.files,
         "native_bytes": written.native_bytes,
     }
+
+
+def _together_of(reading: Reading) -> dict[str, Any]:
+    """Return what only a sample by several workers has: latencies, processor time, and each worker's time."""
+    names = [f"latency_p{percentile}_seconds" for percentile in PERCENTILES]
+    latencies = {} if reading.latencies is None else dict(zip(names, reading.latencies, strict=True))
+    workers = " ".join(f"{seconds:.9f}" for seconds in reading.worker_seconds)
+    return {**latencies, "cpu_seconds": reading.cpu_seconds, "worker_seconds": workers}
 
 
 def kept_data(first: Observed, observed: Observed, workers: int) -> str:

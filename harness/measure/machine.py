@@ -19,7 +19,7 @@ from harness.measure.cache import filesystem
 
 _LIBRARIES = (
     "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
-    "xxhash", "pandas", "matplotlib", "torch", "scikit-learn",
+    "xxhash", "dask", "distributed", "pandas", "matplotlib", "torch", "scikit-learn",
 )  # fmt: skip
 _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
 
@@ -43,6 +43,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "commit": _commit(),
         "python": sys.version.split()[0],
         "implementation": platform.python_implementation(),
+        "interpreter_lock": interpreter_lock(),
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -88,6 +89,14 @@ class Environment:
 
     def _write(self) -> None:
         write_text(self._path, json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
+
+
+def interpreter_lock() -> bool:
+    """Say whether threads of Python share one interpreter lock; without it, as in free-threaded Python, they need not.
+
+    A library that was not built for it turns the lock on again when it is imported.
+    """
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def load_average() -> float | None:

@@ -8,7 +8,7 @@ from typing import Any, Generic
 from harness.measure.config import REMOTE, RunConfig
 from harness.measure.machine import load_average
 from harness.measure.subject import Arm, Subject
-from harness.records import AnyRow, CellKey, RowFile, Sample, SampleFile, Status, StoreSample
+from harness.records import AnyRow, CellKey, RowFile, Sample, SampleFile, Status
 from harness.workload import Access, ReadAccess, StreamAccess, WriteAccess
 
 
@@ -101,7 +101,7 @@ class Recorder(RowLog[Sample]):
     def __init__(
         self, config: RunConfig, arms: list[Arm], file: SampleFile, recorded: dict[CellKey, dict[int, Status]]
     ) -> None:
-        super().__init__(config.run_id, StoreSample if config.store else Sample, file, recorded)
+        super().__init__(config.run_id, Sample, file, recorded)
         self._config, self._arms = config, arms
 
     def rounds(self, access: Access) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -60,6 +58,15 @@ class Reading:
         Peak resident size during the sample; summed over processes.
     problem : str
         What was wrong with a result, empty when every bit was right.
+    latencies : tuple of float or None
+        The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers; None for a sample
+        in one thread, whose reads are not timed one by one.
+    cpu_seconds : float or None
+        Processor time of all threads of the reading processes during the reads; None as for `latencies`.
+    worker_seconds : tuple of float
+        Time of each worker's share; empty as for `latencies`.
+    rejected : str
+        Why the time says nothing though every bit was right; empty when it counts.
     """
 
     seconds: float
@@ -70,17 +77,19 @@ class Reading:
     retries: int | None = None
     peak_rss_bytes: int | None = None
     problem: str = ""
+    latencies: tuple[float, float, float] | None = None
+    cpu_seconds: float | None = None
+    worker_seconds: tuple[float, ...] = ()
+    rejected: str = ""
 
 
 @dataclass
-class _Tally:
+class Tally:
     """What reads have taken and returned so far."""
 
     nanoseconds: int = 0
     bytes_returned: int = 0
     problem: str = ""
-    started: int = 0
-    ended: int = 0
 
 
 def take(
@@ -122,7 +131,7 @@ def take(
     HarnessError
         When the format raised.
     """
-    with _accounted(counter) as account, without_collection():
+    with accounted(counter) as account, without_collection():
         with blame(backend.name, f"opening {archive.name}"):
             start = clock()
             reader = backend.reader(archive)
@@ -132,167 +141,41 @@ def take(
     return account(tally.nanoseconds, opened, tally.bytes_returned, tally.problem)
 
 
-def take_threads(
-    backend: Opener,
-    archive: Path,
-    reads: Sequence[Read],
-    expected: Mapping[str, Expected],
-    workers: int,
-    *,
-    shared: bool,
-    counter: Counter = LocalCounter,
-    clock: Clock = time.perf_counter_ns,
-) -> Reading:
-    """Take one sample with the reads split over threads; parameters as for `take`.
-
-    Parameters
-    ----------
-    backend, archive, reads, expected, counter, clock
-        As for `take`.
-    workers : int
-        Number of threads.
-    shared : bool
-        Whether all use one open reader; otherwise each opens its own, before the common start.
-
-    Returns
-    -------
-    Reading
-        Seconds from the first start to the last end.
-
-    Raises
-    ------
-    HarnessError
-        When the format raised in any thread.
-    """
-    barrier = threading.Barrier(workers)
-    common: list[Reader] = []
-    tallies: list[_Tally] = []
-    opened: list[int] = []
-    errors: list[BaseException] = []
-
-    def work(share: list[Read]) -> None:
-        try:
-            with blame(backend.name, f"opening {archive.name}"):
-                start = clock()
-                reader = common[0] if shared else backend.reader(archive)
-                opened.append(clock() - start)
-            try:
-                barrier.wait()
-                with blame(backend.name, f"reading {archive.name}"):
-                    tallies.append(_each(reader, share, expected, clock, hold=True))
-            finally:
-                if not shared:
-                    reader.close()
-        except threading.BrokenBarrierError:
-            pass  # another thread failed, and its error is the one to report
-        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
-            errors.append(error)
-            barrier.abort()
-
-    with _accounted(counter) as account, without_collection():
-        start = clock()
-        if shared:
-            with blame(backend.name, f"opening {archive.name}"):
-                common.append(backend.reader(archive))
-        shared_open = clock() - start
-        threads = [threading.Thread(target=work, args=(share,)) for share in shares(reads, workers)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        for reader in common:
-            reader.close()
-    if errors:
-        raise errors[0]
-    elapsed = max(t.ended for t in tallies) - min(t.started for t in tallies)
-    problem = next((t.problem for t in tallies if t.problem), "")
-    longest = shared_open if shared else max(opened)
-    return account(elapsed, longest, sum(t.bytes_returned for t in tallies), problem)
-
-
-def take_share(
-    backend: Opener,
-    archive: Path,
-    share: Sequence[Read],
-    expected: Mapping[str, Expected],
-    wait: Callable[[], object],
-    counter: Counter = LocalCounter,
-) -> tuple[Reading, int, int]:
-    """Take one worker process's share of a sample.
-
-    Parameters
-    ----------
-    backend, archive, share, expected
-        As for `take`.
-    wait : callable
-        Returns when all workers may start.
-    counter : callable
-        As for `take`.
-
-    Returns
-    -------
-    reading : Reading
-        Of this share.
-    started, ended : int
-        Nanoseconds on the system's monotonic clock, which all processes share.
-    """
-    with _accounted(counter) as account, without_collection():
-        with blame(backend.name, f"opening {archive.name}"):
-            start = time.perf_counter_ns()
-            reader = backend.reader(archive)
-            opened = time.perf_counter_ns() - start
-        with reader, blame(backend.name, f"reading {archive.name}"):
-            wait()
-            tally = _each(reader, share, expected, time.perf_counter_ns, hold=True)
-    reading = account(tally.nanoseconds, opened, tally.bytes_returned, tally.problem)
-    return reading, tally.started, tally.ended
-
-
-def shares(reads: Sequence[Read], workers: int) -> list[list[Read]]:
-    """Split reads into consecutive shares that differ in length by at most one."""
-    bounds = [len(reads) * k // workers for k in range(workers + 1)]
-    return [list(reads[start:stop]) for start, stop in itertools.pairwise(bounds)]
-
-
-def _each(
-    reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock, *, hold: bool = False
-) -> _Tally:
+def _each(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> Tally:
     """Run reads one by one; what the timed loop does besides reading is append to a list and add two numbers."""
-    tally = _Tally()
+    tally = Tally()
     held: list[tuple[object, Expected]] = []
     bytes_held = 0
     sought = [(read.path, read.selection, expected[read_id(read)]) for read in reads]
-    limit = float("inf") if hold else HELD_BYTES
     fetch = reader.read
-    start = tally.started = clock()
+    start = clock()
     for path, selection, want in sought:
         held.append((fetch(path, selection), want))
         bytes_held += want.nbytes
-        if bytes_held >= limit:
+        if bytes_held >= HELD_BYTES:
             tally.nanoseconds += clock() - start
-            _settle(held, tally)
+            settle(held, tally)
             bytes_held = 0
             start = clock()
-    tally.ended = clock()
-    tally.nanoseconds += tally.ended - start
-    _settle(held, tally)
+    tally.nanoseconds += clock() - start
+    settle(held, tally)
     return tally
 
 
-def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> _Tally:
+def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> Tally:
     """Read each tensor that the reads touch whole, take its selections from memory, and let it go."""
-    tally = _Tally()
+    tally = Tally()
     for path in dict.fromkeys(read.path for read in reads):
         parts = [(read.selection, expected[read_id(read)]) for read in reads if read.path == path]
         start = clock()
         tensor = reader.read(path)
         results = [tensor if selection is None else tensor[selection].copy() for selection, _ in parts]
         tally.nanoseconds += clock() - start
-        _settle([(result, want) for result, (_, want) in zip(results, parts, strict=True)], tally)
+        settle([(result, want) for result, (_, want) in zip(results, parts, strict=True)], tally)
     return tally
 
 
-def _settle(held: list[tuple[object, Expected]], tally: _Tally) -> None:
+def settle(held: list[tuple[object, Expected]], tally: Tally) -> None:
     """Check results and release them."""
     for result, want in held:
         tally.problem = tally.problem or check(result, want)
@@ -313,7 +196,7 @@ def without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def _accounted(counter: Counter) -> Iterator[Callable[[int, int, int, str], Reading]]:
+def accounted(counter: Counter) -> Iterator[Callable[[int, int, int, str], Reading]]:
     """Count reads and memory around a sample; gives the function that makes the `Reading` once the block has ended."""
     reset_peak_rss()
     counting = counter()

@@ -18,7 +18,8 @@ from harness.errors import HarnessError
 from harness.measure import cache
 from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
 from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import Clock, Reading, shares, take, take_threads
+from harness.measure.sample import Clock, Reading, take
+from harness.measure.together import combine, shares, take_threads
 from harness.measure.verify import Expected, is_bfloat16
 from harness.measure.worker import Children, Share, opener
 from harness.stores.place import Place
@@ -231,6 +232,8 @@ class ReadTask:
         State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
     stored : Stored or None
         Where the archive is to be read in a store; None to read it from its folder.
+    scheduler : str or None
+        For the executor ``dask``, as for `harness.measure.dask_pool.DaskPool`.
     """
 
     backend: str
@@ -240,6 +243,7 @@ class ReadTask:
     expected: dict[str, Expected] = field(repr=False)
     cache: str
     stored: Stored | None = None
+    scheduler: str | None = None
 
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
@@ -254,6 +258,8 @@ class ReadTask:
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
         reading = self._take(children)
+        if reading.rejected:
+            return Observed(reading=None, resident_fraction=resident, rejected=reading.rejected)
         if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
             raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
         return Observed(reading=reading, resident_fraction=resident)
@@ -262,6 +268,9 @@ class ReadTask:
         access = self.access
         if access.executor == "processes":
             return self._take_processes(children)
+        if access.executor == "dask":
+            pool = children.dask(self.scheduler)
+            return pool.read(self.backend, self.profile, self.archive, access.reads, self.expected, access.workers)
         backend, counter = opener(self.backend, self.profile, self.stored)
         about = (backend, self.archive, access.reads, self.expected)
         if access.executor == "main":
@@ -269,7 +278,7 @@ class ReadTask:
         return take_threads(*about, access.workers, shared=access.executor == "threads-shared", counter=counter)
 
     def _take_processes(self, children: Children) -> Reading:
-        answers = children.read(
+        parts = children.read(
             [
                 Share(
                     backend=self.backend,
@@ -282,17 +291,7 @@ class ReadTask:
                 for reads in shares(self.access.reads, self.access.workers)
             ]
         )
-        readings = [reading for reading, _, _ in answers]
-        return Reading(
-            seconds=(max(ended for _, _, ended in answers) - min(started for _, started, _ in answers)) / 1e9,
-            open_seconds=max(r.open_seconds for r in readings),
-            bytes_returned=sum(r.bytes_returned for r in readings),
-            bytes_read=_total([r.bytes_read for r in readings]),
-            requests=_total([r.requests for r in readings]),
-            retries=_total([r.retries for r in readings]),
-            peak_rss_bytes=_total([r.peak_rss_bytes for r in readings]),
-            problem=next((r.problem for r in readings if r.problem), ""),
-        )
+        return combine(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,8 +320,3 @@ class RemoveTask:
         from harness.stores.upload import remove_objects
 
         remove_objects(self.place, self.keys)
-
-
-def _total(values: list[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None

@@ -16,9 +16,11 @@ from typing import Any, Protocol
 from harness.backends.base import Profile
 from harness.errors import HarnessError
 from harness.measure.accounting import LocalCounter, StoreCounter
+from harness.measure.dask_pool import DaskPool
 from harness.measure.interrupt import heard, kept_from_children
 from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import Counter, Opener, take_share
+from harness.measure.sample import Counter, Opener
+from harness.measure.together import Part, take_share
 from harness.measure.verify import Expected
 from harness.stores.stored import Stored
 from harness.workload import Read
@@ -182,8 +184,14 @@ class Children:
 
     def __init__(self) -> None:
         self._running: list[tuple[SpawnProcess, Connection]] = []
+        self._dask: DaskPool | None = None
 
-    def read(self, work: list[Share]) -> list[Any]:
+    def dask(self, scheduler: str | None) -> DaskPool:
+        """Return the Dask workers, connected to once; `scheduler` as for `DaskPool`, and the same for a whole run."""
+        self._dask = self._dask or DaskPool(scheduler)
+        return self._dask
+
+    def read(self, work: list[Share]) -> list[Part]:
         """Let one process do each share, all starting together, and return what `take_share` returned in each.
 
         Raises
@@ -215,6 +223,8 @@ class Children:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._dask is not None:
+            self._dask.close()
         for process, connection in self._running:
             connection.close()
             process.join()

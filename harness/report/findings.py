@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.errors import HarnessError, UsageError
 from harness.measure.config import RunConfig
-from harness.records import read_breakdown, read_samples
+from harness.records import read_breakdown, read_contention, read_samples
 from harness.report.breakdown import where_time_goes
 from harness.report.choice.decision import Decision, decide_all
 from harness.report.choice.headline import Headline, headline
@@ -23,6 +23,7 @@ from harness.report.choice.mix import PRESETS, Mix
 from harness.report.directories import DirectorySizes, find_directories, is_directory
 from harness.report.grades import Grades, grade
 from harness.report.noise import Noise, describe_noise, mixed_machines
+from harness.report.scaling import scaling
 from harness.report.summary import summarise
 
 REPORT_VERSION = 1
@@ -107,6 +108,8 @@ class Findings:
         Where the time goes; None when it was not measured.
     noise : Noise
         How noisy the run was.
+    scaling : DataFrame or None
+        How reads scale over workers; None for a run without such samples.
     directories : DirectorySizes or None
         Its result directories; their samples and cells are here alone. None for a run without any.
     """
@@ -123,6 +126,7 @@ class Findings:
     time: pd.DataFrame | None
     noise: Noise
     directories: DirectorySizes | None = None
+    scaling: pd.DataFrame | None = None
 
     @property
     def only_directories(self) -> bool:
@@ -157,6 +161,7 @@ class Findings:
             "where_time_goes": plain(self.time),
             "noise": plain(self.noise),
             **directories,
+            **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
         }
 
 
@@ -201,7 +206,7 @@ def find(folder: Path, options: Options) -> Findings:
     summary = summarise(samples, baseline, twin_of=config.baseline)
     mixes = [options.mix] if options.mix else list(PRESETS.values())
     decisions = {mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline) for mix in mixes}
-    path = folder / "breakdown.csv"
+    path, looks = folder / "breakdown.csv", folder / "contention.csv"
     ledger = folder / "ledger.csv"
     return Findings(
         config=config,
@@ -216,6 +221,7 @@ def find(folder: Path, options: Options) -> Findings:
         time=where_time_goes(read_breakdown(path)) if path.exists() else None,
         noise=describe_noise(samples, summary, environment),
         directories=directories,
+        scaling=scaling(samples, read_contention(looks) if looks.exists() else None),
     )
 
 

@@ -120,15 +120,26 @@ def access(name: str) -> str:
     return _ACCESS.get(name, name.replace("_", " "))
 
 
+_KINDS = {
+    "threads": ("thread", "threads"),
+    "threads-shared": ("thread", "threads"),
+    "processes": ("process", "processes"),
+    "dask": ("Dask worker", "Dask workers"),
+}
+
+
+def workers(row: Mapping[Any, Any] | pd.Series) -> str:
+    """Say how many of what read."""
+    number, executor = int(row["workers"]), str(row["executor"])
+    shared = ", one shared reader" if executor == "threads-shared" else ""
+    return f"{number} {_KINDS[executor][number != 1]}{shared}"
+
+
 def case(row: Mapping[Any, Any] | pd.Series) -> str:
     """Say what a cell measures, apart from its trace and format."""
     parts = [access(str(row["access"]))]
     if known(row["cache"]):
         parts.append(str(row["cache"]))
     if row["executor"] != "main":
-        workers = int(row["workers"])
-        kind = {"threads": "thread", "threads-shared": "thread", "processes": "process"}[str(row["executor"])]
-        parts.append(f"{workers} {kind}{'' if workers == 1 else 'es' if kind == 'process' else 's'}")
-        if row["executor"] == "threads-shared":
-            parts.append("one shared reader")
+        parts.append(workers(row))
     return ", ".join(parts)

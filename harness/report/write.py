@@ -12,6 +12,7 @@ from harness.files import write_text
 from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.plots import draw
+from harness.report.drawing.scaling import draw_scaling
 from harness.report.drawing.time_plot import draw_time
 from harness.report.findings import Findings, Options, find, find_options
 from harness.report.page.answer import lead
@@ -103,6 +104,8 @@ def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     write_table(findings.cells, folder / "summary.csv")
     if findings.directories is not None:
         write_table(findings.directories.table, folder / "directories.csv")
+    if findings.scaling is not None:
+        write_table(findings.scaling, folder / "scaling.csv")
     if findings.config.preset == "seed":
         table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")
@@ -113,6 +116,8 @@ def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
         drawn += draw_flips(decision, target, pictures=pictures)
     if findings.time is not None:
         drawn += draw_time(findings.time, target, pictures=pictures)
+    if findings.scaling is not None:
+        drawn += draw_scaling(findings.scaling, target, pictures=pictures)
     for old in set(target.glob("*.svg")) | set(target.glob("*.png")):
         if old not in drawn:  # of an earlier report with other choices: it would no longer be true
             old.unlink()

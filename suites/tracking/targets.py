@@ -19,6 +19,7 @@ from harness.measure.worker import Worker
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read
+from suites.tracking.parallel_targets import process_speeds
 from suites.tracking.slim_targets import Found, read_ratios, sizes, write_speeds
 
 _ROUNDS = 40
@@ -95,7 +96,8 @@ def main(layers: int) -> int:
     missed = 0
     with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as name:
         folder = Path(name)
-        for found in chain(own_goals(folder, layers), sizes(folder), read_ratios(folder), write_speeds(folder)):
+        goals = (own_goals(folder, layers), sizes(folder), read_ratios(folder), write_speeds(folder))
+        for found in chain(*goals, process_speeds(folder)):
             missed += not found.met
             print(found, flush=True)
     return min(1, missed)

@@ -11,7 +11,8 @@ import pytest
 from harness.backends.archive import write_archive
 from harness.backends.raw import RawBackend
 from harness.errors import HarnessError
-from harness.measure.sample import take, take_threads
+from harness.measure.sample import take
+from harness.measure.together import take_threads
 from harness.measure.verify import Expected, check, expectations
 from harness.records import read_samples
 from harness.trace.schema import Manifest

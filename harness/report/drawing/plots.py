@@ -185,6 +185,7 @@ def _parallel_access(cells: pd.DataFrame) -> _Plot:
         "threads": ("{} threads,\neach its own reader", "1 thread"),
         "threads-shared": ("{} threads,\none shared reader", "1 thread, shared reader"),
         "processes": ("{} processes", "1 process"),
+        "dask": ("{} Dask workers", "1 Dask worker"),
     }
     # One thread is what the others are held against; of the rest the most workers of each kind say most.
     chosen = [("threads", 1)] if 1 in counts.get("threads", []) else []

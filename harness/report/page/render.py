@@ -18,6 +18,7 @@ from harness.report.page.answer import assumptions, flips, lead, uses
 from harness.report.page.directories import directories
 from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
+from harness.report.page.scaling import scaling
 from harness.report.page.tables import SuiteTable, suite_tables
 
 _PLOTS = {
@@ -31,6 +32,10 @@ _TIME = (
     "Stacked bars of open, metadata, file reads, decode, copy and the rest of the library, for each access and format; "
     "the same figures stand in the table below."
 )
+_SCALING = (
+    "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
+    "of reads came back; the same figures stand in the table below."
+)
 _SECTIONS = [
     ("answer", "Answer"),
     ("grades", "Grades"),
@@ -38,6 +43,7 @@ _SECTIONS = [
     ("tables", "Figures"),
     ("directories", "Result directories"),
     ("time", "Where the time goes"),
+    ("scaling", "Several workers"),
     ("fairness", "Fairness"),
     ("noise", "Noise"),
     ("limits", "Limits"),
@@ -116,6 +122,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
             **sections.time(findings),
             "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
         },
+        "scaling": _scaling(findings, plots),
         "ledger": sections.ledger(findings.ledger),
         "noise": sections.noise(findings.noise),
         "limits": sections.limits(findings),
@@ -131,7 +138,13 @@ def _sections(findings: Findings) -> list[tuple[str, str]]:
     """List the sections of the page: without those on formats, or on result directories, where there are none."""
     absent = [*(_OF_FORMATS if findings.only_directories else ())]
     absent += ["directories"] if findings.directories is None else []
+    absent += ["scaling"] if findings.scaling is None or findings.only_directories else []
     return [(name, title) for name, title in _SECTIONS if name not in absent]
+
+
+def _scaling(findings: Findings, plots: Path) -> dict[str, Any] | None:
+    found = scaling(findings)
+    return found and {**found, "picture": _picture(plots, "scaling", "Scaling over workers", _SCALING)}
 
 
 def _picture(plots: Path, name: str, title: str, alt: str) -> dict[str, Any] | None:

@@ -1,0 +1,140 @@
+"""The figure of scaling: speed against one worker over the number of workers, and the slowest reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from harness.measure.config import RAW
+from harness.report import words
+from harness.report.drawing.figure import CEILING, GREY, Look, Page, drawing, looks
+from harness.report.page.scaling import shown_cells
+
+_EXECUTORS = {
+    "threads": "threads, each its own reader",
+    "threads-shared": "threads, one shared reader",
+    "processes": "processes",
+    "dask": "Dask workers",
+}
+_APART = 0.045  # of the axis, between formats at one number of workers, so that intervals show
+
+
+def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+    """Draw how each format scales over workers, for one trace.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        From `harness.report.scaling.scaling`.
+    folder : Path
+        Where the files go.
+    pictures : bool
+        Whether a PNG is drawn besides the SVG.
+
+    Returns
+    -------
+    list of Path
+        ``scaling.svg`` and perhaps ``.png``; nothing where no executor has several numbers of workers.
+    """
+    trace, n_res, shown = shown_cells(cells)
+    shown = shown[shown["access"] == shown["access"].iloc[0]]
+    shown = shown[shown["speedup"].notna()]
+    executors = [name for name in _EXECUTORS if (shown.loc[shown["executor"] == name, "workers"] > 1).any()]
+    if not executors:
+        return []
+    found = looks(zip(shown["format"].astype(str), shown["profile"].fillna("").astype(str), strict=True))
+    arms = {arm: look for arm, look in found.items() if arm[0] != RAW}
+    length = "" if pd.isna(n_res) else f", {n_res:.0f} residues"
+    with drawing():
+        page = Page(
+            title="Scaling over workers: speed against one (higher is better), and the slowest reads (lower is better)",
+            caption=[
+                f"{words.access(str(shown['access'].iloc[0])).capitalize()} of {words.pretty_trace(trace)}{length}, "
+                "warm: the same windows in all, split evenly over workers that start together. Speed: median time of "
+                "one worker over that of these, with a 95 % interval over rounds; ideal is one more for each worker, "
+                "which more workers than cores cannot reach. Below: the time within which 99 % of single reads came "
+                "back, the median over rounds; the thin line down from it ends at the median read.",
+                "Raw ceiling: the same bytes from one flat file, with as many workers.",
+            ],
+            legend=_legend(arms),
+            heights=[2.3, 1.9],
+            below=[0.3, 0.5],
+            widths=[1.0] * len(executors),
+            headings=[_EXECUTORS[name] for name in executors],
+        )
+        counts = sorted({int(n) for n in shown["workers"]})
+        for column, name in enumerate(executors):
+            part = shown[shown["executor"] == name]
+            _speeds(page.axes[0, column], part, arms, counts, labelled=column == 0)
+            _tails(page.axes[1, column], part, arms, counts, shown, labelled=column == 0)
+            page.under(1, "workers", 0.3, [column])
+        top = max(float(shown["speedup_high"].max()) * 1.1, 2.1)
+        for column in range(len(executors)):
+            page.axes[0, column].set_ylim(0, top)
+        return page.save(folder, "scaling", pictures=pictures)
+
+
+def _legend(arms: dict[tuple[str, str], Look]) -> list[Line2D]:
+    return [
+        *(Line2D([], [], label=look.label, **look.style()) for look in arms.values()),
+        Line2D([], [], label="raw ceiling (flat file)", marker=".", **CEILING),
+        Line2D([], [], label="ideal", color=GREY, linewidth=0.8),
+    ]
+
+
+def _places(counts: list[int], workers: pd.Series, shift: float) -> np.ndarray:
+    """Put numbers of workers side by side at equal distances, each format a little apart."""
+    return np.array([counts.index(int(n)) + shift for n in workers], float)
+
+
+def _lines(part: pd.DataFrame, arms: dict[tuple[str, str], Look]) -> list[tuple[pd.DataFrame, dict, float]]:
+    found = []
+    for number, (arm, look) in enumerate(arms.items()):
+        rows = part[(part["format"] == arm[0]) & (part["profile"].fillna("") == arm[1])].sort_values("workers")
+        found.append((rows, look.style(), (number + 1 - len(arms) / 2) * _APART * 2))
+    raw = part[part["format"] == RAW].sort_values("workers")
+    return [*found, (raw, {**CEILING, "marker": ".", "markersize": 4}, -(len(arms) / 2) * _APART * 2)]
+
+
+def _axis(axes: Axes, counts: list[int], labelled: bool) -> None:
+    axes.set_xlim(-0.45, len(counts) - 0.55)
+    axes.set_xticks(range(len(counts)), [str(n) for n in counts])
+    axes.grid(axis="y")
+    axes.tick_params(axis="y", which="both", left=labelled, labelleft=labelled)
+
+
+def _speeds(
+    axes: Axes, part: pd.DataFrame, arms: dict[tuple[str, str], Look], counts: list[int], *, labelled: bool
+) -> None:
+    axes.plot(range(len(counts)), counts, color=GREY, linewidth=0.8, zorder=1)
+    for rows, style, shift in _lines(part, arms):
+        at = _places(counts, rows["workers"], shift)
+        axes.plot(at, rows["speedup"], **style)
+        axes.vlines(at, rows["speedup_low"], rows["speedup_high"], color=style["color"], linewidth=1.0, zorder=2)
+    _axis(axes, counts, labelled)
+    if labelled:
+        axes.set_ylabel("speed against one worker (×)", fontsize=8)
+
+
+def _tails(
+    axes: Axes, part: pd.DataFrame, arms: dict[tuple[str, str], Look], counts: list[int], shown: pd.DataFrame, *,
+    labelled: bool,
+) -> None:  # fmt: skip
+    axes.set_yscale("log")
+    for rows, style, shift in _lines(part, arms):
+        at = _places(counts, rows["workers"], shift)
+        axes.plot(at, rows["latency_p99_seconds"], **style)
+        low, high = rows["latency_p50_seconds"], rows["latency_p99_seconds"]
+        axes.vlines(at, low, high, color=style["color"], linewidth=0.7, zorder=2)
+    least, most = float(shown["latency_p50_seconds"].min()) / 1.3, float(shown["latency_p99_seconds"].max()) * 1.3
+    axes.set_ylim(least, most)
+    ticks = [10.0**power for power in range(-9, 5) if least <= 10.0**power <= most]
+    axes.set_yticks(ticks, [words.duration(tick) for tick in ticks])
+    axes.set_yticks([], minor=True)
+    _axis(axes, counts, labelled)
+    if labelled:
+        axes.set_ylabel("99 % of reads within (log axis)", fontsize=8)

@@ -1,0 +1,36 @@
+"""Formats for tests of workers that die: one slow enough to be killed in the middle, one that kills its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from harness.backends.base import Selection
+from harness.backends.npz import NpzBackend, NpzReader
+
+
+class SlowReader(NpzReader):
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        if "rehearsal" not in str(self._path):
+            time.sleep(0.2)
+        return super().read(path, selection)
+
+
+class Slow(NpzBackend):
+    name = "slow"
+
+    def reader(self, path: Path) -> SlowReader:
+        return SlowReader(path)
+
+
+class Deadly(NpzBackend):
+    name = "deadly"
+
+    def reader(self, path: Path) -> NpzReader:
+        if "rehearsal" not in path.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().reader(path)

@@ -135,8 +135,8 @@ def _caption(series: Sequence[Series]) -> list[str]:
     text = [
         "Each panel has its own axis, which does not begin at zero and is logarithmic where points are far apart. A "
         "point is the median of a run, its line the 95 % interval over rounds, which may reach beyond the panel.",
-        f"A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, told from chance over all "
-        "cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
+        f"A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, told from chance over "
+        "all cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
         "that. An exact figure steps with every change. Runs are named by their commits.",
     ]
     return text + [

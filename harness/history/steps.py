@@ -16,6 +16,7 @@ from harness.report.verdict import EQUIVALENT_WITHIN
 
 SECONDS = "median_seconds"
 MACHINE = "machine"
+_BUSIER = 0.5  # a change of the load average that is told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +66,11 @@ class Step:
     def meanwhile(self) -> list[str]:
         """What else changed with it: versions, such as ``zarr 3.1.6 to 3.4.2``, and how busy the machine was."""
         old, new = self.before.libraries, self.after.libraries
-        loads = (self.load_before, self.load_after)
-        busy = loads[0] is not None and loads[1] is not None and abs(loads[1] - loads[0]) > 0.5
-        return [f"load average {loads[0]:.1f} to {loads[1]:.1f}"] * busy + [
+        one, other = self.load_before, self.load_after
+        busy = []
+        if one is not None and other is not None and abs(other - one) > _BUSIER:
+            busy = [f"load average {one:.1f} to {other:.1f}"]
+        return busy + [
             f"{name} {old.get(name) or 'none'} to {new.get(name) or 'none'}"
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)

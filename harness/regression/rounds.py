@@ -178,7 +178,7 @@ class _Round:
     def _write(self, question: Question, name: str, cell: Cell, *, timed: bool) -> dict[str, Path]:
         """Let each side write the archive that it will read."""
         archives = {}
-        for number, process in enumerate(self._turns(1)):
+        for process in self._turns(1):
             side = process.side.name
             archives[side] = self._scratch / f"{side}{question.suffixes[name]}"
             answer = process.ask(
@@ -190,7 +190,7 @@ class _Round:
             key = (name, question.trace, question.n_res, side)
             self._record.contents.setdefault(key, []).append(answer["sha256"])
             if answer["seconds"]:
-                self._add(cell, number, side, answer["seconds"])
+                self._add(cell, 0, side, answer["seconds"])
         return archives
 
     def _turns(self, blocks: int) -> Iterator[Process]:

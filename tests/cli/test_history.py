@@ -34,7 +34,7 @@ def shown(path, capsys, *more):
 def test_runs_that_were_measured_are_added_and_shown(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("one", "two"):
-        measured(tmp_path / name, dataclasses.replace(TINY, suites=("size", "full_read")))
+        measured(tmp_path / name, dataclasses.replace(TINY, formats=("hdf5",), suites=("full_read",)))
         assert main(["history", "add", name]) == 0
     out = plain(capsys.readouterr().out)
     (path,) = (tmp_path / "results" / "history").iterdir()

@@ -16,6 +16,7 @@ from harness.regression.exact import figures, same_bytes
 from harness.regression.question import Cell, Settings, ask
 from harness.regression.rounds import Record, read_each_other, take_rounds
 from harness.regression.side import Process, Side, SideError
+from harness.regression.verdict import pair
 from suites.tracking.sides import changed_copy, slower
 
 TINY = Settings(
@@ -55,16 +56,21 @@ def room(tmp_path: Path) -> Path:
 
 
 def test_equal_sides_agree_in_every_exact_figure_and_byte(tmp_path, room):
-    questions, record = ask(TINY, tmp_path / "data"), Record()
+    settings = dataclasses.replace(TINY, suites=("write", "layer_read"), seconds=1e-4)
+    questions, record = ask(settings, tmp_path / "data"), Record()
     sides = (side("base"), side("head"))
-    assert set(read_each_other(sides, questions, TINY, room).values()) == {""}
-    take_rounds(sides, questions, TINY, range(2), room, record, lambda text: None)
+    assert set(read_each_other(sides, questions, settings, room).values()) == {""}
+    take_rounds(sides, questions, settings, range(2), room, record, lambda text: None)
     found = figures(record.exact)
     assert {figure.change for figure in found} == {"equal"}
     assert {figure.name for figure in found} == {"bytes", "files", "bytes_read", "requests"}
     assert same_bytes(record.contents) == {"npz": True}
     assert {block.round for block in record.blocks} == {0, 1}
-    assert {block.side for block in record.blocks} == {"base", "head"}
+    paired = pair(record.blocks)
+    assert {(cell.suite, cell.access) for cell in paired} == {
+        ("open", "archive"), ("write", "archive"), *((suite, access) for suite, access, _ in questions[0].cases)
+    }  # fmt: skip
+    assert {len(found.log_ratios) for found in paired.values()} == {2}
     assert not list(room.iterdir())
 
 

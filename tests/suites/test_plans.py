@@ -78,6 +78,13 @@ def test_every_number_of_workers_gets_the_same_windows():
     assert ("threads-shared", 8) in cases
 
 
+def test_many_windows_are_equal_shares_and_bounded_by_what_whole_tensors_would_cost():
+    many = PlanOptions(attention_windows=5, parallel_windows=100)
+    assert {len(access.reads) for access in plan("parallel_access", PROTEIN, options=many)} == {96}  # for 8 workers
+    large = open_trace("synthetic:layers=1,heads=16", 2048).manifest  # 256 MiB a tensor
+    assert {len(access.reads) for access in plan("parallel_access", large, options=many)} == {5}
+
+
 def test_sizes_are_given_with_both_groups_filled_and_with_one():
     archive, one, both = plan("size", PROTEIN)
     assert isinstance(archive, SizeAccess) and archive.tensors is None

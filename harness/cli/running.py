@@ -22,6 +22,7 @@ from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
+from harness.measure.space import require_space
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
 from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
@@ -32,7 +33,7 @@ from harness.workload import Cache, Executor, PlanOptions, Suite
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (
     "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers", "rounds",
-    "seed", "baseline", "timeout", "directory", "directory_bound",
+    "seed", "baseline", "timeout", "directory", "directory_bound", "trace_bytes",
 )  # fmt: skip
 
 
@@ -49,6 +50,8 @@ def add_commands(commands: Any) -> None:
     add("--backend", action="append", metavar="MODULE:CLASS", help="a format of your own, besides; repeatable")
     add("--suites", metavar="A,B", help="suites to run")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
+    add("--trace-bytes", metavar="N", help="measure only as many of a trace's first layers as fit in so many bytes, "
+        "as many at every length; the trace's name then says so")  # fmt: skip
     add("--profile", metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
     add(
         "--profile-file", action="append", type=Path, metavar="FILE",
@@ -73,6 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, directories = open_subjects(config), open_directories(config)
+    show.say(str(require_space(folder, subjects, arms, directories)), quiet=arguments.quiet)
     if arguments.resume:
         _require_same_machine(folder)
     else:
@@ -187,6 +191,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         (values["seed"],) = integers(arguments.seed, "--seed", single=True, least=0)
     if arguments.timeout is not None:
         (values["timeout"],) = integers(arguments.timeout, "--timeout", single=True)
+    if arguments.trace_bytes is not None:
+        (values["trace_bytes"],) = integers(arguments.trace_bytes, "--trace-bytes", single=True)
     if arguments.baseline is not None:
         labels = [arm.label for arm in choose_arms(RunConfig(**values))]
         if arguments.baseline not in labels:

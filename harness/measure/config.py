@@ -65,6 +65,8 @@ class RunConfig:
         What plans may depend on.
     directories : tuple of str
         Result directories to slim, by path.
+    trace_bytes : int or None
+        The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
     directory_bound : float or None
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
     """
@@ -85,6 +87,7 @@ class RunConfig:
     directories: tuple[str, ...] = ()
     directory_bound: float | None = None
     profile_files: tuple[ProfileFile, ...] = ()
+    trace_bytes: int | None = None
 
     def profiles_of(self, backend: Backend) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
@@ -97,6 +100,11 @@ class RunConfig:
         if not self.directories:
             del document["directories"], document["directory_bound"]
         del document["profile_files"]
+        if self.trace_bytes is None:
+            del document["trace_bytes"]
+        for name in ("whole_bytes", "block_bytes"):
+            if getattr(self.options, name) == getattr(PlanOptions, name):
+                del document["options"][name]
         if self.profile_files:  # a run without any is one that earlier versions can read
             document["profile_files"] = [file.text for file in self.profile_files]
         write_text(path, json.dumps(document, indent=1) + "\n")

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, capture, convert, evidence, imports, predictions, running, tuning
+from harness.cli import archives, capture, convert, evidence, imports, predictions, projecting, running, tuning
 from harness.errors import HarnessError
 
 
@@ -68,4 +68,5 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_commands(commands)
     predictions.add_commands(commands)
     tuning.add_commands(commands)
+    projecting.add_commands(commands)
     return parser

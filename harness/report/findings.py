@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from harness.report.choice.mix import PRESETS, Mix
 from harness.report.directories import DirectorySizes, find_directories, is_directory
 from harness.report.grades import Grades, grade
 from harness.report.noise import Noise, describe_noise, mixed_machines
+from harness.report.projection import read_projection
+from harness.report.scaling import scaling
 from harness.report.summary import summarise
 
 REPORT_VERSION = 1
@@ -109,6 +111,10 @@ class Findings:
         How noisy the run was.
     directories : DirectorySizes or None
         Its result directories; their samples and cells are here alone. None for a run without any.
+    projection : dict or None
+        What `harness project` made of the run; None where it was not asked.
+    scaling : DataFrame
+        How times grow with length; empty for a run of fewer than three lengths.
     """
 
     config: RunConfig
@@ -123,6 +129,8 @@ class Findings:
     time: pd.DataFrame | None
     noise: Noise
     directories: DirectorySizes | None = None
+    projection: dict[str, Any] | None = None
+    scaling: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def only_directories(self) -> bool:
@@ -216,6 +224,8 @@ def find(folder: Path, options: Options) -> Findings:
         time=where_time_goes(read_breakdown(path)) if path.exists() else None,
         noise=describe_noise(samples, summary, environment),
         directories=directories,
+        projection=read_projection(folder),
+        scaling=scaling(samples),
     )
 
 

@@ -19,6 +19,8 @@ from harness.report.page.directories import directories
 from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.tables import SuiteTable, suite_tables
+from harness.report.projection import COLUMNS
+from harness.report.scaling import section
 
 _PLOTS = {
     "storage_size": "Storage size",
@@ -31,12 +33,18 @@ _TIME = (
     "Stacked bars of open, metadata, file reads, decode, copy and the rest of the library, for each access and format; "
     "the same figures stand in the table below."
 )
+_GROWTH = (
+    "Time of each warm read against sequence length, both logarithmic, with the fitted power of the length; exponents "
+    "stand in the table below."
+)
 _SECTIONS = [
     ("answer", "Answer"),
     ("grades", "Grades"),
     ("plots", "Plots"),
     ("tables", "Figures"),
+    ("scaling", "Growth with length"),
     ("directories", "Result directories"),
+    ("projection", "Projection"),
     ("time", "Where the time goes"),
     ("fairness", "Fairness"),
     ("noise", "Noise"),
@@ -91,6 +99,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
     tables = suite_tables(findings.summary, findings.samples, findings.config.suites, findings.options.baseline)
     samples: list[list[float]] = []
     changes = flips(findings)
+    growth = section(findings.scaling)
     view = {
         "title": _ALONE if findings.only_directories else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
@@ -111,7 +120,9 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
             picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))
         ],
         "tables": [_table(table, samples) for table in tables],
+        "scaling": growth and {**growth, "picture": _picture(plots, "scaling", "Growth with length", _GROWTH)},
         "directories": directories(findings.directories),
+        "projection": findings.projection and {**findings.projection, "columns": COLUMNS},
         "time": {
             **sections.time(findings),
             "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
@@ -131,6 +142,8 @@ def _sections(findings: Findings) -> list[tuple[str, str]]:
     """List the sections of the page: without those on formats, or on result directories, where there are none."""
     absent = [*(_OF_FORMATS if findings.only_directories else ())]
     absent += ["directories"] if findings.directories is None else []
+    absent += ["scaling"] if section(findings.scaling) is None else []
+    absent += ["projection"] if findings.projection is None else []
     return [(name, title) for name, title in _SECTIONS if name not in absent]
 
 

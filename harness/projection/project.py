@@ -22,6 +22,7 @@ from harness.records import read_samples
 from harness.report.choice.costs import SUITES
 from harness.report.choice.mix import Mix
 from harness.report.projection import FILE, VERSION
+from harness.trace.sources import find_source
 from harness.workload import ReadAccess
 
 _ZIP_DIRECTORY = 2  # requests: the end of the file, which says where its directory is, and that
@@ -141,6 +142,8 @@ def project(folder: Path, trace: str | None, question: Question) -> Projection:
     """
     config = RunConfig.read(folder / "run.json")
     text = trace or _only_trace(config)
+    if text not in config.traces:
+        raise UsageError(f"The run has no trace {text!r}; it has {', '.join(config.traces)}.")
     models = fit_all(cells_of(folder, text))
     subject = _subject(config, text, question.n_res)
     planned = _planned(subject, question.mix)
@@ -161,8 +164,7 @@ def project(folder: Path, trace: str | None, question: Question) -> Projection:
 
 
 def _only_trace(config: RunConfig) -> str:
-    sized = [subject.text for subject in open_subjects(config) if subject.requested is not None]
-    names = list(dict.fromkeys(sized))
+    names = [text for text in config.traces if find_source(text)[0].sized]
     if len(names) != 1:
         which = (
             f"name one with --trace: {', '.join(names)}" if names else "measure a synthetic trace at several --sizes"
@@ -173,8 +175,6 @@ def _only_trace(config: RunConfig) -> str:
 
 def _subject(config: RunConfig, text: str, n_res: int) -> Subject:
     """Plan the accesses at a length; no tensor is made."""
-    if text not in config.traces:
-        raise UsageError(f"The run has no trace {text!r}; it has {', '.join(config.traces)}.")
     (subject,) = open_subjects(dataclasses.replace(config, traces=(text,), sizes=(n_res,)))
     return subject
 

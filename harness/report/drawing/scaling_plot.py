@@ -20,6 +20,7 @@ _CASES = {
     ("random_access", "window_pair"): "pair windows",
 }
 _ACROSS = 3
+_LABELS = 0.16  # between panels, for the labels of an axis, as a part of their width
 
 
 def draw_scaling(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
@@ -62,12 +63,13 @@ def draw_scaling(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pi
             ],
             legend=[Line2D([], [], label=look.label, **look.style()) for look in arms.values()],
             heights=[2.3] * rows,
-            below=[0.62] * rows,
-            widths=[1.0] * _ACROSS,
-            headings=[""] * _ACROSS,
+            below=[0.5] * rows,
+            widths=[1.0, *[_LABELS, 1.0] * (_ACROSS - 1)],
+            headings=[""] * (2 * _ACROSS - 1),
         )
-        for number, (_, axes) in enumerate(sorted(page.axes.items())):
-            if number < len(cases):
+        for (row, column), axes in page.axes.items():
+            number = row * _ACROSS + column // 2
+            if column % 2 == 0 and number < len(cases):
                 _panel(axes, cases[number], shown, summary[summary["trace"] == trace], arms)
             else:
                 axes.set_axis_off()

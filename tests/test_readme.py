@@ -79,6 +79,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         "slim",
         "unslim",
         "tune",
+        "project",
     } <= set(ran)
 
 

@@ -75,7 +75,7 @@ def _print(projection: Projection) -> None:
     question = projection.question
     shown = show.table(
         f"Projection: {question.traces:,} traces of {question.n_res} residues on {question.store.name}, "
-        f"{question.readers} readers, {question.accesses:,} accesses to each",
+        f"each read {question.accesses:,} times, by {question.readers} readers at once",
         *COLUMNS,
     )
     for row in plain(projection.table):

@@ -291,8 +291,7 @@ def save(projection: Projection, folder: Path) -> Path:
     document = {
         "projection_version": VERSION,
         "asked": f"{question.traces:,} traces of {question.n_res} residues ({projection.trace}) "
-        f"on {question.store.name}, "
-        f"{question.accesses:,} accesses to each, {question.readers} readers",
+        f"on {question.store.name}, each read {question.accesses:,} times, by {question.readers} readers at once",
         "notes": list(projection.notes),
         "rows": json.loads(projection.table.to_json(orient="records")),
     }

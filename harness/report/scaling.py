@@ -15,6 +15,8 @@ from harness.report.rounds import Rounds, bounds, rounds
 LEAST_LENGTHS = 3
 """Lengths from which on an exponent is fitted: through two points goes every line."""
 
+_LAW = 0.1  # relative deviation from a power of the length that any time is taken to have
+
 SCALING_COLUMNS = [
     "suite", "access", "trace", "cache", "executor", "workers", "format", "profile", "lengths", "shortest", "longest",
     "exponent", "exponent_low", "exponent_high", "coefficient", "largest_deviation",
@@ -25,8 +27,8 @@ def scaling(samples: pd.DataFrame) -> pd.DataFrame:
     """Fit ``seconds = c * N**b`` to the medians of every access that was measured at three lengths or more.
 
     A line through the logarithms, each length weighted by the inverse of the variance of its logarithm over resampled
-    rounds; intervals are of the same fit to each resample, so they show how rounds vary, and not that the law may
-    be another: the largest deviation from the line shows that.
+    rounds, to which that of a deviation from the law by 10 % is added. Intervals are of the same fit to each resample,
+    so they show how rounds vary, and not that the law may be another: the largest deviation from the line shows that.
 
     Parameters
     ----------
@@ -100,8 +102,8 @@ def fit(lengths: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, floa
     """
     x, y = np.log(lengths), np.log(times)
     spread = y[:, 1:].var(axis=1)
-    # A median is hardly ever known better than to 1 %: one of a quiet moment does not outweigh all others.
-    weights = 1 / (spread + 1e-4)
+    # No time is a power of the length to better than that: a median of a quiet moment does not outweigh all others.
+    weights = 1 / (spread + _LAW**2)
     centre = (weights @ x) / weights.sum()
     middle = (weights @ y) / weights.sum()
     slopes = (weights * (x - centre)) @ y / (weights @ (x - centre) ** 2)

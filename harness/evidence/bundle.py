@@ -33,7 +33,7 @@ MEASURED_TOO = ("breakdown.csv", DIRECTORIES, projection.FILE)
 """What only some runs have."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
-PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "scaling.csv")
+PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "growth.csv")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 

@@ -24,7 +24,7 @@ from harness.report.directories import DirectorySizes, find_directories, is_dire
 from harness.report.grades import Grades, grade
 from harness.report.noise import Noise, describe_noise, mixed_machines
 from harness.report.projection import read_projection
-from harness.report.scaling import scaling
+from harness.report.growth import growth
 from harness.report.summary import summarise
 
 REPORT_VERSION = 1
@@ -113,7 +113,7 @@ class Findings:
         Its result directories; their samples and cells are here alone. None for a run without any.
     projection : dict or None
         What `harness project` made of the run; None where it was not asked.
-    scaling : DataFrame
+    growth : DataFrame
         How times grow with length; empty for a run of fewer than three lengths.
     """
 
@@ -130,7 +130,7 @@ class Findings:
     noise: Noise
     directories: DirectorySizes | None = None
     projection: dict[str, Any] | None = None
-    scaling: pd.DataFrame = field(default_factory=pd.DataFrame)
+    growth: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def only_directories(self) -> bool:
@@ -225,7 +225,7 @@ def find(folder: Path, options: Options) -> Findings:
         noise=describe_noise(samples, summary, environment),
         directories=directories,
         projection=read_projection(folder),
-        scaling=scaling(samples),
+        growth=growth(samples),
     )
 
 

@@ -12,7 +12,7 @@ from harness.files import write_text
 from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.plots import draw
-from harness.report.drawing.scaling_plot import draw_scaling
+from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.time_plot import draw_time
 from harness.report.findings import Findings, Options, find, find_options
 from harness.report.page.answer import lead
@@ -102,8 +102,8 @@ def write_plots(folder: Path) -> list[Path]:
 
 def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     write_table(findings.cells, folder / "summary.csv")
-    if not findings.scaling.empty:
-        write_table(findings.scaling, folder / "scaling.csv")
+    if not findings.growth.empty:
+        write_table(findings.growth, folder / "growth.csv")
     if findings.directories is not None:
         write_table(findings.directories.table, folder / "directories.csv")
     if findings.config.preset == "seed":
@@ -112,7 +112,7 @@ def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     target = plots_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target, pictures=pictures)
-    drawn += draw_scaling(findings.scaling, findings.summary, target, pictures=pictures)
+    drawn += draw_growth(findings.growth, findings.summary, target, pictures=pictures)
     if (decision := lead(findings).decision) is not None:
         drawn += draw_flips(decision, target, pictures=pictures)
     if findings.time is not None:

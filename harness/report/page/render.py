@@ -20,7 +20,7 @@ from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.tables import SuiteTable, suite_tables
 from harness.report.projection import COLUMNS
-from harness.report.scaling import section
+from harness.report.growth import section
 
 _PLOTS = {
     "storage_size": "Storage size",
@@ -42,7 +42,7 @@ _SECTIONS = [
     ("grades", "Grades"),
     ("plots", "Plots"),
     ("tables", "Figures"),
-    ("scaling", "Growth with length"),
+    ("growth", "Growth with length"),
     ("directories", "Result directories"),
     ("projection", "Projection"),
     ("time", "Where the time goes"),
@@ -99,7 +99,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
     tables = suite_tables(findings.summary, findings.samples, findings.config.suites, findings.options.baseline)
     samples: list[list[float]] = []
     changes = flips(findings)
-    growth = section(findings.scaling)
+    growth = section(findings.growth)
     view = {
         "title": _ALONE if findings.only_directories else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
@@ -120,7 +120,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
             picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))
         ],
         "tables": [_table(table, samples) for table in tables],
-        "scaling": growth and {**growth, "picture": _picture(plots, "scaling", "Growth with length", _GROWTH)},
+        "growth": growth and {**growth, "picture": _picture(plots, "growth", "Growth with length", _GROWTH)},
         "directories": directories(findings.directories),
         "projection": findings.projection and {**findings.projection, "columns": COLUMNS},
         "time": {
@@ -142,7 +142,7 @@ def _sections(findings: Findings) -> list[tuple[str, str]]:
     """List the sections of the page: without those on formats, or on result directories, where there are none."""
     absent = [*(_OF_FORMATS if findings.only_directories else ())]
     absent += ["directories"] if findings.directories is None else []
-    absent += ["scaling"] if section(findings.scaling) is None else []
+    absent += ["growth"] if section(findings.growth) is None else []
     absent += ["projection"] if findings.projection is None else []
     return [(name, title) for name, title in _SECTIONS if name not in absent]
 

@@ -8,8 +8,8 @@ import pytest
 from report.synthetic_samples import cell, frame
 
 from harness.measure.config import VERDICT_ROUNDS
-from harness.report.drawing.scaling_plot import draw_scaling
-from harness.report.scaling import fit, scaling, section
+from harness.report.drawing.growth import draw_growth
+from harness.report.growth import fit, growth, section
 from harness.report.summary import summarise
 
 LENGTHS = (256, 512, 1024)
@@ -26,7 +26,7 @@ def samples(exponents, lengths=LENGTHS, noise=0.0, bent=1.0):
 
 
 def test_known_exponents_are_found():
-    table = scaling(samples({"hdf5": 2.0, "zarr": 0.0})).set_index("format")
+    table = growth(samples({"hdf5": 2.0, "zarr": 0.0})).set_index("format")
     assert table.loc["hdf5", "exponent"] == pytest.approx(2) and table.loc["zarr", "exponent"] == pytest.approx(0)
     assert table.loc["hdf5", "coefficient"] == pytest.approx(1e-6)
     assert (table["exponent_high"] - table["exponent_low"] < 1e-6).all()
@@ -35,22 +35,22 @@ def test_known_exponents_are_found():
 
 
 def test_noise_widens_the_interval_around_the_exponent():
-    (row,) = scaling(samples({"hdf5": 1.5}, noise=0.1)).to_dict("records")
+    (row,) = growth(samples({"hdf5": 1.5}, noise=0.1)).to_dict("records")
     assert row["exponent_low"] < 1.5 < row["exponent_high"] and row["exponent_high"] - row["exponent_low"] > 0.01
 
 
 def test_a_law_that_is_none_shows_as_a_deviation():
-    (row,) = scaling(samples({"hdf5": 2.0}, bent=1.5)).to_dict("records")
+    (row,) = growth(samples({"hdf5": 2.0}, bent=1.5)).to_dict("records")
     assert 0.1 < row["largest_deviation"] < 0.5
     assert (
-        "% from its line (hdf5, layer_read/pair_layer)" in section(scaling(samples({"hdf5": 2.0}, bent=1.5)))["text"][1]
+        "% from its line (hdf5, layer_read/pair_layer)" in section(growth(samples({"hdf5": 2.0}, bent=1.5)))["text"][1]
     )
 
 
 def test_two_lengths_and_the_twin_and_the_ceiling_have_no_exponent():
-    assert scaling(samples({"hdf5": 2.0}, LENGTHS[:2])).empty
-    assert scaling(samples({"a/a": 2.0, "raw": 1.0})).empty
-    assert section(scaling(samples({"hdf5": 2.0}, LENGTHS[:2]))) is None
+    assert growth(samples({"hdf5": 2.0}, LENGTHS[:2])).empty
+    assert growth(samples({"a/a": 2.0, "raw": 1.0})).empty
+    assert section(growth(samples({"hdf5": 2.0}, LENGTHS[:2]))) is None
 
 
 def test_a_length_that_varies_more_counts_less():
@@ -61,8 +61,8 @@ def test_a_length_that_varies_more_counts_less():
 
 def test_points_and_lines_are_drawn_with_their_exponents(tmp_path):
     found = samples({"hdf5": 2.0, "npz": 1.0})
-    drawn = draw_scaling(scaling(found), summarise(found, None, twin_of="hdf5"), tmp_path)
-    assert [path.name for path in drawn] == ["scaling.svg", "scaling.png"]
+    drawn = draw_growth(growth(found), summarise(found, None, twin_of="hdf5"), tmp_path)
+    assert [path.name for path in drawn] == ["growth.svg", "growth.png"]
     again = drawn[0].read_bytes()
-    assert draw_scaling(scaling(found), summarise(found, None, twin_of="hdf5"), tmp_path)[0].read_bytes() == again
-    assert draw_scaling(pd.DataFrame(), found, tmp_path) == []
+    assert draw_growth(growth(found), summarise(found, None, twin_of="hdf5"), tmp_path)[0].read_bytes() == again
+    assert draw_growth(pd.DataFrame(), found, tmp_path) == []

@@ -23,13 +23,13 @@ _ACROSS = 3
 _LABELS = 0.16  # between panels, for the labels of an axis, as a part of their width
 
 
-def draw_scaling(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
     """Draw the warm reads by one thread of the trace with the most fitted accesses.
 
     Parameters
     ----------
     table : DataFrame
-        From `harness.report.scaling.scaling`.
+        From `harness.report.growth.growth`.
     summary : DataFrame
         The cells it was fitted to.
     folder : Path
@@ -40,7 +40,7 @@ def draw_scaling(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pi
     Returns
     -------
     list of Path
-        ``scaling.svg`` and ``scaling.png``; none where no warm read was fitted.
+        ``growth.svg`` and ``growth.png``; none where no warm read was fitted.
     """
     if table.empty:
         return []
@@ -73,7 +73,7 @@ def draw_scaling(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pi
                 _panel(axes, cases[number], shown, summary[summary["trace"] == trace], arms)
             else:
                 axes.set_axis_off()
-        return page.save(folder, "scaling", pictures=pictures)
+        return page.save(folder, "growth", pictures=pictures)
 
 
 def _panel(

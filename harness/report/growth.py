@@ -17,13 +17,13 @@ LEAST_LENGTHS = 3
 
 _LAW = 0.1  # relative deviation from a power of the length that any time is taken to have
 
-SCALING_COLUMNS = [
+GROWTH_COLUMNS = [
     "suite", "access", "trace", "cache", "executor", "workers", "format", "profile", "lengths", "shortest", "longest",
     "exponent", "exponent_low", "exponent_high", "coefficient", "largest_deviation",
 ]  # fmt: skip
 
 
-def scaling(samples: pd.DataFrame) -> pd.DataFrame:
+def growth(samples: pd.DataFrame) -> pd.DataFrame:
     """Fit ``seconds = c * N**b`` to the medians of every access that was measured at three lengths or more.
 
     A line through the logarithms, each length weighted by the inverse of the variance of its logarithm over resampled
@@ -38,7 +38,7 @@ def scaling(samples: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns `SCALING_COLUMNS`, a row for each access, state and format; `largest_deviation` is that of a median
+        Columns `GROWTH_COLUMNS`, a row for each access, state and format; `largest_deviation` is that of a median
         from its line, relative. It holds between the shortest and the longest length and says nothing beyond.
     """
     groups: dict[tuple[Any, ...], list[Rounds]] = {}
@@ -49,7 +49,7 @@ def scaling(samples: pd.DataFrame) -> pd.DataFrame:
     for cells in groups.values():
         if len(cells) >= LEAST_LENGTHS:
             found += _fits(sorted(cells, key=lambda cell: cell.place.n_res or 0))
-    return pd.DataFrame(found, columns=SCALING_COLUMNS)
+    return pd.DataFrame(found, columns=GROWTH_COLUMNS)
 
 
 def _fits(cells: Sequence[Rounds]) -> list[dict[str, Any]]:

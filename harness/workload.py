@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from harness.backends.base import Selection
-from harness.trace.schema import Manifest
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.stream import LARGE_BYTES, block_rows
 
 Executor = Literal["main", "threads", "threads-shared", "processes", "dask"]
 Cache = Literal["warm", "cold"]
@@ -141,6 +142,11 @@ class PlanOptions:
         The parallel configurations.
     parallel_windows : int or None
         Windows that all workers read together in one sample of `parallel_access`; None for as many as are read by one.
+    whole_bytes : int
+        The largest tensor that is read whole, by one call; a larger one is read as consecutive blocks of rows, in every
+        format alike, so that the memory which a sample needs does not grow with the sequence.
+    block_bytes : int
+        Bytes of such a block, at most, unless one row takes more.
     """
 
     attention_windows: int = 32
@@ -152,6 +158,8 @@ class PlanOptions:
         *(("processes", n) for n in (1, 2, 4)),
     )
     parallel_windows: int | None = None
+    whole_bytes: int = LARGE_BYTES
+    block_bytes: int = LARGE_BYTES // 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +209,31 @@ def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
         shape = spec.shape if read.selection is None else tuple(s.stop - s.start for s in read.selection)
         total += int(np.prod(shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
     return total
+
+
+def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
+    """Plan the reading of a whole tensor.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        Which.
+    options : PlanOptions
+        Up to which size it is one read, and how large blocks of rows are above.
+
+    Returns
+    -------
+    tuple of Read
+        One, or consecutive blocks along the first axis that together are the tensor.
+    """
+    if spec.nbytes <= options.whole_bytes:
+        return (Read(path=spec.path),)
+    step, length = block_rows(spec.shape, np.dtype(spec.dtype).itemsize, options.block_bytes), spec.shape[0]
+    others = tuple(slice(0, n) for n in spec.shape[1:])
+    return tuple(
+        Read(path=spec.path, selection=(slice(start, min(start + step, length)), *others))
+        for start in range(0, length, step)
+    )
 
 
 def window_reads(

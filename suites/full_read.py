@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from harness.trace.schema import Manifest
-from harness.workload import Access, PlanOptions, Read, ReadAccess, Suite
+from harness.workload import Access, PlanOptions, ReadAccess, Suite, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Read every byte of every tensor, in the order in which they were written."""
-    return [ReadAccess(name="all_tensors", reads=tuple(Read(path=spec.path) for spec in manifest.tensors))]
+    reads = tuple(read for spec in manifest.tensors for read in whole_reads(spec, options))
+    return [ReadAccess(name="all_tensors", reads=reads)]
 
 
 suite = Suite(name="full_read", description="every byte of every tensor", order=30, plan=plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.trace.schema import Manifest, Role
-from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, Suite
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, Suite, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -14,7 +14,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     attention = [spec for spec in manifest.with_role(Role.ATTENTION) if spec.items]
     if attention:
         whole = attention[int(rng.integers(len(attention)))]
-        accesses.append(ReadAccess(name="attention_layer", reads=(Read(path=whole.path),)))
+        accesses.append(ReadAccess(name="attention_layer", reads=whole_reads(whole, options)))
         spec = attention[int(rng.integers(len(attention)))]
         axis = spec.axes.index("head")
         head = int(rng.integers(spec.shape[axis]))
@@ -25,7 +25,8 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
         accesses += [Absent(name="attention_layer", reason=reason), Absent(name="head", reason=reason)]
     pair = [spec for spec in manifest.with_role(Role.PAIR) if spec.items]
     if pair:
-        accesses.append(ReadAccess(name="pair_layer", reads=(Read(path=pair[int(rng.integers(len(pair)))].path),)))
+        chosen = pair[int(rng.integers(len(pair)))]
+        accesses.append(ReadAccess(name="pair_layer", reads=whole_reads(chosen, options)))
     else:
         accesses.append(Absent(name="pair_layer", reason="the trace has no pair tensor"))
     return accesses

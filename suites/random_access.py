@@ -23,6 +23,10 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
             continue
         reads = window_reads(manifest, paths, count, options.window, rng)
         accesses.append(ReadAccess(name=name, reads=reads))
+        if (largest := max((manifest[read.path].nbytes for read in reads), default=0)) > options.whole_bytes:
+            reason = f"nobody loads a tensor of {largest / 1e9:.1f} GB into memory for a window of it"
+            accesses.append(Absent(name=f"{name}_load_once", reason=reason))
+            continue
         # What a sensible user does where a format has no partial reads. Warm only: cold, it is a full read.
         accesses.append(ReadAccess(name=f"{name}_load_once", reads=reads, load_once=True, caches=("warm",)))
     return accesses

@@ -83,6 +83,7 @@ def test_every_other_command_runs(tmp_path, monkeypatch):
         "unslim",
         "tune",
         "history",
+        "project",
     } <= set(ran)
 
 

@@ -35,7 +35,7 @@ from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.files import sync
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
-from harness.trace.stream import BLOCK_ROWS, Digest, Trace, block_rows, regroup, split
+from harness.trace.stream import BLOCK_ROWS, LARGE_BYTES, Digest, Trace, block_rows, regroup, split
 
 _PARTIAL = ".partial-"
 _REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
@@ -460,7 +460,8 @@ def read_blocks(backend: Backend, reader: Reader, spec: TensorSpec) -> Iterator[
     ndarray
         Consecutive rows, of the shape and dtype that `spec` states.
     """
-    if not spec.shape or not backend.partial:
+    by_rows = backend.partial or (backend.streams and spec.nbytes > LARGE_BYTES)
+    if not spec.shape or not by_rows:
         with blame(backend.name, f"reading {spec.path}"):
             array = reader.read(spec.path)
         yield from split(array)

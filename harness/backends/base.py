@@ -239,6 +239,9 @@ class Backend(ABC):
         Whether one open reader may be used from several threads at once.
     partial : bool
         Whether reading some rows avoids reading the whole tensor.
+    streams : bool
+        Whether consecutive blocks of rows of a tensor larger than `harness.trace.stream.LARGE_BYTES` cost together
+        what the whole one does, though the format is not `partial`.
     slims : bool
         Whether it stores equal tensors once, and values in fewer bits where those hold them exactly.
     recoverable : bool
@@ -256,6 +259,7 @@ class Backend(ABC):
     library: ClassVar[str] = "numpy"
     shareable: ClassVar[bool] = True
     partial: ClassVar[bool] = True
+    streams: ClassVar[bool] = False
     slims: ClassVar[bool] = False
     recoverable: ClassVar[bool] = False
     routes: ClassVar[tuple[Route, ...]] = ()

@@ -35,11 +35,13 @@ from harness.backends.seal import BLANK
 from harness.backends.settings import Parameter, SearchSpace
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.stream import LARGE_BYTES
 
 _MANIFEST = "metadata/manifest.json"
 _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
 _CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
 _LOCAL_HEADER = 30  # bytes of its fixed part, in front of every member
+_SKIPPED = 1 << 20  # bytes decoded at a time where a large member is not kept whole
 
 
 class NpzWriter(Writer):
@@ -111,14 +113,69 @@ def members_are_apart() -> bool:
         return second.read(1) == b"5"
 
 
+class _Rows:
+    """A member that is decoded from its start, of which some rows are kept.
+
+    Parameters
+    ----------
+    file : ZipFile
+        The archive.
+    name : str
+        The member.
+    """
+
+    def __init__(self, file: zipfile.ZipFile, name: str) -> None:
+        self.name, self.row = name, 0
+        self._member = file.open(name)
+        npy.read_magic(self._member)
+        self.shape, _, self.dtype = npy.read_array_header_1_0(self._member)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def take(self, start: int, stop: int) -> np.ndarray:
+        """Decode up to a row and return those before it; `start` is not before the present row."""
+        size = self.nbytes // self.shape[0]
+        left = (start - self.row) * size
+        while left:
+            left -= len(self._some(min(left, _SKIPPED)))
+        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        target, done = out.reshape(-1).view(np.uint8).data, 0
+        while done < out.nbytes:
+            some = self._some(min(out.nbytes - done, _SKIPPED))
+            target[done : done + len(some)] = some
+            done += len(some)
+        self.row = stop
+        if stop == self.shape[0]:
+            self._member.read(1)  # its end, behind which zipfile compares the checksum
+        return out
+
+    def _some(self, size: int) -> bytes:
+        data = self._member.read(size)
+        if not data:
+            raise ArchiveError(f"{self.name}: its member of the zip file ends before its last row.")
+        return data
+
+    def close(self) -> None:
+        self._member.close()
+
+
 class NpzReader(Reader):
-    """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers."""
+    """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers.
+
+    Of a tensor of more than `LARGE_BYTES` the rows of a selection are kept while the member is decoded up to them, so
+    that it is never whole in memory; a selection that starts where the last one of the same thread ended goes on from
+    there, so that consecutive blocks decode the member once. Its checksum is compared when its end is reached.
+    """
 
     def __init__(self, path: Path | BinaryIO) -> None:
         self._path = path
         self._file = np.load(path, allow_pickle=False)
         # Where members disturb each other, threads that share a reader take turns: slower, and right.
         self._turns: AbstractContextManager[object] = nullcontext() if members_are_apart() else threading.Lock()
+        self._streams: dict[int, _Rows] = {}
 
     def manifest_text(self) -> bytes:
         return self._file.zip.read(_MANIFEST)
@@ -134,10 +191,27 @@ class NpzReader(Reader):
         return found
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        name = f"{path}.npy"
         with self._turns:
-            array = self._file[f"{path}.npy"]
+            if selection and self._file.zip.getinfo(name).file_size > LARGE_BYTES:
+                rows = self._stream(name, selection[0].start)
+                if rows.nbytes > LARGE_BYTES:
+                    kept = rows.take(selection[0].start, selection[0].stop)
+                    part = (slice(None), *selection[1:])
+                    return kept if kept[part].shape == kept.shape else kept[part].copy()
+            array = self._file[name]
         # A copy: a view would keep the whole tensor alive behind a small window.
         return array if selection is None else array[selection].copy()
+
+    def _stream(self, name: str, row: int) -> _Rows:
+        """Return this thread's open member where it stands before a row of it, or else a new one."""
+        thread = threading.get_ident()
+        rows = self._streams.get(thread)
+        if rows is None or rows.name != name or rows.row > row:
+            if rows is not None:
+                rows.close()
+            rows = self._streams[thread] = _Rows(self._file.zip, name)
+        return rows
 
     def locate(self, path: str) -> None:
         with self._file.zip.open(f"{path}.npy") as member:
@@ -156,6 +230,8 @@ class NpzReader(Reader):
             npy.read_magic(handle)
             shape, _, dtype = npy.read_array_header_1_0(handle)
             values = handle.tell()
+        if member.file_size - values > LARGE_BYTES:
+            return None  # the steps of a replay follow each other, so that a large member would be whole in memory
 
         def decode(stored: list[bytes]) -> list[np.ndarray]:
             data = zlib.decompress(memoryview(stored[0])[skipped:], -zlib.MAX_WBITS, member.file_size)
@@ -168,6 +244,8 @@ class NpzReader(Reader):
         )
 
     def close(self) -> None:
+        for rows in self._streams.values():
+            rows.close()
         self._file.close()
         if not isinstance(self._path, Path):
             self._path.close()
@@ -202,6 +280,7 @@ class NpzBackend(Backend):
     suffix = ".npz"
     standing = "default"
     partial = False
+    streams = True
     recoverable = True
     routes = ("ranges", "download")
 

@@ -10,7 +10,19 @@ import traceback
 from collections.abc import Sequence
 
 import harness
-from harness.cli import archives, capture, comparing, convert, evidence, history, imports, predictions, running, tuning
+from harness.cli import (
+    archives,
+    capture,
+    comparing,
+    convert,
+    evidence,
+    history,
+    imports,
+    predictions,
+    projecting,
+    running,
+    tuning,
+)
 from harness.errors import HarnessError
 
 
@@ -70,4 +82,5 @@ def _parser() -> argparse.ArgumentParser:
     predictions.add_commands(commands)
     tuning.add_commands(commands)
     comparing.add_commands(commands)
+    projecting.add_commands(commands)
     return parser

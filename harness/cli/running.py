@@ -23,6 +23,7 @@ from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
+from harness.measure.space import require_space
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
 from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
@@ -39,7 +40,7 @@ _ALWAYS = 8  # workers that may be asked for on any machine
 _MEASURING = (
     "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers",
     "executors", "scheduler", "rounds",
-    "seed", "baseline", "timeout", "directory", "directory_bound",
+    "seed", "baseline", "timeout", "directory", "directory_bound", "trace_bytes",
     "store", "store_latency", "store_bandwidth", "store_fault", "store_cache",
 )  # fmt: skip
 
@@ -57,6 +58,8 @@ def add_commands(commands: Any) -> None:
     add("--backend", action="append", metavar="MODULE:CLASS", help="a format of your own, besides; repeatable")
     add("--suites", metavar="A,B", help="suites to run")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
+    add("--trace-bytes", metavar="N", help="measure only as many of a trace's first layers as fit in so many bytes, "
+        "as many at every length; the trace's name then says so")  # fmt: skip
     add("--profile", metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
     add(
         "--profile-file", action="append", type=Path, metavar="FILE",
@@ -93,6 +96,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if config.store is not None:
         require_store(config.store)
     _say_workers(config, quiet=arguments.quiet)
+    show.say(str(require_space(folder, subjects, arms, directories)), quiet=arguments.quiet)
     if arguments.resume:
         _require_same_machine(folder)
     else:
@@ -210,6 +214,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         (values["seed"],) = integers(arguments.seed, "--seed", single=True, least=0)
     if arguments.timeout is not None:
         (values["timeout"],) = integers(arguments.timeout, "--timeout", single=True)
+    if arguments.trace_bytes is not None:
+        (values["trace_bytes"],) = integers(arguments.trace_bytes, "--trace-bytes", single=True)
     if arguments.baseline is not None:
         labels = [arm.label for arm in choose_arms(RunConfig(**values))]
         if arguments.baseline not in labels:

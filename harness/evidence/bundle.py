@@ -19,6 +19,7 @@ from harness.errors import HarnessError, UsageError
 from harness.files import appearing
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
+from harness.report import projection
 from harness.report.write import plots_folder
 
 BUNDLE_VERSION = 1
@@ -28,11 +29,11 @@ MANIFEST = "manifest.json"
 MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
 """What measuring left; all else follows from it."""
 
-MEASURED_TOO = ("breakdown.csv", "contention.csv", DIRECTORIES)
+MEASURED_TOO = ("breakdown.csv", "contention.csv", DIRECTORIES, projection.FILE)
 """What only some runs have."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
-PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "scaling.csv")
+PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "scaling.csv", "growth.csv")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 

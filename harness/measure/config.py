@@ -68,6 +68,8 @@ class RunConfig:
         What plans may depend on.
     directories : tuple of str
         Result directories to slim, by path.
+    trace_bytes : int or None
+        The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
     directory_bound : float or None
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
     store : Place or None
@@ -94,6 +96,7 @@ class RunConfig:
     profile_files: tuple[ProfileFile, ...] = ()
     store: Place | None = None
     scheduler: str | None = None
+    trace_bytes: int | None = None
 
     def profiles_of(self, backend: Backend) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
@@ -112,6 +115,11 @@ class RunConfig:
         if self.scheduler is None:
             del document["scheduler"]
         del document["profile_files"]
+        if self.trace_bytes is None:
+            del document["trace_bytes"]
+        for name in ("whole_bytes", "block_bytes"):
+            if getattr(self.options, name) == getattr(PlanOptions, name):
+                del document["options"][name]
         if self.profile_files:  # a run without any is one that earlier versions can read
             document["profile_files"] = [file.text for file in self.profile_files]
         write_text(path, json.dumps(document, indent=1) + "\n")

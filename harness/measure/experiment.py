@@ -90,7 +90,7 @@ def run(
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
-    require_space(folder, subjects, len(arms), directories)
+    require_space(folder, subjects, arms, directories)
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()

@@ -110,7 +110,13 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     prepared = Prepared(raw, subject.manifest)
     try:
         source = WriteTask(
-            backend=RAW, profile="tuned", source=subject.source, n_res=subject.requested, destination=raw, keep=True
+            backend=RAW,
+            profile="tuned",
+            source=subject.source,
+            n_res=subject.requested,
+            tensors=subject.tensors,
+            destination=raw,
+            keep=True,
         )
         written: Written = worker.do(source)
         if written.problem:

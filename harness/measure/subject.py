@@ -13,6 +13,7 @@ from harness.backends.settings import Settings
 from harness.errors import UsageError
 from harness.measure import schedule
 from harness.measure.config import RAW, TWIN, RunConfig
+from harness.trace.first_layers import first_layers, layers_within
 from harness.trace.schema import Manifest
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
@@ -73,6 +74,8 @@ class Subject:
     held : MemoryTrace or None
         The trace itself where it is held in memory: it is handed to the process that writes it, because opening it
         there again may take long or, for a model that is trained, need the same libraries to give the same bits.
+    tensors : tuple of (str, str) or None
+        The tensors of the trace that archives are made of, as `WriteTask` takes them, where they are not all.
     """
 
     text: str
@@ -82,6 +85,7 @@ class Subject:
     manifest: Manifest
     plans: tuple[tuple[str, Access], ...]
     held: MemoryTrace | None = field(default=None, repr=False, compare=False)
+    tensors: tuple[tuple[str, str], ...] | None = field(default=None, repr=False, compare=False)
 
     @property
     def source(self) -> str | MemoryTrace:
@@ -145,7 +149,18 @@ def open_subjects(config: RunConfig) -> list[Subject]:
     UsageError
         When a trace or suite does not exist or lacks what it needs.
     """
-    return [_subject(config, text, n_res) for text, n_res in _expand(config)]
+    asked = list(_expand(config))
+    layers = _sampled_layers(config.trace_bytes, asked) if config.trace_bytes is not None else {}
+    return [_subject(config, text, n_res, layers.get(text)) for text, n_res in asked]
+
+
+def _sampled_layers(nbytes: int, asked: list[tuple[str, int | None]]) -> dict[str, int]:
+    """Return how many layers of each trace fit: as many at every length as at its largest, to be comparable."""
+    found: dict[str, int] = {}
+    for text, n_res in asked:
+        fitting = layers_within(open_trace(text, n_res).manifest, nbytes)
+        found[text] = min(found.get(text, fitting), fitting)
+    return found
 
 
 def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
@@ -156,9 +171,13 @@ def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
             yield text, n_res
 
 
-def _subject(config: RunConfig, text: str, requested: int | None) -> Subject:
+def _subject(config: RunConfig, text: str, requested: int | None, layers: int | None) -> Subject:
     trace = open_trace(text, requested)
-    subject = plan_subject(config, text, trace.label, requested, trace.manifest)
+    measured = trace if layers is None else first_layers(trace, layers)
+    subject = plan_subject(config, text, measured.label, requested, measured.manifest)
+    if measured is not trace:
+        kept = tuple((spec.path, spec.path) for spec in measured.manifest.tensors)
+        subject = dataclasses.replace(subject, tensors=kept)
     return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from harness.report.choice.headline import Headline, headline
 from harness.report.choice.mix import PRESETS, Mix
 from harness.report.directories import DirectorySizes, find_directories, is_directory
 from harness.report.grades import Grades, grade
+from harness.report.growth import growth
 from harness.report.noise import Noise, describe_noise, mixed_machines
+from harness.report.projection import read_projection
 from harness.report.scaling import scaling
 from harness.report.summary import summarise
 
@@ -112,6 +114,10 @@ class Findings:
         How reads scale over workers; None for a run without such samples.
     directories : DirectorySizes or None
         Its result directories; their samples and cells are here alone. None for a run without any.
+    projection : dict or None
+        What `harness project` made of the run; None where it was not asked.
+    growth : DataFrame
+        How times grow with length; empty for a run of fewer than three lengths.
     """
 
     config: RunConfig
@@ -127,6 +133,8 @@ class Findings:
     noise: Noise
     directories: DirectorySizes | None = None
     scaling: pd.DataFrame | None = None
+    projection: dict[str, Any] | None = None
+    growth: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def only_directories(self) -> bool:
@@ -222,6 +230,8 @@ def find(folder: Path, options: Options) -> Findings:
         noise=describe_noise(samples, summary, environment),
         directories=directories,
         scaling=scaling(samples, read_contention(looks) if looks.exists() else None),
+        projection=read_projection(folder),
+        growth=growth(samples),
     )
 
 

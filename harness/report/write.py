@@ -11,6 +11,7 @@ import pandas as pd
 from harness.files import write_text
 from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
+from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.drawing.time_plot import draw_time
@@ -102,6 +103,8 @@ def write_plots(folder: Path) -> list[Path]:
 
 def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     write_table(findings.cells, folder / "summary.csv")
+    if not findings.growth.empty:
+        write_table(findings.growth, folder / "growth.csv")
     if findings.directories is not None:
         write_table(findings.directories.table, folder / "directories.csv")
     if findings.scaling is not None:
@@ -112,6 +115,7 @@ def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     target = plots_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target, pictures=pictures)
+    drawn += draw_growth(findings.growth, findings.summary, target, pictures=pictures)
     if (decision := lead(findings).decision) is not None:
         drawn += draw_flips(decision, target, pictures=pictures)
     if findings.time is not None:

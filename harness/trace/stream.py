@@ -14,6 +14,9 @@ from harness.errors import UsageError
 from harness.trace.schema import Manifest, SchemaError, TensorSpec
 
 BLOCK_BYTES = 8 << 20
+LARGE_BYTES = 512 << 20
+"""A tensor of more bytes is read, compared and checked by blocks of rows, never held whole."""
+
 BLOCK_ROWS = 32  # blocks end on multiples of this, the seed's chunk edge, so that a chunk is rarely cut in two
 
 
@@ -192,8 +195,8 @@ def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
     return np.asarray(array, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")
 
 
-def block_rows(shape: tuple[int, ...], itemsize: int) -> int:
-    """Choose how many rows a block has: as many as fit in `BLOCK_BYTES`, in multiples of `BLOCK_ROWS` where possible.
+def block_rows(shape: tuple[int, ...], itemsize: int, limit: int = BLOCK_BYTES) -> int:
+    """Choose how many rows a block has: as many as fit in a limit, in multiples of `BLOCK_ROWS` where possible.
 
     Parameters
     ----------
@@ -201,6 +204,8 @@ def block_rows(shape: tuple[int, ...], itemsize: int) -> int:
         Shape of the whole tensor, at least one axis.
     itemsize : int
         Bytes per value.
+    limit : int
+        Bytes of a block, at most, unless a row takes more.
 
     Returns
     -------
@@ -208,7 +213,7 @@ def block_rows(shape: tuple[int, ...], itemsize: int) -> int:
         At least 1.
     """
     row = max(1, int(np.prod(shape[1:], dtype=np.int64)) * itemsize)
-    rows = BLOCK_BYTES // row
+    rows = limit // row
     return max(1, rows if rows < BLOCK_ROWS else rows - rows % BLOCK_ROWS)
 
 

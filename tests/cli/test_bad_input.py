@@ -43,6 +43,8 @@ def refused(capsys, arguments, code, *parts):
         (["--rounds", "3,4"], ["--rounds", "a positive integer"]),
         (["--workers", "1000"], ["--workers may be at most"]),
         (["--seed", "x"], ["--seed", "non-negative integer"]),
+        (["--trace-bytes", "much"], ["--trace-bytes", "positive integer"]),
+        (["--sizes", "100000"], ["archives of synthetic", "GB free", "--trace-bytes", "another --out"]),
         (["--timeout", "0"], ["--timeout", "positive integer"]),
         (["--cache", "hot"], ["no cache state named"]),
         (["--profile", "fast"], ["no profile named"]),

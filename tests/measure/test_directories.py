@@ -245,7 +245,7 @@ def test_too_little_disk_for_a_copy_is_said_before_anything_is_copied(made, tmp_
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     found = open_directories(dataclasses.replace(TINY, directories=(str(made / "af2"),)))
     with pytest.raises(UsageError, match="A copy of the largest result directory"):
-        space.require_space(tmp_path, [], 4, found)
+        space.require_space(tmp_path, [], [], found)
 
 
 @pytest.mark.parametrize(

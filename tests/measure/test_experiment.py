@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from harness.measure.subject import choose_arms, open_subjects
 from harness.records import read_samples
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
-from harness.workload import ReadAccess
+from harness.workload import PlanOptions, ReadAccess
 
 ALL_SUITES = ("size", "write", "capture", "full_read", "layer_read", "random_access", "parallel_access")
 
@@ -107,12 +108,16 @@ def test_what_is_no_backend_is_refused():
 
 def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch, tmp_path):
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(UsageError, match="GB free"):
+    with pytest.raises(UsageError, match=r"2 archives of synthetic.* MB free: choose fewer formats"):
         measure()
 
 
 def test_a_configuration_survives_its_file(tmp_path):
-    for config in (TINY, dataclasses.replace(TINY, directories=("a", "b/c"), directory_bound=0.05)):
+    for config in (
+        TINY,
+        dataclasses.replace(TINY, directories=("a", "b/c"), directory_bound=0.05),
+        dataclasses.replace(TINY, trace_bytes=10**10, options=PlanOptions(whole_bytes=1000)),
+    ):
         config.save(tmp_path / "run.json")
         assert RunConfig.read(tmp_path / "run.json") == config
 
@@ -160,3 +165,30 @@ def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(
     assert set(broken["status"]) == {"failed"} and broken["reason"].str.startswith("the trace could not be made").all()
     assert (rows.loc[rows["trace"] != "file:broken.npz", "status"] == "ok").all()
     assert progress.steps == progress.planned
+
+
+def test_large_tensors_are_read_by_blocks_and_verified_in_every_format(measure):
+    options = dataclasses.replace(TINY.options, whole_bytes=20_000, block_bytes=8_000)
+    formats = ("npz", "hdf5", "zarr", "zarr-slim")
+    folder, _ = measure(formats=formats, rounds=1, suites=("full_read", "layer_read", "random_access"), options=options)
+    rows = read_samples(folder / "samples.csv")
+    assert set(rows["status"]) == {"ok", "skipped"}
+    pair = rows[(rows["access"] == "pair_layer") & (rows["status"] == "ok")]
+    assert set(pair["bytes_requested"]) == {40 * 40 * 8 * 4} == set(pair["bytes_returned"])
+    assert set(rows.loc[rows["status"] == "skipped", "access"]) == {"window_pair_load_once"}
+
+
+def test_a_trace_is_sampled_by_as_many_first_layers_as_fit_at_its_largest_length(measure):
+    trace = "synthetic:layers=3,heads=2,hidden_dim=16,pair_dim=8"
+    config = dataclasses.replace(TINY, traces=(trace,), sizes=(20, 40), trace_bytes=200_000)
+    cut = "synthetic:values=protein,layers=3,heads=2,hidden_dim=16,pair_dim=8 (first 2 of 3 layers)"
+    subjects = open_subjects(config)
+    assert [subject.label for subject in subjects] == [cut, cut]
+    need = space.space(Path(), subjects, choose_arms(config), [])
+    assert need.count == 2 and need.each == subjects[1].manifest.nbytes <= 200_000
+    written = subjects[1].manifest.nbytes // 2  # about one layer with its pair representation under two names
+    assert 2 * need.each + written < need.archives < 2 * need.each + 2 * written
+    folder, _ = measure(traces=config.traces, trace_bytes=config.trace_bytes, rounds=1)
+    rows = read_samples(folder / "samples.csv")
+    assert set(rows["status"]) == {"ok", "skipped"} and set(rows["trace"]) == {cut}
+    assert rows.loc[rows["access"] == "all_tensors", "bytes_requested"].eq(need.each).all()

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from harness import registry
 from harness.measure.schedule import generator
 from harness.trace.schema import Manifest, Provenance, tensor
 from harness.trace.sources import open_trace
-from harness.workload import Absent, PlanOptions, ReadAccess, SizeAccess, StreamAccess, WriteAccess, filled
+from harness.workload import (
+    Absent,
+    PlanOptions,
+    Read,
+    ReadAccess,
+    SizeAccess,
+    StreamAccess,
+    WriteAccess,
+    filled,
+    requested_bytes,
+    whole_reads,
+)
+from suites import capture
 
 PROTEIN = open_trace("synthetic:layers=3,heads=2,hidden_dim=8,pair_dim=4", 50).manifest
 VISION = Manifest(
@@ -112,3 +126,41 @@ def test_a_trace_of_one_layer_is_not_streamed():
 
 def test_the_seed_decides_what_is_drawn():
     assert plan("random_access", PROTEIN, seed=0) != plan("random_access", PROTEIN, seed=1)
+
+
+SMALL = PlanOptions(whole_bytes=5000, block_bytes=3000)
+
+
+@pytest.mark.parametrize(("suite", "access"), [("full_read", "all_tensors"), ("layer_read", "pair_layer")])
+def test_a_large_tensor_is_read_as_consecutive_blocks_of_rows(suite, access):
+    planned = {a.name: a for a in plan(suite, PROTEIN, options=SMALL)}[access]
+    whole = {a.name: a for a in plan(suite, PROTEIN)}[access]
+    assert requested_bytes(PROTEIN, planned.reads) == requested_bytes(PROTEIN, whole.reads)
+    blocks = [read for read in planned.reads if PROTEIN[read.path].nbytes > SMALL.whole_bytes]
+    assert blocks
+    for path, reads in itertools.groupby(blocks, key=lambda read: read.path):
+        parts = [read.selection for read in reads]
+        assert [part[0].start for part in parts] == [0, *(part[0].stop for part in parts[:-1])]
+        assert parts[-1][0].stop == PROTEIN[path].shape[0]
+        for read in (Read(path=path, selection=part) for part in parts):
+            assert (
+                requested_bytes(PROTEIN, [read]) <= SMALL.block_bytes
+                or read.selection[0].stop - 1 == read.selection[0].start
+            )
+    for read in planned.reads:
+        assert PROTEIN[read.path].nbytes > SMALL.whole_bytes or read.selection is None
+
+
+def test_a_tensor_of_1024_residues_is_still_one_read():
+    spec = tensor("pair/layer_0", (1024, 1024, 128))
+    assert whole_reads(spec, PlanOptions()) == (Read(path=spec.path),)
+    assert len(whole_reads(tensor("pair/layer_0", (4096, 4096, 128)), PlanOptions())) == 32
+
+
+def test_what_would_hold_a_large_tensor_is_absent_and_says_why(monkeypatch):
+    once = {a.name: a for a in plan("random_access", PROTEIN, options=SMALL)}
+    assert isinstance(once["window_pair_load_once"], Absent) and "GB" in once["window_pair_load_once"].reason
+    assert isinstance(once["window_pair"], ReadAccess)
+    monkeypatch.setattr(capture, "LIMIT_BYTES", 1000)
+    (absent,) = plan("capture", PROTEIN)
+    assert isinstance(absent, Absent) and "holds them in memory" in absent.reason

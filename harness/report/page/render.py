@@ -13,6 +13,7 @@ from markupsafe import Markup
 import harness
 from harness.report import words
 from harness.report.findings import Findings
+from harness.report.growth import section
 from harness.report.page import sections
 from harness.report.page.answer import assumptions, flips, lead, uses
 from harness.report.page.directories import directories
@@ -20,6 +21,7 @@ from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import SuiteTable, suite_tables
+from harness.report.projection import COLUMNS
 
 _PLOTS = {
     "storage_size": "Storage size",
@@ -36,12 +38,18 @@ _SCALING = (
     "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
     "of reads came back; the same figures stand in the table below."
 )
+_GROWTH = (
+    "Time of each warm read against sequence length, both logarithmic, with the fitted power of the length; exponents "
+    "stand in the table below."
+)
 _SECTIONS = [
     ("answer", "Answer"),
     ("grades", "Grades"),
     ("plots", "Plots"),
     ("tables", "Figures"),
+    ("growth", "Growth with length"),
     ("directories", "Result directories"),
+    ("projection", "Projection"),
     ("time", "Where the time goes"),
     ("scaling", "Several workers"),
     ("fairness", "Fairness"),
@@ -97,6 +105,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
     tables = suite_tables(findings.summary, findings.samples, findings.config.suites, findings.options.baseline)
     samples: list[list[float]] = []
     changes = flips(findings)
+    growth = section(findings.growth)
     view = {
         "title": _ALONE if findings.only_directories else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
@@ -117,7 +126,9 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
             picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))
         ],
         "tables": [_table(table, samples) for table in tables],
+        "growth": growth and {**growth, "picture": _picture(plots, "growth", "Growth with length", _GROWTH)},
         "directories": directories(findings.directories),
+        "projection": findings.projection and {**findings.projection, "columns": COLUMNS},
         "time": {
             **sections.time(findings),
             "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
@@ -139,6 +150,8 @@ def _sections(findings: Findings) -> list[tuple[str, str]]:
     absent = [*(_OF_FORMATS if findings.only_directories else ())]
     absent += ["directories"] if findings.directories is None else []
     absent += ["scaling"] if findings.scaling is None or findings.only_directories else []
+    absent += ["growth"] if section(findings.growth) is None else []
+    absent += ["projection"] if findings.projection is None else []
     return [(name, title) for name, title in _SECTIONS if name not in absent]
 
 

@@ -42,6 +42,8 @@ def command_of(config: RunConfig, out: str) -> str:
         parts.append(f"--seed {config.seed}")
     if config.baseline != preset.get("baseline", "zarr"):
         parts.append(f"--baseline {config.baseline}")
+    if config.trace_bytes is not None:
+        parts.append(f"--trace-bytes {config.trace_bytes}")
     registered = [name for name in config.formats if ":" not in name]
     parts += [f"--formats {','.join(registered)}", *(f"--backend {n}" for n in config.formats if ":" in n)]
     parts += [f"--suites {','.join(config.suites)}"]

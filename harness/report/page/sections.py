@@ -339,6 +339,18 @@ def limits(findings: Findings) -> list[str]:
     incomplete = [name for name in traces if "incomplete" in name]
     if incomplete:
         said.append(f"{words.listed(incomplete)} is incomplete: its layers end before the model's did.")
+    sampled = [name for name in traces if "(first " in name]
+    if sampled:
+        said.append(
+            f"Of {words.listed(sampled)} only these layers were written and read: sizes and times of the whole trace "
+            "are those of its layers, not of all of it."
+        )
+    largest = samples.loc[samples["suite"] == "layer_read", "bytes_requested"].max()  # one tensor each
+    if largest > config.options.whole_bytes:
+        said.append(
+            f"A tensor of more than {words.size(config.options.whole_bytes)} is read by consecutive blocks of rows of "
+            f"at most {words.size(config.options.block_bytes)}, in every format alike, and each block is checked."
+        )
     if any(name.startswith("synthetic") for name in traces):
         said.append(
             "The synthetic trace matches measured statistics of real tensors; its layers are drawn independently, so "

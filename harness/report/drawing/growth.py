@@ -1,0 +1,114 @@
+"""Growth with length: measured medians, and the power of the length that was fitted to them, with its exponent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from harness.report.drawing.figure import Arm, Look, Page, drawing, logarithmic, looks
+
+_CASES = {
+    ("full_read", "all_tensors"): "everything",
+    ("layer_read", "attention_layer"): "one attention layer",
+    ("layer_read", "pair_layer"): "one pair layer",
+    ("layer_read", "head"): "one head",
+    ("random_access", "window_attention"): "attention windows",
+    ("random_access", "window_pair"): "pair windows",
+}
+_ACROSS = 3
+_LABELS = 0.16  # between panels, for the labels of an axis, as a part of their width
+
+
+def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+    """Draw the warm reads by one thread of the trace with the most fitted accesses.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `harness.report.growth.growth`.
+    summary : DataFrame
+        The cells it was fitted to.
+    folder : Path
+        Where the files go; it exists.
+    pictures : bool
+        Whether to draw the PNG in any case, or only where there is none or the SVG has changed.
+
+    Returns
+    -------
+    list of Path
+        ``growth.svg`` and ``growth.png``; none where no warm read was fitted.
+    """
+    if table.empty:
+        return []
+    shown = table[(table["executor"] == "main") & (table["cache"] == "warm")]
+    shown = shown[[key in _CASES for key in zip(shown["suite"], shown["access"], strict=True)]]
+    if shown.empty:
+        return []
+    trace = shown["trace"].value_counts(sort=False).idxmax()
+    shown = shown[shown["trace"] == trace]
+    cases = [case for case in _CASES if ((shown["suite"] == case[0]) & (shown["access"] == case[1])).any()]
+    arms = looks(zip(shown["format"], shown["profile"], strict=True))
+    rows = -(-len(cases) // _ACROSS)
+    with drawing():
+        page = Page(
+            title="Growth with length, warm: lower is faster, steeper grows faster",
+            caption=[
+                f"{trace}. Points are medians over rounds; lines are the power of the length that fits them best, "
+                "drawn only between the lengths that were measured. Beside each format the exponent with its 95 % "
+                "interval: 2 is growth with the number of residue pairs.",
+            ],
+            legend=[Line2D([], [], label=look.label, **look.style()) for look in arms.values()],
+            heights=[2.3] * rows,
+            below=[0.5] * rows,
+            widths=[1.0, *[_LABELS, 1.0] * (_ACROSS - 1)],
+            headings=[""] * (2 * _ACROSS - 1),
+        )
+        for (row, column), axes in page.axes.items():
+            number = row * _ACROSS + column // 2
+            if column % 2 == 0 and number < len(cases):
+                _panel(axes, cases[number], shown, summary[summary["trace"] == trace], arms)
+            else:
+                axes.set_axis_off()
+        return page.save(folder, "growth", pictures=pictures)
+
+
+def _panel(
+    axes: Axes, case: tuple[str, str], table: pd.DataFrame, summary: pd.DataFrame, arms: dict[Arm, Look]
+) -> None:
+    cells = summary[(summary["suite"] == case[0]) & (summary["access"] == case[1]) & (summary["cache"] == "warm")]
+    cells = cells[cells["median_seconds"].notna() & (cells["executor"] == "main")]
+    fitted = table[(table["suite"] == case[0]) & (table["access"] == case[1])]
+    rows = {(row["format"], row["profile"]): row for row in fitted.to_dict("records")}
+    lengths: set[int] = set()
+    times: list[float] = []
+    named: list[str] = []
+    for arm, look in arms.items():
+        mine = cells[(cells["format"] == arm[0]) & (cells["profile"] == arm[1])].sort_values("n_res")
+        if arm not in rows or mine.empty:
+            continue
+        row = rows[arm]
+        ends = np.array([row["shortest"], row["longest"]], float)
+        line = row["coefficient"] * ends ** row["exponent"]
+        axes.plot(ends, line, color=look.colour, linestyle=look.dash, linewidth=1.1)
+        axes.plot(
+            mine["n_res"].astype(float), mine["median_seconds"].astype(float), **(look.style() | {"linestyle": ""})
+        )
+        lengths |= {int(n) for n in mine["n_res"]}
+        times += [*line.tolist(), *mine["median_seconds"].astype(float)]
+        interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
+        named.append(f"{look.label} {row['exponent']:.2f} ({interval})")
+    axes.set_title(_CASES[case], fontsize=8, pad=4)
+    if times:
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(lengths), [str(n) for n in sorted(lengths)])
+        axes.set_xticks([], minor=True)
+        logarithmic(axes, min(times), max(times) * 2 ** (len(named) / 2), seconds=True)
+        axes.text(
+            0.03, 0.98, "\n".join(named), transform=axes.transAxes, va="top", fontsize=6.4, linespacing=1.4,
+            parse_math=False,
+        )  # fmt: skip
+    axes.tick_params(axis="y", labelsize=6.5, pad=1)

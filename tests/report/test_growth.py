@@ -1,0 +1,68 @@
+"""Exponents of growth: known ones are found, noise widens their intervals, two lengths give none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from report.synthetic_samples import cell, frame
+
+from harness.measure.config import VERDICT_ROUNDS
+from harness.report.drawing.growth import draw_growth
+from harness.report.growth import fit, growth, section
+from harness.report.summary import summarise
+
+LENGTHS = (256, 512, 1024)
+
+
+def samples(exponents, lengths=LENGTHS, noise=0.0, bent=1.0):
+    rng = np.random.default_rng(3)
+    groups = []
+    for name, exponent in exponents.items():
+        for n in lengths:
+            times = 1e-6 * n**exponent * (bent if n == 512 else 1) * np.exp(noise * rng.normal(size=VERDICT_ROUNDS))
+            groups.append(cell("layer_read", "pair_layer", name, times.tolist(), n_res=n))
+    return frame(*groups)
+
+
+def test_known_exponents_are_found():
+    table = growth(samples({"hdf5": 2.0, "zarr": 0.0})).set_index("format")
+    assert table.loc["hdf5", "exponent"] == pytest.approx(2) and table.loc["zarr", "exponent"] == pytest.approx(0)
+    assert table.loc["hdf5", "coefficient"] == pytest.approx(1e-6)
+    assert (table["exponent_high"] - table["exponent_low"] < 1e-6).all()
+    assert table["largest_deviation"].max() < 1e-6
+    assert table[["shortest", "longest", "lengths"]].drop_duplicates().to_numpy().tolist() == [[256, 1024, 3]]
+
+
+def test_noise_widens_the_interval_around_the_exponent():
+    (row,) = growth(samples({"hdf5": 1.5}, noise=0.1)).to_dict("records")
+    assert row["exponent_low"] < 1.5 < row["exponent_high"] and row["exponent_high"] - row["exponent_low"] > 0.01
+
+
+def test_a_law_that_is_none_shows_as_a_deviation():
+    (row,) = growth(samples({"hdf5": 2.0}, bent=1.5)).to_dict("records")
+    assert 0.1 < row["largest_deviation"] < 0.5
+    assert (
+        "% from its line (hdf5, layer_read/pair_layer)" in section(growth(samples({"hdf5": 2.0}, bent=1.5)))["text"][1]
+    )
+
+
+def test_two_lengths_and_the_twin_and_the_ceiling_have_no_exponent():
+    assert growth(samples({"hdf5": 2.0}, LENGTHS[:2])).empty
+    assert growth(samples({"a/a": 2.0, "raw": 1.0})).empty
+    assert section(growth(samples({"hdf5": 2.0}, LENGTHS[:2]))) is None
+
+
+def test_a_length_that_varies_more_counts_less():
+    times = np.array([[1.0, 1.0, 1.0], [4.0, 4.0, 4.0], [64.0, 20.0, 200.0]])
+    slopes, _, _ = fit(np.array([1.0, 2.0, 4.0]), times)
+    assert slopes[0] == pytest.approx(2, abs=0.05)
+
+
+def test_points_and_lines_are_drawn_with_their_exponents(tmp_path):
+    found = samples({"hdf5": 2.0, "npz": 1.0})
+    drawn = draw_growth(growth(found), summarise(found, None, twin_of="hdf5"), tmp_path)
+    assert [path.name for path in drawn] == ["growth.svg", "growth.png"]
+    again = drawn[0].read_bytes()
+    assert draw_growth(growth(found), summarise(found, None, twin_of="hdf5"), tmp_path)[0].read_bytes() == again
+    assert draw_growth(pd.DataFrame(), found, tmp_path) == []

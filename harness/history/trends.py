@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _WORSE, _BETTER, _POINT, _LEVEL = (
 _MOST_ROWS, _MOST_COLUMNS = 7, 5
 _TICK = 0.11  # inches of a label
 _FAR_APART = 4.0
+_WIDE = 21  # characters of a row's label
 _SHORT = {"size_bytes": "bytes", "files": "files", "files_opened": "opens", "requests": "requests"}
 _HEIGHT, _TICKS = 1.0, 0.66
 
@@ -121,14 +123,8 @@ def _row_label(key: CellKey) -> str:
     name, _, parameters = key.trace.partition(":")
     length = [] if key.n_res is None else [f"{key.n_res} residues"]
     what = "size (bytes)" if key.suite == "size" else "time"
-    lines = [
-        *words.case(key._asdict()).replace(", ", ",\n", 1).split("\n"),
-        name,
-        *parameters.split(","),
-        *length,
-        what,
-    ]
-    return "\n".join(line if len(line) <= 24 else f"{line[:23]}…" for line in lines if line)
+    parts = [*textwrap.wrap(words.case(key._asdict()), _WIDE), name, *parameters.split(","), *length, what]
+    return "\n".join(part if len(part) <= _WIDE else f"…{part[1 - _WIDE :]}" for part in parts if part)
 
 
 def _caption(series: Sequence[Series]) -> list[str]:
@@ -199,7 +195,7 @@ def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
         axes.annotate(
             f"{change} {mark}" if right else f"{mark} {change}", (x, 0.99 - 0.16 * row),
             xycoords=axes.get_xaxis_transform(), xytext=(-1.5 if right else 1.5, 0), textcoords="offset points",
-            ha="right" if right else "left", va="top", fontsize=6.5, color=colour, zorder=4,
+            ha="right" if right else "left", va="top", fontsize=5.8, color=colour, zorder=4,
         )  # fmt: skip
 
 
@@ -210,9 +206,9 @@ def _scale(axes: Axes, values: Sequence[float], timed: bool) -> None:
         logarithmic(axes, low, 2 * high, seconds=True)
     else:
         room = 0.12 * (high - low) or 0.05 * high
-        axes.set_ylim(low - room, high + 3 * room)
+        axes.set_ylim(low - room, high + 5 * room)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        tell = words.duration if timed else words.size
+        tell = words.duration if timed else lambda value: f"{value:,.0f}"
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tell(value) if value else "0"))
         axes.grid(axis="y")
     axes.tick_params(axis="y", labelsize=6.5)

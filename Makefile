@@ -11,7 +11,7 @@ bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 # Captures of real model code; with OPENFOLD_SOURCE=DIR also of a checkout of OpenFold 2.
 test-capture: $(VENV)/.test $(VENV)/.capture

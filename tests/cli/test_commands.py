@@ -21,7 +21,7 @@ from harness.records import read_samples
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
 RECORDS = {
-    "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv", "breakdown.csv",
+    "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv", "breakdown.csv", "contention.csv",
     "summary.csv", "report.json", "report.md", "report.html",
 }  # fmt: skip
 
@@ -31,7 +31,7 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
     out = plain(capsys.readouterr().out)
     assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
-    assert {p.name for p in run.iterdir()} == RECORDS
+    assert {p.name for p in run.iterdir()} == RECORDS | {"scaling.csv"}
     names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access", "where_time_goes")
     plots = tmp_path / "plots" / "mine"
     assert {p.name for p in plots.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}

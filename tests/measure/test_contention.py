@@ -111,7 +111,7 @@ class Clock:
 
 def test_percentiles_are_of_single_reads(task):
     made = task("raw")
-    part = take_share(load_backend("raw"), made.archive, made.reads, made.expected, lambda: None, Clock())
+    part = take_share(load_backend("raw"), made.archive, made.reads, made.expected, lambda: None, clock=Clock())
     reading = combine([part])
     assert len(part.marks) == 41 and reading.latencies == (0.001, 0.1, 0.1)  # 4 of 40 reads took 100 ms
     assert reading.seconds == pytest.approx(0.001 * 36 + 0.1 * 4) and reading.worker_seconds == (reading.seconds,)

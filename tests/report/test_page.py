@@ -78,7 +78,7 @@ def test_without_javascript_everything_essential_is_there(small, browser):
 
 def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text):
     names = re.findall(r'<svg[^>]*role="img" aria-label="([^"]+)"', text)
-    assert len(names) == 7 and len(set(names)) == 7  # five plots, the choice, where time goes
+    assert len(names) == 8 and len(set(names)) == 8  # five plots, the choice, where time goes, scaling over workers
     identifiers = re.findall(r'\bid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
 
@@ -188,7 +188,7 @@ def test_an_older_schema_is_refused_by_name(copied, capsys):
     samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
     samples.assign(schema_version="0").to_csv(copied / "samples.csv", index=False)
     assert main(["report", str(copied)]) == 1
-    assert "has schema version 0; this reader knows version 1" in capsys.readouterr().err
+    assert "has schema version 0; this reader knows version 2 and those before it" in capsys.readouterr().err
 
 
 def test_two_machines_mixed_are_refused_by_name(copied, capsys):

@@ -111,4 +111,5 @@ def _panel(
             0.03, 0.98, "\n".join(named), transform=axes.transAxes, va="top", fontsize=6.4, linespacing=1.4,
             parse_math=False,
         )  # fmt: skip
+        axes.set_xlabel("residues", fontsize=7, labelpad=1)
     axes.tick_params(axis="y", labelsize=6.5, pad=1)

@@ -85,11 +85,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-compare"
     try:
-        if arguments.env is None and arguments.head is not None and is_stored(arguments.base):
-            if not is_stored(arguments.head):
-                raise UsageError(
-                    f"{arguments.base} is a stored run and {arguments.head} is none: compare like with like."
-                )
+        if arguments.env is None and any(text is not None and is_stored(text) for text in _texts(arguments)):
+            _require_both_stored(*_texts(arguments))
             outcome = compare_stored(arguments.base, arguments.head, threshold)
             make_folder(folder)
         else:
@@ -105,13 +102,23 @@ def _compare(arguments: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
+def _texts(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    return arguments.base, arguments.head
+
+
+def _require_both_stored(base: str | None, head: str | None) -> None:
+    for one, other in ((base, head), (head, base)):
+        if other is None or not is_stored(other):
+            raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is none: compare like with like.")
+
+
 def _measured(arguments: argparse.Namespace, threshold: float, folder: Path) -> Outcome:
     """Build both sides and measure them."""
     settings = _settings(arguments)
     require_rounds(settings.rounds)
     recipes = _recipes(arguments)
     cache = (arguments.cache_dir or default_cache()).absolute()
-    with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, deferred(), ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, ExitStack() as stack:
         scratch = Path(name)
         questions = ask(settings, scratch / "data")
         make_folder(folder)
@@ -122,7 +129,7 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path) -> 
         base, head = (build(recipe, cache) for recipe in recipes)
         check_sides(base, head, settings.formats, settings.suites)
         (scratch / "archives").mkdir()
-        with show.progress(quiet=arguments.quiet) as progress:
+        with show.progress(quiet=arguments.quiet) as progress, deferred():
             outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
         unused.pop_all()
     outcome.notes.extend(_besides(arguments, base, head))

@@ -178,7 +178,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "profiles": ("tuned",),
         "caches": ("warm", "cold"),
         "rounds": 10,
-        "options": PlanOptions(attention_windows=12, pair_windows=2, parallel_windows=240),
+        "options": PlanOptions(attention_windows=12, pair_windows=2, parallel_windows=96),
     },
     # The seed's tensors, noise and write settings, measured properly.
     "seed": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -122,6 +123,13 @@ def test_the_result_tables_are_those_of_the_reference_run(trace):
             assert number == pytest.approx(found["median_seconds"] * 1e3, rel=0.01), (row[0], name)
             if name != "zarr":
                 assert found["verdict"] in text, (row[0], name)
+
+
+def test_the_errors_of_the_cost_model_are_those_of_the_reference_projection():
+    rows = json.loads((ROOT / "results" / "reference" / "projection.json").read_text())["rows"]
+    found = [100 * row[name] for row in rows for name in ("error_by_length", "error_by_access")]
+    said = re.search(r"the median error on what was left out is (\d+) to (\d+) %", README).groups()
+    assert tuple(map(int, said)) == (round(min(found)), round(max(found)))
 
 
 def test_the_answer_is_that_of_the_reference_report():

@@ -248,6 +248,10 @@ def _store(arguments: argparse.Namespace) -> Place | None:
         return None
     if arguments.cache is not None:
         raise UsageError("--cache is about the page cache of this system, which plays no part in reads from a --store.")
+    if "dask" in (arguments.executors or "").split(","):
+        raise UsageError(
+            "Dask workers read archives from a disk that they see: leave out --store or the executor dask."
+        )
     place = parse_place(arguments.store)
     values: dict[str, Any] = {}
     if arguments.store_latency is not None:

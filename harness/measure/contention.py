@@ -196,6 +196,7 @@ class ContentionRounds:
             and access.executor == "threads"
             and access.workers == self._most > 1
             and _WARM in self._config.caches
+            and self._config.store is None
         )
 
     def steps(self, access: Access) -> int:

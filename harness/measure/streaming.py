@@ -35,13 +35,14 @@ CHANNELS = 128
 class StandIn(Prepared):
     """Takes a model's place: gives the tensors of a trace in memory, layer by layer.
 
+    Before each layer it computes one gated projection of a pair representation with as many values as the layer has
+    (AlphaFold 2, supplementary information, algorithm 11: of its lines, the last two), on the threads that numpy uses.
+    Blocks of real models compute far more for each value that is kept.
+
     Parameters
     ----------
     trace : MemoryTrace
         What it gives.
-        Before each layer it computes one gated projection of a pair representation with as many values as the layer
-        has (AlphaFold 2, supplementary information, algorithm 11: of its lines, the last two), on the threads that
-        numpy uses. Blocks of real models compute far more for each value that is kept.
 
     Attributes
     ----------
@@ -59,6 +60,7 @@ class StandIn(Prepared):
         rng = np.random.default_rng(0)
         self._values = rng.random((largest // CHANNELS + 1, CHANNELS), np.float32)
         self._gate, self._projection = rng.random((2, CHANNELS, CHANNELS), np.float32) - np.float32(0.5)
+        self._compute()  # numpy starts its threads now, and not in whichever format comes first
 
     def run(self, push: Push) -> None:
         start = time.perf_counter_ns()

@@ -76,6 +76,7 @@ def test_nothing_can_be_put_in_front_of_https(place: Place) -> None:
     [
         (["--store-latency", "5"], "add it"),
         (["--store", "s3://traces/x", "--cache", "warm"], "page cache"),
+        (["--store", "s3://traces/x", "--executors", "threads,dask"], "leave out --store or the executor dask"),
         (["--store", "s3://traces/x", "--store-fault", "fire"], "KIND"),
         (["--store", "s3://traces/x", "--store-cache", "everything"], "no cache for --store-cache"),
         (["--store", "s3://traces/x", "--store-cache", "blockcache:none"], "--store-cache takes"),

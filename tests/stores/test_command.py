@@ -22,7 +22,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FakeS
         for name, value in store.variables().items():
             patch.setenv(name, value)
         code = main(
-            ["run", "--quiet", "--preset", "quick", "--sizes", "32", "--rounds", "2", "--suites", "size,layer_read",
+            ["run", "--quiet", "--preset", "quick", "--sizes", "32", "--rounds", "2", "--suites", "size,layer_read,parallel_access",
+             "--workers", "2",
              "--trace", "synthetic:layers=1", "--store", "s3://traces/some/prefix", "--store-latency", "1",
              "--store-bandwidth", "500", "--store-fault", "503:every=9", "--store-cache", "readahead:256",
              "--out", str(folder)]
@@ -42,9 +43,17 @@ def test_every_read_is_verified_and_counted(done: tuple[Path, FakeStore]) -> Non
     assert (rows["status"] == "ok").all()
     assert (rows["requests"] > 0).all() and (rows["bytes_read"] > 0).all()
     assert rows["retries"].sum() > 0
-    downloads = rows[rows["format"] == "npz-download"]
+    downloads = rows[(rows["format"] == "npz-download") & (rows["workers"] == 1)]
     assert (downloads["requests"] - downloads["retries"] == 1).all()
     assert set(rows["schema_version"]) == {2}
+
+
+def test_several_workers_read_the_store_and_nothing_local_explains_them(done: tuple[Path, FakeStore]) -> None:
+    rows = remote(done[0])
+    together = rows[rows["suite"] == "parallel_access"]
+    assert set(together["executor"]) == {"threads", "threads-shared", "processes"}
+    assert (together["workers"] == 2).all() and together["latency_p50_seconds"].notna().all()
+    assert pd.read_csv(done[0] / "contention.csv").empty
 
 
 def test_nothing_stays_in_the_store(done: tuple[Path, FakeStore]) -> None:

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.backends.base import Profile, ReadingLock, blame
-from harness.measure import cache, schedule
-from harness.measure.config import TWIN, RunConfig
+from harness.measure import cache
+from harness.measure.explaining import ExplainingRounds
 from harness.measure.machine import interpreter_lock
 from harness.measure.preparation import Prepared
-from harness.measure.recorder import RowLog, cell_key
 from harness.measure.rehearsal import rehearsed
-from harness.measure.subject import Arm, Subject
+from harness.measure.subject import Arm
 from harness.measure.together import shares
 from harness.measure.verify import Expected, check, read_id
-from harness.measure.worker import Children, Worker, WorkerError
-from harness.records import CellKey, Contention, Status
-from harness.workload import Access, Read, ReadAccess
+from harness.measure.worker import Children
+from harness.records import Contention, Status
+from harness.workload import Read, ReadAccess
 
-CONTENTION_ROUNDS = 3
-
-_WARM = "warm"
 _LOOK_EVERY = 0.0005  # seconds between two looks at a lock
 
 
@@ -165,82 +160,24 @@ def _thread_times() -> dict[tuple[str, int], int]:
     return found
 
 
-class ContentionRounds:
-    """Looks at the accesses that many threads read, in randomised rounds of their own.
+class ContentionRounds(ExplainingRounds[Contention]):
+    """Looks at the accesses that the most threads read, each with a reader of its own."""
 
-    Parameters
-    ----------
-    config : RunConfig
-        What to do.
-    arms : list of Arm
-        Of the run; the twin of the baseline is left out.
-    explainer : Worker
-        A process of its own, not one that takes samples.
-    log : RowLog of Contention
-        Where rows go.
-    step : callable
-        Told in a few words what comes next; optionally how many steps that is.
-    """
+    what = "contention"
 
-    def __init__(
-        self, config: RunConfig, arms: list[Arm], explainer: Worker, log: RowLog[Contention], step: Callable[..., None]
-    ) -> None:
-        self._config, self._explainer, self._log, self._step = config, explainer, log, step
-        self._arms = [arm for arm in arms if arm.label != TWIN]
-        self._most = max((n for executor, n in config.options.workers if executor == "threads"), default=0)
+    def explains(self, access: ReadAccess) -> bool:
+        most = max((n for executor, n in self._config.options.workers if executor == "threads"), default=0)
+        return access.executor == "threads" and access.workers == most > 1
 
-    def applies(self, access: Access) -> bool:
-        """Say whether an access is one that the most threads read, each with a reader of its own."""
-        return (
-            isinstance(access, ReadAccess)
-            and access.executor == "threads"
-            and access.workers == self._most > 1
-            and _WARM in self._config.caches
-            and self._config.store is None
+    def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> ContentionTask:
+        return ContentionTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            archive=prepared.archives[arm],
+            reads=access.reads,
+            workers=access.workers,
+            expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
         )
 
-    def steps(self, access: Access) -> int:
-        """Return the number of steps that `measure` will report."""
-        return len(self._arms) * CONTENTION_ROUNDS if self.applies(access) else 0
-
-    def complete(self, subject: Subject, suite: str, access: Access) -> bool:
-        """Say whether there is nothing left to look at."""
-        return not self.applies(access) or all(
-            self._log.finished(cell_key(subject, suite, access, arm, _WARM), CONTENTION_ROUNDS) for arm in self._arms
-        )
-
-    def measure(
-        self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess, failed: Callable[[CellKey], bool]
-    ) -> None:
-        """Look at what is missing of an access; parameters as for `BreakdownRounds.measure`."""
-        if not self.applies(access):
-            return
-        tasks: dict[Arm, ContentionTask] = {}
-        for arm in self._arms:
-            key = cell_key(subject, suite, access, arm, _WARM)
-            if arm in prepared.failures or failed(key):
-                status, reason = prepared.failures.get(arm, ("skipped", "a sample of this cell failed"))
-                self._log.explain(key, CONTENTION_ROUNDS, status=status, reason=reason)
-                self._step("skipped", CONTENTION_ROUNDS)
-                continue
-            tasks[arm] = ContentionTask(
-                backend=arm.backend,
-                profile=arm.settings,
-                archive=prepared.archives[arm],
-                reads=access.reads,
-                workers=access.workers,
-                expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
-            )
-        rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res, "contention")
-        for number, position, arm in schedule.blocks(list(tasks), CONTENTION_ROUNDS, rng):
-            self._step(f"{suite} {access.name} contention {arm.label}")
-            key = cell_key(subject, suite, access, arm, _WARM)
-            if not self._log.has(key, number):
-                self._log.add(key, number, position, **asdict(self._look(tasks[arm])))
-
-    def _look(self, task: ContentionTask) -> Waits:
-        try:
-            waits: Waits = self._explainer.do(task)
-        except WorkerError as error:
-            return Waits(status="failed", reason=str(error))
-        return waits
+    def failure(self, reason: str) -> Waits:
+        return Waits(status="failed", reason=reason)

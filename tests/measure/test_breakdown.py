@@ -17,7 +17,7 @@ from harness.backends.raw import RawBackend, RawReader
 from harness.backends.replay import Replay
 from harness.errors import HarnessError
 from harness.measure.breakdown import NO_REPLAY, BreakdownTask, dissect
-from harness.measure.breakdown_rounds import BREAKDOWN_ROUNDS
+from harness.measure.explaining import ROUNDS
 from harness.measure.verify import Expected, expectations
 from harness.records import read_breakdown, read_samples
 from harness.trace.sources import open_trace
@@ -222,7 +222,7 @@ def test_a_run_takes_a_breakdown_of_warm_reads_by_one_thread(measure):
     assert set(rows["cache"]) == {"warm"} and set(rows["executor"]) == {"main"}
     assert set(rows["access"]) == {"attention_layer", "head", "pair_layer", "window_attention", "window_pair"}
     assert rows.groupby(["access", "format"])["round"].apply(sorted).map(lambda r: r == [0, 1, 2]).all()
-    assert BREAKDOWN_ROUNDS == 3
+    assert ROUNDS == 3
     samples = read_samples(folder / "samples.csv").groupby(["access", "format"])["bytes_requested"].first()
     asked = rows.groupby(["access", "format"])["bytes_requested"].first()
     assert (asked == samples[asked.index]).all()

@@ -11,7 +11,8 @@ from conftest import TINY
 
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
-from harness.measure.contention import CONTENTION_ROUNDS, ContentionTask
+from harness.measure.contention import ContentionTask
+from harness.measure.explaining import ROUNDS
 from harness.measure.machine import interpreter_lock
 from harness.measure.together import combine, shares, take_share, take_threads
 from harness.measure.verify import expectations
@@ -85,7 +86,7 @@ def test_a_run_looks_at_the_most_threads_and_records_every_read(measure):
     folder, progress = measure(suites=("parallel_access",), options=dataclasses.replace(options, parallel_windows=12))
     assert progress.steps == progress.planned
     seen = read_contention(folder / "contention.csv")
-    assert set(seen["workers"]) == {2} and set(seen["status"]) == {"ok"} and len(seen) == 2 * CONTENTION_ROUNDS
+    assert set(seen["workers"]) == {2} and set(seen["status"]) == {"ok"} and len(seen) == 2 * ROUNDS
     rows = read_samples(folder / "samples.csv")
     assert (rows["bytes_requested"] == 12 * 32 * 32 * 4).all()
     p50, p99 = rows["latency_p50_seconds"], rows["latency_p99_seconds"]

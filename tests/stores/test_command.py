@@ -22,8 +22,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FakeS
         for name, value in store.variables().items():
             patch.setenv(name, value)
         code = main(
-            ["run", "--quiet", "--preset", "quick", "--sizes", "32", "--rounds", "2", "--suites", "size,layer_read,parallel_access",
-             "--workers", "2",
+            ["run", "--quiet", "--preset", "quick", "--sizes", "32", "--rounds", "2",
+             "--suites", "size,layer_read,parallel_access", "--workers", "2",
              "--trace", "synthetic:layers=1", "--store", "s3://traces/some/prefix", "--store-latency", "1",
              "--store-bandwidth", "500", "--store-fault", "503:every=9", "--store-cache", "readahead:256",
              "--out", str(folder)]

@@ -1,0 +1,125 @@
+"""Explain the samples of an access, in rounds of their own after them: what a breakdown and a look at waits share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar, Generic
+
+from harness.measure import schedule
+from harness.measure.config import TWIN, RunConfig
+from harness.measure.preparation import Prepared
+from harness.measure.recorder import RowLog, cell_key
+from harness.measure.subject import Arm, Subject
+from harness.measure.worker import Task, Worker, WorkerError
+from harness.records import AnyRow, CellKey
+from harness.workload import Access, ReadAccess
+
+WARM = "warm"
+
+ROUNDS = 3
+"""What explains a verdict gives none, so three are enough."""
+
+
+class ExplainingRounds(ABC, Generic[AnyRow]):
+    """Takes rows that explain samples, of reads from a warm archive on a local disk.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    arms : list of Arm
+        Of the run; the twin of the baseline is left out.
+    explainer : Worker
+        A process of its own: what explaining does to its process must not reach any sample.
+    log : RowLog
+        Where rows go.
+    step : callable
+        Told in a few words what comes next; optionally how many steps that is.
+
+    Attributes
+    ----------
+    what : str
+        What is taken, in a word.
+    """
+
+    what: ClassVar[str]
+
+    def __init__(
+        self, config: RunConfig, arms: list[Arm], explainer: Worker, log: RowLog[AnyRow], step: Callable[..., None]
+    ) -> None:
+        self._config, self._explainer, self._log, self._step = config, explainer, log, step
+        self._arms = [arm for arm in arms if arm.label != TWIN]
+
+    @abstractmethod
+    def explains(self, access: ReadAccess) -> bool:
+        """Say whether an access, where the run reads it warm, is one to explain."""
+
+    @abstractmethod
+    def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> Task:
+        """Return what the explainer is to do; it gives a dataclass with the columns of a row."""
+
+    @abstractmethod
+    def failure(self, reason: str) -> Any:
+        """Return such a dataclass for a task that failed."""
+
+    def applies(self, access: Access) -> bool:
+        """Say whether an access is explained."""
+        warm = WARM in self._config.caches and self._config.store is None
+        return warm and isinstance(access, ReadAccess) and WARM in access.caches and self.explains(access)
+
+    def steps(self, access: Access) -> int:
+        """Return the number of steps that `measure` will report."""
+        return len(self._arms) * ROUNDS if self.applies(access) else 0
+
+    def complete(self, subject: Subject, suite: str, access: Access) -> bool:
+        """Say whether there is nothing left to take of an access."""
+        return not self.applies(access) or all(
+            self._log.finished(cell_key(subject, suite, access, arm, WARM), ROUNDS) for arm in self._arms
+        )
+
+    def measure(
+        self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess, failed: Callable[[CellKey], bool]
+    ) -> None:
+        """Take what is missing of an access.
+
+        Parameters
+        ----------
+        subject : Subject
+            The trace.
+        prepared : Prepared
+            Its archives; an arm without one is recorded with the reason.
+        suite : str
+            Of the access.
+        access : ReadAccess
+            What to ask for.
+        failed : callable
+            Says whether a cell's samples failed, which leaves nothing to explain.
+        """
+        if not self.applies(access):
+            return
+        tasks: dict[Arm, Task] = {}
+        for arm in self._arms:
+            key = cell_key(subject, suite, access, arm, WARM)
+            if arm in prepared.failures:
+                status, reason = prepared.failures[arm]
+            elif failed(key):
+                status, reason = "skipped", "a sample of this cell failed"
+            else:
+                tasks[arm] = self.task(prepared, arm, access)
+                continue
+            self._log.explain(key, ROUNDS, status=status, reason=reason)
+            self._step("skipped", ROUNDS)
+        rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res, self.what)
+        for number, position, arm in schedule.blocks(list(tasks), ROUNDS, rng):
+            self._step(f"{suite} {access.name} {self.what} {arm.label}")
+            key = cell_key(subject, suite, access, arm, WARM)
+            if not self._log.has(key, number):
+                self._log.add(key, number, position, **asdict(self._take(tasks[arm])))
+
+    def _take(self, task: Task) -> Any:
+        try:
+            return self._explainer.do(task)
+        except WorkerError as error:
+            return self.failure(str(error))

@@ -25,9 +25,6 @@ NO_REGRESSION, REGRESSION, INCONCLUSIVE = 0, 1, 3
 WORDS = {NO_REGRESSION: "no regression", REGRESSION: "regression", INCONCLUSIVE: "inconclusive"}
 
 
-_WORTH_IT = 3  # times the rounds; what asks for more would most likely stay open after twice as many
-
-
 class Progress(Protocol):
     """Told how far a comparison is."""
 
@@ -232,15 +229,11 @@ def _rounds(
     threshold: float,
     record: Record,
 ) -> list[Judged]:
-    """Take the rounds, and as many again for the cells that are suspected, or that twice as many would settle."""
+    """Take the rounds, and as many again for the cells that these do not settle or show to be slower."""
     count = settings.rounds
     take_rounds(sides, questions, settings, range(count), folder, record, progress.step)
     judged = decide(pair(record.blocks), threshold)
-    unsettled = {
-        one.cell
-        for one in judged
-        if one.word == "slower" or (one.rounds_needed is not None and one.rounds_needed <= _WORTH_IT * count)
-    }
+    unsettled = {one.cell for one in judged if one.word in ("slower", "inconclusive")}
     if not unsettled:
         return judged
     fresh = Record()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.backends.archive import remove
 from harness.backends.base import UnsupportedProfile, load_backend
@@ -63,26 +64,21 @@ class Prepared:
 
     def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:
         """Return the writing of some tensors as an archive that does not stay, with values from the raw one."""
-        return WriteTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            source=self.raw,
-            tensors=tensors,
-            bfloat16=self.bfloat16,
-            destination=folder / f"sample{load_backend(arm.backend).suffix}",
-            keep=False,
-        )
+        return WriteTask(**self._sample(arm, tensors, folder), keep=False)
 
     def stream_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> StreamTask:
         """Return the same while the tensors are produced."""
-        return StreamTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            source=self.raw,
-            tensors=tensors,
-            bfloat16=self.bfloat16,
-            destination=folder / f"sample{load_backend(arm.backend).suffix}",
-        )
+        return StreamTask(**self._sample(arm, tensors, folder))
+
+    def _sample(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Any]:
+        return {
+            "backend": arm.backend,
+            "profile": arm.settings,
+            "source": self.raw,
+            "tensors": tensors,
+            "bfloat16": self.bfloat16,
+            "destination": folder / f"sample{load_backend(arm.backend).suffix}",
+        }
 
 
 def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:

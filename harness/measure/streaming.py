@@ -14,16 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.archive import archive_size, remove, verify_archive
+from harness.backends.archive import remove
 from harness.backends.archive_trace import ArchiveTrace
 from harness.backends.base import Profile
-from harness.backends.seal import read_seal
 from harness.capture.session import Destination, Prepared, Push, record
 from harness.errors import HarnessError
-from harness.measure.accounting import peak_rss, reset_peak_rss
+from harness.measure.accounting import reset_peak_rss
 from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import without_collection
-from harness.measure.tasks import Written, native_bytes
+from harness.measure.tasks import Written, written
 from harness.measure.worker import Children
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import MemoryTrace, TraceView, read_whole
@@ -120,23 +119,17 @@ class StreamTask:
             start = time.perf_counter_ns()
             (manifest,) = record(model, [Destination(backend, self.destination)], profile=self.profile)
             total = (time.perf_counter_ns() - start) / 1e9
-        peak = peak_rss()
-        problems = [*_differences(manifest, archive.manifest), *verify_archive(self.destination, backend)]
-        size, files = archive_size(self.destination)
-        sha256 = read_seal(backend.seal_file(self.destination))
-        remove(self.destination)
-        return Written(
-            manifest=manifest,
+        found = written(
+            self.destination,
+            backend,
+            manifest,
             seconds=model.seconds,
             sync_seconds=total - model.seconds,
-            size_bytes=size,
-            files=files,
-            memory_bytes=manifest.nbytes,
-            native_bytes=native_bytes(manifest, self.bfloat16),
-            peak_rss_bytes=peak,
-            sha256=sha256,
-            problem=problems[0] if problems else "",
+            bfloat16=self.bfloat16,
+            problems=_differences(manifest, archive.manifest),
         )
+        remove(self.destination)
+        return found
 
 
 def _differences(written: Manifest, source: Manifest) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.backends.archive import archive_size, remove, verify_archive, write_archive
 from harness.backends.archive_trace import ArchiveTrace
-from harness.backends.base import Profile
+from harness.backends.base import Backend, Profile
 from harness.backends.seal import read_seal
 from harness.errors import HarnessError
 from harness.measure import cache
@@ -138,24 +138,61 @@ class WriteTask:
         manifest = write_archive(
             trace, backend, self.destination, self.profile, stopwatch=writing, sync_stopwatch=syncing
         )
-        peak = peak_rss()
-        problems = verify_archive(self.destination, backend)
-        size, files = archive_size(self.destination)
-        sha256 = read_seal(backend.seal_file(self.destination))
-        if not self.keep:
-            remove(self.destination)
-        return Written(
-            manifest=manifest,
+        found = written(
+            self.destination,
+            backend,
+            manifest,
             seconds=writing.seconds,
             sync_seconds=syncing.seconds,
-            size_bytes=size,
-            files=files,
-            memory_bytes=manifest.nbytes,
-            native_bytes=native_bytes(manifest, {path for path, source in names.items() if source in self.bfloat16}),
-            peak_rss_bytes=peak,
-            sha256=sha256,
-            problem=problems[0] if problems else "",
+            bfloat16={path for path, source in names.items() if source in self.bfloat16},
         )
+        if not self.keep:
+            remove(self.destination)
+        return found
+
+
+def written(
+    archive: Path,
+    backend: Backend,
+    manifest: Manifest,
+    *,
+    seconds: float,
+    sync_seconds: float,
+    bfloat16: Collection[str],
+    problems: Sequence[str] = (),
+) -> Written:
+    """Report an archive that has just been written: read back, measured, and what memory that took until now.
+
+    Parameters
+    ----------
+    archive : Path
+        Complete and sealed.
+    backend : Backend
+        Its format.
+    manifest : Manifest
+        As written.
+    seconds, sync_seconds : float
+        Time of writing, and of getting it onto the disk.
+    bfloat16 : collection of str
+        The tensors known to be exactly bfloat16.
+    problems : sequence of str
+        What is already known to be wrong with it.
+    """
+    peak = peak_rss()
+    problems = [*problems, *verify_archive(archive, backend)]
+    size, files = archive_size(archive)
+    return Written(
+        manifest=manifest,
+        seconds=seconds,
+        sync_seconds=sync_seconds,
+        size_bytes=size,
+        files=files,
+        memory_bytes=manifest.nbytes,
+        native_bytes=native_bytes(manifest, bfloat16),
+        peak_rss_bytes=peak,
+        sha256=read_seal(backend.seal_file(archive)),
+        problem=problems[0] if problems else "",
+    )
 
 
 def native_bytes(manifest: Manifest, bfloat16: Collection[str]) -> int:

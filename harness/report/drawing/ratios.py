@@ -20,6 +20,8 @@ _LOOKS = {
     "faster": ("#009E73", "v", "faster"),
 }
 _ROW = 0.165  # inches
+_CHARACTER = 0.066  # inches
+_NAMES = (1.2, 4.7)  # inches
 _TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -77,17 +79,19 @@ def draw_ratios(
         "Time of head divided by base's, paired by round, with its 95 % interval: to the left of 1 head is faster.",
         *notes,
     ]
+    room = sum(Page.inches([1.0, 1.0]))
+    wide = min(max(_CHARACTER * max(len(point.name) for point in points), _NAMES[0]), _NAMES[1])
     with drawing():
         page = Page(
             title=title, caption=caption, legend=[*legend, band], heights=[_ROW * len(points) + 0.2],  # type: ignore[list-item]
-            below=[0.36], widths=[1.35, 1.0], headings=["", ""],
+            below=[0.36], widths=[wide, room - wide], headings=["", ""],
         )  # fmt: skip
         names, axes = page.axes[0, 0], page.axes[0, 1]
         names.set_axis_off()
         rows = [len(points) - 1 - k for k in range(len(points))]
-        room = math.log(1 + threshold)
-        low = min([-room, *(math.log(p.low) for p in points)]) - 0.25 * room
-        high = max([room, *(math.log(p.high) for p in points)]) + 0.25 * room
+        band_width = math.log(1 + threshold)
+        low = min([-band_width, *(math.log(p.low) for p in points)]) - 0.25 * band_width
+        high = max([band_width, *(math.log(p.high) for p in points)]) + 0.25 * band_width
         axes.axvspan(1, 1 + threshold, color="#eeeeee", zorder=0, linewidth=0)
         axes.axvline(1, color=GREY, linewidth=0.9, zorder=1)
         for row, point in zip(rows, points, strict=True):

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
-from harness.measure.space import require_space
+from harness.measure.space import Space, require_space
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
 from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
@@ -96,13 +97,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if config.store is not None:
         require_store(config.store)
     _say_workers(config, quiet=arguments.quiet)
-    show.say(str(require_space(folder, subjects, arms, directories)), quiet=arguments.quiet)
+    tell = partial(show.say, quiet=arguments.quiet)
+    disk = require_space(folder, subjects, arms, directories, timeout=config.timeout, tell=tell)
+    tell(str(disk))
     if arguments.resume:
         _require_same_machine(folder)
     else:
         make_folder(folder)
         config.save(folder / "run.json")
-    interrupted = not measure(config, arms, subjects, directories, folder, quiet=arguments.quiet)
+    interrupted = not measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
     written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
         show.closing(written, config)
@@ -118,6 +121,7 @@ def measure(
     subjects: list[Subject],
     directories: list[Directory],
     folder: Path,
+    disk: Space | None = None,
     *,
     quiet: bool,
 ) -> bool:
@@ -125,7 +129,7 @@ def measure(
 
     Parameters
     ----------
-    config, arms, subjects, directories
+    config, arms, subjects, directories, disk
         As for `harness.measure.experiment.run`.
     folder : Path
         The run's folder; holds ``run.json``.
@@ -142,7 +146,7 @@ def measure(
     write_table(ledger(manifests, config), folder / "ledger.csv")
     with show.progress(quiet=quiet) as progress:
         try:
-            run(config, arms, subjects, folder, progress, directories)
+            run(config, arms, subjects, folder, progress, directories, disk)
         except KeyboardInterrupt:
             return False
     return True

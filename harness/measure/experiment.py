@@ -22,7 +22,7 @@ from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
 from harness.measure.sample import Reading
-from harness.measure.space import require_space
+from harness.measure.space import Space, require_space
 from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
@@ -59,6 +59,7 @@ def run(
     folder: Path,
     progress: Progress,
     directories: Sequence[Directory] = (),
+    disk: Space | None = None,
 ) -> None:
     """Measure everything a configuration asks for.
 
@@ -78,6 +79,8 @@ def run(
         Told about every step.
     directories : sequence of Directory
         From `open_directories`.
+    disk : Space, optional
+        From `require_space`, where it was asked already.
 
     Raises
     ------
@@ -90,11 +93,11 @@ def run(
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
-    require_space(folder, subjects, arms, directories)
+    disk = disk or require_space(folder, subjects, arms, directories, timeout=config.timeout)
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
-        stack.enter_context(closing(Environment(folder, config.run_id)))
+        stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
         place = stack.enter_context(reached(config.store)) if config.store and subjects else None
         file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
         # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive

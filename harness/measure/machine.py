@@ -72,12 +72,14 @@ class Environment:
         The run's folder.
     run_id : str
         The run's name.
+    disk : dict, optional
+        What the session needed of the disk, and what there was, from `harness.measure.space`.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
         self._path, self._run_id = folder / "environment.json", run_id
         self._sessions = json.loads(self._path.read_text())["sessions"] if self._path.exists() else []
-        self._sessions.append(describe(folder))
+        self._sessions.append({**describe(folder), **({"disk": disk} if disk else {})})
         self._start = time.monotonic()
         self._write()
 

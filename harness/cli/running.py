@@ -80,7 +80,8 @@ def add_commands(commands: Any) -> None:
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
-    add("--timeout", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
+    add("--timeout", metavar="SECONDS", help="after which a sample counts as hung, and 1 s more for every 25 MB of the "
+        "largest trace (default: 600)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--quiet", action="store_true", help="print nothing but errors")

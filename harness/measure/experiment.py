@@ -28,7 +28,7 @@ from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.together import PERCENTILES
 from harness.measure.uploads import Uploads, reached
-from harness.measure.verify import read_id
+from harness.measure.verify import asked_bytes
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Breakdown, BreakdownFile, CellKey, Contention, RowFile, SampleFile, done
 from harness.stores.place import Place
@@ -102,12 +102,13 @@ def run(
         file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
         # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
         # for the first time, and what a format keeps in memory shows.
-        writer = stack.enter_context(Worker(config.timeout))
-        reader = stack.enter_context(Worker(config.timeout))
+        patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
+        writer = stack.enter_context(Worker(patience))
+        reader = stack.enter_context(Worker(patience))
         recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
         rows = stack.enter_context(closing(BreakdownFile(folder / "breakdown.csv")))
         log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
-        explainer = stack.enter_context(Worker(config.timeout))
+        explainer = stack.enter_context(Worker(patience))
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
         looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
         looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
@@ -349,7 +350,7 @@ class Experiment:
             key,
             number,
             position,
-            bytes_requested=sum(task.expected[read_id(read)].nbytes for read in task.access.reads),
+            bytes_requested=asked_bytes(task.access.reads, task.expected),
             bytes_returned=reading.bytes_returned,
             bytes_read=reading.bytes_read,
             files_opened=first[arm].files_opened,

@@ -15,6 +15,7 @@ from typing import Any
 
 import harness
 from harness.files import write_text
+from harness.measure.accounting import memory_bytes
 from harness.measure.cache import filesystem
 
 _LIBRARIES = (
@@ -51,7 +52,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "virtual_machine": _virtual(),
-        "memory_bytes": _memory(),
+        "memory_bytes": memory_bytes(),
         "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
         "filesystem": filesystem(folder),
         "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
@@ -150,10 +151,3 @@ def _virtual() -> bool | None:
     """Say whether a hypervisor is there, by the flag it sets for its guests."""
     flags = _cpu_field("flags") if Path("/proc/cpuinfo").exists() else None
     return None if flags is None else "hypervisor" in flags.split()
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None

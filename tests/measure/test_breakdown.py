@@ -229,6 +229,14 @@ def test_a_run_takes_a_breakdown_of_warm_reads_by_one_thread(measure):
     assert progress.steps == progress.planned
 
 
+def test_a_run_of_one_round_is_explained_once(measure):
+    folder, progress = measure(suites=("layer_read",), rounds=1)
+    assert set(read_breakdown(folder / "breakdown.csv")["round"]) == {0}
+    assert progress.steps == progress.planned
+    _, again = measure(folder, suites=("layer_read",), rounds=1)
+    assert again.steps == again.planned and len(read_breakdown(folder / "breakdown.csv")) == 6
+
+
 def test_a_run_without_warm_reads_has_none(measure):
     folder, progress = measure(suites=("layer_read",), caches=("cold",))
     assert len(read_breakdown(folder / "breakdown.csv")) == 0

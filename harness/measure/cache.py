@@ -26,7 +26,8 @@ BESIDE_OTHERS = 0.25
 In a round the formats take turns, so such archives would push each other out, and each sample would load its own again.
 """
 
-_LITTLE = 0.5  # part of an archive that an access asks for, at most, to be warmed by reading it twice
+_LITTLE = 0.5  # part of an archive that an access asks for, at most, to be warmed by reading it
+_READINGS = 3  # after the first, at most
 _MOUNTS = Path("/proc/self/mountinfo")
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
@@ -129,8 +130,8 @@ def warm(path: Path, nbytes: int | None = None, read: Callable[[], object] | Non
     -------
     resident, rejected
         As for `chill`. Of an archive that cannot stay in memory beside those of the other formats (`BESIDE_OTHERS`),
-        only what the access reads is brought in, by reading it twice: `resident` is then the part of what the first
-        reading fetched from the disk that the second one did not have to.
+        only what the access reads is brought in, by reading it until it is there: `resident` is then the part of what
+        the first reading fetched from the disk that the last one did not have to.
     """
     size, memory = archive_size(path)[0], memory_bytes()
     if read and nbytes is not None and memory and size > BESIDE_OTHERS * memory and nbytes < _LITTLE * size:
@@ -148,17 +149,21 @@ def warm(path: Path, nbytes: int | None = None, read: Callable[[], object] | Non
 
 def _warm_by_reading(path: Path, read: Callable[[], object]) -> tuple[float | None, str]:
     evict(path)
-    counts = [fetched_bytes()]
-    for _ in range(2):
-        read()
-        counts.append(fetched_bytes())
-    before, between, after = counts
-    if before is None or between is None or after is None or between <= before:
+    first = _fetched_by(read)
+    if not first:
         return None, ""  # the system cannot tell
-    resident = max(0.0, 1 - (after - between) / (between - before))
-    if resident < WARM_FROM:
-        return resident, f"only {resident:.1%} of what is read stays in the page cache: memory is too small"
-    return resident, ""
+    for _ in range(_READINGS):  # what the system reads ahead of a reader may come late, and counts as fetched then
+        resident = max(0.0, 1 - (_fetched_by(read) or 0) / first)
+        if resident >= WARM_FROM:
+            return resident, ""
+    return resident, f"only {resident:.1%} of what is read stays in the page cache: memory is too small"
+
+
+def _fetched_by(read: Callable[[], object]) -> int | None:
+    before = fetched_bytes()
+    read()
+    after = fetched_bytes()
+    return None if before is None or after is None else after - before
 
 
 def residency(path: Path, *, every_file: bool) -> float | None:

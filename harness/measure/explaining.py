@@ -14,12 +14,15 @@ from harness.measure.recorder import RowLog, cell_key
 from harness.measure.subject import Arm, Subject
 from harness.measure.worker import Task, Worker, WorkerError
 from harness.records import AnyRow, CellKey
-from harness.workload import Access, ReadAccess
+from harness.workload import Access, ReadAccess, requested_bytes
 
 WARM = "warm"
 
 ROUNDS = 3
 """What explains a verdict gives none, so three are enough; a run of one round is a first look, explained once."""
+
+MOST_BYTES = 8 << 30
+"""What asks for more is not explained: it would be read several times over, and reads of a part of it are explained."""
 
 
 class ExplainingRounds(ABC, Generic[AnyRow]):
@@ -107,6 +110,8 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
                 status, reason = prepared.failures[arm]
             elif failed(key):
                 status, reason = "skipped", "a sample of this cell failed"
+            elif (nbytes := requested_bytes(subject.manifest, access.reads)) > MOST_BYTES:
+                status, reason = "skipped", f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long"
             else:
                 tasks[arm] = self.task(prepared, arm, access)
                 continue

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
+from harness.cli import main
 from harness.errors import UsageError
 from harness.measure import space
 from harness.measure.estimate import estimate, sampled
@@ -52,6 +53,22 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
     with pytest.raises(UsageError, match=r"take about .* estimated from the first layer, with 10% to spare.* MB free"):
         space.require_space(tmp_path / "run", [subject], choose_arms(config), [], tell=said.append)
     assert len(said) == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(monkeypatch, tmp_path, capsys):
+    options = ["--trace", COMPRESSING[0], "--sizes", "64", "--formats", "hdf5", "--baseline", "hdf5", "--rounds", "1"]
+    run = tmp_path / "run"
+    config = dataclasses.replace(TINY, traces=COMPRESSING, sizes=(64,), suites=("size",))
+    (subject,) = open_subjects(config)
+    bound = space.space(tmp_path, [subject], choose_arms(config), []).archives
+    free(monkeypatch, bound - 1)
+    assert main(["run", *options, "--suites", "size", "--out", str(run)]) == 0
+    said = capsys.readouterr().out
+    assert "estimate from a sample" in said and "estimated from the first layer, with 10% to spare), " in said
+    free(monkeypatch, bound - subject.manifest.nbytes // 2)
+    assert main(["run", *options, "--suites", "size", "--out", str(tmp_path / "other")]) == 2
+    assert "choose fewer formats" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_what_belongs_to_no_layer_is_counted_as_it_is(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from harness.report.findings import find, find_options
 from harness.report.page.memory import warm_limits
+from harness.report.page.sections import limits
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,15 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measur
     raw = next(archive["size_bytes"] for archive in subject["archives"] if archive["format"] == "raw")
     environment["sessions"][0]["memory_bytes"] = int(part * raw)
     path.write_text(json.dumps(environment))
-    sentences = warm_limits(find(folder, find_options(folder)))
+    findings = find(folder, find_options(folder))
+    sentences = warm_limits(findings)
     assert len(sentences) == len(said)
     assert all(words in sentence for words, sentence in zip(said, sentences, strict=True))
+    assert set(sentences) <= set(limits(findings))
+
+
+def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
+    folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1)
+    findings = find(folder, find_options(folder))
+    assert findings.growth.empty
+    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings)

@@ -10,6 +10,7 @@ from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
 from harness.report import words
 from harness.report.drawing.time_plot import main_subject
 from harness.report.findings import Findings
+from harness.report.growth import LEAST_LENGTHS
 from harness.report.noise import Noise
 from harness.report.page.memory import warm_limits
 
@@ -358,6 +359,8 @@ def limits(findings: Findings) -> list[str]:
             "it says nothing about redundancy between layers."
         )
     said += warm_limits(findings)
+    if findings.growth.empty and config.rounds < VERDICT_ROUNDS and samples["n_res"].nunique() >= LEAST_LENGTHS:
+        said.append(f"How times grow with length is not fitted to fewer than {VERDICT_ROUNDS} rounds.")
     rounds = "one instrumented round" if config.rounds == 1 else "the quietest of a few instrumented rounds"
     said.append(
         f"Where the time goes comes from {rounds}, apart from the samples of the verdicts; its parts have no intervals."

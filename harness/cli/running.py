@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
-from harness.measure.space import require_space
+from harness.measure.space import Space, require_space
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
 from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
@@ -79,7 +80,8 @@ def add_commands(commands: Any) -> None:
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
-    add("--timeout", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
+    add("--timeout", metavar="SECONDS", help="after which a sample counts as hung, and 1 s more for every 25 MB of the "
+        "largest trace (default: 600)")  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--quiet", action="store_true", help="print nothing but errors")
@@ -96,13 +98,15 @@ def _run(arguments: argparse.Namespace) -> int:
     if config.store is not None:
         require_store(config.store)
     _say_workers(config, quiet=arguments.quiet)
-    show.say(str(require_space(folder, subjects, arms, directories)), quiet=arguments.quiet)
+    tell = partial(show.say, quiet=arguments.quiet)
+    disk = require_space(folder, subjects, arms, directories, timeout=config.timeout, tell=tell)
+    tell(str(disk))
     if arguments.resume:
         _require_same_machine(folder)
     else:
         make_folder(folder)
         config.save(folder / "run.json")
-    interrupted = not measure(config, arms, subjects, directories, folder, quiet=arguments.quiet)
+    interrupted = not measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
     written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
         show.closing(written, config)
@@ -118,6 +122,7 @@ def measure(
     subjects: list[Subject],
     directories: list[Directory],
     folder: Path,
+    disk: Space | None = None,
     *,
     quiet: bool,
 ) -> bool:
@@ -125,7 +130,7 @@ def measure(
 
     Parameters
     ----------
-    config, arms, subjects, directories
+    config, arms, subjects, directories, disk
         As for `harness.measure.experiment.run`.
     folder : Path
         The run's folder; holds ``run.json``.
@@ -142,7 +147,7 @@ def measure(
     write_table(ledger(manifests, config), folder / "ledger.csv")
     with show.progress(quiet=quiet) as progress:
         try:
-            run(config, arms, subjects, folder, progress, directories)
+            run(config, arms, subjects, folder, progress, directories, disk)
         except KeyboardInterrupt:
             return False
     return True

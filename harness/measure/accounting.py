@@ -1,8 +1,9 @@
-"""What the process really did: bytes and calls of reads, files opened, peak memory."""
+"""What the process really did: bytes and calls of reads, files opened, peak memory; and what memory there is."""
 
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import struct
 from collections.abc import Iterator
@@ -80,6 +81,28 @@ def _own_cost() -> tuple[int, int]:
     """Return bytes and calls that one `read_counts` adds to the counts that the next one sees."""
     first, second = read_counts(), read_counts()
     return (second.bytes_read or 0) - (first.bytes_read or 0), (second.requests or 0) - (first.requests or 0)
+
+
+def fetched_bytes() -> int | None:
+    """Return what this process and those it started have fetched from a disk so far; None where unknown.
+
+    What is in the page cache does not count, and what a mapped file brings in does (``read_bytes``, see proc(5)).
+    """
+    processes = ["self", *(str(child.pid) for child in multiprocessing.active_children())]
+    try:
+        texts = [Path(f"/proc/{process}/io").read_text() for process in processes]
+    except OSError:
+        return None
+    fields = [dict(line.split(": ") for line in text.splitlines()) for text in texts]
+    return sum(int(field["read_bytes"]) for field in fields)
+
+
+def memory_bytes() -> int | None:
+    """Return the memory of this machine; None where unknown."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
 
 
 def reset_peak_rss() -> None:

@@ -20,7 +20,7 @@ from harness.backends.replay import Replay
 from harness.measure import cache
 from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import HELD_BYTES, Clock, take, without_collection
-from harness.measure.verify import Expected, check, read_id
+from harness.measure.verify import Expected, asked_bytes, check, read_id
 from harness.measure.worker import Children
 from harness.records import Status
 from harness.workload import Read
@@ -78,7 +78,8 @@ class BreakdownTask:
         """Warm the archive and take the breakdown."""
         _keep_memory()
         backend = rehearsed(self.backend, self.profile)
-        _, rejected = cache.warm(self.archive)
+        nbytes = asked_bytes(self.reads, self.expected)
+        _, rejected = cache.warm(self.archive, nbytes, lambda: take(backend, self.archive, self.reads, self.expected))
         if rejected:
             return Parts(status="rejected", reason=rejected)
         return dissect(backend, self.archive, self.reads, self.expected)
@@ -155,7 +156,7 @@ def dissect(
     reading = take(backend, archive, reads, expected, clock=clock)
     if reading.problem:
         return Parts(status="failed", reason=reading.problem)
-    requested = sum(expected[read_id(read)].nbytes for read in reads)
+    requested = asked_bytes(reads, expected)
     parts = Parts(total_seconds=reading.seconds, open_seconds=reading.open_seconds, bytes_requested=requested)
     _cool_processor()
     with blame(backend.name, action):

@@ -6,12 +6,13 @@ import ctypes
 import mmap
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.backends.archive import sync_archive
+from harness.backends.archive import archive_size, sync_archive
 from harness.backends.seal import files_of
 from harness.errors import UsageError
+from harness.measure.accounting import fetched_bytes, memory_bytes
 
 COLD_BELOW = 0.01
 """An archive is cold when less than this part of its pages is resident."""
@@ -19,6 +20,14 @@ COLD_BELOW = 0.01
 WARM_FROM = 0.99
 """An archive is warm when at least this part of its pages is resident."""
 
+BESIDE_OTHERS = 0.25
+"""An archive of more than this part of memory is not brought in whole for an access that reads little of it.
+
+In a round the formats take turns, so such archives would push each other out, and each sample would load its own again.
+"""
+
+_LITTLE = 0.5  # part of an archive that an access asks for, at most, to be warmed by reading it
+_READINGS = 3  # after the first, at most
 _MOUNTS = Path("/proc/self/mountinfo")
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
@@ -105,15 +114,56 @@ def chill(path: Path) -> tuple[float | None, str]:
     return resident, ""
 
 
-def warm(path: Path) -> tuple[float | None, str]:
-    """Make an archive warm, where it is not; parameters and returns as for `chill`."""
+def warm(path: Path, nbytes: int | None = None, read: Callable[[], object] | None = None) -> tuple[float | None, str]:
+    """Make an archive warm, where it is not.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+    nbytes : int, optional
+        What the access that follows asks for.
+    read : callable, optional
+        Reads it.
+
+    Returns
+    -------
+    resident, rejected
+        As for `chill`. Of an archive that cannot stay in memory beside those of the other formats (`BESIDE_OTHERS`),
+        only what the access reads is brought in, by reading it until it is there: `resident` is then the part of what
+        the first reading fetched from the disk that the last one did not have to.
+    """
+    size, memory = archive_size(path)[0], memory_bytes()
+    if read and nbytes is not None and memory and size > BESIDE_OTHERS * memory and nbytes < _LITTLE * size:
+        return _warm_by_reading(path, read)
     resident = residency(path, every_file=False)
+    if memory and size > memory:
+        return resident, f"an archive of {size / 1e9:.1f} GB does not stay in the page cache: memory is too small"
     if resident is not None and resident < WARM_FROM:
         load(path)
         resident = residency(path, every_file=False)
     if resident is not None and resident < WARM_FROM:
         return resident, f"only {resident:.1%} of the archive stays in the page cache: memory is too small"
     return resident, ""
+
+
+def _warm_by_reading(path: Path, read: Callable[[], object]) -> tuple[float | None, str]:
+    evict(path)
+    first = _fetched_by(read)
+    if not first:
+        return None, ""  # the system cannot tell
+    for _ in range(_READINGS):  # what the system reads ahead of a reader may come late, and counts as fetched then
+        resident = max(0.0, 1 - (_fetched_by(read) or 0) / first)
+        if resident >= WARM_FROM:
+            return resident, ""
+    return resident, f"only {resident:.1%} of what is read stays in the page cache: memory is too small"
+
+
+def _fetched_by(read: Callable[[], object]) -> int | None:
+    before = fetched_bytes()
+    read()
+    after = fetched_bytes()
+    return None if before is None or after is None else after - before
 
 
 def residency(path: Path, *, every_file: bool) -> float | None:

@@ -19,6 +19,9 @@ CONFIG_VERSION = 1
 VERDICT_ROUNDS = 10
 """Rounds from which on a comparison may be called a verdict."""
 
+SLOWEST = 25e6
+"""Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
+
 RAW = "raw"
 TWIN = "a/a"
 REMOTE = "remote"
@@ -63,7 +66,7 @@ class RunConfig:
     baseline : str
         The format that ratios refer to, and the one that runs twice as the A/A arm.
     timeout : float
-        Seconds after which a sample counts as hung.
+        Seconds after which a sample of a small trace counts as hung; see `patience`.
     options : PlanOptions
         What plans may depend on.
     directories : tuple of str
@@ -97,6 +100,10 @@ class RunConfig:
     store: Place | None = None
     scheduler: str | None = None
     trace_bytes: int | None = None
+
+    def patience(self, nbytes: int) -> float:
+        """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
+        return self.timeout + nbytes / SLOWEST
 
     def profiles_of(self, backend: Backend) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""

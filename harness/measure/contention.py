@@ -14,9 +14,10 @@ from harness.measure.explaining import ExplainingRounds
 from harness.measure.machine import interpreter_lock
 from harness.measure.preparation import Prepared
 from harness.measure.rehearsal import rehearsed
+from harness.measure.sample import take
 from harness.measure.subject import Arm
 from harness.measure.together import shares
-from harness.measure.verify import Expected, check, read_id
+from harness.measure.verify import Expected, asked_bytes, check, read_id
 from harness.measure.worker import Children
 from harness.records import Contention, Status
 from harness.workload import Read, ReadAccess
@@ -92,7 +93,8 @@ class ContentionTask:
     def run(self, children: Children) -> Waits:
         """Read, look, and check what came back."""
         backend = rehearsed(self.backend, self.profile)
-        _, rejected = cache.warm(self.archive)
+        nbytes = asked_bytes(self.reads, self.expected)
+        _, rejected = cache.warm(self.archive, nbytes, lambda: take(backend, self.archive, self.reads, self.expected))
         if rejected:
             return Waits(status="rejected", reason=rejected)
         named = backend.reading_lock()

@@ -22,13 +22,13 @@ from harness.measure.machine import Environment
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
 from harness.measure.sample import Reading
-from harness.measure.space import require_space
+from harness.measure.space import Space, require_space
 from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.together import PERCENTILES
 from harness.measure.uploads import Uploads, reached
-from harness.measure.verify import read_id
+from harness.measure.verify import asked_bytes
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Breakdown, BreakdownFile, CellKey, Contention, RowFile, SampleFile, done
 from harness.stores.place import Place
@@ -59,6 +59,7 @@ def run(
     folder: Path,
     progress: Progress,
     directories: Sequence[Directory] = (),
+    disk: Space | None = None,
 ) -> None:
     """Measure everything a configuration asks for.
 
@@ -78,6 +79,8 @@ def run(
         Told about every step.
     directories : sequence of Directory
         From `open_directories`.
+    disk : Space, optional
+        From `require_space`, where it was asked already.
 
     Raises
     ------
@@ -90,21 +93,22 @@ def run(
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
-    require_space(folder, subjects, arms, directories)
+    disk = disk or require_space(folder, subjects, arms, directories, timeout=config.timeout)
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
-        stack.enter_context(closing(Environment(folder, config.run_id)))
+        stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
         place = stack.enter_context(reached(config.store)) if config.store and subjects else None
         file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
         # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
         # for the first time, and what a format keeps in memory shows.
-        writer = stack.enter_context(Worker(config.timeout))
-        reader = stack.enter_context(Worker(config.timeout))
+        patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
+        writer = stack.enter_context(Worker(patience))
+        reader = stack.enter_context(Worker(patience))
         recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
         rows = stack.enter_context(closing(BreakdownFile(folder / "breakdown.csv")))
         log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
-        explainer = stack.enter_context(Worker(config.timeout))
+        explainer = stack.enter_context(Worker(patience))
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
         looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
         looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
@@ -346,7 +350,7 @@ class Experiment:
             key,
             number,
             position,
-            bytes_requested=sum(task.expected[read_id(read)].nbytes for read in task.access.reads),
+            bytes_requested=asked_bytes(task.access.reads, task.expected),
             bytes_returned=reading.bytes_returned,
             bytes_read=reading.bytes_read,
             files_opened=first[arm].files_opened,

@@ -14,12 +14,15 @@ from harness.measure.recorder import RowLog, cell_key
 from harness.measure.subject import Arm, Subject
 from harness.measure.worker import Task, Worker, WorkerError
 from harness.records import AnyRow, CellKey
-from harness.workload import Access, ReadAccess
+from harness.workload import Access, ReadAccess, requested_bytes
 
 WARM = "warm"
 
 ROUNDS = 3
-"""What explains a verdict gives none, so three are enough."""
+"""What explains a verdict gives none, so three are enough; a run of one round is a first look, explained once."""
+
+MOST_BYTES = 8 << 30
+"""What asks for more is not explained: it would be read several times over, and reads of a part of it are explained."""
 
 
 class ExplainingRounds(ABC, Generic[AnyRow]):
@@ -50,6 +53,7 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
         self, config: RunConfig, arms: list[Arm], explainer: Worker, log: RowLog[AnyRow], step: Callable[..., None]
     ) -> None:
         self._config, self._explainer, self._log, self._step = config, explainer, log, step
+        self._rounds = 1 if config.rounds == 1 else ROUNDS
         self._arms = [arm for arm in arms if arm.label != TWIN]
 
     @abstractmethod
@@ -71,12 +75,12 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
 
     def steps(self, access: Access) -> int:
         """Return the number of steps that `measure` will report."""
-        return len(self._arms) * ROUNDS if self.applies(access) else 0
+        return len(self._arms) * self._rounds if self.applies(access) else 0
 
     def complete(self, subject: Subject, suite: str, access: Access) -> bool:
         """Say whether there is nothing left to take of an access."""
         return not self.applies(access) or all(
-            self._log.finished(cell_key(subject, suite, access, arm, WARM), ROUNDS) for arm in self._arms
+            self._log.finished(cell_key(subject, suite, access, arm, WARM), self._rounds) for arm in self._arms
         )
 
     def measure(
@@ -106,13 +110,15 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
                 status, reason = prepared.failures[arm]
             elif failed(key):
                 status, reason = "skipped", "a sample of this cell failed"
+            elif (nbytes := requested_bytes(subject.manifest, access.reads)) > MOST_BYTES:
+                status, reason = "skipped", f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long"
             else:
                 tasks[arm] = self.task(prepared, arm, access)
                 continue
-            self._log.explain(key, ROUNDS, status=status, reason=reason)
-            self._step("skipped", ROUNDS)
+            self._log.explain(key, self._rounds, status=status, reason=reason)
+            self._step("skipped", self._rounds)
         rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res, self.what)
-        for number, position, arm in schedule.blocks(list(tasks), ROUNDS, rng):
+        for number, position, arm in schedule.blocks(list(tasks), self._rounds, rng):
             self._step(f"{suite} {access.name} {self.what} {arm.label}")
             key = cell_key(subject, suite, access, arm, WARM)
             if not self._log.has(key, number):

@@ -15,6 +15,7 @@ from typing import Any
 
 import harness
 from harness.files import write_text
+from harness.measure.accounting import memory_bytes
 from harness.measure.cache import filesystem
 
 _LIBRARIES = (
@@ -51,7 +52,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "virtual_machine": _virtual(),
-        "memory_bytes": _memory(),
+        "memory_bytes": memory_bytes(),
         "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
         "filesystem": filesystem(folder),
         "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
@@ -72,12 +73,14 @@ class Environment:
         The run's folder.
     run_id : str
         The run's name.
+    disk : dict, optional
+        What the session needed of the disk, and what there was, from `harness.measure.space`.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
         self._path, self._run_id = folder / "environment.json", run_id
         self._sessions = json.loads(self._path.read_text())["sessions"] if self._path.exists() else []
-        self._sessions.append(describe(folder))
+        self._sessions.append({**describe(folder), **({"disk": disk} if disk else {})})
         self._start = time.monotonic()
         self._write()
 
@@ -148,10 +151,3 @@ def _virtual() -> bool | None:
     """Say whether a hypervisor is there, by the flag it sets for its guests."""
     flags = _cpu_field("flags") if Path("/proc/cpuinfo").exists() else None
     return None if flags is None else "hypervisor" in flags.split()
-
-
-def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None

@@ -20,7 +20,7 @@ from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
 from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import Clock, Reading, take
 from harness.measure.together import combine, shares, take_threads
-from harness.measure.verify import Expected, is_bfloat16
+from harness.measure.verify import Expected, asked_bytes, is_bfloat16
 from harness.measure.worker import Children, Share, opener
 from harness.stores.place import Place
 from harness.stores.stored import Stored
@@ -236,7 +236,8 @@ class Observed:
     reading : Reading or None
         None when the sample was rejected.
     resident_fraction : float or None
-        Part of the archive that was in the page cache before the read.
+        Part of the archive that was in the page cache before the read, as `chill` or `warm` of `harness.measure.cache`
+        found it.
     files_opened : int or None
         Counted only in a discarded read.
     rejected : str
@@ -291,7 +292,12 @@ class ReadTask:
             with count_opens(self.archive) as opens:
                 reading = self._take(children)
             return Observed(reading=reading, files_opened=opens.count)
-        resident, rejected = (cache.chill if self.cache == "cold" else cache.warm)(self.archive)
+        if self.cache == "cold":
+            resident, rejected = cache.chill(self.archive)
+        else:
+            resident, rejected = cache.warm(
+                self.archive, asked_bytes(self.access.reads, self.expected), lambda: self._take(children)
+            )
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
         reading = self._take(children)

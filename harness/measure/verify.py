@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,11 @@ def read_id(read: Read) -> str:
     """Name a read by what it asks for; slices cannot be dictionary keys before Python 3.12."""
     part = "" if read.selection is None else ",".join(f"{s.start}:{s.stop}" for s in read.selection)
     return f"{read.path}[{part}]"
+
+
+def asked_bytes(reads: Iterable[Read], expected: Mapping[str, Expected]) -> int:
+    """Return the bytes of the arrays that reads ask for; `expected` from `expectations`."""
+    return sum(expected[read_id(read)].nbytes for read in reads)
 
 
 def check(result: object, expected: Expected) -> str:

@@ -71,7 +71,7 @@ class Worker:
                 answered = connection.poll(self._timeout)
             if not answered:
                 self.stop()
-                raise WorkerError(f"hung: no answer within {self._timeout:g} s, so its process was stopped")
+                raise WorkerError(f"hung: no answer within {self._timeout:.0f} s, so its process was stopped")
             kind, value = connection.recv()
         except (EOFError, ConnectionError) as error:
             code = self._exit_code()

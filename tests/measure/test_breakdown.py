@@ -16,10 +16,13 @@ from harness.backends.base import Backend, Reader, load_backend
 from harness.backends.raw import RawBackend, RawReader
 from harness.backends.replay import Replay
 from harness.errors import HarnessError
+from harness.measure import explaining
 from harness.measure.breakdown import NO_REPLAY, BreakdownTask, dissect
 from harness.measure.explaining import ROUNDS
 from harness.measure.verify import Expected, expectations
 from harness.records import read_breakdown, read_samples
+from harness.report.findings import find_options
+from harness.report.write import write_report
 from harness.trace.sources import open_trace
 from harness.workload import Read
 
@@ -227,6 +230,26 @@ def test_a_run_takes_a_breakdown_of_warm_reads_by_one_thread(measure):
     asked = rows.groupby(["access", "format"])["bytes_requested"].first()
     assert (asked == samples[asked.index]).all()
     assert progress.steps == progress.planned
+
+
+def test_a_run_of_one_round_is_explained_once(measure):
+    folder, progress = measure(suites=("layer_read",), rounds=1)
+    assert set(read_breakdown(folder / "breakdown.csv")["round"]) == {0}
+    assert progress.steps == progress.planned
+    _, again = measure(folder, suites=("layer_read",), rounds=1)
+    assert again.steps == again.planned and len(read_breakdown(folder / "breakdown.csv")) == 6
+
+
+def test_a_read_of_very_much_is_not_explained(measure, monkeypatch):
+    monkeypatch.setattr(explaining, "MOST_BYTES", 40 * 40 * 8 * 4)  # a pair layer, and no more
+    folder, progress = measure(suites=("full_read", "layer_read"), rounds=1)
+    rows = read_breakdown(folder / "breakdown.csv").set_index("access")
+    assert set(rows.loc["all_tensors", "status"]) == {"skipped"} and set(rows.loc["pair_layer", "status"]) == {"ok"}
+    assert rows.loc["all_tensors", "reason"].str.contains("would take too long").all()
+    assert progress.steps == progress.planned
+    _, again = measure(folder, suites=("full_read", "layer_read"), rounds=1)
+    assert again.steps == again.planned
+    write_report(folder, find_options(folder), pictures=False)
 
 
 def test_a_run_without_warm_reads_has_none(measure):

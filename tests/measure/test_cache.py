@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.measure import cache
-from harness.measure.accounting import count_opens, peak_rss, read_counts, reset_peak_rss
+from harness.measure.accounting import count_opens, fetched_bytes, peak_rss, read_counts, reset_peak_rss
 
 SIZE = 3 << 20
 
@@ -32,6 +32,47 @@ def test_eviction_and_loading_show_in_residency(folder):
     assert cache.residency(folder, every_file=True) == pytest.approx(0.5)
     cache.load(folder)
     assert cache.residency(folder / "a" / "one", every_file=True) == 1.0
+
+
+def reader(path, nbytes, after=lambda: None):
+    def read() -> None:
+        with (path / "a" / "one").open("rb", buffering=0) as file:
+            file.read(nbytes)
+        after()
+
+    return read
+
+
+def test_a_large_archive_is_warmed_by_what_is_read_of_it(folder, monkeypatch):
+    monkeypatch.setattr(cache, "memory_bytes", lambda: 4 * SIZE)  # the archive takes half of it
+    assert cache.warm(folder, SIZE // 4, reader(folder, SIZE // 4)) == (1.0, "")
+    assert 0 < cache.residency(folder, every_file=True) < 0.5
+    monkeypatch.setattr(cache, "memory_bytes", lambda: 16 * SIZE)
+    assert cache.warm(folder, SIZE // 4, reader(folder, SIZE // 4)) == (1.0, "")
+    assert cache.residency(folder, every_file=True) == 1.0
+
+
+def test_what_is_read_of_a_large_archive_must_stay(folder, monkeypatch):
+    monkeypatch.setattr(cache, "memory_bytes", lambda: 4 * SIZE)
+    read = reader(folder, SIZE // 4, after=lambda: cache.evict(folder))
+    resident, rejected = cache.warm(folder, SIZE // 4, read)
+    assert resident < 0.99 and "of what is read stays in the page cache: memory is too small" in rejected
+
+
+def test_an_archive_larger_than_memory_is_not_loaded_to_be_read_whole(folder, monkeypatch):
+    monkeypatch.setattr(cache, "memory_bytes", lambda: SIZE)
+    monkeypatch.setattr(cache, "load", lambda path: pytest.fail("loaded"))
+    cache.evict(folder)
+    assert "memory is too small" in cache.warm(folder, 2 * SIZE, reader(folder, SIZE))[1]
+
+
+def test_bytes_from_the_disk_are_counted_apart_from_those_in_memory(folder):
+    cache.evict(folder)
+    start = fetched_bytes()
+    (folder / "a" / "one").read_bytes()
+    fetched = fetched_bytes()
+    (folder / "a" / "one").read_bytes()
+    assert fetched - start >= SIZE and fetched_bytes() == fetched
 
 
 def test_many_files_are_sampled(tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
 from harness.report import words
 from harness.report.drawing.time_plot import main_subject
 from harness.report.findings import Findings
+from harness.report.growth import LEAST_LENGTHS
 from harness.report.noise import Noise
+from harness.report.page.memory import warm_limits
 
 
 def facts(findings: Findings) -> str:
@@ -356,8 +358,11 @@ def limits(findings: Findings) -> list[str]:
             "The synthetic trace matches measured statistics of real tensors; its layers are drawn independently, so "
             "it says nothing about redundancy between layers."
         )
+    said += warm_limits(findings)
+    if findings.growth.empty and config.rounds < VERDICT_ROUNDS and samples["n_res"].nunique() >= LEAST_LENGTHS:
+        said.append(f"How times grow with length is not fitted to fewer than {VERDICT_ROUNDS} rounds.")
+    rounds = "one instrumented round" if config.rounds == 1 else "the quietest of a few instrumented rounds"
     said.append(
-        "Where the time goes comes from the quietest of a few instrumented rounds, apart from the samples of the "
-        "verdicts; its parts have no intervals."
+        f"Where the time goes comes from {rounds}, apart from the samples of the verdicts; its parts have no intervals."
     )
     return said

@@ -1,0 +1,58 @@
+"""What warm means for archives that are large beside the machine's memory, in words."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.measure.cache import BESIDE_OTHERS, WARM_FROM
+from harness.measure.config import TWIN
+from harness.report import words
+from harness.report.findings import Findings
+
+
+def warm_limits(findings: Findings) -> list[str]:
+    """Say which archives were too large to be in the page cache, as a whole or beside those of other formats.
+
+    Parameters
+    ----------
+    findings : Findings
+        Of a run; without the machine's memory or the sizes of archives, nothing can be said.
+
+    Returns
+    -------
+    list of str
+        At most two sentences.
+    """
+    memory = findings.session.get("memory_bytes")
+    if not memory or findings.config.store or "warm" not in findings.config.caches:
+        return []
+    samples = findings.samples
+    archives = samples[(samples["access"] == "archive") & samples["size_bytes"].notna() & (samples["format"] != TWIN)]
+    archives = archives.drop_duplicates(["trace", "n_res", "format", "profile"])
+    large = archives[archives["size_bytes"] > BESIDE_OTHERS * memory]
+    larger = large[large["size_bytes"] > memory]
+    said = []
+    if len(larger):
+        said.append(
+            f"{words.size(memory)} of memory cannot hold {_named(larger)}: a warm read of all of it is rejected."
+        )
+    if len(large):
+        said.append(
+            f"{_named(large)} take more than {words.percent(BESIDE_OTHERS)} of {words.size(memory)} of memory each, "
+            "and archives of several formats push each other out of it: a read of little of such an archive is "
+            f"called warm when the same read, just before it, took at most {words.percent(1 - WARM_FROM)} of its "
+            "data from the disk."
+        )
+    return said
+
+
+def _named(archives: pd.DataFrame) -> str:
+    """Name archives by format, length and size."""
+    return words.listed(
+        f"{row['format']}{_length(row['n_res'])} ({words.size(row['size_bytes'])})"
+        for row in archives.sort_values("size_bytes", ascending=False).to_dict("records")
+    )
+
+
+def _length(n_res: float) -> str:
+    return "" if pd.isna(n_res) else f" at {int(n_res)} residues"

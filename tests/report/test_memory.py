@@ -1,0 +1,41 @@
+"""The report says which archives were too large to be in the page cache."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from harness.report.findings import find, find_options
+from harness.report.page.memory import warm_limits
+from harness.report.page.sections import limits
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (0.5, ["memory cannot hold raw at 40 residues (", "raw at 40 residues ("]),
+        (2, ["raw at 40 residues ("]),
+        (100, []),
+    ],
+)
+def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measure, part, said):
+    folder, _ = measure(suites=("size", "layer_read"), rounds=1)
+    path = folder / "environment.json"
+    environment = json.loads(path.read_text())
+    (subject,) = json.loads((folder / "archives.json").read_text())["subjects"]
+    raw = next(archive["size_bytes"] for archive in subject["archives"] if archive["format"] == "raw")
+    environment["sessions"][0]["memory_bytes"] = int(part * raw)
+    path.write_text(json.dumps(environment))
+    findings = find(folder, find_options(folder))
+    sentences = warm_limits(findings)
+    assert len(sentences) == len(said)
+    assert all(words in sentence for words, sentence in zip(said, sentences, strict=True))
+    assert set(sentences) <= set(limits(findings))
+
+
+def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
+    folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1)
+    findings = find(folder, find_options(folder))
+    assert findings.growth.empty
+    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings)

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
 import tempfile
@@ -25,6 +26,7 @@ from typing import Any
 import harness
 from harness.errors import UsageError
 from harness.files import write_text
+from harness.measure.interrupt import deferred, heard
 from harness.regression.probe import PROTOCOL
 from harness.regression.side import Process, Side, SideError
 
@@ -242,7 +244,7 @@ def _own_sources() -> tuple[Path, str]:
 
 
 def _run(recipe: Recipe, command: Sequence[str]) -> str:
-    """Run a step of a build.
+    """Run a step of a build, and end it with all that it started when Ctrl-C comes.
 
     Raises
     ------
@@ -251,16 +253,38 @@ def _run(recipe: Recipe, command: Sequence[str]) -> str:
     """
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+        code, out, err = _output(command, environment)
     except OSError as error:
         raise UsageError(f"{_whole(recipe)} does not build: {command[0]}: {error.strerror}.") from error
-    if done.returncode:
-        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    if code:
+        lines = [line.strip() for line in (err + out).splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["it said nothing"]
         other = any("Requires-Python" in line for line in lines)
         hint = " Another Python may do: name its interpreter with --python." if other else ""
         raise UsageError(f"{_whole(recipe)} does not build: {_sentence(errors[-1].removeprefix('ERROR: '))}{hint}")
-    return done.stdout
+    return out
+
+
+def _output(command: Sequence[str], environment: dict[str, str]) -> tuple[int, str, str]:
+    """Return the exit code of a command and what it said on standard output and error."""
+    with deferred():
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # an installer starts others, which go with its group
+        )
+        try:
+            with heard():
+                out, err = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+    return process.returncode, out, err
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -18,7 +18,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ EXISTING = "existing:"
 _RECORD = "whole.json"
 _SOURCES = ("harness", "suites", "pyproject.toml", "README.md", "LICENSE")
 _START = 120.0  # seconds for a side's first imports
+_GRACE = 5.0  # seconds for an installer to tidy up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,10 +282,19 @@ def _output(command: Sequence[str], environment: dict[str, str]) -> tuple[int, s
             with heard():
                 out, err = process.communicate()
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            _end(process)
             raise
     return process.returncode, out, err
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process with its group, which an installer that hears Ctrl-C leaves tidied up."""
+    os.killpg(process.pid, signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -13,12 +13,11 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from typing import Any
 import harness
 from harness.errors import UsageError
 from harness.files import write_text
-from harness.measure.interrupt import deferred, heard
+from harness.regression.command import output
 from harness.regression.probe import PROTOCOL
 from harness.regression.side import Process, Side, SideError
 
@@ -36,7 +35,6 @@ EXISTING = "existing:"
 _RECORD = "whole.json"
 _SOURCES = ("harness", "suites", "pyproject.toml", "README.md", "LICENSE")
 _START = 120.0  # seconds for a side's first imports
-_GRACE = 5.0  # seconds for an installer to tidy up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +252,7 @@ def _run(recipe: Recipe, command: Sequence[str]) -> str:
     """
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     try:
-        code, out, err = _output(command, environment)
+        code, out, err = output(command, environment)
     except OSError as error:
         raise UsageError(f"{_whole(recipe)} does not build: {command[0]}: {error.strerror}.") from error
     if code:
@@ -264,37 +262,6 @@ def _run(recipe: Recipe, command: Sequence[str]) -> str:
         hint = " Another Python may do: name its interpreter with --python." if other else ""
         raise UsageError(f"{_whole(recipe)} does not build: {_sentence(errors[-1].removeprefix('ERROR: '))}{hint}")
     return out
-
-
-def _output(command: Sequence[str], environment: dict[str, str]) -> tuple[int, str, str]:
-    """Return the exit code of a command and what it said on standard output and error."""
-    with deferred():
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,  # an installer starts others, which go with its group
-        )
-        try:
-            with heard():
-                out, err = process.communicate()
-        except BaseException:
-            _end(process)
-            raise
-    return process.returncode, out, err
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a process with its group, which an installer that hears Ctrl-C leaves tidied up."""
-    os.killpg(process.pid, signal.SIGINT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

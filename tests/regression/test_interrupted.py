@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.regression.building import _output
+from harness.regression.command import output
 
 MARK = "HARNESS_TEST_MARK"
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_a_step_of_a_build_that_is_interrupted_takes_along_what_it_started(tmp_p
     presser.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            _output(command, dict(os.environ))
+            output(command, dict(os.environ))
     finally:
         presser.join()
         signal.signal(signal.SIGINT, before)
@@ -82,4 +82,4 @@ def test_a_step_of_a_build_that_is_interrupted_takes_along_what_it_started(tmp_p
 
 
 def test_what_a_step_of_a_build_says_and_its_code_come_back():
-    assert _output(["sh", "-c", "echo out; echo err >&2; exit 3"], dict(os.environ)) == (3, "out\n", "err\n")
+    assert output(["sh", "-c", "echo out; echo err >&2; exit 3"], dict(os.environ)) == (3, "out\n", "err\n")

@@ -95,7 +95,8 @@ def _compare(arguments: argparse.Namespace) -> int:
         raise
     except HarnessError as error:  # exit code 1 is kept for a regression
         raise UsageError(str(error)) from error
-    _write(outcome, folder, arguments)
+    with deferred():  # all documents or none
+        _write(outcome, folder, arguments)
     if not arguments.quiet:
         _told(outcome, folder)
     show.say(outcome.sentence)

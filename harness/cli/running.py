@@ -18,7 +18,7 @@ from harness.cli import show
 from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
-from harness.measure.dask_pool import require_workers
+from harness.measure.dask_cluster import require_workers
 from harness.measure.directories import Directory, open_directories
 from harness.measure.experiment import run
 from harness.measure.ledger import ledger

@@ -27,7 +27,7 @@ class MachineKind:
     kernel : str
         Name and major version of the system.
     python : str
-        Implementation with major and minor version.
+        Implementation with major and minor version, and a ``t`` behind it where there is no interpreter lock.
     virtual : bool
         Whether a hypervisor was there.
     """
@@ -62,13 +62,14 @@ def kind_of(session: Mapping[str, Any]) -> MachineKind:
         When it does not say what is needed.
     """
     memory = session["memory_bytes"]
+    free = "t" if session.get("interpreter_lock") is False else ""
     return MachineKind(
         cpu=str(session["cpu"] or session["machine"]),
         cores=int(session["cores_usable"] or session["cores"]),
         memory_gib=0 if memory is None else min(gib for gib in _CLASSES if gib << 30 >= memory),
         filesystem=str(session["filesystem"]),
         kernel=f"{session['system']} {str(session['kernel']).partition('.')[0]}",
-        python=f"{session['implementation']} {'.'.join(str(session['python']).split('.')[:2])}",
+        python=f"{session['implementation']} {'.'.join(str(session['python']).split('.')[:2])}{free}",
         virtual=bool(session["virtual_machine"]),
     )
 

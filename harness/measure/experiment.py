@@ -27,11 +27,10 @@ from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
 from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
 from harness.measure.together import PERCENTILES
-from harness.measure.uploads import Uploads, reached
+from harness.measure.uploads import UPLOADED, Uploads, reached
 from harness.measure.verify import asked_bytes
 from harness.measure.worker import Worker, WorkerError
 from harness.records import Breakdown, BreakdownFile, CellKey, Contention, RowFile, SampleFile, done
-from harness.stores.place import Place
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 _ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
@@ -115,7 +114,8 @@ def run(
         contention = ContentionRounds(config, arms, explainer, looked, progress.step)
         archives = ArchiveRecord(folder / "archives.json")
         explained = (breakdown, contention)
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, archives, progress, place)
+        uploads = Uploads(place, config.run_id, writer, folder / UPLOADED) if place else None
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, archives, progress, uploads)
         stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(DIRECTORY_MODES))
@@ -147,8 +147,8 @@ class Experiment:
         Where digests of archives go.
     progress : Progress
         Told about every step.
-    place : Place or None
-        The store that archives are read from, as it is reached.
+    uploads : Uploads or None
+        The archives in the store that they are read from.
     """
 
     def __init__(
@@ -162,9 +162,9 @@ class Experiment:
         explained: tuple[BreakdownRounds, ContentionRounds],
         archives: ArchiveRecord,
         progress: Progress,
-        place: Place | None = None,
+        uploads: Uploads | None = None,
     ) -> None:
-        self._uploads = Uploads(place, config.run_id, writer) if place else None
+        self._uploads = uploads
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
         self._explained, self._archives = explained, archives

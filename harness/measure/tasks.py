@@ -339,16 +339,16 @@ class ReadTask:
 
 @dataclass(frozen=True, kw_only=True)
 class UploadTask:
-    """Bring an archive into a store; gives the keys of its objects."""
+    """Bring an archive into a store."""
 
     archive: Path
     stored: Stored
 
-    def run(self, children: Children) -> list[str]:
+    def run(self, children: Children) -> None:
         """Upload."""
         from harness.stores.upload import upload
 
-        return upload(self.stored.place, self.archive, self.stored.key)
+        upload(self.stored.place, self.archive, self.stored.key)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
+from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
 from harness.measure.tasks import RemoveTask, UploadTask
 from harness.measure.worker import Worker, WorkerError
 from harness.stores.place import Place
 from harness.stores.stored import Stored
+
+UPLOADED = "uploaded.json"
+"""The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
 
 
 @contextmanager
@@ -52,14 +58,22 @@ class Uploads:
         Of the run; part of the keys.
     worker : Worker
         Uploads.
+    record : Path
+        `UPLOADED` in the run's folder. An object is listed there before it is uploaded, so a session that is killed
+        leaves none that is not, and the next session removes them with its own.
+
+    Raises
+    ------
+    HarnessError
+        When the record is damaged.
     """
 
-    def __init__(self, place: Place, run_id: str, worker: Worker) -> None:
-        self._place, self._worker = place, worker
+    def __init__(self, place: Place, run_id: str, worker: Worker, record: Path) -> None:
+        self._place, self._worker, self._record = place, worker, record
         # Nobody else has such a folder, so whatever is removed at the end is ours.
         self._folder = f"harness-{run_id}-{secrets.token_hex(4)}"
         self._places: dict[Arm, Stored] = {}
-        self._keys: list[str] = []
+        self._keys = _listed(record)
 
     def add(self, prepared: Prepared, arms: list[Arm]) -> None:
         """Upload the archives of a subject; an arm whose archive does not get there has failed."""
@@ -74,19 +88,40 @@ class Uploads:
             self._places[arm] = stored
             if arm.shares:
                 continue  # it is there already
+            self._note(archive, stored)
             try:
-                self._keys += self._worker.do(UploadTask(archive=archive, stored=stored))
+                self._worker.do(UploadTask(archive=archive, stored=stored))
             except WorkerError as error:
                 reason = f"could not be uploaded: {error}"
                 same = [other for other in arms if prepared.archives.get(other) == archive]
                 prepared.failures.update(dict.fromkeys(same, ("failed", reason)))
+
+    def _note(self, archive: Path, stored: Stored) -> None:
+        """List the objects that an archive will have."""
+        from harness.stores.upload import objects_of
+
+        self._keys += objects_of(archive, stored.key)
+        write_text(self._record, json.dumps({"store": self._place.url, "keys": self._keys}, indent=1) + "\n")
 
     def stored(self, arm: Arm) -> Stored | None:
         """Return where the archive of an arm is."""
         return self._places.get(arm)
 
     def remove(self) -> None:
-        """Take away all that was uploaded."""
+        """Take away all that was uploaded, also by a session of the run that was killed."""
         if self._keys:
             self._worker.do(RemoveTask(place=self._place, keys=self._keys))
+        self._record.unlink(missing_ok=True)
         self._keys, self._places = [], {}
+
+
+def _listed(record: Path) -> list[str]:
+    """Return the keys of what a session that was killed has left in the store."""
+    if not record.exists():
+        return []
+    try:
+        return [str(key) for key in json.loads(record.read_text())["keys"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise HarnessError(
+            f"{record} is damaged: remove from the store what the run left there, then this file."
+        ) from error

@@ -154,7 +154,12 @@ def _answer(task: Task, children: Children) -> tuple[str, Any]:
     except Exception as error:  # noqa: BLE001 - a task's failure must not end the run
         if os.environ.get("HARNESS_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)
-        return "error", f"{type(error).__name__}: {error}"
+        return "error", _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    """Put an error of a library, which may be a page, on one line of a record."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,4 +252,4 @@ def _serve_share(connection: Connection) -> None:
         except HarnessError as error:
             connection.send(str(error).rstrip("."))
         except Exception as error:  # noqa: BLE001 - reported to the process that asked
-            connection.send(f"{type(error).__name__}: {error}")
+            connection.send(_sentence(error))

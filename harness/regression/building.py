@@ -25,6 +25,7 @@ from typing import Any
 import harness
 from harness.errors import UsageError
 from harness.files import write_text
+from harness.regression.command import output
 from harness.regression.probe import PROTOCOL
 from harness.regression.side import Process, Side, SideError
 
@@ -242,7 +243,7 @@ def _own_sources() -> tuple[Path, str]:
 
 
 def _run(recipe: Recipe, command: Sequence[str]) -> str:
-    """Run a step of a build.
+    """Run a step of a build, and end it with all that it started when Ctrl-C comes.
 
     Raises
     ------
@@ -251,16 +252,16 @@ def _run(recipe: Recipe, command: Sequence[str]) -> str:
     """
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+        code, out, err = output(command, environment)
     except OSError as error:
         raise UsageError(f"{_whole(recipe)} does not build: {command[0]}: {error.strerror}.") from error
-    if done.returncode:
-        lines = [line.strip() for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    if code:
+        lines = [line.strip() for line in (err + out).splitlines() if line.strip()]
         errors = [line for line in lines if line.lower().startswith("error")] or lines or ["it said nothing"]
         other = any("Requires-Python" in line for line in lines)
         hint = " Another Python may do: name its interpreter with --python." if other else ""
         raise UsageError(f"{_whole(recipe)} does not build: {_sentence(errors[-1].removeprefix('ERROR: '))}{hint}")
-    return done.stdout
+    return out
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -11,8 +11,15 @@ from harness.stores.client import CONCURRENCY, Client
 from harness.stores.place import Place
 
 
+def objects_of(archive: Path, key: str) -> dict[str, Path]:
+    """Name the objects of an archive: a file is one, a folder one for each of its files; parameters as for `upload`."""
+    if not archive.is_dir():
+        return {key: archive}
+    return {f"{key}/{file.relative_to(archive).as_posix()}": file for file in files_of(archive)}
+
+
 def upload(place: Place, archive: Path, key: str) -> list[str]:
-    """Store an archive: a file as one object, a folder as one for each of its files.
+    """Store an archive as `objects_of` names its objects.
 
     Parameters
     ----------
@@ -33,15 +40,13 @@ def upload(place: Place, archive: Path, key: str) -> list[str]:
     HarnessError
         When the store does not take one of them.
     """
-    names = {
-        f"{key}/{file.relative_to(archive).as_posix()}" if archive.is_dir() else key: file for file in files_of(archive)
-    }
+    names = objects_of(archive, key)
     with contextlib.closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
         list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))
     return list(names)
 
 
 def remove_objects(place: Place, keys: list[str]) -> None:
-    """Take objects out of a store."""
+    """Take objects out of a store; those that are not there are none to take."""
     with contextlib.closing(Client(place)) as client:
         client.delete(keys)

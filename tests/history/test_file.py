@@ -161,4 +161,6 @@ def test_a_kind_has_a_name_that_can_be_read():
     kind = kind_of(session)
     assert kind.name == "intel-xeon-gold-6230-40c-192g-xfs-linux-6-cpython-3.12-bare"
     assert kind_of({**session, "memory_bytes": 201_000_000_000, "kernel": "6.9.1", "python": "3.12.9"}) == kind
+    free = kind_of({**session, "interpreter_lock": False})
+    assert free.python == f"{kind.python}t" and kind_of({**session, "interpreter_lock": True}) == kind
     assert len({r.machine for r in ratios([1, 1])}) == 1

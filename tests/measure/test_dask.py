@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,33 +31,38 @@ from harness.trace.sources import open_trace
 from harness.workload import Read
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
+PATH = os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)])
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """The address of a scheduler, and its two workers, which nothing restarts."""
-    folder = tmp_path_factory.mktemp("dask")
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    """Give the address of a scheduler, and its process and those of its two workers, which nothing restarts."""
     quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    path = os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": PATH}
     program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
     file = folder / "scheduler.json"
-    started = [subprocess.Popen([*program, "--no-dashboard", "--scheduler-file", str(file)], env=environment, **quiet)]
+    running = [subprocess.Popen([*program, "--no-dashboard", "--scheduler-file", str(file)], env=environment, **quiet)]
     try:
         worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--no-nanny"]
         worker += ["--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
-        started += [subprocess.Popen(worker, env=environment, **quiet) for _ in range(2)]
+        running += [subprocess.Popen(worker, env=environment, **quiet) for _ in range(2)]
         deadline = time.monotonic() + 60
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         address = json.loads(file.read_text())["address"]
         with Client(address, set_as_default=False) as client:
             client.wait_for_workers(2, timeout=60)
-        yield address, started[1:]
+        yield address, running
     finally:
-        for process in started:
+        for process in running:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    with started(tmp_path_factory.mktemp("dask")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +127,7 @@ def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cl
     folder = tmp_path / "run"
     argv = ["run", "--preset", "quick", "--out", str(folder), "--executors", "dask"]
     assert main([*argv, "--workers", "3", "--scheduler", cluster[0]]) == 2
-    assert "has 2 workers and the run asks for 3" in capsys.readouterr().err
+    assert "has 2 of the 3 workers that the run asks for" in capsys.readouterr().err
     started = time.monotonic()
     assert main([*argv, "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"]) == 2
     assert "There is no Dask scheduler at tcp://127.0.0.1:9" in capsys.readouterr().err
@@ -135,7 +141,7 @@ def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(arc
     pool = DaskPool(None)
     try:
         pool.read("dask_slow:Slow", "tuned", path, reads, expected, 2)
-        victim = next(iter(pool._cluster.workers.values())).pid
+        victim = next(iter(pool._cluster._local.workers.values())).pid
         timer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
         timer.start()
         reading = pool.read("dask_slow:Slow", "tuned", path, reads, expected, 2)
@@ -154,3 +160,60 @@ def test_worker_after_worker_that_dies_fails_the_sample(archive):
             pool.read("dask_slow:Deadly", "tuned", path, reads, expected, 1)
     finally:
         pool.close()
+
+
+@pytest.mark.parametrize(
+    ("victim", "reason"), [(0, "connection to the Dask scheduler at .* was lost"), (1, "has 1 of the 2 workers")]
+)
+def test_a_run_goes_on_when_its_scheduler_or_a_worker_is_killed(tmp_path, victim, reason):
+    folder, mark = tmp_path / "run", str(tmp_path)
+    (tmp_path / "dask").mkdir()
+    with started(tmp_path / "dask") as (address, processes):
+        argv = [
+            "--preset",
+            "quick",
+            "--trace",
+            "synthetic:layers=1",
+            "--sizes",
+            "64",
+            "--formats",
+            "hdf5,zarr-slim",
+            "--quiet",
+        ]
+        argv += ["--suites", "parallel_access", "--executors", "dask", "--workers", "1,2", "--rounds", "2"]
+        argv += ["--baseline", "hdf5", "--scheduler", address, "--out", str(folder)]
+        run = subprocess.Popen(
+            [sys.executable, "-m", "harness", "run", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PATH, "HARNESS_TEST_MARK": mark},
+        )
+        while len(_lines(folder / "samples.csv")) < 2 and run.poll() is None:  # until there is a first sample
+            time.sleep(0.01)
+        processes[victim].kill()
+        said, _ = run.communicate()
+    rows = read_samples(folder / "samples.csv")
+    assert run.returncode == 1 and "Traceback" not in said
+    assert all("failed in" in line for line in said.splitlines() if line.startswith("harness: "))
+    cells = rows.groupby(["format", "workers"])["status"].agg(list).to_dict()
+    assert set(cells) == {(name, n) for name in ("raw", "hdf5", "zarr-slim", "a/a") for n in (1, 2)}
+    assert all(statuses[-1] == "failed" or len(statuses) == 2 for statuses in cells.values())
+    good, failed = rows[rows["status"] == "ok"], rows[rows["status"] == "failed"]
+    assert len(good) and good["verified"].astype(bool).all() and good["seconds"].gt(0).all()
+    assert (good["bytes_returned"] == good["bytes_requested"]).all()
+    assert len(failed) and failed["seconds"].isna().all() and failed["reason"].str.contains(reason).any()
+    assert "\n" not in "".join(failed["reason"]) and failed["reason"].iloc[-1] in (folder / "report.md").read_text()
+    assert set(rows["status"]) <= {"ok", "failed", "rejected"}
+    assert not [process for process in Path("/proc").glob("[0-9]*") if mark in _environment(process)]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _environment(process: Path) -> str:
+    try:
+        return (process / "environ").read_text(errors="replace").partition("HARNESS_TEST_MARK=")[2].partition("\0")[0]
+    except OSError:
+        return ""  # it is another's, or gone

@@ -24,8 +24,8 @@ TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
 ASKED = Question(traces=10_000, n_res=1024, readers=50, accesses=1, mix=PRESETS["shared-cluster"], store=STORES["s3"])
 
 
-def cells(noise=0.0, lengths=(64, 128, 256)):
-    rng = np.random.default_rng(0)
+def cells(noise=0.0, lengths=(64, 128, 256), seed=0):
+    rng = np.random.default_rng(seed)
     found = []
     for n in lengths:
         for name, demand in {
@@ -55,6 +55,20 @@ def test_costs_that_made_the_times_predict_lengths_and_accesses_that_were_left_o
 
 def test_the_held_out_error_is_that_of_times_that_no_model_can_know():
     assert 0.05 < fit_all(cells(noise=0.2))[0].by_length < 0.5
+
+
+def test_more_lengths_predict_a_longer_one_better():
+    (longer,) = [cell for cell in cells(lengths=(2048,)) if cell.access == "pair_layer"]
+
+    def error(lengths):
+        """Return the root mean square of relative errors over runs that are simulated apart."""
+        predicted = [float(longer.demand.features @ fit(cells(0.1, lengths, seed))) for seed in range(20)]
+        return float(np.sqrt(np.mean([(value / longer.seconds - 1) ** 2 for value in predicted])))
+
+    three, four, five = (error((64, 128, 256, 512, 1024)[:count]) for count in (3, 4, 5))
+    assert three > four > five
+    (model,) = fit_all(cells(0.1, (64, 128, 256, 512, 1024)))
+    assert len(model.cells) == 25 and model.by_length < 0.2
 
 
 def test_relative_errors_count_so_that_short_accesses_do_too():

@@ -39,6 +39,20 @@ def test_noise_widens_the_interval_around_the_exponent():
     assert row["exponent_low"] < 1.5 < row["exponent_high"] and row["exponent_high"] - row["exponent_low"] > 0.01
 
 
+def test_more_lengths_narrow_the_interval():
+    """Over formats that are simulated apart, since one may be lucky."""
+    names = [f"format{k}" for k in range(6)]
+    widths = []
+    for lengths in (LENGTHS, (128, *LENGTHS), (128, *LENGTHS, 2048)):
+        table = growth(samples(dict.fromkeys(names, 1.5), lengths, noise=0.1))
+        assert set(table["lengths"]) == {len(lengths)}
+        assert set(table["shortest"]) == {lengths[0]} and set(table["longest"]) == {lengths[-1]}
+        assert table["exponent"].to_numpy() == pytest.approx(1.5, abs=0.1)
+        widths.append(float((table["exponent_high"] - table["exponent_low"]).mean()))
+    assert widths[0] > 1.2 * widths[1] > 1.2 * 1.2 * widths[2]
+    assert "128 to 2048 residues" in section(table)["text"][0]
+
+
 def test_a_law_that_is_none_shows_as_a_deviation():
     (row,) = growth(samples({"hdf5": 2.0}, bent=1.5)).to_dict("records")
     assert 0.1 < row["largest_deviation"] < 0.5

@@ -172,3 +172,5 @@ def test_sessions_on_two_machines_say_what_differs():
         "The 3 sessions of this run were not measured alike; these differ: cores (2, then 8), "
         "numpy (2.4.6, then 2.5.0), zarrs (not installed, then 0.2)."
     )
+    with_lock, without = session(interpreter_lock=True), session(interpreter_lock=False)
+    assert "interpreter_lock (True, then False)" in mixed_machines({"sessions": [with_lock, without]})

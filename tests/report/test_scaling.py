@@ -8,7 +8,7 @@ import pytest
 from harness.measure.config import RAW
 from harness.records import Contention, RowFile, Sample, SampleFile, read_contention, read_samples
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.page.scaling import shown_cells, waits
+from harness.report.page.scaling import free_threaded, shown_cells, waits
 from harness.report.scaling import COLUMNS, scaling
 
 ROUNDS = 10
@@ -120,7 +120,12 @@ def test_words_follow_from_what_was_seen(tmp_path):
     assert "interpreter's lock, which was on" in " ".join(waits(table, 2))
     (tmp_path / "contention.csv").unlink()
     table = scaling(read_samples(tmp_path / "samples.csv"), looks(tmp_path, interpreter_lock=False))
-    assert "interpreter's lock was off" in " ".join(waits(table, 2))
+    said = {text.partition(":")[0]: text for text in waits(table, 2)}
+    assert "interpreter's lock was off" in said["npz"]
+    assert "so that reads take turns" in said["hdf5"] and "interpreter" not in said["hdf5"] + said["zarr"]
+    assert "lock was off" in free_threaded(table) and "lock of its own, as h5py" in free_threaded(table)
+    on = table.assign(interpreter_lock=[None if value is None else True for value in table["interpreter_lock"]])
+    assert free_threaded(on) == "" and free_threaded(table.assign(interpreter_lock=None)) == ""
     noisy = table.assign(speedup_high=3.0)
     assert "too uncertain to say" in " ".join(waits(noisy, 2))
 

@@ -40,6 +40,8 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
     list of Path
         ``scaling.svg`` and perhaps ``.png``; nothing where no executor has several numbers of workers.
     """
+    if cells.empty:  # every cell with several workers failed
+        return []
     trace, n_res, shown = shown_cells(cells)
     shown = shown[shown["access"] == shown["access"].iloc[0]]
     shown = shown[shown["speedup"].notna()]

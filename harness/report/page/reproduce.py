@@ -75,7 +75,8 @@ def reproduce(findings: Findings) -> dict[str, Any]:
     packages = ", ".join(
         f"{k} {v}" for k, v in (session.get("packages") or session.get("libraries") or {}).items() if v
     )
-    python = f"Python {session['python']}, " if session.get("python") else ""
+    free = " without its interpreter lock" if session.get("interpreter_lock") is False else ""
+    python = f"Python {session['python']}{free}, " if session.get("python") else ""
     return {"text": text, "commands": commands, "packages": f"{python}{packages or 'not recorded'}."}
 
 

@@ -37,6 +37,8 @@ def scaling(findings: Findings) -> dict[str, Any] | None:
             f"The machine had {cores} cores to use: {words.listed([str(n) for n in many])} workers share them, and "
             f"cannot be more than {cores} times as fast as one, except where one alone waits."
         )
+    if free := free_threaded(shown):
+        text.append(free)
     rows = [
         [
             words.workers(row), str(row["format"]), words.duration(row["median_seconds"]), _speed(row),
@@ -58,6 +60,17 @@ def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
     places = shown.assign(place=shown["format"].map(order))
     places["kind"] = places["executor"].map({name: place for place, name in enumerate(places["executor"].unique())})
     return trace, n_res, shown.loc[places.sort_values(["access", "kind", "workers", "place"], kind="stable").index]
+
+
+def free_threaded(cells: pd.DataFrame) -> str:
+    """Say that threads were looked at without the interpreter's lock; empty where they were not."""
+    off = cells.loc[cells["interpreter_lock"].notna(), "interpreter_lock"].astype(bool).eq(False)
+    if not off.any():
+        return ""
+    return (
+        "The interpreter's lock was off while threads were looked at, as free-threaded Python has it: threads take "
+        "turns only where a library has a lock of its own, as h5py has."
+    )
 
 
 def waits(cells: pd.DataFrame, cores: int | None) -> list[str]:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from harness.errors import UsageError
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
-from harness.measure.tasks import RemoveTask, UploadTask
+from harness.measure.tasks import RemoveTask, UploadBesideTask, UploadTask
 from harness.measure.worker import Worker, WorkerError
 from harness.stores.place import Place
-from harness.stores.stored import Stored
+from harness.stores.stored import Stored, beside
 
 
 @contextmanager
@@ -72,14 +72,27 @@ class Uploads:
             archive = prepared.archives[arm]
             stored = Stored(place=self._place, key=f"{self._folder}/{archive.name}", route=arm.route)
             self._places[arm] = stored
-            if arm.shares:
-                continue  # it is there already
+            if arm.shares:  # it is there already
+                self._add_beside(prepared, arm, stored)
+                continue
             try:
                 self._keys += self._worker.do(UploadTask(archive=archive, stored=stored))
             except WorkerError as error:
                 reason = f"could not be uploaded: {error}"
                 same = [other for other in arms if prepared.archives.get(other) == archive]
                 prepared.failures.update(dict.fromkeys(same, ("failed", reason)))
+
+    def _add_beside(self, prepared: Prepared, arm: Arm, stored: Stored) -> None:
+        """Upload what the route of an arm needs beside the archive."""
+        if not arm.rereads or arm in prepared.failures:
+            return
+        self._keys.append(beside(stored.key))
+        task = UploadBesideTask(backend=arm.backend, archive=prepared.archives[arm], stored=stored)
+        try:
+            if refusal := self._worker.do(task):
+                prepared.failures[arm] = ("skipped", refusal)
+        except WorkerError as error:
+            prepared.failures[arm] = ("failed", f"could not be uploaded: {error}")
 
     def stored(self, arm: Arm) -> Stored | None:
         """Return where the archive of an arm is."""

@@ -49,8 +49,8 @@ def bools(shape: tuple[int, ...]) -> np.ndarray:
 
 
 DATASETS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
-    "gzip": (np.arange(70 * 9, dtype="<f4").reshape(70, 9), {"chunks": (16, 4), "compression": "gzip", "shuffle": True}),
-    "bitshuffle": (np.arange(7 * 5 * 3, dtype="<i8").reshape(7, 5, 3), {"chunks": (4, 5, 2), **hdf5plugin.Bitshuffle()}),
+    "gzip": (np.arange(630, dtype="<f4").reshape(70, 9), {"chunks": (16, 4), "compression": "gzip", "shuffle": True}),
+    "bitshuffle": (np.arange(105, dtype="<i8").reshape(7, 5, 3), {"chunks": (4, 5, 2), **hdf5plugin.Bitshuffle()}),
     "zstd": (bools((30, 3)), {"chunks": (7, 3), **hdf5plugin.Zstd()}),
     "plain": (np.arange(50, dtype="<f2"), {"chunks": (8,)}),
     "contiguous": (np.arange(3_000_001, dtype=np.uint8), {}),
@@ -92,11 +92,7 @@ def test_opening_is_one_request_and_a_chunk_another(path: Path, place: Place, fa
 
 def test_the_references_are_kerchunks(path: Path) -> None:
     files = fsspec.filesystem("reference", fo=json.loads(references(path)), template_overrides={"u": str(path)})
-    metadata = (
-        json.loads(files.cat("activations/layer_0/pair_repr/.zarray"))
-        if files.exists("activations/layer_0/pair_repr/.zarray")
-        else json.loads(files.cat(".zmetadata"))["metadata"]["activations/layer_0/pair_repr/.zarray"]
-    )
+    metadata = json.loads(files.cat(".zmetadata"))["metadata"]["activations/layer_0/pair_repr/.zarray"]
     stored = files.cat("activations/layer_0/pair_repr/0.0.0")
     decoded = numcodecs.get_codec(metadata["compressor"]).decode(stored).view(metadata["dtype"])
     with load_backend("hdf5").reader(path) as reader:
@@ -151,7 +147,7 @@ def test_what_no_reference_can_say_is_refused(
     assert not fake.objects
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"version": 1, "refs": {"a": ["u", -1, 5]}}'])
+@pytest.mark.parametrize("text", ["none", "[]", '{"version": 1}', '{"version": 1, "refs": {"a": ["u", -1, 5]}}'])
 def test_references_that_are_none(text: str, path: Path, place: Place, fake: FakeStore) -> None:
     far(path, place).close()
     fake.objects[f"some/prefix/{beside(KEY)}"] = text.encode()

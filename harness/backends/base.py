@@ -30,7 +30,7 @@ PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
 
 Profile = ProfileName | Settings
 """The settings of a format: a profile that every format knows by its name, or what a profile file chose for one."""
-Route = Literal["ranges", "download"]
+Route = Literal["ranges", "download", "reference"]
 Standing = Literal["default", "optional", "ceiling"]
 Place = Mapping[str, Any]
 """Where the stored bytes of one tensor lie, in the words of its format and in plain JSON values."""
@@ -248,7 +248,8 @@ class Backend(ABC):
         Whether its writer has checkpoints, behind which an archive that was not finished can be read.
     routes : tuple of str
         The ways in which an archive in an object store can be read: ``ranges`` for the bytes that a read needs,
-        ``download`` for the whole file first; empty where there is none.
+        ``download`` for the whole file first, ``reference`` for chunks that are found by what is stored beside the
+        archive; empty where there is none.
     """
 
     name: ClassVar[str]
@@ -319,6 +320,20 @@ class Backend(ABC):
     @abstractmethod
     def reader(self, path: Path) -> Reader:
         """Open an archive."""
+
+    def routed(self, route: Route) -> Backend:
+        """Return the format as it reads from a store by a route; itself where only the objects differ."""
+        return self
+
+    def beside(self, path: Path) -> bytes | None:
+        """Return what has to be stored beside an archive to be read by this route; None for nothing.
+
+        Raises
+        ------
+        UnsupportedProfile
+            When the archive cannot be read by it.
+        """
+        return None
 
     def remote_reader(self, objects: Objects) -> Reader:
         """Open an archive in an object store; if it has `routes`. The reader closes the objects."""

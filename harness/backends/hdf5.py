@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,12 +12,24 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, ReadingLock, Selection, Stored, Writer
+from harness.backends.base import (
+    Backend,
+    Codec,
+    Layout,
+    Place,
+    Profile,
+    Reader,
+    ReadingLock,
+    Route,
+    Selection,
+    Stored,
+    Writer,
+)
 from harness.backends.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.backends.hdf5_replay import replay_dataset
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
 from harness.backends.matched import matched_layout
-from harness.backends.objects import Objects
+from harness.backends.objects import BLOCK, Objects
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import SearchSpace
@@ -24,7 +37,7 @@ from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
-_MANIFEST = "metadata/manifest"
+MANIFEST = "metadata/manifest"
 
 _CODECS = named(
     (
@@ -91,7 +104,7 @@ class Hdf5Writer(Writer):
 
     def commit(self, manifest: Manifest) -> None:
         text = np.frombuffer(manifest.to_json().encode(), np.uint8)
-        self._file.create_dataset(_MANIFEST, data=text, track_times=False)
+        self._file.create_dataset(MANIFEST, data=text, track_times=False)
         self._file["metadata"].attrs.update(manifest.attributes())
         self._file.flush()  # what fails here can still be aborted
         self._file.close()
@@ -116,13 +129,13 @@ class Hdf5Reader(Reader):
         self._file = h5py.File(path, "r")
 
     def manifest_text(self) -> bytes:
-        return self._file[_MANIFEST][()].tobytes()
+        return self._file[MANIFEST][()].tobytes()
 
     def stored(self) -> dict[str, Stored]:
         found: dict[str, Stored] = {}
 
         def visit(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and name != _MANIFEST:
+            if isinstance(item, h5py.Dataset) and name != MANIFEST:
                 found[name] = Stored(tuple(item.shape), item.dtype.name)
 
         self._file.visititems(visit)
@@ -152,7 +165,7 @@ class Hdf5Backend(Backend):
     standing = "default"
     library = "h5py"
     recoverable = True
-    routes = ("ranges",)
+    routes = ("ranges", "reference")
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -180,11 +193,22 @@ class Hdf5Backend(Backend):
     def reader(self, path: Path) -> Hdf5Reader:
         return Hdf5Reader(path)
 
-    def remote_reader(self, objects: Objects) -> Hdf5Reader:
+    def routed(self, route: Route) -> Backend:
+        if route != "reference":
+            return self
+        from harness.backends.hdf5_reference import Hdf5ReferenceBackend  # it needs zarr-python, HDF5 does not
+
+        return Hdf5ReferenceBackend()
+
+    def remote_reader(self, objects: Objects) -> Reader:
         return Hdf5Reader(objects.file())
 
     def remote_caches(self, files: str) -> str:
-        return f"{files}; {self.settings()['caches']}"
+        return (
+            f"{files}; {self.settings()['caches']}; with the route reference the references alone, read whole when it "
+            f"is opened: zarr {version('zarr')} then asks for each chunk, of contiguous tensors for up to "
+            f"{BLOCK >> 10} KiB of rows, and nothing is kept"
+        )
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredHdf5Reader:
         return RecoveredHdf5Reader(path, manifest, places)

@@ -14,7 +14,7 @@ from harness.backends.base import Selection
 from harness.backends.replay import Extent, Part, Replay, assembled, contiguous, lengths, parts, whole
 
 # https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
-_BLOSC, _BITSHUFFLE = 32001, 32008
+BLOSC, BITSHUFFLE = 32001, 32008
 _ROOM = 1 << 20  # bytes for what HDF5 keeps about the chunks
 
 
@@ -59,7 +59,7 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
     place = assembled(taken, lengths(wanted), None if held and len(held) == len(touched) else fill)
     extents = tuple(Extent(file, info.byte_offset, info.size) for _, info in held)
     filters = [plist.get_filter(k)[0] for k in range(plist.get_nfilters())]
-    if filters not in ([], [_BLOSC]):
+    if filters not in ([], [BLOSC]):
         memory = _InMemory(dataset, taken, masks)
         return Replay(extents=extents, load=memory.load, decode=memory.decode, place=place)
     shape, dtype = dataset.chunks, dataset.dtype
@@ -78,7 +78,7 @@ def filters_of(plist: Any) -> list[tuple[int, int, tuple[int, ...]]]:
     """Return code, flags and values of each filter in the properties of a dataset, to make another dataset with."""
     found = [plist.get_filter(k)[:3] for k in range(plist.get_nfilters())]
     # Bitshuffle puts its version and the item size in front of the values once more.
-    return [(code, flags, values[3:] if code == _BITSHUFFLE else values) for code, flags, values in found]
+    return [(code, flags, values[3:] if code == BITSHUFFLE else values) for code, flags, values in found]
 
 
 def in_memory(

@@ -58,5 +58,8 @@ class Objects(Protocol):
     def zarr_store(self) -> Store:
         """Open an archive that is a folder as zarr-python sees one."""
 
+    def reference_store(self) -> Store:
+        """Open an archive that is one file as zarr-python sees one, by what `Backend.beside` said of it."""
+
     def close(self) -> None:
         """Let go of all that was opened."""

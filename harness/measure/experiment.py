@@ -248,7 +248,7 @@ class Experiment:
 
     def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess | StreamAccess) -> None:
         usable = self._usable(subject, prepared, suite, access)
-        arms = [arm for arm in usable if arm.route != "download"]
+        arms = [arm for arm in usable if not arm.rereads]
         for arm in usable:
             if arm not in arms:
                 self._recorder.note(subject, suite, access, arm, "", "skipped", _SAME_ARCHIVE)

@@ -34,7 +34,7 @@ class Arm:
         The ``profile`` column; empty for the raw ceiling, which has only one.
     chosen : Settings or None
         What a profile file says, where the profile is one's.
-    route : {"", "ranges", "download"}
+    route : {"", "ranges", "download", "reference"}
         How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
     """
 
@@ -47,7 +47,12 @@ class Arm:
     @property
     def shares(self) -> bool:
         """Whether it reads the archive of another arm: the twin does, and one that differs only in its route."""
-        return self.label == TWIN or self.route == "download"
+        return self.label == TWIN or self.rereads
+
+    @property
+    def rereads(self) -> bool:
+        """Whether it differs from another arm only in its route."""
+        return self.route not in ("", "ranges")
 
     @property
     def settings(self) -> Profile:

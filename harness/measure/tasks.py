@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.backends.archive import archive_size, remove, verify_archive, write_archive
 from harness.backends.archive_trace import ArchiveTrace
-from harness.backends.base import Backend, Profile
+from harness.backends.base import Backend, Profile, UnsupportedProfile, load_backend
 from harness.backends.seal import read_seal
 from harness.errors import HarnessError
 from harness.measure import cache
@@ -349,6 +349,27 @@ class UploadTask:
         from harness.stores.upload import upload
 
         upload(self.stored.place, self.archive, self.stored.key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadBesideTask:
+    """Bring into a store what a route needs beside an archive; says why where the archive cannot be read by it."""
+
+    backend: str
+    archive: Path
+    stored: Stored
+
+    def run(self, children: Children) -> str:
+        """Find out what it is and upload it."""
+        from harness.stores.upload import upload_beside
+
+        try:
+            data = load_backend(self.backend).routed(self.stored.route).beside(self.archive)
+        except UnsupportedProfile as error:
+            return str(error)
+        if data is not None:
+            upload_beside(self.stored.place, data, self.stored.key)
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
-from harness.measure.tasks import RemoveTask, UploadTask
+from harness.measure.tasks import RemoveTask, UploadBesideTask, UploadTask
 from harness.measure.worker import Worker, WorkerError
 from harness.stores.place import Place
-from harness.stores.stored import Stored
+from harness.stores.stored import Stored, beside
 
 UPLOADED = "uploaded.json"
 """The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
@@ -77,6 +77,8 @@ class Uploads:
 
     def add(self, prepared: Prepared, arms: list[Arm]) -> None:
         """Upload the archives of a subject; an arm whose archive does not get there has failed."""
+        from harness.stores.upload import objects_of
+
         for arm in arms:
             if arm not in prepared.archives:
                 continue
@@ -86,9 +88,10 @@ class Uploads:
             archive = prepared.archives[arm]
             stored = Stored(place=self._place, key=f"{self._folder}/{archive.name}", route=arm.route)
             self._places[arm] = stored
-            if arm.shares:
-                continue  # it is there already
-            self._note(archive, stored)
+            if arm.shares:  # it is there already
+                self._add_beside(prepared, arm, stored)
+                continue
+            self._note(objects_of(archive, stored.key))
             try:
                 self._worker.do(UploadTask(archive=archive, stored=stored))
             except WorkerError as error:
@@ -96,12 +99,22 @@ class Uploads:
                 same = [other for other in arms if prepared.archives.get(other) == archive]
                 prepared.failures.update(dict.fromkeys(same, ("failed", reason)))
 
-    def _note(self, archive: Path, stored: Stored) -> None:
-        """List the objects that an archive will have."""
-        from harness.stores.upload import objects_of
-
-        self._keys += objects_of(archive, stored.key)
+    def _note(self, keys: Iterable[str]) -> None:
+        """List objects that are about to be stored."""
+        self._keys += keys
         write_text(self._record, json.dumps({"store": self._place.url, "keys": self._keys}, indent=1) + "\n")
+
+    def _add_beside(self, prepared: Prepared, arm: Arm, stored: Stored) -> None:
+        """Upload what the route of an arm needs beside the archive."""
+        if not arm.rereads or arm in prepared.failures:
+            return
+        self._note([beside(stored.key)])
+        task = UploadBesideTask(backend=arm.backend, archive=prepared.archives[arm], stored=stored)
+        try:
+            if refusal := self._worker.do(task):
+                prepared.failures[arm] = ("skipped", refusal)
+        except WorkerError as error:
+            prepared.failures[arm] = ("failed", f"could not be uploaded: {error}")
 
     def stored(self, arm: Arm) -> Stored | None:
         """Return where the archive of an arm is."""

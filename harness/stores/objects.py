@@ -15,6 +15,7 @@ from harness.stores.client import Client
 from harness.stores.file import StoreFile
 from harness.stores.place import Place
 from harness.stores.shards import StoredFile, joined
+from harness.stores.stored import beside
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
@@ -31,7 +32,7 @@ class StoredArchive:
         The store.
     key : str
         Of the archive, within the place's prefix.
-    route : {"ranges", "download"}
+    route : {"ranges", "download", "reference"}
         How an archive that is one file is read.
     """
 
@@ -92,6 +93,12 @@ class StoredArchive:
 
         self._folder = Client(self._place, self._key)
         return CountedStore(self._folder)
+
+    def reference_store(self) -> Store:
+        from harness.stores.references import ReferenceStore, read_references
+
+        references = read_references(self._single, beside(self._name))
+        return ReferenceStore(self._single, self._name, references)
 
     def close(self) -> None:
         for client in (self._single, self._folder):

@@ -21,7 +21,7 @@ class StoredFormat:
     """
 
     def __init__(self, backend: Backend, stored: Stored) -> None:
-        self._backend, self._stored = backend, stored
+        self._backend, self._stored = backend.routed(stored.route), stored
         self.name = backend.name
 
     def reader(self, path: Path) -> Reader:

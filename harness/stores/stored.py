@@ -18,10 +18,15 @@ class Stored:
         The store.
     key : str
         Of the archive, within the place's prefix.
-    route : {"ranges", "download"}
+    route : {"ranges", "download", "reference"}
         How it is read.
     """
 
     place: Place
     key: str
     route: Route = "ranges"
+
+
+def beside(key: str) -> str:
+    """Return the key of what is stored beside an archive."""
+    return f"{key}.references.json"

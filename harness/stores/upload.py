@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.backends.seal import files_of
 from harness.stores.client import CONCURRENCY, Client
 from harness.stores.place import Place
+from harness.stores.stored import beside
 
 
 def objects_of(archive: Path, key: str) -> dict[str, Path]:
@@ -44,6 +45,12 @@ def upload(place: Place, archive: Path, key: str) -> list[str]:
     with contextlib.closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
         list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))
     return list(names)
+
+
+def upload_beside(place: Place, data: bytes, key: str) -> None:
+    """Store what `Backend.beside` says of an archive, by the archive's key."""
+    with contextlib.closing(Client(place)) as client:
+        client.put(beside(key), data)
 
 
 def remove_objects(place: Place, keys: list[str]) -> None:

@@ -36,7 +36,7 @@ from harness.stores.place import Place, parse_place
 from harness.stores.seaweed import seaweed
 from harness.stores.shaper import shaped
 from harness.stores.stored import Stored
-from harness.stores.upload import upload
+from harness.stores.upload import upload, upload_beside
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read, window_reads
@@ -72,6 +72,7 @@ ARMS = (
     Arm("npz", "tuned"),
     Arm("npz", "tuned", "download"),
     Arm("hdf5", "tuned"),
+    Arm("hdf5", "tuned", "reference"),
     Arm("zarr", "seed"),
     Arm("zarr", "tuned"),
     Arm("zarr-slim", "tuned"),
@@ -110,6 +111,8 @@ def prepare(text: str, n_res: int | None, folder: Path, place: Place) -> Archive
         if not path.exists():
             manifest = write_archive(trace, backend, path, arm.profile)
             upload(place, path, f"{folder.name}/{path.name}")
+        if (data := backend.routed(arm.route).beside(path)) is not None:
+            upload_beside(place, data, f"{folder.name}/{path.name}")
         paths[arm] = path
     pairs = [spec.path for spec in manifest.with_role(Role.PAIR)]
     rng = np.random.default_rng(0)

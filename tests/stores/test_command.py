@@ -39,7 +39,7 @@ def remote(folder: Path) -> pd.DataFrame:
 
 def test_every_read_is_verified_and_counted(done: tuple[Path, FakeStore]) -> None:
     rows = remote(done[0])
-    assert set(rows["format"]) == {"raw", "npz", "npz-download", "hdf5", "zarr", "zarr-slim", "a/a"}
+    assert set(rows["format"]) == {"raw", "npz", "npz-download", "hdf5", "hdf5-reference", "zarr", "zarr-slim", "a/a"}
     assert (rows["status"] == "ok").all()
     assert (rows["requests"] > 0).all() and (rows["bytes_read"] > 0).all()
     assert rows["retries"].sum() > 0

@@ -10,7 +10,7 @@ import pytest
 from stores.fake import FakeStore
 
 from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
+from harness.backends.base import Route, load_backend
 from harness.errors import HarnessError, UsageError
 from harness.measure.accounting import StoreCounter
 from harness.measure.sample import Reading, take
@@ -21,7 +21,7 @@ from harness.stores.opening import StoredFormat
 from harness.stores.place import Place
 from harness.stores.shaper import shaped
 from harness.stores.stored import Stored
-from harness.stores.upload import upload
+from harness.stores.upload import upload, upload_beside
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read
@@ -72,28 +72,33 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(paths, reads, expectations(paths["raw"], manifest, reads))
 
 
-def sample(written: Written, name: str, place: Place) -> Reading:
-    path = written.paths[name]
+READ = tuple((name, route) for name in FORMATS for route in load_backend(name).routes if route != "download")
+
+
+def sample(written: Written, name: str, route: Route, place: Place) -> Reading:
+    path, backend = written.paths[name], load_backend(name)
     upload(place, path, path.name)
+    if (data := backend.routed(route).beside(path)) is not None:
+        upload_beside(place, data, path.name)
     with shaped(place) as near:
-        backend = StoredFormat(load_backend(name), Stored(place=near, key=path.name))
-        return take(backend, path, written.reads, written.expected, counter=StoreCounter)
+        stored = StoredFormat(backend, Stored(place=near, key=path.name, route=route))
+        return take(stored, path, written.reads, written.expected, counter=StoreCounter)
 
 
 @pytest.mark.parametrize("kind", [*PASSING, "norange"])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(("name", "route"), READ)
 def test_every_format_reads_right_through_faults_that_pass(
-    name: str, kind: str, written: Written, place: Place
+    name: str, route: Route, kind: str, written: Written, place: Place
 ) -> None:
-    found = sample(written, name, replace(place, fault=f"{kind}:every=2"))
+    found = sample(written, name, route, replace(place, fault=f"{kind}:every=2"))
     assert not found.problem
     assert found.retries
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, written: Written, place: Place) -> None:
+@pytest.mark.parametrize(("name", "route"), READ)
+def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, route: Route, written: Written, place: Place) -> None:
     try:
-        found = sample(written, name, replace(place, fault="flip:every=1"))
+        found = sample(written, name, route, replace(place, fault="flip:every=1"))
     except HarnessError as error:
         assert "\n" not in str(error)
     else:

@@ -19,8 +19,8 @@ from harness.stores.opening import StoredFormat
 from harness.stores.place import parse_place
 from harness.stores.seaweed import Server, seaweed, weed
 from harness.stores.shaper import shaped
-from harness.stores.stored import Stored
-from harness.stores.upload import remove_objects, upload
+from harness.stores.stored import Stored, beside
+from harness.stores.upload import remove_objects, upload, upload_beside
 from harness.trace.sources import open_trace
 
 pytestmark = pytest.mark.skipif(weed() is None, reason="needs trace-format-harness[s3-server]")
@@ -37,15 +37,19 @@ def server() -> object:
 def test_formats_read_from_it_through_the_shaper(server: Server, tmp_path: Path) -> None:
     place = parse_place(f"s3://{server.bucket}/a/b")
     check_store(place)
-    for name in ("raw", "npz", "hdf5", "zarr", "zarr-slim"):
+    routes = [("raw", "ranges"), ("npz", "ranges"), *(("hdf5", one) for one in load_backend("hdf5").routes)]
+    for name, route in [*routes, ("zarr", "ranges"), ("zarr-slim", "ranges")]:
         backend = load_backend(name)
-        path = tmp_path / f"a{backend.suffix}"
+        path = tmp_path / f"{route}{backend.suffix}"
         write_archive(open_trace("synthetic:layers=1", 40), backend, path)
         keys = upload(place, path, path.name)
+        if (data := backend.routed(route).beside(path)) is not None:
+            upload_beside(place, data, path.name)
+            keys.append(beside(path.name))
         with (
             shaped(replace(place, latency_ms=1, fault="drop:every=3")) as near,
             backend.reader(path) as local,
-            StoredFormat(backend, Stored(place=near, key=path.name)).reader(path) as far,
+            StoredFormat(backend, Stored(place=near, key=path.name, route=route)).reader(path) as far,
         ):
             for tensor in local.stored():
                 np.testing.assert_array_equal(far.read(tensor), local.read(tensor))

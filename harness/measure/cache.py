@@ -6,7 +6,7 @@ import ctypes
 import mmap
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.backends.archive import archive_size, sync_archive
@@ -27,7 +27,7 @@ In a round the formats take turns, so such archives would push each other out, a
 """
 
 _LITTLE = 0.5  # part of an archive that an access asks for, at most, to be warmed by reading it
-_READINGS = 3  # after the first, at most
+_READINGS = 3  # at most, of an archive, or of what an access asks for after it was read once
 _MOUNTS = Path("/proc/self/mountinfo")
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
@@ -139,7 +139,9 @@ def warm(path: Path, nbytes: int | None = None, read: Callable[[], object] | Non
     resident = residency(path, every_file=False)
     if memory and size > memory:
         return resident, f"an archive of {size / 1e9:.1f} GB does not stay in the page cache: memory is too small"
-    if resident is not None and resident < WARM_FROM:
+    for _ in range(_READINGS):  # what was in memory before gives way little by little
+        if resident is None or resident >= WARM_FROM:
+            return resident, ""
         load(path)
         resident = residency(path, every_file=False)
     if resident is not None and resident < WARM_FROM:
@@ -185,23 +187,31 @@ def residency(path: Path, *, every_file: bool) -> float | None:
     files: Sequence[Path] = files_of(path)
     if not every_file and len(files) > _MANY_FILES:
         files = random.Random(len(files)).sample(list(files), _MANY_FILES)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "mincore"):
+    if not hasattr(_LIBC, "mincore"):
         return None
     pages = resident = 0
     for file in files:
-        size = file.stat().st_size
-        if not size:
-            continue
-        count = -(-size // mmap.PAGESIZE)
-        seen = (ctypes.c_ubyte * count)()
-        with file.open("rb") as handle, mmap.mmap(handle.fileno(), size, flags=mmap.MAP_PRIVATE) as view:
-            address = ctypes.addressof(ctypes.c_char.from_buffer(view))
-            if libc.mincore(ctypes.c_void_p(address), ctypes.c_size_t(size), seen):
+        for window in _windows(file):
+            if window is None:
                 return None
-        pages += count
-        resident += count - bytes(seen).translate(_LOWEST_BIT).count(0)
+            pages += len(window)
+            resident += len(window) - window.translate(_LOWEST_BIT).count(0)
     return resident / pages if pages else 1.0
 
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_WINDOW = 1 << 30  # bytes; ctypes wants a mapping that could be written, and the system gives none larger than memory
 _LOWEST_BIT = bytes(value & 1 for value in range(256))  # mincore sets only the lowest bit of each byte
+
+
+def _windows(file: Path) -> Iterator[bytes | None]:
+    """Yield what ``mincore`` says of each page, window by window; None where it fails."""
+    size = file.stat().st_size
+    with file.open("rb") as handle:
+        for offset in range(0, size, _WINDOW):
+            length = min(_WINDOW, size - offset)
+            seen = (ctypes.c_ubyte * -(-length // mmap.PAGESIZE))()
+            with mmap.mmap(handle.fileno(), length, flags=mmap.MAP_PRIVATE, offset=offset) as view:
+                address = ctypes.addressof(ctypes.c_char.from_buffer(view))
+                failed = _LIBC.mincore(ctypes.c_void_p(address), ctypes.c_size_t(length), seen)
+            yield None if failed else bytes(seen)

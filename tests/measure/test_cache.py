@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.measure import cache
-from harness.measure.accounting import count_opens, fetched_bytes, peak_rss, read_counts, reset_peak_rss
+from harness.measure.accounting import count_opens, fetched_bytes, memory_bytes, peak_rss, read_counts, reset_peak_rss
 
 SIZE = 3 << 20
 
@@ -32,6 +32,21 @@ def test_eviction_and_loading_show_in_residency(folder):
     assert cache.residency(folder, every_file=True) == pytest.approx(0.5)
     cache.load(folder)
     assert cache.residency(folder / "a" / "one", every_file=True) == 1.0
+
+
+def test_residency_of_a_file_in_several_windows(folder, monkeypatch):
+    monkeypatch.setattr(cache, "_WINDOW", 1 << 20)
+    cache.evict(folder)
+    assert cache.residency(folder, every_file=True) == 0.0
+    cache.load(folder / "b")
+    assert cache.residency(folder, every_file=True) == pytest.approx(0.5)
+
+
+def test_residency_of_a_file_that_is_larger_than_memory(folder):
+    file = folder / "sparse"
+    with file.open("wb") as opened:
+        opened.truncate(memory_bytes() + (1 << 30))
+    assert cache.residency(file, every_file=True) == 0.0
 
 
 def reader(path, nbytes, after=lambda: None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from harness.regression.exact import Figure, Reading, figures, readings, same_by
 from harness.regression.question import Cell, Question, Settings
 from harness.regression.rounds import Block, Record, read_each_other, take_rounds
 from harness.regression.side import Side
-from harness.regression.verdict import THRESHOLD, Judged, confirm, decide, pair
+from harness.regression.verdict import MOST_LOOKS, THRESHOLD, Judged, settle
 
 NO_REGRESSION, REGRESSION, INCONCLUSIVE = 0, 1, 3
 """Exit codes; 2 says that the question could not be asked."""
@@ -115,7 +115,7 @@ class Outcome:
         if open_cells:
             needed = self.rounds_needed
             many = (
-                f"about {needed} rounds would settle it (--rounds {math.ceil(needed / 2)}, confirmed by as many)"
+                f"about {needed} rounds would settle it (--rounds {math.ceil(needed / MOST_LOOKS)} goes so far)"
                 if needed
                 else "no practical number of rounds would settle all of it on a machine as noisy as this one was"
             )
@@ -187,7 +187,7 @@ def compare_sides(
         When a side fails in the middle.
     """
     begun, load = time.monotonic(), load_average()
-    progress.total(2 * settings.rounds + 1)
+    progress.total(MOST_LOOKS * settings.rounds + 1)
     read = readings(read_each_other(sides, questions, settings, folder))
     broken = {one.format for one in read if one.problem and one.writer == one.reader}
     for one in read:
@@ -229,19 +229,9 @@ def _rounds(
     threshold: float,
     record: Record,
 ) -> list[Judged]:
-    """Take the rounds, and as many again for the cells that these do not settle or show to be slower."""
-    count = settings.rounds
-    take_rounds(sides, questions, settings, range(count), folder, record, progress.step)
-    judged = decide(pair(record.blocks), threshold)
-    unsettled = {one.cell for one in judged if one.word in ("slower", "inconclusive")}
-    if not unsettled:
-        return judged
-    fresh = Record()
-    take_rounds(sides, questions, settings, range(count, 2 * count), folder, fresh, progress.step, only=unsettled)
-    for key, values in fresh.exact.items():
-        record.exact.setdefault(key, []).extend(values)
-    for place, contents in fresh.contents.items():
-        record.contents.setdefault(place, []).extend(contents)
-    record.blocks += fresh.blocks
-    pooled = pair([block for block in record.blocks if block.cell in unsettled])
-    return confirm(judged, decide(pair(fresh.blocks), threshold), decide(pooled, threshold), threshold)
+    def take(numbers: range, only: Collection[Cell] | None) -> list[Block]:
+        known = len(record.blocks)
+        take_rounds(sides, questions, settings, numbers, folder, record, progress.step, only)
+        return record.blocks[known:]
+
+    return settle(take, settings.rounds, threshold)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,9 @@ AGREEMENT = 0.05
 
 MOST_ROUNDS = 1000
 """Beyond this, more rounds are no answer."""
+
+MOST_LOOKS = 4
+"""Times as many rounds as a comparison begins with are taken of a cell that stays open."""
 
 Word = Literal["slower", "faster", "no regression", "inconclusive"]
 
@@ -198,18 +202,55 @@ def rounds_needed(logs: np.ndarray, threshold: float) -> int | None:
     return needed if needed <= MOST_ROUNDS else None
 
 
+def settle(
+    take: Callable[[range, Collection[Cell] | None], Sequence[Block]], rounds: int, threshold: float = THRESHOLD
+) -> list[Judged]:
+    """Take rounds, and more for the cells that these do not settle or show to be slower: as many, then twice as many.
+
+    Parameters
+    ----------
+    take : callable
+        Takes the rounds of these numbers, of some cells or, with None, of all, and returns their blocks.
+    rounds : int
+        How many to begin with; `MOST_LOOKS` times as many at most.
+    threshold : float
+        As for `decide`.
+
+    Returns
+    -------
+    list of Judged
+        Every cell, ``slower`` only where fresh rounds confirmed it. No more are taken once one is.
+    """
+    blocks = list(take(range(rounds), None))
+    judged = latest = decide(pair(blocks), threshold)
+    ends = (rounds, 2 * rounds, MOST_LOOKS * rounds)
+    for start, stop in itertools.pairwise(ends):
+        unsettled = {one.cell for one in judged if one.word in ("slower", "inconclusive")}
+        confirmed = start > rounds and any(one.word == "slower" for one in judged)
+        if confirmed or not unsettled:
+            break
+        fresh = take(range(start, stop), unsettled)
+        blocks += fresh
+        before = {one.cell: one for one in latest}  # what all rounds until now say
+        latest = decide(pair([block for block in blocks if block.cell in unsettled]), threshold)
+        first = [before[one.cell] if one.cell in unsettled else one for one in judged]
+        judged = confirm(first, decide(pair(fresh), threshold), latest, threshold)
+    return judged
+
+
 def confirm(
     first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[Judged], threshold: float = THRESHOLD
 ) -> list[Judged]:
     """Let a suspicion stand only where fresh rounds show it too.
 
     Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first,
-    agree with at most 2.5 % of these: about one cell in 8000 is red by chance.
+    agree with at most 2.5 % of these: about one cell in 8000 is red by chance, and one in 4000 where `settle` confirms
+    twice.
 
     Parameters
     ----------
     first : sequence of Judged
-        All cells.
+        All cells, from the rounds before.
     again : sequence of Judged
         Those that were measured again, from the fresh rounds alone.
     pooled : sequence of Judged

@@ -52,7 +52,7 @@ def test_figures_are_compared_exactly(base, head, change):
         ({"judged": [judged("slower", 1.25)]}, 1, "+25.0 % (+23.0 to +27.0)"),
         ({"readings": [reading("3 of 4 tensors differ")]}, 1, "zarr written by base cannot be read by head"),
         ({"readings": [reading("unknown codec", "base", "head")], "judged": [judged()]}, 0, "No regression"),
-        ({"judged": [judged("inconclusive", 1.08, 60)]}, 3, "about 60 rounds would settle it (--rounds 30"),
+        ({"judged": [judged("inconclusive", 1.08, 60)]}, 3, "about 60 rounds would settle it (--rounds 15"),
         ({"judged": [judged("inconclusive", 1.08)]}, 3, "no practical number of rounds"),
     ],
 )

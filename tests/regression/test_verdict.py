@@ -7,7 +7,7 @@ import pytest
 
 from harness.regression.question import Cell
 from harness.regression.rounds import Block
-from harness.regression.verdict import confirm, decide, pair, rounds_needed
+from harness.regression.verdict import confirm, decide, pair, rounds_needed, settle
 
 CELLS = [Cell("layer_read", f"case_{k}", "hdf5", "synthetic", 64) for k in range(8)]
 
@@ -28,16 +28,14 @@ def blocks(rng, *, noise, ratio=1.0, rounds=10, first=0, cells=CELLS):
     return found
 
 
-def compared(rng, **how):
-    """Go through a whole comparison: rounds, and as many again for what is not settled."""
-    first = blocks(rng, **how)
-    judged = decide(pair(first))
-    unsettled = [one.cell for one in judged if one.word in ("slower", "inconclusive")]
-    if not unsettled:
-        return judged
-    fresh = blocks(rng, **{**how, "first": 10, "cells": unsettled})
-    both = [block for block in first + fresh if block.cell in unsettled]
-    return confirm(judged, decide(pair(fresh)), decide(pair(both)))
+def compared(rng, *, rounds=10, **how):
+    """Go through a whole comparison."""
+
+    def take(numbers, only):
+        cells = CELLS if only is None else [cell for cell in CELLS if cell in only]
+        return blocks(rng, **how, rounds=len(numbers), first=numbers[0], cells=cells)
+
+    return settle(take, rounds)
 
 
 def test_no_change_is_hardly_ever_red():
@@ -85,6 +83,35 @@ def test_a_suspicion_needs_fresh_rounds():
     settled = confirm(suspected, decide(pair(fresh)), both)
     assert "slower" not in {one.word for one in settled}
     assert all(one.note for one in settled)
+
+
+def test_what_stays_open_is_looked_at_twice_more():
+    rng, asked = np.random.default_rng(7), []
+
+    def take(numbers, only):
+        asked.append((len(numbers), numbers[0], only))
+        # Half of the first rounds do not show that it is slower.
+        split = max(0, min(len(numbers), 5 - numbers[0]))
+        how = {"noise": 0.005, "cells": CELLS[:1]}
+        hidden = blocks(rng, ratio=0.99, rounds=split, first=numbers[0], **how)
+        return hidden + blocks(rng, ratio=1.2, rounds=len(numbers) - split, first=numbers[0] + split, **how)
+
+    (settled,) = settle(take, 10)
+    assert asked == [(10, 0, None), (10, 10, set(CELLS[:1])), (20, 20, set(CELLS[:1]))]
+    assert settled.word == "slower" and settled.rounds == 40
+
+
+def test_nothing_more_is_looked_at_once_a_slowdown_is_confirmed():
+    rng, asked = np.random.default_rng(8), []
+
+    def take(numbers, only):
+        asked.append(numbers)
+        # One cell is slower, another stays as noisy as it is.
+        made = blocks(rng, noise=0.01, ratio=1.2, rounds=len(numbers), first=numbers[0], cells=CELLS[:1])
+        return made + blocks(rng, noise=0.5, rounds=len(numbers), first=numbers[0], cells=CELLS[1:2])
+
+    words = [one.word for one in settle(take, 10)]
+    assert words == ["slower", "inconclusive"] and asked == [range(10), range(10, 20)]
 
 
 def test_noise_asks_for_a_number_of_rounds_that_then_settles_it():

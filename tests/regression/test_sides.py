@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 from conftest import Counted
 
 from harness.errors import UsageError
+from harness.regression import probe
 from harness.regression.comparison import compare_sides, require_rounds
 from harness.regression.exact import figures, same_bytes
 from harness.regression.question import Cell, Settings, ask
-from harness.regression.rounds import Record, _Round, read_each_other, take_rounds
+from harness.regression.rounds import Record, _Round, read_each_other, take_rounds, usable_cores
 from harness.regression.side import Process, Side, SideError
 from harness.regression.verdict import pair
 from suites.tracking.sides import changed_copy, slower
@@ -171,3 +173,12 @@ def test_a_disturbed_round_takes_more_blocks_of_both_sides(second, taken):
 
 def test_a_side_that_is_always_slower_is_not_disturbed():
     assert blocks_of_rounds([[1.0, 1.0], [1.0, 1.0]], [[2.0, 2.0], [2.0, 2.0]]) == [[2, 2], [2, 2]]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system lets no process choose its core")
+def test_a_block_starts_on_a_core_and_may_use_all():
+    usable = os.sched_getaffinity(0)
+    for core in sorted(usable):
+        probe._move(core)
+        assert os.sched_getaffinity(0) == usable
+    assert set(usable_cores()) == usable

@@ -44,6 +44,8 @@ def test_a_comparison_that_is_interrupted_leaves_nothing(tmp_path, when, whom):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Tests that run in the background inherit an ignored SIGINT, and would pass it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch), MARK: str(tmp_path)},
     )
     maps = Path(f"/proc/{process.pid}/maps")

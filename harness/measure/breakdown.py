@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as once
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,8 @@ class BreakdownTask:
         What to ask for.
     expected : dict of str to Expected
         What has to come back.
+    by_reading : bool
+        Whether the archive is warmed by reading what is asked for, as `harness.measure.cache.read_little` says.
     """
 
     backend: str
@@ -73,13 +76,14 @@ class BreakdownTask:
     archive: Path
     reads: tuple[Read, ...]
     expected: dict[str, Expected] = field(repr=False)
+    by_reading: bool = False
 
     def run(self, children: Children) -> Parts:
         """Warm the archive and take the breakdown."""
         _keep_memory()
         backend = rehearsed(self.backend, self.profile)
-        nbytes = asked_bytes(self.reads, self.expected)
-        _, rejected = cache.warm(self.archive, nbytes, lambda: take(backend, self.archive, self.reads, self.expected))
+        read = partial(take, backend, self.archive, self.reads, self.expected)
+        _, rejected = cache.warm(self.archive, read if self.by_reading else None)
         if rejected:
             return Parts(status="rejected", reason=rejected)
         return dissect(backend, self.archive, self.reads, self.expected)

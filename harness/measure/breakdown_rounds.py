@@ -6,7 +6,6 @@ from harness.measure.breakdown import BreakdownTask, Parts
 from harness.measure.explaining import ExplainingRounds
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
-from harness.measure.verify import read_id
 from harness.records import Breakdown
 from harness.workload import ReadAccess
 
@@ -25,7 +24,8 @@ class BreakdownRounds(ExplainingRounds[Breakdown]):
             profile=arm.settings,
             archive=prepared.archives[arm],
             reads=access.reads,
-            expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
+            expected=prepared.answers(access),
+            by_reading=prepared.reads_little(access),
         )
 
     def failure(self, reason: str) -> Parts:

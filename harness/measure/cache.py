@@ -6,7 +6,7 @@ import ctypes
 import mmap
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from harness.backends.archive import archive_size, sync_archive
@@ -114,28 +114,45 @@ def chill(path: Path) -> tuple[float | None, str]:
     return resident, ""
 
 
-def warm(path: Path, nbytes: int | None = None, read: Callable[[], object] | None = None) -> tuple[float | None, str]:
+def read_little(sizes: Collection[int], nbytes: int) -> bool:
+    """Say whether archives are warmed for an access by reading what it asks for: all of them alike, or none.
+
+    Parameters
+    ----------
+    sizes : collection of int
+        Bytes of the archives of one trace, in every format that is compared.
+    nbytes : int
+        What the access asks for.
+
+    Returns
+    -------
+    bool
+        True where the largest cannot stay in memory beside the others (`BESIDE_OTHERS`), and the access asks for less
+        than half of the smallest.
+    """
+    memory = memory_bytes()
+    return bool(memory and sizes) and max(sizes) > BESIDE_OTHERS * (memory or 0) and nbytes < _LITTLE * min(sizes)
+
+
+def warm(path: Path, read: Callable[[], object] | None = None) -> tuple[float | None, str]:
     """Make an archive warm, where it is not.
 
     Parameters
     ----------
     path : Path
         A file or a folder.
-    nbytes : int, optional
-        What the access that follows asks for.
     read : callable, optional
-        Reads it.
+        Reads what is asked for; given where `read_little` says so.
 
     Returns
     -------
     resident, rejected
-        As for `chill`. Of an archive that cannot stay in memory beside those of the other formats (`BESIDE_OTHERS`),
-        only what the access reads is brought in, by reading it until it is there: `resident` is then the part of what
-        the first reading fetched from the disk that the last one did not have to.
+        As for `chill`. With `read` only what it reads is brought in, by reading it until it is there: `resident` is
+        then the part of what the first reading fetched from the disk that the last one did not have to.
     """
-    size, memory = archive_size(path)[0], memory_bytes()
-    if read and nbytes is not None and memory and size > BESIDE_OTHERS * memory and nbytes < _LITTLE * size:
+    if read is not None:
         return _warm_by_reading(path, read)
+    size, memory = archive_size(path)[0], memory_bytes()
     resident = residency(path, every_file=False)
     if memory and size > memory:
         return resident, f"an archive of {size / 1e9:.1f} GB does not stay in the page cache: memory is too small"

@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from harness.backends.base import Profile, ReadingLock, blame
@@ -17,7 +18,7 @@ from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import take
 from harness.measure.subject import Arm
 from harness.measure.together import shares
-from harness.measure.verify import Expected, asked_bytes, check, read_id
+from harness.measure.verify import Expected, check, read_id
 from harness.measure.worker import Children
 from harness.records import Contention, Status
 from harness.workload import Read, ReadAccess
@@ -81,6 +82,8 @@ class ContentionTask:
         How many threads.
     expected : dict of str to Expected
         What has to come back.
+    by_reading : bool
+        Whether the archive is warmed by reading what is asked for, as `harness.measure.cache.read_little` says.
     """
 
     backend: str
@@ -89,12 +92,13 @@ class ContentionTask:
     reads: tuple[Read, ...]
     workers: int
     expected: dict[str, Expected] = field(repr=False)
+    by_reading: bool = False
 
     def run(self, children: Children) -> Waits:
         """Read, look, and check what came back."""
         backend = rehearsed(self.backend, self.profile)
-        nbytes = asked_bytes(self.reads, self.expected)
-        _, rejected = cache.warm(self.archive, nbytes, lambda: take(backend, self.archive, self.reads, self.expected))
+        read = partial(take, backend, self.archive, self.reads, self.expected)
+        _, rejected = cache.warm(self.archive, read if self.by_reading else None)
         if rejected:
             return Waits(status="rejected", reason=rejected)
         named = backend.reading_lock()
@@ -178,7 +182,8 @@ class ContentionRounds(ExplainingRounds[Contention]):
             archive=prepared.archives[arm],
             reads=access.reads,
             workers=access.workers,
-            expected={read_id(read): prepared.expected[read_id(read)] for read in access.reads},
+            expected=prepared.answers(access),
+            by_reading=prepared.reads_little(access),
         )
 
     def failure(self, reason: str) -> Waits:

@@ -20,7 +20,7 @@ from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
 from harness.measure.rehearsal import rehearsed
 from harness.measure.sample import Clock, Reading, take
 from harness.measure.together import combine, shares, take_threads
-from harness.measure.verify import Expected, asked_bytes, is_bfloat16
+from harness.measure.verify import Expected, is_bfloat16
 from harness.measure.worker import Children, Share, opener
 from harness.stores.place import Place
 from harness.stores.stored import Stored
@@ -268,6 +268,8 @@ class ReadTask:
         What has to come back.
     cache : {"warm", "cold", "remote", "discard"}
         State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
+    by_reading : bool
+        Whether the archive is warmed by reading what is asked for, as `harness.measure.cache.read_little` says.
     stored : Stored or None
         Where the archive is to be read in a store; None to read it from its folder.
     scheduler : str or None
@@ -280,6 +282,7 @@ class ReadTask:
     access: ReadAccess
     expected: dict[str, Expected] = field(repr=False)
     cache: str
+    by_reading: bool = False
     stored: Stored | None = None
     scheduler: str | None = None
 
@@ -295,9 +298,7 @@ class ReadTask:
         if self.cache == "cold":
             resident, rejected = cache.chill(self.archive)
         else:
-            resident, rejected = cache.warm(
-                self.archive, asked_bytes(self.access.reads, self.expected), lambda: self._take(children)
-            )
+            resident, rejected = cache.warm(self.archive, (lambda: self._take(children)) if self.by_reading else None)
         if rejected:
             return Observed(reading=None, resident_fraction=resident, rejected=rejected)
         reading = self._take(children)

@@ -58,19 +58,26 @@ def reader(path, nbytes, after=lambda: None):
     return read
 
 
-def test_a_large_archive_is_warmed_by_what_is_read_of_it(folder, monkeypatch):
-    monkeypatch.setattr(cache, "memory_bytes", lambda: 4 * SIZE)  # the archive takes half of it
-    assert cache.warm(folder, SIZE // 4, reader(folder, SIZE // 4)) == (1.0, "")
+def test_archives_are_warmed_by_reading_all_alike_or_none(monkeypatch):
+    monkeypatch.setattr(cache, "memory_bytes", lambda: 100)
+    assert cache.read_little([26, 10], 4)  # the largest decides that, the smallest what little is
+    assert not cache.read_little([26, 10], 5)
+    assert not cache.read_little([25, 10], 4)
+    assert not cache.read_little([], 4)
+    monkeypatch.setattr(cache, "memory_bytes", lambda: None)
+    assert not cache.read_little([26, 10], 4)
+
+
+def test_warming_by_reading_brings_in_what_is_read_alone(folder):
+    assert cache.warm(folder, reader(folder, SIZE // 4)) == (1.0, "")
     assert 0 < cache.residency(folder, every_file=True) < 0.5
-    monkeypatch.setattr(cache, "memory_bytes", lambda: 16 * SIZE)
-    assert cache.warm(folder, SIZE // 4, reader(folder, SIZE // 4)) == (1.0, "")
+    assert cache.warm(folder) == (1.0, "")
     assert cache.residency(folder, every_file=True) == 1.0
 
 
-def test_what_is_read_of_a_large_archive_must_stay(folder, monkeypatch):
-    monkeypatch.setattr(cache, "memory_bytes", lambda: 4 * SIZE)
+def test_what_is_read_of_a_large_archive_must_stay(folder):
     read = reader(folder, SIZE // 4, after=lambda: cache.evict(folder))
-    resident, rejected = cache.warm(folder, SIZE // 4, read)
+    resident, rejected = cache.warm(folder, read)
     assert resident < 0.99 and "of what is read stays in the page cache: memory is too small" in rejected
 
 
@@ -78,7 +85,7 @@ def test_an_archive_larger_than_memory_is_not_loaded_to_be_read_whole(folder, mo
     monkeypatch.setattr(cache, "memory_bytes", lambda: SIZE)
     monkeypatch.setattr(cache, "load", lambda path: pytest.fail("loaded"))
     cache.evict(folder)
-    assert "memory is too small" in cache.warm(folder, 2 * SIZE, reader(folder, SIZE))[1]
+    assert "memory is too small" in cache.warm(folder)[1]
 
 
 def test_bytes_from_the_disk_are_counted_apart_from_those_in_memory(folder):

@@ -39,9 +39,9 @@ def warm_limits(findings: Findings) -> list[str]:
     if len(large):
         said.append(
             f"{_named(large)} take more than {words.percent(BESIDE_OTHERS)} of {words.size(memory)} of memory each, "
-            "and archives of several formats push each other out of it: a read of little of such an archive is "
-            f"called warm when the same read, just before it, took at most {words.percent(1 - WARM_FROM)} of its "
-            "data from the disk."
+            "and archives of several formats push each other out of it: for an access that asks for little of such a "
+            "trace each archive, of any format, is warmed by the same read just before, and warm when that took at "
+            f"most {words.percent(1 - WARM_FROM)} of its data from the disk."
         )
     return said
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.measure.config import RunConfig
-from harness.measure.experiment import run
 from harness.measure.plan import save_plan
+from harness.measure.run import run
 from harness.measure.subject import choose_arms, open_subjects
 from harness.report.findings import find_options
 from harness.report.write import write_report

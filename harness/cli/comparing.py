@@ -17,7 +17,6 @@ from harness.cli.options import integers, names
 from harness.cli.running import make_folder
 from harness.errors import HarnessError, UsageError
 from harness.files import write_text
-from harness.measure.interrupt import deferred
 from harness.regression.building import (
     EXISTING,
     Recipe,
@@ -36,6 +35,7 @@ from harness.regression.stored import compare_stored, is_stored
 from harness.regression.verdict import THRESHOLD, Word
 from harness.report import words
 from harness.report.drawing.ratios import Point, draw_ratios
+from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")
 _ROUNDS = Settings().rounds

@@ -18,12 +18,11 @@ from harness.cli import show
 from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
-from harness.measure.dask_cluster import require_workers
 from harness.measure.directories import Directory, open_directories
-from harness.measure.experiment import run
 from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
+from harness.measure.run import run
 from harness.measure.space import Space, require_space
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
 from harness.measure.uploads import require_store
@@ -31,6 +30,7 @@ from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
 from harness.report.noise import mixed_machines
 from harness.report.write import write_plots, write_report, write_table
+from harness.sampling.dask_cluster import require_workers
 from harness.stores.faults import FAULTS, parse_fault
 from harness.stores.place import FILE_CACHES, Place, parse_place
 from harness.workload import Cache, Executor, PlanOptions, Suite
@@ -131,7 +131,7 @@ def measure(
     Parameters
     ----------
     config, arms, subjects, directories, disk
-        As for `harness.measure.experiment.run`.
+        As for `harness.measure.run.run`.
     folder : Path
         The run's folder; holds ``run.json``.
     quiet : bool

@@ -1,1 +1,1 @@
-"""How it is timed: samples, the schedule of rounds, cache states, and the record of the machine."""
+"""How it is timed: which samples in which order, from which archives, and the record of the run and its machine."""

@@ -13,7 +13,6 @@ from harness.errors import HarnessError, UsageError
 from harness.measure.config import DIRECTORY_MODES, RESULT_DIRECTORY, VANILLA, RunConfig
 from harness.measure.directory_record import DirectoryRecord
 from harness.measure.recorder import Recorder
-from harness.measure.worker import Children, Worker, WorkerError
 from harness.predictions.comparing import Compared, compare
 from harness.predictions.disk import contents, copy_folder
 from harness.predictions.manifest import load_manifest
@@ -21,6 +20,7 @@ from harness.predictions.recognise import recognise
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
 from harness.records import CellKey
+from harness.sampling.worker import Children, Worker, WorkerError
 from harness.workload import Suite
 
 Contents = dict[str, tuple[int, str]]

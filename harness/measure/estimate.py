@@ -10,10 +10,10 @@ from pathlib import Path
 from harness.backends.archive import remove
 from harness.backends.base import load_backend
 from harness.measure.config import RAW
-from harness.measure.interrupt import deferred
 from harness.measure.subject import Arm, Subject
-from harness.measure.tasks import WriteTask, Written
-from harness.measure.worker import Worker, WorkerError
+from harness.sampling.interrupt import deferred
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import WriteTask, Written
 from harness.trace.schema import TensorSpec
 
 MARGIN = 1.1

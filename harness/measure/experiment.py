@@ -1,44 +1,32 @@
-"""Run the schedule: take every sample of every trace, and record each as it comes."""
+"""The samples of one trace after the other: written, read, explained, and recorded as they come."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.backends.archive import remove
 from harness.measure import schedule
 from harness.measure.archives import ArchiveRecord
-from harness.measure.breakdown_rounds import BreakdownRounds
-from harness.measure.cache import require_evictable
-from harness.measure.config import DIRECTORY_MODES, TWIN, RunConfig
-from harness.measure.contention import ContentionRounds
-from harness.measure.directories import Directory, measure_directory
-from harness.measure.directory_record import DIRECTORIES, DirectoryRecord
-from harness.measure.interrupt import deferred
-from harness.measure.machine import Environment
+from harness.measure.config import TWIN, RunConfig
+from harness.measure.explaining import BreakdownRounds, ContentionRounds
 from harness.measure.preparation import Prepared, prepare
-from harness.measure.recorder import Recorder, RowLog, cell_key, cell_names
-from harness.measure.sample import Reading
-from harness.measure.space import Space, require_space
-from harness.measure.streaming import StreamTask
+from harness.measure.recorder import Recorder, cell_key, cell_names
 from harness.measure.subject import Arm, Subject
-from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
-from harness.measure.together import PERCENTILES
-from harness.measure.uploads import UPLOADED, Uploads, reached
-from harness.measure.verify import asked_bytes
-from harness.measure.worker import Worker, WorkerError
-from harness.records import Breakdown, BreakdownFile, CellKey, Contention, RowFile, SampleFile, done
+from harness.measure.uploads import Uploads
+from harness.records import CellKey
+from harness.sampling.reading import Observed, ReadTask, kept_data
+from harness.sampling.sample import Reading
+from harness.sampling.streaming import StreamTask
+from harness.sampling.together import PERCENTILES
+from harness.sampling.verify import asked_bytes
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import WriteTask, Written
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 _ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
 _SAME_ARCHIVE = "the same archive, read in another way"
-# A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
-# at the same time may share caches, as HDF5's do, so how much several read depends on who comes first.
-_KEPT_ALONE, _KEPT_TOGETHER = 0.5, 0.05
-_NOT_BYTES = 4096  # below this, bytes read are headers of a mapped file and say nothing about its data
 
 
 class Progress(Protocol):
@@ -49,81 +37,6 @@ class Progress(Protocol):
 
     def step(self, text: str, steps: int = 1) -> None:
         """Say that steps are done, and what comes next."""
-
-
-def run(
-    config: RunConfig,
-    arms: list[Arm],
-    subjects: list[Subject],
-    folder: Path,
-    progress: Progress,
-    directories: Sequence[Directory] = (),
-    disk: Space | None = None,
-) -> None:
-    """Measure everything a configuration asks for.
-
-    Rows are on disk as soon as they are taken. Called again on the same folder, it takes only what is missing.
-
-    Parameters
-    ----------
-    config : RunConfig
-        What to do.
-    arms : list of Arm
-        From `choose_arms`.
-    subjects : list of Subject
-        From `open_subjects`.
-    folder : Path
-        The run's folder; exists and can be written.
-    progress : Progress
-        Told about every step.
-    directories : sequence of Directory
-        From `open_directories`.
-    disk : Space, optional
-        From `require_space`, where it was asked already.
-
-    Raises
-    ------
-    UsageError
-        When cold reads cannot be had there, or the disk cannot hold the archives.
-    KeyboardInterrupt
-        After Ctrl-C, when everything is put away and what was measured is on disk.
-    """
-    if "cold" in config.caches and subjects and config.store is None:
-        require_evictable(folder)
-    scratch = folder / ".archives"
-    remove(scratch)  # left by a run that was killed
-    disk = disk or require_space(folder, subjects, arms, directories, timeout=config.timeout)
-    with deferred(), ExitStack() as stack:
-        stack.callback(remove, scratch)
-        scratch.mkdir()
-        stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
-        place = stack.enter_context(reached(config.store)) if config.store and subjects else None
-        file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
-        # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
-        # for the first time, and what a format keeps in memory shows.
-        patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
-        writer = stack.enter_context(Worker(patience))
-        reader = stack.enter_context(Worker(patience))
-        recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
-        rows = stack.enter_context(closing(BreakdownFile(folder / "breakdown.csv")))
-        log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
-        explainer = stack.enter_context(Worker(patience))
-        breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
-        looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
-        looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
-        contention = ContentionRounds(config, arms, explainer, looked, progress.step)
-        archives = ArchiveRecord(folder / "archives.json")
-        explained = (breakdown, contention)
-        uploads = Uploads(place, config.run_id, writer, folder / UPLOADED) if place else None
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, archives, progress, uploads)
-        stack.callback(experiment.clear)
-        steps = sum(experiment.steps(subject) for subject in subjects)
-        progress.total(steps + len(directories) * len(DIRECTORY_MODES))
-        for directory in directories:
-            record = DirectoryRecord(folder / DIRECTORIES)
-            measure_directory(directory, config, scratch, writer, recorder, record, progress.step)
-        for subject in subjects:
-            experiment.measure(subject)
 
 
 class Experiment:
@@ -379,27 +292,3 @@ def _together_of(reading: Reading) -> dict[str, Any]:
     latencies = {} if reading.latencies is None else dict(zip(names, reading.latencies, strict=True))
     workers = " ".join(f"{seconds:.9f}" for seconds in reading.worker_seconds)
     return {**latencies, "cpu_seconds": reading.cpu_seconds, "worker_seconds": workers}
-
-
-def kept_data(first: Observed, observed: Observed, workers: int) -> str:
-    """Say when a fresh reader cannot have read the archive, because the first one of this plan read far more.
-
-    Parameters
-    ----------
-    first, observed : Observed
-        The first sample of an archive and access, and a later one.
-    workers : int
-        How many read.
-
-    Returns
-    -------
-    str
-        What was read; empty when nothing is wrong.
-    """
-    least = _KEPT_ALONE if workers == 1 else _KEPT_TOGETHER
-    if first.reading is None or observed.reading is None:
-        return ""
-    before, now = first.reading.bytes_read, observed.reading.bytes_read
-    if before is None or now is None or before < _NOT_BYTES or now >= least * before:
-        return ""
-    return f"read {now} bytes where the first read of the same plan took {before}: data is kept from reader to reader"

@@ -12,8 +12,10 @@ from harness.measure.config import TWIN, RunConfig
 from harness.measure.preparation import Prepared
 from harness.measure.recorder import RowLog, cell_key
 from harness.measure.subject import Arm, Subject
-from harness.measure.worker import Task, Worker, WorkerError
-from harness.records import AnyRow, CellKey
+from harness.records import AnyRow, Breakdown, CellKey, Contention
+from harness.sampling.breakdown import BreakdownTask, Parts
+from harness.sampling.contention import ContentionTask, Waits
+from harness.sampling.worker import Task, Worker, WorkerError
 from harness.workload import Access, ReadAccess, requested_bytes
 
 WARM = "warm"
@@ -129,3 +131,34 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
             return self._explainer.do(task)
         except WorkerError as error:
             return self.failure(str(error))
+
+
+class BreakdownRounds(ExplainingRounds[Breakdown]):
+    """Takes breakdowns: of reads by one thread, where no other wait hides the parts."""
+
+    what = "breakdown"
+
+    def explains(self, access: ReadAccess) -> bool:
+        return access.executor == "main" and not access.load_once
+
+    def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> BreakdownTask:
+        return BreakdownTask(**prepared.about(arm, access))
+
+    def failure(self, reason: str) -> Parts:
+        return Parts(status="failed", reason=reason)
+
+
+class ContentionRounds(ExplainingRounds[Contention]):
+    """Looks at the accesses that the most threads read, each with a reader of its own."""
+
+    what = "contention"
+
+    def explains(self, access: ReadAccess) -> bool:
+        most = max((n for executor, n in self._config.options.workers if executor == "threads"), default=0)
+        return access.executor == "threads" and access.workers == most > 1
+
+    def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> ContentionTask:
+        return ContentionTask(**prepared.about(arm, access))
+
+    def failure(self, reason: str) -> Waits:
+        return Waits(status="failed", reason=reason)

@@ -9,14 +9,16 @@ from typing import Any
 
 from harness.backends.archive import remove
 from harness.backends.base import UnsupportedProfile, load_backend
-from harness.measure import cache, schedule
+from harness.measure import schedule
 from harness.measure.config import RAW
-from harness.measure.streaming import StreamTask
 from harness.measure.subject import Arm, Subject
-from harness.measure.tasks import ReadTask, ScanTask, WriteTask, Written, native_bytes
-from harness.measure.verify import Expected, asked_bytes, expectations, read_id
-from harness.measure.worker import Worker, WorkerError
 from harness.records import Status
+from harness.sampling import cache
+from harness.sampling.reading import ReadTask
+from harness.sampling.streaming import StreamTask
+from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
 from harness.trace.schema import Manifest
 from harness.workload import ReadAccess
 
@@ -53,24 +55,20 @@ class Prepared:
 
     def read_task(self, arm: Arm, access: ReadAccess) -> ReadTask:
         """Return the discarded read of an access, which comes before its samples; they differ in the cache alone."""
-        return ReadTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            archive=self.archives[arm],
-            access=access,
-            expected=self.answers(access),
-            cache="discard",
-            by_reading=self.reads_little(access),
-        )
+        return ReadTask(**self.about(arm, access), cache="discard")
 
-    def answers(self, access: ReadAccess) -> dict[str, Expected]:
-        """Return what each read of an access has to return."""
-        return {read_id(read): self.expected[read_id(read)] for read in access.reads}
-
-    def reads_little(self, access: ReadAccess) -> bool:
-        """Say how archives are warmed for an access, as `harness.measure.cache.read_little` does, for all formats."""
+    def about(self, arm: Arm, access: ReadAccess) -> dict[str, Any]:
+        """Return what every `harness.sampling.reading.AccessTask` is told of an access."""
+        nbytes = asked_bytes(access.reads, self.expected)
         sizes = [written.size_bytes for arm, (_, written) in self.writes.items() if arm in self.archives]
-        return cache.read_little(sizes, asked_bytes(access.reads, self.expected))
+        return {
+            "backend": arm.backend,
+            "profile": arm.settings,
+            "archive": self.archives[arm],
+            "access": access,
+            "expected": {read_id(read): self.expected[read_id(read)] for read in access.reads},
+            "by_reading": cache.read_little(sizes, nbytes),  # the same for all arms
+        }
 
     def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:
         """Return the writing of some tensors as an archive that does not stay, with values from the raw one."""

@@ -12,8 +12,8 @@ from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
-from harness.measure.tasks import RemoveTask, UploadBesideTask, UploadTask
-from harness.measure.worker import Worker, WorkerError
+from harness.sampling.storing import RemoveTask, UploadBesideTask, UploadTask
+from harness.sampling.worker import Worker, WorkerError
 from harness.stores.place import Place
 from harness.stores.stored import Stored, beside
 

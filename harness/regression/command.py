@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-from harness.measure.interrupt import deferred, heard
+from harness.sampling.interrupt import deferred, heard
 
 _GRACE = 5.0  # seconds for an installer to tidy up
 

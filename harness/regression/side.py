@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.measure.interrupt import heard, kept_from_children
 from harness.regression import probe
+from harness.sampling.interrupt import heard, kept_from_children
 
 _GRACE = 5.0  # seconds for an idle process to end by itself
 _SHOWN = 300  # characters of what a process printed before it died

@@ -12,7 +12,7 @@ import numpy as np
 from harness.backends.archive import write_archive
 from harness.backends.base import Layout, load_backend
 from harness.measure.config import RAW
-from harness.measure.worker import Children
+from harness.sampling.worker import Children
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace

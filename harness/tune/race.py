@@ -15,13 +15,14 @@ from harness.backends.base import Backend
 from harness.errors import HarnessError
 from harness.measure import schedule
 from harness.measure.config import TWIN
-from harness.measure.experiment import Progress, kept_data
+from harness.measure.experiment import Progress
 from harness.measure.machine import load_average
-from harness.measure.tasks import Observed, ReadTask, WriteTask, Written
-from harness.measure.verify import Expected, expectations, read_id
-from harness.measure.worker import Worker, WorkerError
 from harness.records import Sample, SampleFile
 from harness.report.choice.costs import needed
+from harness.sampling.reading import Observed, ReadTask, kept_data
+from harness.sampling.verify import Expected, expectations, read_id
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import WriteTask, Written
 from harness.trace.schema import Manifest, TensorSpec
 from harness.tune.candidates import Candidate, settings_of
 from harness.tune.corner import SampleTask

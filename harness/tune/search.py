@@ -12,13 +12,13 @@ from harness.backends.archive import remove
 from harness.backends.base import Backend, load_backend
 from harness.errors import UsageError
 from harness.measure import schedule
-from harness.measure.cache import require_evictable
 from harness.measure.experiment import Progress
-from harness.measure.interrupt import deferred
 from harness.measure.machine import Environment
-from harness.measure.worker import Worker
 from harness.records import SampleFile
 from harness.report.choice.costs import needed
+from harness.sampling.cache import require_evictable
+from harness.sampling.interrupt import deferred
+from harness.sampling.worker import Worker
 from harness.tune.candidates import candidates
 from harness.tune.halving import stages
 from harness.tune.question import Question

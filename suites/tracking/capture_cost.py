@@ -24,7 +24,7 @@ from harness.capture.inputs import Query
 from harness.capture.models import evoformer
 from harness.capture.plan import Settings, layer_bytes
 from harness.capture.session import BUFFERED_LAYERS, Destination, Push, record
-from harness.measure.accounting import peak_rss, reset_peak_rss
+from harness.sampling.accounting import peak_rss, reset_peak_rss
 from harness.trace.stream import MemoryTrace
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ import pandas as pd
 from harness.backends.archive import write_archive
 from harness.backends.base import ProfileName, Route, load_backend
 from harness.errors import HarnessError
-from harness.measure.accounting import StoreCounter
 from harness.measure.config import RAW
-from harness.measure.sample import take
-from harness.measure.verify import Expected, expectations
 from harness.report.drawing.latency import draw_latency
+from harness.sampling.accounting import StoreCounter
+from harness.sampling.sample import take
+from harness.sampling.verify import Expected, expectations
 from harness.stores.client import Client
 from harness.stores.opening import StoredFormat
 from harness.stores.place import Place, parse_place

@@ -10,10 +10,10 @@ import numpy as np
 
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
-from harness.measure.tasks import Observed, ReadTask
-from harness.measure.verify import expectations
-from harness.measure.worker import Worker
 from harness.report.statistics import Interval, compare
+from harness.sampling.reading import Observed, ReadTask
+from harness.sampling.verify import expectations
+from harness.sampling.worker import Worker
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import ReadAccess, window_reads

@@ -15,11 +15,11 @@ from harness.backends.base import Backend, Layout, Profile, load_backend
 from harness.backends.hdf5 import Hdf5Backend
 from harness.backends.matched import MATCHED_CODEC
 from harness.errors import UsageError
-from harness.measure.cache import chill
-from harness.measure.sample import take
-from harness.measure.tasks import Stopwatch
-from harness.measure.verify import expectations
 from harness.report.statistics import Interval, compare, median_interval
+from harness.sampling.cache import chill
+from harness.sampling.sample import take
+from harness.sampling.verify import expectations
+from harness.sampling.writing import Stopwatch
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.sources import open_trace
 from harness.trace.stream import TraceView

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
-from harness.measure.sample import take
-from harness.measure.tasks import WriteTask
-from harness.measure.verify import expectations
-from harness.measure.worker import Worker
+from harness.sampling.sample import take
+from harness.sampling.verify import expectations
+from harness.sampling.worker import Worker
+from harness.sampling.writing import WriteTask
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read

@@ -107,7 +107,7 @@ def test_real_data_that_is_missing_says_what_to_set(capsys, tmp_path, monkeypatc
 
 
 def test_cold_reads_in_memory_are_refused(capsys, tmp_path, monkeypatch):
-    from harness.measure import cache
+    from harness.sampling import cache
 
     monkeypatch.setattr(cache, "filesystem", lambda path: "tmpfs")
     refused(capsys, ["run", "--quiet", "--cache", "cold", "--out", str(tmp_path / "run")], 2, "tmpfs", "--cache warm")

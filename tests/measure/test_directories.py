@@ -21,7 +21,7 @@ from harness.evidence.rerun import compare_runs
 from harness.measure import directories, space
 from harness.measure.config import RunConfig
 from harness.measure.directories import SlimTask, open_directories
-from harness.measure.experiment import run as take_samples
+from harness.measure.run import run as take_samples
 from harness.measure.subject import choose_arms, open_subjects
 from harness.predictions.disk import contents, copy_folder
 from harness.predictions.slimming import slim

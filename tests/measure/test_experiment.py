@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.measure import space
 from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
-from harness.measure.experiment import run
+from harness.measure.run import run
 from harness.measure.subject import choose_arms, open_subjects
 from harness.records import read_samples
 from harness.trace.sources import open_trace

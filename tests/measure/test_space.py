@@ -14,8 +14,8 @@ from harness.errors import UsageError
 from harness.measure import space
 from harness.measure.estimate import estimate, sampled
 from harness.measure.subject import choose_arms, open_subjects
-from harness.measure.worker import Worker
 from harness.records import read_samples
+from harness.sampling.worker import Worker
 
 
 def free(monkeypatch, nbytes: int) -> None:

@@ -12,9 +12,9 @@ from stores.fake import FakeStore
 from harness.backends.archive import write_archive
 from harness.backends.base import Route, load_backend
 from harness.errors import HarnessError, UsageError
-from harness.measure.accounting import StoreCounter
-from harness.measure.sample import Reading, take
-from harness.measure.verify import Expected, expectations
+from harness.sampling.accounting import StoreCounter
+from harness.sampling.sample import Reading, take
+from harness.sampling.verify import Expected, expectations
 from harness.stores.client import Client
 from harness.stores.faults import Fault, parse_fault
 from harness.stores.opening import StoredFormat

@@ -12,7 +12,7 @@ from stores.fake import FakeStore
 
 from harness.backends.archive import write_archive
 from harness.backends.base import Reader, load_backend
-from harness.measure.accounting import StoreCounter
+from harness.sampling.accounting import StoreCounter
 from harness.stores.client import Client
 from harness.stores.opening import StoredFormat
 from harness.stores.place import FILE_CACHES, Place

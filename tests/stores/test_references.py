@@ -19,9 +19,9 @@ from harness.backends.archive import write_archive
 from harness.backends.base import UnsupportedProfile, load_backend
 from harness.backends.hdf5_reference import references
 from harness.errors import ArchiveError, HarnessError
-from harness.measure.accounting import StoreCounter
-from harness.measure.tasks import UploadBesideTask
-from harness.measure.worker import Children
+from harness.sampling.accounting import StoreCounter
+from harness.sampling.storing import UploadBesideTask
+from harness.sampling.worker import Children
 from harness.stores.opening import StoredFormat
 from harness.stores.place import Place
 from harness.stores.stored import Stored, beside

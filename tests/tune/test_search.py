@@ -8,11 +8,11 @@ from conftest import Counted
 
 from harness.backends.base import load_backend
 from harness.errors import HarnessError, UsageError
-from harness.measure import cache
 from harness.measure.config import TWIN
-from harness.measure.worker import WorkerError
 from harness.records import read_samples
 from harness.report.choice.mix import Mix, parse_mix
+from harness.sampling import cache
+from harness.sampling.worker import WorkerError
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.tune.corner import Corner

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.measure.cache import BESIDE_OTHERS, WARM_FROM
 from harness.measure.config import TWIN
 from harness.report import words
 from harness.report.findings import Findings
+from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
 
 
 def warm_limits(findings: Findings) -> list[str]:

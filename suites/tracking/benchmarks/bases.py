@@ -18,8 +18,9 @@ from typing import ClassVar, TypeVar
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from harness.errors import HarnessError
-from harness.measure.tasks import Observed, Written
-from harness.measure.worker import Children
+from harness.sampling.reading import Observed
+from harness.sampling.worker import Children
+from harness.sampling.writing import Written
 from harness.workload import Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 from . import definition

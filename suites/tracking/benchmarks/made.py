@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import registry
-from harness.measure.experiment import kept_data
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.subject import Arm
-from harness.measure.tasks import Observed, Written
-from harness.measure.worker import Worker, WorkerError
+from harness.sampling.reading import Observed, kept_data
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import Written
 from harness.workload import Access, ReadAccess, SizeAccess
 
 from . import definition

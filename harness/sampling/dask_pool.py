@@ -16,12 +16,12 @@ from typing import Any
 from harness.backends.base import Profile
 from harness.backends.seal import read_seal
 from harness.errors import HarnessError
-from harness.measure import cache
-from harness.measure.dask_cluster import START, Cluster, distributed_package
-from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import Reading
-from harness.measure.together import Part, combine, shares, take_share
-from harness.measure.verify import Expected
+from harness.sampling import cache
+from harness.sampling.dask_cluster import START, Cluster, distributed_package
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import Reading
+from harness.sampling.together import Part, combine, shares, take_share
+from harness.sampling.verify import Expected
 from harness.workload import Read
 
 _LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
@@ -102,7 +102,7 @@ class DaskPool:
         expected: Mapping[str, Expected],
         workers: int,
     ) -> Reading:
-        """Take one sample with the reads split over workers; parameters as for `harness.measure.sample.take`.
+        """Take one sample with the reads split over workers; parameters as for `harness.sampling.sample.take`.
 
         Returns
         -------

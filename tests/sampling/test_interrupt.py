@@ -8,8 +8,8 @@ import time
 import pytest
 from tasks import Blocked
 
-from harness.measure.interrupt import deferred, heard, kept_from_children
-from harness.measure.worker import Worker
+from harness.sampling.interrupt import deferred, heard, kept_from_children
+from harness.sampling.worker import Worker
 
 
 @pytest.fixture(autouse=True)

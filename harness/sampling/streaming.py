@@ -19,11 +19,11 @@ from harness.backends.archive_trace import ArchiveTrace
 from harness.backends.base import Profile
 from harness.capture.session import Destination, Prepared, Push, record
 from harness.errors import HarnessError
-from harness.measure.accounting import reset_peak_rss
-from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import without_collection
-from harness.measure.tasks import Written, written
-from harness.measure.worker import Children
+from harness.sampling.accounting import reset_peak_rss
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import without_collection
+from harness.sampling.worker import Children
+from harness.sampling.writing import Written, written
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import MemoryTrace, TraceView, read_whole
 

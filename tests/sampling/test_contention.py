@@ -11,15 +11,14 @@ from conftest import TINY
 
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
-from harness.measure.contention import ContentionTask
 from harness.measure.explaining import ROUNDS
-from harness.measure.machine import interpreter_lock
-from harness.measure.together import combine, shares, take_share, take_threads
-from harness.measure.verify import expectations
-from harness.measure.worker import Children
 from harness.records import read_contention, read_samples
+from harness.sampling.contention import ContentionTask, interpreter_lock
+from harness.sampling.together import combine, shares, take_share, take_threads
+from harness.sampling.verify import expectations
+from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
-from harness.workload import PlanOptions, Read
+from harness.workload import PlanOptions, Read, ReadAccess
 
 
 @pytest.fixture
@@ -36,9 +35,8 @@ def task(tmp_path_factory):
             Read(path="attention/layer_0", selection=(slice(0, 1), slice(k, k + 8), slice(0, 9))) for k in range(40)
         ]
         expected = expectations(folder / "t.raw", manifest, reads)
-        return ContentionTask(
-            backend=name, profile="tuned", archive=path, reads=tuple(reads), workers=2, expected=expected
-        )
+        access = ReadAccess(name="windows", reads=tuple(reads), executor="threads", workers=2)
+        return ContentionTask(backend=name, profile="tuned", archive=path, access=access, expected=expected)
 
     return make
 
@@ -55,7 +53,7 @@ def test_the_lock_of_h5py_and_the_loop_of_zarr_are_seen(task):
 
 
 def test_a_held_lock_is_counted_and_a_free_one_is_not():
-    from harness.measure.contention import _Looker
+    from harness.sampling.contention import _Looker
 
     lock = threading.Lock()
     free = _Looker(lock)

@@ -8,10 +8,10 @@ import pytest
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
 from harness.errors import HarnessError
-from harness.measure import streaming
-from harness.measure.streaming import StandIn, StreamTask
-from harness.measure.worker import Children
 from harness.records import read_samples
+from harness.sampling import streaming
+from harness.sampling.streaming import StandIn, StreamTask
+from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, read_whole
 

@@ -11,19 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as once
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from harness.backends.base import Backend, Profile, blame
+from harness.backends.base import Backend, blame
 from harness.backends.replay import Replay
-from harness.measure import cache
-from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import HELD_BYTES, Clock, take, without_collection
-from harness.measure.verify import Expected, asked_bytes, check, read_id
-from harness.measure.worker import Children
 from harness.records import Status
+from harness.sampling.reading import AccessTask
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection
+from harness.sampling.verify import Expected, asked_bytes, check, read_id
+from harness.sampling.worker import Children
 from harness.workload import Read
 
 NO_REPLAY = "the format does not say where its bytes lie"
@@ -52,41 +51,18 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BreakdownTask:
-    """Take the breakdown of a warm read access once, in a process that takes no samples.
-
-    Attributes
-    ----------
-    backend : str
-        The format.
-    profile : Profile
-        The settings that the archive was written with.
-    archive : Path
-        What to read.
-    reads : tuple of Read
-        What to ask for.
-    expected : dict of str to Expected
-        What has to come back.
-    by_reading : bool
-        Whether the archive is warmed by reading what is asked for, as `harness.measure.cache.read_little` says.
-    """
-
-    backend: str
-    profile: Profile
-    archive: Path
-    reads: tuple[Read, ...]
-    expected: dict[str, Expected] = field(repr=False)
-    by_reading: bool = False
+class BreakdownTask(AccessTask):
+    """Take the breakdown of a warm access once, in a process that takes no samples."""
 
     def run(self, children: Children) -> Parts:
         """Warm the archive and take the breakdown."""
         _keep_memory()
         backend = rehearsed(self.backend, self.profile)
-        read = partial(take, backend, self.archive, self.reads, self.expected)
-        _, rejected = cache.warm(self.archive, read if self.by_reading else None)
+        about = (backend, self.archive, self.access.reads, self.expected)
+        _, rejected = self.warm(lambda: take(*about))
         if rejected:
             return Parts(status="rejected", reason=rejected)
-        return dissect(backend, self.archive, self.reads, self.expected)
+        return dissect(*about)
 
 
 @once
@@ -134,7 +110,7 @@ def dissect(
     reads : sequence of Read
         What to ask for.
     expected : mapping of str to Expected
-        From `harness.measure.verify.expectations`.
+        From `harness.sampling.verify.expectations`.
     clock : callable
         Returns nanoseconds.
 

@@ -1,10 +1,10 @@
-"""What a worker process is asked to do: write an archive, or take one sample of a read access."""
+"""What a worker process is asked to do to write: an archive from a source, read back and measured."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -12,22 +12,16 @@ import numpy as np
 
 from harness.backends.archive import archive_size, remove, verify_archive, write_archive
 from harness.backends.archive_trace import ArchiveTrace
-from harness.backends.base import Backend, Profile, UnsupportedProfile, load_backend
+from harness.backends.base import Backend, Profile
 from harness.backends.seal import read_seal
-from harness.errors import HarnessError
-from harness.measure import cache
-from harness.measure.accounting import count_opens, peak_rss, reset_peak_rss
-from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import Clock, Reading, take
-from harness.measure.together import combine, shares, take_threads
-from harness.measure.verify import Expected, is_bfloat16
-from harness.measure.worker import Children, Share, opener
-from harness.stores.place import Place
-from harness.stores.stored import Stored
+from harness.sampling.accounting import peak_rss, reset_peak_rss
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import Clock
+from harness.sampling.verify import is_bfloat16
+from harness.sampling.worker import Children
 from harness.trace.schema import Manifest, tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView
-from harness.workload import ReadAccess
 
 
 class Stopwatch:
@@ -225,163 +219,3 @@ class ScanTask:
         trace = ArchiveTrace(self.archive)
         floats = [spec.path for spec in trace.manifest.tensors if spec.dtype == np.dtype(np.float32).name]
         return frozenset(path for path in floats if is_bfloat16(trace.blocks(path)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observed:
-    """What one sample of a read access found.
-
-    Attributes
-    ----------
-    reading : Reading or None
-        None when the sample was rejected.
-    resident_fraction : float or None
-        Part of the archive that was in the page cache before the read, as `chill` or `warm` of `harness.measure.cache`
-        found it.
-    files_opened : int or None
-        Counted only in a discarded read.
-    rejected : str
-        Why the cache was not in the state that was asked for.
-    """
-
-    reading: Reading | None
-    resident_fraction: float | None = None
-    files_opened: int | None = None
-    rejected: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadTask:
-    """Take one sample of a read access.
-
-    Attributes
-    ----------
-    backend : str
-        The format.
-    profile : Profile
-        The settings that the archive was written with.
-    archive : Path
-        What to read.
-    access : ReadAccess
-        What to ask for.
-    expected : dict of str to Expected
-        What has to come back.
-    cache : {"warm", "cold", "remote", "discard"}
-        State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
-    by_reading : bool
-        Whether the archive is warmed by reading what is asked for, as `harness.measure.cache.read_little` says.
-    stored : Stored or None
-        Where the archive is to be read in a store; None to read it from its folder.
-    scheduler : str or None
-        For the executor ``dask``, as for `harness.measure.dask_pool.DaskPool`.
-    """
-
-    backend: str
-    profile: Profile
-    archive: Path
-    access: ReadAccess
-    expected: dict[str, Expected] = field(repr=False)
-    cache: str
-    by_reading: bool = False
-    stored: Stored | None = None
-    scheduler: str | None = None
-
-    def run(self, children: Children) -> Observed:
-        """Bring the cache into its state, take the sample, and check that the archive was really read."""
-        rehearsed(self.backend, self.profile)
-        if self.stored is not None:
-            return Observed(reading=self._take(children))
-        if self.cache == "discard":
-            with count_opens(self.archive) as opens:
-                reading = self._take(children)
-            return Observed(reading=reading, files_opened=opens.count)
-        if self.cache == "cold":
-            resident, rejected = cache.chill(self.archive)
-        else:
-            resident, rejected = cache.warm(self.archive, (lambda: self._take(children)) if self.by_reading else None)
-        if rejected:
-            return Observed(reading=None, resident_fraction=resident, rejected=rejected)
-        reading = self._take(children)
-        if reading.rejected:
-            return Observed(reading=None, resident_fraction=resident, rejected=reading.rejected)
-        if self.cache == "cold" and resident is not None and cache.residency(self.archive, every_file=True) == 0:
-            raise HarnessError("returned data without reading the archive: none of it is in the page cache afterwards")
-        return Observed(reading=reading, resident_fraction=resident)
-
-    def _take(self, children: Children) -> Reading:
-        access = self.access
-        if access.executor == "processes":
-            return self._take_processes(children)
-        if access.executor == "dask":
-            pool = children.dask(self.scheduler)
-            return pool.read(self.backend, self.profile, self.archive, access.reads, self.expected, access.workers)
-        backend, counter = opener(self.backend, self.profile, self.stored)
-        about = (backend, self.archive, access.reads, self.expected)
-        if access.executor == "main":
-            return take(*about, load_once=access.load_once, counter=counter)
-        return take_threads(*about, access.workers, shared=access.executor == "threads-shared", counter=counter)
-
-    def _take_processes(self, children: Children) -> Reading:
-        parts = children.read(
-            [
-                Share(
-                    backend=self.backend,
-                    profile=self.profile,
-                    archive=self.archive,
-                    reads=tuple(reads),
-                    expected=self.expected,
-                    stored=self.stored,
-                )
-                for reads in shares(self.access.reads, self.access.workers)
-            ]
-        )
-        return combine(parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UploadTask:
-    """Bring an archive into a store."""
-
-    archive: Path
-    stored: Stored
-
-    def run(self, children: Children) -> None:
-        """Upload."""
-        from harness.stores.upload import upload
-
-        upload(self.stored.place, self.archive, self.stored.key)
-
-
-@dataclass(frozen=True, kw_only=True)
-class UploadBesideTask:
-    """Bring into a store what a route needs beside an archive; says why where the archive cannot be read by it."""
-
-    backend: str
-    archive: Path
-    stored: Stored
-
-    def run(self, children: Children) -> str:
-        """Find out what it is and upload it."""
-        from harness.stores.upload import upload_beside
-
-        try:
-            data = load_backend(self.backend).routed(self.stored.route).beside(self.archive)
-        except UnsupportedProfile as error:
-            return str(error)
-        if data is not None:
-            upload_beside(self.stored.place, data, self.stored.key)
-        return ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RemoveTask:
-    """Take objects out of a store."""
-
-    place: Place
-    keys: list[str]
-
-    def run(self, children: Children) -> None:
-        """Remove them."""
-        from harness.stores.upload import remove_objects
-
-        remove_objects(self.place, self.keys)

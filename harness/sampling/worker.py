@@ -15,13 +15,13 @@ from typing import Any, Protocol
 
 from harness.backends.base import Profile
 from harness.errors import HarnessError
-from harness.measure.accounting import LocalCounter, StoreCounter
-from harness.measure.dask_pool import DaskPool
-from harness.measure.interrupt import heard, kept_from_children
-from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import Counter, Opener
-from harness.measure.together import Part, take_share
-from harness.measure.verify import Expected
+from harness.sampling.accounting import LocalCounter, StoreCounter
+from harness.sampling.dask_pool import DaskPool
+from harness.sampling.interrupt import heard, kept_from_children
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import Counter, Opener
+from harness.sampling.together import Part, take_share
+from harness.sampling.verify import Expected
 from harness.stores.stored import Stored
 from harness.workload import Read
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.measure import cache
-from harness.measure.accounting import count_opens, fetched_bytes, memory_bytes, peak_rss, read_counts, reset_peak_rss
+from harness.sampling import cache
+from harness.sampling.accounting import count_opens, fetched_bytes, memory_bytes, peak_rss, read_counts, reset_peak_rss
 
 SIZE = 3 << 20
 

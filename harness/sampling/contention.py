@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 
-from harness.backends.base import Profile, ReadingLock, blame
-from harness.measure import cache
-from harness.measure.explaining import ExplainingRounds
-from harness.measure.machine import interpreter_lock
-from harness.measure.preparation import Prepared
-from harness.measure.rehearsal import rehearsed
-from harness.measure.sample import take
-from harness.measure.subject import Arm
-from harness.measure.together import shares
-from harness.measure.verify import Expected, check, read_id
-from harness.measure.worker import Children
-from harness.records import Contention, Status
-from harness.workload import Read, ReadAccess
+from harness.backends.base import ReadingLock, blame
+from harness.records import Status
+from harness.sampling.reading import AccessTask
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import take
+from harness.sampling.together import shares
+from harness.sampling.verify import Expected, check, read_id
+from harness.sampling.worker import Children
+from harness.workload import Read
 
 _LOOK_EVERY = 0.0005  # seconds between two looks at a lock
 
@@ -65,45 +60,19 @@ class _Looker(threading.Thread):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContentionTask:
-    """Read once with several threads, each with a reader of its own, and look at what they do meanwhile.
-
-    Attributes
-    ----------
-    backend : str
-        The format.
-    profile : Profile
-        The settings that the archive was written with.
-    archive : Path
-        What to read.
-    reads : tuple of Read
-        What to ask for, split over the threads.
-    workers : int
-        How many threads.
-    expected : dict of str to Expected
-        What has to come back.
-    by_reading : bool
-        Whether the archive is warmed by reading what is asked for, as `harness.measure.cache.read_little` says.
-    """
-
-    backend: str
-    profile: Profile
-    archive: Path
-    reads: tuple[Read, ...]
-    workers: int
-    expected: dict[str, Expected] = field(repr=False)
-    by_reading: bool = False
+class ContentionTask(AccessTask):
+    """Read once with several threads, each with a reader of its own, and look at what they do meanwhile."""
 
     def run(self, children: Children) -> Waits:
         """Read, look, and check what came back."""
         backend = rehearsed(self.backend, self.profile)
-        read = partial(take, backend, self.archive, self.reads, self.expected)
-        _, rejected = cache.warm(self.archive, read if self.by_reading else None)
+        reads, workers = self.access.reads, self.access.workers
+        _, rejected = self.warm(lambda: take(backend, self.archive, reads, self.expected))
         if rejected:
             return Waits(status="rejected", reason=rejected)
         named = backend.reading_lock()
         looker = _Looker(named[1]) if named else None
-        start = threading.Barrier(self.workers + 1)
+        start = threading.Barrier(workers + 1)
         used: list[int] = []
         found: list[tuple[object, Expected]] = []
         errors: list[Exception] = []
@@ -122,7 +91,7 @@ class ContentionTask:
                 errors.append(error)
                 start.abort()
 
-        readers = [threading.Thread(target=work, args=(share,)) for share in shares(self.reads, self.workers)]
+        readers = [threading.Thread(target=work, args=(share,)) for share in shares(reads, workers)]
         for reader in readers:
             reader.start()
         before = _thread_times()
@@ -166,25 +135,9 @@ def _thread_times() -> dict[tuple[str, int], int]:
     return found
 
 
-class ContentionRounds(ExplainingRounds[Contention]):
-    """Looks at the accesses that the most threads read, each with a reader of its own."""
+def interpreter_lock() -> bool:
+    """Say whether threads of Python share one interpreter lock; without it, as in free-threaded Python, they need not.
 
-    what = "contention"
-
-    def explains(self, access: ReadAccess) -> bool:
-        most = max((n for executor, n in self._config.options.workers if executor == "threads"), default=0)
-        return access.executor == "threads" and access.workers == most > 1
-
-    def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> ContentionTask:
-        return ContentionTask(
-            backend=arm.backend,
-            profile=arm.settings,
-            archive=prepared.archives[arm],
-            reads=access.reads,
-            workers=access.workers,
-            expected=prepared.answers(access),
-            by_reading=prepared.reads_little(access),
-        )
-
-    def failure(self, reason: str) -> Waits:
-        return Waits(status="failed", reason=reason)
+    A library that was not built for it turns the lock on again when it is imported.
+    """
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())

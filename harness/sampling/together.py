@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.backends.base import Reader, blame
-from harness.measure.accounting import LocalCounter
-from harness.measure.sample import Clock, Counter, Opener, Reading, Tally, accounted, settle, without_collection
-from harness.measure.verify import Expected, read_id
+from harness.sampling.accounting import LocalCounter
+from harness.sampling.sample import Clock, Counter, Opener, Reading, Tally, accounted, settle, without_collection
+from harness.sampling.verify import Expected, read_id
 from harness.workload import Read
 
 PERCENTILES = (50, 95, 99)
@@ -102,7 +102,7 @@ def take_threads(
     counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
 ) -> Reading:
-    """Take one sample with the reads split over threads; parameters as for `harness.measure.sample.take`.
+    """Take one sample with the reads split over threads; parameters as for `harness.sampling.sample.take`.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from harness.backends.base import Reader, blame
-from harness.measure.accounting import LocalCounter, ReadCounts, StoreCounter, peak_rss, reset_peak_rss
-from harness.measure.verify import Expected, check, read_id
+from harness.sampling.accounting import LocalCounter, ReadCounts, StoreCounter, peak_rss, reset_peak_rss
+from harness.sampling.verify import Expected, check, read_id
 from harness.workload import Read
 
 Clock = Callable[[], int]
@@ -113,7 +113,7 @@ def take(
     reads : sequence of Read
         What to ask for.
     expected : mapping of str to Expected
-        From `harness.measure.verify.expectations`.
+        From `harness.sampling.verify.expectations`.
     load_once : bool
         Read each tensor whole, once, and take selections from memory.
     counter : callable

@@ -17,19 +17,20 @@ from harness.backends.raw import RawBackend, RawReader
 from harness.backends.replay import Replay
 from harness.errors import HarnessError
 from harness.measure import explaining
-from harness.measure.breakdown import NO_REPLAY, BreakdownTask, dissect
 from harness.measure.explaining import ROUNDS
-from harness.measure.verify import Expected, expectations
 from harness.records import read_breakdown, read_samples
 from harness.report.findings import find_options
 from harness.report.write import write_report
+from harness.sampling.breakdown import NO_REPLAY, BreakdownTask, dissect
+from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
-from harness.workload import Read
+from harness.workload import Read, ReadAccess
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 PAIR = "activations/layer_0/pair_repr"
 WINDOW = (slice(3, 11), slice(5, 13), slice(0, 8))
 READS = (Read(path=PAIR), Read(path=PAIR, selection=WINDOW))
+ACCESS = ReadAccess(name="pair", reads=READS)
 KEY = ["suite", "access", "format", "profile", "round"]
 
 
@@ -94,7 +95,7 @@ def test_the_steps_add_up_to_the_nanosecond(archive):
 
 
 def test_what_reading_files_takes_is_counted(archive, monkeypatch):
-    from harness.measure import breakdown
+    from harness.sampling import breakdown
 
     path, expected = archive
     clock = Clock()
@@ -195,7 +196,7 @@ def test_every_format_has_a_breakdown(archive, name, tmp_path):
     backend = load_backend(name)
     path = tmp_path / f"archive{backend.suffix}"
     write_archive(open_trace(TRACE, 40), backend, path)
-    task = BreakdownTask(backend=name, profile="tuned", archive=path, reads=READS, expected=expected)
+    task = BreakdownTask(backend=name, profile="tuned", archive=path, access=ACCESS, expected=expected)
     parts = task.run(None)
     assert parts.status == "ok" and parts.reason == ""
     sum_of_parts = sum(
@@ -206,11 +207,11 @@ def test_every_format_has_a_breakdown(archive, name, tmp_path):
 
 
 def test_an_archive_that_does_not_stay_warm_is_rejected(archive, monkeypatch):
-    from harness.measure import cache
+    from harness.sampling import cache
 
     path, expected = archive
     monkeypatch.setattr(cache, "residency", lambda path, every_file: 0.5)
-    task = BreakdownTask(backend="raw", profile="tuned", archive=path, reads=READS, expected=expected)
+    task = BreakdownTask(backend="raw", profile="tuned", archive=path, access=ACCESS, expected=expected)
     parts = task.run(None)
     assert parts.status == "rejected" and "memory is too small" in parts.reason
     assert parts.total_seconds is None

@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.backends.archive import archive_size, sync_archive
 from harness.backends.seal import files_of
 from harness.errors import UsageError
-from harness.measure.accounting import fetched_bytes, memory_bytes
+from harness.sampling.accounting import fetched_bytes, memory_bytes
 
 COLD_BELOW = 0.01
 """An archive is cold when less than this part of its pages is resident."""

@@ -24,9 +24,9 @@ from harness.backends.npz import NpzBackend
 from harness.backends.raw import RawBackend
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.measure.dask_pool import DaskPool
-from harness.measure.verify import expectations, read_id
 from harness.records import read_samples
+from harness.sampling.dask_pool import DaskPool
+from harness.sampling.verify import expectations, read_id
 from harness.trace.sources import open_trace
 from harness.workload import Read
 

@@ -11,10 +11,10 @@ import pytest
 from harness.backends.archive import write_archive
 from harness.backends.raw import RawBackend
 from harness.errors import HarnessError
-from harness.measure.sample import take
-from harness.measure.together import take_threads
-from harness.measure.verify import Expected, check, expectations
 from harness.records import read_samples
+from harness.sampling.sample import take
+from harness.sampling.together import take_threads
+from harness.sampling.verify import Expected, check, expectations
 from harness.trace.schema import Manifest
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest

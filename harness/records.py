@@ -84,7 +84,7 @@ class Sample(Row):
     Of several workers: ``seconds`` runs from the first start to the last end, ``latency_*_seconds`` are the 50th, 95th
     and 99th percentile over every single read of all workers, ``worker_seconds`` the time of each worker's share, in
     the order of shares and separated by blanks, and ``cpu_seconds`` the processor time of all threads of the reading
-    processes meanwhile.
+    processes meanwhile. A Dask worker reads a little of its own, which ``bytes_read`` has too.
 
     Of a run that reads from an object store, ``bytes_read`` and ``requests`` are those of the store's client: bodies
     that arrived, and every request that was sent; ``retries`` of them were sent again after a fault.

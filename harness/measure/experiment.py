@@ -253,7 +253,7 @@ class Experiment:
             values |= {"status": "rejected", "reason": observed.rejected}
             self._recorder.add(key, number, position, **values)
             return ""
-        kept = kept_data(first[arm], observed, task.access.workers)
+        kept = kept_data(first[arm], observed, task.access)
         problem = reading.problem or kept
         if problem:
             values |= {"status": "failed", "reason": problem}

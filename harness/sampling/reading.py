@@ -21,6 +21,7 @@ from harness.workload import ReadAccess
 # A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
 # at the same time may share caches, as HDF5's do, so how much several read depends on who comes first.
 _KEPT_ALONE, _KEPT_TOGETHER = 0.5, 0.05
+_OF_DASK = 128 << 10  # bytes that a Dask worker may read of its own meanwhile: modules at first, /proc twice a second
 _NOT_BYTES = 4096  # below this, bytes read are headers of a mapped file and say nothing about its data
 
 
@@ -149,25 +150,26 @@ class ReadTask(AccessTask):
         return combine(parts)
 
 
-def kept_data(first: Observed, observed: Observed, workers: int) -> str:
+def kept_data(first: Observed, observed: Observed, access: ReadAccess) -> str:
     """Say when a fresh reader cannot have read the archive, because the first one of this plan read far more.
 
     Parameters
     ----------
     first, observed : Observed
         The first sample of an archive and access, and a later one.
-    workers : int
-        How many read.
+    access : ReadAccess
+        What was asked for, and of whom.
 
     Returns
     -------
     str
         What was read; empty when nothing is wrong.
     """
-    least = _KEPT_ALONE if workers == 1 else _KEPT_TOGETHER
+    least = _KEPT_ALONE if access.workers == 1 else _KEPT_TOGETHER
+    aside = _OF_DASK * access.workers if access.executor == "dask" else 0
     if first.reading is None or observed.reading is None:
         return ""
     before, now = first.reading.bytes_read, observed.reading.bytes_read
-    if before is None or now is None or before < _NOT_BYTES or now >= least * before:
+    if before is None or now is None or before < _NOT_BYTES or now >= least * (before - aside):
         return ""
     return f"read {now} bytes where the first read of the same plan took {before}: data is kept from reader to reader"

@@ -246,7 +246,7 @@ class Track:
             values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
             if reading is None:
                 values |= {"status": "rejected", "reason": observed.rejected}
-            elif problem := reading.problem or kept_data(first, observed, 1):
+            elif problem := reading.problem or kept_data(first, observed, task.access):
                 raise WorkerError(problem)
             else:
                 values |= {name: getattr(reading, name) for name in _FROM_READING} | {"verified": True}

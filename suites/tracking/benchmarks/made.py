@@ -126,6 +126,6 @@ def counts(first: Observed, observed: Observed, access: ReadAccess) -> Figures:
     reading = observed.reading
     if reading is None:
         raise WorkerError(observed.rejected)
-    if problem := reading.problem or kept_data(first, observed, access.workers):
+    if problem := reading.problem or kept_data(first, observed, access):
         raise WorkerError(problem)
     return {"bytes_read": reading.bytes_read, "requests": reading.requests, "files_opened": first.files_opened}

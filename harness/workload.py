@@ -142,6 +142,9 @@ class PlanOptions:
         The parallel configurations.
     parallel_windows : int or None
         Windows that all workers read together in one sample of `parallel_access`; None for as many as are read by one.
+    parallel_bytes : int or None
+        There are no more of them than would come to so many bytes if each read its whole tensor, as NPZ does; None in a
+        run without such a format.
     whole_bytes : int
         The largest tensor that is read whole, by one call; a larger one is read as consecutive blocks of rows, in every
         format alike, so that the memory which a sample needs does not grow with the sequence.
@@ -158,6 +161,7 @@ class PlanOptions:
         *(("processes", n) for n in (1, 2, 4)),
     )
     parallel_windows: int | None = None
+    parallel_bytes: int | None = 256 << 20
     whole_bytes: int = LARGE_BYTES
     block_bytes: int = LARGE_BYTES // 2
 

@@ -7,9 +7,6 @@ import numpy as np
 from harness.trace.schema import Manifest, Role
 from harness.workload import Absent, Access, PlanOptions, ReadAccess, Suite, window_reads
 
-WHOLE_BYTES = 256 << 20
-"""A plan of many windows has no more than would come to this many bytes if each read its whole tensor, as NPZ does."""
-
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows once and give the same ones to every number of workers.
@@ -37,15 +34,17 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
 
 
 def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOptions) -> int:
-    """Say how many windows to draw: as many as were asked for, less where tensors are large, and equal shares for all.
+    """Say how many windows to draw: as many as were asked for, fewer where that takes too long, equal shares for all.
 
     Never fewer than the other suites read, which is what a run without a number of its own gets.
     """
     if options.parallel_windows is None:
         return count
-    tensor = sum(manifest[path].nbytes for path in paths) / len(paths)
     most = max((workers for _, workers in options.workers), default=1)
-    afforded = min(options.parallel_windows, int(WHOLE_BYTES / tensor))
+    afforded = options.parallel_windows
+    if options.parallel_bytes is not None:
+        tensor = sum(manifest[path].nbytes for path in paths) / len(paths)
+        afforded = min(afforded, int(options.parallel_bytes / tensor))
     return max(count, afforded // most * most)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.backends.base import PROFILES, ProfileName
+from harness.backends.base import PROFILES, ProfileName, load_backend
 from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.cli import show
 from harness.cli.options import integers, names
@@ -209,6 +209,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["caches"] = _CACHES[arguments.cache]
     values["store"] = _store(arguments)
     values["options"] = _workers(values["options"], arguments.workers, arguments.executors)
+    if all(load_backend(name).partial for name in values["formats"]):
+        values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)
     if arguments.scheduler is not None:
         if "dask" not in dict(values["options"].workers):
             raise UsageError("--scheduler is for the executor dask: add --executors dask.")

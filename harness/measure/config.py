@@ -124,7 +124,7 @@ class RunConfig:
         del document["profile_files"]
         if self.trace_bytes is None:
             del document["trace_bytes"]
-        for name in ("whole_bytes", "block_bytes"):
+        for name in ("parallel_bytes", "whole_bytes", "block_bytes"):
             if getattr(self.options, name) == getattr(PlanOptions, name):
                 del document["options"][name]
         if self.profile_files:  # a run without any is one that earlier versions can read

@@ -16,7 +16,9 @@ from conftest import plain
 
 from harness.backends.archive import verify_archive
 from harness.cli import main
+from harness.measure.config import RunConfig
 from harness.records import read_samples
+from harness.workload import PlanOptions
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
@@ -173,3 +175,13 @@ def state(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return "Z"
+
+
+@pytest.mark.parametrize(("formats", "bound"), [("hdf5,zarr-slim", None), ("hdf5,npz", PlanOptions.parallel_bytes)])
+def test_windows_are_bounded_for_a_format_that_reads_whole_tensors(tmp_path, formats, bound):
+    options = ["--trace", "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", "--sizes", "16", "--suites", "size"]
+    argv = ["run", "--quiet", *options, "--rounds", "1", "--formats", formats, "--baseline", "hdf5"]
+    assert main([*argv, "--out", str(tmp_path / "run")]) == 0
+    assert RunConfig.read(tmp_path / "run" / "run.json").options.parallel_bytes == bound
+    # A run with the bound is one that earlier versions can read.
+    assert ("parallel_bytes" in (tmp_path / "run" / "run.json").read_text()) is (bound is None)

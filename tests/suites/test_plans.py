@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
@@ -97,6 +98,8 @@ def test_many_windows_are_equal_shares_and_bounded_by_what_whole_tensors_would_c
     assert {len(access.reads) for access in plan("parallel_access", PROTEIN, options=many)} == {96}  # for 8 workers
     large = open_trace("synthetic:layers=1,heads=16", 2048).manifest  # 256 MiB a tensor
     assert {len(access.reads) for access in plan("parallel_access", large, options=many)} == {5}
+    many = dataclasses.replace(many, parallel_bytes=None)
+    assert {len(access.reads) for access in plan("parallel_access", large, options=many)} == {96}
 
 
 def test_sizes_are_given_with_both_groups_filled_and_with_one():

@@ -128,8 +128,8 @@ class Sample(Row):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breakdown(Row):
-    """One row of ``breakdown.csv``: where the time of a warm read access goes, found apart from its samples.
+class Parts:
+    """Where the time of a warm read access goes, found apart from its samples.
 
     Times are in seconds and add up over the reads of the access. ``total_seconds`` is taken as a sample's
     ``seconds`` is, but in a process that keeps the memory it has freed, so a sample that gets its memory fresh from
@@ -140,8 +140,6 @@ class Breakdown(Row):
     working on several threads or by reading straight into the result. ``stored_bytes`` lie in ``extents`` pieces,
     each counted as often as it is read, of ``files`` different files.
     """
-
-    called = "a breakdown file"
 
     total_seconds: float | None = None
     open_seconds: float | None = None
@@ -156,12 +154,20 @@ class Breakdown(Row):
     bytes_requested: int | None = None
     status: Status = "ok"
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown(Parts, Row):
+    """One row of ``breakdown.csv``."""
+
+    called = "a breakdown file"
+
     schema_version: int = BREAKDOWN_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contention(Row):
-    """One row of ``contention.csv``: what threads that read together wait for, found apart from the samples.
+class Waits:
+    """What threads that read together wait for, found apart from the samples.
 
     Times are in seconds. ``wall_seconds`` runs from the common start to the last end, ``cpu_seconds`` is the processor
     time of the whole process meanwhile, ``reader_cpu_seconds`` that of the reading threads, and
@@ -170,8 +176,6 @@ class Contention(Row):
     millisecond, found the lock taken that the format's library holds while it reads; both are empty for a library
     that has no such lock.
     """
-
-    called = "a contention file"
 
     wall_seconds: float | None = None
     cpu_seconds: float | None = None
@@ -184,6 +188,14 @@ class Contention(Row):
     interpreter_lock: bool | None = None
     status: Status = "ok"
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contention(Waits, Row):
+    """One row of ``contention.csv``."""
+
+    called = "a contention file"
+
     schema_version: int = CONTENTION_VERSION
 
 

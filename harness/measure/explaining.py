@@ -12,9 +12,9 @@ from harness.measure.config import TWIN, RunConfig
 from harness.measure.preparation import Prepared
 from harness.measure.recorder import RowLog, cell_key
 from harness.measure.subject import Arm, Subject
-from harness.records import AnyRow, Breakdown, CellKey, Contention
-from harness.sampling.breakdown import BreakdownTask, Parts
-from harness.sampling.contention import ContentionTask, Waits
+from harness.records import AnyRow, Breakdown, CellKey, Contention, Parts, Waits
+from harness.sampling.breakdown import BreakdownTask
+from harness.sampling.contention import ContentionTask
 from harness.sampling.worker import Task, Worker, WorkerError
 from harness.workload import Access, ReadAccess, requested_bytes
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.backends.base import Backend, blame
 from harness.backends.replay import Replay
-from harness.records import Status
+from harness.records import Parts
 from harness.sampling.reading import AccessTask
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection
@@ -29,25 +29,6 @@ NO_REPLAY = "the format does not say where its bytes lie"
 
 _MORE_THAN_CACHES = 64 << 20  # bytes; a larger one would help only where a processor has more of it for one core
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a breakdown found; the fields are those of `harness.records.Breakdown`, which says what they mean."""
-
-    total_seconds: float | None = None
-    open_seconds: float | None = None
-    metadata_seconds: float | None = None
-    file_read_seconds: float | None = None
-    decode_seconds: float | None = None
-    copy_seconds: float | None = None
-    rest_seconds: float | None = None
-    stored_bytes: int | None = None
-    extents: int | None = None
-    files: int | None = None
-    bytes_requested: int | None = None
-    status: Status = "ok"
-    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

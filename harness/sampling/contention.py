@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.backends.base import ReadingLock, blame
-from harness.records import Status
+from harness.records import Waits
 from harness.sampling.reading import AccessTask
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import take
@@ -19,23 +19,6 @@ from harness.sampling.worker import Children
 from harness.workload import Read
 
 _LOOK_EVERY = 0.0005  # seconds between two looks at a lock
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waits:
-    """What one look found; as the columns of `harness.records.Contention`."""
-
-    wall_seconds: float | None = None
-    cpu_seconds: float | None = None
-    reader_cpu_seconds: float | None = None
-    busiest_thread: str = ""
-    busiest_thread_seconds: float | None = None
-    lock: str = ""
-    lock_looks: int | None = None
-    lock_held: int | None = None
-    interpreter_lock: bool | None = None
-    status: Status = "ok"
-    reason: str = ""
 
 
 class _Looker(threading.Thread):

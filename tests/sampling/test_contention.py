@@ -110,11 +110,13 @@ class Clock:
 
 def test_percentiles_are_of_single_reads(task):
     made = task("raw")
-    part = take_share(load_backend("raw"), made.archive, made.reads, made.expected, lambda: None, clock=Clock())
+    part = take_share(load_backend("raw"), made.archive, made.access.reads, made.expected, lambda: None, clock=Clock())
     reading = combine([part])
     assert len(part.marks) == 41 and reading.latencies == (0.001, 0.1, 0.1)  # 4 of 40 reads took 100 ms
     assert reading.seconds == pytest.approx(0.001 * 36 + 0.1 * 4) and reading.worker_seconds == (reading.seconds,)
-    alone = take_threads(load_backend("raw"), made.archive, made.reads, made.expected, 1, shared=False, clock=Clock())
+    alone = take_threads(
+        load_backend("raw"), made.archive, made.access.reads, made.expected, 1, shared=False, clock=Clock()
+    )
     assert alone.latencies == reading.latencies and alone.problem == ""
 
 
@@ -125,5 +127,5 @@ def test_shares_are_even():
 @pytest.mark.skipif(interpreter_lock(), reason=f"Python {sys.version.split()[0]} runs with its interpreter lock")
 def test_threads_read_right_without_the_interpreter_lock(task):
     made = task("raw")
-    reading = take_threads(load_backend("raw"), made.archive, made.reads, made.expected, 4, shared=True)
+    reading = take_threads(load_backend("raw"), made.archive, made.access.reads, made.expected, 4, shared=True)
     assert reading.problem == "" and not interpreter_lock()

@@ -161,7 +161,7 @@ class PlanOptions:
         *(("processes", n) for n in (1, 2, 4)),
     )
     parallel_windows: int | None = None
-    parallel_bytes: int | None = 256 << 20
+    parallel_bytes: int | None = 2 << 30
     whole_bytes: int = LARGE_BYTES
     block_bytes: int = LARGE_BYTES // 2
 

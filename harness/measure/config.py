@@ -19,6 +19,8 @@ CONFIG_VERSION = 1
 VERDICT_ROUNDS = 10
 """Rounds from which on a comparison may be called a verdict."""
 
+_EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
+
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
 
@@ -124,7 +126,7 @@ class RunConfig:
         del document["profile_files"]
         if self.trace_bytes is None:
             del document["trace_bytes"]
-        for name in ("parallel_bytes", "whole_bytes", "block_bytes"):
+        for name in ("whole_bytes", "block_bytes"):
             if getattr(self.options, name) == getattr(PlanOptions, name):
                 del document["options"][name]
         if self.profile_files:  # a run without any is one that earlier versions can read
@@ -148,6 +150,7 @@ class RunConfig:
             texts = raw.pop("profile_files", [])
             files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in texts)
             options = raw.pop("options")
+            options.setdefault("parallel_bytes", _EARLIER_PARALLEL_BYTES)
             options["workers"] = tuple((executor, workers) for executor, workers in options["workers"])
             store = Place(**raw.pop("store")) if "store" in raw else None
             values: dict[str, Any] = {

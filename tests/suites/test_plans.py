@@ -96,7 +96,7 @@ def test_every_number_of_workers_gets_the_same_windows():
 def test_many_windows_are_equal_shares_and_bounded_by_what_whole_tensors_would_cost():
     many = PlanOptions(attention_windows=5, parallel_windows=100)
     assert {len(access.reads) for access in plan("parallel_access", PROTEIN, options=many)} == {96}  # for 8 workers
-    large = open_trace("synthetic:layers=1,heads=16", 2048).manifest  # 256 MiB a tensor
+    large = open_trace("synthetic:layers=1,heads=16", 4096).manifest  # 1 GiB a tensor
     assert {len(access.reads) for access in plan("parallel_access", large, options=many)} == {5}
     many = dataclasses.replace(many, parallel_bytes=None)
     assert {len(access.reads) for access in plan("parallel_access", large, options=many)} == {96}

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from harness.report.drawing.figure import looks
+from harness.report.drawing.figure import Page, drawing, looks
 from harness.report.drawing.plots import draw, not_shown
 from harness.report.summary import COLUMNS
 
@@ -207,3 +208,16 @@ def test_no_line_joins_two_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     draw(full, tmp_path)
     expected = full[full["trace"] == "synthetic"]["median_seconds"].astype(float)
     assert joined == [tuple(expected)] * 2, "one line for each trace that has several lengths"
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 10, 13])
+def test_a_legend_stays_on_its_page(count):
+    names = [f"format-{number} (tuned)" for number in range(count)]
+    with drawing():
+        page = Page(
+            title="Times", caption=[], legend=[Line2D([], [], label=name) for name in names],
+            heights=[2.0], below=[0.5], widths=[1.0], headings=[""],
+        )  # fmt: skip
+        (legend,) = page.figure.legends
+        box = legend.get_window_extent(page.figure.canvas.get_renderer())
+    assert box.x0 >= 0 and box.x1 <= page.figure.bbox.x1

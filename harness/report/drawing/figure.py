@@ -210,8 +210,8 @@ class Page:
         """Return how many legend columns fit."""
         inches = [0.66 + 0.066 * len(str(handle.get_label())) for handle in self.legend]
         for across in range(len(inches), 1, -1):
-            deep = math.ceil(len(inches) / across)
-            if sum(max(inches[i : i + deep]) for i in range(0, len(inches), deep)) < self.WIDTH - self.LEFT:
+            columns = np.array_split(inches, across)  # matplotlib too gives the first ones what is left over
+            if sum(max(column) for column in columns) < self.WIDTH - self.LEFT:
                 return across
         return min(len(inches), 1)
 

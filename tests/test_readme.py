@@ -132,6 +132,37 @@ def test_the_errors_of_the_cost_model_are_those_of_the_reference_projection():
     assert tuple(map(int, said)) == (round(min(found)), round(max(found)))
 
 
+ROUTES = {
+    "npz, ranges": ("npz", "tuned"),
+    "npz, download": ("npz-download", "tuned"),
+    "hdf5, blocks of 1 MiB kept": ("hdf5", "tuned"),
+    "hdf5, by reference": ("hdf5-reference", "tuned"),
+    "zarr, as the seed wrote it": ("zarr", "seed"),
+    "zarr": ("zarr", "tuned"),
+    "zarr-slim": ("zarr-slim", "tuned"),
+    "one GET of what zarr-slim read": ("one GET", ""),
+}
+
+
+def test_the_table_of_object_storage_is_that_of_its_samples():
+    goals = pytest.importorskip("suites.tracking.object_store", reason="the extra 's3' is not installed").goals
+    samples = pd.read_csv(ROOT / "results" / "object-storage" / "samples.csv", keep_default_na=False)
+    samples["total"] = samples["seconds"] + samples["open_seconds"]
+    _, _, *rows = rows_of("<!-- object-storage -->")
+    assert [row[0] for row in rows] == list(ROUTES)
+    for label, *cells in rows:
+        for access, text in zip(("50 windows", "one pair layer"), cells, strict=True):
+            arm = samples[(samples["format"] == ROUTES[label][0]) & (samples["profile"] == ROUTES[label][1])]
+            arm = arm[(arm["latency_ms"] == 20) & (arm["access"] == access)]
+            said = [float(number) for number in re.findall(r"[\d.]+", text)]
+            total, requests, nbytes = arm[["total", "requests", "bytes_read"]].median()
+            assert len(arm) == 10, (label, access)
+            assert said == pytest.approx([total * 1e3, requests, nbytes / 1e6], abs=0.51, rel=2e-3), (label, access)
+    windows, _, layer = (found.value for found in goals(samples))
+    said = re.search(r"the windows ([\d.]+) times as fast as the seed's Zarr, and a layer in ([\d.]+) of", README)
+    assert tuple(map(float, said.groups())) == (round(windows, 1), round(layer, 2))
+
+
 def test_the_answer_is_that_of_the_reference_report():
     report = (ROOT / "results" / "reference" / "report.md").read_text()
     answer = re.search(r"^\*\*(.+)\*\*$", report, re.M).group(1)

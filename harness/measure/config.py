@@ -120,7 +120,7 @@ class RunConfig:
         if self.store is None:
             del document["store"]
         if self.options.parallel_windows is None:
-            del document["options"]["parallel_windows"]
+            del document["options"]["parallel_windows"], document["options"]["parallel_bytes"]
         if self.scheduler is None:
             del document["scheduler"]
         del document["profile_files"]

@@ -67,7 +67,8 @@ class Prepared:
             "archive": self.archives[arm],
             "access": access,
             "expected": {read_id(read): self.expected[read_id(read)] for read in access.reads},
-            "by_reading": cache.read_little(sizes, nbytes),  # the same for all arms
+            # The same for all arms. What Dask workers fetch cannot be counted here.
+            "by_reading": access.executor != "dask" and cache.read_little(sizes, nbytes),
         }
 
     def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:

@@ -21,12 +21,13 @@ WARM_FROM = 0.99
 """An archive is warm when at least this part of its pages is resident."""
 
 BESIDE_OTHERS = 0.25
-"""An archive of more than this part of memory is not brought in whole for an access that reads little of it.
+"""Where the largest archive of a trace takes more than this part of memory, none is brought in whole to read a little.
 
 In a round the formats take turns, so such archives would push each other out, and each sample would load its own again.
 """
 
-_LITTLE = 0.5  # part of an archive that an access asks for, at most, to be warmed by reading it
+_LITTLE = 0.5  # part of the largest archive that an access asks for, at most, for all to be warmed by reading
+_STRAY = 128 << 10  # bytes that may be fetched again however little the first reading took: pages of other files
 _READINGS = 3  # at most, of an archive, or of what an access asks for after it was read once
 _MOUNTS = Path("/proc/self/mountinfo")
 _MANY_FILES = 64
@@ -128,10 +129,10 @@ def read_little(sizes: Collection[int], nbytes: int) -> bool:
     -------
     bool
         True where the largest cannot stay in memory beside the others (`BESIDE_OTHERS`), and the access asks for less
-        than half of the smallest.
+        than half of it.
     """
-    memory = memory_bytes()
-    return bool(memory and sizes) and max(sizes) > BESIDE_OTHERS * (memory or 0) and nbytes < _LITTLE * min(sizes)
+    memory, largest = memory_bytes(), max(sizes, default=0)
+    return memory is not None and largest > BESIDE_OTHERS * memory and nbytes < _LITTLE * largest
 
 
 def warm(path: Path, read: Callable[[], object] | None = None) -> tuple[float | None, str]:
@@ -172,8 +173,9 @@ def _warm_by_reading(path: Path, read: Callable[[], object]) -> tuple[float | No
     if not first:
         return None, ""  # the system cannot tell
     for _ in range(_READINGS):  # what the system reads ahead of a reader may come late, and counts as fetched then
-        resident = max(0.0, 1 - (_fetched_by(read) or 0) / first)
-        if resident >= WARM_FROM:
+        again = _fetched_by(read) or 0
+        resident = max(0.0, 1 - again / first)
+        if resident >= WARM_FROM or again <= _STRAY:
             return resident, ""
     return resident, f"only {resident:.1%} of what is read stays in the page cache: memory is too small"
 

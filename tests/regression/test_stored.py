@@ -89,6 +89,12 @@ def test_a_bundle_is_compared_like_its_folder(two, tmp_path):
     assert is_stored(str(tmp_path / "other.bundle.zip")) and is_stored(str(two[0])) and not is_stored("main")
 
 
+def test_a_bound_that_makes_no_difference_to_the_plans_is_none(two):
+    for folder, bound in zip(two, (256 << 20, None), strict=True):
+        edit(folder / "run.json", lambda document, bound=bound: document["options"].update(parallel_bytes=bound))
+    assert compare_stored(*map(str, two)).figures
+
+
 @pytest.mark.parametrize(
     ("file", "change", "said"),
     [

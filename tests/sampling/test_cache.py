@@ -60,8 +60,8 @@ def reader(path, nbytes, after=lambda: None):
 
 def test_archives_are_warmed_by_reading_all_alike_or_none(monkeypatch):
     monkeypatch.setattr(cache, "memory_bytes", lambda: 100)
-    assert cache.read_little([26, 10], 4)  # the largest decides that, the smallest what little is
-    assert not cache.read_little([26, 10], 5)
+    assert cache.read_little([26, 10], 12)
+    assert not cache.read_little([26, 10], 13)
     assert not cache.read_little([25, 10], 4)
     assert not cache.read_little([], 4)
     monkeypatch.setattr(cache, "memory_bytes", lambda: None)
@@ -79,6 +79,13 @@ def test_what_is_read_of_a_large_archive_must_stay(folder):
     read = reader(folder, SIZE // 4, after=lambda: cache.evict(folder))
     resident, rejected = cache.warm(folder, read)
     assert resident < 0.99 and "of what is read stays in the page cache: memory is too small" in rejected
+
+
+def test_a_page_of_another_file_does_not_count_against_a_small_read(folder, monkeypatch):
+    fetched = iter([100 << 10, 4096])  # 4 % of what was fetched at first
+    monkeypatch.setattr(cache, "_fetched_by", lambda read: next(fetched))
+    resident, rejected = cache.warm(folder, lambda: None)
+    assert resident == pytest.approx(0.96) and rejected == ""
 
 
 def test_an_archive_larger_than_memory_is_not_loaded_to_be_read_whole(folder, monkeypatch):

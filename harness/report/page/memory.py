@@ -34,7 +34,7 @@ def warm_limits(findings: Findings) -> list[str]:
     said = []
     if len(larger):
         said.append(
-            f"{words.size(memory)} of memory cannot hold {_named(larger)}: a warm read of all of it is rejected."
+            f"{words.size(memory)} of memory cannot hold {_named(larger)}: a warm read of much of it is rejected."
         )
     if len(large):
         said.append(

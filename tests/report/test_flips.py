@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from report.synthetic_samples import worked
 
@@ -49,3 +51,16 @@ def test_no_answer_gives_no_picture(tmp_path):
 def test_values_at_the_ends_of_a_bar_can_be_drawn(tmp_path, changes):
     mix = Mix(**(HALF.to_dict() | changes))
     assert len(draw_flips(decide(worked(), mix), tmp_path)) == 2
+
+
+def test_where_both_ends_may_meet_nothing_is_sure(tmp_path):
+    decision = decide(worked(), HALF)
+    name = decision.flips[0].segments[0][2]
+    for case, ends in {"meet": (0.7, 0.3), "apart": (0.3, 0.7)}.items():
+        flip = dataclasses.replace(
+            decision.flips[0], log=False, unit="", segments=[(0.0, 1.0, name)], stays_low=0.0, stays_high=1.0,
+            low_interval=(0.0, ends[0]), high_interval=(ends[1], 1.0),
+        )  # fmt: skip
+        draw_flips(dataclasses.replace(decision, flips=(flip,)), tmp_path / case)
+    assert any("not sure anywhere" in text for text in drawn(tmp_path / "meet"))
+    assert any("below 30 %: not sure" in text for text in drawn(tmp_path / "apart"))

@@ -192,6 +192,9 @@ def _words(flip: Flip) -> str:
         return "not sure anywhere"
     before = next((name for _, end, name in flip.segments[:-1] if end == flip.stays_low), None)
     after = next((name for start, _, name in flip.segments[1:] if start == flip.stays_high), None)
+    low, high = flip.low_interval, flip.high_interval
+    if before is after is None and low and high and low[1] >= high[0]:  # nothing is left between them
+        return "not sure anywhere"
     for word, other, end, interval in (
         ("below", before, flip.stays_low, flip.low_interval),
         ("from", after, flip.stays_high, flip.high_interval),

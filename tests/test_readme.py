@@ -227,6 +227,22 @@ def test_the_counts_for_long_sequences_are_those_of_their_run(name):
     assert tuple(map(int, said.groups())) == (int((words == "faster").sum()), len(words))
 
 
+def test_the_table_of_chunk_shapes_is_that_of_their_search():
+    found = pd.read_csv(ROOT / "results" / "long-sequences" / "tune-hdf5" / "candidates.csv")
+    found = found[(found["role"] == "pair") & (found["choice"] != "twin") & found["codec"].str.startswith("blosc-lz4")]
+    _, _, *rows = rows_of("<!-- tune -->")
+    for label, windows, part, cost in rows:
+        (candidate,) = found[found["chunks"] == label.partition(",")[0]].to_dict("records")
+        assert ("present" in str(candidate["choice"])) is ("present" in label)
+        assert float(windows) == pytest.approx(candidate["window_pair warm"] * 1e3, abs=0.051)
+        assert float(part) == pytest.approx(candidate["pair_layer warm"] * 1e3, abs=0.51)
+        ratios = (
+            [candidate["ratio"]] if "present" in label else [candidate[f"ratio{end}"] for end in ("", "_low", "_high")]
+        )
+        assert [float(number) for number in re.findall(r"[\d.]+", cost)] == pytest.approx(ratios, abs=0.0051)
+        assert candidate["rounds"] in (3, 4)
+
+
 def test_every_local_link_exists():
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
         assert (ROOT / target).exists(), target

@@ -209,7 +209,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["caches"] = _CACHES[arguments.cache]
     values["store"] = _store(arguments)
     values["options"] = _workers(values["options"], arguments.workers, arguments.executors)
-    if all(load_backend(name).partial for name in values["formats"]):
+    if values["options"].parallel_windows and all(load_backend(name).partial for name in values["formats"]):
         values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)
     if arguments.scheduler is not None:
         if "dask" not in dict(values["options"].workers):

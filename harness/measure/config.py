@@ -150,7 +150,8 @@ class RunConfig:
             texts = raw.pop("profile_files", [])
             files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in texts)
             options = raw.pop("options")
-            options.setdefault("parallel_bytes", _EARLIER_PARALLEL_BYTES)
+            if "parallel_windows" in options:
+                options.setdefault("parallel_bytes", _EARLIER_PARALLEL_BYTES)
             options["workers"] = tuple((executor, workers) for executor, workers in options["workers"])
             store = Place(**raw.pop("store")) if "store" in raw else None
             values: dict[str, Any] = {

@@ -117,6 +117,8 @@ def test_a_configuration_survives_its_file(tmp_path):
         TINY,
         dataclasses.replace(TINY, directories=("a", "b/c"), directory_bound=0.05),
         dataclasses.replace(TINY, trace_bytes=10**10, options=PlanOptions(whole_bytes=1000)),
+        dataclasses.replace(TINY, options=PlanOptions(parallel_windows=8, parallel_bytes=None)),
+        dataclasses.replace(TINY, options=PlanOptions(parallel_windows=8)),
     ):
         config.save(tmp_path / "run.json")
         assert RunConfig.read(tmp_path / "run.json") == config

@@ -1,14 +1,50 @@
-"""Files that appear whole or not at all, and the wait until they are on disk."""
+"""Files that appear whole or not at all, and files of strangers: only regular ones, and never more than a limit."""
 
 from __future__ import annotations
 
+import lzma
 import os
+import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+from harness.errors import HarnessError
 
 _MOST = 180
 """Bytes of a name that its hidden name begins with; most filesystems take 255."""
+
+DOCUMENT = 64 << 20
+"""Bytes of the largest document, such as a JSON, that is read."""
+
+_INFLATED, _SMALL, _RATIO = 4 << 30, 128 << 20, 100
+"""Without a stated size: the most bytes that are inflated, the most of a small file, and the most for each byte."""
+
+_FED, _STEP = 1 << 16, 1 << 20
+_LZMA_MEMORY = 256 << 20  # bytes; a header may ask for a window of 4 GiB, and no preset of xz for more than 64 MiB
+
+
+class LimitError(HarnessError):
+    """Something takes more than a limit that guards against hostile files."""
+
+
+@dataclass
+class Limits:
+    """What a person raised on the command line.
+
+    Attributes
+    ----------
+    inflated : int or None
+        Bytes that a compressed stream may inflate to; None for the defaults of `inflation_limit`.
+    """
+
+    inflated: int | None = None
+
+
+limits = Limits()
 
 
 @contextmanager
@@ -62,3 +98,198 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISDIR, "a folder"),
+)
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is there and is no regular file, nor a link to one, before a library opens it by its name.
+
+    Raises
+    ------
+    HarnessError
+        When opening it could wait for ever, or read without end.
+    OSError
+        When there is nothing.
+    """
+    _check_mode(path, path.stat().st_mode)
+
+
+def _check_mode(path: Path | str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
+        raise HarnessError(f"{path} is {kind}; a regular file is expected there.")
+
+
+def check_tree(path: Path) -> None:
+    """Refuse a file, or a folder with anything at any depth, that is neither a regular file nor a folder.
+
+    Raises
+    ------
+    HarnessError
+        Naming the first pipe, socket or device. Links to folders are not followed.
+    OSError
+        When there is nothing.
+    """
+    if not path.is_dir():
+        check_regular(path)
+        return
+    folders = [str(path)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_file() and not entry.is_dir() and os.path.exists(entry.path):  # noqa: PTH110 - fast
+                    _check_mode(entry.path, entry.stat().st_mode)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file, or a link to one, to read; anything else is never waited for.
+
+    Raises
+    ------
+    HarnessError
+        When it is a pipe, a socket, a device or a folder.
+    OSError
+        When it is not there, or may not be read.
+    """
+    check_regular(path)  # first by name, as opening a device can already do something
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_mode(path, os.fstat(descriptor).st_mode)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bytes(path: Path, limit: int = DOCUMENT) -> bytes:
+    """Read a regular file that is not longer than a limit.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to one.
+    limit : int
+        Bytes.
+
+    Raises
+    ------
+    LimitError
+        When it is longer.
+    HarnessError
+        From `open_regular`.
+    OSError
+        When it is not there, or cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(size + 1) if size <= limit else b""
+    if max(size, len(data)) > limit:
+        raise LimitError(f"{path} is larger than {in_words(limit)}, the most that is read of such a file.")
+    return data
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes as a person reads it, such as ``64 MiB``; exact, or to four digits."""
+    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size >= 1 << shift:
+            return f"{size / (1 << shift):.4g} {unit}"
+    return f"{size} bytes"
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
+
+
+def inflation_limit(packed: int, stated: int | None = None) -> int:
+    """Return how many bytes a compressed stream may inflate to.
+
+    Parameters
+    ----------
+    packed : int
+        Bytes of the stream.
+    stated : int, optional
+        The size that a document beside it states.
+
+    Returns
+    -------
+    int
+        What ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
+        more; never more than the stated size.
+    """
+    most = limits.inflated if limits.inflated is not None else min(_INFLATED, max(_SMALL, _RATIO * packed))
+    return most if stated is None else max(0, min(most, stated))
+
+
+def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stated: int | None = None) -> bytes:
+    """Inflate streams, one behind the other as in a file, up to `inflation_limit`.
+
+    Parameters
+    ----------
+    kind : {"xz", "gzip", "deflate"}
+        How they are compressed; ``deflate`` has no header, as within a zip file.
+    data : bytes
+        The streams.
+    name : str
+        What they are called in messages.
+    stated : int, optional
+        The size that a document beside them states.
+
+    Raises
+    ------
+    LimitError
+        When they give more; inflating stops there.
+    HarnessError
+        When they are truncated or damaged.
+    """
+    limit, out, at = inflation_limit(len(data), stated), bytearray(), 0
+    view = memoryview(data)
+    try:
+        while at < len(view):
+            one = _decompressor(kind)
+            while not one.eof:
+                # In small pieces: what a piece leaves over is copied each time.
+                piece = view[at : at + _FED] if getattr(one, "needs_input", True) else b""
+                before = len(out)
+                out += one.decompress(piece, _STEP)
+                if len(out) > limit:
+                    raise _too_much(name, limit, stated)
+                # zlib gives back what lzma keeps, and at the end of a stream says it twice.
+                at += len(piece) - (0 if one.eof else len(getattr(one, "unconsumed_tail", b"")))
+                if len(out) == before and not one.eof and at == len(view):
+                    raise EOFError("it ends early")
+            at -= len(one.unused_data)
+            while at < len(view) and not view[at]:  # padding between streams
+                at += max(1, len(piece := bytes(view[at : at + _FED])) - len(piece.lstrip(b"\0")))
+    except (lzma.LZMAError, zlib.error, EOFError) as error:
+        raise HarnessError(f"{name} is truncated or damaged ({error}).") from error
+    return bytes(out)
+
+
+def _decompressor(kind: str) -> _Decompressor:
+    if kind == "xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
+    return zlib.decompressobj(zlib.MAX_WBITS | 16 if kind == "gzip" else -zlib.MAX_WBITS)
+
+
+def _too_much(name: str, limit: int, stated: int | None) -> LimitError:
+    if stated == limit:
+        return LimitError(f"{name} inflates to more than the {in_words(limit)} that are stated for it.")
+    return LimitError(
+        f"{name} inflates to more than {in_words(limit)}; if you trust it, raise that with --max-inflated."
+    )

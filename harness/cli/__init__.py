@@ -18,12 +18,14 @@ from harness.cli import (
     evidence,
     history,
     imports,
+    options,
     predictions,
     projecting,
     running,
     tuning,
 )
 from harness.errors import HarnessError
+from harness.files import limits
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.debug:
         os.environ["HARNESS_DEBUG"] = "1"  # worker processes look there
     try:
+        limits.inflated = options.max_inflated(arguments)
         return int(arguments.command(arguments))
     except HarnessError as error:
         return _failed(arguments.debug, str(error), error.exit_code)

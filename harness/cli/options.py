@@ -1,8 +1,14 @@
-"""What several commands read from an option's text: names and numbers separated by commas."""
+"""What several commands read from an option's text: names and numbers separated by commas, sizes, limits."""
 
 from __future__ import annotations
 
+import argparse
+import re
+
 from harness.errors import UsageError
+
+_SIZE = re.compile(r"(\d{1,15})\s*(?:([KMGT])iB)?")
+_UNITS = {None: 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
 def names(text: str | None, kind: str) -> tuple[str, ...]:
@@ -64,3 +70,29 @@ def integers(text: str, option: str, *, single: bool = False, least: int = 1) ->
         wanted = f"a {kind}" if single else f"{kind}s separated by commas"
         raise UsageError(f"{option} takes {wanted}, got {text!r}.")
     return tuple(dict.fromkeys(values))
+
+
+def add_max_inflated(parser: argparse.ArgumentParser) -> None:
+    """Add the option of commands that inflate what a stranger may have compressed."""
+    parser.add_argument(
+        "--max-inflated",
+        metavar="SIZE",
+        help="the most that one compressed file may inflate to, such as 8GiB (default: 4GiB, small files less)",
+    )
+
+
+def max_inflated(arguments: argparse.Namespace) -> int | None:
+    """Return the bytes that ``--max-inflated`` allows; None where it was not given.
+
+    Raises
+    ------
+    UsageError
+        When it is no size.
+    """
+    text = getattr(arguments, "max_inflated", None)
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text)
+    if not found:
+        raise UsageError(f"--max-inflated takes a number of bytes, or one of MiB or GiB such as 8GiB, got {text!r}.")
+    return int(found[1]) << _UNITS[found[2]]

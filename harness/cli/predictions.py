@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.cli import show
+from harness.cli import options, show
 from harness.predictions.manifest import KINDS, NAME
 from harness.predictions.outcome import Outcome
 from harness.predictions.restoring import unslim
@@ -27,10 +27,12 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    options.add_max_inflated(parser)
     parser.set_defaults(command=_slim)
     parser = commands.add_parser("unslim", help="bring back every file of a slimmed directory, byte for byte")
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    options.add_max_inflated(parser)
     parser.set_defaults(command=_unslim)
 
 

@@ -117,66 +117,24 @@ def test_the_result_tables_are_those_of_the_committed_runs(run, trace):
     part = summary[summary["trace"] == trace]
     part = part[part["n_res"] == part["n_res"].max()]
     header, _, *rows = rows_of(f"<!-- {run}: {trace} -->")
-    assert len(rows) >= 4
+    assert rows
     for row in rows:
         suite, access, cache = re.search(r"`(\w+)/(\w+)(?:/(\w+))?`", row[0]).groups()
         for name, text in zip(header[1:], row[1:], strict=True):
             found = part[(part["suite"] == suite) & (part["access"] == access) & (part["format"] == name)]
             found = found[(found["executor"] == "main") & (found["cache"].fillna("") == (cache or ""))].iloc[0]
             number = float(re.search(r"[\d.]+", text).group())
-            if suite == "size":
-                assert number == pytest.approx(found["ratio_to_float32"], abs=0.006), (row[0], name)
-                continue
-            assert number == pytest.approx(found["median_seconds"] * 1e3, rel=0.01), (row[0], name)
-            if name != "zarr":
-                assert found["verdict"] in text, (row[0], name)
+            assert suite == "size" and number == pytest.approx(found["ratio_to_float32"], abs=0.006), (row[0], name)
 
 
-def test_the_errors_of_the_cost_model_are_those_of_the_reference_projection():
-    rows = json.loads((ROOT / "results" / "reference" / "projection.json").read_text())["rows"]
-    found = [100 * row[name] for row in rows for name in ("error_by_length", "error_by_access")]
-    said = re.search(r"the median error on what was left out is (\d+) to (\d+) %", README).groups()
-    assert tuple(map(int, said)) == (round(min(found)), round(max(found)))
-
-
-ROUTES = {
-    "npz, ranges": ("npz", "tuned"),
-    "npz, download": ("npz-download", "tuned"),
-    "hdf5, blocks of 1 MiB kept": ("hdf5", "tuned"),
-    "hdf5, by reference": ("hdf5-reference", "tuned"),
-    "zarr, as the seed wrote it": ("zarr", "seed"),
-    "zarr": ("zarr", "tuned"),
-    "zarr-slim": ("zarr-slim", "tuned"),
-    "one GET of what zarr-slim read": ("one GET", ""),
-}
-
-
-def test_the_table_of_object_storage_is_that_of_its_samples():
-    pytest.importorskip("obstore", reason="the extra 's3' is not installed")
-    from suites.tracking.object_store import goals
-
-    samples = pd.read_csv(ROOT / "results" / "object-storage" / "samples.csv", keep_default_na=False)
-    samples["total"] = samples["seconds"] + samples["open_seconds"]
-    _, _, *rows = rows_of("<!-- object-storage -->")
-    assert [row[0] for row in rows] == list(ROUTES)
-    for label, *cells in rows:
-        for access, text in zip(("50 windows", "one pair layer"), cells, strict=True):
-            arm = samples[(samples["format"] == ROUTES[label][0]) & (samples["profile"] == ROUTES[label][1])]
-            arm = arm[(arm["latency_ms"] == 20) & (arm["access"] == access)]
-            said = [float(number) for number in re.findall(r"[\d.]+", text)]
-            total, requests, nbytes = arm[["total", "requests", "bytes_read"]].median()
-            assert len(arm) == 10, (label, access)
-            assert said == [pytest.approx(total * 1e3, abs=0.51), requests, pytest.approx(nbytes / 1e6, abs=0.051)]
-    windows, _, layer = (found.value for found in goals(samples))
-    said = re.search(r"the windows ([\d.]+) times as fast as the seed's Zarr, and a layer in ([\d.]+) of", README)
-    assert tuple(map(float, said.groups())) == (round(windows, 1), round(layer, 2))
-
-
-def test_the_answer_is_that_of_the_reference_report():
-    report = (ROOT / "results" / "reference" / "report.md").read_text()
-    answer = re.search(r"^\*\*(.+)\*\*$", report, re.M).group(1)
-    quoted = " ".join(line.removeprefix("> ") for line in README.splitlines() if line.startswith("> "))
-    assert quoted == answer
+@pytest.mark.parametrize("run", ["reference", "long-sequences"])
+def test_no_committed_report_ranks_formats_by_reads_of_unequal_effort(run):
+    report = json.loads((ROOT / "results" / run / "report.json").read_text())
+    assert report["decisions"] == report["headlines"] == []
+    graded = {row["criterion"] for row in report["grades"] if row["grade"]}
+    assert graded == {"storage efficiency"}
+    assert "withdrawn" in (ROOT / "results" / run / "report.md").read_text()
+    assert not re.search(r"`(faster|slower)` than|told from|other way round", README)
 
 
 @pytest.mark.parametrize("run", ["reference", "long-sequences"])
@@ -190,57 +148,6 @@ def test_a_committed_report_follows_from_the_committed_samples(run, tmp_path):
     assert compare.tables(kept["summary.csv"], made["summary.csv"], ["suite", "access", "trace", "format"]) == []
     assert compare.documents(kept["report.json"], made["report.json"]) == []
     assert compare.texts(kept["report.md"], made["report.md"]) == []
-
-
-@pytest.mark.parametrize(
-    ("cache", "said"),
-    [
-        ("warm", r"in (?P<faster>\d+) of (?P<all>\d+) comparisons"),
-        ("cold", r"in (?P<faster>\d+) of (?P<all>\d+), `slower` in (?P<slower>\d+)"),
-    ],
-)
-def test_the_counts_of_verdicts_are_those_of_the_reference_run(cache, said):
-    summary = summary_of()
-    words = summary.loc[(summary["format"] == "hdf5") & (summary["cache"] == cache), "verdict"].dropna()
-    found = {name: int(n) for name, n in re.search(said, README).groupdict().items()}
-    assert found.pop("all") == len(words)
-    assert found == {name: int((words == name).sum()) for name in found}
-
-
-def test_the_other_figures_of_the_result_are_those_of_the_reference_run():
-    summary = summary_of()
-    windows = summary[(summary["format"] == "zarr-slim") & summary["access"].isin(["window_attention", "window_pair"])]
-    words = windows["verdict"].dropna()
-    said = re.search(r"its windows are `faster` than\s+Zarr's in (\d+) of (\d+)", README)
-    assert tuple(map(int, said.groups())) == (int((words == "faster").sum()), len(words))
-    warm = summary[(summary["format"] == "hdf5") & (summary["cache"] == "warm")].dropna(subset="verdict")
-    factor = float(re.search(r"factor of ([\d.]+) at the median", README).group(1))
-    assert factor == pytest.approx(1 / warm["ratio"].median(), abs=0.05)
-
-
-@pytest.mark.parametrize("name", ["hdf5", "zarr-slim"])
-def test_the_counts_for_long_sequences_are_those_of_their_run(name):
-    summary = summary_of("long-sequences")
-    reads = ("full_read", "layer_read", "random_access", "parallel_access")
-    words = summary.loc[(summary["format"] == name) & summary["suite"].isin(reads), "verdict"].dropna()
-    said = re.search(r"are `faster` than Zarr in (\d+) of (\d+) reads of that length each", README)
-    assert tuple(map(int, said.groups())) == (int((words == "faster").sum()), len(words))
-
-
-def test_the_table_of_chunk_shapes_is_that_of_their_search():
-    found = pd.read_csv(ROOT / "results" / "long-sequences" / "tune-hdf5" / "candidates.csv")
-    found = found[(found["role"] == "pair") & (found["choice"] != "twin") & found["codec"].str.startswith("blosc-lz4")]
-    _, _, *rows = rows_of("<!-- tune -->")
-    for label, windows, part, cost in rows:
-        (candidate,) = found[found["chunks"] == label.partition(",")[0]].to_dict("records")
-        assert ("present" in str(candidate["choice"])) is ("present" in label)
-        assert float(windows) == pytest.approx(candidate["window_pair warm"] * 1e3, abs=0.051)
-        assert float(part) == pytest.approx(candidate["pair_layer warm"] * 1e3, abs=0.51)
-        ratios = (
-            [candidate["ratio"]] if "present" in label else [candidate[f"ratio{end}"] for end in ("", "_low", "_high")]
-        )
-        assert [float(number) for number in re.findall(r"[\d.]+", cost)] == pytest.approx(ratios, abs=0.0051)
-        assert candidate["rounds"] in (3, 4)
 
 
 def test_every_local_link_exists():

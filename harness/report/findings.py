@@ -27,6 +27,7 @@ from harness.report.noise import Noise, describe_noise, mixed_machines
 from harness.report.projection import read_projection
 from harness.report.scaling import scaling
 from harness.report.summary import summarise
+from harness.report.withdrawal import withdrawn, without_verdicts
 
 REPORT_VERSION = 1
 
@@ -118,6 +119,8 @@ class Findings:
         What `harness project` made of the run; None where it was not asked.
     growth : DataFrame
         How times grow with length; empty for a run of fewer than three lengths.
+    withdrawn : bool
+        Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
     """
 
     config: RunConfig
@@ -135,6 +138,7 @@ class Findings:
     scaling: pd.DataFrame | None = None
     projection: dict[str, Any] | None = None
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
+    withdrawn: bool = False
 
     @property
     def only_directories(self) -> bool:
@@ -213,7 +217,12 @@ def find(folder: Path, options: Options) -> Findings:
         baseline = None
     summary = summarise(samples, baseline, twin_of=config.baseline)
     mixes = [options.mix] if options.mix else list(PRESETS.values())
-    decisions = {mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline) for mix in mixes}
+    unfair = withdrawn(samples)
+    decisions = {
+        mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline)
+        for mix in ([] if unfair else mixes)
+    }
+    noise = describe_noise(samples, summary, environment)
     path, looks = folder / "breakdown.csv", folder / "contention.csv"
     ledger = folder / "ledger.csv"
     return Findings(
@@ -221,17 +230,18 @@ def find(folder: Path, options: Options) -> Findings:
         options=options,
         environment=environment,
         samples=samples,
-        summary=summary,
+        summary=without_verdicts(summary) if unfair else summary,
         ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
-        grades=grade(samples),
+        grades=grade(samples, exact_only=unfair),
         decisions=decisions,
         headlines=[headline(found) for found in decisions.values() if found],
         time=where_time_goes(read_breakdown(path)) if path.exists() else None,
-        noise=describe_noise(samples, summary, environment),
+        noise=noise,
         directories=directories,
         scaling=scaling(samples, read_contention(looks) if looks.exists() else None),
-        projection=read_projection(folder),
+        projection=None if unfair else read_projection(folder),
         growth=growth(samples),
+        withdrawn=unfair,
     )
 
 

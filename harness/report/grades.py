@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
 from harness.report.rounds import RESAMPLES, Arm, Place, Rounds, bounds, largest, rounds, tuned_first
+from harness.report.withdrawal import SHORT
 
 WORDS = ("Strong", "Good", "Limited", "Poor")
 
@@ -147,7 +148,7 @@ def word(figure: float, limits: Sequence[float]) -> str:
     return WORDS[int(np.searchsorted(limits, figure, side="left"))]
 
 
-def grade(samples: pd.DataFrame, profile: str | None = None) -> Grades:
+def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool = False) -> Grades:
     """Grade every format in every criterion.
 
     Parameters
@@ -156,6 +157,8 @@ def grade(samples: pd.DataFrame, profile: str | None = None) -> Grades:
         From `harness.records.read_samples`.
     profile : str, optional
         The settings that are graded; without it ``tuned`` where measured, else the first.
+    exact_only : bool
+        Give no grade to times, because the run's reads are withdrawn.
 
     Returns
     -------
@@ -171,6 +174,9 @@ def grade(samples: pd.DataFrame, profile: str | None = None) -> Grades:
     table: list[dict] = []
     behind: list[dict] = []
     for criterion in CRITERIA:
+        if exact_only and not criterion.exact:
+            table += [_without(criterion, name, chosen, SHORT) for name in sorted(formats)]
+            continue
         taken = _most_workers([c for c in cells if criterion.takes(c.place)])
         values = _sizes(samples, taken) if criterion.exact else {c.place: _times(c) for c in taken}
         logs, used = _ratios(criterion, values, chosen, behind)
@@ -234,14 +240,19 @@ def _ratios(
     return logs, used
 
 
+def _without(criterion: Criterion, name: str, profile: str, reason: str) -> dict:
+    """Return the row of a format that has no grade."""
+    return dict.fromkeys(GRADE_COLUMNS, np.nan) | {
+        "grade": "",
+        "criterion": criterion.name, "format": name, "profile": profile, "cells": 0, "borderline": False,
+        "seed_grade": criterion.seed.get(name, ""), "disagrees": False, "reason": reason,
+    }  # fmt: skip
+
+
 def _row(
     criterion: Criterion, name: str, profile: str, cells: Sequence[Rounds], logs: Sequence[np.ndarray], used: set[Place]
 ) -> dict:
-    row: dict = dict.fromkeys(GRADE_COLUMNS, np.nan) | {
-        "grade": "",
-        "criterion": criterion.name, "format": name, "profile": profile, "cells": len(logs), "borderline": False,
-        "seed_grade": criterion.seed.get(name, ""), "disagrees": False, "reason": "",
-    }  # fmt: skip
+    row = _without(criterion, name, profile, "") | {"cells": len(logs)}
     whys = [(c.place, why) for c in cells for arm, why in c.why.items() if arm == (name, profile)]
     failed = [(place, why) for place, why in whys if why.startswith("failed")]
     if failed:

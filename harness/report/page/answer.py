@@ -11,6 +11,7 @@ from harness.report.choice.decision import Decision
 from harness.report.choice.envelope import Flip
 from harness.report.choice.mix import Mix
 from harness.report.findings import Findings
+from harness.report.withdrawal import CORRECTION
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,6 +86,8 @@ def _no_answer(findings: Findings) -> str:
         return "No format was measured: the run slimmed result directories alone; how small they became stands below."
     if findings.samples.empty:
         return "No answer: the run has no samples yet."
+    if findings.withdrawn:
+        return f"No answer. {CORRECTION}"
     if (least := fewest_rounds(findings)) < VERDICT_ROUNDS:
         return (
             f"No answer: a verdict needs {VERDICT_ROUNDS} rounds, this run has {least}. Its figures are a first look; "

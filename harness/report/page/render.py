@@ -187,7 +187,7 @@ def _alt(findings: Findings, name: str) -> str:
     text = f"{_SUBJECTS[name]}."
     criterion = name.replace("_", " ").replace("storage size", "storage efficiency")
     table = findings.grades.table
-    rows = table[(table["criterion"] == criterion) & table["grade"].notna()].sort_values("figure")
+    rows = table[(table["criterion"] == criterion) & table["figure"].notna()].sort_values("figure")
     if rows.empty:
         return text
     best = "smallest" if name == "storage_size" else "fastest"

@@ -84,7 +84,6 @@ def measured(folder: Path, config: RunConfig = VERDICTS) -> Path:
     config.save(folder / "run.json")
     subjects = open_subjects(config)
     save_plan(subjects, folder / "plan.json")
-    (folder / "ledger.csv").write_text("trace,n_res,format,profile\n")
     run(config, choose_arms(config), subjects, folder, Counted())
     return folder
 

@@ -95,6 +95,29 @@ class Stored:
     dtype: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """How a tensor is stored and read, as the library's own opened objects say; the ledger shows it.
+
+    Attributes
+    ----------
+    reader : str
+        The library that reads, its version, and what of it is in use.
+    chunks, shards : tuple of int or None
+        As in `Layout`.
+    codec : str
+        Compressor, level and shuffle, as far as they are stored; ``none`` without one.
+    cache : str
+        What keeps decoded or stored bytes between two reads of one reader.
+    """
+
+    reader: str
+    chunks: tuple[int, ...] | None = None
+    shards: tuple[int, ...] | None = None
+    codec: str = "none"
+    cache: str = "none"
+
+
 class Writer(ABC):
     """Writes the tensors of one archive, one after the other, block by block.
 
@@ -168,6 +191,10 @@ class Reader(ABC):
         ndarray
             Materialised: the values are in memory that the array owns, not in a file behind it.
         """
+
+    def opened(self, path: str) -> Opened | None:
+        """Say how a tensor is stored and read, by asking the library's opened objects; None where none can be asked."""
+        return None
 
     def locate(self, path: str) -> None:  # noqa: B027 - optional
         """Do only the library's lookup of a tensor, as `read` does it first.
@@ -391,7 +418,10 @@ class Backend(ABC):
         return None
 
     def settings(self) -> dict[str, str]:
-        """Return library versions, threads and caches that apply to every tensor, for the ledger."""
+        """Return library versions, threads and caches that apply to every tensor, for the ledger.
+
+        What `Reader.opened` says of a cache takes the place of ``caches``.
+        """
         return {}
 
 

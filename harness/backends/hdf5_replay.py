@@ -15,6 +15,9 @@ from harness.backends.replay import Extent, Part, Replay, assembled, contiguous,
 
 # https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 BLOSC, BITSHUFFLE = 32001, 32008
+# What the values of these filters call their compressors: bshuf_h5filter.h of bitshuffle, blosc.h of c-blosc.
+_BITSHUFFLE_CODECS = {0: "none", 2: "lz4", 3: "zstd"}
+_BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
 _ROOM = 1 << 20  # bytes for what HDF5 keeps about the chunks
 
 
@@ -72,6 +75,21 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
         return [np.ndarray(shape, dtype, value)[part.source] for part, value in zip(taken, values, strict=True)]
 
     return Replay(extents=extents, decode=decode, place=place)
+
+
+def filters_in_words(plist: Any) -> str:
+    """Say what the filter pipeline in the properties of a dataset does; codes that are not known as HDF5 names them."""
+    said = []
+    for number in range(plist.get_nfilters()):
+        code, _, values, name = plist.get_filter(number)
+        if code == BITSHUFFLE and len(values) > 4:
+            said.append(f"bitshuffle-{_BITSHUFFLE_CODECS.get(values[4], 'unknown')} (filter {code})")
+        elif code == BLOSC and len(values) > 6:
+            shuffle = ("", " byte shuffle", " bit shuffle")[values[5]]
+            said.append(f"blosc-{_BLOSC_CODECS[values[6]]}-{values[4]}{shuffle} (filter {code})")
+        else:
+            said.append(f"{name.decode('ascii', 'replace').split(';')[0]} {values} (filter {code})")
+    return ", ".join(said) or "none"
 
 
 def filters_of(plist: Any) -> list[tuple[int, int, tuple[int, ...]]]:

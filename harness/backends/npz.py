@@ -19,6 +19,7 @@ from harness.backends.base import (
     Backend,
     Codec,
     Layout,
+    Opened,
     Place,
     Profile,
     Reader,
@@ -212,6 +213,10 @@ class NpzReader(Reader):
                 rows.close()
             rows = self._streams[thread] = _Rows(self._file.zip, name)
         return rows
+
+    def opened(self, path: str) -> Opened:
+        stored = self._file.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
+        return Opened(reader=f"numpy {np.__version__}, numpy.load", codec="none" if stored else "deflate")
 
     def locate(self, path: str) -> None:
         with self._file.zip.open(f"{path}.npy") as member:

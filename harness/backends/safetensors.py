@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Layout, Profile, Reader, Selection, Stored, UnsupportedProfile
+from harness.backends.base import Layout, Opened, Profile, Reader, Selection, Stored, UnsupportedProfile
 from harness.backends.flat import FlatBackend, FlatWriter
 from harness.backends.replay import Replay, contiguous
 from harness.backends.seal import BLANK
@@ -91,6 +91,11 @@ class SafetensorsReader(Reader):
             return np.empty(shape, self._names[part.get_dtype()])
         # The library copies the selected bytes out of its map.
         return np.asarray(part[selection])
+
+    def opened(self, path: str) -> Opened:
+        from safetensors import __version__
+
+        return Opened(reader=f"safetensors {__version__}", cache="the kernel's, through mmap")
 
     def locate(self, path: str) -> None:
         self._file.get_slice(path)

@@ -15,9 +15,21 @@ import numcodecs
 import numpy as np
 import zarr
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, BytesCodec
 
-from harness.backends.base import Backend, Codec, Layout, Place, Profile, Reader, Selection, Standing, Stored, Writer
+from harness.backends.base import (
+    Backend,
+    Codec,
+    Layout,
+    Opened,
+    Place,
+    Profile,
+    Reader,
+    Selection,
+    Standing,
+    Stored,
+    Writer,
+)
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
 from harness.backends.matched import matched_layout
 from harness.backends.objects import Objects
@@ -77,6 +89,22 @@ def manifest_within(path: object, own: Mapping[str, Any]) -> str:
     if "manifest" not in own:
         raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
     return str(own["manifest"])
+
+
+def _pipeline_in_words(array: zarr.Array) -> str:
+    """Say what an opened array does to a chunk, apart from laying out its bytes in order."""
+    codecs = [*array.filters, array.serializer, *array.compressors]
+    return ", ".join(_in_words(c) for c in codecs if c is not None and not isinstance(c, BytesCodec)) or "none"
+
+
+def _in_words(codec: Any) -> str:
+    """Say what a codec of an opened array is, of Zarr 2 or 3."""
+    facts = codec.get_config() if hasattr(codec, "get_config") else codec.to_dict().get("configuration", {})
+    if "cname" not in facts:
+        name = codec.codec_id if hasattr(codec, "codec_id") else codec.to_dict()["name"]
+        return " ".join([name, *(f"{key} {value}" for key, value in facts.items() if key != "id")])
+    shuffle = {"shuffle": " byte shuffle", "bitshuffle": " bit shuffle", 1: " byte shuffle", 2: " bit shuffle"}
+    return f"blosc-{facts['cname']}-{facts['clevel']}{shuffle.get(facts['shuffle'], '')}"
 
 
 class ZarrWriter(Writer):
@@ -146,7 +174,7 @@ class ZarrWriter(Writer):
 
 
 class ZarrReader(Reader):
-    """Reads arrays with zarr-python's defaults, through the consolidated metadata.
+    """Reads arrays with zarr-python's defaults, through the consolidated metadata; holds each array it has opened.
 
     Parameters
     ----------
@@ -162,6 +190,7 @@ class ZarrReader(Reader):
 
     def _open(self, path: Path | Store, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
         self._path, self._pipeline = path, pipeline
+        self._held: dict[str, zarr.Array] = {}
         self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
 
     def manifest_text(self) -> str:
@@ -174,16 +203,28 @@ class ZarrReader(Reader):
         return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self._arrays().items()}
 
     def array(self, path: str) -> zarr.Array:
-        """Return an array as zarr-python gives it."""
+        """Return an array as zarr-python gives it, the same one each time."""
+        if path in self._held:
+            return self._held[path]
         with using(self._pipeline(role_of(path))) if self._pipeline else nullcontext():
             node = self._group[path]
         if not isinstance(node, zarr.Array):
             raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
-        return node
+        return self._held.setdefault(path, node)
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         array = self.array(path)
         return np.asarray(array[...] if selection is None or not array.shape else array[selection])
+
+    def opened(self, path: str) -> Opened:
+        array = self.array(path)
+        pipeline = type(array.async_array.codec_pipeline).__name__
+        return Opened(
+            reader=f"zarr-python {zarr.__version__}, {pipeline}, arrays held",
+            chunks=array.chunks,
+            shards=array.shards,
+            codec=_pipeline_in_words(array),
+        )
 
     def locate(self, path: str) -> None:
         self.array(path)

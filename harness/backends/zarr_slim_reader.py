@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Place, Reader, Selection, Stored
+from harness.backends.base import Opened, Place, Reader, Selection, Stored
 from harness.backends.crew import Crew, cores
 from harness.backends.extents import ByteSource, opened
 from harness.backends.gather import find_chunks, gather
@@ -137,6 +137,13 @@ class ZarrSlimReader(Reader):
 
     def _open_library(self) -> ZarrReader:
         return ZarrReader(self._path)
+
+    def opened(self, path: str) -> Opened:
+        name, _ = self._places.get(path, (path, None))
+        array, _ = self._find(name)
+        found = self._through_library().opened(name)  # the same metadata, as zarr-python understands it
+        own = f"this project's own, on {self._crew.threads} threads"
+        return replace(found, reader=found.reader if array is None else own, cache="indices of shards")
 
     def locate(self, path: str) -> None:
         self._find(self._places.get(path, (path, None))[0])

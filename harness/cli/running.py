@@ -19,7 +19,6 @@ from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
-from harness.measure.ledger import ledger
 from harness.measure.machine import describe
 from harness.measure.plan import save_plan
 from harness.measure.run import run
@@ -29,7 +28,7 @@ from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
 from harness.report.noise import mixed_machines
-from harness.report.write import write_plots, write_report, write_table
+from harness.report.write import write_plots, write_report
 from harness.sampling.dask_cluster import require_workers
 from harness.stores.faults import FAULTS, parse_fault
 from harness.stores.place import FILE_CACHES, Place, parse_place
@@ -126,7 +125,7 @@ def measure(
     *,
     quiet: bool,
 ) -> bool:
-    """Take every sample of a run, with its plan and its ledger beside them.
+    """Take every sample of a run, with its plan beside them.
 
     Parameters
     ----------
@@ -143,8 +142,6 @@ def measure(
         False when Ctrl-C ended it early.
     """
     save_plan(subjects, folder / "plan.json")
-    manifests = [(subject.label, subject.manifest) for subject in subjects]
-    write_table(ledger(manifests, config), folder / "ledger.csv")
     with show.progress(quiet=quiet) as progress:
         try:
             run(config, arms, subjects, folder, progress, directories, disk)

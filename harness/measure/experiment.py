@@ -11,6 +11,7 @@ from harness.measure import schedule
 from harness.measure.archives import ArchiveRecord
 from harness.measure.config import TWIN, RunConfig
 from harness.measure.explaining import BreakdownRounds, ContentionRounds
+from harness.measure.ledger import LedgerFile
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, cell_key, cell_names
 from harness.measure.subject import Arm, Subject
@@ -56,8 +57,8 @@ class Experiment:
         Where samples go.
     explained : tuple of BreakdownRounds and ContentionRounds
         What explains the samples of reads: where their time goes, and what several threads wait for.
-    archives : ArchiveRecord
-        Where digests of archives go.
+    records : tuple of ArchiveRecord and LedgerFile
+        Where digests of archives go, and what their readers say of them.
     progress : Progress
         Told about every step.
     uploads : Uploads or None
@@ -73,14 +74,14 @@ class Experiment:
         reader: Worker,
         recorder: Recorder,
         explained: tuple[BreakdownRounds, ContentionRounds],
-        archives: ArchiveRecord,
+        records: tuple[ArchiveRecord, LedgerFile],
         progress: Progress,
         uploads: Uploads | None = None,
     ) -> None:
         self._uploads = uploads
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
-        self._explained, self._archives = explained, archives
+        self._explained, self._records = explained, records
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
@@ -100,7 +101,8 @@ class Experiment:
             return
         self._progress.step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
         prepared = prepare(subject, self._arms, self._scratch, self._writer, self._config.seed)
-        self._archives.add(subject, prepared)
+        for record in self._records:
+            record.add(subject, prepared)
         if self._uploads:
             self._progress.step(f"{subject.label}: uploading archives", 0)
             self._uploads.add(prepared, self._arms)

@@ -13,6 +13,7 @@ from harness.measure.directories import Directory, measure_directory
 from harness.measure.directory_record import DIRECTORIES, DirectoryRecord
 from harness.measure.experiment import Experiment, Progress
 from harness.measure.explaining import BreakdownRounds, ContentionRounds
+from harness.measure.ledger import LedgerFile, ledger
 from harness.measure.machine import Environment
 from harness.measure.recorder import Recorder, RowLog
 from harness.measure.space import Space, require_space
@@ -85,10 +86,11 @@ def run(
         looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
         looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
         contention = ContentionRounds(config, arms, explainer, looked, progress.step)
-        archives = ArchiveRecord(folder / "archives.json")
+        asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
+        records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
         explained = (breakdown, contention)
         uploads = Uploads(place, config.run_id, writer, folder / UPLOADED) if place else None
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, archives, progress, uploads)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, records, progress, uploads)
         stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(DIRECTORY_MODES))

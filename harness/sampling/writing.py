@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.backends.archive import archive_size, remove, verify_archive, write_archive
 from harness.backends.archive_trace import ArchiveTrace
-from harness.backends.base import Backend, Profile
+from harness.backends.base import Backend, Opened, Profile
 from harness.backends.seal import read_seal
 from harness.sampling.accounting import peak_rss, reset_peak_rss
 from harness.sampling.rehearsal import rehearsed
@@ -74,6 +74,8 @@ class Written:
         The archive's seal: SHA-256 over every byte of it, in hexadecimal.
     problem : str
         What `verify_archive` found wrong; empty when nothing.
+    opened : dict of str to Opened
+        What a reader says of the first tensor of each role, by path; of an archive that stays.
     """
 
     manifest: Manifest
@@ -86,6 +88,7 @@ class Written:
     peak_rss_bytes: int | None
     sha256: str
     problem: str
+    opened: dict[str, Opened] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,8 +143,9 @@ class WriteTask:
             sync_seconds=syncing.seconds,
             bfloat16={path for path, source in names.items() if source in self.bfloat16},
         )
-        if not self.keep:
-            remove(self.destination)
+        if self.keep:
+            return found if found.problem else replace(found, opened=_opened(self.destination, backend, manifest))
+        remove(self.destination)
         return found
 
 
@@ -187,6 +191,13 @@ def written(
         sha256=read_seal(backend.seal_file(archive)),
         problem=problems[0] if problems else "",
     )
+
+
+def _opened(archive: Path, backend: Backend, manifest: Manifest) -> dict[str, Opened]:
+    """Ask a reader of its own how the first tensor of each role is stored and read."""
+    with backend.reader(archive) as reader:
+        found = {spec.path: reader.opened(spec.path) for spec in manifest.examples().values()}
+    return {path: opened for path, opened in found.items() if opened is not None}
 
 
 def native_bytes(manifest: Manifest, bfloat16: Collection[str]) -> int:

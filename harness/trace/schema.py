@@ -372,6 +372,10 @@ class Manifest:
                 return spec
         raise SchemaError(f"{path}: expected one of the {len(self.tensors)} tensors of this trace.")
 
+    def examples(self) -> dict[Role, TensorSpec]:
+        """Return the first tensor of each role."""
+        return {spec.role: spec for spec in reversed(self.tensors)}
+
     def with_role(self, role: Role) -> list[TensorSpec]:
         """List the tensors of one role, in order."""
         return [spec for spec in self.tensors if spec.role is role]

@@ -181,7 +181,6 @@ def test_beside_a_trace_they_change_nothing_of_the_formats(made, measure):
 
     folder, _ = measure(suites=("size",))
     assert not (folder / "directories.json").exists() and "directories" not in (folder / "run.json").read_text()
-    (folder / "ledger.csv").write_text("trace,n_res,format,profile\n")
     write_report(folder, find_options(folder))
     alone = {name: (folder / name).read_text() for name in ("summary.csv", "report.md")}
     config = dataclasses.replace(TINY, suites=("size",), directories=(str(made / "af2"),))

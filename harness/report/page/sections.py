@@ -45,6 +45,11 @@ def warnings(findings: Findings) -> list[str]:
         found.append(
             f"{len(few)} comparisons have fewer than {VERDICT_ROUNDS} rounds, so they have no verdict: {suites}."
         )
+    if readers := _readers(findings.ledger):
+        found.append(
+            f"Each format is read through one reader: {readers}. A difference of read times is due to the reader as "
+            "much as to the format."
+        )
     failed = findings.cells[findings.cells["status"] == "failed"]
     for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
         cases = words.listed(dict.fromkeys(cells["suite"].str.replace("_", " ")))
@@ -55,6 +60,15 @@ def warnings(findings: Findings) -> list[str]:
             "was not quiet, and the floor there is high."
         )
     return found
+
+
+def _readers(ledger: pd.DataFrame) -> str:
+    """Say by what each format was read, as the opened archives said; empty for a run of before that was recorded."""
+    if "reader" not in ledger:
+        return ""
+    known = ledger[(ledger["reader"] != "") & (ledger["format"] != RAW)]
+    pairs = dict.fromkeys(zip(known["format"], known["reader"], strict=True))
+    return "; ".join(f"{name} by {reader}" for name, reader in pairs)
 
 
 def grades(findings: Findings) -> dict[str, Any]:
@@ -205,7 +219,7 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
     return f"On average over the accesses of the trace that is drawn, most time goes, for {'; for '.join(said)}."
 
 
-_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "threads", "caches"]
+_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "threads", "caches", "reader"]
 
 
 def ledger(table: pd.DataFrame) -> dict[str, Any]:
@@ -214,16 +228,28 @@ def ledger(table: pd.DataFrame) -> dict[str, Any]:
         return {"columns": [], "rows": []}
     length = pd.to_numeric(table["n_res"], errors="coerce").fillna(0)
     subject = table[length == length.max()]
-    subject = subject[subject["trace"] == subject["trace"].iloc[0]]
+    subject = subject[subject["trace"] == subject["trace"].iloc[0]].reindex(columns=table.columns.union(["reader"]))
     rows = []
     for key, part in subject.groupby(_SETTINGS, sort=False, dropna=False):
-        name, profile, codec, origin, why, versions, threads, caches = (str(value) for value in key)
+        name, profile, codec, origin, why, versions, threads, caches, reader = (
+            "–" if pd.isna(value) else str(value) for value in key
+        )
         by_role = {str(row["role"]): _chunks(row) for row in part.to_dict("records")}
         same = set(by_role.values())
         chunks = same.pop() if len(same) == 1 else "; ".join(f"{role} {text}" for role, text in by_role.items())
-        rows.append([name, profile, codec, chunks, f"{origin}: {why}", versions, threads, caches])
+        rows.append([name, profile, codec, chunks, f"{origin}: {why}", versions, reader or "–", threads, caches])
     rows.sort(key=lambda row: words.ordered(table["format"]).index(row[0]))
-    columns = ["Format", "Profile", "Codec", "Chunks", "Default or chosen, and why", "Versions", "Threads", "Caches"]
+    columns = [
+        "Format",
+        "Profile",
+        "Codec",
+        "Chunks",
+        "Default or chosen, and why",
+        "Versions",
+        "Reader",
+        "Threads",
+        "Caches",
+    ]
     return {"columns": columns, "rows": rows}
 
 

@@ -1,0 +1,40 @@
+"""Verdicts that were published and do not hold: which rows they rest on, and what is said in their place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from harness.records import HELD_SINCE
+
+CORRECTION = (
+    "Verdicts on reads are withdrawn (28 November 2026): this run's readers did not get equal effort. HDF5's data sets "
+    "were opened, and their chunk cache discarded, for each read. Zarr was read by zarr-python with its default "
+    "pipeline, in the version that the ledger names, and looked up each array anew. zarr-slim was read by this "
+    "project's own reader on all cores. Sizes stand; reads have to be measured again."
+)
+"""Stands first in the report of a run whose reads are withdrawn."""
+
+SHORT = "withdrawn"
+
+
+def withdrawn(samples: pd.DataFrame) -> bool:
+    """Say whether a run's reads were taken before readers held their data sets and arrays open.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        From `harness.records.read_samples`.
+
+    Returns
+    -------
+    bool
+        Of the schema that the rows were written in; False for a run without rows.
+    """
+    return bool(len(samples)) and int(samples["schema_version"].iloc[0]) < HELD_SINCE
+
+
+def without_verdicts(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return a summary whose reads have no verdict; medians, ratios and intervals stay as they were recorded."""
+    reads = summary["cache"].astype(bool) & summary["verdict"].notna()
+    return summary.assign(verdict=summary["verdict"].where(~reads, np.nan), reason=summary["reason"].mask(reads, SHORT))

@@ -8,10 +8,10 @@ import pandas as pd
 from harness.records import HELD_SINCE
 
 CORRECTION = (
-    "Verdicts on reads are withdrawn (28 November 2026): this run's readers did not get equal effort. HDF5's data sets "
-    "were opened, and their chunk cache discarded, for each read. Zarr was read by zarr-python with its default "
-    "pipeline, in the version that the ledger names, and looked up each array anew. zarr-slim was read by this "
-    "project's own reader on all cores. Sizes stand; reads have to be measured again."
+    "Verdicts on reads are withdrawn (28 November 2026): this run's readers did not get equal effort. Data sets were "
+    "opened, and their decoded chunks forgotten, for each read. Libraries ran with their defaults, in the versions that "
+    "the ledger names, beside a reader of this project's own that uses all cores. Sizes stand; reads have to be "
+    "measured again."
 )
 """Stands first in the report of a run whose reads are withdrawn."""
 

@@ -9,8 +9,8 @@ from harness.records import HELD_SINCE
 
 CORRECTION = (
     "Verdicts on reads are withdrawn (28 November 2026): this run's readers did not get equal effort. Data sets were "
-    "opened, and their decoded chunks forgotten, for each read. Libraries ran with their defaults, in the versions that "
-    "the ledger names, beside a reader of this project's own that uses all cores. Sizes stand; reads have to be "
+    "opened, and decoded chunks forgotten, for each read. Libraries ran with their defaults, in the versions that the "
+    "ledger names, beside a reader of this project's own that uses all cores. Sizes stand; reads have to be "
     "measured again."
 )
 """Stands first in the report of a run whose reads are withdrawn."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from harness.capacity import capacity
 
 Task = TypeVar("Task")
 
@@ -15,9 +16,8 @@ MOST_THREADS = 4
 
 
 def cores() -> int:
-    """Return how many threads are of use: one for each core that this process may run on, at most `MOST_THREADS`."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MOST_THREADS, available)
+    """Return how many threads are of use: one for each core that this process may use, at most `MOST_THREADS`."""
+    return min(MOST_THREADS, capacity().cores_usable)
 
 
 class Crew:

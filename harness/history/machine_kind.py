@@ -61,7 +61,7 @@ def kind_of(session: Mapping[str, Any]) -> MachineKind:
     KeyError, TypeError, ValueError
         When it does not say what is needed.
     """
-    memory = session["memory_bytes"]
+    memory = session.get("memory_limit_bytes") or session["memory_bytes"]
     free = "t" if session.get("interpreter_lock") is False else ""
     return MachineKind(
         cpu=str(session["cpu"] or session["machine"]),

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from harness.capacity import capacity
 from harness.files import write_text
-from harness.sampling.accounting import memory_bytes
 from harness.sampling.cache import filesystem
 from harness.sampling.contention import interpreter_lock
 
@@ -38,7 +38,9 @@ def describe(folder: Path) -> dict[str, Any]:
     -------
     dict
         Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
+        ``cores_limit`` and ``memory_limit_bytes`` are those of control groups; None where they set none.
     """
+    here = capacity()
     return {
         "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "harness": harness.__version__,
@@ -50,10 +52,12 @@ def describe(folder: Path) -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "cpu": _cpu_field("model name"),
-        "cores": os.cpu_count(),
-        "cores_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": here.cores,
+        "cores_usable": here.cores_usable,
+        "cores_limit": here.limits.cores,
         "virtual_machine": _virtual(),
-        "memory_bytes": memory_bytes(),
+        "memory_bytes": here.memory_bytes,
+        "memory_limit_bytes": here.limits.memory_bytes,
         "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
         "filesystem": filesystem(folder),
         "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",

@@ -35,6 +35,7 @@ CANNOT = (
 
 _RESAMPLES = 2000
 _MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "machine", "virtual_machine", "filesystem")
+_LIMITS = ("cores_limit", "memory_limit_bytes")  # which earlier versions did not record
 _DATA = ("traces", "sizes", "suites", "profiles", "caches", "options", "directories")
 
 
@@ -101,7 +102,7 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
 def _require_alike(first: Path, second: Path) -> None:
     configs = [RunConfig.read(folder / "run.json") for folder in (first, second)]
     machines = [_session(folder) for folder in (first, second)]
-    for name in _MACHINE:
+    for name in (*_MACHINE, *(name for name in _LIMITS if all(name in machine for machine in machines))):
         _require_same(f"machines ({name})", *(machine.get(name) for machine in machines))
     _require_same("seeds", configs[0].seed, configs[1].seed)
     # What bounds a plan may differ where the plans do not, which are compared below.

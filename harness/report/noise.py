@@ -19,7 +19,17 @@ MAD_TO_DEVIATION = 1.4826
 """From median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
 
 _TREND_ROUNDS = 3  # two points always lie on a line
-_MACHINE = ("cpu", "cores", "memory_bytes", "machine", "virtual_machine", "python", "interpreter_lock")
+_MACHINE = (
+    "cpu",
+    "cores",
+    "cores_limit",
+    "memory_bytes",
+    "memory_limit_bytes",
+    "machine",
+    "virtual_machine",
+    "python",
+    "interpreter_lock",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the process really did: bytes and calls of reads, files opened, peak memory; and what memory there is."""
+"""What the process really did: bytes and calls of reads, files opened, peak memory."""
 
 from __future__ import annotations
 
@@ -95,14 +95,6 @@ def fetched_bytes() -> int | None:
         return None
     fields = [dict(line.split(": ") for line in text.splitlines()) for text in texts]
     return sum(int(field["read_bytes"]) for field in fields)
-
-
-def memory_bytes() -> int | None:
-    """Return the memory of this machine; None where unknown."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
 
 
 def reset_peak_rss() -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from harness.backends.archive import archive_size, sync_archive
 from harness.backends.seal import files_of
+from harness.capacity import capacity
 from harness.errors import UsageError
-from harness.sampling.accounting import fetched_bytes, memory_bytes
+from harness.sampling.accounting import fetched_bytes
 
 COLD_BELOW = 0.01
 """An archive is cold when less than this part of its pages is resident."""
@@ -131,7 +132,7 @@ def read_little(sizes: Collection[int], nbytes: int) -> bool:
         True where the largest cannot stay in memory beside the others (`BESIDE_OTHERS`), and the access asks for less
         than half of it.
     """
-    memory, largest = memory_bytes(), max(sizes, default=0)
+    memory, largest = capacity().memory_usable_bytes, max(sizes, default=0)
     return memory is not None and largest > BESIDE_OTHERS * memory and nbytes < _LITTLE * largest
 
 
@@ -153,7 +154,7 @@ def warm(path: Path, read: Callable[[], object] | None = None) -> tuple[float | 
     """
     if read is not None:
         return _warm_by_reading(path, read)
-    size, memory = archive_size(path)[0], memory_bytes()
+    size, memory = archive_size(path)[0], capacity().memory_usable_bytes
     resident = residency(path, every_file=False)
     if memory and size > memory:
         return resident, f"an archive of {size / 1e9:.1f} GB does not stay in the page cache: memory is too small"

@@ -44,7 +44,7 @@ def prepared(nbytes: int) -> Prepared:
     ],
 )
 def test_all_formats_are_warmed_alike(monkeypatch, memory, nbytes, executor, by_reading):
-    monkeypatch.setattr(cache, "memory_bytes", lambda: memory)
+    monkeypatch.setattr(cache, "capacity", lambda: SimpleNamespace(memory_usable_bytes=memory))
     access = ReadAccess(name="pair_layer", reads=(READ,), executor=executor)
     archives = prepared(nbytes)
     assert len(archives.archives) == 3

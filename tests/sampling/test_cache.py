@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from harness.capacity import capacity
 from harness.errors import UsageError
 from harness.sampling import cache
-from harness.sampling.accounting import count_opens, fetched_bytes, memory_bytes, peak_rss, read_counts, reset_peak_rss
+from harness.sampling.accounting import count_opens, fetched_bytes, peak_rss, read_counts, reset_peak_rss
 
 SIZE = 3 << 20
 
@@ -45,7 +48,7 @@ def test_residency_of_a_file_in_several_windows(folder, monkeypatch):
 def test_residency_of_a_file_that_is_larger_than_memory(folder):
     file = folder / "sparse"
     with file.open("wb") as opened:
-        opened.truncate(memory_bytes() + (1 << 30))
+        opened.truncate(capacity().memory_bytes + (1 << 30))
     assert cache.residency(file, every_file=True) == 0.0
 
 
@@ -59,12 +62,12 @@ def reader(path, nbytes, after=lambda: None):
 
 
 def test_archives_are_warmed_by_reading_all_alike_or_none(monkeypatch):
-    monkeypatch.setattr(cache, "memory_bytes", lambda: 100)
+    monkeypatch.setattr(cache, "capacity", lambda: SimpleNamespace(memory_usable_bytes=100))
     assert cache.read_little([26, 10], 12)
     assert not cache.read_little([26, 10], 13)
     assert not cache.read_little([25, 10], 4)
     assert not cache.read_little([], 4)
-    monkeypatch.setattr(cache, "memory_bytes", lambda: None)
+    monkeypatch.setattr(cache, "capacity", lambda: SimpleNamespace(memory_usable_bytes=None))
     assert not cache.read_little([26, 10], 4)
 
 
@@ -89,7 +92,7 @@ def test_a_page_of_another_file_does_not_count_against_a_small_read(folder, monk
 
 
 def test_an_archive_larger_than_memory_is_not_loaded_to_be_read_whole(folder, monkeypatch):
-    monkeypatch.setattr(cache, "memory_bytes", lambda: SIZE)
+    monkeypatch.setattr(cache, "capacity", lambda: SimpleNamespace(memory_usable_bytes=SIZE))
     monkeypatch.setattr(cache, "load", lambda path: pytest.fail("loaded"))
     cache.evict(folder)
     assert "memory is too small" in cache.warm(folder)[1]

@@ -23,7 +23,7 @@ def warm_limits(findings: Findings) -> list[str]:
     list of str
         At most two sentences.
     """
-    memory = findings.session.get("memory_bytes")
+    memory = findings.session.get("memory_limit_bytes") or findings.session.get("memory_bytes")
     if not memory or findings.config.store or "warm" not in findings.config.caches:
         return []
     samples = findings.samples

@@ -20,10 +20,13 @@ def facts(findings: Findings) -> str:
     session, config = findings.session, findings.config
     parts = []
     if session.get("cpu"):
-        cores = session.get("cores")
+        cores, usable = session.get("cores"), session.get("cores_usable")
+        counted = f"{cores} cores" if usable in (None, cores) else f"{usable} of {cores} cores"
         kind = "virtual machine" if session.get("virtual_machine") else "machine"
         memory = f", {session['memory_bytes'] / 2**30:.0f} GiB" if session.get("memory_bytes") else ""
-        parts.append(f"Measured on a {kind} with {cores} cores ({session['cpu']}{memory}, {session.get('filesystem')})")
+        if limit := session.get("memory_limit_bytes"):
+            memory += f" of which {limit / 2**30:.1f} may be used"
+        parts.append(f"Measured on a {kind} with {counted} ({session['cpu']}{memory}, {session.get('filesystem')})")
     if not findings.only_directories:
         parts.append(f"{config.rounds} rounds, seed {config.seed}, baseline {findings.options.baseline}")
     if session.get("commit"):

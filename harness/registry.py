@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
+import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
@@ -66,19 +71,89 @@ def load(group: Group, name: str) -> Any:
     UsageError
         When there is no such name, or what it names cannot be imported.
     """
-    kind = _KIND[group]
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
-            raise UsageError(f"The {kind} {name!r} cannot be imported: {error}.") from error
-    if name not in _points(group):
-        raise unknown_name(kind, name, _points(group))
+    if ":" not in name:
+        if name not in _points(group):
+            raise unknown_name(_KIND[group], name, _points(group))
+        value = _points(group)[name].value
+    else:
+        value = name
+    return imported(f"The {_KIND[group]} {name!r}", value)
+
+
+def imported(what: str, value: str) -> Any:
+    """Import an object; the only place where what a broken package raises is turned into a sentence.
+
+    Parameters
+    ----------
+    what : str
+        What it is, for the message.
+    value : str
+        ``module:attribute``.
+
+    Raises
+    ------
+    UsageError
+        When its import raises anything at all.
+    """
+    module, _, attribute = value.partition(":")
     try:
-        return _points(group)[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"The {kind} {name!r} cannot be imported: {error}.") from error
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:
+        raise UsageError(f"{what} cannot be imported: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    """Say what an import raised, and in which module where its own words do not name one."""
+    said = " ".join(str(error).split()).rstrip(".")
+    if isinstance(error, ImportError | AttributeError):
+        return said
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    where = next(name for name in reversed(modules) if not name.startswith("importlib"))
+    return f"{where} raised {type(error).__name__}: {said}"
+
+
+def description(group: Group, name: str) -> str:
+    """Return what a registered plug-in says of itself, read from its source: nothing of it is imported.
+
+    Parameters
+    ----------
+    group : {"backends", "suites", "traces", "importers", "models"}
+        Where to look.
+    name : str
+        A registered name.
+
+    Returns
+    -------
+    str
+        The ``description`` of its class or call; empty where the source is not there or has it in another way.
+    """
+    point = _points(group)[name]
+    file = _source(point.module)
+    for statement in ast.parse(file.read_bytes()).body if file else ():
+        names = [statement.name] if isinstance(statement, ast.ClassDef) else []
+        if isinstance(statement, ast.Assign):
+            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
+        if point.attr in names:
+            return next(filter(None, map(_described, ast.walk(statement))), "")
+    return ""
+
+
+def _described(node: ast.AST) -> str:
+    """Return a constant ``description`` that a node gives; empty for any other node."""
+    given = isinstance(node, ast.keyword) and node.arg == "description"
+    if isinstance(node, ast.Assign):
+        given = any(isinstance(target, ast.Name) and target.id == "description" for target in node.targets)
+    value = getattr(node, "value", None)
+    return str(value.value) if given and isinstance(value, ast.Constant) else ""
+
+
+def _source(module: str) -> Path | None:
+    """Find the source of a module without running its packages, which `find_spec` would do for a module in one."""
+    package, *rest = module.split(".")
+    found = importlib.util.find_spec(package)
+    places = [Path(folder, *rest) for folder in (found and found.submodule_search_locations) or ()]
+    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def listing(group: Group) -> list[Listed]:
@@ -91,3 +166,9 @@ def listing(group: Group) -> list[Listed]:
         except UsageError as error:
             rows.append(Listed(name, None, str(error)))
     return rows
+
+
+def failed_imports(listed: Iterable[Listed]) -> str:
+    """Say which of a group could not be imported and so was not asked, to end a message; empty when all could."""
+    broken = ", ".join(one.name for one in listed if one.plugin is None)
+    return f" Not asked, because they cannot be imported ('harness list --check'): {broken}." if broken else ""

@@ -312,10 +312,14 @@ def detect(path: Path) -> Backend:
         return format_of(path)
     if path.name == UNFINISHED and has_journal(path.parent):
         raise UsageError(f"{path} is of no use alone: give the incomplete archive {path.parent}.")
-    for listed in registry.listing("backends"):
+    formats = registry.listing("backends")
+    for listed in formats:
         if listed.plugin is not None and listed.plugin().recognises(path):
             return load_backend(listed.name)
-    raise ArchiveError(f"{path} is not an archive of any format known here ({', '.join(registry.names('backends'))}).")
+    raise ArchiveError(
+        f"{path} is not an archive of any format known here ({', '.join(registry.names('backends'))})."
+        + registry.failed_imports(formats)
+    )
 
 
 @contextmanager

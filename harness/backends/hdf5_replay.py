@@ -9,7 +9,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from harness.backends import blosc
 from harness.backends.base import Selection
 from harness.backends.replay import Extent, Part, Replay, assembled, contiguous, lengths, parts, whole
 
@@ -65,6 +64,8 @@ def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | Non
     if filters not in ([], [BLOSC]):
         memory = _InMemory(dataset, taken, masks)
         return Replay(extents=extents, load=memory.load, decode=memory.decode, place=place)
+    from harness.backends import blosc  # of numcodecs, which HDF5 itself does not need; here no clock runs
+
     shape, dtype = dataset.chunks, dataset.dtype
 
     def decode(stored: list[bytes]) -> list[np.ndarray]:

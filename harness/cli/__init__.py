@@ -5,27 +5,88 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 import harness
-from harness.cli import (
-    archives,
-    capture,
-    comparing,
-    convert,
-    evidence,
-    history,
-    imports,
-    options,
-    predictions,
-    projecting,
-    running,
-    tuning,
-)
+from harness.cli import options
 from harness.errors import HarnessError
 from harness.files import limits
+
+# What each command is for, and the module whose function ``add_<command>`` knows its arguments. That is imported when
+# the command is called: nobody waits for the libraries of the others, or fails because one of them is broken.
+_COMMANDS = {
+    "run": ("running", "measure formats on traces"),
+    "plot": ("running", "summarise a run again and redraw its plots"),
+    "report": ("evidence", "write the page that answers: which format, by how much, how sure, when not"),
+    "bundle": ("evidence", "pack a run into one file that anyone can check"),
+    "check": ("evidence", "say whether everything a bundle publishes follows from its samples"),
+    "history": ("history", "follow runs over time, and find where something became slower"),
+    "capture": ("capture", "run a model on a sequence and write its trace while it computes"),
+    "list": ("listing", "list what there is, or check what is missing for it"),
+    "inspect": ("archives", "show what an archive holds"),
+    "verify": ("archives", "check every byte of archives"),
+    "fidelity": ("fidelity", "compare synthetic tensors with real ones"),
+    "convert": ("convert", "write an archive or a trace in another format, verified"),
+    "import": ("imports", "bring in what another program wrote, as an archive"),
+    "slim": ("predictions", "make a result directory of AlphaFold smaller, in place"),
+    "unslim": ("predictions", "bring back every file of a slimmed directory, byte for byte"),
+    "tune": ("tuning", "search chunks, codecs and pipelines of a format for one use, and write a profile file"),
+    "compare": ("comparing", "catch regressions between two commits, two environments or two stored runs"),
+    "project": ("projecting", "project a run onto many traces on a store"),
+}
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command, which gets its arguments when it has something to parse.
+
+    Parameters
+    ----------
+    command : str, optional
+        A key of `_COMMANDS`; None for an action of a command, which is complete already.
+    **settings
+        As for `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, *, command: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._command = command
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        command, self._command = self._command, None
+        if command is not None:
+            from harness import registry
+
+            with _ending_at_once():
+                place = f"harness.cli.{_COMMANDS[command][0]}:add_{command}"
+                registry.imported(f"What the command {command!r} needs", place)(self)
+        return super().parse_known_args(args, namespace)
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process while libraries are imported: an exception may not come through their imports."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    """Nothing is begun yet, so that there is nothing to put in order."""
+    os.write(2, b"harness: Interrupted.\n")
+    os._exit(130)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,10 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 on success, 1 when something failed, 2 for a usage error, 130 after Ctrl-C.
     """
-    arguments = _parser().parse_args(argv)
-    if arguments.debug:
-        os.environ["HARNESS_DEBUG"] = "1"  # worker processes look there
+    arguments = argparse.Namespace(debug=False)
     try:
+        _parser().parse_args(argv, arguments)
+        if arguments.debug:
+            os.environ["HARNESS_DEBUG"] = "1"  # worker processes look there
         limits.inflated = options.max_inflated(arguments)
         return int(arguments.command(arguments))
     except HarnessError as error:
@@ -74,16 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {harness.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    running.add_commands(commands)
-    evidence.add_commands(commands)
-    history.add_commands(commands)
-    capture.add_commands(commands)
-    archives.add_commands(commands)
-    convert.add_commands(commands)
-    imports.add_commands(commands)
-    predictions.add_commands(commands)
-    tuning.add_commands(commands)
-    comparing.add_commands(commands)
-    projecting.add_commands(commands)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
+    for name, (_, purpose) in _COMMANDS.items():
+        commands.add_parser(name, help=purpose, command=name)
     return parser

@@ -1,53 +1,29 @@
-"""The commands on archives and what there is: ``list``, ``inspect``, ``verify``, ``fidelity``."""
+"""The commands on archives: ``inspect`` and ``verify``."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from harness import registry
 from harness.backends.archive import archive_size, open_archive, verify_archive
 from harness.backends.journal import being_written
 from harness.cli import show
-from harness.errors import unknown_name
-from harness.trace.fidelity import compare
 from harness.trace.lossy.record import Loss
-from harness.trace.sources import find_source, open_trace
-
-_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "importers", "models")
 
 
-def add_commands(commands: Any) -> None:
-    """Add the commands to the parser."""
-    parser = commands.add_parser("list", help="list what there is, and what is missing for it")
-    parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join(_WHAT)} (default: all)")
-    parser.set_defaults(command=_list)
-    parser = commands.add_parser("inspect", help="show what an archive holds")
+def add_inspect(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``inspect``."""
     parser.add_argument("archive", type=Path, metavar="ARCHIVE")
     parser.set_defaults(command=_inspect)
-    parser = commands.add_parser("verify", help="check every byte of archives")
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``verify``."""
     parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE")
     parser.set_defaults(command=_verify)
-    parser = commands.add_parser("fidelity", help="compare synthetic tensors with real ones")
-    parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
-    parser.set_defaults(command=_fidelity)
-
-
-def _list(arguments: argparse.Namespace) -> int:
-    if arguments.what not in (None, *_WHAT):
-        raise unknown_name("list", arguments.what, _WHAT)
-    out = show.console()
-    for group in _WHAT if arguments.what is None else (arguments.what,):
-        table = show.table(group)
-        for listed in registry.listing(group):
-            state = listed.missing or "ready"
-            table.add_row(listed.name, getattr(listed.plugin, "description", ""), state)
-        out.print(table, markup=False)
-    return 0
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -125,22 +101,3 @@ def _verify(arguments: argparse.Namespace) -> int:
             code = 1
             print(f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written.")
     return code
-
-
-def _fidelity(arguments: argparse.Namespace) -> int:
-    real = {}
-    for name, role in (("af2-1ubq", "pair"), ("vit-mnist", "attention")):
-        source, _ = find_source(name)
-        real[role] = None if source.missing() else open_trace(name)
-    rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
-    table = show.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
-    for row in rows:
-        difference = f"{row.relative_difference:+.1%}"
-        table.add_row(row.role.value, row.statistic, f"{row.synthetic:.4g}", f"{row.real:.4g}", difference)
-    out = show.console()
-    out.print(table, markup=False)
-    if any(row.published for row in rows):
-        out.print(
-            "Real values are the published ones where HARNESS_DATA names no real tensors to measure.", markup=False
-        )
-    return 0

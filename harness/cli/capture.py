@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from harness import registry
 from harness.backends.archive import archive_size, check_destination, remove, verify_archive
@@ -22,13 +21,9 @@ from harness.trace.schema import Manifest
 from harness.trace.stream import shown_label
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``capture`` to the parser."""
-    parser = commands.add_parser(
-        "capture",
-        help="run a model on a sequence and write its trace while it computes",
-        description="Run a model on a sequence and write its trace while it computes.",
-    )
+def add_capture(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``capture``."""
+    parser.description = "Run a model on a sequence and write its trace while it computes."
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help="'harness list models' names them")
     add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one")

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from harness.backends.base import PROFILES
 from harness.cli import show
@@ -41,13 +41,11 @@ _NAMES = ("base", "head")
 _ROUNDS = Settings().rounds
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``compare`` to the parser."""
-    parser = commands.add_parser(
-        "compare",
-        help="catch regressions between two commits, two environments or two stored runs",
-        description="Compare two commits or two environments in turn on this machine, or two stored runs. "
-        "Exit code 0: no regression, 1: regression, 3: inconclusive, 2: it could not be compared.",
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``compare``."""
+    parser.description = (
+        "Compare two commits or two environments in turn on this machine, or two stored runs. "
+        "Exit code 0: no regression, 1: regression, 3: inconclusive, 2: it could not be compared."
     )
     add = parser.add_argument
     add("base", nargs="?", metavar="BASE", help="a commit, or the folder or bundle of a run")

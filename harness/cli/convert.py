@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from harness import registry
 from harness.backends.archive import archive_size, check_destination
@@ -33,9 +33,8 @@ _DROP_HELP = (
 )
 
 
-def add_commands(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser("convert", help="write an archive or a trace in another format, verified")
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``convert``."""
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     add_destination(parser)
     parser.add_argument("--mode", metavar="MODE", help=_MODE_HELP)
@@ -134,7 +133,8 @@ def _errors(loss: Loss) -> str:
 
 def _by_suffix(destination: Path) -> Backend:
     suffixes: dict[str, str] = {}
-    for listed in registry.listing("backends"):
+    found = registry.listing("backends")
+    for listed in found:
         if listed.plugin is not None:
             suffixes[listed.plugin.suffix] = listed.name
     fitting = [suffix for suffix in suffixes if destination.name.endswith(suffix)]
@@ -142,5 +142,6 @@ def _by_suffix(destination: Path) -> Backend:
         known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
         raise UsageError(
             f"The name {destination.name!r} does not say which format to write: end it with {known}, or give --format."
+            + registry.failed_imports(found)
         )
     return load_backend(suffixes[max(fitting, key=len)])

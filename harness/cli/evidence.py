@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness.cli import show
+from harness.cli import closing, show
 from harness.cli.running import make_folder, measure
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
@@ -25,24 +24,26 @@ from harness.report.write import write_report
 _MOST = 12  # problems printed for one file
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``report``, ``bundle`` and ``check`` to the parser."""
-    parser = commands.add_parser(
-        "report",
-        help="write the page that answers: which format, by how much, how sure, when not",
-        description="Write report.html and report.md into a run's folder, and its summary and plots again.",
-    )
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``report``."""
+    parser.description = "Write report.html and report.md into a run's folder, and its summary and plots again."
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument(
         "--mix", metavar="MIX", help=f"how the archive will be used: {', '.join(MIXES)}, a TOML file, or key=value,..."
     )
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
     parser.set_defaults(command=_report)
-    parser = commands.add_parser("bundle", help="pack a run into one file that anyone can check")
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``bundle``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the bundle (default: RUN{SUFFIX})")
     parser.set_defaults(command=_bundle)
-    parser = commands.add_parser("check", help="say whether everything a bundle publishes follows from its samples")
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``check``."""
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="what 'harness bundle' wrote")
     parser.add_argument("--rerun", action="store_true", help="measure it again here, and say which verdicts hold")
     parser.add_argument(
@@ -120,5 +121,5 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
             if file in bundle.files:
                 (first / file).write_bytes(bundle.files[file])
         repeat = compare_runs(first, folder)
-    show.repeat(repeat, folder)
+    closing.repeat(repeat, folder)
     return 0 if repeat.holds else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.cli import show
 from harness.errors import UsageError
@@ -29,9 +28,8 @@ NO_STEP, REGRESSION, TOO_FEW = 0, 1, 3
 _MOST = 24  # steps printed
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``history`` to the parser."""
-    parser = commands.add_parser("history", help="follow runs over time, and find where something became slower")
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``history``."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     parser = actions.add_parser(
         "add",

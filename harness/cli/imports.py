@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from harness.backends.archive import archive_size, remove
 from harness.backends.conversion import convert
@@ -14,9 +13,8 @@ from harness.errors import HarnessError
 from harness.importing.find import read_source
 
 
-def add_commands(commands: Any) -> None:
-    """Add the command to the parser."""
-    parser = commands.add_parser("import", help="bring in what another program wrote, as an archive")
+def add_import(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``import``."""
     parser.add_argument("source", type=Path, metavar="SRC", help="a file or a folder; recognised by its content")
     add_destination(parser)
     parser.add_argument("--kind", metavar="NAME", help="what SRC is, one of 'harness list importers' (default: found)")

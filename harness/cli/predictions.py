@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from harness.cli import options, show
 from harness.predictions.manifest import KINDS, NAME
@@ -14,9 +13,8 @@ from harness.predictions.restoring import unslim
 from harness.predictions.slimming import MODES, PLAIN, parse_bound, slim
 
 
-def add_commands(commands: Any) -> None:
-    """Add the commands to the parser."""
-    parser = commands.add_parser("slim", help="make a result directory of AlphaFold smaller, in place")
+def add_slim(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``slim``."""
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(
         "--mode", default="slim", metavar="MODE", help=f"{' or '.join(MODES)}: lossless (default) or declared lossy"
@@ -29,7 +27,10 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
     options.add_max_inflated(parser)
     parser.set_defaults(command=_slim)
-    parser = commands.add_parser("unslim", help="bring back every file of a slimmed directory, byte for byte")
+
+
+def add_unslim(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``unslim``."""
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
     options.add_max_inflated(parser)

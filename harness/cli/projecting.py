@@ -28,13 +28,9 @@ _PRICES = {
 }
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``project`` to the parser."""
-    parser = commands.add_parser(
-        "project",
-        help="project a run onto many traces on a store",
-        description="Project a run onto many traces on a store: cost, time and requests, as a projection.",
-    )
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``project``."""
+    parser.description = "Project a run onto many traces on a store: cost, time and requests, as a projection."
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the run's folder; it has to have several lengths")
     add("--traces", default="10000", metavar="N", help="how many traces (default: 10000)")

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import datetime
 import json
-import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 from harness import registry
 from harness.backends.base import PROFILES, ProfileName, load_backend
 from harness.backends.profile_file import ProfileFile, read_profile_file
-from harness.cli import show
+from harness.capacity import capacity
+from harness.cli import closing, show
 from harness.cli.options import integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
@@ -45,9 +45,9 @@ _MEASURING = (
 )  # fmt: skip
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``run`` and ``plot`` to the parser."""
-    parser = commands.add_parser("run", help="measure formats on traces", description="Measure formats on traces.")
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``run``."""
+    parser.description = "Measure formats on traces."
     add = parser.add_argument
     add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; the options below change it (default: standard)")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
@@ -85,7 +85,10 @@ def add_commands(commands: Any) -> None:
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command=_run)
-    parser = commands.add_parser("plot", help="summarise a run again and redraw its plots")
+
+
+def add_plot(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``plot``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.set_defaults(command=_plot)
 
@@ -108,11 +111,11 @@ def _run(arguments: argparse.Namespace) -> int:
     interrupted = not measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
     written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
-        show.closing(written, config)
-        show.where(folder, written, interrupted)
+        closing.tables(written, config)
+        closing.where(folder, written, interrupted)
     if interrupted:
         return 130
-    return show.failures(written.cells)
+    return closing.failures(written.cells)
 
 
 def measure(
@@ -182,9 +185,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     values: dict[str, Any] = dict(PRESETS[name])
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-{name}"
-    formats = names(arguments.formats, "format") or tuple(
-        listed.name for listed in registry.listing("backends") if getattr(listed.plugin, "standing", "") == "default"
-    )
+    formats = names(arguments.formats, "format") or _default_formats(quiet=arguments.quiet)
     values.update(
         run_id=folder.resolve().name,
         preset=name,
@@ -275,6 +276,20 @@ def _store(arguments: argparse.Namespace) -> Place | None:
     return dataclasses.replace(place, **values)
 
 
+def _default_formats(*, quiet: bool) -> tuple[str, ...]:
+    """Return the formats that a run includes unasked; say which is left out because it cannot be used here."""
+    found = []
+    for listed in registry.listing("backends"):
+        if listed.plugin is not None and listed.plugin.standing != "default":
+            continue
+        if listed.missing:
+            reason = listed.missing if listed.plugin is None else f"The format {listed.name!r} {listed.missing}."
+            show.say(f"Left out: {reason}", quiet=quiet)
+        else:
+            found.append(listed.name)
+    return tuple(found)
+
+
 def _all_suites() -> tuple[str, ...]:
     suites: list[Suite] = [registry.load("suites", name) for name in registry.names("suites")]
     return tuple(suite.name for suite in sorted(suites, key=lambda suite: suite.order))
@@ -301,10 +316,11 @@ def _workers(options: PlanOptions, numbers: str | None, executors: str | None) -
     """Return the options with the parallel configurations that were asked for."""
     if numbers is None and executors is None:
         return options
-    most = max(_ALWAYS, 4 * (os.cpu_count() or 1))
+    cores = capacity().cores_usable
+    most = max(_ALWAYS, 4 * cores)
     counts = integers(numbers, "--workers") if numbers is not None else tuple({n: 0 for _, n in options.workers})
     if max(counts) > most:
-        raise UsageError(f"--workers may be at most {most} on this machine with {os.cpu_count()} cores.")
+        raise UsageError(f"--workers may be at most {most} with the {cores} cores that this process may use.")
     chosen = names(executors, "executor") or _EXECUTORS[:-1]
     for name in chosen:
         if name not in _EXECUTORS:
@@ -318,7 +334,7 @@ def _workers(options: PlanOptions, numbers: str | None, executors: str | None) -
 def _say_workers(config: RunConfig, *, quiet: bool) -> None:
     """Check what reads with Dask need, and say when there are more workers than cores."""
     asked = dict.fromkeys(n for _, n in config.options.workers) if "parallel_access" in config.suites else {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = capacity().cores_usable
     if many := [n for n in asked if n > cores and config.scheduler is None]:
         numbers = ", ".join(map(str, sorted(many)))
         show.say(f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times "

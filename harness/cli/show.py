@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 
-from harness.evidence.rerun import Repeat
-from harness.measure.config import DIRECTORY_MODES, RAW, TWIN, VERDICT_ROUNDS, RunConfig
-from harness.measure.experiment import Progress
-from harness.report import words
-from harness.report.directories import DirectorySizes, modes_of
-from harness.report.write import Written
+if TYPE_CHECKING:
+    from harness.measure.experiment import Progress
 
-_PLAIN_WIDTH = 200
+PLAIN_WIDTH = 200
+"""Of text that goes to no terminal."""
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
 
 
 def console(*, errors: bool = False) -> Console:
     """Return a console; one that is not a terminal gets plain text of a fixed width."""
     found = Console(stderr=errors, highlight=False)
-    return found if found.is_terminal else Console(stderr=errors, highlight=False, width=_PLAIN_WIDTH, no_color=True)
+    return found if found.is_terminal else Console(stderr=errors, highlight=False, width=PLAIN_WIDTH, no_color=True)
 
 
 class _Silent:
@@ -105,147 +100,3 @@ def say(text: str, *, quiet: bool = False) -> None:
 def table(title: str, *headings: str) -> Table:
     """Make an empty table in this project's one style."""
     return Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(headings))
-
-
-def closing(written: Written, config: RunConfig) -> None:
-    """Print the closing tables of a run: its traces, and its result directories."""
-    if not written.summary.empty:
-        _closing_traces(written.summary, config)
-    if written.directories is not None:
-        _closing_directories(written.directories)
-
-
-def _closing_directories(found: DirectorySizes) -> None:
-    """Print one row a result directory, one column a mode."""
-    shown = table("Result directories, in bytes", "directory", *DIRECTORY_MODES)
-    for name in dict.fromkeys(found.cells["trace"]):
-        modes = modes_of(found.table, name)
-        shown.add_row(name, *(_mode(modes[mode]) if mode in modes else "" for mode in DIRECTORY_MODES))
-    console().print(shown, markup=False)
-
-
-def _mode(row: Mapping[str, Any]) -> str:
-    if row["status"] != "ok":
-        return str(row["status"])
-    change = "" if pd.isna(row["change_percent"]) else f" ({row['change_percent']:+.1f} %)"
-    return f"{int(row['size_bytes']):,}{change}"
-
-
-def _closing_traces(summary: pd.DataFrame, config: RunConfig) -> None:
-    """Print, for each trace at its largest length, one row a case, one column a format."""
-    out = console()
-    for trace, part in summary.groupby("trace", sort=False):
-        n_res = part["n_res"].max()
-        rows = part if pd.isna(n_res) else part[part["n_res"] == n_res]
-        length = "" if pd.isna(n_res) else f", {int(n_res)} residues"
-        out.print(_closing_table(rows, f"{trace}{length}", wide=out.width >= _PLAIN_WIDTH), markup=False)
-    note = f"Median of {config.rounds} rounds, ratio to {config.baseline} with its 95 % interval; sizes are exact."
-    if config.rounds < VERDICT_ROUNDS:
-        note += f" A verdict needs {VERDICT_ROUNDS} rounds: this run gives none."
-    out.print(note, markup=False)
-
-
-def _closing_table(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
-    arms = sorted(set(zip(rows["format"], rows["profile"], strict=True)), key=lambda arm: (arm[0] == RAW, *arm))
-    arms = [arm for arm in arms if arm[0] != TWIN]
-    several = len({profile for _, profile in arms if profile}) > 1
-    shown = table(title, "case")
-    for name, profile in arms:
-        shown.add_column(f"{name} {profile}" if several else name, justify="right", no_wrap=True)
-    place = ["suite", "access", "cache", "executor", "workers"]
-    for _, cell in rows.groupby(place, sort=False, dropna=False):
-        if (cell["status"] == "skipped").all():
-            continue
-        found = {(row["format"], row["profile"]): row for row in cell.to_dict("records")}
-        shown.add_row(_case(cell.iloc[0]), *(_cell(found.get(arm), wide=wide) for arm in arms))
-    return shown
-
-
-def _case(row: pd.Series) -> str:
-    parts = [str(row["access"]) if row["suite"] != "size" else f"size of {row['access']}", str(row["cache"])]
-    if row["executor"] != "main":
-        parts.append(f"{row['workers']} {row['executor']}")
-    if row["suite"] == "write":
-        parts.insert(0, "write")
-    return " ".join(filter(None, parts))
-
-
-def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
-    if row is None:
-        return ""
-    if row["status"] != "ok":
-        return str(row["status"])
-    if pd.isna(row["median_seconds"]):
-        return f"{row['size_bytes'] / 1e6:.2f} MB"
-    text = words.duration(row["median_seconds"])
-    if pd.isna(row["ratio"]) or row["samples"] == 1:
-        return text
-    text += f" x{row['ratio']:.2f}"
-    if wide:
-        text += f" ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})"
-    # Below the rounds that a verdict needs every word would be the same.
-    told = pd.isna(row["verdict"]) or row["samples"] < VERDICT_ROUNDS
-    return text if told else f"{text} {row['verdict']}"
-
-
-def where(folder: Path, written: Written, interrupted: bool) -> None:
-    """Say where the results are."""
-    if interrupted:
-        say(f"Interrupted; what was measured is kept. Continue with: harness run --resume --out {folder}")
-    say(f"Summary: {folder / 'summary.csv'}   samples: {folder / 'samples.csv'}   ledger: {folder / 'ledger.csv'}")
-    say(f"Plots:   {written.plots}")
-    say(written.answer)
-    say(f"Report:  {written.page}   for a pull request: {written.markdown}")
-
-
-_OUTCOMES = {
-    "holds": "hold",
-    "weaker": "were a difference and cannot be told now",
-    "new": "could not be told and are a difference now",
-    "contradicted": "are contradicted",
-    "other": "were given by one of the two only, or changed otherwise",
-}
-
-
-def repeat(found: Repeat, folder: Path) -> None:
-    """Print what a second run says of the first."""
-    counts = found.verdicts["outcome"].value_counts()
-    shown = table(f"{len(found.verdicts)} verdicts, measured again in {folder}", "verdicts", "")
-    for outcome, text in _OUTCOMES.items():
-        shown.add_row(str(counts.get(outcome, 0)), text)
-    console().print(shown, markup=False)
-    for row in found.verdicts[found.verdicts["outcome"] == "contradicted"].to_dict("records"):
-        place = " ".join(str(row[k]) for k in ("suite", "access", "trace", "n_res", "format", "cache") if row[k])
-        say(
-            f"contradicted: {place}: {row['before']} ({row['ratio_before']:.2f}), "
-            f"then {row['after']} ({row['ratio_after']:.2f})"
-        )
-    for text in (*found.sizes, *found.digests, *found.answers):
-        say(text)
-    if not found.sizes and not found.digests:
-        say("Every archive has the same size and the same bytes.")
-    if not found.answers:
-        say("Every use prefers the same format.")
-
-
-def failures(summary: pd.DataFrame) -> int:
-    """Name the cells that failed, on standard error.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        Of the run.
-
-    Returns
-    -------
-    int
-        Exit code: 1 when there is any, else 0.
-    """
-    failed = summary[summary["status"] == "failed"]
-    if failed.empty:
-        return 0
-    out = console(errors=True)
-    for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
-        cases = ", ".join(dict.fromkeys(cells["suite"] + "/" + cells["access"]))
-        out.print(f"harness: {name} failed in {len(cells)} cells ({cases}): {reason}.", markup=False)
-    return 1

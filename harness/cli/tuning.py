@@ -7,7 +7,6 @@ import datetime
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 from harness.backends.base import PROFILES, load_backend
 from harness.backends.settings import Value
@@ -32,13 +31,11 @@ _DEFAULT_MIX = "interactive-viewer"
 _MEGABYTE = 1 << 20
 
 
-def add_commands(commands: Any) -> None:
-    """Add ``tune`` to the parser."""
-    parser = commands.add_parser(
-        "tune",
-        help="search chunks, codecs and pipelines of a format for one use, and write a profile file",
-        description="Race settings of one format on a sample of a trace: samples.csv, candidates.csv, the Pareto front "
-        "as front.png, and a profile file for 'harness run --profile-file'.",
+def add_tune(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``tune``."""
+    parser.description = (
+        "Race settings of one format on a sample of a trace: samples.csv, candidates.csv, the Pareto front "
+        "as front.png, and a profile file for 'harness run --profile-file'."
     )
     add = parser.add_argument
     add("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")

@@ -38,7 +38,8 @@ def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
     if kind is not None:
         importer: Importer = registry.load("importers", kind)
         return importer.read(path)
-    found = [listed.plugin for listed in registry.listing("importers") if listed.plugin]
+    listed = registry.listing("importers")
+    found = [one.plugin for one in listed if one.plugin]
     fitting = [importer for importer in found if importer.recognises(path)]
     if len(fitting) == 1:
         return fitting[0].read(path)
@@ -48,5 +49,5 @@ def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
     known = ", ".join(importer.name for importer in found)
     raise UsageError(
         f"{path} is nothing that can be imported: it was recognised as none of {known} ('harness list importers'); "
-        "an archive of this harness is read with 'harness convert'."
+        "an archive of this harness is read with 'harness convert'." + registry.failed_imports(listed)
     )

@@ -44,7 +44,7 @@ Mapped = tuple[dict[TensorSpec, np.ndarray], Metadata, Provenance]
 
 
 def _source(
-    name: str, description: str, relative: str, mapping: Callable[[Mapping[str, np.ndarray]], Mapped]
+    name: str, relative: str, mapping: Callable[[Mapping[str, np.ndarray]], Mapped], *, description: str
 ) -> TraceSource:
     def open_trace(text: str, n_res: int | None) -> Trace:
         parse_parameters(text, (), name)
@@ -151,8 +151,8 @@ def _map_vit(data: Mapping[str, np.ndarray]) -> Mapped:
     )
 
 
-af2_1ubq = _source("af2-1ubq", "AlphaFold2 result for ubiquitin, one layer, trained", _AF2, _map_af2)
+af2_1ubq = _source("af2-1ubq", _AF2, _map_af2, description="AlphaFold2 result for ubiquitin, one layer, trained")
 openfold_1ubq = _source(
-    "openfold-1ubq", "OpenFold on ubiquitin, four blocks, UNTRAINED weights", _OPENFOLD, _map_openfold
+    "openfold-1ubq", _OPENFOLD, _map_openfold, description="OpenFold on ubiquitin, four blocks, UNTRAINED weights"
 )
-vit_mnist = _source("vit-mnist", "vision transformer on MNIST digits, six layers, trained", _VIT, _map_vit)
+vit_mnist = _source("vit-mnist", _VIT, _map_vit, description="vision transformer on MNIST digits, six layers, trained")

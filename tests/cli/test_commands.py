@@ -105,6 +105,9 @@ def test_list_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     assert main(["list"]) == 0
     out = plain(capsys.readouterr().out)
+    assert "zarr-slim" in out and "parallel_access" in out and "HARNESS_DATA" not in out
+    assert main(["list", "--check"]) == 0
+    out = plain(capsys.readouterr().out)
     assert "zarr-slim" in out and "parallel_access" in out and "set HARNESS_DATA" in out
 
 

@@ -26,7 +26,7 @@ def missing() -> str:
     return f"needs the package{'s' * (len(lacking) > 1)} {names}: {', then '.join(command for _, command in lacking)}"
 
 
-def _source(name: str, description: str) -> TraceSource:
+def _source(name: str, *, description: str) -> TraceSource:
     def open_trace(text: str, n_res: int | None) -> Trace:
         parameters = parse(name, text)
         if reason := missing():
@@ -38,5 +38,7 @@ def _source(name: str, description: str) -> TraceSource:
     return TraceSource(name=name, description=description, open=open_trace, missing=missing)
 
 
-mnist_cnn = _source(CNN, "small CNN trained here on scikit-learn's 8x8 digits (UCI's, not MNIST's)")
-vit_digits = _source(VIT, "small vision transformer trained here on the same digits, or given as weights=FILE")
+mnist_cnn = _source(CNN, description="small CNN trained here on scikit-learn's 8x8 digits (UCI's, not MNIST's)")
+vit_digits = _source(
+    VIT, description="small vision transformer trained here on the same digits, or given as weights=FILE"
+)

@@ -1,0 +1,45 @@
+"""The command ``list``: what is registered, from metadata alone, or checked by importing it."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness import registry
+from harness.cli import show
+from harness.errors import unknown_name
+
+_WHAT: tuple[registry.Group, ...] = ("backends", "suites", "traces", "importers", "models")
+
+
+def add_list(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``list``."""
+    parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join(_WHAT)} (default: all)")
+    parser.add_argument(
+        "--check", action="store_true", help="import each, and say what fails, what is missing, and what to do"
+    )
+    parser.set_defaults(command=_list)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    if arguments.what not in (None, *_WHAT):
+        raise unknown_name("list", arguments.what, _WHAT)
+    groups = _WHAT if arguments.what is None else (arguments.what,)
+    if arguments.check:
+        return 1 if sum(_checked(group) for group in groups) else 0
+    for group in groups:
+        table = show.table(group)
+        for name in registry.names(group):
+            table.add_row(name, registry.description(group, name))
+        show.console().print(table, markup=False)
+    show.say("Whether each can be used here: harness list --check")
+    return 0
+
+
+def _checked(group: registry.Group) -> int:
+    """Print what a group needs; return how many of it cannot be imported."""
+    listed = registry.listing(group)
+    table = show.table(group)
+    for one in listed:
+        table.add_row(one.name, registry.description(group, one.name), one.missing or "ready")
+    show.console().print(table, markup=False)
+    return sum(one.plugin is None for one in listed)

@@ -1,0 +1,100 @@
+"""A package that cannot be imported stops what needs it, in one sentence, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import registry
+from harness.cli import main
+
+REASON = "numcodecs raised ValueError: invalid literal for int() with base 10: 'post0'."
+HEAVY = ("numpy", "pandas", "matplotlib", "zarr", "h5py", "numcodecs", "jinja2")
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """Return a folder for PYTHONPATH in which numcodecs raises what a zfpy of another version makes it raise."""
+    package = tmp_path / "path" / "numcodecs"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("int('post0')\n")
+    return package.parent
+
+
+def run(broken: Path, *arguments: str | Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(broken)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_list_answers_and_its_check_names_what_fails(broken):
+    code, out, _ = run(broken, "list", "backends")
+    assert code == 0 and "Zarr through zarr-python, one file per chunk" in out
+    code, out, _ = run(broken, "list", "backends", "--check")
+    assert code == 1 and f"The format 'zarr' cannot be imported: {REASON}" in " ".join(out.split())
+    assert next(line for line in out.splitlines() if " npz " in line).rstrip().endswith("ready")
+
+
+def test_other_formats_are_converted_and_the_broken_one_is_named(broken, tmp_path):
+    first, second = tmp_path / "a.npz", tmp_path / "b.h5"
+    assert run(broken, "convert", "synthetic:layers=1,n_res=16", first)[0] == 0
+    assert run(broken, "convert", first, second)[0] == 0
+    assert run(broken, "inspect", second)[0] == run(broken, "verify", second)[0] == 0
+    code, _, said = run(broken, "convert", first, tmp_path / "c.zarr")
+    assert code == 2 and said.endswith("('harness list --check'): zarr, zarr-slim, zarr-slim-fast.\n")
+    code, _, said = run(broken, "convert", first, tmp_path / "c.x", "--format", "zarr")
+    assert (code, said) == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
+
+
+def test_an_archive_of_the_broken_format_is_not_taken_for_something_else(broken, tmp_path):
+    archive = tmp_path / "a.zarr"
+    assert main(["convert", "synthetic:layers=1,n_res=16", str(archive)]) == 0
+    code, _, said = run(broken, "inspect", archive)
+    assert code == 1 and said.endswith("('harness list --check'): zarr, zarr-slim, zarr-slim-fast.\n")
+
+
+def test_a_run_leaves_it_out_unless_it_was_asked_for(broken, tmp_path):
+    quick = ("run", "--preset", "quick", "--suites", "size", "--sizes", "16")
+    code, out, _ = run(broken, *quick, "--out", tmp_path / "run")
+    assert code == 0 and f"Left out: The format 'zarr' cannot be imported: {REASON}\n" in out
+    with (tmp_path / "run" / "summary.csv").open(newline="") as file:
+        assert {"npz", "hdf5"} == {row["format"] for row in csv.DictReader(file)} - {"raw"}
+    code, _, said = run(broken, *quick, "--formats", "npz,zarr", "--out", tmp_path / "asked")
+    assert (code, said) == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
+    assert not (tmp_path / "asked").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["list"]], ids=" ".join)
+def test_what_needs_no_library_imports_none(arguments):
+    code = f"""if True:
+        import sys
+        from harness.cli import main
+        try:
+            main({arguments})
+        except SystemExit:
+            pass
+        print([name for name in {HEAVY} if name in sys.modules])
+    """
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("group", ["backends", "suites", "traces", "importers", "models"])
+def test_a_description_is_read_from_the_source_as_the_plugin_has_it(group):
+    for name in registry.names(group):
+        assert registry.description(group, name) == registry.load(group, name).description != ""
+
+
+def test_a_command_whose_own_libraries_are_broken_says_so(tmp_path):
+    (tmp_path / "pandas.py").write_text("raise RuntimeError('built for another machine')\n")
+    code, _, said = run(tmp_path, "report", tmp_path)
+    reason = "pandas raised RuntimeError: built for another machine."
+    assert (code, said) == (2, f"harness: What the command 'report' needs cannot be imported: {reason}\n")

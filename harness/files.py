@@ -20,6 +20,9 @@ _MOST = 180
 DOCUMENT = 64 << 20
 """Bytes of the largest document, such as a JSON, that is read."""
 
+WHOLE = 16 << 30
+"""Bytes of the largest file that is read whole because it cannot be read in parts, such as a pickle."""
+
 _INFLATED, _SMALL, _RATIO = 4 << 30, 128 << 20, 100
 """Without a stated size: the most bytes that are inflated, the most of a small file, and the most for each byte."""
 
@@ -192,7 +195,10 @@ def read_bytes(path: Path, limit: int = DOCUMENT) -> bytes:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        data = file.read(size + 1) if size <= limit else b""
+        try:
+            data = file.read(size + 1) if size <= limit else b""
+        except MemoryError as error:
+            raise LimitError(f"{path} does not fit into memory: it has {in_words(size)}.") from error
     if max(size, len(data)) > limit:
         raise LimitError(f"{path} is larger than {in_words(limit)}, the most that is read of such a file.")
     return data

@@ -2,45 +2,32 @@
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+import re
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from harness.errors import HarnessError
+from harness.foreign.unpickling import Allowed, Keys, Machine, PickleRefused, check_walk, opcodes
 
 SMALLEST = 256
 """Bytes; a shorter array costs more to list than it can save and stays in the skeleton."""
 
 _MOST_NODES = 1_000_000
-_DEEPEST = 100
+_DEEPEST = 64
+_MOST_AXES = 64  # NumPy's own limit
+_DTYPE = re.compile(r"[|<>=]?[A-Za-z?]\d{0,6}")
+
+_QUOTED = 80  # characters of a name
+
+# What damaged bytes raise in whatever opcode they happen to make.
+_DAMAGE = (ValueError, struct.error, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError)
 
 _BYTES = {"SHORT_BINBYTES": 2, "BINBYTES": 5, "BINBYTES8": 9, "BYTEARRAY8": 9}
 """Opcodes that carry bytes, and how many bytes stand before them: the opcode and the length."""
-
-
-class PickleRefused(HarnessError):
-    """A pickle is damaged, or asks for something that an array does not need."""
-
-
-class _Allowed:
-    """Stands for one global that a pickle may call; it cannot be changed by the pickle that is given it."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self._call(*arguments)
-
-    def __setstate__(self, state: object) -> None:
-        raise PickleRefused("it changes a function")
 
 
 class _Dtype:
@@ -49,7 +36,9 @@ class _Dtype:
     __slots__ = ("dtype",)
 
     def __init__(self, code: str, *_: object) -> None:
-        dtype = np.dtype(str(code))
+        if not isinstance(code, str) or not _DTYPE.fullmatch(code):
+            raise PickleRefused("it holds an array of an unknown type")
+        dtype = np.dtype(code)
         if dtype.fields is not None or dtype.subdtype is not None:
             raise PickleRefused("it holds an array of records")
         self.dtype = dtype
@@ -76,6 +65,7 @@ class ArrayLeaf:
     """
 
     __slots__ = ("dtype", "fortran", "raw", "scalar", "shape")
+    raw: Any
 
     def __init__(
         self, shape: Any = (0,), dtype: Any = None, fortran: bool = False, raw: Any = b"", scalar: bool = False
@@ -88,14 +78,13 @@ class ArrayLeaf:
         self._fill(shape, dtype.dtype, fortran, raw)
 
     def _fill(self, shape: Any, dtype: np.dtype, fortran: Any, raw: Any) -> None:
-        shape = tuple(int(n) for n in shape)
-        raw = bytes(raw) if isinstance(raw, (bytearray, pickle.PickleBuffer)) else raw
-        count = 1
-        for extent in shape:
-            count *= extent
+        if not isinstance(shape, tuple) or len(shape) > _MOST_AXES or not all(_is_extent(n) for n in shape):
+            raise PickleRefused("it holds an array of an impossible shape")
+        if prod(max(1, extent) for extent in shape) * max(1, dtype.itemsize) >= 1 << 63:
+            raise PickleRefused("it holds an array of an impossible shape")
         stated = len(raw) if dtype.hasobject else len(raw) / max(1, dtype.itemsize)
         # The first call, before a state is given, has shape (0,) and no bytes, and passes too.
-        if any(n < 0 for n in shape) or stated != count or isinstance(raw, bytes) == dtype.hasobject:
+        if stated != prod(shape) or type(raw) is not (list if dtype.hasobject else bytes):
             raise PickleRefused(f"it holds an array of shape {shape} with {len(raw)} bytes")
         self.shape, self.dtype, self.fortran, self.raw = shape, dtype, bool(fortran), raw
 
@@ -104,9 +93,18 @@ class ArrayLeaf:
         order: Any = "F" if self.fortran else "C"
         if self.dtype.hasobject:
             made = np.empty(len(self.raw), dtype=object)
-            made[:] = [plain(value) for value in self.raw]
+            for position, value in enumerate(self.raw):
+                made[position] = plain(value)
             return made.reshape(self.shape, order=order)
-        return np.frombuffer(self.raw, self.dtype).reshape(self.shape, order=order)
+        return np.ndarray(self.shape, self.dtype, self.raw, order=order)
+
+
+def _is_extent(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _empty(*_: object) -> ArrayLeaf:
+    return ArrayLeaf()
 
 
 def _scalar(dtype: _Dtype, raw: bytes = b"") -> ArrayLeaf:
@@ -134,31 +132,29 @@ def _from_buffer(raw: Any, dtype: _Dtype, shape: Any, order: str) -> ArrayLeaf:
 
 def _from_jax(make: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...], *_: Any) -> ArrayLeaf:
     # What jax stores of an array is numpy's own pickle of it, in pieces, and facts about its device.
-    if not isinstance(make, _Allowed):
+    if not isinstance(make, Allowed) or make.call is not _empty:
         raise PickleRefused("it makes an array of something else")
-    leaf = make(*arguments)
-    if not isinstance(leaf, ArrayLeaf):
-        raise PickleRefused("it makes an array of something else")
+    leaf = _empty(*arguments)
     leaf.__setstate__(state)
     return leaf
 
 
-def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
+def _allowed(keys: Keys) -> dict[tuple[str, str], Callable[..., Any]]:
     known: dict[tuple[str, str], Callable[..., Any]] = {
         ("numpy", "dtype"): _Dtype,
-        ("numpy", "ndarray"): lambda *_: ArrayLeaf(),
+        ("numpy", "ndarray"): _empty,
         ("_codecs", "encode"): _encode,
-        ("collections", "OrderedDict"): OrderedDict,
+        ("collections", "OrderedDict"): keys.pairs,
         ("jax._src.array", "_reconstruct_array"): _from_jax,
         ("jax._src.device_array", "reconstruct_device_array"): _from_jax,
     }
     for core in ("numpy.core", "numpy._core"):
-        known[f"{core}.multiarray", "_reconstruct"] = lambda *_: ArrayLeaf()
+        known[f"{core}.multiarray", "_reconstruct"] = _empty
         known[f"{core}.multiarray", "scalar"] = _scalar
         known[f"{core}.numeric", "_frombuffer"] = _from_buffer
     for name, make in (
-        ("set", set),
-        ("frozenset", frozenset),
+        ("set", lambda items=(): set(keys.checked(items))),
+        ("frozenset", lambda items=(): frozenset(keys.checked(items))),
         ("complex", complex),
         ("bytes", _bytes),
         ("bytearray", _bytes),
@@ -167,27 +163,11 @@ def _allowed() -> dict[tuple[str, str], Callable[..., Any]]:
     return known
 
 
-_ALLOWED = _allowed()
-
-
 Calls = Mapping[tuple[str, str], Callable[..., Any]]
 
 
-class _Reader(pickle.Unpickler):
-    def __init__(self, data: bytes, more: Calls, outside: Callable[[Any], Any] | None) -> None:
-        super().__init__(io.BytesIO(data))
-        self._more, self._outside = more, outside
-
-    def find_class(self, module: str, name: str) -> Any:
-        call = _ALLOWED.get((module, name)) or self._more.get((module, name))
-        if call is None:
-            raise PickleRefused(f"it asks for {module}.{name}, which no array needs")
-        return _Allowed(call)
-
-    def persistent_load(self, pid: Any) -> Any:
-        if self._outside is None:
-            raise PickleRefused("it refers to something outside of itself")
-        return self._outside(pid)
+def _nothing_outside(_: Any) -> Any:
+    raise PickleRefused("it refers to something outside of itself")
 
 
 def load(data: bytes, more: Calls = MappingProxyType({}), outside: Callable[[Any], Any] | None = None) -> Any:
@@ -213,31 +193,34 @@ def load(data: bytes, more: Calls = MappingProxyType({}), outside: Callable[[Any
     PickleRefused
         When it is truncated or damaged, or names anything that is not on the list; nothing of it was run.
     """
+    keys = Keys()
+    calls = {**_allowed(keys), **more}
+
+    def find(module: str, name: str) -> Allowed:
+        if (call := calls.get((module, name))) is None:
+            raise PickleRefused(f"it asks for {module[:_QUOTED]}.{name[:_QUOTED]}, which no array needs")
+        return Allowed(call)
+
     try:
-        content = _Reader(data, more, outside).load()
-        _count(content, [_MOST_NODES])
+        content = Machine(data, find, outside or _nothing_outside, keys).run()
+        check_walk(content, _parts, _MOST_NODES, _DEEPEST)
         return content
     except PickleRefused as error:
         raise PickleRefused(f"the pickle is refused: {error}") from None
     except MemoryError:
         raise PickleRefused("the pickle is damaged: it asks for more memory than there is") from None
-    except Exception as error:  # noqa: BLE001 - damaged bytes fail in whatever opcode they happen to make
-        raise PickleRefused(f"the pickle is truncated or damaged ({type(error).__name__}: {error})") from None
+    except _DAMAGE as error:
+        raise PickleRefused(
+            f"the pickle is truncated or damaged ({type(error).__name__}: {str(error)[:_QUOTED]})"
+        ) from None
 
 
-def _count(content: Any, left: list[int], depth: int = 0) -> None:
-    # A few lists that each hold the one before twice are a walk without end; no result of a prediction looks like it.
-    left[0] -= 1
-    if depth > _DEEPEST:
-        raise PickleRefused(f"it is nested more than {_DEEPEST} deep")
-    if left[0] < 0:
-        raise PickleRefused(f"it holds more than {_MOST_NODES} objects")
-    if isinstance(content, dict):
-        content = content.values()
-    elif not isinstance(content, (list, tuple)):
-        return
-    for value in content:
-        _count(value, left, depth + 1)
+def _parts(value: Any) -> Iterable[Any] | None:
+    if isinstance(value, dict):
+        return value.values()
+    if isinstance(value, ArrayLeaf):
+        return value.raw if isinstance(value.raw, list) else None
+    return value if isinstance(value, (list, tuple)) else None
 
 
 def plain(content: Any) -> Any:
@@ -252,16 +235,17 @@ def plain(content: Any) -> Any:
     return content
 
 
-def leaves(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], ArrayLeaf]]:
+def leaves(content: Any) -> Iterator[tuple[tuple[str, ...], ArrayLeaf]]:
     """Walk over the arrays in what `load` gives, each with the keys that lead to it."""
-    if isinstance(content, ArrayLeaf):
-        yield path, content
-    elif isinstance(content, dict):
-        for key, value in content.items():
-            yield from leaves(value, (*path, str(key)))
-    elif isinstance(content, (list, tuple)):
-        for position, value in enumerate(content):
-            yield from leaves(value, (*path, str(position)))
+    left: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, ArrayLeaf):
+            yield path, value
+        elif isinstance(value, dict):
+            left += [((*path, str(key)), inside) for key, inside in reversed(value.items())]
+        elif isinstance(value, (list, tuple)):
+            left += [((*path, str(position)), value[position]) for position in reversed(range(len(value)))]
 
 
 def payloads(data: bytes) -> list[tuple[int, int]]:
@@ -278,8 +262,8 @@ def payloads(data: bytes) -> list[tuple[int, int]]:
         Where each starts in the pickle, and its length.
     """
     found = []
-    for opcode, argument, position in pickletools.genops(data):
-        before = _BYTES.get(opcode.name)
+    for name, argument, position in opcodes(data):
+        before = _BYTES.get(name)
         if before is not None and argument is not None and position is not None and len(argument) >= SMALLEST:
             found.append((position + before, len(argument)))
     return found

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError, UsageError
+from harness.files import WHOLE, open_regular, read_bytes
 from harness.foreign import pickles
 from harness.importing.source import Gathering, ImportedTrace, Importer, SourceError, unpadded
 from harness.trace.schema import Metadata, SchemaError, validate_path
@@ -72,7 +73,7 @@ def _recognises(path: Path) -> bool:
         return bool(_pickles_in(path))
     if path.suffix in _SUFFIXES:
         return True
-    with path.open("rb") as handle:
+    with open_regular(path) as handle:
         return handle.read(2) in _PROTOCOLS
 
 
@@ -93,7 +94,7 @@ def _read(path: Path) -> ImportedTrace:
     gathering = Gathering(path, _KIND)
     gathering.file(path)
     try:
-        content = pickles.plain(pickles.load(path.read_bytes()))
+        content = pickles.plain(pickles.load(read_bytes(path, WHOLE)))
     except HarnessError as error:
         raise SourceError(f"{path}: {error}.") from error
     if not isinstance(content, dict) or not _known(content):
@@ -126,13 +127,14 @@ def _known(content: dict[Any, Any]) -> bool:
     return any(keys in _PLACES for keys, _ in _items(content))
 
 
-def _items(content: dict[Any, Any], keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    for key, value in content.items():
-        place = (*keys, str(key))
+def _items(content: dict[Any, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    left: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    while left:
+        keys, value = left.pop()
         if isinstance(value, dict):
-            yield from _items(value, place)
+            left += [((*keys, str(key)), inside) for key, inside in reversed(value.items())]
         else:
-            yield place, value
+            yield keys, value
 
 
 def _array(value: Any) -> np.ndarray | None:

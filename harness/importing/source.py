@@ -20,6 +20,9 @@ from harness.trace.stream import Trace, block_rows
 
 _PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
 
+_MOST_TENSORS = 20_000
+"""Of a trace that is imported; one of a model with 100 blocks and 20 recyclings has half as many."""
+
 HEADS = ("head", "residue", "residue")
 """Axes of the attention maps of one layer."""
 
@@ -244,6 +247,8 @@ class Gathering:
         """
         with named(origin):
             spec = tensor(path, shape, dtype, axes=axes, role=role)
+        if len(self._specs) == _MOST_TENSORS:
+            raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:
             raise SourceError(f"{origin}: {path} stands in {self._loads[path][0]} too; remove one of the two.")
         self._specs[path], self._loads[path] = spec, (origin, load)

@@ -1,0 +1,352 @@
+"""Run the opcodes of a pickle with a limit on each thing that they can make grow; nothing is imported or called by it.
+
+The library's own unpickler has none: an index makes its memo as long, a key is hashed however large it is. Opcodes:
+https://github.com/python/cpython/blob/main/Lib/pickletools.py.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from harness.errors import HarnessError
+
+MOST_OPCODES = 1_000_000
+"""A pickled result of a prediction has some hundreds, one of the weights of a large model some 100,000."""
+
+_NEWEST = 5  # protocol
+_LONGEST_KEY = 4096  # characters
+_MOST_COMPOUND, _COMPOUND_SIZE, _COMPOUND_DEPTH = 1000, 1 << 16, 8
+_ROOM = 1 << 20  # what calls may make besides twice the size of the pickle, in bytes or items
+
+
+class PickleRefused(HarnessError):
+    """A pickle is damaged, or asks for something that an array does not need."""
+
+
+def opcodes(data: bytes) -> Iterator[tuple[str, Any, int | None]]:
+    """Yield the name, the argument and the position of each opcode.
+
+    Raises
+    ------
+    PickleRefused
+        When there are more than `MOST_OPCODES`.
+    ValueError
+        When what follows is none, or is cut.
+    """
+    for number, (opcode, argument, position) in enumerate(pickletools.genops(data)):
+        if number == MOST_OPCODES:
+            raise PickleRefused(f"it has more than {MOST_OPCODES:,} opcodes")
+        yield opcode.name, argument, position
+
+
+class Keys:
+    """Says of keys of dictionaries and of items of sets whether they may be hashed.
+
+    Equal hashes can be made on purpose for numbers beyond 64 bits, for complex numbers and for tuples, and each key is
+    compared with all others of its hash. A tuple that holds another twice, and so on, is walked for ever.
+    """
+
+    def __init__(self) -> None:
+        self._compound, self._size = _MOST_COMPOUND, _COMPOUND_SIZE
+
+    def check(self, key: Any) -> Any:
+        """Return a key that may be hashed.
+
+        Raises
+        ------
+        PickleRefused
+            When it is of another kind, or too large.
+        """
+        if type(key) in (tuple, frozenset):
+            self._compound -= 1
+            self._spend(key, 0)
+            if self._compound < 0:
+                raise PickleRefused(f"it has more than {_MOST_COMPOUND:,} tuples as keys")
+        elif type(key) in (str, bytes):
+            if len(key) > _LONGEST_KEY:
+                raise PickleRefused(f"it has a key of more than {_LONGEST_KEY:,} characters")
+        elif type(key) is int:
+            if key.bit_length() > 64:
+                raise PickleRefused("it has a number of more than 64 bits as a key")
+        elif key is not None and type(key) not in (bool, float):
+            raise PickleRefused(f"it has a {type(key).__name__} as a key")
+        return key
+
+    def _spend(self, key: Any, depth: int) -> None:
+        self._size -= 1 + (len(key) if isinstance(key, (str, bytes)) else 0)
+        if self._size < 0 or depth > _COMPOUND_DEPTH:
+            raise PickleRefused("it has keys of too many parts")
+        if type(key) not in (tuple, frozenset):
+            self.check(key)
+            return
+        for part in key:
+            self._spend(part, depth + 1)
+
+    def checked(self, items: Any) -> list[Any]:
+        """Return the items of a list or tuple, each of which may be hashed."""
+        if type(items) not in (list, tuple):
+            raise PickleRefused(f"it makes a set of a {type(items).__name__}")
+        return [self.check(item) for item in items]
+
+    def pairs(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
+        """Return a dictionary of a list of pairs."""
+        return OrderedDict((self.check(key), value) for key, value in pairs)
+
+
+class Allowed:
+    """Stands for one global that a pickle may call; it cannot be changed by the pickle that is given it."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise PickleRefused("it changes a function")
+
+
+_PUSHED = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
+}
+_ASCII = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # text of Python 2
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
+}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_GETS = {"GET", "BINGET", "LONG_BINGET"}
+_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
+_IGNORED = {"FRAME", "STOP"}
+_MARK = object()
+
+
+class Machine:
+    """The stack and the memo of one pickle.
+
+    Parameters
+    ----------
+    data : bytes
+        The pickle.
+    find : callable
+        Takes a module and a name and gives what stands for it, or raises `PickleRefused`.
+    outside : callable
+        Takes what the pickle says of something outside of itself, and gives what stands for it.
+    keys : Keys
+        Of this pickle.
+    """
+
+    def __init__(
+        self, data: bytes, find: Callable[[str, str], Allowed], outside: Callable[[Any], Any], keys: Keys
+    ) -> None:
+        self._data, self._find, self._outside, self._keys = data, find, outside, keys
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+        self._left = 2 * len(data) + _ROOM
+
+    def run(self) -> Any:
+        """Run all opcodes, and return what they leave.
+
+        Raises
+        ------
+        PickleRefused
+            When one of them is not on the list or passes a limit.
+        ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError
+            When the pickle is damaged.
+        """
+        for name, argument, _ in opcodes(self._data):
+            self._step(name, argument)
+        return self._pop()
+
+    def _step(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        if name in _PUSHED:
+            stack.append(argument)
+        elif name in _GETS:
+            stack.append(self._memo[int(argument)])
+        elif name == "MEMOIZE":
+            self._memo[len(self._memo)] = self._top()
+        elif name in _PUTS:
+            if not 0 <= int(argument) < MOST_OPCODES:
+                raise PickleRefused(f"it numbers an object {argument}, where {MOST_OPCODES:,} are allowed")
+            self._memo[int(argument)] = self._top()
+        elif name in _CONSTANTS:
+            stack.append(_CONSTANTS[name]())
+        elif name in _TUPLES:
+            stack.append(tuple(self._take(_TUPLES[name])))
+        elif name == "MARK":
+            stack.append(_MARK)
+        elif name not in _IGNORED:
+            self._rarer(name, argument)
+
+    def _rarer(self, name: str, argument: Any) -> None:
+        step = getattr(self, f"op_{name.lower()}", None)
+        if name in _ASCII and str(argument).isascii():
+            self._stack.append(argument)
+        elif name == "BYTEARRAY8":
+            self._stack.append(bytes(argument))
+        elif step is not None:
+            step(argument)
+        else:
+            raise PickleRefused(f"it uses the opcode {name}, which no array needs")
+
+    def _top(self) -> Any:
+        if self._stack[-1] is _MARK:
+            raise PickleRefused("it is damaged: a mark stands where an object is expected")
+        return self._stack[-1]
+
+    def _pop(self) -> Any:
+        self._top()
+        return self._stack.pop()
+
+    def _take(self, count: int) -> list[Any]:
+        return [self._pop() for _ in range(count)][::-1]
+
+    def _to_mark(self) -> list[Any]:
+        items = []
+        while (item := self._stack.pop()) is not _MARK:
+            items.append(item)
+        return items[::-1]
+
+    def op_proto(self, version: int) -> None:
+        if version > _NEWEST:
+            raise PickleRefused(f"it is of protocol {version}; this reader knows {_NEWEST}")
+
+    def op_pop(self, _: None) -> None:
+        self._stack.pop()
+
+    def op_dup(self, _: None) -> None:
+        self._stack.append(self._top())
+
+    def op_pop_mark(self, _: None) -> None:
+        self._to_mark()
+
+    def op_tuple(self, _: None) -> None:
+        self._stack.append(tuple(self._to_mark()))
+
+    def op_list(self, _: None) -> None:
+        self._stack.append(self._to_mark())
+
+    def op_dict(self, _: None) -> None:
+        items = self._to_mark()
+        self._stack.append({})
+        self._set(items)
+
+    def op_frozenset(self, _: None) -> None:
+        self._stack.append(frozenset(self._keys.checked(self._to_mark())))
+
+    def op_append(self, _: None) -> None:
+        self._extend(self._take(1))
+
+    def op_appends(self, _: None) -> None:
+        self._extend(self._to_mark())
+
+    def _extend(self, items: list[Any]) -> None:
+        self._holder(list).extend(items)
+
+    def op_setitem(self, _: None) -> None:
+        self._set(self._take(2))
+
+    def op_setitems(self, _: None) -> None:
+        self._set(self._to_mark())
+
+    def _set(self, items: list[Any]) -> None:
+        holder = self._holder(dict, OrderedDict)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            holder[self._keys.check(key)] = value
+
+    def op_additems(self, _: None) -> None:
+        items = self._keys.checked(self._to_mark())
+        self._holder(set).update(items)
+
+    def _holder(self, *kinds: type) -> Any:
+        holder = self._top()
+        if type(holder) not in kinds:
+            raise PickleRefused(f"it changes a {type(holder).__name__}")
+        return holder
+
+    def op_global(self, names: str) -> None:
+        module, _, name = names.partition(" ")
+        self._stack.append(self._find(module, name))
+
+    def op_stack_global(self, _: None) -> None:
+        module, name = self._take(2)
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleRefused("it asks for something by a name that is no text")
+        self._stack.append(self._find(module, name))
+
+    def op_reduce(self, _: None) -> None:
+        call, arguments = self._take(2)
+        if not isinstance(call, Allowed) or not isinstance(arguments, tuple):
+            raise PickleRefused(f"it calls a {type(call).__name__}")
+        # A text named twice is made into bytes twice: what is made must not be much more than the pickle itself.
+        self._left -= sum(_length(argument) for argument in arguments)
+        if self._left < 0:
+            raise PickleRefused("it makes far more than it holds")
+        self._stack.append(call(*arguments))
+
+    def op_build(self, _: None) -> None:
+        changed, state = self._take(2)
+        self._stack.append(changed)
+        if type(changed) is OrderedDict and isinstance(state, dict):
+            return  # attributes, such as the versions that torch notes beside the weights of a model
+        if not hasattr(type(changed), "__setstate__"):
+            raise PickleRefused(f"it changes a {type(changed).__name__}")
+        changed.__setstate__(state)
+
+    def op_persid(self, name: str) -> None:
+        self._stack.append(self._outside(name))
+
+    def op_binpersid(self, _: None) -> None:
+        self._stack.append(self._outside(self._pop()))
+
+
+def _length(argument: Any) -> int:
+    return len(argument) if isinstance(argument, (str, bytes, list, tuple, set, frozenset, dict)) else 0
+
+
+def check_walk(content: Any, parts: Callable[[Any], Iterable[Any] | None], most: int, deepest: int) -> None:
+    """Check that a walk over nested content ends soon.
+
+    A few lists that each hold the one before twice make a walk that does not.
+
+    Parameters
+    ----------
+    content : object
+        Where the walk starts.
+    parts : callable
+        Gives what an object holds; None where it holds nothing.
+    most, deepest : int
+        How many objects the walk may meet, and at which depth.
+
+    Raises
+    ------
+    PickleRefused
+        When it meets more, or deeper ones.
+    """
+    walks: list[Iterator[Any]] = [iter((content,))]
+    left = most
+    while walks:
+        value = next(walks[-1], _MARK)
+        if value is _MARK:
+            walks.pop()
+            continue
+        left -= 1
+        if left < 0:
+            raise PickleRefused(f"it holds more than {most:,} objects")
+        if (inside := parts(value)) is not None:
+            if len(walks) > deepest:
+                raise PickleRefused(f"it is nested more than {deepest} deep")
+            walks.append(iter(inside))

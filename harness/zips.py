@@ -1,0 +1,116 @@
+"""Zip files of strangers: their directory is checked before it is believed, and members are read up to a limit."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from harness.errors import HarnessError
+from harness.files import DOCUMENT, LimitError, in_words, open_regular
+
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
+
+_DIRECTORY = 8 << 20  # bytes; more than 60,000 members with names of 80 characters
+_END, _END_SIZE, _COMMENT = b"PK\x05\x06", 22, 1 << 16
+_LOCAL = 30  # bytes of the fixed part in front of every member
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_STEP = 1 << 20
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a zip file whose directory says nothing impossible.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    ZipFile
+        Whose members do not overlap, and are stored or deflated.
+
+    Raises
+    ------
+    LimitError
+        When it has too many members.
+    HarnessError
+        When it is no zip file, or its members overlap or are compressed in another way.
+    OSError
+        When it cannot be read.
+    """
+    file = open_regular(path)
+    try:
+        _check_directory(file, path)
+        opened = zipfile.ZipFile(file)
+        _check_members(opened, path)
+    except DAMAGE as error:
+        file.close()
+        raise HarnessError(f"{path} is truncated, damaged, or no zip file ({error}).") from error
+    except BaseException:
+        file.close()
+        raise
+    return opened
+
+
+def _check_directory(file: BinaryIO, path: Path) -> None:
+    """Refuse a directory that is too large, before `zipfile` makes objects of all of it."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _END_SIZE - _COMMENT))
+    tail = file.read()
+    file.seek(0)
+    at = tail.rfind(_END)
+    if at < 0:
+        return  # no zip file, as is said when it is opened
+    # The directory ends where the record of its end begins; one in the longer form stands before that.
+    directory = int.from_bytes(tail[at + 12 : at + 16], "little")
+    longer = tail.rfind(b"PK\x06\x06", 0, at)
+    if longer >= 0:
+        directory = int.from_bytes(tail[longer + 40 : longer + 48], "little")
+    if directory > _DIRECTORY:
+        raise LimitError(f"{path} has too many members: its directory is larger than {in_words(_DIRECTORY)}.")
+
+
+def _check_members(file: zipfile.ZipFile, path: Path) -> None:
+    end = 0
+    for info in sorted(file.infolist(), key=lambda info: info.header_offset):
+        if info.compress_type not in _METHODS:
+            raise HarnessError(f"{path}: {info.filename} is compressed in a way that is not read here.")
+        if info.header_offset < end:
+            raise HarnessError(f"{path} is damaged: {info.filename} lies over another member.")
+        end = info.header_offset + _LOCAL + info.compress_size
+
+
+def read_member(file: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int = DOCUMENT) -> bytes:
+    """Read a member that is not longer than a limit.
+
+    Parameters
+    ----------
+    file : ZipFile
+        From `open_zip`.
+    name : str or ZipInfo
+        The member.
+    limit : int
+        Bytes.
+
+    Raises
+    ------
+    LimitError
+        When it says that it is longer; what it holds beyond that is not inflated.
+    KeyError, and those of `DAMAGE`
+        As `zipfile` raises them.
+    """
+    info = file.getinfo(name) if isinstance(name, str) else name
+    if info.file_size > limit:
+        raise LimitError(
+            f"{file.filename or info.filename}: {info.filename} inflates to {in_words(info.file_size)}, "
+            f"and {in_words(limit)} are the most that is read of such a member"
+        )
+    out = bytearray()
+    with file.open(info) as member:
+        while part := member.read(_STEP):  # in parts, as in one it inflates whatever the stream gives
+            out += part
+    return bytes(out)

@@ -14,7 +14,9 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtime
 """What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
 
 _DIRECTORY = 8 << 20  # bytes; more than 60,000 members with names of 80 characters
-_END, _END_SIZE, _COMMENT = b"PK\x05\x06", 22, 1 << 16
+_END, _END_SIZE = b"PK\x05\x06", 22  # the record at the end, without its comment
+_LONGER, _LONGER_SIZE = b"PK\x06\x06", 56 + 20  # the one before it in large files, with what says where it is
+_TAIL = _LONGER_SIZE + _END_SIZE + (1 << 16)
 _LOCAL = 30  # bytes of the fixed part in front of every member
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _STEP = 1 << 20
@@ -38,7 +40,9 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     LimitError
         When it has too many members.
     HarnessError
-        When it is no zip file, or its members overlap or are compressed in another way.
+        When its members overlap or are compressed in another way.
+    BadZipFile, and others of `DAMAGE`
+        When it is no zip file.
     OSError
         When it cannot be read.
     """
@@ -47,9 +51,6 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         _check_directory(file, path)
         opened = zipfile.ZipFile(file)
         _check_members(opened, path)
-    except DAMAGE as error:
-        file.close()
-        raise HarnessError(f"{path} is truncated, damaged, or no zip file ({error}).") from error
     except BaseException:
         file.close()
         raise
@@ -59,16 +60,17 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 def _check_directory(file: BinaryIO, path: Path) -> None:
     """Refuse a directory that is too large, before `zipfile` makes objects of all of it."""
     size = file.seek(0, 2)
-    file.seek(max(0, size - _END_SIZE - _COMMENT))
+    file.seek(max(0, size - _TAIL))
     tail = file.read()
     file.seek(0)
-    at = tail.rfind(_END)
+    plain = tail[-_END_SIZE:]
+    bare = plain.startswith(_END) and plain.endswith(b"\0\0")
+    at = len(tail) - _END_SIZE if bare else tail.rfind(_END)
     if at < 0:
         return  # no zip file, as is said when it is opened
-    # The directory ends where the record of its end begins; one in the longer form stands before that.
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
-    longer = tail.rfind(b"PK\x06\x06", 0, at)
-    if longer >= 0:
+    longer = at - _LONGER_SIZE
+    if longer >= 0 and tail.startswith(_LONGER, longer):
         directory = int.from_bytes(tail[longer + 40 : longer + 48], "little")
     if directory > _DIRECTORY:
         raise LimitError(f"{path} has too many members: its directory is larger than {in_words(_DIRECTORY)}.")
@@ -107,7 +109,7 @@ def read_member(file: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int =
     if info.file_size > limit:
         raise LimitError(
             f"{file.filename or info.filename}: {info.filename} inflates to {in_words(info.file_size)}, "
-            f"and {in_words(limit)} are the most that is read of such a member"
+            f"and {in_words(limit)} are the most that is read of such a member."
         )
     out = bytearray()
     with file.open(info) as member:

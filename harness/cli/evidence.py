@@ -6,7 +6,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from harness.cli import closing, show
+from harness.cli import closing, options, show
 from harness.cli.running import make_folder, measure
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
@@ -50,6 +50,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<run>-rerun)"
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
+    options.add_max_inflated(parser)
     parser.set_defaults(command=_check)
 
 

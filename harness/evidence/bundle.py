@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,8 +14,9 @@ import matplotlib
 import numpy as np
 from matplotlib import ft2font
 
+from harness import zips
 from harness.errors import HarnessError, UsageError
-from harness.files import appearing
+from harness.files import LimitError, appearing, in_words, inflation_limit
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
 from harness.report import projection
@@ -122,11 +122,11 @@ def read_bundle(path: Path) -> Bundle:
         When it is not a bundle, cannot be read to its end, or is of a version this reader does not know.
     """
     try:
-        with zipfile.ZipFile(path) as file:
-            parts = {PurePosixPath(info.filename): file.read(info) for info in file.infolist() if not info.is_dir()}
+        with zips.open_zip(path) as file:
+            parts = _members(path, file)
     except FileNotFoundError as error:
         raise UsageError(f"There is no {path}: 'harness bundle RUN' writes one.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+    except (*zips.DAMAGE, OSError) as error:
         raise HarnessError(f"{path} is not a whole bundle: {str(error).rstrip('.')}.") from error
     tops = {part.parts[0] for part in parts if len(part.parts) > 1}
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
@@ -135,6 +135,17 @@ def read_bundle(path: Path) -> Bundle:
     text = files.pop(MANIFEST, b"")
     manifest = _manifest(path, text)
     return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
+
+
+def _members(path: Path, file: zipfile.ZipFile) -> dict[PurePosixPath, bytes]:
+    """Read every file of a bundle, up to a limit for all of them."""
+    infos = [info for info in file.infolist() if not info.is_dir()]
+    size, limit = sum(info.file_size for info in infos), inflation_limit(path.stat().st_size)
+    if size > limit:
+        raise LimitError(
+            f"{path} inflates to {in_words(size)}, more than {in_words(limit)}; if you trust it, raise --max-inflated."
+        )
+    return {PurePosixPath(info.filename): zips.read_member(file, info, limit) for info in infos}
 
 
 def _manifest(path: Path, text: bytes) -> dict[str, Any]:

@@ -16,10 +16,14 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.files import LimitError, in_words, inflation_limit
 from harness.foreign import pickles
 from harness.foreign.pickles import PickleRefused
+from harness.zips import DAMAGE, open_zip, read_member
 
 _BFLOAT16 = "bfloat16"
+
+_MOST_AXES = 64  # as many as NumPy has
 
 _STORAGES = {
     "DoubleStorage": "<f8",
@@ -85,6 +89,11 @@ class TensorLeaf:
             raise HarnessError(
                 f"{self._path} is damaged: {len(data)} bytes of a storage of {self._storage.count} values."
             )
+        if (size := prod(self.shape) * kind.itemsize) > _room(len(data)):
+            raise LimitError(
+                f"{self._path} repeats {in_words(len(data))} into a tensor of {in_words(size)}; if you trust it, raise "
+                "--max-inflated."
+            )
         values = np.frombuffer(data, kind)
         steps = tuple(step * kind.itemsize for step in self._strides)
         view = np.ndarray(self.shape, kind, values, self._offset * kind.itemsize, steps) if prod(self.shape) else None
@@ -93,10 +102,15 @@ class TensorLeaf:
         return (array.astype("<u4") << 16).view("<f4") if self.widened else array
 
 
+def _room(stored: int) -> int:
+    """Return the most bytes that may be made of bytes that are stored: as many, or what may be inflated of them."""
+    return max(stored, inflation_limit(stored))
+
+
 def _open(path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError) as error:
+        return open_zip(path)
+    except DAMAGE as error:
         raise HarnessError(f"{path} is truncated, damaged, or not a file of torch.save in its zip format.") from error
 
 
@@ -106,13 +120,13 @@ def _member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
     if len(found) != 1:
         raise HarnessError(f"{path} is damaged, or not a file of torch.save: it holds no {name}.")
     try:
-        return file.read(found[0])
-    except Exception as error:
+        return read_member(file, found[0], _room(found[0].compress_size))
+    except DAMAGE as error:
         raise HarnessError(f"{path} is damaged: {name} cannot be read ({error}).") from error
 
 
 def _whole(*numbers: Any) -> bool:
-    return all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers)
+    return all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)
 
 
 def _storage(pid: Any) -> _Storage:
@@ -130,6 +144,8 @@ def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
     def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorLeaf:
         if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
             raise PickleRefused("it makes a tensor of something else")
+        if len(shape) > _MOST_AXES or len(strides) > _MOST_AXES:
+            raise PickleRefused(f"it holds a tensor of more than {_MOST_AXES} axes")
         if not _whole(offset, *shape, *strides) or len(shape) != len(strides) or any(rest[2:]):
             raise PickleRefused(f"it holds a tensor of shape {shape} with strides {strides}, which cannot be read here")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from math import prod
 from pathlib import Path
 from typing import IO
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.importing.source import Load, SourceError, readable
+from harness.zips import open_zip
 
 
 class NpzMembers:
@@ -34,11 +36,13 @@ class NpzMembers:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.shapes: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
-        with readable(str(path)), zipfile.ZipFile(path) as file:
-            for name in file.namelist():
-                if name.endswith(".npy"):
-                    with file.open(name) as member:
-                        self.shapes[name.removesuffix(".npy")] = _header(member, f"{path}:{name}")
+        with readable(str(path)), open_zip(path) as file:
+            for info in file.infolist():
+                if info.filename.endswith(".npy"):
+                    with file.open(info) as member:
+                        self.shapes[info.filename.removesuffix(".npy")] = _header(
+                            member, info, f"{path}:{info.filename}"
+                        )
 
     def load(self, name: str) -> Load:
         """Return what reads one array."""
@@ -51,10 +55,12 @@ class NpzMembers:
         return read
 
 
-def _header(member: IO[bytes], origin: str) -> tuple[tuple[int, ...], np.dtype]:
+def _header(member: IO[bytes], info: zipfile.ZipInfo, origin: str) -> tuple[tuple[int, ...], np.dtype]:
     version = npy.read_magic(member)
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise SourceError(f"{origin} has NumPy's format {version}, which is for records and is not read here.")
     shape, _, dtype = read(member)
+    if dtype.hasobject or member.tell() + prod(shape) * dtype.itemsize != info.file_size:
+        raise SourceError(f"{origin} is damaged, or holds objects: its size is not that of {dtype} of shape {shape}.")
     return shape, dtype

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import signal
 from collections.abc import Iterable
+from typing import Literal
+
+Cause = Literal["", "machine"]
+"""What a failure is put down to: ``machine``, or empty for what was asked to do something, as a format."""
+
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO)
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes: somebody ended it, as the system does for want of memory
 
 
 class HarnessError(Exception):
-    """Something failed while running; exit code 1."""
+    """Something failed while running; exit code 1.
+
+    Attributes
+    ----------
+    cause : {"", "machine"}
+        What it is put down to; `cause_of` also looks at what an error was raised from.
+    """
 
     exit_code = 1
+    cause: Cause = ""
 
 
 class UsageError(HarnessError):
@@ -18,8 +34,41 @@ class UsageError(HarnessError):
     exit_code = 2
 
 
+class MachineError(HarnessError):
+    """The machine failed, not what ran on it: no space, no memory, a killed process, a server that is gone."""
+
+    cause: Cause = "machine"
+
+
 class ArchiveError(HarnessError):
     """An archive is missing, damaged, of another kind, or does not hold what it says."""
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Say what a failure is put down to, from the error and all that it was raised from or after."""
+    found: BaseException | None = error
+    while found is not None:
+        of_system = isinstance(found, OSError) and found.errno in _OF_THE_MACHINE
+        if of_system or isinstance(found, MemoryError) or (isinstance(found, HarnessError) and found.cause):
+            return "machine"
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return ""
+
+
+def ended(what: str, code: int | None) -> HarnessError:
+    """Build the error for a process that ended without an answer; not raised.
+
+    Parameters
+    ----------
+    what : str
+        The process, as the sentence begins.
+    code : int or None
+        Its exit code, negative for a signal; None where it is not known.
+    """
+    if code in _KILLED:
+        name = signal.Signals(-code).name
+        return MachineError(f"{what} was killed from outside ({name}), as the system does when memory runs out")
+    return HarnessError(f"{what} ended without an answer (exit code {code})")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 
-from harness.errors import HarnessError
+from harness.errors import Cause, HarnessError, cause_of
 
 SCHEMA_VERSION = 3
-"""Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: `HELD_SINCE`."""
+"""Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: cause, attempt, and `HELD_SINCE`."""
 
 HELD_SINCE = 3
 """The first schema whose reads were taken by readers that hold data sets and arrays open, as their libraries mean it.
@@ -25,8 +25,8 @@ Readers of earlier rows opened an HDF5 data set, and so a new chunk cache, for e
 anew; their times do not compare formats with equal effort.
 """
 
-BREAKDOWN_VERSION = 1
-CONTENTION_VERSION = 1
+BREAKDOWN_VERSION = 2  # since 1: cause, attempt
+CONTENTION_VERSION = 2  # since 1: cause, attempt
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
 
@@ -47,9 +47,43 @@ class CellKey(NamedTuple):
     workers: int
 
 
+class Mark(NamedTuple):
+    """What the row in force of a cell and round says of how it ended; see `in_force`."""
+
+    status: Status
+    cause: Cause = ""
+    attempt: int = 1
+
+    @property
+    def final(self) -> bool:
+        """Whether it leaves its cell without a figure for good."""
+        return self.status in ("failed", "skipped") and not self.cause
+
+
+@dataclass(frozen=True)
+class NoFigure:
+    """Why a cell has no figure: three columns of its row."""
+
+    status: Status
+    reason: str
+    cause: Cause = ""
+
+    @classmethod
+    def of(cls, error: Exception, doing: str = "") -> NoFigure:
+        """Tell the failure of something, which `doing` may name."""
+        return cls("failed", doing + str(error).rstrip("."), cause_of(error))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """What every row of a run starts with; None is an empty field: a figure that does not apply or could not be had.
+
+    Every row also ends with a status, its reason, and
+
+    - ``cause``: ``machine`` where a failure is none of the format, as on a full disk; such a row is taken again by
+      ``--resume``. Empty otherwise.
+    - ``attempt``: from 1. A round of an access that was cut off, or in which the machine failed, is taken again for all
+      formats; rows of the earlier attempt stay in the file and are superseded, see `in_force`.
 
     Attributes
     ----------
@@ -109,7 +143,7 @@ class Sample(Row):
             "worker_seconds",
             "retries",
         ),
-        3: (),
+        3: ("cause", "attempt"),
     }
 
     seconds: float | None = None
@@ -134,6 +168,8 @@ class Sample(Row):
     cpu_seconds: float | None = None
     worker_seconds: str = ""
     retries: int | None = None
+    cause: Cause = ""
+    attempt: int = 1
     schema_version: int = SCHEMA_VERSION
 
 
@@ -164,6 +200,7 @@ class Parts:
     bytes_requested: int | None = None
     status: Status = "ok"
     reason: str = ""
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +208,9 @@ class Breakdown(Parts, Row):
     """One row of ``breakdown.csv``."""
 
     called = "a breakdown file"
+    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
 
+    attempt: int = 1
     schema_version: int = BREAKDOWN_VERSION
 
 
@@ -198,6 +237,7 @@ class Waits:
     interpreter_lock: bool | None = None
     status: Status = "ok"
     reason: str = ""
+    cause: Cause = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +245,9 @@ class Contention(Waits, Row):
     """One row of ``contention.csv``."""
 
     called = "a contention file"
+    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
 
+    attempt: int = 1
     schema_version: int = CONTENTION_VERSION
 
 
@@ -293,13 +335,15 @@ class BreakdownFile(RowFile[Breakdown]):
         super().__init__(path, Breakdown)
 
 
-def read_samples(path: Path) -> pd.DataFrame:
+def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     """Read ``samples.csv``.
 
     Parameters
     ----------
     path : Path
         The file.
+    superseded : bool
+        Give every row as recorded; without it only those that are in force, which is what figures are made of.
 
     Returns
     -------
@@ -311,21 +355,41 @@ def read_samples(path: Path) -> pd.DataFrame:
     HarnessError
         When the file is missing, is not a sample file, or has a schema version this reader does not know.
     """
-    return _read_rows(path, Sample)
+    rows = _read_rows(path, Sample)
+    return rows if superseded else in_force(rows)
 
 
 def read_breakdown(path: Path) -> pd.DataFrame:
     """Read ``breakdown.csv``; as `read_samples`, one row for each cell and round of `Breakdown`."""
-    return _read_rows(path, Breakdown)
+    return in_force(_read_rows(path, Breakdown))
 
 
 def read_contention(path: Path) -> pd.DataFrame:
     """Read ``contention.csv``; as `read_samples`, one row for each cell and round of `Contention`."""
-    return _read_rows(path, Contention)
+    return in_force(_read_rows(path, Contention))
+
+
+def in_force(rows: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows that figures are made of: of each cell and round the last attempt, in the order of the file.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        From a file of rows, with those of all attempts.
+
+    Returns
+    -------
+    DataFrame
+        Without those that a later attempt supersedes. Two rows of one attempt are both there, for who looks for them.
+    """
+    if (rows["attempt"] == 1).all():
+        return rows
+    last = rows.groupby([*CellKey._fields, "round"], dropna=False)["attempt"].transform("max")
+    return rows[rows["attempt"] == last].reset_index(drop=True)
 
 
 def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
-    text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
+    text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason", "cause"]
     text += [name for name in _TEXT_TOO if name in columns(row)]
     known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
     try:
@@ -347,12 +411,13 @@ def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     later = {name for number, names in row.added.items() if number > version for name in names}
     if lost := [column for column in columns(row) if column not in frame and column not in later]:
         raise HarnessError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(row)}
     for name in sorted(later - set(frame)):
-        frame[name] = "" if name in text else np.nan
+        frame[name] = np.nan if defaults[name] is None else defaults[name]
     return frame
 
 
-def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Status]]:
+def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
     """List what a file of rows already holds, for ``--resume``.
 
     Parameters
@@ -365,14 +430,15 @@ def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Status]
     Returns
     -------
     dict
-        For each cell, the status of each round.
+        For each cell, how each round ended.
     """
     if not path.exists():
         return {}
-    found: dict[CellKey, dict[int, Status]] = {}
-    for values in _read_rows(path, row).to_dict("records"):
+    found: dict[CellKey, dict[int, Mark]] = {}
+    for values in in_force(_read_rows(path, row)).to_dict("records"):
         cell: dict[str, Any] = {name: values[name] for name in CellKey._fields}
         cell["n_res"] = None if pd.isna(cell["n_res"]) else int(cell["n_res"])
         cell["workers"] = int(cell["workers"])
-        found.setdefault(CellKey(**cell), {})[int(values["round"])] = values["status"]
+        mark = Mark(values["status"], values["cause"], int(values["attempt"]))
+        found.setdefault(CellKey(**cell), {})[int(values["round"])] = mark
     return found

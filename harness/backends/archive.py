@@ -31,7 +31,7 @@ from harness.backends.recovery import (
     what_is_kept,
 )
 from harness.backends.seal import check_seal, files_of, seal
-from harness.errors import ArchiveError, HarnessError, UsageError
+from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
 from harness.files import sync
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
@@ -198,7 +198,7 @@ def _kept(destination: Path, backend: Backend, manifest: Manifest) -> Iterator[t
                 if not kept:
                     remove(folder)
                 elif isinstance(error, OSError):
-                    raise HarnessError(f"{_unwritable(destination, error)} {kept}") from error
+                    raise type(refused := _unwritable(destination, error))(f"{refused} {kept}") from error
                 elif isinstance(error, HarnessError):
                     raise type(error)(f"{error} {kept}") from error
                 else:
@@ -208,7 +208,8 @@ def _kept(destination: Path, backend: Backend, manifest: Manifest) -> Iterator[t
 
 
 def _unwritable(destination: Path, error: OSError) -> HarnessError:
-    return HarnessError(f"{destination} could not be written: {error.strerror or error}.")
+    raised = MachineError if cause_of(error) else HarnessError
+    return raised(f"{destination} could not be written: {error.strerror or error}.")
 
 
 @contextmanager
@@ -351,6 +352,8 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
     try:
         with blame(backend.name, f"opening {path}"):
             reader = recovered(path, backend) if has_journal(path) else backend.reader(path)
+    except MachineError:
+        raise
     except HarnessError as error:
         raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
     with reader:
@@ -358,6 +361,8 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
             with blame(backend.name, f"reading the manifest of {path}"):
                 manifest = Manifest.from_json(reader.manifest_text())
                 stored = reader.stored()
+        except MachineError:
+            raise
         except ArchiveError as error:
             raise ArchiveError(f"{path}: {error}") from error
         except HarnessError as error:
@@ -413,6 +418,8 @@ def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
     ------
     UsageError
         When there is nothing at the path.
+    MachineError
+        When the machine failed, which says nothing about the archive.
     """
     problems = []
     try:
@@ -424,7 +431,7 @@ def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
                 problem = _verify_tensor(backend, reader, spec, manifest.digests.get(spec.path))
                 if problem:
                     problems.append(f"{path}: {problem}.")
-    except UsageError:
+    except (UsageError, MachineError):
         raise
     except HarnessError as error:
         problems.append(str(error))
@@ -438,6 +445,8 @@ def _verify_tensor(backend: Backend, reader: Reader, spec: TensorSpec, expected:
     try:
         for block in read_blocks(backend, reader, spec):
             state.update(block)
+    except MachineError:
+        raise
     except HarnessError as error:
         return f"{spec.path} cannot be read: {str(error).rstrip('.')}"
     return (

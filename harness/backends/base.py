@@ -18,7 +18,7 @@ import numpy as np
 from harness import registry
 from harness.backends.selection import Selection
 from harness.backends.settings import SearchSpace, Settings, Value
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.trace.schema import Manifest, Role, TensorSpec
 
 if TYPE_CHECKING:
@@ -469,14 +469,21 @@ def blame(name: str, action: str) -> Iterator[None]:
     Raises
     ------
     HarnessError
-        In place of any exception; the original is its cause.
+        In place of any exception; the original is its cause. A `MachineError` where it is none of the backend's.
     """
     try:
         yield
     except HarnessError:
         raise
-    except OSError as error:
-        raise HarnessError(f"{name} failed {action}: {os.strerror(error.errno) if error.errno else error}.") from error
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
-        raise HarnessError(f"{name} failed {action}: {type(error).__name__}: {first}") from error
+        raised = MachineError if cause_of(error) else HarnessError
+        raise raised(f"{name} failed {action}: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "ran out of memory."
+    if isinstance(error, OSError):
+        return f"{os.strerror(error.errno) if error.errno else error}."
+    first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
+    return f"{type(error).__name__}: {first}"

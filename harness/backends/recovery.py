@@ -21,7 +21,7 @@ from harness.backends.journal import (
     read_journal,
 )
 from harness.backends.replay import Extent
-from harness.errors import ArchiveError, HarnessError, UsageError
+from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
 
 SUFFIX = ".incomplete"
 
@@ -225,6 +225,8 @@ def check_stored(folder: Path, backend: Backend) -> str:
                 found = digest_stored(root, backend.unchecked(root, path, tensor.place))
             if found != tensor.stored:
                 return f"the stored bytes of {path} are not those that were written"
+    except MachineError:
+        raise
     except HarnessError as error:
         return str(error).rstrip(".")
     return ""

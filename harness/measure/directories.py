@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from harness.predictions.manifest import load_manifest
 from harness.predictions.recognise import recognise
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
-from harness.records import CellKey
+from harness.records import CellKey, NoFigure
 from harness.sampling.worker import Children, Worker, WorkerError
 from harness.workload import Suite
 
@@ -249,11 +249,13 @@ def measure_directory(
     for position, mode in enumerate(DIRECTORY_MODES):
         step(f"{directory.label}: {mode}")
         keys = [directory_key(suite, directory.label, mode) for suite in directory.suites]
-        if all(recorder.finished(key, 1) for key in keys):
+        if all(recorder.whole([key], 1) for key in keys):
             continue
+        for key in keys:
+            recorder.begin([key], 1)
         bound = config.directory_bound if mode == "minimal" else None
-        if recorder.failed(directory_key(directory.suites[0], directory.label, VANILLA)):
-            values: dict[str, Any] = {"status": "skipped", "reason": _UNREAD}
+        if unread := recorder.failure(directory_key(directory.suites[0], directory.label, VANILLA)):
+            values: dict[str, Any] = asdict(NoFigure("skipped", _UNREAD, unread.cause))
         elif mode == "minimal" and bound is None:
             values = {"status": "skipped", "reason": _NO_BOUND}
         else:
@@ -271,6 +273,6 @@ def _taken(
         record.add(directory.label, directory.kind, mode, _facts(bound, slimmed))
     except (WorkerError, HarnessError) as error:
         remove(copy)
-        return {"status": "failed", "reason": str(error).rstrip("."), "verified": False}
+        return {**asdict(NoFigure.of(error)), "verified": False}
     size = sum(size for size, _ in slimmed.after.values())
     return {"status": "ok", "verified": True, "size_bytes": size, "files": len(slimmed.after)}

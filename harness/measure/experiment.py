@@ -13,10 +13,10 @@ from harness.measure.config import TWIN, RunConfig
 from harness.measure.explaining import BreakdownRounds, ContentionRounds
 from harness.measure.ledger import LedgerFile
 from harness.measure.preparation import Prepared, prepare
-from harness.measure.recorder import Recorder, cell_key, cell_names
+from harness.measure.recorder import Recorder, cell_key, cell_keys, cell_names
 from harness.measure.subject import Arm, Subject
 from harness.measure.uploads import Uploads
-from harness.records import CellKey
+from harness.records import CellKey, NoFigure
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.sample import Reading
 from harness.sampling.streaming import StreamTask
@@ -112,7 +112,7 @@ class Experiment:
         for suite, access in subject.plans:
             if isinstance(access, Absent):
                 for arm in self._arms:
-                    self._recorder.note(subject, suite, access, arm, "", "skipped", access.reason)
+                    self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", access.reason))
                     self._progress.step("skipped")
             elif isinstance(access, SizeAccess):
                 self._sizes(subject, prepared, suite, access)
@@ -131,46 +131,51 @@ class Experiment:
 
     def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
         """Record the writing of the archives that are read from: one sample each, which gives no verdict."""
+        self._recorder.begin(cell_keys(subject, "write", _ARCHIVE, prepared.writes, ""), 1)
         for arm, (position, written) in prepared.writes.items():
             self._add_written(subject, "write", _ARCHIVE, arm, 0, position, written)
-        for arm, (status, reason) in prepared.failures.items():
+        for arm, why in prepared.failures.items():
             if not arm.shares:
-                self._recorder.note(subject, "write", _ARCHIVE, arm, "", status, reason)
+                self._recorder.note(subject, "write", _ARCHIVE, arm, "", why)
 
     def _usable(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> list[Arm]:
         """List the arms that have an archive; record why the others have none."""
-        for arm, (status, reason) in prepared.failures.items():
+        for arm, why in prepared.failures.items():
             for state in self._recorder.states(access):
-                self._recorder.note(subject, suite, access, arm, state, status, reason)
+                self._recorder.note(subject, suite, access, arm, state, why)
                 self._progress.step("skipped", self._recorder.rounds(access))
         return [arm for arm in self._arms if arm not in prepared.failures]
 
     def _sizes(self, subject: Subject, prepared: Prepared, suite: str, access: SizeAccess) -> None:
-        for position, arm in enumerate(self._usable(subject, prepared, suite, access)):
+        usable = self._usable(subject, prepared, suite, access)
+        own = [arm for arm in usable if not arm.shares]
+        self._recorder.begin(cell_keys(subject, suite, access, own, ""), 1)
+        for position, arm in enumerate(usable):
             self._progress.step(f"{suite} {access.name} {arm.label}")
             key = cell_key(subject, suite, access, arm, "")
             if arm.shares:
                 why = "sizes need no twin: they are exact" if arm.label == TWIN else _SAME_ARCHIVE
-                self._recorder.note(subject, suite, access, arm, "", "skipped", why)
-            elif self._recorder.finished(key, 1):
+                self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", why))
+            elif self._recorder.has(key, 0):
                 continue
             elif access.tensors is None:
                 self._recorder.add(key, 0, position, **_sizes_of(prepared.writes[arm][1]))
             else:
-                task = prepared.write_task(arm, access.tensors, self._scratch)
-                if (written := self._write_sample(subject, suite, access, arm, task)) is not None:
-                    self._recorder.add(key, 0, position, **_sizes_of(written))
+                written = self._write_sample(prepared.write_task(arm, access.tensors, self._scratch))
+                values = _no_sample(written) if isinstance(written, NoFigure) else _sizes_of(written)
+                self._recorder.add(key, 0, position, **values)
 
     def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess | StreamAccess) -> None:
         usable = self._usable(subject, prepared, suite, access)
         arms = [arm for arm in usable if not arm.rereads]
         for arm in usable:
             if arm not in arms:
-                self._recorder.note(subject, suite, access, arm, "", "skipped", _SAME_ARCHIVE)
+                self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", _SAME_ARCHIVE))
+        self._recorder.begin(cell_keys(subject, suite, access, arms, ""), self._config.rounds)
         rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res)
         for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):
             self._progress.step(f"{suite} {access.name} {arm.label}")
-            keys = [cell_key(subject, suite, access, arm, "", name) for name in cell_names(access)]
+            keys = cell_keys(subject, suite, access, [arm], "")
             if all(self._recorder.has(key, number) for key in keys):
                 continue
             tensors = access.tensors[number % len(access.tensors)]
@@ -178,24 +183,21 @@ class Experiment:
                 task: WriteTask | StreamTask = prepared.stream_task(arm, tensors, self._scratch)
             else:
                 task = prepared.write_task(arm, tensors, self._scratch)
-            written = self._write_sample(subject, suite, access, arm, task)
-            if written is not None:
+            written = self._write_sample(task)
+            if isinstance(written, NoFigure):
+                for key in keys:
+                    self._recorder.add(key, number, position, **_no_sample(written))
+            else:
                 self._add_written(subject, suite, access, arm, number, position, written)
 
-    def _write_sample(
-        self, subject: Subject, suite: str, access: Access, arm: Arm, task: WriteTask | StreamTask
-    ) -> Written | None:
+    def _write_sample(self, task: WriteTask | StreamTask) -> Written | NoFigure:
         """Write once; a failure makes the cell failed."""
         try:
             written: Written = self._writer.do(task)
-            problem = written.problem
         except WorkerError as error:
             remove(task.destination)
-            problem = str(error)
-        if problem:
-            self._recorder.note(subject, suite, access, arm, "", "failed", problem)
-            return None
-        return written
+            return NoFigure.of(error)
+        return NoFigure("failed", written.problem) if written.problem else written
 
     def _add_written(
         self,
@@ -228,15 +230,16 @@ class Experiment:
         for state in self._recorder.states(access):
             names = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)
             rng = schedule.generator(self._config.seed, *names)
+            self._recorder.begin(cell_keys(subject, suite, access, arms, state), self._config.rounds)
             for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):
                 self._progress.step(f"{suite} {access.name} {state} {arm.label}")
                 key = cell_key(subject, suite, access, arm, state)
                 if not self._recorder.has(key, number):
                     kept = self._read_sample(key, number, position, tasks[arm], arm, first)
                     if kept:  # what it keeps would serve every later access too
-                        prepared.failures[arm] = ("failed", kept)
+                        prepared.failures[arm] = NoFigure("failed", kept)
         for kind in self._explained:
-            kind.measure(subject, prepared, suite, access, self._recorder.failed)
+            kind.measure(subject, prepared, suite, access, self._recorder.failure)
 
     def _read_sample(
         self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]
@@ -247,7 +250,7 @@ class Experiment:
                 first[arm] = self._reader.do(task)
             observed: Observed = self._reader.do(dataclasses.replace(task, cache=key.cache))
         except WorkerError as error:
-            self._recorder.add(key, number, position, verified=False, status="failed", reason=str(error))
+            self._recorder.add(key, number, position, **_no_sample(NoFigure.of(error)))
             return ""
         values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
         reading = observed.reading
@@ -286,6 +289,10 @@ def _sizes_of(written: Written) -> dict[str, Any]:
         "files": written.files,
         "native_bytes": written.native_bytes,
     }
+
+
+def _no_sample(why: NoFigure) -> dict[str, Any]:
+    return {**dataclasses.asdict(why), "verified": False}
 
 
 def _together_of(reading: Reading) -> dict[str, Any]:

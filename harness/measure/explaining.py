@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Generic
 from harness.measure import schedule
 from harness.measure.config import TWIN, RunConfig
 from harness.measure.preparation import Prepared
-from harness.measure.recorder import RowLog, cell_key
+from harness.measure.recorder import RowLog, cell_key, cell_keys
 from harness.measure.subject import Arm, Subject
-from harness.records import AnyRow, Breakdown, CellKey, Contention, Parts, Waits
+from harness.records import AnyRow, Breakdown, CellKey, Contention, Mark, NoFigure, Parts, Waits
 from harness.sampling.breakdown import BreakdownTask
 from harness.sampling.contention import ContentionTask
 from harness.sampling.worker import Task, Worker, WorkerError
@@ -67,7 +67,7 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
         """Return what the explainer is to do; it gives a dataclass with the columns of a row."""
 
     @abstractmethod
-    def failure(self, reason: str) -> Any:
+    def failure(self, why: NoFigure) -> Any:
         """Return such a dataclass for a task that failed."""
 
     def applies(self, access: Access) -> bool:
@@ -81,12 +81,18 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
 
     def complete(self, subject: Subject, suite: str, access: Access) -> bool:
         """Say whether there is nothing left to take of an access."""
-        return not self.applies(access) or all(
-            self._log.finished(cell_key(subject, suite, access, arm, WARM), self._rounds) for arm in self._arms
-        )
+        return not self.applies(access) or self._log.whole(self._keys(subject, suite, access), self._rounds)
+
+    def _keys(self, subject: Subject, suite: str, access: Access) -> list[CellKey]:
+        return cell_keys(subject, suite, access, self._arms, WARM)
 
     def measure(
-        self, subject: Subject, prepared: Prepared, suite: str, access: ReadAccess, failed: Callable[[CellKey], bool]
+        self,
+        subject: Subject,
+        prepared: Prepared,
+        suite: str,
+        access: ReadAccess,
+        failure: Callable[[CellKey], Mark | None],
     ) -> None:
         """Take what is missing of an access.
 
@@ -100,8 +106,8 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
             Of the access.
         access : ReadAccess
             What to ask for.
-        failed : callable
-            Says whether a cell's samples failed, which leaves nothing to explain.
+        failure : callable
+            Says how a cell's samples failed, if they did, which leaves nothing to explain.
         """
         if not self.applies(access):
             return
@@ -109,16 +115,17 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
         for arm in self._arms:
             key = cell_key(subject, suite, access, arm, WARM)
             if arm in prepared.failures:
-                status, reason = prepared.failures[arm]
-            elif failed(key):
-                status, reason = "skipped", "a sample of this cell failed"
+                why = prepared.failures[arm]
+            elif mark := failure(key):
+                why = NoFigure("skipped", "a sample of this cell failed", mark.cause)
             elif (nbytes := requested_bytes(subject.manifest, access.reads)) > MOST_BYTES:
-                status, reason = "skipped", f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long"
+                why = NoFigure("skipped", f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long")
             else:
                 tasks[arm] = self.task(prepared, arm, access)
                 continue
-            self._log.explain(key, self._rounds, status=status, reason=reason)
+            self._log.explain(key, self._keys(subject, suite, access), self._rounds, why)
             self._step("skipped", self._rounds)
+        self._log.begin([cell_key(subject, suite, access, arm, WARM) for arm in tasks], self._rounds)
         rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res, self.what)
         for number, position, arm in schedule.blocks(list(tasks), self._rounds, rng):
             self._step(f"{suite} {access.name} {self.what} {arm.label}")
@@ -130,7 +137,7 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
         try:
             return self._explainer.do(task)
         except WorkerError as error:
-            return self.failure(str(error))
+            return self.failure(NoFigure.of(error))
 
 
 class BreakdownRounds(ExplainingRounds[Breakdown]):
@@ -144,8 +151,8 @@ class BreakdownRounds(ExplainingRounds[Breakdown]):
     def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> BreakdownTask:
         return BreakdownTask(**prepared.about(arm, access))
 
-    def failure(self, reason: str) -> Parts:
-        return Parts(status="failed", reason=reason)
+    def failure(self, why: NoFigure) -> Parts:
+        return Parts(**asdict(why))
 
 
 class ContentionRounds(ExplainingRounds[Contention]):
@@ -160,5 +167,5 @@ class ContentionRounds(ExplainingRounds[Contention]):
     def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> ContentionTask:
         return ContentionTask(**prepared.about(arm, access))
 
-    def failure(self, reason: str) -> Waits:
-        return Waits(status="failed", reason=reason)
+    def failure(self, why: NoFigure) -> Waits:
+        return Waits(**asdict(why))

@@ -12,7 +12,7 @@ from harness.backends.base import UnsupportedProfile, load_backend
 from harness.measure import schedule
 from harness.measure.config import RAW
 from harness.measure.subject import Arm, Subject
-from harness.records import Status
+from harness.records import NoFigure
 from harness.sampling import cache
 from harness.sampling.reading import ReadTask
 from harness.sampling.streaming import StreamTask
@@ -41,7 +41,7 @@ class Prepared:
         The archives that can be trusted.
     writes : dict of Arm to (int, Written)
         Position in the random order of writing, and what writing found.
-    failures : dict of Arm to (status, reason)
+    failures : dict of Arm to NoFigure
         The arms without an archive; later also those that were caught at keeping data.
     """
 
@@ -51,7 +51,7 @@ class Prepared:
     expected: dict[str, Expected] = field(default_factory=dict)
     archives: dict[Arm, Path] = field(default_factory=dict)
     writes: dict[Arm, tuple[int, Written]] = field(default_factory=dict)
-    failures: dict[Arm, tuple[Status, str]] = field(default_factory=dict)
+    failures: dict[Arm, NoFigure] = field(default_factory=dict)
 
     def read_task(self, arm: Arm, access: ReadAccess) -> ReadTask:
         """Return the discarded read of an access, which comes before its samples; they differ in the cache alone."""
@@ -129,8 +129,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
         prepared.manifest = written.manifest
         prepared.bfloat16 = worker.do(ScanTask(archive=raw))
     except WorkerError as error:
-        reason = f"the trace could not be made: {str(error).rstrip('.')}"
-        prepared.failures.update(dict.fromkeys(arms, ("failed", reason)))
+        prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))
         return prepared
     reads = [read for _, access in subject.plans if isinstance(access, ReadAccess) for read in access.reads]
     prepared.expected = expectations(raw, prepared.manifest, reads)
@@ -168,13 +167,13 @@ def _write(prepared: Prepared, arm: Arm, position: int, scratch: Path, worker: W
             backend.layout(spec, arm.settings)
         written: Written = worker.do(task)
     except UnsupportedProfile as error:
-        prepared.failures[arm] = ("skipped", str(error))
+        prepared.failures[arm] = NoFigure("skipped", str(error))
         return
     except WorkerError as error:
-        prepared.failures[arm] = ("failed", str(error))
+        prepared.failures[arm] = NoFigure.of(error)
         return
     if written.problem:
-        prepared.failures[arm] = ("failed", written.problem)
+        prepared.failures[arm] = NoFigure("failed", written.problem)
         remove(task.destination)
         return
     prepared.archives[arm] = task.destination

@@ -12,6 +12,7 @@ from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
+from harness.records import NoFigure
 from harness.sampling.storing import RemoveTask, UploadBesideTask, UploadTask
 from harness.sampling.worker import Worker, WorkerError
 from harness.stores.place import Place
@@ -19,6 +20,8 @@ from harness.stores.stored import Stored, beside
 
 UPLOADED = "uploaded.json"
 """The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
+
+_NOT_THERE = "could not be uploaded: "
 
 
 @contextmanager
@@ -83,7 +86,7 @@ class Uploads:
             if arm not in prepared.archives:
                 continue
             if not arm.route:
-                prepared.failures[arm] = ("skipped", "this format cannot be read from an object store")
+                prepared.failures[arm] = NoFigure("skipped", "this format cannot be read from an object store")
                 continue
             archive = prepared.archives[arm]
             stored = Stored(place=self._place, key=f"{self._folder}/{archive.name}", route=arm.route)
@@ -95,9 +98,8 @@ class Uploads:
             try:
                 self._worker.do(UploadTask(archive=archive, stored=stored))
             except WorkerError as error:
-                reason = f"could not be uploaded: {error}"
                 same = [other for other in arms if prepared.archives.get(other) == archive]
-                prepared.failures.update(dict.fromkeys(same, ("failed", reason)))
+                prepared.failures.update(dict.fromkeys(same, NoFigure.of(error, _NOT_THERE)))
 
     def _note(self, keys: Iterable[str]) -> None:
         """List objects that are about to be stored."""
@@ -112,9 +114,9 @@ class Uploads:
         task = UploadBesideTask(backend=arm.backend, archive=prepared.archives[arm], stored=stored)
         try:
             if refusal := self._worker.do(task):
-                prepared.failures[arm] = ("skipped", refusal)
+                prepared.failures[arm] = NoFigure("skipped", refusal)
         except WorkerError as error:
-            prepared.failures[arm] = ("failed", f"could not be uploaded: {error}")
+            prepared.failures[arm] = NoFigure.of(error, _NOT_THERE)
 
     def stored(self, arm: Arm) -> Stored | None:
         """Return where the archive of an arm is."""

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import MachineError, UsageError
 
 EXTRA = "pip install 'trace-format-harness[dask]'"
 
@@ -96,11 +96,11 @@ class Cluster:
 
         Raises
         ------
-        HarnessError
+        MachineError
             When the scheduler is gone.
         """
         if self.lost():
-            raise HarnessError(f"the connection to the Dask scheduler at {self._scheduler} was lost")
+            raise MachineError(f"the connection to the Dask scheduler at {self._scheduler} was lost")
         return self._client
 
     def alive(self) -> list[str]:
@@ -108,7 +108,7 @@ class Cluster:
 
         Raises
         ------
-        HarnessError
+        MachineError
             When the scheduler is gone.
         """
         found = self.client.scheduler_info(n_workers=-1).get("workers", {})
@@ -123,7 +123,7 @@ class Cluster:
 
         Raises
         ------
-        HarnessError
+        MachineError
             When there are not so many, and nothing starts them anew.
         """
         if self._scheduler is None:
@@ -155,7 +155,7 @@ class Cluster:
             self._local.scale(count)
         found = self.wait(count)
         if len(found) < count:
-            raise HarnessError(f"{count} Dask workers did not start within {START:g} s")
+            raise MachineError(f"{count} Dask workers did not start within {START:g} s")
         return found
 
     def _start(self, count: int) -> None:

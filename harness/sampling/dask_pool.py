@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.backends.base import Profile
 from harness.backends.seal import read_seal
-from harness.errors import HarnessError
+from harness.errors import HarnessError, MachineError, UsageError
 from harness.sampling import cache
 from harness.sampling.dask_cluster import START, Cluster, distributed_package
 from harness.sampling.rehearsal import rehearsed
@@ -138,7 +138,10 @@ class DaskPool:
     def _ready(self, backend: str, profile: Profile, archive: Path, workers: int) -> list[str]:
         """Choose workers that see the archive; where one dies while it looks, choose anew."""
         for _ in range(_DEATHS):
-            addresses = self._cluster.workers(workers)[:workers]
+            try:
+                addresses = self._cluster.workers(workers)[:workers]
+            except UsageError as error:  # there were enough when the run began
+                raise MachineError(str(error)) from error
             with suppress(_WorkerDied):
                 self._require_seen(backend, profile, archive, addresses)
                 return addresses
@@ -200,7 +203,7 @@ class DaskPool:
         """Return a worker that is alive, waiting for one to be started anew."""
         alive = self._cluster.wait(1)
         if not alive:
-            raise HarnessError(f"all Dask workers are gone, and none came back within {START:g} s")
+            raise MachineError(f"all Dask workers are gone, and none came back within {START:g} s")
         return alive[number % len(alive)]
 
     def _require_seen(self, backend: str, profile: Profile, archive: Path, addresses: list[str]) -> None:

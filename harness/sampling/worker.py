@@ -8,13 +8,13 @@ import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.backends.base import Profile
-from harness.errors import HarnessError
+from harness.errors import Cause, HarnessError, cause_of, ended
 from harness.sampling.accounting import LocalCounter, StoreCounter
 from harness.sampling.dask_pool import DaskPool
 from harness.sampling.interrupt import heard, kept_from_children
@@ -39,7 +39,19 @@ class Task(Protocol):
 
 
 class WorkerError(HarnessError):
-    """A task failed in the worker process."""
+    """A task failed in the worker process.
+
+    Parameters
+    ----------
+    text : str
+        What happened.
+    cause : {"", "machine"}
+        What it is put down to.
+    """
+
+    def __init__(self, text: str, cause: Cause = "") -> None:
+        super().__init__(text)
+        self.cause = cause
 
 
 class Worker:
@@ -74,14 +86,14 @@ class Worker:
                 raise WorkerError(f"hung: no answer within {self._timeout:.0f} s, so its process was stopped")
             kind, value = connection.recv()
         except (EOFError, ConnectionError) as error:
-            code = self._exit_code()
+            found = ended("its process", self._exit_code())
             self.stop()
-            raise WorkerError(f"its process ended without an answer (exit code {code})") from error
+            raise WorkerError(str(found), found.cause) from error
         except BaseException:
             self.stop()
             raise
         if kind == "error":
-            raise WorkerError(value)
+            raise WorkerError(*value)
         return value
 
     def _exit_code(self) -> int | None:
@@ -147,19 +159,19 @@ def _serve(connection: Connection) -> None:
 def _answer(task: Task, children: Children) -> tuple[str, Any]:
     try:
         return "ok", task.run(children)
-    except HarnessError as error:
-        return "error", str(error).rstrip(".")
-    except MemoryError:
-        return "error", "ran out of memory"
     except Exception as error:  # noqa: BLE001 - a task's failure must not end the run
         if os.environ.get("HARNESS_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)
-        return "error", _sentence(error)
+        return "error", _told(error)
 
 
-def _sentence(error: Exception) -> str:
-    """Put an error of a library, which may be a page, on one line of a record."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def _told(error: Exception) -> tuple[str, Cause]:
+    """Put an error, which may be a library's and a page, on one line of a record, with what it is put down to."""
+    if isinstance(error, HarnessError):
+        return str(error).rstrip("."), cause_of(error)
+    if isinstance(error, MemoryError):
+        return "ran out of memory", cause_of(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}", cause_of(error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +222,12 @@ class Children:
             process.start()
             theirs.close()
             self._running.append((process, ours))
-        connections = [connection for _, connection in self._running[: len(work)]]
+        try:
+            return self._read([connection for _, connection in self._running[: len(work)]], work)
+        except (EOFError, ConnectionError) as error:
+            raise self._lost() from error
+
+    def _read(self, connections: list[Connection], work: list[Share]) -> list[Part]:
         for connection, share in zip(connections, work, strict=True):
             connection.send(share)
         ready = [connection.recv() for connection in connections]
@@ -220,9 +237,20 @@ class Children:
         # One that failed to open has said so already; what the others answer after "stop" only echoes it.
         answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
         for answer in answers:
-            if isinstance(answer, str):
-                raise HarnessError(answer)
+            if not isinstance(answer, Part):
+                raise WorkerError(*answer)
         return answers
+
+    def _lost(self) -> HarnessError:
+        """End all processes, because the others wait for one that is gone; the next read starts them anew."""
+        wait([process.sentinel for process, _ in self._running], _GRACE)
+        codes = [process.exitcode for process, _ in self._running if process.exitcode is not None]
+        for process, connection in self._running:
+            process.kill()
+            process.join()
+            connection.close()
+        self._running.clear()
+        return ended("a reading process", codes[0] if codes else None)
 
     def __enter__(self) -> Children:
         return self
@@ -249,7 +277,5 @@ def _serve_share(connection: Connection) -> None:
         try:
             backend, counter = opener(share.backend, share.profile, share.stored)
             connection.send(take_share(backend, share.archive, share.reads, share.expected, wait, counter))
-        except HarnessError as error:
-            connection.send(str(error).rstrip("."))
         except Exception as error:  # noqa: BLE001 - reported to the process that asked
-            connection.send(_sentence(error))
+            connection.send(_told(error))

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from obstore import exceptions
 
-from harness.errors import ArchiveError, HarnessError, UsageError
+from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
 from harness.stores.traffic import count
 
 ATTEMPTS = 5
@@ -23,7 +23,11 @@ _PASSING = (408, 429)  # besides every 5xx
 
 
 class StoreError(HarnessError):
-    """A store could not be reached, or did not keep to its protocol."""
+    """A store refused a request or did not keep to its protocol."""
+
+
+class StoreLostError(StoreError, MachineError):
+    """A store could not be reached, or failed although the request was sent again and again."""
 
 
 class RangeError(StoreError):
@@ -119,10 +123,11 @@ def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
     if _NOT_PARTIAL.search(text):
         return RangeError(f"{what}: the store sent another part than the range that was asked for{times}.")
     if status:
-        return StoreError(f"The store answered {what} with {status}{f' ({code})' if code else ''}{times}.")
+        refused = StoreLostError if passing(error) else StoreError
+        return refused(f"The store answered {what} with {status}{f' ({code})' if code else ''}{times}.")
     if "kind: Connect" in text:
-        return StoreError(f"The store cannot be reached for {what}{times}: check AWS_ENDPOINT_URL and the network.")
+        return StoreLostError(f"The store cannot be reached for {what}{times}: check AWS_ENDPOINT_URL and the network.")
     if "TimedOut" in text or "kind: Timeout" in text:
-        return StoreError(f"The store did not answer {what} in time{times}.")
+        return StoreLostError(f"The store did not answer {what} in time{times}.")
     first = (text.strip().splitlines() or [type(error).__name__])[0][:200]
-    return StoreError(f"The store failed for {what}{times}: {first.rstrip('.')}.")
+    return StoreLostError(f"The store failed for {what}{times}: {first.rstrip('.')}.")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -234,6 +236,45 @@ class TunableDying(Tunable):
 
     def reader(self, path: Path) -> RawReader:
         return _DyingReader(path)
+
+
+STRIKE = "HARNESS_TEST_STRIKE"
+"""Names a file that says what `Struck` meets: an empty one, or none, for nothing."""
+
+
+def _strike(doing: str) -> None:
+    path = Path(os.environ[STRIKE])
+    for what in path.read_text().split() if path.exists() else ():
+        if what == f"{doing}-full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if what == f"{doing}-memory":
+            raise MemoryError
+        if what == f"{doing}-killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if what == f"{doing}-wrong":
+            raise ValueError("a fault of its own")
+
+
+class _StruckReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        if selection is not None and "rehearsal" not in Path(self._file.name).name:
+            _strike("read")
+        return super().read(path, selection)
+
+
+class _StruckWriter(RawWriter):
+    def append(self, block: np.ndarray) -> None:
+        _strike("write")
+        super().append(block)
+
+
+class Struck(_Liar):
+    """Honest, on a machine that has a bad day."""
+
+    name, suffix, partial, reader_class = "struck", ".struck", False, _StruckReader
+
+    def writer(self, path: Path, manifest: Any, profile: Any) -> RawWriter:
+        return _StruckWriter(path)
 
 
 class NotABackend:

@@ -12,7 +12,7 @@ from stores.fake import FakeStore, fake_store
 
 from harness.cli import main
 from harness.measure.experiment import Experiment
-from harness.records import read_samples
+from harness.records import SCHEMA_VERSION, read_samples
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_every_read_is_verified_and_counted(done: tuple[Path, FakeStore]) -> Non
     assert rows["retries"].sum() > 0
     downloads = rows[(rows["format"] == "npz-download") & (rows["workers"] == 1)]
     assert (downloads["requests"] - downloads["retries"] == 1).all()
-    assert set(rows["schema_version"]) == {2}
+    assert set(rows["schema_version"]) == {SCHEMA_VERSION}
 
 
 def test_several_workers_read_the_store_and_nothing_local_explains_them(done: tuple[Path, FakeStore]) -> None:

@@ -65,8 +65,8 @@ def make(folder: Path) -> Made:
     with Worker(LIMIT) as worker:
         prepared = prepare(definition.subject(), arms, folder, worker, definition.config().seed)
         failures = {arm.label: failure for arm, failure in prepared.failures.items()}
-        unusable |= {name: reason for name, (status, reason) in failures.items() if status == "skipped"}
-        broken = {name: reason for name, (status, reason) in failures.items() if status == "failed"}
+        unusable |= {name: why.reason for name, why in failures.items() if why.status == "skipped"}
+        broken = {name: why.reason for name, why in failures.items() if why.status == "failed"}
         made = Made(prepared, unusable, broken)
         for suite, access in definition.subject().plans:
             for arm in prepared.archives:

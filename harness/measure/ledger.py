@@ -42,7 +42,8 @@ class LedgerFile:
         if text and list((earlier := _as_text(text)).columns) == LEDGER_COLUMNS:
             known = earlier[earlier["reader"] != ""].set_index(_PLACE).to_dict("index")
             for row in self._table.index:
-                self._table.loc[row] |= known.get(tuple(self._table.loc[row, _PLACE]), {})
+                read_back = known.get(tuple(self._table.loc[row, _PLACE]), {})
+                self._table.loc[row, list(read_back)] = list(read_back.values())
         self._write()
 
     def add(self, subject: Subject, prepared: Prepared) -> None:

@@ -147,14 +147,14 @@ class WritesNothing(_Liar):
 
 
 class _FickleReader(RawReader):
-    opened = 0
+    readers = 0
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        type(self).opened += 1
+        type(self).readers += 1
 
     def read(self, path: str, selection: Any = None) -> np.ndarray:
-        if type(self).opened % 7 == 6:
+        if type(self).readers % 7 == 6:
             raise RuntimeError("not today\nand a second line that nobody needs")
         return super().read(path, selection)
 

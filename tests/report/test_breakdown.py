@@ -7,7 +7,7 @@ import math
 import pytest
 
 from harness.errors import HarnessError
-from harness.records import BREAKDOWN_COLUMNS, Breakdown, BreakdownFile, CellKey, done, read_breakdown
+from harness.records import BREAKDOWN_COLUMNS, Breakdown, BreakdownFile, CellKey, Mark, done, read_breakdown
 from harness.report.breakdown import COLUMNS, where_time_goes
 
 KEY = CellKey("layer_read", "head", "synthetic", 40, "zarr", "tuned", "warm", "main", 1)
@@ -111,7 +111,7 @@ def test_a_breakdown_file_continues_behind_a_cut_and_says_what_it_holds(tmp_path
     assert path.read_text().splitlines()[0].split(",") == BREAKDOWN_COLUMNS
     path.write_bytes(path.read_bytes()[:-5])
     BreakdownFile(path).close()
-    assert done(path, Breakdown) == {KEY: {0: "ok"}}
+    assert done(path, Breakdown) == {KEY: {0: Mark("ok")}}
     assert done(tmp_path / "none.csv", Breakdown) == {}
 
 
@@ -120,10 +120,10 @@ def test_a_schema_that_is_not_known_is_refused_by_name(tmp_path):
     file = BreakdownFile(path)
     file.add(row(0, schema_version=7))
     file.close()
-    with pytest.raises(HarnessError, match="schema version 7; this reader knows version 1"):
+    with pytest.raises(HarnessError, match="schema version 7; this reader knows version 2"):
         read_breakdown(path)
-    path.write_text(path.read_text().replace("copy_seconds", "copied").replace(",7", ",1"))
-    with pytest.raises(HarnessError, match="not a breakdown file of schema version 1: it has no column 'copy_seconds'"):
+    path.write_text(path.read_text().replace("copy_seconds", "copied").replace(",7", ",2"))
+    with pytest.raises(HarnessError, match="not a breakdown file of schema version 2: it has no column 'copy_seconds'"):
         read_breakdown(path)
     with pytest.raises(HarnessError, match="There is no"):
         read_breakdown(tmp_path / "none.csv")

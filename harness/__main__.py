@@ -1,6 +1,17 @@
-"""Start the command line."""
+"""Start the command line.
 
-from __future__ import annotations
+Nothing is imported from the current folder, which may hold a stranger's files: ``python -m`` would search it first, and
+so would every Python that this one starts.
+"""
+
+import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    del sys.path[0]  # before any other import
+
+import os
+
+os.environ["PYTHONSAFEPATH"] = "1"
 
 from harness.cli import main
 

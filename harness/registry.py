@@ -1,10 +1,15 @@
-"""Find plug-ins (backends, suites, trace sources, importers, models) by entry point or by ``module:attribute``."""
+"""Find plug-ins (backends, suites, trace sources, importers, models) by entry point.
+
+A stored file names plug-ins too, and may be a stranger's. So ``module:attribute`` is imported only where a person typed
+it, which the command line says with `allow`; a file that asks for it gets one sentence.
+"""
 
 from __future__ import annotations
 
 import ast
 import importlib
 import importlib.util
+import sys
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +21,13 @@ from typing import Any, Literal
 from harness.errors import UsageError, unknown_name
 
 Group = Literal["backends", "suites", "traces", "importers", "models"]
+Name = tuple[Group, str]
+"""A plug-in as ``module:attribute``, and what it is."""
+
 _KIND = {"backends": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model"}
+_OPTION = {"backends": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
+
+_allowed: set[Name] = set()
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,21 @@ def names(group: Group) -> list[str]:
     return list(_points(group))
 
 
+def allow(*plugins: Name) -> None:
+    """Let plug-ins be imported by ``module:attribute`` in this process: those that a person typed, no others."""
+    _allowed.update(plugins)
+
+
+def allowed() -> tuple[Name, ...]:
+    """Return what may be imported by ``module:attribute``, to be handed to processes that do a part of the work."""
+    return tuple(sorted(_allowed))
+
+
+def forget_allowed() -> None:
+    """Begin anew: what was typed for one command says nothing of the next."""
+    _allowed.clear()
+
+
 def load(group: Group, name: str) -> Any:
     """Load one plug-in.
 
@@ -59,7 +85,7 @@ def load(group: Group, name: str) -> Any:
     group : {"backends", "suites", "traces", "importers", "models"}
         Where to look.
     name : str
-        A registered name, or ``module:attribute`` for one that is not registered.
+        A registered name, or ``module:attribute`` where that was allowed.
 
     Returns
     -------
@@ -69,15 +95,29 @@ def load(group: Group, name: str) -> Any:
     Raises
     ------
     UsageError
-        When there is no such name, or what it names cannot be imported.
+        When there is no such name, it was not allowed, or what it names cannot be imported.
     """
-    if ":" not in name:
-        if name not in _points(group):
-            raise unknown_name(_KIND[group], name, _points(group))
-        value = _points(group)[name].value
-    else:
+    kind = _KIND[group]
+    if (group, name) in _allowed:
+        _look_here(name)
         value = name
-    return imported(f"The {_KIND[group]} {name!r}", value)
+    elif name in _points(group):
+        value = _points(group)[name].value
+    elif ":" in name and group in _OPTION:
+        raise UsageError(
+            f"The {kind} {name!r} is registered by no installed package, and is imported only where it was typed: "
+            f"if you trust it, add it to the command with {_OPTION[group]}."
+        )
+    else:
+        raise unknown_name(kind, name, _points(group))
+    return imported(f"The {kind} {name!r}", value)
+
+
+def _look_here(value: str) -> None:
+    """Let the current folder be searched, last, where no installed module has the name of one that was typed."""
+    first = value.partition(":")[0].partition(".")[0]
+    if first and first not in sys.modules and importlib.util.find_spec(first) is None:
+        sys.path.append(str(Path.cwd()))
 
 
 def imported(what: str, value: str) -> Any:
@@ -98,11 +138,11 @@ def imported(what: str, value: str) -> Any:
     module, _, attribute = value.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{what} cannot be imported: {_reason(error)}.") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Say what an import raised, and in which module where its own words do not name one."""
     said = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, ImportError | AttributeError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from harness import registry
 from harness.measure.config import RunConfig
 from harness.measure.plan import save_plan
 from harness.measure.run import run
@@ -48,12 +49,26 @@ TINY = RunConfig(
 )
 
 
+@pytest.fixture(autouse=True)
+def nothing_allowed() -> Iterator[None]:
+    """Let no test import what only another one was allowed to."""
+    registry.forget_allowed()
+    yield
+    registry.forget_allowed()
+
+
+def allow(*formats: str) -> None:
+    """Allow formats of the tests' own, as a person does who types them."""
+    registry.allow(*(("backends", name) for name in formats if ":" in name))
+
+
 @pytest.fixture
 def measure(tmp_path: Path) -> Callable[..., tuple[Path, Counted]]:
     """Run a tiny configuration, changed by keyword, and return its folder and progress."""
 
     def go(folder: Path | None = None, **changes: object) -> tuple[Path, Counted]:
         config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+        allow(*config.formats)
         folder = folder or tmp_path / "run"
         folder.mkdir(exist_ok=True)
         config.save(folder / "run.json")

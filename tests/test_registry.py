@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from conftest import allow
 
 from harness import registry
 from harness.backends.base import Backend, load_backend
@@ -18,11 +19,9 @@ from harness.trace.stream import TraceSource
 @pytest.fixture
 def no_h5py(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make the import of h5py fail, also where it was imported before."""
-    load_backend.cache_clear()
     monkeypatch.setitem(sys.modules, "h5py", None)
     monkeypatch.delitem(sys.modules, "harness.backends.hdf5", raising=False)
     yield
-    load_backend.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +63,7 @@ def test_names_that_resemble_none_are_answered_with_all() -> None:
 
 
 def test_a_stranger_is_loaded_by_module_and_attribute() -> None:
+    allow("harness.backends.raw:RawBackend")
     assert registry.load("backends", "harness.backends.raw:RawBackend") is RawBackend
     backend = load_backend("harness.backends.raw:RawBackend")
     assert isinstance(backend, RawBackend)
@@ -76,9 +76,11 @@ def test_a_stranger_is_loaded_by_module_and_attribute() -> None:
         ("no_such_module:Backend", "No module named 'no_such_module'"),
         ("harness.backends.raw:NoSuchBackend", "NoSuchBackend"),
         (":RawBackend", "Empty module name"),
+        ("unittest.__main__:X", ""),  # runs a test runner and ends the process
     ],
 )
 def test_a_stranger_that_cannot_be_imported_is_named(name: str, reason: str) -> None:
+    allow(name)
     with pytest.raises(UsageError) as caught:
         registry.load("backends", name)
     assert str(caught.value).startswith(f"The format {name!r} cannot be imported: ")
@@ -99,6 +101,7 @@ class Unfinished(Backend):
 )
 def test_what_is_no_format_is_refused(name: str, message: str) -> None:
     sys.modules.setdefault(__name__, sys.modules[Unfinished.__module__])
+    allow(name)
     with pytest.raises(UsageError, match=message):
         load_backend(name)
 
@@ -127,6 +130,7 @@ def test_a_missing_library_is_said_with_how_to_install_it(monkeypatch: pytest.Mo
     expected = "needs the package 'no_such_library': pip install 'trace-format-harness[more]'"
     assert Extra.missing() == expected
     monkeypatch.setattr(sys.modules[__name__], "Extra", Extra, raising=False)
+    allow(f"{__name__}:Extra")
     with pytest.raises(UsageError) as caught:
         load_backend(f"{__name__}:Extra")
     assert str(caught.value) == f"The format '{__name__}:Extra' {expected}."

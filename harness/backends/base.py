@@ -425,9 +425,8 @@ class Backend(ABC):
         return {}
 
 
-@cache
 def load_backend(name: str) -> Backend:
-    """Load a format by its registered name, or a stranger's by ``module:Class``.
+    """Load a format by its registered name, or by ``module:Class`` where `harness.registry.allow` allowed that.
 
     Parameters
     ----------
@@ -444,7 +443,11 @@ def load_backend(name: str) -> Backend:
     UsageError
         When there is no such format, it is not a `Backend`, or its library is not installed.
     """
-    plugin = registry.load("backends", name)
+    return _instance(name, registry.load("backends", name))
+
+
+@cache
+def _instance(name: str, plugin: Any) -> Backend:
     if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
         raise UsageError(f"{name!r} is not a format: it has to be a class derived from harness.backends.base.Backend.")
     if missing := plugin.missing():

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import harness
+from harness import registry
 from harness.cli import options
 from harness.errors import HarnessError
 from harness.files import limits
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 on success, 1 when something failed, 2 for a usage error, 130 after Ctrl-C.
     """
+    registry.forget_allowed()
     arguments = argparse.Namespace(debug=False)
     try:
         _parser().parse_args(argv, arguments)

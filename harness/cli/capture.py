@@ -15,7 +15,7 @@ from harness.capture.models import ModelKind
 from harness.capture.plan import Selection, Settings
 from harness.capture.session import BUFFERED_LAYERS, Destination, Prepared, record
 from harness.cli import show
-from harness.cli.options import integers, names
+from harness.cli.options import integers, names, typed
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.trace.schema import Manifest
 from harness.trace.stream import shown_label
@@ -25,7 +25,7 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``capture``."""
     parser.description = "Run a model on a sequence and write its trace while it computes."
     add = parser.add_argument
-    add("--model", required=True, metavar="NAME", help="'harness list models' names them")
+    add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")
     add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one")
     add("--fasta", type=Path, required=True, metavar="FILE", help="one protein chain")
     add("--alignments", type=Path, metavar="DIR", help="folder of its .a3m files (default: the sequence alone)")

@@ -13,7 +13,7 @@ from typing import get_args
 
 from harness.backends.base import PROFILES
 from harness.cli import show
-from harness.cli.options import integers, names
+from harness.cli.options import add_plugins, integers, names
 from harness.cli.running import make_folder
 from harness.errors import HarnessError, UsageError
 from harness.files import write_text
@@ -61,6 +61,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces (default: 64)")
     add("--formats", metavar="A,B", help=f"formats (default: {','.join(Settings().formats)})")
     add("--suites", metavar="A,B", help=f"suites (default: {','.join(Settings().suites)})")
+    add_plugins(parser, "both sides have, or that the stored runs ask for")
     add("--profile", default="tuned", metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
     add("--rounds", default=str(_ROUNDS), metavar="N", help=f"fresh processes of each side (default: {_ROUNDS})")
     add(
@@ -156,8 +157,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         traces=tuple(arguments.trace or default.traces),
         sizes=integers(arguments.sizes, "--sizes") if arguments.sizes is not None else default.sizes,
-        formats=names(arguments.formats, "format") or default.formats,
-        suites=names(arguments.suites, "suite") or default.suites,
+        formats=(names(arguments.formats, "format") or default.formats) + tuple(arguments.backend),
+        suites=(names(arguments.suites, "suite") or default.suites) + tuple(arguments.suite),
         profile=arguments.profile,
         seed=integers(arguments.seed, "--seed", single=True, least=0)[0],
         rounds=integers(arguments.rounds, "--rounds", single=True)[0],

@@ -11,6 +11,7 @@ from harness.backends.archive import archive_size, check_destination
 from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_backend
 from harness.backends.conversion import convert
 from harness.backends.profile_file import read_profile_file
+from harness.cli.options import typed
 from harness.errors import UsageError, unknown_name
 from harness.trace.lossy import request
 from harness.trace.lossy.minimal import MinimalTrace
@@ -51,7 +52,10 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
 def add_destination(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say where an archive goes and how it is written."""
     parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
-    parser.add_argument("--format", metavar="FORMAT", help="the format, where the suffix does not say")
+    parser.add_argument(
+        "--format", "--backend", type=typed("backends"), metavar="FORMAT",
+        help="the format, where the suffix does not say, or MODULE:CLASS for one of your own",
+    )  # fmt: skip
     parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
     parser.add_argument("--profile-file", type=Path, metavar="FILE", help="settings as 'harness tune' writes them")
 

@@ -32,6 +32,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--mix", metavar="MIX", help=f"how the archive will be used: {', '.join(MIXES)}, a TOML file, or key=value,..."
     )
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
+    options.add_plugins(parser)
     parser.set_defaults(command=_report)
 
 
@@ -39,6 +40,7 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``bundle``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the bundle (default: RUN{SUFFIX})")
+    options.add_plugins(parser)
     parser.set_defaults(command=_bundle)
 
 
@@ -51,6 +53,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     options.add_max_inflated(parser)
+    options.add_plugins(parser)
     parser.set_defaults(command=_check)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.cli import show
+from harness.cli.options import add_plugins
 from harness.errors import UsageError
 from harness.history.changepoint import LEAST_RUNS
 from harness.history.commits import commit_range
@@ -38,6 +39,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a bundle")
     parser.add_argument("--file", type=Path, metavar="FILE", help="the history (default: by the run's kind of machine)")
+    add_plugins(parser)
     parser.set_defaults(command=_add)
     parser = actions.add_parser(
         "show",

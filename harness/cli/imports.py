@@ -9,6 +9,7 @@ from harness.backends.archive import archive_size, remove
 from harness.backends.conversion import convert
 from harness.cli import show
 from harness.cli.convert import add_destination, chosen_format
+from harness.cli.options import typed
 from harness.errors import HarnessError
 from harness.importing.find import read_source
 
@@ -17,7 +18,12 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``import``."""
     parser.add_argument("source", type=Path, metavar="SRC", help="a file or a folder; recognised by its content")
     add_destination(parser)
-    parser.add_argument("--kind", metavar="NAME", help="what SRC is, one of 'harness list importers' (default: found)")
+    parser.add_argument(
+        "--kind",
+        type=typed("importers"),
+        metavar="NAME",
+        help="what SRC is, one of 'harness list importers' (default: found)",
+    )
     parser.set_defaults(command=_import)
 
 

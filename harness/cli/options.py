@@ -1,14 +1,39 @@
-"""What several commands read from an option's text: names and numbers separated by commas, sizes, limits."""
+"""What several commands read from an option's text: names and numbers separated by commas, sizes, limits, plug-ins."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 
+from harness import registry
 from harness.errors import UsageError
 
 _SIZE = re.compile(r"(\d{1,15})\s*(?:([KMGT])iB)?")
 _UNITS = {None: 0, "K": 10, "M": 20, "G": 30, "T": 40}
+
+
+def typed(group: registry.Group) -> Callable[[str], str]:
+    """Return the ``type`` of an option that names a plug-in: ``module:attribute`` is allowed because it was typed."""
+
+    def take(text: str) -> str:
+        if ":" in text:
+            registry.allow((group, text))
+        return text
+
+    return take
+
+
+def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profile file may ask for") -> None:
+    """Add ``--backend`` and ``--suite``, which name plug-ins that no installed package registers."""
+    for option, group, name, what in (
+        ("--backend", "backends", "MODULE:CLASS", "format"),
+        ("--suite", "suites", "MODULE:ATTRIBUTE", "suite"),
+    ):
+        parser.add_argument(
+            option, action="append", default=[], type=typed(group), metavar=name,  # type: ignore[arg-type]
+            help=f"a {what} of your own that {purpose}; repeatable",
+        )  # fmt: skip
 
 
 def names(text: str | None, kind: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli import show
-from harness.cli.options import integers
+from harness.cli.options import add_plugins, integers
 from harness.errors import UsageError, unknown_name
 from harness.projection.project import STORES, Projection, Question, Store, project, save
 from harness.report.choice.mix import PRESETS, parse_mix
@@ -46,6 +46,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     for option, (name, what) in _PRICES.items():
         add(f"--{option.replace('_', '-')}", metavar="USD", help=f"{what} (s3: {getattr(STORES['s3'], name):g})")
     add("--quiet", action="store_true", help="print nothing but errors")
+    add_plugins(parser)
     parser.set_defaults(command=_project)
 
 

@@ -15,7 +15,7 @@ from harness.backends.base import PROFILES, ProfileName, load_backend
 from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.capacity import capacity
 from harness.cli import closing, show
-from harness.cli.options import integers, names
+from harness.cli.options import add_plugins, integers, names
 from harness.errors import UsageError, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
@@ -38,7 +38,7 @@ _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "
 _EXECUTORS: tuple[Executor, ...] = ("threads", "threads-shared", "processes", "dask")
 _ALWAYS = 8  # workers that may be asked for on any machine
 _MEASURING = (
-    "preset", "trace", "formats", "backend", "suites", "sizes", "profile", "profile_file", "cache", "workers",
+    "preset", "trace", "formats", "suites", "sizes", "profile", "profile_file", "cache", "workers",
     "executors", "scheduler", "rounds",
     "seed", "baseline", "timeout", "directory", "directory_bound", "trace_bytes",
     "store", "store_latency", "store_bandwidth", "store_fault", "store_cache",
@@ -55,8 +55,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "repeatable; alone, or beside traces that --trace names")  # fmt: skip
     add("--directory-bound", metavar="ANGSTROM", help="slim it in mode minimal too, within this error")
     add("--formats", metavar="A,B", help="formats to compare")
-    add("--backend", action="append", metavar="MODULE:CLASS", help="a format of your own, besides; repeatable")
     add("--suites", metavar="A,B", help="suites to run")
+    add_plugins(parser, "is measured besides, or that the run to continue asks for")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
     add("--trace-bytes", metavar="N", help="measure only as many of a trace's first layers as fit in so many bytes, "
         "as many at every length; the trace's name then says so")  # fmt: skip
@@ -90,6 +90,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def add_plot(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``plot``."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    add_plugins(parser)
     parser.set_defaults(command=_plot)
 
 
@@ -189,8 +190,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     values.update(
         run_id=folder.resolve().name,
         preset=name,
-        formats=formats + tuple(arguments.backend or ()),
-        suites=names(arguments.suites, "suite") or _all_suites(),
+        formats=formats + tuple(arguments.backend),
+        suites=(names(arguments.suites, "suite") or _all_suites()) + tuple(arguments.suite),
     )
     if arguments.trace:
         values["traces"] = tuple(arguments.trace)

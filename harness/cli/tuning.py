@@ -12,7 +12,7 @@ from harness.backends.base import PROFILES, load_backend
 from harness.backends.settings import Value
 from harness.cli import show
 from harness.cli.convert import trace_text
-from harness.cli.options import integers
+from harness.cli.options import integers, typed
 from harness.cli.running import make_folder
 from harness.errors import UsageError
 from harness.files import write_text
@@ -39,7 +39,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
-    add("--format", required=True, metavar="FORMAT", help="the format to tune")
+    add("--format", type=typed("backends"), required=True, metavar="FORMAT", help="the format to tune")
     add(
         "--mix", default=_DEFAULT_MIX, metavar="MIX",
         help=f"the use: {', '.join(MIXES)}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})",

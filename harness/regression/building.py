@@ -34,6 +34,7 @@ EXISTING = "existing:"
 
 _RECORD = "whole.json"
 _SOURCES = ("harness", "suites", "pyproject.toml", "README.md", "LICENSE")
+_OWN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # variables of this Python, no other's
 _START = 120.0  # seconds for a side's first imports
 
 
@@ -163,7 +164,7 @@ def _sentence(text: str) -> str:
 
 def _environment(recipe: Recipe, cache: Path) -> Path:
     """Return the interpreter of the recipe's environment, made when it is not there."""
-    version = _run(recipe, [str(recipe.python), "-c", "import sys; print(sys.version, sys.base_prefix)"])
+    version = _run(recipe, [str(recipe.python), "-I", "-c", "import sys; print(sys.version, sys.base_prefix)"])
     made_of = {"source": recipe.source, "python": version.strip(), "pins": sorted(recipe.pins)}
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     folder = cache / key
@@ -196,11 +197,9 @@ def _install(recipe: Recipe, folder: Path, python: Path) -> None:
     source.mkdir()
     try:
         _unpack(recipe, source)
-        _run(recipe, [str(recipe.python), "-m", "venv", str(folder / "environment")])
-        _run(
-            recipe,
-            [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(source), *recipe.pins],
-        )
+        _run(recipe, [str(recipe.python), "-I", "-m", "venv", str(folder / "environment")])
+        pip = [str(python), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run(recipe, [*pip, str(source), *recipe.pins])
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -250,7 +249,7 @@ def _run(recipe: Recipe, command: Sequence[str]) -> str:
     UsageError
         With what it said last.
     """
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
+    environment = {k: v for k, v in os.environ.items() if k not in _OWN}
     try:
         code, out, err = output(command, environment)
     except OSError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.backends.base import Profile
 from harness.backends.seal import read_seal
 from harness.errors import HarnessError, MachineError, UsageError
@@ -39,10 +40,12 @@ class DaskShare:
     reads: tuple[Read, ...]
     expected: dict[str, Expected]
     start: float
+    allowed: tuple[registry.Name, ...]
 
 
 def read_share(share: DaskShare) -> tuple[str, Part]:
     """Read one share inside a Dask worker; returns which process that is, and what it did."""
+    registry.allow(*share.allowed)
     backend = rehearsed(share.backend, share.profile)
 
     def wait() -> None:
@@ -51,11 +54,12 @@ def read_share(share: DaskShare) -> tuple[str, Part]:
     return _here(), take_share(backend, share.archive, share.reads, share.expected, wait)
 
 
-def probe(backend: str, profile: Profile, archive: Path) -> tuple[str, str]:
+def probe(backend: str, profile: Profile, archive: Path, allowed: tuple[registry.Name, ...]) -> tuple[str, str]:
     """Return the seal of an archive as a Dask worker sees it and which process that is; load it into the page cache.
 
     Everything else that only the first use of a format in a process does is done here too.
     """
+    registry.allow(*allowed)
     seal = read_seal(rehearsed(backend, profile).seal_file(archive))
     if seal:
         cache.warm(archive)
@@ -122,7 +126,13 @@ class DaskPool:
         start = time.time() + _LEAD
         work = [
             DaskShare(
-                backend=backend, profile=profile, archive=archive, reads=tuple(share), expected=wanted, start=start
+                backend=backend,
+                profile=profile,
+                archive=archive,
+                reads=tuple(share),
+                expected=wanted,
+                start=start,
+                allowed=registry.allowed(),
             )
             for share in shares(reads, workers)
         ]
@@ -213,7 +223,7 @@ class DaskPool:
             if self._seen.get((address, archive), ("", ""))[0] == seal:
                 continue
             try:
-                ((there, where),), _ = self._do(probe, [(backend, profile, archive)], [address], 0)
+                ((there, where),), _ = self._do(probe, [(backend, profile, archive, registry.allowed())], [address], 0)
             except OSError:
                 there, where = "", ""
             if there != seal:

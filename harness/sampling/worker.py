@@ -13,6 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness import registry
 from harness.backends.base import Profile
 from harness.errors import Cause, HarnessError, cause_of, ended
 from harness.sampling.accounting import LocalCounter, StoreCounter
@@ -106,7 +107,7 @@ class Worker:
         if self._process is None or self._connection is None or not self._process.is_alive():
             self.stop()
             self._connection, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(target=_serve, args=(theirs,), name="harness-worker")
+            process = _SPAWN.Process(target=_serve, args=(theirs, registry.allowed()), name="harness-worker")
             with kept_from_children():
                 process.start()
             self._process = process
@@ -143,8 +144,9 @@ class Worker:
         self.close()
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, allowed: tuple[registry.Name, ...]) -> None:
     """Answer tasks until the other side goes away."""
+    registry.allow(*allowed)
     os.setpgrp()  # so that it can be killed together with all that it starts
     connection.send("ready")
     with Children() as children:
@@ -218,7 +220,8 @@ class Children:
         """
         while len(self._running) < len(work):
             ours, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(target=_serve_share, args=(theirs,), name="harness-reader", daemon=True)
+            arguments = (theirs, registry.allowed())
+            process = _SPAWN.Process(target=_serve_share, args=arguments, name="harness-reader", daemon=True)
             process.start()
             theirs.close()
             self._running.append((process, ours))
@@ -263,7 +266,9 @@ class Children:
             process.join()
 
 
-def _serve_share(connection: Connection) -> None:
+def _serve_share(connection: Connection, allowed: tuple[registry.Name, ...]) -> None:
+    registry.allow(*allowed)
+
     def wait() -> None:
         connection.send("ready")
         if connection.recv() != "go":

@@ -50,7 +50,7 @@ def shaped(place: Place) -> Iterator[Place]:
         raise UsageError("Latency, bandwidth and faults can be added in front of an http:// endpoint only.")
     settings = json.dumps([place.endpoint, place.latency_ms, place.bandwidth, place.fault])
     process = subprocess.Popen(
-        [sys.executable, "-m", __name__, settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-P", "-m", __name__, settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None and process.stdout is not None
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, Counted
+from conftest import TINY, Counted, allow
 
 from harness.backends.archive import write_archive
 from harness.backends.npz import NpzBackend
@@ -102,6 +102,7 @@ def test_a_format_name_that_is_taken_is_refused():
 
 
 def test_what_is_no_backend_is_refused():
+    allow("liars:NotABackend")
     with pytest.raises(UsageError, match="is not a format"):
         choose_arms(dataclasses.replace(TINY, formats=("liars:NotABackend",)))
 

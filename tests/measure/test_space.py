@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY
+from conftest import TINY, allow
 
 from harness.cli import main
 from harness.errors import UsageError
@@ -85,6 +85,7 @@ def test_what_belongs_to_no_layer_is_counted_as_it_is(monkeypatch, tmp_path):
 
 def test_a_format_that_cannot_write_the_sample_is_counted_as_it_is(tmp_path):
     config = dataclasses.replace(TINY, formats=("liars:WritesNothing",), traces=COMPRESSING)
+    allow(*config.formats)
     (subject,) = open_subjects(config)
     arms = [arm for arm in choose_arms(config) if not arm.shares]
     assert estimate(subject, arms, tmp_path / "sample", 60) >= len(arms) * subject.manifest.nbytes

@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
+from conftest import allow
 from distributed import Client
 
 from harness.backends.archive import write_archive
@@ -142,6 +143,7 @@ def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cl
 
 
 def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(archive):
+    allow("dask_slow:Slow")
     path, reads, expected = archive
     pool = DaskPool(None)
     try:
@@ -158,6 +160,7 @@ def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(arc
 
 
 def test_worker_after_worker_that_dies_fails_the_sample(archive):
+    allow("dask_slow:Deadly")
     path, reads, expected = archive
     pool = DaskPool(None)
     try:

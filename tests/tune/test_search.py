@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Counted
+from conftest import Counted, allow
 
 from harness.backends.base import load_backend
 from harness.errors import HarnessError, UsageError
@@ -60,6 +60,7 @@ def config(backend, **changes):
 
 def go(folder, backend, mix=WINDOWS, roles=("pair",), clock=None, nbytes=1 << 30, **changes):
     """Search among a tiny trace's tensors of some roles."""
+    allow(backend)
     folder.mkdir(exist_ok=True)
     manifest = open_trace(TRACE, changes.get("requested", 40)).manifest
     asked, _ = questions(load_backend(backend), manifest, mix, nbytes, 0)

@@ -44,10 +44,15 @@ def command_of(config: RunConfig, out: str) -> str:
         parts.append(f"--baseline {config.baseline}")
     if config.trace_bytes is not None:
         parts.append(f"--trace-bytes {config.trace_bytes}")
-    registered = [name for name in config.formats if ":" not in name]
-    parts += [f"--formats {','.join(registered)}", *(f"--backend {n}" for n in config.formats if ":" in n)]
-    parts += [f"--suites {','.join(config.suites)}"]
-    return " ".join([*parts, f"--out {out}"])
+    parts += [f"--formats {','.join(name for name in config.formats if ':' not in name)}"]
+    parts += [f"--suites {','.join(name for name in config.suites if ':' not in name)}"]
+    return " ".join([*parts, *plugins_of(config), f"--out {out}"])
+
+
+def plugins_of(config: RunConfig) -> list[str]:
+    """Return the options that let a command import what no installed package registers."""
+    own = (("backend", config.formats), ("suite", config.suites))
+    return [f"--{option} {shlex.quote(name)}" for option, names in own for name in names if ":" in name]
 
 
 def reproduce(findings: Findings) -> dict[str, Any]:
@@ -64,13 +69,14 @@ def reproduce(findings: Findings) -> dict[str, Any]:
     if findings.config.profile_files:
         names = ", ".join(f"{file.name}.toml" for file in findings.config.profile_files)
         text.append(f"The text of each profile file ({names}) is in run.json, under profile_files.")
+    run, bundle = (" ".join([f, *plugins_of(findings.config)]) for f in (f"results/{name}", f"{name}.bundle.zip"))
     commands = [
         *([f"git checkout {commit}"] if commit else []),
         "make bench    # sets up .venv and makes a run of the standard preset",
         f".venv/bin/{command_of(findings.config, f'results/{name}')}",
-        f".venv/bin/harness bundle results/{name}",
-        f".venv/bin/harness check {name}.bundle.zip",
-        f".venv/bin/harness check {name}.bundle.zip --rerun",
+        f".venv/bin/harness bundle {run}",
+        f".venv/bin/harness check {bundle}",
+        f".venv/bin/harness check {bundle} --rerun",
     ]
     packages = ", ".join(
         f"{k} {v}" for k, v in (session.get("packages") or session.get("libraries") or {}).items() if v

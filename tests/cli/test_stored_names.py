@@ -1,0 +1,131 @@
+"""No stored file has a module imported, and no module is taken from the current folder that was not typed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY, measured, plain
+from evidence.conftest import repack
+
+from harness.cli import main
+from harness.evidence.bundle import read_bundle, write_bundle
+from harness.records import read_samples
+from harness.report.findings import find_options
+from harness.report.write import write_report
+
+MARK = "import pathlib\npathlib.Path({!r}).touch()\n"
+PROFILE = 'version = 1\nname = "mine"\n[formats."stranger:Format".pair]\ncodec = "none"\n'
+FIELDS = {
+    "formats": lambda run: [*run["formats"], "stranger:Format"],
+    "suites": lambda run: [*run["suites"], "stranger:suite"],
+    "profile_files": lambda run: [PROFILE],
+}
+COMMANDS = {
+    "report": ["report", "RUN"],
+    "bundle": ["bundle", "RUN", "--out", "NEW"],
+    "project": ["project", "RUN"],
+    "resume": ["run", "--resume", "--out", "RUN"],
+    "check": ["check", "BUNDLE"],
+    "rerun": ["check", "BUNDLE", "--rerun", "--out", "NEW"],
+    "compare": ["compare", "RUN", "RUN", "--out", "NEW"],
+    "history": ["history", "add", "RUN", "--file", "NEW"],
+}
+NEEDS = {  # which commands cannot do their work without the plug-in, and so name the option
+    "formats": {"project", "resume", "check"},
+    "suites": {"resume", "check"},
+    "profile_files": set(COMMANDS) - {"rerun"},
+}
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report; not to be changed."""
+    config = dataclasses.replace(TINY, suites=("size", "layer_read"), rounds=10)
+    folder = measured(tmp_path_factory.mktemp("honest") / "results" / "tiny", config)
+    write_report(folder, find_options(folder), pictures=True)
+    return folder
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that would be found, in the current folder; the file that it leaves when it is imported."""
+    mark = tmp_path / "imported"
+    (tmp_path / "stranger.py").write_text(MARK.format(str(mark)))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "stranger", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return mark
+
+
+def arguments(command: str, honest: Path, field: str, folder: Path) -> list[str]:
+    """Make a run and its bundle that name a stranger's module, and fill them into a command."""
+    run = Path(shutil.copytree(honest, folder / "results" / "tiny"))
+    document = json.loads((run / "run.json").read_text())
+    document[field] = FIELDS[field](document)
+    packed = write_bundle(run, folder / "honest.bundle.zip")
+    text = json.dumps(document)
+    forged = repack(folder / "honest.bundle.zip", {**packed.files, "run.json": text.encode()}, folder / "b.bundle.zip")
+    (run / "run.json").write_text(text)
+    places = {"RUN": run, "BUNDLE": forged, "NEW": folder / "new.bundle.zip"}
+    return [str(places.get(word, word)) for word in COMMANDS[command]]
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_imports_what_a_stored_file_names(command, field, honest, stranger, tmp_path, capsys):
+    code = main(arguments(command, honest, field, tmp_path))
+    said = "".join(capsys.readouterr())
+    assert not stranger.exists() and "Traceback" not in said
+    if command in NEEDS[field]:
+        option = "--suite" if field == "suites" else "--backend"
+        assert "registered by no installed package" in plain(said) and option in said
+        assert code != 0 or "not checked here" in said
+
+
+def test_what_was_typed_is_imported_for_this_command_and_no_other(honest, stranger, tmp_path, capsys):
+    words = arguments("check", honest, "suites", tmp_path)
+    main([*words, "--suite", "stranger:suite"])
+    assert stranger.exists() and "has no attribute 'suite'" in plain(capsys.readouterr().out)
+    stranger.unlink()
+    sys.modules.pop("stranger")
+    main([*words, "--backend", "stranger:suite"])  # typed as a format, asked for as a suite
+    main(words)
+    assert not stranger.exists()
+
+
+def test_a_test_runner_that_a_bundle_names_is_not_run(honest, tmp_path, capsys):
+    text = (honest / "run.json").read_text().replace('"layer_read"', '"unittest.__main__:X"')
+    write_bundle(honest, tmp_path / "a.bundle.zip")
+    files = {**read_bundle(tmp_path / "a.bundle.zip").files, "run.json": text.encode()}
+    assert main(["check", str(repack(tmp_path / "a.bundle.zip", files, tmp_path / "b.bundle.zip"))]) == 1
+    assert "Ran 0 tests" not in "".join(capsys.readouterr())
+
+
+IN_THE_WAY = ("numpy", "zarr", "msgspec", "h5py", "signal", "types", "socket", "pickle", "multiprocessing", "harness_x")
+OWN = "from harness.backends.raw import RawBackend\nclass Format(RawBackend):\n    name, suffix = 'own', '.own'\n"
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("program", [[sys.executable, "-m", "harness"], [str(Path(sys.executable).parent / "harness")]])
+def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, tmp_path):
+    for name in IN_THE_WAY:
+        (tmp_path / f"{name}.py").write_text(MARK.format(str(tmp_path / f"imported-{name}")) + "raise SystemExit(77)\n")
+    (tmp_path / "my_formats.py").write_text(OWN)
+    trace = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
+    measure = ["run", "--quiet", "--preset", "quick", "--trace", trace, "--sizes", "16", "--formats", "hdf5"]
+    measure += ["--suites", "full_read,parallel_access", "--executors", "processes", "--workers", "2", "--rounds", "1"]
+    typed = ["--backend", "my_formats:Format"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
+    for words in ([*measure, *typed, "--out", "run"], ["report", "run"], ["run", "--resume", *typed, "--out", "run"]):
+        done = subprocess.run([*program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    samples = read_samples(tmp_path / "run" / "samples.csv")
+    assert "own" in set(samples["format"]) and set(samples["executor"]) == {"main", "processes"}
+    assert (samples["status"] == "ok").all() and not list(tmp_path.glob("imported-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import stat
@@ -9,8 +10,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import Literal, Protocol
 
 from harness.errors import HarnessError
 
@@ -108,7 +110,6 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
-    (stat.S_ISDIR, "a folder"),
 )
 
 
@@ -120,12 +121,14 @@ def check_regular(path: Path) -> None:
     HarnessError
         When opening it could wait for ever, or read without end.
     OSError
-        When there is nothing.
+        When there is nothing, or a folder.
     """
     _check_mode(path, path.stat().st_mode)
 
 
 def _check_mode(path: Path | str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
         raise HarnessError(f"{path} is {kind}; a regular file is expected there.")
@@ -154,15 +157,15 @@ def check_tree(path: Path) -> None:
                     _check_mode(entry.path, entry.stat().st_mode)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file, or a link to one, to read; anything else is never waited for.
 
     Raises
     ------
     HarnessError
-        When it is a pipe, a socket, a device or a folder.
+        When it is a pipe, a socket or a device.
     OSError
-        When it is not there, or may not be read.
+        When it is not there, is a folder, or may not be read.
     """
     check_regular(path)  # first by name, as opening a device can already do something
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

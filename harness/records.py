@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import Cause, HarnessError, cause_of
+from harness.files import check_regular
 
 SCHEMA_VERSION = 3
 """Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: cause, attempt, and `HELD_SINCE`."""
@@ -393,6 +394,7 @@ def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     text += [name for name in _TEXT_TOO if name in columns(row)]
     known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
     try:
+        check_regular(path)
         frame = pd.read_csv(
             path,
             dtype=dict.fromkeys(text, str),

@@ -32,7 +32,7 @@ from harness.backends.recovery import (
 )
 from harness.backends.seal import check_seal, files_of, seal
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
-from harness.files import sync
+from harness.files import check_regular, check_tree, sync
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import BLOCK_ROWS, LARGE_BYTES, Digest, Trace, block_rows, regroup, split
@@ -306,9 +306,19 @@ def detect(path: Path) -> Backend:
         When there is nothing at the path.
     ArchiveError
         When no format recognises it.
+    HarnessError
+        When it is, or holds, what is neither a regular file nor a folder.
     """
     if not path.exists():
         raise UsageError(f"There is no archive at {path}.")
+    backend = _recognised(path)
+    check_tree(path)  # a pipe or a device within it would be waited for, or read without end
+    return backend
+
+
+def _recognised(path: Path) -> Backend:
+    if not path.is_dir():
+        check_regular(path)
     if has_journal(path):
         return format_of(path)
     if path.name == UNFINISHED and has_journal(path.parent):

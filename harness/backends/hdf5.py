@@ -35,6 +35,8 @@ from harness.backends.objects import BLOCK, Objects
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import SearchSpace
+from harness.errors import ArchiveError
+from harness.files import DOCUMENT
 from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -137,7 +139,11 @@ class Hdf5Reader(Reader):
         self._held: OrderedDict[str, h5py.Dataset] = OrderedDict()
 
     def manifest_text(self) -> bytes:
-        return self._file[MANIFEST][()].tobytes()
+        dataset = self._file[MANIFEST]
+        # Its shape is stated in a few bytes, and a filter may give far more than that.
+        if dataset.nbytes > DOCUMENT or dataset.chunks is not None:
+            raise ArchiveError(f"the manifest has {dataset.nbytes} bytes, or is not stored as this harness stores one")
+        return dataset[()].tobytes()
 
     def stored(self) -> dict[str, Stored]:
         found: dict[str, Stored] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
 import zipfile
@@ -9,6 +10,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -37,6 +39,7 @@ from harness.backends.settings import Parameter, SearchSpace
 from harness.errors import ArchiveError
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
+from harness.zips import DAMAGE, open_zip, read_member
 
 _MANIFEST = "metadata/manifest.json"
 _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
@@ -179,7 +182,7 @@ class NpzReader(Reader):
         self._streams: dict[int, _Rows] = {}
 
     def manifest_text(self) -> bytes:
-        return self._file.zip.read(_MANIFEST)
+        return read_member(self._file.zip, _MANIFEST)
 
     def stored(self) -> dict[str, Stored]:
         found = {}
@@ -188,6 +191,9 @@ class NpzReader(Reader):
                 with self._file.zip.open(name) as member:
                     npy.read_magic(member)
                     shape, _, dtype = npy.read_array_header_1_0(member)
+                    stated = member.tell() + prod(shape) * dtype.itemsize
+                if stated != (size := self._file.zip.getinfo(name).file_size):
+                    raise ArchiveError(f"{name} has {size} bytes where its header asks for {stated}.")
                 found[name.removesuffix(".npy")] = Stored(tuple(shape), dtype.name)
         return found
 
@@ -325,7 +331,11 @@ class NpzBackend(Backend):
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return file.read(4) == b"PK\x03\x04"
+            if file.read(4) != b"PK\x03\x04":
+                return False
+        with contextlib.suppress(*DAMAGE):  # it is recognised, and reading it will say that it is damaged
+            open_zip(path).close()  # this says what would take memory without end
+        return True
 
     def settings(self) -> dict[str, str]:
         return {"versions": f"numpy {np.__version__}", "threads": "1", "caches": "none"}

@@ -12,6 +12,7 @@ from typing import Any
 from harness.backends.base import PROFILES, Backend, load_backend
 from harness.backends.settings import Settings, Value
 from harness.errors import HarnessError, UsageError
+from harness.files import read_bytes
 from harness.toml import toml_value
 from harness.trace.schema import Role
 
@@ -19,6 +20,7 @@ VERSION = 1
 ORIGIN = ("command", "trace", "n_res", "mix", "sample")
 """What a file may say of where its values come from; all of it is for people."""
 
+_MOST = 1 << 20  # bytes of a file; a hundred formats need a few of them
 _KEYS = ("version", "name", "origin", "formats")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -55,7 +57,7 @@ def read_profile_file(path: Path) -> ProfileFile:
         When it cannot be read, or as `parse_profile_file`.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path, _MOST).decode()
     except OSError as error:
         raise UsageError(f"The profile file {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

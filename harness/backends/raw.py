@@ -13,6 +13,7 @@ from harness.backends.flat import FlatBackend, FlatReader, FlatWriter, RemoteFla
 from harness.backends.objects import Objects
 from harness.backends.seal import BLANK
 from harness.errors import ArchiveError
+from harness.files import DOCUMENT
 from harness.trace.schema import Manifest, TensorSpec
 
 _MAGIC = b"TFHRAW01"
@@ -63,6 +64,8 @@ def _trailer(path: object, size: int, read: Callable[[int, int], bytes]) -> tupl
         raise ArchiveError(f"{path} is truncated or not a raw archive: its trailer is missing.")
     length = int.from_bytes(trailer[:8], "little")
     start = size - _TAIL - length
+    if start < 0 or length > DOCUMENT:
+        raise ArchiveError(f"{path} is truncated or damaged: it states {length} bytes of manifest.")
     return read(start, length), start
 
 

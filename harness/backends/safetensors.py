@@ -14,6 +14,7 @@ from harness.backends.base import Layout, Opened, Profile, Reader, Selection, St
 from harness.backends.flat import FlatBackend, FlatWriter
 from harness.backends.replay import Replay, contiguous
 from harness.backends.seal import BLANK
+from harness.files import DOCUMENT
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import Digest
 
@@ -144,7 +145,7 @@ class SafetensorsBackend(FlatBackend):
             return False
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            return 2 < length < 100_000_000 and file.read(1) == b"{"
+            return 2 < length < DOCUMENT and file.read(1) == b"{"
 
     def settings(self) -> dict[str, str]:
         from safetensors import __version__

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UsageError
+from harness.files import read_bytes
 
 AMINO_ACIDS = "ARNDCQEGHILKMFPSTWYV"
 """The 20 letters in AlphaFold's order: the place of a letter is its residue type."""
 _LETTERS = frozenset(AMINO_ACIDS + "X")
 _ALIGNED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
+_MOST = 2 << 30  # bytes of a file; an alignment of some 100,000 rows
 _SHOWN = 10  # names of files in a message
 
 
@@ -100,7 +102,7 @@ def read_query(fasta: Path, alignments: Path | None) -> Query:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii")
+        return read_bytes(path, _MOST).decode("ascii")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from harness.errors import UsageError
+from harness.files import check_regular
 
 _PREFIXES = ("module.", "model.")  # what wrappers for training put in front of every name
 _NAMED = 3  # parameters named in a message
@@ -143,6 +144,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         When it cannot be read, or holds something else.
     """
     try:
+        check_regular(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.files import open_regular
 
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as handle:
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.files import sync
+from harness.files import WHOLE, check_regular, read_bytes, sync
 from harness.history.machine_kind import difference
 from harness.history.record import CorruptLine, RunRecord
 
@@ -51,7 +51,7 @@ def read_history(path: Path) -> History:
         When a line is of a version this reader does not know.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, WHOLE)
     except FileNotFoundError as error:
         raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.") from error
     except OSError as error:
@@ -127,6 +127,8 @@ def append(path: Path, record: RunRecord) -> History:
         When the line cannot be written; the file is then as it was.
     """
     try:
+        if path.exists():
+            check_regular(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.files import read_bytes
 from harness.importing.source import SourceError
 
 HEADER = re.compile(r"Layer (\d{1,9}), Head (\d{1,9})")
@@ -63,7 +64,7 @@ def read_text(path: Path) -> TopWeights:
 
 
 def _lines(path: Path) -> list[str]:
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         return data.decode("ascii").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
+from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor
 from harness.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError, named
@@ -113,7 +114,7 @@ def _values(leaf: TensorLeaf, shape: tuple[int, ...]) -> np.ndarray:
 def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:
     """Compare the tensors with what the index lists; the dtype it states is that before rounding to half."""
     with named(str(path)):
-        index = parse_json(path.read_bytes())
+        index = parse_json(read_bytes(path))
     groups = index.values() if isinstance(index, dict) else []
     rows = [row for group in groups if isinstance(group, dict) for row in group.values() if isinstance(row, dict)]
     for row in rows:
@@ -128,7 +129,7 @@ def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:
 
 def _facts(gathering: Gathering, path: Path) -> tuple[Metadata, int | None]:
     with named(str(path)):
-        facts = parse_json(path.read_bytes())
+        facts = parse_json(read_bytes(path))
     if not isinstance(facts, dict):
         raise SourceError(f"{path} holds no facts of a run; copy it again.")
 

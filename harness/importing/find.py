@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness import registry
 from harness.errors import UsageError
+from harness.files import check_regular
 from harness.importing.source import ImportedTrace, Importer
 
 
@@ -33,6 +34,8 @@ def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
     """
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}.")
+    if not path.is_dir():
+        check_regular(path)
     if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
         raise UsageError(f"{path} is empty; there is nothing to import.")
     if kind is not None:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from harness.errors import UsageError
+from harness.files import open_regular
 from harness.importing.npz import NpzMembers
 from harness.importing.source import Gathering, ImportedTrace, Importer, Load, SourceError, readable
 from harness.importing.zarr_store import ROOTS, ZarrStore
@@ -41,7 +42,7 @@ Found = dict[str, tuple[tuple[int, ...], np.dtype, Load]]
 def _recognises(path: Path) -> bool:
     if path.is_dir():
         return any((path / name).is_file() for name in ROOTS) and (path / "activations/layer_0/single").is_dir()
-    with path.open("rb") as handle:
+    with open_regular(path) as handle:
         head = handle.read(256)
     if head.startswith(b"PK"):
         return _FIRST.search(head) is not None
@@ -100,7 +101,7 @@ def _listed(path: Path, gathering: Gathering) -> Iterator[tuple[str, tuple[int, 
             store.note_missing_chunks(gathering, name)
             yield name, tuple(array.shape), array.dtype, lambda array=array: array  # type: ignore[misc]
         return
-    with path.open("rb") as handle:
+    with open_regular(path) as handle:
         head = handle.read(len(_HDF5))
     if head == _HDF5:
         yield from _in_hdf5(path)

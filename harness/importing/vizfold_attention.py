@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.files import open_regular
 from harness.importing.attention_text import HEADER, read_text
 from harness.importing.npz import NpzMembers
 from harness.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError
@@ -24,7 +25,7 @@ def _recognises(path: Path) -> bool:
         return any(_NAME.fullmatch(name) for name in _names(path))
     if _NAME.fullmatch(path.name):
         return True
-    with path.open("rb") as handle:
+    with open_regular(path) as handle:
         return HEADER.match(handle.read(64).decode("latin-1")) is not None
 
 
@@ -75,7 +76,7 @@ def _place(path: Path, stated: int | None) -> str:
 def _add(gathering: Gathering, path: Path) -> int:
     """Take one file into the trace; returns its number of heads."""
     gathering.file(path)
-    with path.open("rb") as handle:
+    with open_regular(path) as handle:
         dense = handle.read(2) == b"PK" or path.suffix == ".npz"
     return _add_dense(gathering, path) if dense else _add_text(gathering, path)
 

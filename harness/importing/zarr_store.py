@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from harness.files import check_tree
 from harness.importing.source import Gathering, SourceError, readable, tree_files
 
 ROOTS = ("zarr.json", ".zgroup")
@@ -51,6 +52,7 @@ class ZarrStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        check_tree(path)  # zarr-python would wait for a pipe, or read a device without end
         if not any((path / name).is_file() for name in ROOTS):
             raise SourceError(
                 f"{path} has neither {' nor '.join(ROOTS)}: its metadata were not copied with its chunks."

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError, unknown_name
+from harness.files import read_bytes
 from harness.toml import toml_value
 
 ACCESSES = ("full_read", "attention_layer", "pair_layer", "head", "window_attention", "window_pair")
 
+_MOST = 1 << 16  # bytes of a file
 _SUM_WITHIN = 1e-6
 
 
@@ -143,7 +145,7 @@ def parse_mix(source: str | Path) -> Mix:
 
 def _from_file(path: Path) -> Mix:
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(read_bytes(path, _MOST).decode())
     except OSError as error:
         raise UsageError(f"The mix {path} cannot be read: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from harness.errors import UsageError
+from harness.files import WHOLE, read_bytes
 from harness.trace.vision.models import Vit, VitShape
 
 HEADS = 4  # of the second stage's model; weights do not tell how many heads share them
@@ -45,7 +46,7 @@ def load_vit(path: Path) -> tuple[Vit, str]:
         When the file cannot be read, is no such dictionary, or is that of another model.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, WHOLE)
     except OSError as error:
         raise UsageError(
             f"The weights {path} cannot be read ({error.strerror}): give the path of a file after weights=."

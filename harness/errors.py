@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import signal
+import unicodedata
 from collections.abc import Iterable
 from typing import Literal
 
@@ -69,6 +70,15 @@ def ended(what: str, code: int | None) -> HarnessError:
         name = signal.Signals(-code).name
         return MachineError(f"{what} was killed from outside ({name}), as the system does when memory runs out")
     return HarnessError(f"{what} ended without an answer (exit code {code})")
+
+
+def escaped(text: str) -> str:
+    """Return a text as it may be shown in a terminal, in one line.
+
+    Names of files, keys and labels may hold what moves the cursor, changes colours, turns the direction of writing, or
+    cannot be printed at all; it is shown as Python would write it, such as ``\\x1b``.
+    """
+    return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

@@ -17,7 +17,7 @@ from typing import Any
 import harness
 from harness import registry
 from harness.cli import options
-from harness.errors import HarnessError
+from harness.errors import HarnessError, escaped
 from harness.files import limits
 
 # What each command is for, and the module whose function ``add_<command>`` knows its arguments. That is imported when
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _failed(debug: bool, message: str, code: int) -> int:
     if debug:
         traceback.print_exc()
-    print(f"harness: {message}", file=sys.stderr)
+    print(f"harness: {escaped(message)}", file=sys.stderr)
     return code
 
 

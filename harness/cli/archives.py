@@ -89,15 +89,15 @@ def _verify(arguments: argparse.Namespace) -> int:
     for archive in arguments.archives:
         problems = verify_archive(archive)
         for problem in problems:
-            print(problem)
+            show.say(problem)
         if problems:
             code = 1
             continue
         with open_archive(archive) as (_, _, manifest):
             incomplete = manifest.incomplete
         if incomplete is None:
-            print(f"{archive}: every byte and every tensor is as it was written.")
+            show.say(f"{archive}: every byte and every tensor is as it was written.")
         else:
             code = 1
-            print(f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written.")
+            show.say(f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written.")
     return code

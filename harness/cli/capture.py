@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from harness import registry
@@ -78,7 +77,7 @@ def _capture(arguments: argparse.Namespace) -> int:
             for destination in destinations:
                 incomplete = incomplete_path(destination.path)
                 if incomplete.exists() and (kept := what_is_kept(incomplete)):
-                    print(kept, file=sys.stderr)
+                    show.complain(kept)
             raise
     for destination, manifest in zip(destinations, manifests, strict=True):
         _verify(destination, manifest, quiet=arguments.quiet)

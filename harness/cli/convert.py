@@ -11,6 +11,7 @@ from harness.backends.archive import archive_size, check_destination
 from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_backend
 from harness.backends.conversion import convert
 from harness.backends.profile_file import read_profile_file
+from harness.cli import show
 from harness.cli.options import typed
 from harness.errors import UsageError, unknown_name
 from harness.trace.lossy import request
@@ -69,11 +70,13 @@ def _convert(arguments: argparse.Namespace) -> int:
     manifest = convert(trace, backend, arguments.destination, profile, source=None if asked is None else source)
     size, _ = archive_size(arguments.destination)
     against = "" if asked is None else ", and against the source's values within the bounds"
-    print(f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}.")
+    show.say(
+        f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}."
+    )
     if manifest.incomplete is not None:
-        print(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
+        show.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:
-        print(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
+        show.say(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from harness.cli import options, show
@@ -78,5 +77,5 @@ def _change(found: Outcome) -> str:
 
 def _problems(found: Outcome) -> int:
     for problem in found.problems:
-        print(f"harness: {problem}", file=sys.stderr)
+        show.complain(problem)
     return 1 if found.problems else 0

@@ -166,7 +166,7 @@ def _require_same_machine(folder: Path) -> None:
 
 def _plot(arguments: argparse.Namespace) -> int:
     for path in write_plots(arguments.run):
-        print(path)
+        show.say(str(path))
     return 0
 
 

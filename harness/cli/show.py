@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
+from rich.text import Text
+
+from harness.errors import escaped
 
 if TYPE_CHECKING:
     from harness.measure.experiment import Progress
@@ -21,10 +25,19 @@ PLAIN_WIDTH = 200
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
 
 
+class _EscapingConsole(Console):
+    """Shows no text as it is that would do something to a terminal: lines, titles and cells all come through here."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(escaped(text), **options)
+
+
 def console(*, errors: bool = False) -> Console:
     """Return a console; one that is not a terminal gets plain text of a fixed width."""
-    found = Console(stderr=errors, highlight=False)
-    return found if found.is_terminal else Console(stderr=errors, highlight=False, width=PLAIN_WIDTH, no_color=True)
+    found = _EscapingConsole(stderr=errors, highlight=False)
+    if found.is_terminal:
+        return found
+    return _EscapingConsole(stderr=errors, highlight=False, width=PLAIN_WIDTH, no_color=True)
 
 
 class _Silent:
@@ -63,7 +76,7 @@ class _Bar:
         self._bar.update(self._task, total=steps)
 
     def step(self, text: str, steps: int = 1) -> None:
-        self._bar.update(self._task, advance=steps, description=text)
+        self._bar.update(self._task, advance=steps, description=escaped(text))
 
 
 @contextmanager
@@ -86,7 +99,12 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
     elif not out.is_terminal:
         yield _Plain(out)
     else:
-        columns = (TextColumn("{task.description:<48}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description:<48}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         with RichProgress(*columns, console=out, transient=True) as bar:
             yield _Bar(bar)
 
@@ -95,6 +113,11 @@ def say(text: str, *, quiet: bool = False) -> None:
     """Print a line, unless quiet."""
     if not quiet:
         console().print(text, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print on standard error what failed."""
+    print(f"harness: {escaped(text)}", file=sys.stderr)
 
 
 def table(title: str, *headings: str) -> Table:

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 
-MOST_OPCODES = 1_000_000
+MOST_OPCODES = 500_000
 """A pickled result of a prediction has some hundreds, one of the weights of a large model some 100,000."""
 
 _NEWEST = 5  # protocol

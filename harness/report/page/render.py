@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 import harness
+from harness.errors import escaped
 from harness.report import words
 from harness.report.findings import Findings
 from harness.report.growth import section
@@ -96,7 +97,8 @@ def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
         script=Markup(source["script.js"]),
         samples=Markup(json.dumps(samples, separators=(",", ":"))),
     )
-    return page, environment.get_template("page.md").render(page=view)
+    lines = environment.get_template("page.md").render(page=view).split("\n")
+    return page, "\n".join(escaped(line) for line in lines)  # it is read in terminals too
 
 
 def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any], list[list[float]]]:

@@ -1,0 +1,1 @@
+"""Scripts that measure this project's own goals; not installed with it."""

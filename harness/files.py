@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, and files of strangers: only regular ones, and never more than a limit."""
+"""Files that appear whole or not at all, locked folders, and files of strangers: only regular ones, within a limit."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import lzma
 import os
 import stat
@@ -14,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal, Protocol
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 
 _MOST = 180
 """Bytes of a name that its hidden name begins with; most filesystems take 255."""
@@ -27,6 +28,9 @@ WHOLE = 16 << 30
 
 _INFLATED, _SMALL, _RATIO = 4 << 30, 128 << 20, 100
 """Without a stated size: the most bytes that are inflated, the most of a small file, and the most for each byte."""
+
+_ENDING = ".partial"
+_NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # some network filesystems, or their settings
 
 _FED, _STEP = 1 << 16, 1 << 20
 _LZMA_MEMORY = 256 << 20  # bytes; a header may ask for a window of 4 GiB, and no preset of xz for more than 64 MiB
@@ -53,7 +57,7 @@ limits = Limits()
 
 
 @contextmanager
-def appearing(path: Path, *, ending: str = ".partial", durable: bool = False) -> Iterator[Path]:
+def appearing(path: Path, *, ending: str = _ENDING, durable: bool = False) -> Iterator[Path]:
     """Give a hidden name beside a file; what is written there gets the file's name when the block ends without error.
 
     Parameters
@@ -88,6 +92,62 @@ def appearing(path: Path, *, ending: str = ".partial", durable: bool = False) ->
         raise
     if durable:
         sync(path.parent)
+
+
+def clear_partials(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder under a name from `appearing`; it was never whole."""
+    for path in folder.glob(f".*{_ENDING}"):
+        if not alive(path.name.removesuffix(_ENDING).rpartition(".")[2]):
+            path.unlink(missing_ok=True)
+
+
+def alive(pid: str) -> bool:
+    """Say whether there is a process of a number."""
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[bool]:
+    """Keep other processes from changing the same folder; the lock leaves no file and dies with its holder.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    busy : str
+        What to say when another process holds it.
+
+    Yields
+    ------
+    bool
+        False where the filesystem has no locks, so that two processes may well be at it.
+
+    Raises
+    ------
+    UsageError
+        When another process holds it.
+    """
+    descriptor, sure = os.open(path, os.O_RDONLY), True
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(busy) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            sure = False
+        yield sure
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

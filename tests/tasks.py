@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 
@@ -10,3 +11,8 @@ class Blocked:
 
     def run(self, children: object) -> bool:
         return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def end_at_once(*_: object) -> None:
+    """Stands for a worker that does not get to its first task."""
+    os._exit(3)

@@ -32,7 +32,7 @@ from harness.backends.recovery import (
 )
 from harness.backends.seal import check_seal, files_of, seal
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
-from harness.files import check_regular, check_tree, sync
+from harness.files import alive, check_regular, check_tree, sync
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import BLOCK_ROWS, LARGE_BYTES, Digest, Trace, block_rows, regroup, split
@@ -182,6 +182,21 @@ def check_destination(destination: Path) -> None:
         raise UsageError(f"The folder {folder} cannot be written to; choose another.")
 
 
+def require_outside(destination: Path) -> None:
+    """Check that what is written does not come to lie inside of an archive, such as the one that it is made from.
+
+    Raises
+    ------
+    UsageError
+        When a folder that it is in, links followed, is an archive of any format.
+    """
+    inside = destination.parent.resolve()
+    formats = [listed.plugin() for listed in registry.listing("backends") if listed.plugin is not None]
+    for folder in (inside, *inside.parents):
+        if folder.is_dir() and (has_journal(folder) or any(backend.recognises(folder) for backend in formats)):
+            raise UsageError(f"{destination} lies inside the archive {folder}: name a destination outside of it.")
+
+
 @contextmanager
 def _kept(destination: Path, backend: Backend, manifest: Manifest) -> Iterator[tuple[Path, JournalWriter]]:
     """Give a name in a folder beside the destination, and leave that there when the work ends with tensors whole."""
@@ -218,7 +233,7 @@ def _beside(destination: Path) -> Iterator[tuple[Path, None]]:
     check_destination(destination)
     folder = destination.parent
     for stale in folder.glob(f".{glob.escape(destination.name)}{_PARTIAL}*"):
-        if not _alive(stale.name.rpartition("-")[2]):  # left by a process that was killed
+        if not alive(stale.name.rpartition("-")[2]):  # left by a process that was killed
             remove(stale)
     partial = folder / f".{destination.name}{_PARTIAL}{os.getpid()}"
     remove(partial)
@@ -228,18 +243,6 @@ def _beside(destination: Path) -> Iterator[tuple[Path, None]]:
         raise _unwritable(destination, error) from error
     finally:
         remove(partial)
-
-
-def _alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def remove(path: Path) -> None:

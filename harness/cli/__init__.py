@@ -19,6 +19,7 @@ from harness import registry
 from harness.cli import options
 from harness.errors import HarnessError, escaped
 from harness.files import limits
+from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrupt
 
 # What each command is for, and the module whose function ``add_<command>`` knows its arguments. That is imported when
 # the command is called: nobody waits for the libraries of the others, or fails because one of them is broken.
@@ -72,22 +73,24 @@ class _CommandParser(argparse.ArgumentParser):
 
 @contextmanager
 def _ending_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process while libraries are imported: an exception may not come through their imports."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, _end)
+    """Let Ctrl-C and its kin end the process while libraries are imported: an exception may not come through them."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    mine = [number for number, was in before.items() if was in (signal.default_int_handler, interrupt)]
+    if threading.current_thread() is not threading.main_thread():
+        mine = []
+    for number in mine:
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in mine:
+            signal.signal(number, before[number])
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     """Nothing is begun yet, so that there is nothing to put in order."""
     os.write(2, b"harness: Interrupted.\n")
-    os._exit(130)
+    os._exit(128 + number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,8 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success, 1 when something failed, 2 for a usage error, 130 after Ctrl-C.
+        0 on success, 1 when something failed, 2 for a usage error, 130 after Ctrl-C, 143 after SIGTERM, 129 after
+        SIGHUP: all three put everything away first.
     """
+    with ending_alike():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     registry.forget_allowed()
     arguments = argparse.Namespace(debug=False)
     try:
@@ -118,11 +127,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             # Whoever read our output went away; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        hint = " Free some space and continue with --resume." if error.errno == errno.ENOSPC else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = " Free some space and run the same command again." if full else ""
         place = f"{error.filename}: " if error.filename else ""
         return _failed(arguments.debug, f"{place}{error.strerror or error}.{hint}", 1)
-    except KeyboardInterrupt:
-        return _failed(arguments.debug, "Interrupted.", 130)
+    except KeyboardInterrupt as error:
+        return _failed(arguments.debug, "Interrupted.", exit_code(error))
 
 
 def _failed(debug: bool, message: str, code: int) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from harness import registry
-from harness.backends.archive import archive_size, check_destination, remove, verify_archive
+from harness.backends.archive import archive_size, check_destination, remove, require_outside, verify_archive
 from harness.backends.base import PROFILES, Profile, blame, load_backend
 from harness.backends.recovery import incomplete_path, what_is_kept
 from harness.capture.inputs import read_query
@@ -110,6 +110,7 @@ def _destinations(texts: list[str]) -> list[Destination]:
             raise UsageError(f"--to takes FORMAT:PATH, such as hdf5:trace.h5, got {text!r}.")
         destination = Destination(load_backend(name), Path(path))
         check_destination(destination.path)
+        require_outside(destination.path)
         if any(destination.path.resolve() == other.path.resolve() for other in found):
             raise UsageError(f"--to names {destination.path} twice; give every format a name of its own.")
         found.append(destination)

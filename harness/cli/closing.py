@@ -12,6 +12,7 @@ from rich.table import Table
 from harness.cli import show
 from harness.evidence.rerun import Repeat
 from harness.measure.config import DIRECTORY_MODES, RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.records import KEY_COLUMNS, read_samples
 from harness.report import words
 from harness.report.directories import DirectorySizes, modes_of
 from harness.report.write import Written
@@ -98,10 +99,8 @@ def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
     return text if told else f"{text} {row['verdict']}"
 
 
-def where(folder: Path, written: Written, interrupted: bool) -> None:
+def where(folder: Path, written: Written) -> None:
     """Say where the results are."""
-    if interrupted:
-        show.say(f"Interrupted; what was measured is kept. Continue with: harness run --resume --out {folder}")
     show.say(f"Summary: {folder / 'summary.csv'}   samples: {folder / 'samples.csv'}   ledger: {folder / 'ledger.csv'}")
     show.say(f"Plots:   {written.plots}")
     show.say(written.answer)
@@ -138,13 +137,15 @@ def repeat(found: Repeat, folder: Path) -> None:
         show.say("Every use prefers the same format.")
 
 
-def failures(summary: pd.DataFrame) -> int:
-    """Name the cells that failed, on standard error.
+def failures(summary: pd.DataFrame, folder: Path) -> int:
+    """Name the cells that failed, on standard error, and say which a resumed run would take again.
 
     Parameters
     ----------
     summary : DataFrame
         Of the run.
+    folder : Path
+        The run's folder.
 
     Returns
     -------
@@ -158,4 +159,11 @@ def failures(summary: pd.DataFrame) -> int:
     for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
         cases = ", ".join(dict.fromkeys(cells["suite"] + "/" + cells["access"]))
         out.print(f"harness: {name} failed in {len(cells)} cells ({cases}): {reason}.", markup=False)
+    samples = read_samples(folder / "samples.csv")
+    spoilt = samples[samples["cause"] == "machine"].groupby(KEY_COLUMNS, dropna=False).ngroups
+    if spoilt:
+        show.complain(
+            f"In {spoilt} cells this machine failed, not the format. When it has what it lacked, take them again with: "
+            f"harness run --resume --out {folder}"
+        )
     return 1

@@ -13,8 +13,8 @@ from typing import get_args
 
 from harness.backends.base import PROFILES
 from harness.cli import show
+from harness.cli.folders import held
 from harness.cli.options import add_plugins, integers, names
-from harness.cli.running import make_folder
 from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.regression.building import (
@@ -83,19 +83,20 @@ def _compare(arguments: argparse.Namespace) -> int:
     threshold = _percent(arguments.threshold)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-compare"
-    try:
-        if arguments.env is None and any(text is not None and is_stored(text) for text in _texts(arguments)):
-            _require_both_stored(*_texts(arguments))
-            outcome = compare_stored(arguments.base, arguments.head, threshold)
-            make_folder(folder)
-        else:
-            outcome = _measured(arguments, threshold, folder)
-    except UsageError:
-        raise
-    except HarnessError as error:  # exit code 1 is kept for a regression
-        raise UsageError(str(error)) from error
-    with deferred():  # all documents or none
-        _write(outcome, folder, arguments)
+    with ExitStack() as kept:
+        try:
+            if arguments.env is None and any(text is not None and is_stored(text) for text in _texts(arguments)):
+                _require_both_stored(*_texts(arguments))
+                outcome = compare_stored(arguments.base, arguments.head, threshold)
+                kept.enter_context(held(folder, new=True))
+            else:
+                outcome = _measured(arguments, threshold, folder, kept)
+        except UsageError:
+            raise
+        except HarnessError as error:  # exit code 1 is kept for a regression
+            raise UsageError(str(error)) from error
+        with deferred():  # all documents or none
+            _write(outcome, folder, arguments)
     if not arguments.quiet:
         _told(outcome, folder)
     show.say(outcome.sentence)
@@ -112,8 +113,8 @@ def _require_both_stored(base: str | None, head: str | None) -> None:
             raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is none: compare like with like.")
 
 
-def _measured(arguments: argparse.Namespace, threshold: float, folder: Path) -> Outcome:
-    """Build both sides and measure them."""
+def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kept: ExitStack) -> Outcome:
+    """Build both sides and measure them; the folder is held until `kept` is closed."""
     settings = _settings(arguments)
     require_rounds(settings.rounds)
     recipes = _recipes(arguments)
@@ -121,7 +122,7 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path) -> 
     with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, ExitStack() as stack:
         scratch = Path(name)
         questions = ask(settings, scratch / "data")
-        make_folder(folder)
+        kept.enter_context(held(folder, new=True))
         unused = stack.enter_context(ExitStack())
         unused.callback(_remove_empty, folder)  # what could not be compared leaves no folder
         for recipe in recipes:

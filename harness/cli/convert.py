@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from harness import registry
-from harness.backends.archive import archive_size, check_destination
+from harness.backends.archive import archive_size, check_destination, require_outside
 from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_backend
 from harness.backends.conversion import convert
 from harness.backends.profile_file import read_profile_file
@@ -65,6 +65,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     backend, profile = chosen_format(arguments)
     backend, asked = _mode(arguments, backend)
     check_destination(arguments.destination)
+    require_outside(arguments.destination)
     source = open_trace(trace_text(arguments.source))
     trace: Trace = source if asked is None else MinimalTrace(source, asked)
     manifest = convert(trace, backend, arguments.destination, profile, source=None if asked is None else source)

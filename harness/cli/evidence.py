@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from harness.cli import closing, options, show
-from harness.cli.running import make_folder, measure
+from harness.cli.folders import held
+from harness.cli.running import measure
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from harness.evidence.check import Result, check
@@ -60,7 +61,8 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def _report(arguments: argparse.Namespace) -> int:
     config = RunConfig.read(arguments.run / "run.json")
     mix = parse_mix(arguments.mix) if arguments.mix is not None else None
-    written = write_report(arguments.run, Options(baseline=arguments.baseline or config.baseline, mix=mix))
+    with held(arguments.run):
+        written = write_report(arguments.run, Options(baseline=arguments.baseline or config.baseline, mix=mix))
     show.say(written.answer)
     show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
     return 0
@@ -68,9 +70,10 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _bundle(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.run
-    write_report(folder, find_options(folder), pictures=True)  # what is packed is what the samples give
     resolved = folder.resolve()
-    bundle = write_bundle(folder, arguments.out or Path(f"{resolved.name}{SUFFIX}"))
+    with held(folder):
+        write_report(folder, find_options(folder), pictures=True)  # what is packed is what the samples give
+        bundle = write_bundle(folder, arguments.out or Path(f"{resolved.name}{SUFFIX}"))
     show.say(f"Bundle: {arguments.out or Path(resolved.name + SUFFIX)}")
     show.say(f"sha256 of its manifest, to cite: {bundle.sha256}")
     return 0
@@ -112,13 +115,12 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Measure a bundle's run again, and say what holds."""
     name = str(bundle.manifest["run_id"])
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
-    make_folder(folder)
-    config = rerun_config(bundle, folder)
-    subjects, directories = open_subjects(config), open_directories(config)
-    if not measure(config, choose_arms(config), subjects, directories, folder, quiet=arguments.quiet):
-        show.say(f"Interrupted; continue with: harness run --resume --out {folder}")
-        return 130
-    write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
+    with held(folder, new=True):
+        config = rerun_config(bundle, folder)
+        subjects, directories = open_subjects(config), open_directories(config)
+        if code := measure(config, choose_arms(config), subjects, directories, folder, quiet=arguments.quiet):
+            return code
+        write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         first = Path(scratch)
         for file in ("summary.csv", "archives.json", "report.json", DIRECTORIES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.backends.archive import archive_size, remove
+from harness.backends.archive import archive_size, remove, require_outside
 from harness.backends.conversion import convert
 from harness.cli import show
 from harness.cli.convert import add_destination, chosen_format
@@ -29,6 +29,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 
 def _import(arguments: argparse.Namespace) -> int:
     backend, profile = chosen_format(arguments)
+    require_outside(arguments.destination)
     trace = read_source(arguments.source, arguments.kind)
     manifest = convert(trace, backend, arguments.destination, profile)
     try:

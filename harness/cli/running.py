@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import datetime
 import json
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from harness.backends.base import PROFILES, ProfileName, load_backend
 from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.capacity import capacity
 from harness.cli import closing, show
+from harness.cli.folders import held
 from harness.cli.options import add_plugins, integers, names
-from harness.errors import UsageError, unknown_name
+from harness.errors import MachineError, UsageError, cause_of, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
 from harness.measure.machine import describe
@@ -30,6 +32,7 @@ from harness.report.findings import find_options
 from harness.report.noise import mixed_machines
 from harness.report.write import write_plots, write_report
 from harness.sampling.dask_cluster import require_workers
+from harness.sampling.interrupt import exit_code
 from harness.stores.faults import FAULTS, parse_fault
 from harness.stores.place import FILE_CACHES, Place, parse_place
 from harness.workload import Cache, Executor, PlanOptions, Suite
@@ -102,21 +105,23 @@ def _run(arguments: argparse.Namespace) -> int:
         require_store(config.store)
     _say_workers(config, quiet=arguments.quiet)
     tell = partial(show.say, quiet=arguments.quiet)
-    disk = require_space(folder, subjects, arms, directories, timeout=config.timeout, tell=tell)
-    tell(str(disk))
-    if arguments.resume:
-        _require_same_machine(folder)
-    else:
-        make_folder(folder)
-        config.save(folder / "run.json")
-    interrupted = not measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
-    written = write_report(folder, find_options(folder), pictures=True)
+    with ExitStack() as stack:
+        if arguments.resume:
+            stack.enter_context(held(folder))
+            _require_same_machine(folder)
+        disk = require_space(folder, subjects, arms, directories, timeout=config.timeout, tell=tell)
+        tell(str(disk))
+        if not arguments.resume:
+            stack.enter_context(held(folder, new=True))
+            config.save(folder / "run.json")
+        code = measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
+        written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
         closing.tables(written, config)
-        closing.where(folder, written, interrupted)
-    if interrupted:
-        return 130
-    return closing.failures(written.cells)
+        closing.where(folder, written)
+    if code:
+        return code
+    return closing.failures(written.cells, folder)
 
 
 def measure(
@@ -128,7 +133,7 @@ def measure(
     disk: Space | None = None,
     *,
     quiet: bool,
-) -> bool:
+) -> int:
     """Take every sample of a run, with its plan beside them.
 
     Parameters
@@ -142,16 +147,33 @@ def measure(
 
     Returns
     -------
-    bool
-        False when Ctrl-C ended it early.
+    int
+        0, or the exit code where Ctrl-C or its kin ended it early, which is then said.
+
+    Raises
+    ------
+    MachineError
+        When rows cannot be recorded any more, as on a full disk; says how to continue.
     """
     save_plan(subjects, folder / "plan.json")
     with show.progress(quiet=quiet) as progress:
         try:
             run(config, arms, subjects, folder, progress, directories, disk)
-        except KeyboardInterrupt:
-            return False
-    return True
+        except KeyboardInterrupt as error:
+            show.complain(f"Interrupted; what was measured is kept. {_onward(folder)}")
+            return exit_code(error)
+        except OSError as error:
+            if not cause_of(error):
+                raise
+            place = error.filename or folder
+            raise MachineError(
+                f"{place}: {error.strerror or error}. What was measured is kept. Free some space; {_onward(folder)}"
+            ) from error
+    return 0
+
+
+def _onward(folder: Path) -> str:
+    return f"Continue with: harness run --resume --out {folder}"
 
 
 def _require_same_machine(folder: Path) -> None:
@@ -165,8 +187,9 @@ def _require_same_machine(folder: Path) -> None:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    for path in write_plots(arguments.run):
-        show.say(str(path))
+    with held(arguments.run):
+        for path in write_plots(arguments.run):
+            show.say(str(path))
     return 0
 
 
@@ -342,23 +365,3 @@ def _say_workers(config: RunConfig, *, quiet: bool) -> None:
                  "as fast as one.", quiet=quiet)  # fmt: skip
     if asked and (of_dask := [n for executor, n in config.options.workers if executor == "dask"]):
         require_workers(config.scheduler, max(of_dask))
-
-
-def make_folder(folder: Path) -> None:
-    """Make a run's folder.
-
-    Raises
-    ------
-    UsageError
-        When it exists with something in it, or cannot be written to.
-    """
-    if (folder / "run.json").exists():
-        raise UsageError(f"{folder} holds a run already: continue it with --resume, or choose another --out.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not an empty folder: choose another --out.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".probe").touch()
-        (folder / ".probe").unlink()
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written to ({error.strerror}): choose another --out.") from error

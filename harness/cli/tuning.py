@@ -12,8 +12,8 @@ from harness.backends.base import PROFILES, load_backend
 from harness.backends.settings import Value
 from harness.cli import show
 from harness.cli.convert import trace_text
+from harness.cli.folders import held
 from harness.cli.options import integers, typed
-from harness.cli.running import make_folder
 from harness.errors import UsageError
 from harness.files import write_text
 from harness.report import words
@@ -21,6 +21,7 @@ from harness.report.choice.mix import PRESETS as MIXES
 from harness.report.choice.mix import Mix, parse_mix
 from harness.report.drawing.front import draw_front
 from harness.report.write import write_table
+from harness.sampling.interrupt import exit_code
 from harness.trace.sources import find_source, open_trace
 from harness.tune.question import Question, questions
 from harness.tune.race import TuneConfig
@@ -81,13 +82,26 @@ def _tune(arguments: argparse.Namespace) -> int:
         timeout=_number(arguments.timeout, "--timeout"),
     )  # fmt: skip
     asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
-    make_folder(folder)
+    with held(folder, new=True):
+        return _search(arguments, config, asked, notes, name, mix, folder)
+
+
+def _search(
+    arguments: argparse.Namespace,
+    config: TuneConfig,
+    asked: list[Question],
+    notes: list[str],
+    name: str,
+    mix: Mix,
+    folder: Path,
+) -> int:
+    """Search, and write what was found."""
     with show.progress(quiet=arguments.quiet) as progress:
         try:
             races = search(config, asked, folder, progress)
-        except KeyboardInterrupt:
-            show.say(f"Interrupted; the samples taken so far are in {folder / 'samples.csv'}, nothing is chosen.")
-            return 130
+        except KeyboardInterrupt as error:
+            show.complain(f"Interrupted; the samples taken so far are in {folder / 'samples.csv'}, nothing is chosen.")
+            return exit_code(error)
     found = [find(race) for race in races]
     notes += [
         f"{one.race.question.role.value}: --budget ended the search after {one.race.rounds} of {config.rounds} rounds."

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import HarnessError, UsageError
+from harness import files
+from harness.errors import HarnessError
 from harness.files import appearing, sync
 from harness.foreign.files import file_digest
 
@@ -110,24 +110,9 @@ def is_plain_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from slimming the same directory; the lock leaves no file and dies with its holder.
-
-    Raises
-    ------
-    UsageError
-        When another process holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"{folder} is being slimmed by another process; wait until it is done.") from None
-        yield
-    finally:
-        os.close(descriptor)
+def locked(folder: Path) -> AbstractContextManager[bool]:
+    """Keep other processes from slimming the same directory, as `harness.files.locked` does."""
+    return files.locked(folder, f"{folder} is being slimmed by another process; wait until it is done.")
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from harness import registry
 from harness.backends.base import Profile
-from harness.errors import Cause, HarnessError, cause_of, ended
+from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
 from harness.sampling.accounting import LocalCounter, StoreCounter
 from harness.sampling.dask_pool import DaskPool
-from harness.sampling.interrupt import heard, kept_from_children
+from harness.sampling.interrupt import end_with, heard, kept_from_children
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Counter, Opener
 from harness.sampling.together import Part, take_share
@@ -103,18 +103,32 @@ class Worker:
         self._process.join(_GRACE)
         return self._process.exitcode
 
+    def _why(self, error: Exception) -> str:
+        if isinstance(error, EOFError | ConnectionError):
+            return str(ended("it", self._exit_code()))
+        return str(error)
+
     def _start(self) -> Connection:
         if self._process is None or self._connection is None or not self._process.is_alive():
             self.stop()
             self._connection, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(target=_serve, args=(theirs, registry.allowed()), name="harness-worker")
-            with kept_from_children():
-                process.start()
-            self._process = process
-            theirs.close()
-            # Starting is not part of a task, so a slow import does not count as a hang.
-            if not self._connection.poll(_START) or self._connection.recv() != "ready":
-                raise WorkerError(f"the measuring process did not start within {_START:g} s")
+            process = _SPAWN.Process(
+                target=_serve, args=(theirs, os.getpid(), registry.allowed()), name="harness-worker"
+            )
+            try:
+                with kept_from_children():
+                    process.start()
+                self._process = process
+                theirs.close()
+                # Starting is not part of a task, so a slow import does not count as a hang.
+                if not self._connection.poll(_START):
+                    raise MachineError(f"it took longer than {_START:g} s")
+                self._connection.recv()
+            except (MachineError, OSError, EOFError) as error:
+                # No format has a part in it: what a task names is loaded later.
+                said = f"the measuring process could not start ({self._why(error)})"
+                self.stop()
+                raise WorkerError(said, "machine") from error
         return self._connection
 
     def close(self) -> None:
@@ -144,8 +158,9 @@ class Worker:
         self.close()
 
 
-def _serve(connection: Connection, allowed: tuple[registry.Name, ...]) -> None:
+def _serve(connection: Connection, parent: int, allowed: tuple[registry.Name, ...]) -> None:
     """Answer tasks until the other side goes away."""
+    end_with(parent)
     registry.allow(*allowed)
     os.setpgrp()  # so that it can be killed together with all that it starts
     connection.send("ready")
@@ -220,8 +235,12 @@ class Children:
         """
         while len(self._running) < len(work):
             ours, theirs = _SPAWN.Pipe()
-            arguments = (theirs, registry.allowed())
-            process = _SPAWN.Process(target=_serve_share, args=arguments, name="harness-reader", daemon=True)
+            process = _SPAWN.Process(
+                target=_serve_share,
+                args=(theirs, os.getpid(), registry.allowed()),
+                name="harness-reader",
+                daemon=True,
+            )
             process.start()
             theirs.close()
             self._running.append((process, ours))
@@ -266,7 +285,8 @@ class Children:
             process.join()
 
 
-def _serve_share(connection: Connection, allowed: tuple[registry.Name, ...]) -> None:
+def _serve_share(connection: Connection, parent: int, allowed: tuple[registry.Name, ...]) -> None:
+    end_with(parent)
     registry.allow(*allowed)
 
     def wait() -> None:

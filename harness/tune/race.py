@@ -230,9 +230,11 @@ class Track:
                 for repeat in range(measured.repeats):
                     self._read(candidate, number * measured.repeats + repeat, position, measured.suite, task, first)
         except WorkerError as error:
-            reason = str(error)
-            self._race.failed[candidate.label] = reason
-            self._add(candidate, number, position, *place, "", verified=False, status="failed", reason=reason)
+            self._race.failed[candidate.label] = str(error)
+            self._add(
+                candidate, number, position, *place, "",
+                verified=False, status="failed", reason=str(error), cause=error.cause,
+            )  # fmt: skip
         finally:
             remove(archive)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from harness.files import appearing
 from harness.measure.config import RAW
 
 Arm = tuple[str, str]  # format and profile
@@ -271,12 +271,8 @@ def save_figure(figure: Figure, folder: Path, name: str, *, pictures: bool = Tru
 
 
 def _save(figure: Figure, path: Path, metadata: Mapping[str, None]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with appearing(path) as part:
         figure.savefig(part, format=path.suffix[1:], dpi=160, metadata=_optional(metadata))
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _optional(metadata: Mapping[str, None]) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""The folder that a command writes into: made, kept to one process at a time, and cleared of what a killed one left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.backends.archive import require_outside
+from harness.cli import show
+from harness.errors import UsageError
+from harness.files import clear_partials, locked
+from harness.report.write import plots_folder
+
+
+@contextmanager
+def held(folder: Path, *, new: bool = False) -> Iterator[None]:
+    """Keep other commands from writing into a run's folder while this one does, and clear what a killed one left.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    new : bool
+        Make it.
+
+    Raises
+    ------
+    UsageError
+        When another process writes there; for a new one also from `make_folder`.
+    """
+    if new:
+        make_folder(folder)
+    elif not folder.is_dir():
+        raise UsageError(f"There is no {folder}; name the folder of a run that 'harness run' has written.")
+    busy = f"Another process of harness writes into {folder}: wait until it is done, or choose another folder."
+    with locked(folder, busy) as sure:
+        if not sure:
+            show.say(f"{folder} cannot be locked on its filesystem: start no second command on it meanwhile.")
+        if new:
+            make_folder(folder)  # another may have begun between the first look and the lock
+        for place in (folder, plots_folder(folder)):
+            clear_partials(place)
+        yield
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run's folder.
+
+    Raises
+    ------
+    UsageError
+        When it exists with something in it, lies inside an archive, or cannot be written to.
+    """
+    if (folder / "run.json").exists():
+        raise UsageError(f"{folder} holds a run already: continue it with --resume, or choose another --out.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not an empty folder: choose another --out.")
+    require_outside(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".probe").touch()
+        (folder / ".probe").unlink()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written to ({error.strerror}): choose another --out.") from error

@@ -30,7 +30,7 @@ from harness.backends.recovery import (
     take_name,
     what_is_kept,
 )
-from harness.backends.seal import check_seal, files_of, seal
+from harness.backends.seal import check_seal, files_of, link_in, read_seal, seal
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
 from harness.files import alive, check_regular, check_tree, sync
 from harness.trace.incomplete import stage_of
@@ -38,6 +38,7 @@ from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import BLOCK_ROWS, LARGE_BYTES, Digest, Trace, block_rows, regroup, split
 
 _PARTIAL = ".partial-"
+_IMPORT = "If it is of a kind that 'harness list importers' names, bring it in with 'harness import'."
 _REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
 
 
@@ -330,14 +331,26 @@ def _recognised(path: Path) -> Backend:
     for listed in formats:
         if listed.plugin is not None and listed.plugin().recognises(path):
             return load_backend(listed.name)
+    if path.is_file() and not path.stat().st_size:
+        raise ArchiveError(f"{path} is empty: it was truncated, or never written.")
+    known = ", ".join(registry.names("backends"))
     raise ArchiveError(
-        f"{path} is not an archive of any format known here ({', '.join(registry.names('backends'))})."
-        + registry.failed_imports(formats)
+        f"{path} is not an archive of any format known here ({known}): it is damaged, or another program wrote it. "
+        f"{_IMPORT}{registry.failed_imports(formats)}"
     )
 
 
+def _foreign(path: Path, backend: Backend) -> str:
+    """Say that a sound file is another program's; empty for an archive of this harness, however damaged."""
+    if has_journal(path) or read_seal(backend.seal_file(path)) or not backend.foreign(path):
+        return ""
+    return f"{path} is not an archive of this harness: another program wrote it. {_IMPORT}"
+
+
 @contextmanager
-def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[Backend, Reader, Manifest]]:
+def open_archive(
+    path: Path, backend: Backend | None = None, *, looked_at: bool = False
+) -> Iterator[tuple[Backend, Reader, Manifest]]:
     """Open an archive of any format, with a manifest that agrees with what the container lists.
 
     Parameters
@@ -346,6 +359,8 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
         The archive.
     backend : Backend, optional
         Its format; found from its content when not given.
+    looked_at : bool
+        Whether it was opened before by this process: what could lead out of it is then not looked for again.
 
     Yields
     ------
@@ -359,16 +374,22 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
     Raises
     ------
     ArchiveError
-        When the archive is damaged, of another kind, or its tensors disagree with its manifest.
+        When the archive is damaged, of another kind, or its tensors disagree with its manifest; when something in it
+        leads to another file.
     """
     backend = backend or detect(path)
+    unfinished = has_journal(path)
     try:
         with blame(backend.name, f"opening {path}"):
-            reader = recovered(path, backend) if has_journal(path) else backend.reader(path)
+            out = "" if looked_at else link_in(path) or ("" if unfinished else backend.leads_out(path))
+            if not out:
+                reader = recovered(path, backend) if unfinished else backend.reader(path)
     except MachineError:
         raise
     except HarnessError as error:
-        raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
+        raise _unreadable(path, backend, error) from error
+    if out:
+        raise ArchiveError(f"{path} holds {out}, which may lead to any file here; nothing of it was read.")
     with reader:
         try:
             with blame(backend.name, f"reading the manifest of {path}"):
@@ -379,7 +400,7 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
         except ArchiveError as error:
             raise ArchiveError(f"{path}: {error}") from error
         except HarnessError as error:
-            raise ArchiveError(f"{path} is truncated, damaged, or not an archive of this harness ({error})") from error
+            raise _unreadable(path, backend, error) from error
         for spec in manifest.tensors:
             if spec.path not in stored:
                 raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
@@ -390,6 +411,10 @@ def open_archive(path: Path, backend: Backend | None = None) -> Iterator[tuple[B
                     f"the manifest says {spec.shape} and {spec.dtype}."
                 )
         yield backend, reader, manifest
+
+
+def _unreadable(path: Path, backend: Backend, error: HarnessError) -> HarnessError:
+    return ArchiveError(_foreign(path, backend) or f"{path} is truncated or damaged ({error})")
 
 
 def check_bytes(path: Path, backend: Backend) -> str:
@@ -405,9 +430,12 @@ def check_bytes(path: Path, backend: Backend) -> str:
     Returns
     -------
     str
-        What is wrong, in one sentence without its end; empty when every byte is as it was written.
+        What is wrong, in one sentence; empty when every byte is as it was written.
     """
-    return check_stored(path, backend) if has_journal(path) else check_seal(path, backend.seal_file(path))
+    if foreign := _foreign(path, backend):
+        return foreign
+    broken = check_stored(path, backend) if has_journal(path) else check_seal(path, backend.seal_file(path))
+    return f"{path}: {broken}." if broken else ""
 
 
 def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
@@ -438,7 +466,7 @@ def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
     try:
         backend = backend or detect(path)
         if broken := check_bytes(path, backend):
-            return [f"{path}: {broken}."]  # no further: some libraries crash the process on damaged bytes
+            return [broken]  # no further: some libraries crash the process on damaged bytes
         with open_archive(path, backend) as (_, reader, manifest):
             for spec in manifest.tensors:
                 problem = _verify_tensor(backend, reader, spec, manifest.digests.get(spec.path))

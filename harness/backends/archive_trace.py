@@ -28,13 +28,13 @@ class ArchiveTrace(Trace):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with open_archive(path) as (_, _, manifest):
-            self.manifest = manifest
+        with open_archive(path) as (backend, _, manifest):
+            self._backend, self.manifest = backend, manifest
         self.label = shown_label(f"file:{path.name}", manifest)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         state = Digest()
-        with open_archive(self._path) as (backend, reader, manifest):
+        with open_archive(self._path, self._backend, looked_at=True) as (backend, reader, manifest):
             for block in read_blocks(backend, reader, manifest[path]):
                 state.update(block)
                 yield block
@@ -61,7 +61,7 @@ def open_file(path: Path) -> ArchiveTrace:
         When it is not.
     """
     if broken := check_bytes(path, detect(path)):
-        raise ArchiveError(f"{path} is truncated or damaged: {broken}.")
+        raise ArchiveError(broken)
     return ArchiveTrace(path)
 
 

@@ -380,6 +380,20 @@ class Backend(ABC):
     def recognises(self, path: Path) -> bool:
         """Say, from its first bytes, whether a path is an archive of this format; never raises for a stray file."""
 
+    def foreign(self, path: Path) -> bool:
+        """Say whether what `recognises` took is sound, but not written by this harness: there is no manifest in it.
+
+        Asked of what has no seal; never raises for a file that cannot be read.
+        """
+        return False
+
+    def leads_out(self, path: Path) -> str:
+        """Name what in an archive of one file would make its reader read another file; empty where there is nothing.
+
+        Links in the folder of an archive are found for every format (`harness.backends.seal.link_in`).
+        """
+        return ""
+
     def seal_file(self, path: Path) -> Path:
         """Return the file within the archive that holds the seal."""
         return path

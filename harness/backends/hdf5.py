@@ -27,6 +27,7 @@ from harness.backends.base import (
     Stored,
     Writer,
 )
+from harness.backends.hdf5_file import link_out, open_hdf5
 from harness.backends.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.backends.hdf5_replay import filters_in_words, replay_dataset
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
@@ -73,7 +74,7 @@ class Hdf5Writer(Writer):
     """Writes each tensor as a dataset, slab by slab."""
 
     def __init__(self, path: Path, backend: Hdf5Backend, profile: Profile) -> None:
-        self._file = h5py.File(path, "x", libver="latest", userblock_size=_USER_BLOCK)
+        self._file = open_hdf5(path, "x", libver="latest", userblock_size=_USER_BLOCK)
         self._path, self._backend, self._profile = path, backend, profile
         self._dataset: h5py.Dataset | None = None
         self._row = 0
@@ -135,7 +136,7 @@ class Hdf5Reader(Reader):
 
     def __init__(self, path: Path | BinaryIO) -> None:
         self._path = path
-        self._file = h5py.File(path, "r")
+        self._file = open_hdf5(path)
         self._held: OrderedDict[str, h5py.Dataset] = OrderedDict()
 
     def manifest_text(self) -> bytes:
@@ -259,6 +260,17 @@ class Hdf5Backend(Backend):
             # HDF5 looks for its signature at 0, 512, 1024, ...; ours stands behind the user block.
             head = file.read(_USER_BLOCK + len(_SIGNATURE))
         return _SIGNATURE in (head[: len(_SIGNATURE)], head[_USER_BLOCK:])
+
+    def foreign(self, path: Path) -> bool:
+        try:
+            with open_hdf5(path) as file:
+                return not link_out(file) and MANIFEST not in file
+        except (OSError, RuntimeError, ValueError, KeyError):
+            return False
+
+    def leads_out(self, path: Path) -> str:
+        with open_hdf5(path) as file:
+            return link_out(file)
 
     def reading_lock(self) -> tuple[str, ReadingLock] | None:
         return "the global lock of h5py", h5py._objects.phil

@@ -16,6 +16,7 @@ from numcodecs.compat import ndarray_copy
 
 from harness.backends.base import UnsupportedProfile
 from harness.backends.hdf5 import MANIFEST, Hdf5Backend
+from harness.backends.hdf5_file import open_hdf5
 from harness.backends.hdf5_replay import BITSHUFFLE, BLOSC, filters_of, in_memory
 from harness.backends.objects import BLOCK, Objects
 from harness.backends.zarr import ZarrReader, root_attributes
@@ -118,7 +119,7 @@ def references(path: Path) -> bytes:
     """
     metadata: dict[str, Any] = {".zgroup": _GROUP}
     chunks: dict[str, Reference] = {}
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         manifest = Manifest.from_json(file[MANIFEST][()].tobytes())
         metadata[".zattrs"] = root_attributes(manifest)
 

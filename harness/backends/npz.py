@@ -337,5 +337,12 @@ class NpzBackend(Backend):
             open_zip(path).close()  # this says what would take memory without end
         return True
 
+    def foreign(self, path: Path) -> bool:
+        try:
+            with zipfile.ZipFile(path) as file:
+                return _MANIFEST not in file.namelist()
+        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+            return False
+
     def settings(self) -> dict[str, str]:
         return {"versions": f"numpy {np.__version__}", "threads": "1", "caches": "none"}

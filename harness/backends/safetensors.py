@@ -147,6 +147,14 @@ class SafetensorsBackend(FlatBackend):
             length = int.from_bytes(file.read(8), "little")
             return 2 < length < DOCUMENT and file.read(1) == b"{"
 
+    def foreign(self, path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        except (OSError, ValueError, RecursionError):
+            return False
+        return isinstance(header, dict) and "manifest" not in (header.get("__metadata__") or {})
+
     def settings(self) -> dict[str, str]:
         from safetensors import __version__
 

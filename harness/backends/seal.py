@@ -29,6 +29,25 @@ def files_of(path: Path) -> list[Path]:
     return [Path(name) for name in sorted(names)]
 
 
+def link_in(path: Path) -> str:
+    """Name a link in the folder of an archive; empty where there is none, and for an archive of one file."""
+    folders = [str(path)] if path.is_dir() else []
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    return f"the link {Path(entry.path).relative_to(path).as_posix()!r}"
+                if entry.is_dir():
+                    folders.append(entry.path)
+    return ""
+
+
+def _stray_folder(path: Path) -> str:
+    """Name a folder in an archive with nothing in it, which no format makes; empty where there is none."""
+    empty = (folder for folder, folders, files in os.walk(path) if not folders and not files)
+    return next((Path(folder).relative_to(path).as_posix() for folder in empty), "")
+
+
 def _position(file: Path) -> int:
     """Find the digits of the seal within a file, in bytes from its start."""
     with file.open("rb") as handle:
@@ -43,9 +62,9 @@ def _position(file: Path) -> int:
 
 def _digest(path: Path, seal_file: Path, position: int) -> str:
     state = hashlib.sha256()
+    if link := link_in(path):
+        raise ArchiveError(f"{path} holds {link}; an archive may not contain symbolic links.")
     for file in files_of(path):
-        if file.is_symlink():
-            raise ArchiveError(f"{file}: an archive may not contain symbolic links.")
         name = file.relative_to(path).as_posix() if file != path else ""
         state.update(f"{name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as handle:
@@ -118,4 +137,6 @@ def check_seal(path: Path, seal_file: Path) -> str:
         return "the archive has no seal: it is truncated, damaged, or was not finished"
     if read_seal(seal_file) != _digest(path, seal_file, position):
         return "its bytes are not those that were sealed: at least one bit changed, or a file was added or lost"
+    if stray := _stray_folder(path):
+        return f"the empty folder {stray!r} was added"
     return ""

@@ -46,6 +46,7 @@ from harness.trace.schema import Manifest, Role, TensorSpec, role_of
 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")
 
 _KEY = "trace_format_harness"
+_ROOTS = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
 _CODECS = named(
     (
@@ -330,6 +331,14 @@ class ZarrBackend(Backend):
     def recognises(self, path: Path) -> bool:
         own = own_attributes(path)
         return own is not None and "slim" not in own
+
+    def foreign(self, path: Path) -> bool:
+        try:
+            texts = [(path / name).read_bytes() for name in _ROOTS if (path / name).is_file()]
+            sound = all(isinstance(json.loads(text), dict) for text in texts)
+        except (OSError, ValueError, RecursionError):
+            return False
+        return sound and not any(_KEY.encode() in text for text in texts)
 
     def seal_file(self, path: Path) -> Path:
         # Format 2 keeps attributes of its own beside their consolidated copy; either is sealed with the other.

@@ -103,6 +103,8 @@ class ZarrSlimReader(Reader):
     def _find(self, name: str) -> tuple[ShardedArray | None, Narrowing]:
         """Look up an array; None in its place for one that only zarr-python may know."""
         if name not in self._known:
+            if ".." in name.split("/"):
+                raise ArchiveError(f"The array {name!r} is not in the archive.")
             node = self._nodes[name]
             if node["node_type"] != "array":
                 raise ArchiveError(f"{name}: expected an array, the archive has a group there.")

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from harness.backends.hdf5_file import open_hdf5
 from harness.errors import UsageError
 from harness.files import open_regular
 from harness.importing.npz import NpzMembers
@@ -49,8 +50,8 @@ def _recognises(path: Path) -> bool:
     if not head.startswith(_HDF5):
         return False
     try:
-        with h5py.File(path, "r") as file:
-            return "activations/layer_0/single" in file
+        with open_hdf5(path) as file:  # visited, as asking for a name would follow links
+            return bool(file.visit(lambda name: True if name == "activations/layer_0/single" else None))
     except OSError:  # truncated: whose it is cannot be seen, that it is truncated will be said
         return True
 
@@ -114,7 +115,7 @@ def _listed(path: Path, gathering: Gathering) -> Iterator[tuple[str, tuple[int, 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
-    with readable(str(path)), h5py.File(path, "r") as file:
+    with readable(str(path)), open_hdf5(path) as file:
         yield file
 
 

@@ -102,9 +102,13 @@ def test_lost_added_renamed_and_linked_files_are_found(
         moved.rename(file)
     for added in ("note.txt", ".hidden", "pair/layer_0/c/9/9/9", "metadata/empty"):
         stray = path / added
+        above = [folder for folder in stray.parents if not folder.exists()]
         stray.parent.mkdir(parents=True, exist_ok=True)
         stray.write_bytes(b"")
         assert_found(path, f"added {added}")
         stray.unlink()
+        for folder in above:
+            assert_found(path, f"added {folder}")
+            folder.rmdir()
     assert contents(path) == whole
     assert verify_archive(path) == []

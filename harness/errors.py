@@ -12,7 +12,11 @@ from typing import Literal
 Cause = Literal["", "machine"]
 """What a failure is put down to: ``machine``, or empty for what was asked to do something, as a format."""
 
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO)
+_OF_THE_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EIO,
+    errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EROFS,  # of what may be opened, and by whom
+    errno.ENOLCK, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT,  # of network filesystems
+)  # fmt: skip
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes: somebody ended it, as the system does for want of memory
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib import ft2font
 
 from harness import zips
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, cause_of
 from harness.files import LimitError, appearing, in_words, inflation_limit
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
@@ -127,6 +127,8 @@ def read_bundle(path: Path) -> Bundle:
     except FileNotFoundError as error:
         raise UsageError(f"There is no {path}: 'harness bundle RUN' writes one.") from error
     except (*zips.DAMAGE, OSError) as error:
+        if cause_of(error):
+            raise
         raise HarnessError(f"{path} is not a whole bundle: {str(error).rstrip('.')}.") from error
     tops = {part.parts[0] for part in parts if len(part.parts) > 1}
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import harness
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.foreign.files import file_digest
 from harness.trace.schema import Manifest, Metadata, Provenance, Role, SchemaError, TensorSpec, tensor, validate
 from harness.trace.stream import Trace, block_rows
@@ -112,12 +113,17 @@ def readable(origin: str) -> Iterator[None]:
     ------
     SourceError
         In place of anything but an error of this harness.
+    MachineError
+        When the machine failed, which says nothing about the bytes.
     """
     try:
         yield
     except HarnessError:
         raise
     except Exception as error:
+        if cause_of(error):
+            said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "out of memory"
+            raise MachineError(f"{origin} cannot be read: {said}.") from error
         first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
         said = f"{type(error).__name__}: {first}"
         raise SourceError(

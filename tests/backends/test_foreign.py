@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -16,9 +19,11 @@ from backends.samples import BACKENDS, INSTALLED, put
 
 from harness.backends.archive import detect, open_archive, verify_archive
 from harness.backends.base import load_backend
+from harness.backends.npz import NpzReader
 from harness.backends.seal import BLANK, seal
 from harness.cli import main
-from harness.errors import ArchiveError
+from harness.errors import ArchiveError, MachineError
+from harness.importing.source import readable
 
 Arrays = Mapping[str, np.ndarray]
 VALUES = np.arange(300, dtype=np.float32)
@@ -219,3 +224,40 @@ def test_a_refused_lock_is_not_called_damage(tmp_path: Path, capsys: pytest.Capt
     finally:
         os.close(descriptor)
     assert main(["verify", str(path)]) == 0
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EAGAIN, errno.ENOSYS])
+def test_a_filesystem_without_locks_is_named_with_what_to_set(code, tmp_path, capsys, monkeypatch):
+    path = put(tmp_path, "hdf5", {"outputs/values": np.arange(20, dtype=np.float32)})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, "Unable to synchronously open file (unable to lock file)")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    to_npz = ["convert", path, tmp_path / "b.npz"]
+    for arguments in (["verify", path], to_npz, ["convert", "synthetic:n_res=16", tmp_path / "c.h5"]):
+        assert main([*map(str, arguments)]) == 1
+        said = "".join(capsys.readouterr())
+        assert os.strerror(code) in said and "HDF5_USE_FILE_LOCKING=FALSE" in said and "damaged" not in said
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+TROUBLES = [errno.EIO, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT]
+
+
+@pytest.mark.parametrize("error", [*(OSError(code, os.strerror(code)) for code in TROUBLES), MemoryError()], ids=repr)
+def test_trouble_of_the_machine_is_not_called_damage(error, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise error
+
+    path = put(tmp_path, "npz", {"outputs/values": np.arange(20, dtype=np.float32)})
+    for method in ("manifest_text", "read"):
+        with monkeypatch.context() as patched:
+            patched.setattr(NpzReader, method, fail)
+            with pytest.raises(MachineError) as caught:
+                verify_archive(path)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) else "out of memory"
+        assert reason in str(caught.value) and "damaged" not in str(caught.value)
+    with pytest.raises(MachineError) as caught, readable("a.npz"):
+        fail()
+    assert str(caught.value) == f"a.npz cannot be read: {reason}."

@@ -1,4 +1,4 @@
-"""Chunk shapes by role: the seed's, and those that fit the accesses measured here."""
+"""Chunk shapes by role: the seed's, and those that fit the accesses measured here; and the bound of them all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ SEED_EDGE = 32
 
 MOST_ROWS = 4096
 """Rows in a chunk of a tensor that is cut along its first axis alone."""
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of values in a chunk, at most, of a tensor that its role or profile would leave in larger ones."""
+
+_STATED, _ABREAST = 8, 128
+"""How many times as much a chunk that is stated may have, and all chunks beside each other along the first axis."""
+
+CODEC_BYTES = (1 << 31) - 17
+"""The most that Blosc takes at once, its ``BLOSC_MAX_BUFFERSIZE``; an HDF5 chunk ends at 4 GiB."""
 
 NO_CODEC = "none"
 """What a profile file calls bytes that are stored as they are."""
@@ -40,22 +49,72 @@ def even(length: int, edge: int) -> int:
     return max(1, -(-length // parts))
 
 
+def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = False) -> tuple[int, ...]:
+    """Return chunks that are nowhere longer than those given, and small enough to read and write a tensor in parts.
+
+    Every chunk of every format, role and profile comes from here. One of up to eight times `CHUNK_BYTES`, as much as
+    a block of a stream, stays as it is stated. A larger one is cut to `CHUNK_BYTES`: along all axes but the last, into
+    equally long parts, and along the last where one row of it is larger. All chunks that lie beside each other along
+    the first axis, which a stream of rows holds at once, have at most 128 times as much.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    chunks : tuple of int
+        One length per axis of it, at least 1.
+    codec_only : bool
+        Keep what a codec can take: for a profile whose chunks are not this project's choice.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis.
+    """
+    itemsize = np.dtype(spec.dtype).itemsize
+    most = CODEC_BYTES if codec_only else _STATED * CHUNK_BYTES
+    if chunks and not codec_only:
+        row = itemsize * prod(n or 1 for n in spec.shape[1:])
+        chunks = (min(chunks[0], max(1, _ABREAST * CHUNK_BYTES // row)), *chunks[1:])
+    if itemsize * prod(chunks) <= most:
+        return chunks
+    *others, last = chunks
+    last = min(last, CHUNK_BYTES // itemsize)
+    edge = _edge(others, CHUNK_BYTES // (itemsize * last))
+    return tuple(even(n, c) for n, c in zip(spec.shape, (*(min(c, edge) for c in others), last), strict=True))
+
+
+def _edge(lengths: Iterable[int], room: int) -> int:
+    """Return the largest edge of a block that is nowhere longer than `lengths` and has at most `room` values."""
+    left = sorted(lengths)
+    while left:
+        edge = round(room ** (1 / len(left)))
+        edge -= edge ** len(left) > room
+        if edge <= left[0]:
+            return max(1, edge)
+        room //= left.pop(0)
+    return 1
+
+
 def seed_chunks(spec: TensorSpec) -> tuple[int, ...]:
     """Return the seed's chunks: (32, 384) for single, (32, 32, 128) for pair, (1, 32, 32) for attention.
 
-    Tensors that the seed did not have are one chunk each, as its library would have made them.
+    Tensors that the seed did not have are one chunk each, as its library would have made them, if its codec takes that.
     """
-    if spec.role is Role.ATTENTION:
-        return (*(1 for _ in spec.shape[:-2]), *(min(SEED_EDGE, n) or 1 for n in spec.shape[-2:]))
-    if spec.role is Role.PAIR and len(spec.shape) == 3:
-        return (*(min(SEED_EDGE, n) or 1 for n in spec.shape[:2]), spec.shape[2] or 1)
-    if spec.role is Role.SINGLE and len(spec.shape) == 2:
-        return (min(SEED_EDGE, spec.shape[0]) or 1, spec.shape[1] or 1)
-    return tuple(n or 1 for n in spec.shape)
+    chunks = tuple(n or 1 for n in spec.shape)
+    if spec.role is Role.ATTENTION and len(chunks) >= 2:
+        chunks = (*(1 for _ in chunks[:-2]), *(min(SEED_EDGE, n) for n in chunks[-2:]))
+    elif spec.role is Role.PAIR and len(chunks) == 3:
+        chunks = (*(min(SEED_EDGE, n) for n in chunks[:2]), chunks[2])
+    elif spec.role is Role.SINGLE and len(chunks) == 2:
+        chunks = (min(SEED_EDGE, chunks[0]), chunks[1])
+    return bounded(spec, chunks, codec_only=True)
 
 
-def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int, rows: int = MOST_ROWS) -> tuple[int, ...]:
-    """Return chunks of attention maps, and of residue blocks with all channels, cut evenly.
+def fitted_chunks(
+    spec: TensorSpec, *, pair: int, attention: int, least: int, rows: int = MOST_ROWS, codec_only: bool = False
+) -> tuple[int, ...]:
+    """Return chunks of attention maps, and of residue blocks with all channels, cut evenly; the rest by rows.
 
     Parameters
     ----------
@@ -69,21 +128,25 @@ def fitted_chunks(spec: TensorSpec, *, pair: int, attention: int, least: int, ro
         Bytes below which maps of several heads, and then of several images, share a chunk.
     rows : int
         Most rows of every other tensor in a chunk.
+    codec_only : bool
+        As for `bounded`.
 
     Returns
     -------
     tuple of int
-        One chunk length per axis. Single representations and everything small are one chunk up to so many rows.
+        One chunk length per axis, from `bounded`. Single representations and everything small are one chunk up to so
+        many rows.
     """
-    if spec.role is Role.ATTENTION:
+    if spec.role is Role.ATTENTION and len(spec.shape) >= 2:
         chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
         for axis in range(len(chunks) - 3, -1, -1):
-            size = int(np.prod(chunks, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+            size = prod(chunks) * np.dtype(spec.dtype).itemsize
             chunks[axis] = even(spec.shape[axis], max(1, least // size))
-        return tuple(chunks)
-    if spec.role is Role.PAIR and len(spec.shape) == 3:
-        return (*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1)
-    return tuple(even(n, rows) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape))
+    elif spec.role is Role.PAIR and len(spec.shape) == 3:
+        chunks = [*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1]
+    else:
+        chunks = [even(n, rows) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape)]
+    return bounded(spec, tuple(chunks), codec_only=codec_only)
 
 
 def chunk_space(

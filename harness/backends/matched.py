@@ -25,7 +25,7 @@ def matched_layout(spec: TensorSpec) -> Layout:
     if not spec.shape:
         return Layout(origin="default", why="a scalar has no chunks")
     return Layout(
-        chunks=fitted_chunks(spec, pair=32, attention=128, least=32 << 10),
+        chunks=fitted_chunks(spec, pair=32, attention=128, least=32 << 10, codec_only=True),
         codec=MATCHED_CODEC,
         origin="chosen",
         why="the same codec, level, shuffle and chunks in every format that has them",

@@ -31,11 +31,12 @@ from harness.backends.recovery import (
     what_is_kept,
 )
 from harness.backends.seal import check_seal, files_of, link_in, read_seal, seal
+from harness.backends.selection import in_blocks
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
 from harness.files import alive, check_regular, check_tree, sync
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
-from harness.trace.stream import BLOCK_ROWS, LARGE_BYTES, Digest, Trace, block_rows, regroup, split
+from harness.trace.stream import LARGE_BYTES, Digest, Trace, regroup, split
 
 _PARTIAL = ".partial-"
 _IMPORT = "If it is of a kind that 'harness list importers' names, bring it in with 'harness import'."
@@ -497,8 +498,12 @@ def _verify_tensor(backend: Backend, reader: Reader, spec: TensorSpec, expected:
     )
 
 
-def read_blocks(backend: Backend, reader: Reader, spec: TensorSpec) -> Iterator[np.ndarray]:
+def read_blocks(
+    backend: Backend, reader: Reader, spec: TensorSpec, *, whole_rows: bool = False
+) -> Iterator[np.ndarray]:
     """Read a tensor block by block where the format can, so that a large one is never whole in memory.
+
+    Blocks end where stored chunks do, so that each of these is decoded once.
 
     Parameters
     ----------
@@ -508,11 +513,13 @@ def read_blocks(backend: Backend, reader: Reader, spec: TensorSpec) -> Iterator[
         An open archive.
     spec : TensorSpec
         Which tensor.
+    whole_rows : bool
+        Cut no row, however large: for a trace, whose blocks are rows.
 
     Yields
     ------
     ndarray
-        Consecutive rows, of the shape and dtype that `spec` states.
+        Consecutive parts in C order, of the dtype that `spec` states.
     """
     by_rows = backend.partial or (backend.streams and spec.nbytes > LARGE_BYTES)
     if not spec.shape or not by_rows:
@@ -520,9 +527,11 @@ def read_blocks(backend: Backend, reader: Reader, spec: TensorSpec) -> Iterator[
             array = reader.read(spec.path)
         yield from split(array)
         return
-    rows = max(block_rows(spec.shape, np.dtype(spec.dtype).itemsize), min(BLOCK_ROWS, spec.shape[0]))
-    for start in range(0, spec.shape[0], rows):
-        part = (slice(start, min(start + rows, spec.shape[0])), *(slice(0, n) for n in spec.shape[1:]))
+    with blame(backend.name, f"reading {spec.path}"):
+        opened = reader.opened(spec.path)
+    # One of a stack of layers has an axis of these in front.
+    chunks = opened.chunks[-len(spec.shape) :] if opened and opened.chunks else None
+    for part in in_blocks(spec, chunks, whole_rows=whole_rows):
         with blame(backend.name, f"reading {spec.path}"):
             block = reader.read(spec.path, part)
         yield block

@@ -35,7 +35,7 @@ class ArchiveTrace(Trace):
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         state = Digest()
         with open_archive(self._path, self._backend, looked_at=True) as (backend, reader, manifest):
-            for block in read_blocks(backend, reader, manifest[path]):
+            for block in read_blocks(backend, reader, manifest[path], whole_rows=True):
                 state.update(block)
                 yield block
         if state.hexdigest() != self.manifest.digests.get(path):

@@ -193,7 +193,10 @@ class Reader(ABC):
         """
 
     def opened(self, path: str) -> Opened | None:
-        """Say how a tensor is stored and read, by asking the library's opened objects; None where none can be asked."""
+        """Say how a tensor is stored and read, by asking the library's opened objects; None where none can be asked.
+
+        Optional; the ledger shows it, and tensors are verified and converted in blocks that end where its chunks do.
+        """
         return None
 
     def locate(self, path: str) -> None:  # noqa: B027 - optional

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def _in_hdf5(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype, Load]]:
         if isinstance(node, h5py.Dataset):
             if node.external or node.is_virtual:
                 raise SourceError(f"{path}: the values of {name} lie in another file; import that.")
-            rows.append((name, node.shape, node.dtype, lambda: _Rows(path, name)))
+            rows.append((name, node.shape, node.dtype, partial(_Rows, path, name, node.chunks)))
 
     with _opened(path) as file:
         file.visititems(visit)
@@ -136,8 +137,8 @@ def _in_hdf5(path: Path) -> list[tuple[str, tuple[int, ...], np.dtype, Load]]:
 class _Rows:
     """A dataset that is opened for each part that is read, so that no handle outlives the import."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = path, name
+    def __init__(self, path: Path, name: str, chunks: tuple[int, ...] | None) -> None:
+        self._path, self._name, self.chunks = path, name, chunks
 
     def __getitem__(self, part: slice) -> np.ndarray:
         with _opened(self._path) as file:

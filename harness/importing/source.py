@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 import harness
+from harness.backends.selection import in_blocks
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.foreign.files import file_digest
 from harness.trace.schema import Manifest, Metadata, Provenance, Role, SchemaError, TensorSpec, tensor, validate
-from harness.trace.stream import Trace, block_rows
+from harness.trace.stream import Trace
 
 _PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
 
@@ -163,10 +164,10 @@ class ImportedTrace(Trace):
         if not spec.shape:
             yield _checked(spec, np.asarray(rows).reshape(()), origin)
             return
-        step = block_rows(spec.shape, np.dtype(spec.dtype).itemsize)
-        for start in range(0, spec.shape[0], step):
+        chunks = getattr(rows, "shards", None) or getattr(rows, "chunks", None)  # h5py's and zarr-python's names
+        for part, *_ in in_blocks(spec, chunks, whole_rows=True):
             with readable(origin):
-                block = np.asarray(rows[start : start + step])
+                block = np.asarray(rows[part])
             yield _checked(spec, block, origin)
 
     def check_unchanged(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from backends.samples import BACKENDS
 
-from harness.backends import archive, npz
+from harness.backends import archive, npz, selection
 from harness.backends.archive import verify_archive, write_archive
 from harness.backends.base import load_backend
 from harness.trace import stream
@@ -24,6 +24,7 @@ OPTIONS = PlanOptions(whole_bytes=1 << 20, block_bytes=1 << 20)
 def traced(monkeypatch):
     for module in (archive, npz):
         monkeypatch.setattr(module, "LARGE_BYTES", OPTIONS.whole_bytes)
+    monkeypatch.setattr(selection, "BLOCK_BYTES", OPTIONS.block_bytes)
     # A default of `block_rows` too, which is bound when it is defined.
     monkeypatch.setattr(stream.block_rows, "__defaults__", (OPTIONS.block_bytes,))
     tracemalloc.start()

@@ -31,8 +31,9 @@ from harness.backends.base import (
     Writer,
 )
 from harness.backends.layout import chosen, named
+from harness.backends.npz_forward import Forward
+from harness.backends.npz_recovery import LOCAL_HEADER, RecoveredNpzReader, header_length
 from harness.backends.objects import Objects
-from harness.backends.recovered import RecoveredReader
 from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import Parameter, SearchSpace
@@ -44,8 +45,6 @@ from harness.zips import DAMAGE, open_zip, read_member
 _MANIFEST = "metadata/manifest.json"
 _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
 _CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
-_LOCAL_HEADER = 30  # bytes of its fixed part, in front of every member
-_SKIPPED = 1 << 20  # bytes decoded at a time where a large member is not kept whole
 
 
 class NpzWriter(Writer):
@@ -117,61 +116,12 @@ def members_are_apart() -> bool:
         return second.read(1) == b"5"
 
 
-class _Rows:
-    """A member that is decoded from its start, of which some rows are kept.
-
-    Parameters
-    ----------
-    file : ZipFile
-        The archive.
-    name : str
-        The member.
-    """
-
-    def __init__(self, file: zipfile.ZipFile, name: str) -> None:
-        self.name, self.row = name, 0
-        self._member = file.open(name)
-        npy.read_magic(self._member)
-        self.shape, _, self.dtype = npy.read_array_header_1_0(self._member)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the whole tensor."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    def take(self, start: int, stop: int) -> np.ndarray:
-        """Decode up to a row and return those before it; `start` is not before the present row."""
-        size = self.nbytes // self.shape[0]
-        left = (start - self.row) * size
-        while left:
-            left -= len(self._some(min(left, _SKIPPED)))
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        target, done = out.reshape(-1).view(np.uint8).data, 0
-        while done < out.nbytes:
-            some = self._some(min(out.nbytes - done, _SKIPPED))
-            target[done : done + len(some)] = some
-            done += len(some)
-        self.row = stop
-        if stop == self.shape[0]:
-            self._member.read(1)  # its end, behind which zipfile compares the checksum
-        return out
-
-    def _some(self, size: int) -> bytes:
-        data = self._member.read(size)
-        if not data:
-            raise ArchiveError(f"{self.name}: its member of the zip file ends before its last row.")
-        return data
-
-    def close(self) -> None:
-        self._member.close()
-
-
 class NpzReader(Reader):
     """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers.
 
-    Of a tensor of more than `LARGE_BYTES` the rows of a selection are kept while the member is decoded up to them, so
-    that it is never whole in memory; a selection that starts where the last one of the same thread ended goes on from
-    there, so that consecutive blocks decode the member once. Its checksum is compared when its end is reached.
+    Of a tensor of more than `LARGE_BYTES` a selection is kept while the member is decoded up to it, so that it is never
+    whole in memory; one that starts where the last one of the same thread ended goes on from there, so that consecutive
+    blocks decode the member once. Its checksum is compared when its end is reached.
     """
 
     def __init__(self, path: Path | BinaryIO) -> None:
@@ -179,7 +129,7 @@ class NpzReader(Reader):
         self._file = np.load(path, allow_pickle=False)
         # Where members disturb each other, threads that share a reader take turns: slower, and right.
         self._turns: AbstractContextManager[object] = nullcontext() if members_are_apart() else threading.Lock()
-        self._streams: dict[int, _Rows] = {}
+        self._forward = Forward(self._file.zip.open)
 
     def manifest_text(self) -> bytes:
         return read_member(self._file.zip, _MANIFEST)
@@ -201,24 +151,10 @@ class NpzReader(Reader):
         name = f"{path}.npy"
         with self._turns:
             if selection and self._file.zip.getinfo(name).file_size > LARGE_BYTES:
-                rows = self._stream(name, selection[0].start)
-                if rows.nbytes > LARGE_BYTES:
-                    kept = rows.take(selection[0].start, selection[0].stop)
-                    part = (slice(None), *selection[1:])
-                    return kept if kept[part].shape == kept.shape else kept[part].copy()
+                return self._forward.read(name, selection)
             array = self._file[name]
         # A copy: a view would keep the whole tensor alive behind a small window.
         return array if selection is None else array[selection].copy()
-
-    def _stream(self, name: str, row: int) -> _Rows:
-        """Return this thread's open member where it stands before a row of it, or else a new one."""
-        thread = threading.get_ident()
-        rows = self._streams.get(thread)
-        if rows is None or rows.name != name or rows.row > row:
-            if rows is not None:
-                rows.close()
-            rows = self._streams[thread] = _Rows(self._file.zip, name)
-        return rows
 
     def opened(self, path: str) -> Opened:
         stored = self._file.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
@@ -235,7 +171,7 @@ class NpzReader(Reader):
             return None
         with self._path.open("rb") as file:
             file.seek(member.header_offset)
-            skipped = _header_length(file.read(_LOCAL_HEADER))
+            skipped = header_length(file.read(LOCAL_HEADER))
         extent = Extent(self._path, member.header_offset, skipped + member.compress_size)
         with self._file.zip.open(member) as handle:
             npy.read_magic(handle)
@@ -255,32 +191,10 @@ class NpzReader(Reader):
         )
 
     def close(self) -> None:
-        for rows in self._streams.values():
-            rows.close()
+        self._forward.close()
         self._file.close()
         if not isinstance(self._path, Path):
             self._path.close()
-
-
-def _header_length(fixed: bytes) -> int:
-    """Return the length of a member's header, of which the fixed part is given; the zip directory has its own."""
-    # Sizes of the name and of the extra field, behind which the data starts.
-    return _LOCAL_HEADER + int.from_bytes(fixed[26:28], "little") + int.from_bytes(fixed[28:30], "little")
-
-
-class RecoveredNpzReader(RecoveredReader):
-    """Reads members where they lie: a zip that was not finished has no directory."""
-
-    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        place = self.places[path]
-        with self.path.open("rb") as file:
-            file.seek(place["offset"])
-            member = file.read(place["length"])
-        values = zlib.decompress(memoryview(member)[_header_length(member) :], -zlib.MAX_WBITS)
-        if zlib.crc32(values) != place["crc"]:
-            raise ArchiveError(f"{path}: its member of the zip file does not have the checksum that it was given.")
-        array: np.ndarray = npy.read_array(io.BytesIO(values), allow_pickle=False)
-        return array if selection is None else array[selection].copy()
 
 
 class NpzBackend(Backend):

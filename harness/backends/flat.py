@@ -83,10 +83,13 @@ class FlatReader(Reader):
         done = 0
         for start, length in runs(spec.shape, out.itemsize, selection):
             got = os.preadv(self._file.fileno(), [target[done : done + length]], offset + start)
-            if got != length:
-                raise ArchiveError(
-                    f"{path}: expected {length} bytes at offset {offset + start}, the file ended after {got}."
-                )
+            while got != length:  # one call reads 2 GiB at most
+                more = os.preadv(self._file.fileno(), [target[done + got : done + length]], offset + start + got)
+                if not more:
+                    raise ArchiveError(
+                        f"{path}: expected {length} bytes at offset {offset + start}, the file ended after {got}."
+                    )
+                got += more
             done += length
         return out
 

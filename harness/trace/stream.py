@@ -260,9 +260,9 @@ def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         if count >= rows:
             joined = held[0] if len(held) == 1 else np.concatenate(held)
             whole = count - count % rows
-            yield joined[:whole]
-            held = [joined[whole:].copy()] if whole < count else []
+            held = [joined[whole:].copy()] if whole < count else []  # what was joined is not held twice
             count -= whole
+            yield joined[:whole]
     if held:
         yield held[0] if len(held) == 1 else np.concatenate(held)
 

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from backends.samples import BACKENDS
 
-from harness.backends import archive, npz, selection
+from harness.backends import archive, layout, npz, selection
 from harness.backends.archive import verify_archive, write_archive
 from harness.backends.base import load_backend
 from harness.trace import stream
+from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
 from harness.workload import PlanOptions, whole_reads
 
 TRACE = "synthetic:values=noise,layers=1,heads=1,hidden_dim=1,pair_dim=64"
-PAIR = "activations/layer_0/pair_repr"
+PAIR, OUTPUT = "activations/layer_0/pair_repr", "outputs/distogram_logits"
 OPTIONS = PlanOptions(whole_bytes=1 << 20, block_bytes=1 << 20)
 
 
@@ -25,6 +26,7 @@ def traced(monkeypatch):
     for module in (archive, npz):
         monkeypatch.setattr(module, "LARGE_BYTES", OPTIONS.whole_bytes)
     monkeypatch.setattr(selection, "BLOCK_BYTES", OPTIONS.block_bytes)
+    monkeypatch.setattr(layout, "CHUNK_BYTES", OPTIONS.block_bytes // 4)
     # A default of `block_rows` too, which is bound when it is defined.
     monkeypatch.setattr(stream.block_rows, "__defaults__", (OPTIONS.block_bytes,))
     tracemalloc.start()
@@ -32,17 +34,20 @@ def traced(monkeypatch):
     tracemalloc.stop()
 
 
+@pytest.mark.parametrize("tensor_path", [PAIR, OUTPUT])
 @pytest.mark.parametrize("name", BACKENDS)
-def test_no_step_holds_a_large_tensor(name, tmp_path, traced):
+def test_no_step_holds_a_large_tensor(name, tensor_path, tmp_path, traced):
     trace, backend = open_trace(TRACE, 256), load_backend(name)
-    spec = trace.manifest[PAIR]
+    if tensor_path != PAIR:
+        trace = stream.TraceView(trace, {tensor(tensor_path, trace.manifest[PAIR].shape): PAIR})
+    spec = trace.manifest[tensor_path]
     path = tmp_path / f"a{backend.suffix}"
     peaks = {}
     made = {}
     for step, do in {
         "write": lambda: made.update(write_archive(trace, backend, path).digests),
         "verify": lambda: verify_archive(path, backend),
-        "read": lambda: read(backend, path, spec, made[PAIR]),
+        "read": lambda: read(backend, path, spec, made[tensor_path]),
     }.items():
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]

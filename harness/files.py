@@ -156,6 +156,13 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
+def forget_writes(descriptor: int) -> None:
+    """Let what is written to an open file go to memory from now on: it can then be closed, also on a full disk."""
+    memory = os.memfd_create("aborted")
+    os.dup2(memory, descriptor)
+    os.close(memory)
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)

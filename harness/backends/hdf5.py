@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,12 +39,13 @@ from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import SearchSpace
 from harness.errors import ArchiveError
-from harness.files import DOCUMENT
+from harness.files import DOCUMENT, forget_writes
 from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
 _HELD = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
+_ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
 MANIFEST = "metadata/manifest"
 
 _CODECS = named(
@@ -68,6 +71,23 @@ def _filter(codec: Codec | None) -> Mapping[str, Any]:
     if codec.name == "blosc-lz4":
         return hdf5plugin.Bitshuffle(cname="lz4")
     raise ValueError(f"no HDF5 filter for {codec}")
+
+
+@contextmanager
+def _told_by_system() -> Iterator[None]:
+    """Raise what the system refused as such: h5py does so for all calls but a flush, whose page of text has the number.
+
+    Raises
+    ------
+    OSError
+        In place of a `RuntimeError` with such a number.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if found := _ERRNO.search(str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        raise
 
 
 class Hdf5Writer(Writer):
@@ -100,7 +120,8 @@ class Hdf5Writer(Writer):
 
     def end(self) -> None:
         assert self._dataset is not None
-        self._dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
+        with _told_by_system():
+            self._dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
         self._ended.append(self._dataset.name.lstrip("/"))
         self._dataset = None
 
@@ -112,7 +133,8 @@ class Hdf5Writer(Writer):
         text = np.frombuffer(manifest.to_json().encode(), np.uint8)
         self._file.create_dataset(MANIFEST, data=text, track_times=False)
         self._file["metadata"].attrs.update(manifest.attributes())
-        self._file.flush()  # what fails here can still be aborted
+        with _told_by_system():
+            self._file.flush()  # what fails here can still be aborted
         self._file.close()
         with self._path.open("r+b") as file:
             file.write(BLANK.encode())
@@ -120,9 +142,7 @@ class Hdf5Writer(Writer):
     def abort(self) -> None:
         # HDF5 crashes the process at its end when it could not close a file, as on a full disk: what it writes while it
         # closes goes to memory instead, and is forgotten.
-        memory = os.memfd_create("aborted")
-        os.dup2(memory, self._file.id.get_vfd_handle())
-        os.close(memory)
+        forget_writes(self._file.id.get_vfd_handle())
         self._dataset = None
         self._file.close()
 

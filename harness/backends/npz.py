@@ -38,6 +38,7 @@ from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import Parameter, SearchSpace
 from harness.errors import ArchiveError
+from harness.files import forget_writes
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
 from harness.zips import DAMAGE, open_zip, read_member
@@ -94,6 +95,8 @@ class NpzWriter(Writer):
         self._zip.close()
 
     def abort(self) -> None:
+        if self._zip.fp is not None:
+            forget_writes(self._zip.fp.fileno())  # else what fails here fails again, aloud, when it is collected
         if self._member is not None:
             self._member.close()
         self._zip.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import warnings
@@ -14,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numcodecs
 import numpy as np
 import zarr
+import zarr.core.sync
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, BytesCodec
 
@@ -172,6 +174,13 @@ class ZarrWriter(Writer):
 
     def abort(self) -> None:
         self._array = None
+        zarr.core.sync.sync(_ended())  # else they make files again after all is removed
+
+
+async def _ended() -> None:
+    """Wait for what zarr-python is still writing: the first of many writes that fails stops none of the others."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 class ZarrReader(Reader):

@@ -152,7 +152,7 @@ def _reason(error: BaseException) -> str:
     return f"{where} raised {type(error).__name__}: {said}"
 
 
-def description(group: Group, name: str) -> str:
+def stated(group: Group, name: str, field: str) -> str:
     """Return what a registered plug-in says of itself, read from its source: nothing of it is imported.
 
     Parameters
@@ -161,11 +161,13 @@ def description(group: Group, name: str) -> str:
         Where to look.
     name : str
         A registered name.
+    field : str
+        Such as ``description``.
 
     Returns
     -------
     str
-        The ``description`` of its class or call; empty where the source is not there or has it in another way.
+        The constant that its class or call gives the field; empty where the source is not there or has none.
     """
     point = _points(group)[name]
     file = _source(point.module)
@@ -174,15 +176,15 @@ def description(group: Group, name: str) -> str:
         if isinstance(statement, ast.Assign):
             names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
         if point.attr in names:
-            return next(filter(None, map(_described, ast.walk(statement))), "")
+            return next(filter(None, (_constant(node, field) for node in ast.walk(statement))), "")
     return ""
 
 
-def _described(node: ast.AST) -> str:
-    """Return a constant ``description`` that a node gives; empty for any other node."""
-    given = isinstance(node, ast.keyword) and node.arg == "description"
+def _constant(node: ast.AST, field: str) -> str:
+    """Return the constant that a node gives a field; empty for any other node."""
+    given = isinstance(node, ast.keyword) and node.arg == field
     if isinstance(node, ast.Assign):
-        given = any(isinstance(target, ast.Name) and target.id == "description" for target in node.targets)
+        given = any(isinstance(target, ast.Name) and target.id == field for target in node.targets)
     value = getattr(node, "value", None)
     return str(value.value) if given and isinstance(value, ast.Constant) else ""
 

@@ -140,16 +140,12 @@ def _errors(loss: Loss) -> str:
 
 
 def _by_suffix(destination: Path) -> Backend:
-    suffixes: dict[str, str] = {}
-    found = registry.listing("backends")
-    for listed in found:
-        if listed.plugin is not None:
-            suffixes[listed.plugin.suffix] = listed.name
-    fitting = [suffix for suffix in suffixes if destination.name.endswith(suffix)]
+    # As stated in the source, so that a format which cannot be imported is asked for too, and says why.
+    suffixes = {registry.stated("backends", name, "suffix"): name for name in registry.names("backends")}
+    fitting = [suffix for suffix in suffixes if suffix and destination.name.endswith(suffix)]
     if not fitting:
         known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
         raise UsageError(
             f"The name {destination.name!r} does not say which format to write: end it with {known}, or give --format."
-            + registry.failed_imports(found)
         )
     return load_backend(suffixes[max(fitting, key=len)])

@@ -29,7 +29,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for group in groups:
         table = show.table(group)
         for name in registry.names(group):
-            table.add_row(name, registry.description(group, name))
+            table.add_row(name, registry.stated(group, name, "description"))
         show.console().print(table, markup=False)
     show.say("Whether each can be used here: harness list --check")
     return 0
@@ -40,6 +40,6 @@ def _checked(group: registry.Group) -> int:
     listed = registry.listing(group)
     table = show.table(group)
     for one in listed:
-        table.add_row(one.name, registry.description(group, one.name), one.missing or "ready")
+        table.add_row(one.name, registry.stated(group, one.name, "description"), one.missing or "ready")
     show.console().print(table, markup=False)
     return sum(one.plugin is None for one in listed)

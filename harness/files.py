@@ -30,7 +30,7 @@ _INFLATED, _SMALL, _RATIO = 4 << 30, 128 << 20, 100
 """Without a stated size: the most bytes that are inflated, the most of a small file, and the most for each byte."""
 
 _ENDING = ".partial"
-_NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # some network filesystems, or their settings
+NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # some network filesystems, or their settings
 
 _FED, _STEP = 1 << 16, 1 << 20
 _LZMA_MEMORY = 256 << 20  # bytes; a header may ask for a window of 4 GiB, and no preset of xz for more than 64 MiB
@@ -135,19 +135,37 @@ def locked(path: Path, busy: str) -> Iterator[bool]:
     UsageError
         When another process holds it.
     """
-    descriptor, sure = os.open(path, os.O_RDONLY), True
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sure = take_lock(descriptor)
         except BlockingIOError:
             raise UsageError(busy) from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            sure = False
         yield sure
     finally:
         os.close(descriptor)
+
+
+def take_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Take the lock of an open file or folder, without waiting; closing it gives the lock back.
+
+    Returns
+    -------
+    bool
+        False where the filesystem has no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        When another process holds it.
+    """
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

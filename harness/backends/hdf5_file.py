@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import h5py
 
 from harness.errors import MachineError
+from harness.files import NO_LOCKS
 
-# What flock(2) says of a file that another program holds, and of a filesystem without locks, as some network ones are.
-_REFUSED = (errno.EAGAIN, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first where another program holds the lock
 
 
 def open_hdf5(path: Path | BinaryIO, mode: str = "r", **settings: Any) -> h5py.File:

@@ -7,7 +7,6 @@ they are. It is handed to the system and not synced: it outlives the process, an
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 import xxhash
 
 from harness.errors import ArchiveError, UsageError
+from harness.files import take_lock
 from harness.trace.incomplete import measure
 from harness.trace.schema import Manifest
 
@@ -66,7 +66,7 @@ class JournalWriter:
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
         folder.mkdir()
         self._file = (folder / NAME).open("xb", buffering=0)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(self._file.fileno())
         self._add({"journal_version": VERSION, "format": name, "manifest": manifest.to_json()})
 
     def add(self, whole: Mapping[str, Whole]) -> None:
@@ -130,7 +130,7 @@ def being_written(path: Path) -> bool:
         return False
     with (path / NAME).open("rb") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            take_lock(file.fileno(), shared=True)
         except BlockingIOError:
             return True
     return False
@@ -152,7 +152,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with (folder / NAME).open("r+b") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(file.fileno())
         except BlockingIOError:
             raise in_use(folder) from None
         if not os.path.samestat(os.fstat(file.fileno()), (folder / NAME).stat()):

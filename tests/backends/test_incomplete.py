@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import random
 import shutil
 from pathlib import Path
@@ -239,3 +242,12 @@ def test_the_inside_of_an_incomplete_archive_is_no_archive(tmp_path: Path) -> No
     shutil.rmtree(folder / UNFINISHED)
     with pytest.raises(ArchiveError, match="holds a journal and nothing else: its archive was finished, or removed"):
         detect(folder)
+
+
+def test_a_filesystem_without_locks_keeps_nothing_from_being_written_or_read(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    folder = cut(tmp_path, "npz")
+    assert verify_archive(folder) == [] and not being_written(folder)

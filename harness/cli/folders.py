@@ -53,7 +53,10 @@ def make_folder(folder: Path) -> None:
         When it exists with something in it, lies inside an archive, or cannot be written to.
     """
     if (folder / "run.json").exists():
-        raise UsageError(f"{folder} holds a run already: continue it with --resume, or choose another --out.")
+        raise UsageError(
+            f"{folder} holds a run already: continue it with 'harness run --resume --out {folder}', or choose another "
+            "--out."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not an empty folder: choose another --out.")
     require_outside(folder)

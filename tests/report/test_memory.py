@@ -8,7 +8,7 @@ import pytest
 
 from harness.report.findings import find, find_options
 from harness.report.page.memory import warm_limits
-from harness.report.page.sections import limits
+from harness.report.page.sections import facts, limits
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,14 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measur
     assert len(sentences) == len(said)
     assert all(words in sentence for words, sentence in zip(said, sentences, strict=True))
     assert set(sentences) <= set(limits(findings))
+    # A limit of the process's control groups counts in place of the machine's memory.
+    environment["sessions"][0].update(
+        memory_bytes=1 << 40, memory_limit_bytes=int(part * raw), cores=64, cores_limit=1.5
+    )
+    path.write_text(json.dumps(environment))
+    findings = find(folder, find_options(folder))
+    assert warm_limits(findings) == sentences
+    assert "64 cores of which 1.5 may be used" in facts(findings) and "1024 GiB of which" in facts(findings)
 
 
 def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):

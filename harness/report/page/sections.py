@@ -20,8 +20,8 @@ def facts(findings: Findings) -> str:
     session, config = findings.session, findings.config
     parts = []
     if session.get("cpu"):
-        cores, usable = session.get("cores"), session.get("cores_usable")
-        counted = f"{cores} cores" if usable in (None, cores) else f"{usable} of {cores} cores"
+        cores, limit = session.get("cores"), session.get("cores_limit")
+        counted = f"{cores} cores" if limit is None else f"{cores} cores of which {limit:g} may be used"
         kind = "virtual machine" if session.get("virtual_machine") else "machine"
         memory = f", {session['memory_bytes'] / 2**30:.0f} GiB" if session.get("memory_bytes") else ""
         if limit := session.get("memory_limit_bytes"):

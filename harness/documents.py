@@ -25,7 +25,8 @@ MEND = "restore it from a copy, or remove it and make it again"
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e300)]
+Figure = Annotated[float, msgspec.Meta(ge=0, le=1.7976931348623157e308)]
+"""A number that is finite and not negative."""
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]+$")]
 
@@ -162,7 +163,9 @@ def decode_toml(text: bytes, kind: type[T], where: object, *, mend: str, error: 
     return _convert(value, kind, fail, extra=False)
 
 
-def convert(value: Any, kind: type[T], where: object, *, mend: str, error: type[HarnessError] = DocumentError) -> T:
+def convert(
+    value: Any, kind: type[T], where: object, *, mend: str = MEND, error: type[HarnessError] = DocumentError
+) -> T:
     """Convert plain values, which a library has decoded, into a type; as `decode`, fields beyond it may be there."""
     return _convert(value, kind, partial(_failed, error, where, mend), extra=True)
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 
 from harness.backends.base import Selection
+from harness.documents import Count, Positive
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 
 Executor = Literal["main", "threads", "threads-shared", "processes", "dask"]
 Cache = Literal["warm", "cold"]
+
+MOST = 1_000_000
+"""Of windows, workers, rounds or residues: whatever asks for more is a mistake, and would never end."""
+
+Number = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,18 +159,18 @@ class PlanOptions:
         Bytes of such a block, at most, unless one row takes more.
     """
 
-    attention_windows: int = 32
-    pair_windows: int = 16
-    window: int = 32
-    workers: tuple[tuple[Executor, int], ...] = (
+    attention_windows: Number = 32
+    pair_windows: Number = 16
+    window: Number = 32
+    workers: tuple[tuple[Executor, Number], ...] = (
         *(("threads", n) for n in (1, 2, 4, 8)),
         ("threads-shared", 8),
         *(("processes", n) for n in (1, 2, 4)),
     )
-    parallel_windows: int | None = None
-    parallel_bytes: int | None = 2 << 30
-    whole_bytes: int = LARGE_BYTES
-    block_bytes: int = LARGE_BYTES // 2
+    parallel_windows: Number | None = None
+    parallel_bytes: Count | None = 2 << 30
+    whole_bytes: Count = LARGE_BYTES
+    block_bytes: Positive = LARGE_BYTES // 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,14 @@ from typing import Any, Literal, NotRequired, TypedDict
 import pytest
 
 from harness import documents
-from harness.documents import Count, DocumentError, Seconds, decode, decode_toml, read_document
+from harness.documents import Count, DocumentError, Figure, decode, decode_toml, read_document
 from harness.errors import ArchiveError, HarnessError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inner:
     n_res: int | None
-    seconds: Seconds = 0.0
+    seconds: Figure = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

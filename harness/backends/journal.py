@@ -18,8 +18,9 @@ from typing import Any
 
 import xxhash
 
+from harness.documents import convert, decode
 from harness.errors import ArchiveError, UsageError
-from harness.files import take_lock
+from harness.files import read_bytes, take_lock
 from harness.trace.incomplete import measure
 from harness.trace.schema import Manifest
 
@@ -29,6 +30,7 @@ NAME, UNFINISHED = "journal", "unfinished"
 
 _DIGITS = 32
 _START = b' {"journal_version":'
+_RUINED = "nothing says what is whole"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,20 +180,28 @@ def read_journal(folder: Path) -> Journal:
     ArchiveError
         When the journal is damaged or of a version that this reader does not know.
     """
-    lines = (folder / NAME).read_bytes().split(b"\n")[:-1]
+    lines = read_bytes(folder / NAME).split(b"\n")[:-1]
     head, *entries = [_entry(folder, line) for line in lines] or [{}]
     if (version := head.get("journal_version")) != VERSION:
         raise ArchiveError(f"{folder} has a journal of version {version!r}; this reader knows version {VERSION}.")
-    whole = {path: Whole(**tensor) for entry in entries for path, tensor in entry.items()}
-    return Journal(head["format"], Manifest.from_json(head["manifest"]), whole)
+    begun = convert(head, _Head, folder, mend=_RUINED, error=ArchiveError)
+    noted = convert(entries, list[dict[str, Whole]], folder, mend=_RUINED, error=ArchiveError)
+    return Journal(
+        begun.format, Manifest.from_json(begun.manifest), {k: v for entry in noted for k, v in entry.items()}
+    )
+
+
+@dataclass(frozen=True)
+class _Head:
+    format: str
+    manifest: str
 
 
 def _entry(folder: Path, line: bytes) -> dict[str, Any]:
     digest, text = line[:_DIGITS], line[_DIGITS + 1 :]
     if digest != _digest(text):
-        raise ArchiveError(f"{folder}: the journal is damaged, so that nothing says what is whole.")
-    entry: dict[str, Any] = json.loads(text)
-    return entry
+        raise ArchiveError(f"{folder}: the journal is damaged, so that {_RUINED}.")
+    return decode(text, dict[str, Any], folder, mend=_RUINED, error=ArchiveError)
 
 
 def _digest(text: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from harness.cli import show
 from harness.cli.options import add_plugins
@@ -12,7 +13,7 @@ from harness.errors import UsageError
 from harness.history.changepoint import LEAST_RUNS
 from harness.history.commits import commit_range
 from harness.history.file import append, read_histories
-from harness.history.machine_kind import kind_of
+from harness.history.machine_kind import Followed, kind_of
 from harness.history.record import RunRecord
 from harness.history.series import Series, arrange
 from harness.history.steps import Step, find_steps, standing
@@ -88,7 +89,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _of_this_machine() -> Path:
-    path = FOLDER / f"{kind_of(describe(Path.cwd())).name}{SUFFIX}"
+    path = FOLDER / f"{kind_of(cast(Followed, describe(Path.cwd()))).name}{SUFFIX}"
     if path.exists():
         return path
     others = sorted(str(found) for found in FOLDER.glob(f"*{SUFFIX}"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import json
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from harness.cli.options import add_plugins, integers, names
 from harness.errors import MachineError, UsageError, cause_of, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
-from harness.measure.machine import describe
+from harness.measure.machine import describe, read_environment
 from harness.measure.plan import save_plan
 from harness.measure.run import run
 from harness.measure.space import Space, require_space
@@ -180,7 +179,7 @@ def _require_same_machine(folder: Path) -> None:
     """Refuse to continue a run on another machine: its verdicts would mix the two."""
     path = folder / "environment.json"
     if path.exists():
-        environment = json.loads(path.read_text())
+        environment = read_environment(path)
         environment["sessions"].append(describe(folder))
         if differs := mixed_machines(environment):
             raise UsageError(f"{folder} was measured elsewhere: {differs.rstrip('.')}. Start a new run here.")

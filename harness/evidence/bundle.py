@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import matplotlib
 import numpy as np
 from matplotlib import ft2font
 
 from harness import zips
+from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
 from harness.files import LimitError, appearing, in_words, inflation_limit
 from harness.measure.config import RunConfig
@@ -52,7 +52,7 @@ class Bundle:
         Of the manifest, which states all others: the number to cite.
     """
 
-    manifest: dict[str, Any]
+    manifest: BundleManifest
     files: dict[str, bytes]
     sha256: str
 
@@ -96,7 +96,7 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
     plots = plots_folder(folder)
     pictures = sorted(p for p in plots.iterdir() if p.suffix in (".png", ".svg")) if plots.is_dir() else []
     files |= {f"plots/{picture.name}": picture.read_bytes() for picture in pictures}
-    manifest = {
+    manifest: BundleManifest = {
         "bundle_version": BUNDLE_VERSION,
         "run_id": config.run_id,
         "drawn_with": drawing_versions(),
@@ -150,18 +150,19 @@ def _members(path: Path, file: zipfile.ZipFile) -> dict[PurePosixPath, bytes]:
     return {PurePosixPath(info.filename): zips.read_member(file, info, limit) for info in infos}
 
 
-def _manifest(path: Path, text: bytes) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads(text)
-        version = manifest["bundle_version"]
-        whole = isinstance(manifest["sha256"], Mapping) and isinstance(manifest["sample_rows"], list)
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is not a bundle: it has no readable {MANIFEST}.") from error
-    if version != BUNDLE_VERSION:
-        raise HarnessError(f"{path} is a bundle of version {version!r}; this reader knows version {BUNDLE_VERSION}.")
-    if not whole:
-        raise HarnessError(f"{path} is not a bundle: its {MANIFEST} is damaged.")
-    return manifest
+class BundleManifest(TypedDict):
+    """What a bundle says of itself: digests of its files, and of every row of its samples."""
+
+    bundle_version: int
+    run_id: str
+    drawn_with: NotRequired[dict[str, str]]
+    sha256: dict[str, Digest]
+    sample_rows: list[Digest]
+
+
+def _manifest(path: Path, text: bytes) -> BundleManifest:
+    where = f"{path} is not a bundle: {MANIFEST}"
+    return decode(text, BundleManifest, where, version=("bundle_version", BUNDLE_VERSION), mend="pack the run again")
 
 
 def drawing_versions() -> dict[str, str]:

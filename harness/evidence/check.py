@@ -20,12 +20,12 @@ from harness.measure import schedule
 from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
-from harness.measure.plan import describe_plan, read_plan, replan
+from harness.measure.plan import Described, describe_plan, read_plan, replan
 from harness.measure.recorder import states
 from harness.measure.subject import Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
 from harness.report.directories import is_directory
-from harness.report.findings import Options
+from harness.report.findings import find_options
 from harness.report.write import plots_folder, write_report
 from harness.workload import ReadAccess, requested_bytes
 
@@ -95,7 +95,7 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
 
 def _digests(bundle: Bundle) -> Result:
     """Compare every file with what the manifest states, and name the rows of ``samples.csv`` that changed."""
-    stated: dict[str, Any] = bundle.manifest["sha256"]
+    stated = bundle.manifest["sha256"]
     problems = [f"{name} is missing" for name in stated if name not in bundle.files]
     for name, data in sorted(bundle.files.items()):
         if name not in stated:
@@ -140,7 +140,7 @@ def _plan(run: Path) -> list[Result]:
     ]
 
 
-def _differs(described: dict[str, Any], subject: Subject) -> Iterator[str]:
+def _differs(described: Described, subject: Subject) -> Iterator[str]:
     drawn = json.loads(json.dumps(describe_plan(subject)))
     if described["n_res"] != drawn["n_res"]:
         yield f"n_res is {described['n_res']}, its manifest says {drawn['n_res']}"
@@ -240,8 +240,7 @@ def _archives(run: Path) -> list[str]:
 
 def _published(bundle: Bundle, run: Path) -> list[Result]:
     """Make the report again, with the choices that the published one states, and compare every file."""
-    published = json.loads(bundle.files["report.json"])
-    write_report(run, Options.from_document(published["options"]), pictures=True)
+    write_report(run, find_options(run, bundle.files["report.json"]), pictures=True)
     same = bundle.manifest.get("drawn_with") == drawing_versions()
     results = []
     for name, data in sorted(bundle.files.items()):

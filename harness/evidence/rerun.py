@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pandas as pd
 
+from harness.documents import read_document
 from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle
 from harness.evidence.directories import directory_differences
@@ -135,22 +135,33 @@ def _archives(before: Path, after: Path) -> tuple[list[str], list[str]]:
     return sizes, digests
 
 
+class _Decision(TypedDict):
+    mix: str
+    trace: str
+    preferred: str | None
+    not_told_apart: list[str]
+
+
+class _Decided(TypedDict):
+    decisions: list[_Decision]
+
+
 def _answers(before: Path, after: Path) -> list[str]:
     first, second = (
-        {(d["mix"], d["trace"]): d for d in json.loads((folder / "report.json").read_text())["decisions"]}
+        {(d["mix"], d["trace"]): d for d in read_document(folder / "report.json", _Decided, extra=True)["decisions"]}
         for folder in (before, after)
     )
     said = []
     for key, decision in first.items():
-        other = second.get(key, {})
+        other = second.get(key)
         if _among(decision) & _among(other) or _among(decision) == _among(other):
             continue
-        said.append(f"{key[0]} on {key[1]}: {decision['preferred']}, then {other.get('preferred')}")
+        said.append(f"{key[0]} on {key[1]}: {decision['preferred']}, then {other and other['preferred']}")
     return said
 
 
-def _among(decision: dict[str, Any]) -> set[str]:
+def _among(decision: _Decision | None) -> set[str]:
     """Return the format that a decision prefers, and those that it cannot tell from it."""
-    if not decision.get("preferred"):
+    if not decision or not decision["preferred"]:
         return set()
-    return {str(decision["preferred"]), *decision["not_told_apart"]}
+    return {decision["preferred"], *decision["not_told_apart"]}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from harness.documents import Figure, Positive
 
 _CLASSES = tuple(gib for power in range(16) for gib in (2**power, 3 * 2**power))
 
@@ -48,28 +49,45 @@ class MachineKind:
         return re.sub(r"[^a-z0-9.]+", "-", text.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
 
 
-def kind_of(session: Mapping[str, Any]) -> MachineKind:
+class Followed(TypedDict):
+    """What a description of a machine must say for a history."""
+
+    started: str
+    commit: str | None
+    cpu: str | None
+    cores: Positive | None
+    cores_usable: Positive | None
+    machine: str
+    memory_bytes: int | None
+    filesystem: str
+    system: str
+    kernel: str
+    implementation: str
+    python: str
+    interpreter_lock: NotRequired[bool | None]
+    virtual_machine: bool | None
+    load_average: Figure | None
+    load_average_at_end: NotRequired[Figure | None]
+    libraries: dict[str, str | None]
+
+
+def kind_of(session: Followed) -> MachineKind:
     """Find the kind of machine that a session of a run was measured on.
 
     Parameters
     ----------
-    session : mapping
+    session : Followed
         From ``environment.json``, as `harness.measure.machine.describe` makes it.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        When it does not say what is needed.
     """
     memory = session.get("memory_limit_bytes") or session["memory_bytes"]
     free = "t" if session.get("interpreter_lock") is False else ""
     return MachineKind(
-        cpu=str(session["cpu"] or session["machine"]),
-        cores=int(session["cores_usable"] or session["cores"]),
+        cpu=session["cpu"] or session["machine"],
+        cores=session["cores_usable"] or session["cores"] or 0,
         memory_gib=0 if memory is None else min(gib for gib in _CLASSES if gib << 30 >= memory),
-        filesystem=str(session["filesystem"]),
-        kernel=f"{session['system']} {str(session['kernel']).partition('.')[0]}",
-        python=f"{session['implementation']} {'.'.join(str(session['python']).split('.')[:2])}{free}",
+        filesystem=session["filesystem"],
+        kernel=f"{session['system']} {session['kernel'].partition('.')[0]}",
+        python=f"{session['implementation']} {'.'.join(session['python'].split('.')[:2])}{free}",
         virtual=bool(session["virtual_machine"]),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from harness.documents import Count, DocumentError, Figure, Positive, convert, decode
 from harness.errors import HarnessError
 from harness.history.machine_kind import MachineKind
 from harness.records import CellKey
@@ -44,18 +45,18 @@ class CellFigures:
     """
 
     key: CellKey
-    samples: int
-    median_seconds: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    raw_ratio: float | None = None
-    raw_low: float | None = None
-    raw_high: float | None = None
-    twin_ratio: float | None = None
-    size_bytes: int | None = None
-    files: int | None = None
-    files_opened: int | None = None
-    requests: int | None = None
+    samples: Count
+    median_seconds: Figure | None = None
+    ci_low: Figure | None = None
+    ci_high: Figure | None = None
+    raw_ratio: Figure | None = None
+    raw_low: Figure | None = None
+    raw_high: Figure | None = None
+    twin_ratio: Figure | None = None
+    size_bytes: Count | None = None
+    files: Count | None = None
+    files_opened: Count | None = None
+    requests: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +71,8 @@ class Definition:
         For each trace and length, a digest of what is read and written, and of the tensors with their values.
     """
 
-    seed: int
-    rounds: int
+    seed: Count
+    rounds: Positive
     plans: dict[str, str]
     data: dict[str, str]
 
@@ -127,7 +128,7 @@ class RunRecord:
     commit: str | None
     dirty: bool
     machine: MachineKind
-    load_average: float | None
+    load_average: Figure | None
     libraries: dict[str, str | None]
     definition: Definition
     samples_sha256: str
@@ -158,26 +159,26 @@ class RunRecord:
             When it is whole, but of a version this reader does not know.
         """
         try:
-            document: dict[str, Any] = json.loads(line)
-            stated = document.pop("digest")
-            if stated != _digest(document):
+            document = decode(line, dict[str, Any], "the line")
+            if document.pop("digest", None) != _digest(document):
                 raise CorruptLine("its digest does not match")
-            version = document.pop("history_version")
-            if version != HISTORY_VERSION:
+            if (version := document.get("history_version")) != HISTORY_VERSION:
                 raise HarnessError(
                     f"A line of the history has version {version!r}; this reader knows version {HISTORY_VERSION}."
                 )
-            del document["kind"]
-            return cls(
-                **document
-                | {
-                    "machine": MachineKind(**document["machine"]),
-                    "definition": Definition(**document["definition"]),
-                    "cells": tuple(_cells(**document["cells"])),
-                }
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            table = convert(document.pop("cells", None), _Table, "the line")
+            document["cells"] = [_cell(table.columns, row) for row in table.rows]
+            return convert(document, cls, "the line")
+        except (DocumentError, ValueError) as error:
             raise CorruptLine(str(error)) from error
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Cells as a line holds them."""
+
+    columns: list[str]
+    rows: list[list[int | float | str | None]]
 
 
 _FIGURES = tuple(field.name for field in dataclasses.fields(CellFigures) if field.name != "key")
@@ -188,11 +189,11 @@ def _row(cell: CellFigures) -> list[Any]:
     return [*cell.key, *(getattr(cell, name) for name in _FIGURES)]
 
 
-def _cells(columns: list[str], rows: list[list[Any]]) -> Iterator[CellFigures]:
-    for row in rows:
-        values = dict(zip(columns, row, strict=True))
-        key = CellKey(**{name: values.pop(name) for name in CellKey._fields})
-        yield CellFigures(key=key, **values)
+def _cell(columns: list[str], row: list[Any]) -> dict[str, Any]:
+    values = dict(zip(columns, row, strict=True))
+    if unknown := set(values) - set(_COLUMNS):
+        raise ValueError(f"there is no figure named {min(unknown)!r}")
+    return values | {"key": [values.get(name) for name in CellKey._fields]}
 
 
 def _digest(document: dict[str, Any]) -> str:

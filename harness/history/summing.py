@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import HarnessError, UsageError
+from harness.documents import convert
+from harness.errors import UsageError
 from harness.evidence.bundle import MEASURED, read_bundle
-from harness.history.machine_kind import kind_of
+from harness.history.machine_kind import Followed, kind_of
 from harness.history.record import EXACT, CellFigures, Definition, RunRecord
 from harness.measure.archives import read_archives
 from harness.measure.config import RAW, TWIN, VANILLA, RunConfig
 from harness.measure.directory_record import DIRECTORIES, read_directories
+from harness.measure.machine import read_environment
 from harness.measure.plan import read_plan
 from harness.records import CellKey, read_samples
 from harness.report.arms import Arm, arms_by_place, paired
@@ -64,23 +66,19 @@ def _summarise(folder: Path) -> RunRecord:
     directories = read_directories(folder / DIRECTORIES) if is_directory(samples).any() else []
     _require_whole(samples, plans, config, folder)
     session = _session(_present(folder / "environment.json"))
-    try:
-        machine = kind_of(session)
-        commit = session["commit"]
-        return RunRecord(
-            run_id=config.run_id,
-            started=str(session["started"]),
-            commit=commit and commit.removesuffix("+changes"),
-            dirty=bool(commit) and commit.endswith("+changes"),
-            machine=machine,
-            libraries=dict(session["libraries"]),
-            definition=_definition(config, plans, archives, directories),
-            samples_sha256=hashlib.sha256((folder / "samples.csv").read_bytes()).hexdigest(),
-            load_average=_mean(session["load_average"], session.get("load_average_at_end")),
-            cells=(*_cells(samples[~is_directory(samples)], config), *_directories(samples)),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise HarnessError(f"{folder / 'environment.json'} does not say what a history needs: {error}.") from error
+    commit = session["commit"]
+    return RunRecord(
+        run_id=config.run_id,
+        started=session["started"],
+        commit=commit and commit.removesuffix("+changes"),
+        dirty=commit is not None and commit.endswith("+changes"),
+        machine=kind_of(session),
+        libraries=session["libraries"],
+        definition=_definition(config, plans, archives, directories),
+        samples_sha256=hashlib.sha256((folder / "samples.csv").read_bytes()).hexdigest(),
+        load_average=_mean(session["load_average"], session.get("load_average_at_end")),
+        cells=(*_cells(samples[~is_directory(samples)], config), *_directories(samples)),
+    )
 
 
 def _present(path: Path) -> Path:
@@ -89,17 +87,12 @@ def _present(path: Path) -> Path:
     return path
 
 
-def _session(path: Path) -> Mapping[str, Any]:
+def _session(path: Path) -> Followed:
     """Return the description of the machine; of a resumed run that of the first session, which all equal."""
-    try:
-        environment = json.loads(path.read_text())
-        first: Mapping[str, Any] = environment["sessions"][0]
-        differs = mixed_machines(environment)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}.") from error
-    if differs:
+    environment = read_environment(path)
+    if differs := mixed_machines(environment):
         raise UsageError(f"{path.parent} cannot be followed: {differs}")
-    return first
+    return convert(next(iter(environment["sessions"]), {}), Followed, f"{path}, first session")
 
 
 def _require_whole(samples: pd.DataFrame, plans: Sequence[Mapping[str, Any]], config: RunConfig, folder: Path) -> None:

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from harness.errors import HarnessError
+from harness.documents import Count, Digest, Positive, read_document
 from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Subject
 
 ARCHIVES_VERSION = 1
+
+
+class RecordedArchive(TypedDict):
+    """An archive that a run read from."""
+
+    format: str
+    profile: str
+    size_bytes: Count
+    files: Count
+    sha256: Digest
+
+
+class RecordedSubject(TypedDict):
+    """The archives of a trace, and the digests of its tensors by path."""
+
+    trace: str
+    n_res: Positive | None
+    tensor_digests: dict[str, Digest]
+    archives: list[RecordedArchive]
+
+
+class _Archives(TypedDict):
+    subjects: list[RecordedSubject]
 
 
 class ArchiveRecord:
@@ -33,7 +56,7 @@ class ArchiveRecord:
         """Note the archives of a subject, in place of what was noted of it before."""
         key = (subject.label, subject.n_res)
         self._subjects = [s for s in self._subjects if (s["trace"], s["n_res"]) != key]
-        archives = [
+        archives: list[RecordedArchive] = [
             {
                 "format": arm.label,
                 "profile": arm.profile,
@@ -58,7 +81,7 @@ class ArchiveRecord:
         write_text(self._path, json.dumps(document, indent=1) + "\n")
 
 
-def read_archives(path: Path) -> list[dict[str, Any]]:
+def read_archives(path: Path) -> list[RecordedSubject]:
     """Read what `ArchiveRecord` wrote: one entry a subject.
 
     Raises
@@ -66,11 +89,4 @@ def read_archives(path: Path) -> list[dict[str, Any]]:
     HarnessError
         When it is damaged or of a version this reader does not know.
     """
-    try:
-        document = json.loads(path.read_text())
-        version, subjects = document["archives_version"], document["subjects"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}.") from error
-    if version != ARCHIVES_VERSION:
-        raise HarnessError(f"{path} has version {version!r}; this reader knows version {ARCHIVES_VERSION}.")
-    return list(subjects)
+    return read_document(path, _Archives, version=("archives_version", ARCHIVES_VERSION))["subjects"]

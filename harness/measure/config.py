@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from harness.backends.base import Backend, Profile, ProfileName
 from harness.backends.profile_file import ProfileFile, parse_profile_file
-from harness.errors import HarnessError
+from harness.documents import Count, Figure, Name, Positive, read_document
 from harness.files import write_text
 from harness.stores.place import Place
-from harness.workload import Cache, PlanOptions
+from harness.workload import Cache, Number, PlanOptions
 
 CONFIG_VERSION = 1
 VERDICT_ROUNDS = 10
@@ -83,25 +83,25 @@ class RunConfig:
         Address of the Dask scheduler whose workers read; None for a local cluster.
     """
 
-    run_id: str
+    run_id: Name
     preset: str
     traces: tuple[str, ...]
-    sizes: tuple[int, ...]
+    sizes: tuple[Number, ...]
     formats: tuple[str, ...]
     profiles: tuple[ProfileName, ...]
     suites: tuple[str, ...]
     caches: tuple[Cache, ...]
-    rounds: int
-    seed: int = 0
+    rounds: Number
+    seed: Count = 0
     baseline: str = "zarr"
-    timeout: float = 600.0
+    timeout: Figure = 600.0
     options: PlanOptions = field(default_factory=PlanOptions)
     directories: tuple[str, ...] = ()
-    directory_bound: float | None = None
+    directory_bound: Figure | None = None
     profile_files: tuple[ProfileFile, ...] = ()
     store: Place | None = None
     scheduler: str | None = None
-    trace_bytes: int | None = None
+    trace_bytes: Positive | None = None
 
     def patience(self, nbytes: int) -> float:
         """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
@@ -142,26 +142,29 @@ class RunConfig:
         HarnessError
             When there is none, it is damaged, or of a version this reader does not know.
         """
-        try:
-            raw: dict[str, Any] = json.loads(path.read_text())
-            version = raw.pop("config_version")
-            if version != CONFIG_VERSION:
-                raise HarnessError(f"{path} has version {version!r}; this reader knows version {CONFIG_VERSION}.")
-            texts = raw.pop("profile_files", [])
-            files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in texts)
-            options = raw.pop("options")
-            if "parallel_windows" in options:
-                options.setdefault("parallel_bytes", _EARLIER_PARALLEL_BYTES)
-            options["workers"] = tuple((executor, workers) for executor, workers in options["workers"])
-            store = Place(**raw.pop("store")) if "store" in raw else None
-            values: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
-            }
-            return cls(options=PlanOptions(**options), profile_files=files, store=store, **values)
-        except FileNotFoundError as error:
-            raise HarnessError(f"There is no run at {path.parent}: it has no {path.name}.") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise HarnessError(f"{path} is damaged: {error}.") from error
+        absent = f"There is no run at {path.parent}: it has no {path.name}."
+        stored = read_document(path, _Stored, version=("config_version", CONFIG_VERSION), absent=absent)
+        files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
+        return cls(**vars(stored) | {"profile_files": files, "options": PlanOptions(**vars(stored.options))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredOptions(PlanOptions):
+    """Options as a file holds them; one without windows says nothing of their bytes."""
+
+    parallel_bytes: Count | None = _EARLIER_PARALLEL_BYTES
+
+    def __post_init__(self) -> None:
+        if self.parallel_windows is None:
+            object.__setattr__(self, "parallel_bytes", PlanOptions.parallel_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(RunConfig):
+    """A configuration as its file holds it: the texts of profile files are read one by one."""
+
+    options: _StoredOptions
+    profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
 
 
 PresetName = Literal["quick", "standard", "seed"]

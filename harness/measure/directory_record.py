@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
+from harness.documents import Count, Digest, Figure, read_document
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.measure.config import VANILLA
@@ -13,6 +14,39 @@ from harness.predictions.manifest import KINDS
 
 DIRECTORIES_VERSION = 1
 DIRECTORIES = "directories.json"
+
+
+class RecordedFile(TypedDict):
+    """A file of a result directory."""
+
+    size: Count
+    sha256: Digest
+
+
+class RecordedMode(TypedDict):
+    """A result directory in a mode: every file by path; of a slimmed one also what was restored and read."""
+
+    contents: dict[str, RecordedFile]
+    bound: NotRequired[Figure | None]
+    files_restored: NotRequired[Count]
+    files_given_up: NotRequired[list[str]]
+    values_compared: NotRequired[Count]
+    values_same: NotRequired[Count]
+    values_dropped: NotRequired[Count]
+    largest_error: NotRequired[Figure | None]
+
+
+class RecordedDirectory(TypedDict):
+    """A result directory: its name, what made it, and its modes."""
+
+    directory: str
+    kind: str
+    program: str
+    modes: dict[str, RecordedMode]
+
+
+class _Directories(TypedDict):
+    directories: list[RecordedDirectory]
 
 
 class DirectoryRecord:
@@ -46,19 +80,18 @@ class DirectoryRecord:
         HarnessError
             When the directory is not what it was when it was counted as written.
         """
-        found = next((each for each in self._found if each["directory"] == label), None)
-        if found is None:
-            found = {"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}}
-            self._found.append(found)
+        if not any(each["directory"] == label for each in self._found):
+            self._found.append({"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}})
+        found = next(each for each in self._found if each["directory"] == label)
         before = facts["before"]
-        if found["modes"].get(VANILLA, {}).get("contents", before) != before:
+        if VANILLA in found["modes"] and found["modes"][VANILLA]["contents"] != before:
             raise HarnessError("the directory changed while it was measured")
-        found["modes"][mode] = {name: value for name, value in facts.items() if name != "before"}
+        found["modes"][mode] = cast(RecordedMode, {name: facts[name] for name in facts if name != "before"})
         document = {"directories_version": DIRECTORIES_VERSION, "directories": self._found}
         write_text(self._path, json.dumps(document, indent=1) + "\n")
 
 
-def read_directories(path: Path) -> list[dict[str, Any]]:
+def read_directories(path: Path) -> list[RecordedDirectory]:
     """Read what `DirectoryRecord` wrote: one entry a directory.
 
     Raises
@@ -66,13 +99,6 @@ def read_directories(path: Path) -> list[dict[str, Any]]:
     HarnessError
         When it is missing, damaged or of a version this reader does not know.
     """
-    try:
-        document = json.loads(path.read_text())
-        version, found = document["directories_version"], document["directories"]
-    except FileNotFoundError as error:
-        raise HarnessError(f"There is no {path}, though the run has result directories: make it again.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}.") from error
-    if version != DIRECTORIES_VERSION:
-        raise HarnessError(f"{path} has version {version!r}; this reader knows version {DIRECTORIES_VERSION}.")
-    return list(found)
+    absent = f"There is no {path}, though the run has result directories: make it again."
+    version = ("directories_version", DIRECTORIES_VERSION)
+    return read_document(path, _Directories, version=version, absent=absent)["directories"]

@@ -11,10 +11,13 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+import msgspec
 
 import harness
 from harness.capacity import capacity
+from harness.documents import Figure, Positive, convert, read_document
 from harness.files import write_text
 from harness.sampling.cache import filesystem
 from harness.sampling.contention import interpreter_lock
@@ -69,6 +72,47 @@ def describe(folder: Path) -> dict[str, Any]:
     }
 
 
+class Session(TypedDict, total=False):
+    """What is read of a description of the machine; each part may be missing where an earlier version wrote it."""
+
+    started: str
+    commit: str | None
+    python: str
+    implementation: str
+    interpreter_lock: bool | None
+    system: str
+    kernel: str
+    machine: str
+    cpu: str | None
+    cores: Positive | None
+    cores_usable: Positive | None
+    virtual_machine: bool | None
+    memory_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 50)] | None
+    filesystem: str
+    load_average: Figure | None
+    load_average_at_end: Figure | None
+    libraries: dict[str, str | None]
+    packages: dict[str, str]
+
+
+class _Sessions(TypedDict):
+    run_id: str
+    sessions: list[Session]
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Read ``environment.json`` as it is, with the parts of `Session` checked.
+
+    Raises
+    ------
+    HarnessError
+        When it is missing or damaged.
+    """
+    document = read_document(path, dict[str, Any])
+    convert(document, _Sessions, path)
+    return document
+
+
 class Environment:
     """``environment.json``: a description of the machine for every session of a run, one more each time it is resumed.
 
@@ -84,7 +128,7 @@ class Environment:
 
     def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
         self._path, self._run_id = folder / "environment.json", run_id
-        self._sessions = json.loads(self._path.read_text())["sessions"] if self._path.exists() else []
+        self._sessions = read_environment(self._path)["sessions"] if self._path.exists() else []
         self._sessions.append({**describe(folder), **({"disk": disk} if disk else {})})
         self._start = time.monotonic()
         self._write()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
-from harness.errors import HarnessError
+import msgspec
+
+from harness.documents import Count, Positive, read_document
 from harness.files import write_text
 from harness.measure.config import RunConfig
 from harness.measure.subject import Subject, plan_subject
@@ -16,6 +18,43 @@ from harness.trace.schema import Manifest
 from harness.workload import Access
 
 PLAN_VERSION = 1
+
+
+class DescribedRead(TypedDict):
+    """A read, as `describe_plan` gives it."""
+
+    path: str
+    selection: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] | None
+
+
+class DescribedAccess(TypedDict):
+    """An access with its suite; beside its name, what an access of its kind has."""
+
+    suite: str
+    kind: Literal["ReadAccess", "WriteAccess", "StreamAccess", "SizeAccess", "Absent"]
+    name: str
+    reads: NotRequired[list[DescribedRead]]
+    load_once: NotRequired[bool]
+    executor: NotRequired[str]
+    workers: NotRequired[Positive]
+    caches: NotRequired[list[str]]
+    tensors: NotRequired[list[list[Any]] | None]
+    reason: NotRequired[str]
+
+
+class Described(TypedDict):
+    """A subject, as `describe_plan` gives it."""
+
+    trace: str
+    text: str
+    n_res: Positive | None
+    requested: Positive | None
+    manifest: dict[str, Any]
+    accesses: list[DescribedAccess]
+
+
+class _Plans(TypedDict):
+    subjects: list[Described]
 
 
 def describe_plan(subject: Subject) -> dict[str, Any]:
@@ -64,7 +103,7 @@ def save_plan(subjects: Sequence[Subject], path: Path) -> None:
     write_text(path, json.dumps({"plan_version": PLAN_VERSION, "subjects": described}, indent=1) + "\n")
 
 
-def read_plan(path: Path) -> list[dict[str, Any]]:
+def read_plan(path: Path) -> list[Described]:
     """Read what `save_plan` wrote: one description a subject.
 
     Raises
@@ -72,24 +111,16 @@ def read_plan(path: Path) -> list[dict[str, Any]]:
     HarnessError
         When there is none, it is damaged, or of a version this reader does not know.
     """
-    try:
-        document = json.loads(path.read_text())
-        version, subjects = document["plan_version"], document["subjects"]
-    except FileNotFoundError as error:
-        raise HarnessError(f"There is no {path}: the run was made before plans were kept, so make it again.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}.") from error
-    if version != PLAN_VERSION:
-        raise HarnessError(f"{path} has version {version!r}; this reader knows version {PLAN_VERSION}.")
-    return list(subjects)
+    absent = f"There is no {path}: the run was made before plans were kept, so make it again."
+    return read_document(path, _Plans, version=("plan_version", PLAN_VERSION), absent=absent)["subjects"]
 
 
-def replan(described: Mapping[str, Any], config: RunConfig) -> Subject:
+def replan(described: Described, config: RunConfig) -> Subject:
     """Draw a subject's plans again from the run's seed and the manifest in its description, without the trace.
 
     Parameters
     ----------
-    described : mapping
+    described : dict
         From `read_plan`.
     config : RunConfig
         Of the run.

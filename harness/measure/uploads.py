@@ -7,8 +7,10 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict
 
-from harness.errors import HarnessError, UsageError
+from harness.documents import read_document
+from harness.errors import UsageError
 from harness.files import write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
@@ -132,11 +134,10 @@ class Uploads:
 
 def _listed(record: Path) -> list[str]:
     """Return the keys of what a session that was killed has left in the store."""
-    if not record.exists():
-        return []
-    try:
-        return [str(key) for key in json.loads(record.read_text())["keys"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(
-            f"{record} is damaged: remove from the store what the run left there, then this file."
-        ) from error
+    mend = "remove from the store what the run left there, then this file"
+    return read_document(record, _Uploaded, mend=mend)["keys"] if record.exists() else []
+
+
+class _Uploaded(TypedDict):
+    store: str
+    keys: list[str]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from harness.errors import UsageError
 from harness.evidence.bundle import MEASURED, SUFFIX, read_bundle
 from harness.measure.archives import read_archives
 from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.measure.machine import read_environment
 from harness.measure.plan import read_plan
 from harness.records import CellKey, read_samples
 from harness.regression.comparison import Outcome
@@ -136,7 +136,7 @@ def _shown(value: Any) -> str:
 
 
 def _session(folder: Path) -> dict[str, Any]:
-    sessions = json.loads((folder / "environment.json").read_text())["sessions"]
+    sessions = read_environment(folder / "environment.json")["sessions"]
     return dict(sessions[-1]) if sessions else {}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.errors import HarnessError, UsageError
+from harness.documents import decode
+from harness.errors import UsageError
+from harness.files import read_bytes
 from harness.measure.config import RunConfig
+from harness.measure.machine import read_environment
 from harness.records import read_breakdown, read_contention, read_samples
 from harness.report.breakdown import where_time_goes
 from harness.report.choice.decision import Decision, decide_all
@@ -51,11 +53,12 @@ class Options:
         """Return plain values for ``report.json``."""
         return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None}
 
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Options:
-        """Read what `to_document` returned."""
-        mix = document["mix"]
-        return cls(baseline=document["baseline"], mix=Mix(**mix) if mix else None)
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is read of ``report.json``; all else in it follows from the samples."""
+
+    options: Options
 
 
 def find_options(folder: Path, text: bytes | None = None) -> Options:
@@ -77,14 +80,9 @@ def find_options(folder: Path, text: bytes | None = None) -> Options:
     path = folder / "report.json"
     if text is None and not path.exists():
         return Options(baseline=config.baseline)
-    try:
-        document = json.loads(path.read_bytes() if text is None else text)
-        version = document["report_version"]
-        if version != REPORT_VERSION:
-            raise HarnessError(f"{path} has version {version!r}; this reader knows version {REPORT_VERSION}.")
-        return Options.from_document(document["options"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}. Remove it and make the report again.") from error
+    mend = "remove it and make the report again"
+    document = read_bytes(path) if text is None else text
+    return decode(document, _Asked, path, version=("report_version", REPORT_VERSION), mend=mend, extra=True).options
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -208,7 +206,8 @@ def find(folder: Path, options: Options) -> Findings:
         )
     directories = find_directories(folder, samples)
     samples = samples[~is_directory(samples)].reset_index(drop=True)
-    environment = _environment(folder / "environment.json")
+    recorded = folder / "environment.json"
+    environment = read_environment(recorded) if recorded.exists() else {}
     if differs := mixed_machines(environment):
         raise UsageError(f"{folder} cannot be reported as one run. {differs} Measure it again on one machine.")
     baseline = options.baseline
@@ -243,18 +242,6 @@ def find(folder: Path, options: Options) -> Findings:
         growth=growth(samples),
         withdrawn=unfair,
     )
-
-
-def _environment(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        document = json.loads(path.read_text())
-        if not isinstance(document["sessions"], list):
-            raise TypeError("its sessions are not a list")
-        return dict(document)
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}.") from error
 
 
 def _decision(found: Decision) -> dict[str, Any]:

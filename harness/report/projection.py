@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from harness.errors import HarnessError
+from harness.documents import Figure, read_document
 from harness.report import words
 
 FILE = "projection.json"
@@ -29,21 +28,36 @@ def read_projection(folder: Path) -> dict[str, Any] | None:
     path = folder / FILE
     if not path.exists():
         return None
-    try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        version = document["projection_version"]
-        if version == VERSION:
-            return {
-                "asked": document["asked"],
-                "notes": document["notes"],
-                "rows": [cells(r) for r in document["rows"]],
-            }
-    except (ValueError, KeyError, TypeError) as error:
-        raise HarnessError(f"{path} is damaged: {error}. Remove it and project again.") from error
-    raise HarnessError(f"{path} has version {version!r}; this reader knows version {VERSION}.")
+    mend = "remove it and project again"
+    found = read_document(path, _Projected, version=("projection_version", VERSION), mend=mend, extra=True)
+    return {"asked": found["asked"], "notes": found["notes"], "rows": [cells(row) for row in found["rows"]]}
 
 
-def cells(row: dict[str, Any]) -> list[str]:
+class Projected(TypedDict):
+    """A row of a projection, as far as it is shown."""
+
+    format: str
+    profile: str
+    gigabytes: Figure
+    storage_per_month: Figure
+    upload_requests: Figure
+    upload: Figure
+    requests_per_access: Figure
+    requests: Figure
+    reading: Figure
+    seconds_per_access: Figure
+    seconds: Figure
+    error_by_length: Figure | None
+    error_by_access: Figure | None
+
+
+class _Projected(TypedDict):
+    asked: str
+    notes: list[str]
+    rows: list[Projected]
+
+
+def cells(row: Projected) -> list[str]:
     """Write one row of a projection under `COLUMNS`, for people."""
     name = row["format"] if row["profile"] in ("", "tuned") else f"{row['format']} {row['profile']}"
     return [

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.documents import Count, decode
 from harness.errors import ArchiveError, HarnessError
 from harness.trace.incomplete import Incomplete
 from harness.trace.lossy.record import Loss
@@ -69,7 +70,7 @@ class TensorSpec:
     """
 
     path: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     dtype: str
     axes: tuple[str, ...]
     role: Role
@@ -279,11 +280,11 @@ class Metadata:
     model_name: str | None = None
     model_version: str | None = None
     config_version: str | None = None
-    num_layers: int | None = None
-    num_heads: int | None = None
-    hidden_dim: int | None = None
-    num_residues: int | None = None
-    num_recycles: int | None = None
+    num_layers: Count | None = None
+    num_heads: Count | None = None
+    hidden_dim: Count | None = None
+    num_residues: Count | None = None
+    num_recycles: Count | None = None
     residue_indexing_scheme: str | None = None
     input_description: str | None = None
     timestamp: str | None = None
@@ -426,44 +427,22 @@ class Manifest:
         SchemaError
             When it is one but does not fit the schema.
         """
-        try:
-            raw = json.loads(text)
-            version = raw.pop("manifest_version")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ArchiveError("The archive's manifest is damaged or was not written by this harness.") from error
-        if version not in (MANIFEST_VERSION, MARKED_VERSION):
-            raise ArchiveError(
-                f"The archive's manifest has version {version!r}; "
-                f"this reader knows versions {MANIFEST_VERSION} and {MARKED_VERSION}."
-            )
-        try:
-            tensors = tuple(
-                TensorSpec(
-                    path=item["path"],
-                    shape=tuple(item["shape"]),
-                    dtype=item["dtype"],
-                    axes=tuple(item["axes"]),
-                    role=Role(item["role"]),
-                )
-                for item in raw["tensors"]
-            )
-            metadata = Metadata(
-                **{**raw["metadata"], "representation_names": tuple(raw["metadata"]["representation_names"])}
-            )
-            manifest = cls(
-                tensors=tensors,
-                metadata=metadata,
-                provenance=Provenance(**{**raw["provenance"], "files": dict(raw["provenance"].get("files", {}))}),
-                digests=dict(raw["digests"]),
-                loss=Loss.from_plain(raw["loss"]) if raw.get("loss") is not None else None,
-                incomplete=Incomplete(**raw["incomplete"]) if raw.get("incomplete") is not None else None,
-            )
-            if version == MARKED_VERSION and manifest.loss is None and manifest.incomplete is None:
-                raise ValueError("a version for what is lossy or incomplete, of neither")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ArchiveError(f"The archive's manifest is damaged: {type(error).__name__} at {error}.") from error
+        version = ("manifest_version", MANIFEST_VERSION, MARKED_VERSION)
+        stored = decode(text, _Stored, "The archive's manifest", version=version, mend="", error=ArchiveError)
+        manifest = cls(**{name: value for name, value in vars(stored).items() if name != "manifest_version"})
         validate(manifest)
         return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(Manifest):
+    """A manifest as `Manifest.to_json` writes it."""
+
+    manifest_version: int
+
+    def __post_init__(self) -> None:
+        if self.manifest_version == MARKED_VERSION and self.loss is None and self.incomplete is None:
+            raise ValueError("Expected the record of what is lossy or incomplete, which this version is for")
 
 
 def validate(manifest: Manifest) -> None:

@@ -66,9 +66,9 @@ def test_resume_needs_a_run(capsys, tmp_path):
     refused(capsys, ["run", "--resume"], 2, "--out DIR")
     refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "no run at")
     (tmp_path / "run.json").write_text("{")
-    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "is damaged")
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "run.json: is no valid JSON")
     (tmp_path / "run.json").write_text('{"config_version": 99}')
-    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "version 99")
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "version 99")
 
 
 def test_an_output_folder_in_use_or_out_of_reach_is_refused(capsys, tmp_path):

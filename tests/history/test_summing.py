@@ -79,8 +79,8 @@ def test_a_run_that_lacks_a_file_or_has_a_damaged_one_is_refused(folder, name):
 
 
 def test_an_environment_that_says_too_little_is_refused(folder):
-    (folder / "environment.json").write_text(json.dumps({"sessions": [{"cpu": "x"}]}))
-    with pytest.raises(HarnessError, match="does not say what a history needs"):
+    (folder / "environment.json").write_text(json.dumps({"run_id": "x", "sessions": [{"cpu": "x"}]}))
+    with pytest.raises(HarnessError, match="first session: at \\$ expected the field started"):
         summarise_run(folder)
 
 

@@ -141,7 +141,7 @@ def test_what_is_kept_is_shown_as_a_projection(reference, tmp_path):
     with pytest.raises(HarnessError, match="has version 99"):
         read_projection(tmp_path)
     (tmp_path / FILE).write_text("[]")
-    with pytest.raises(HarnessError, match="is damaged"):
+    with pytest.raises(HarnessError, match="remove it and project again"):
         read_projection(tmp_path)
 
 

@@ -94,5 +94,8 @@ def test_a_record_that_is_damaged_is_said(
     folder = tmp_path / "run"
     killed(folder, lambda: bool(fake_keys()) and (folder / UPLOADED).exists())
     (folder / UPLOADED).write_text("[]")
-    assert main(["run", "--quiet", "--resume", "--out", str(folder)]) == 1
-    assert "uploaded.json is damaged: remove from the store what the run left there" in capsys.readouterr().err
+    assert main(["run", "--quiet", "--resume", "--out", str(folder)]) == 2
+    assert (
+        "uploaded.json: at $ expected object, got array; remove from the store what the run left there"
+        in capsys.readouterr().err
+    )

@@ -71,7 +71,7 @@ def test_a_manifest_says_that_it_is_incomplete_and_one_that_is_whole_is_as_it_al
 @pytest.mark.parametrize("value", [None, 3, [], {}, {"whole": 1}, {"whole": 1, "planned": 2, "more": 3}])
 def test_a_damaged_record_is_refused(value: object) -> None:
     document = json.loads(manifest(incomplete=Incomplete(whole=1, planned=7)).to_json())
-    with pytest.raises(ArchiveError, match="manifest is damaged"):
+    with pytest.raises(ArchiveError, match="The archive's manifest: "):
         Manifest.from_json(json.dumps(document | {"incomplete": value}))
 
 

@@ -244,7 +244,7 @@ def test_a_trace_that_was_not_imported_has_the_manifest_it_always_had() -> None:
      '{"manifest_version": 1, "tensors": [3], "metadata": {}, "provenance": {}, "digests": {}}'],
 )  # fmt: skip
 def test_what_is_no_manifest_is_refused(text: str | bytes) -> None:
-    with pytest.raises(ArchiveError, match=r"The archive's manifest (is damaged|was not written)"):
+    with pytest.raises(ArchiveError, match=r"^The archive's manifest: "):
         Manifest.from_json(text)
 
 
@@ -263,7 +263,7 @@ def test_a_field_of_another_kind_is_refused_in_one_sentence(key: str, value: Any
         Manifest.from_json(json.dumps(document))
     assert "\n" not in str(caught.value)
     del document["tensors"][0][key]
-    with pytest.raises(ArchiveError, match="damaged: KeyError"):
+    with pytest.raises(ArchiveError, match=rf"at \$\.tensors\[0\] expected the field {key}"):
         Manifest.from_json(json.dumps(document))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Final, Literal
 
-MINIMAL = "minimal"
+from harness.documents import Count, Figure
+
+MINIMAL: Final = "minimal"
 KEPT = "kept"
 NOT_RECOMPUTABLE = "not recomputable from what is left"
 
@@ -36,12 +37,12 @@ class Rounded:
     """
 
     path: str
-    changed: int
-    largest_absolute_error: float
-    largest_relative_error: float
-    significand_bits: int | None = None
-    largest_sum_change: float | None = None
-    rows: Mapping[str, int] = field(default_factory=dict)
+    changed: Count
+    largest_absolute_error: Figure
+    largest_relative_error: Figure
+    significand_bits: Count | None = None
+    largest_sum_change: Figure | None = None
+    rows: Mapping[str, Count] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ class Dropped:
     """
 
     path: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     dtype: str
     axes: tuple[str, ...]
     role: str
@@ -89,9 +90,9 @@ class Loss:
         Every tensor that was left out.
     """
 
-    mode: str = MINIMAL
-    bounds: Mapping[str, float]
-    top_k: int | None = None
+    mode: Literal["minimal"] = MINIMAL
+    bounds: Mapping[str, Figure]
+    top_k: Count | None = None
     rounded: tuple[Rounded, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
@@ -112,45 +113,3 @@ class Loss:
         known = {row.path: row for row in self.rounded}
         rounded = (dataclasses.replace(known[old], path=new) for new, old in names.items() if old in known)
         return dataclasses.replace(self, rounded=tuple(rounded))
-
-    @classmethod
-    def from_plain(cls, raw: Mapping[str, Any]) -> Loss:
-        """Read what `dataclasses.asdict` and JSON made of a record.
-
-        Raises
-        ------
-        KeyError, TypeError, ValueError
-            When it is not such a record.
-        """
-        if raw["mode"] != MINIMAL:
-            raise ValueError(f"the mode {raw['mode']!r}, which this reader does not know")
-        return cls(
-            mode=MINIMAL,
-            bounds={str(role): _figure(bound) for role, bound in raw["bounds"].items()},
-            top_k=None if raw["top_k"] is None else int(raw["top_k"]),
-            rounded=tuple(_rounded(item) for item in raw["rounded"]),
-            dropped=tuple(
-                Dropped(**{**item, "shape": tuple(item["shape"]), "axes": tuple(item["axes"])})
-                for item in raw["dropped"]
-            ),
-        )
-
-
-def _rounded(item: Mapping[str, Any]) -> Rounded:
-    for name in ("largest_absolute_error", "largest_relative_error"):
-        _figure(item[name])
-    if item["largest_sum_change"] is not None:
-        _figure(item["largest_sum_change"])
-    return Rounded(
-        **{
-            **item,
-            "changed": int(item["changed"]),
-            "rows": {str(step): int(count) for step, count in item["rows"].items()},
-        }
-    )
-
-
-def _figure(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{value!r}, where a bound or an error was expected")
-    return float(value)

@@ -184,7 +184,8 @@ def _convert(value: Any, kind: type[T], fail: Callable[[str], HarnessError], ext
     except (msgspec.ValidationError, RecursionError) as problem:
         said, _, place = str(problem).replace("`", "").partition(" - at ")
         said = said.replace("Object missing required field", "Expected the field")
-        raise fail(f"at {place or '$'} {said[0].lower()}{said[1:]}") from problem
+        at = f"at {place or '$'} " if place or isinstance(value, dict | list) else ""
+        raise fail(f"{at}{said[0].lower()}{said[1:]}") from problem
     if not extra:
         known = msgspec.to_builtins(found)
         if version:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 import pandas as pd
 
+from harness.documents import Count, DocumentError, Figure, Positive
 from harness.errors import Cause, HarnessError, cause_of
-from harness.files import check_regular
+from harness.files import read_bytes
+from harness.rows import check_rows
 
 SCHEMA_VERSION = 3
 """Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: cause, attempt, and `HELD_SINCE`."""
@@ -32,6 +36,9 @@ CONTENTION_VERSION = 2  # since 1: cause, attempt
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
 
 Status = Literal["ok", "failed", "rejected", "skipped"]
+
+Times = Annotated[str, msgspec.Meta(pattern=r"(\d[\d.e+-]*( \d[\d.e+-]*)*)?")]
+"""Numbers, separated by blanks."""
 
 
 class CellKey(NamedTuple):
@@ -101,14 +108,14 @@ class Row:
     suite: str
     access: str
     trace: str
-    n_res: int | None
+    n_res: Positive | None
     format: str
     profile: str
     cache: str
     executor: str
-    workers: int
-    round: int
-    position: int
+    workers: Positive
+    round: Count
+    position: Count
 
     @property
     def key(self) -> CellKey:
@@ -147,30 +154,30 @@ class Sample(Row):
         3: ("cause", "attempt"),
     }
 
-    seconds: float | None = None
-    open_seconds: float | None = None
-    bytes_requested: int | None = None
-    bytes_returned: int | None = None
-    bytes_read: int | None = None
-    files_opened: int | None = None
-    requests: int | None = None
-    resident_fraction: float | None = None
-    peak_rss_bytes: int | None = None
-    load_average: float | None = None
+    seconds: Figure | None = None
+    open_seconds: Figure | None = None
+    bytes_requested: Count | None = None
+    bytes_returned: Count | None = None
+    bytes_read: Count | None = None
+    files_opened: Count | None = None
+    requests: Count | None = None
+    resident_fraction: Figure | None = None
+    peak_rss_bytes: Count | None = None
+    load_average: Figure | None = None
     verified: bool | None = None
     status: Status = "ok"
     reason: str = ""
-    size_bytes: int | None = None
-    files: int | None = None
-    native_bytes: int | None = None
-    latency_p50_seconds: float | None = None
-    latency_p95_seconds: float | None = None
-    latency_p99_seconds: float | None = None
-    cpu_seconds: float | None = None
-    worker_seconds: str = ""
-    retries: int | None = None
+    size_bytes: Count | None = None
+    files: Count | None = None
+    native_bytes: Count | None = None
+    latency_p50_seconds: Figure | None = None
+    latency_p95_seconds: Figure | None = None
+    latency_p99_seconds: Figure | None = None
+    cpu_seconds: Figure | None = None
+    worker_seconds: Times = ""
+    retries: Count | None = None
     cause: Cause = ""
-    attempt: int = 1
+    attempt: Positive = 1
     schema_version: int = SCHEMA_VERSION
 
 
@@ -188,17 +195,17 @@ class Parts:
     each counted as often as it is read, of ``files`` different files.
     """
 
-    total_seconds: float | None = None
-    open_seconds: float | None = None
-    metadata_seconds: float | None = None
-    file_read_seconds: float | None = None
-    decode_seconds: float | None = None
-    copy_seconds: float | None = None
+    total_seconds: Figure | None = None
+    open_seconds: Figure | None = None
+    metadata_seconds: Figure | None = None
+    file_read_seconds: Figure | None = None
+    decode_seconds: Figure | None = None
+    copy_seconds: Figure | None = None
     rest_seconds: float | None = None
-    stored_bytes: int | None = None
-    extents: int | None = None
-    files: int | None = None
-    bytes_requested: int | None = None
+    stored_bytes: Count | None = None
+    extents: Count | None = None
+    files: Count | None = None
+    bytes_requested: Count | None = None
     status: Status = "ok"
     reason: str = ""
     cause: Cause = ""
@@ -211,7 +218,7 @@ class Breakdown(Parts, Row):
     called = "a breakdown file"
     added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
 
-    attempt: int = 1
+    attempt: Positive = 1
     schema_version: int = BREAKDOWN_VERSION
 
 
@@ -227,14 +234,14 @@ class Waits:
     that has no such lock.
     """
 
-    wall_seconds: float | None = None
-    cpu_seconds: float | None = None
-    reader_cpu_seconds: float | None = None
+    wall_seconds: Figure | None = None
+    cpu_seconds: Figure | None = None
+    reader_cpu_seconds: Figure | None = None
     busiest_thread: str = ""
-    busiest_thread_seconds: float | None = None
+    busiest_thread_seconds: Figure | None = None
     lock: str = ""
-    lock_looks: int | None = None
-    lock_held: int | None = None
+    lock_looks: Count | None = None
+    lock_held: Count | None = None
     interpreter_lock: bool | None = None
     status: Status = "ok"
     reason: str = ""
@@ -248,7 +255,7 @@ class Contention(Waits, Row):
     called = "a contention file"
     added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
 
-    attempt: int = 1
+    attempt: Positive = 1
     schema_version: int = CONTENTION_VERSION
 
 
@@ -394,9 +401,8 @@ def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     text += [name for name in _TEXT_TOO if name in columns(row)]
     known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
     try:
-        check_regular(path)
         frame = pd.read_csv(
-            path,
+            io.BytesIO(read_bytes(path)),
             dtype=dict.fromkeys(text, str),
             keep_default_na=False,
             na_values={c: [""] for c in columns(row) if c not in text},
@@ -404,18 +410,21 @@ def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     except FileNotFoundError as error:
         raise HarnessError(f"There is no {path}; name the folder of a run that 'harness run' has written.") from error
     except (ValueError, pd.errors.ParserError) as error:
-        raise HarnessError(f"{path} is not {row.called}: {error}.") from error
+        raise DocumentError(f"{path} is not {row.called}: {str(error).strip().rstrip('.')}.") from error
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise DocumentError(f"{path} is not {row.called}: its rows have more fields than its header.")
     versions = sorted({str(v) for v in frame["schema_version"]}) if "schema_version" in frame else ["none"]
     if len(versions) > 1 or set(versions) - {"1", *map(str, row.added), str(known)}:
         reads = f"version {known}" + (" and those before it" if row.added else "")
-        raise HarnessError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
+        raise DocumentError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
     version = int(versions[0]) if versions else int(str(known))
     later = {name for number, names in row.added.items() if number > version for name in names}
     if lost := [column for column in columns(row) if column not in frame and column not in later]:
-        raise HarnessError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
+        raise DocumentError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(row)}
     for name in sorted(later - set(frame)):
         frame[name] = np.nan if defaults[name] is None else defaults[name]
+    check_rows(frame, row, path)
     return frame
 
 

@@ -280,11 +280,11 @@ class Metadata:
     model_name: str | None = None
     model_version: str | None = None
     config_version: str | None = None
-    num_layers: Count | None = None
-    num_heads: Count | None = None
-    hidden_dim: Count | None = None
-    num_residues: Count | None = None
-    num_recycles: Count | None = None
+    num_layers: int | None = None
+    num_heads: int | None = None
+    hidden_dim: int | None = None
+    num_residues: int | None = None
+    num_recycles: int | None = None
     residue_indexing_scheme: str | None = None
     input_description: str | None = None
     timestamp: str | None = None

@@ -208,13 +208,13 @@ names = st.text(max_size=20)
     metadata=st.builds(
         Metadata,
         model_name=names,
-        num_layers=st.integers() | st.none(),
+        num_layers=st.integers(-(2**63), 2**64 - 1) | st.none(),
         representation_names=st.lists(names).map(tuple),
     ),
     provenance=st.builds(
         Provenance,
         source=names,
-        seed=st.integers() | st.none(),
+        seed=st.integers(-(2**63), 2**64 - 1) | st.none(),
         note=names | st.none(),
         importer=st.none() | st.just("harness, kind"),
         files=st.dictionaries(names, names),

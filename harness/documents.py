@@ -159,7 +159,7 @@ def decode_toml(text: bytes, kind: type[T], where: object, *, mend: str, error: 
     except UnicodeDecodeError as problem:
         raise fail(f"is no UTF-8 text, from byte {problem.start} on") from problem
     except (ValueError, RecursionError) as problem:
-        raise fail(f"is no valid TOML ({problem})") from problem
+        raise fail(f"is not TOML ({problem})") from problem
     return _convert(value, kind, fail, extra=False)
 
 

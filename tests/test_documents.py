@@ -131,8 +131,8 @@ def test_toml_is_decoded_by_the_same_rules():
     for text, said in [
         (b"a = '1'", "at $.a expected int, got str"),
         (b"a = 1\nc = 1", "at $.c expected no such field"),
-        (b"a = ", "is no valid TOML"),
-        (b"a = " + b"[" * 5000, "is no valid TOML"),
+        (b"a = ", "is not TOML"),
+        (b"a = " + b"[" * 5000, "is not TOML"),
         (b"a" + b".a" * 20000 + b" = 1", "has a line with more than 200 dots"),
         (b"#" * 70000, "is larger than 64 KiB"),
         (b"a = 1979-05-27", "at $.a expected int, got date"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from harness.backends.base import PROFILES, Backend, load_backend
 from harness.backends.settings import Settings, Value
+from harness.documents import decode_toml
 from harness.errors import HarnessError, UsageError
 from harness.files import read_bytes
 from harness.toml import toml_value
@@ -21,6 +21,7 @@ ORIGIN = ("command", "trace", "n_res", "mix", "sample")
 """What a file may say of where its values come from; all of it is for people."""
 
 _MOST = 1 << 20  # bytes of a file; a hundred formats need a few of them
+_MEND = "write what harness tune writes"
 _KEYS = ("version", "name", "origin", "formats")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -85,10 +86,7 @@ def parse_profile_file(text: str, where: str) -> ProfileFile:
     UsageError
         Naming what cannot be.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{_begin(where)} is not TOML: {error}.") from error
+    document = decode_toml(text.encode(), dict[str, Any], _begin(where), mend=_MEND, error=UsageError)
     _require(document, _KEYS, "key", where)
     if document.get("version") != VERSION:
         raise UsageError(f"{_begin(where)} has version {document.get('version')!r}; this reader knows {VERSION}.")

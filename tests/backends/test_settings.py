@@ -176,7 +176,7 @@ def test_a_file_says_what_its_text_says():
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("version = 1 name", ["The text is not TOML"]),
+        ("version = 1 name", ["The text: is not TOML"]),
         ('version = 2\nname = "x"\n[formats.hdf5.pair]', ["version 2"]),
         ('name = "x"\n[formats.hdf5.pair]', ["version None"]),
         ("version = 1\n[formats.hdf5.pair]", ["name is None"]),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.documents import decode_toml
 from harness.errors import UsageError, unknown_name
 from harness.files import read_bytes
 from harness.toml import toml_value
@@ -145,11 +145,10 @@ def parse_mix(source: str | Path) -> Mix:
 
 def _from_file(path: Path) -> Mix:
     try:
-        values = tomllib.loads(read_bytes(path, _MOST).decode())
+        text = read_bytes(path, _MOST)
     except OSError as error:
         raise UsageError(f"The mix {path} cannot be read: {error.strerror or error}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"The mix {path} is not TOML: {error}.") from error
+    values = decode_toml(text, dict[str, Any], f"The mix {path}", mend="write KEY = VALUE", error=UsageError)
     shares = values.pop("shares", {})
     if not isinstance(shares, dict):
         raise UsageError(f"shares is {shares!r} in {path}; make it a table, [shares], with a line for each access.")

@@ -193,9 +193,7 @@ def test_a_bundle_of_another_version_is_refused_by_name(packed, tmp_path):
     files = read_bundle(packed)
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("run/manifest.json", json.dumps({**files.manifest, "bundle_version": 9}))
-    with pytest.raises(
-        HarnessError, match=r"manifest\.json has version 9; this reader knows version 1"
-    ):
+    with pytest.raises(HarnessError, match=r"manifest\.json has version 9; this reader knows version 1"):
         read_bundle(tmp_path / "b.zip")
 
 

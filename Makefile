@@ -5,7 +5,7 @@ BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-capture capture-demo capture-cost check targets clean
+.PHONY: bench test test-capture capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
@@ -39,6 +39,10 @@ check:
 # Speed and memory goals, each a ratio measured side by side in one run. Takes several minutes and 20 GB of disk.
 targets: $(VENV)/.test
 	$(BIN)/python -m suites.tracking.targets
+
+# Kills, flipped bits, hostile files, a full disk, each with its count. Takes half an hour.
+attack: $(VENV)/.test
+	$(BIN)/python -m benchmarks.attacks
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'

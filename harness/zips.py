@@ -13,7 +13,7 @@ from harness.files import DOCUMENT, LimitError, in_words, open_regular
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
 
-_DIRECTORY = 8 << 20  # bytes; more than 60,000 members with names of 80 characters
+_DIRECTORY = 4 << 20  # bytes; more than 30,000 members with names of 80 characters
 _END, _END_SIZE = b"PK\x05\x06", 22  # the record at the end, without its comment
 _LONGER, _LONGER_SIZE = b"PK\x06\x06", 56 + 20  # the one before it in large files, with what says where it is
 _TAIL = _LONGER_SIZE + _END_SIZE + (1 << 16)

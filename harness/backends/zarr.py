@@ -41,7 +41,9 @@ from harness.backends.settings import Parameter, SearchSpace, Settings
 from harness.backends.shard import shard_shape
 from harness.backends.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
 from harness.backends.zarr_replay import replay_array
+from harness.documents import DocumentError, decode
 from harness.errors import ArchiveError
+from harness.files import read_bytes
 from harness.trace.schema import Manifest, Role, TensorSpec, role_of
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
@@ -73,8 +75,8 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
     for name in ("zarr.json", ".zattrs", ".zgroup"):
         if path.is_dir() and (path / name).is_file():
             try:
-                document = json.loads((path / name).read_bytes())
-            except (ValueError, RecursionError):
+                document = decode(read_bytes(path / name), Any, path / name, extra=True)
+            except DocumentError:
                 return {}
             return own_within(document, name)
     return None

@@ -26,6 +26,7 @@ from harness.backends.sharded import VERSION, ShardedArray, describe
 from harness.backends.zarr import ZarrReader, manifest_within, own_within
 from harness.backends.zarr_replay import replay_array
 from harness.errors import ArchiveError
+from harness.files import read_bytes
 from harness.trace.schema import Manifest
 
 
@@ -120,7 +121,7 @@ class ZarrSlimReader(Reader):
         if (nodes := consolidated(root)) is not None:
             return nodes
         files = (file for file in self._path.rglob("zarr.json") if file.parent != self._path)
-        return {file.parent.relative_to(self._path).as_posix(): json.loads(file.read_bytes()) for file in files}
+        return {file.parent.relative_to(self._path).as_posix(): json.loads(read_bytes(file)) for file in files}
 
     def _folder(self, name: str) -> str:
         """Return where an array lies, as `_opened` finds its files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from harness import capacity as module
 from harness.capacity import GroupLimits, capacity, read_limits
+from harness.errors import HarnessError
+from harness.measure.machine import read_environment
 
 GIB = 1 << 30
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -94,3 +97,23 @@ def test_what_may_be_used_is_the_least_of_machine_affinity_and_groups(monkeypatc
     assert (found.cores_usable, found.memory_usable_bytes) == (cores, memory)
     binding = (found.limits.memory_bytes is not None, found.limits.cores is not None)
     assert binding == (memory < 64 * GIB, cores < 8)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "refused"),
+    [
+        ({}, ""),
+        ({"cores_limit": None, "memory_limit_bytes": None}, ""),
+        ({"cores_limit": 1.5, "memory_limit_bytes": GIB}, ""),
+        ({"memory_limit_bytes": "abc"}, "memory_limit_bytes expected int"),
+        ({"cores_limit": "2"}, "cores_limit expected float"),
+    ],
+)
+def test_limits_are_read_from_a_run_that_has_them_and_missed_in_none(tmp_path, recorded, refused):
+    path = tmp_path / "environment.json"
+    path.write_text(json.dumps({"run_id": "r", "sessions": [{"cores": 4, "memory_bytes": 8 * GIB, **recorded}]}))
+    if refused:
+        with pytest.raises(HarnessError, match=refused):
+            read_environment(path)
+    else:
+        assert {"cores", *recorded} <= set(read_environment(path)["sessions"][0])

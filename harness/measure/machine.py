@@ -72,6 +72,9 @@ def describe(folder: Path) -> dict[str, Any]:
     }
 
 
+_Memory = Annotated[int, msgspec.Meta(ge=1, le=1 << 50)]
+
+
 class Session(TypedDict, total=False):
     """What is read of a description of the machine; each part may be missing where an earlier version wrote it."""
 
@@ -86,8 +89,10 @@ class Session(TypedDict, total=False):
     cpu: str | None
     cores: Positive | None
     cores_usable: Positive | None
+    cores_limit: Figure | None
     virtual_machine: bool | None
-    memory_bytes: Annotated[int, msgspec.Meta(ge=1, le=1 << 50)] | None
+    memory_bytes: _Memory | None
+    memory_limit_bytes: _Memory | None
     filesystem: str
     load_average: Figure | None
     load_average_at_end: Figure | None

@@ -126,8 +126,17 @@ def test_the_summary_goes_to_the_log_where_there_is_no_place_for_it(stubbed: dic
 
 def test_a_comparison_without_a_summary_is_no_success(stubbed: dict[str, str], tmp_path: Path) -> None:
     assert compare(stubbed, "abc", "def", str(tmp_path / "out"), code=0, summary="")[0] == 2
+    assert compare(stubbed, "abc", "def", str(tmp_path / "out"), code=3, summary="")[0] == 2
     assert compare(stubbed, "abc", "def", str(tmp_path / "out"), code=2, summary="")[0] == 2
+    assert compare(stubbed, "abc", "def", str(tmp_path / "out"), code=137, summary="")[0] == 137
     assert compare(stubbed, "abc", code=0, summary="")[0] == 2
+
+
+def test_the_summary_of_an_earlier_comparison_is_not_taken_for_this_one(stubbed, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "compare.md").write_text("**No regression**")
+    found, output = compare(stubbed, "abc", "def", str(tmp_path / "out"), code=0, summary="")
+    assert found == 2 and "earlier comparison" in output and not (tmp_path / "noted").exists()
 
 
 def test_the_report_of_a_run_is_published_with_its_bundle(tmp_path: Path) -> None:

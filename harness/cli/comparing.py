@@ -30,7 +30,7 @@ from harness.regression.building import (
 from harness.regression.comparison import WORDS, Outcome, change, compare_sides, require_rounds
 from harness.regression.documents import bytes_sentence, to_json, to_junit, to_markdown, verdict
 from harness.regression.question import Settings, ask
-from harness.regression.side import Side
+from harness.regression.side import NotComparable, Side, SideError
 from harness.regression.stored import compare_stored, is_stored
 from harness.regression.verdict import THRESHOLD, Word
 from harness.report import words
@@ -38,6 +38,7 @@ from harness.report.drawing.ratios import Point, draw_ratios
 from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")
+_MOST = 24  # lost cells printed
 _ROUNDS = Settings().rounds
 
 
@@ -87,7 +88,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         try:
             if arguments.env is None and any(text is not None and is_stored(text) for text in _texts(arguments)):
                 _require_both_stored(*_texts(arguments))
-                outcome = compare_stored(arguments.base, arguments.head, threshold)
+                outcome = _stored(arguments.base, arguments.head, threshold)
                 kept.enter_context(held(folder, new=True))
             else:
                 outcome = _measured(arguments, threshold, folder, kept)
@@ -101,6 +102,13 @@ def _compare(arguments: argparse.Namespace) -> int:
         _told(outcome, folder)
     show.say(outcome.sentence)
     return outcome.exit_code
+
+
+def _stored(base: str, head: str, threshold: float) -> Outcome:
+    try:
+        return compare_stored(base, head, threshold)
+    except NotComparable as error:  # which the documents say too
+        return Outcome(base=base, head=head, threshold=threshold, refused=str(error))
 
 
 def _texts(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
@@ -128,10 +136,13 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kep
         for recipe in recipes:
             show.say(f"{recipe.name}: {recipe.label}", quiet=arguments.quiet)
         base, head = (build(recipe, cache) for recipe in recipes)
-        check_sides(base, head, settings.formats, settings.suites)
         (scratch / "archives").mkdir()
-        with show.progress(quiet=arguments.quiet) as progress, deferred():
-            outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
+        try:
+            check_sides(base, head, settings.formats, settings.suites)
+            with show.progress(quiet=arguments.quiet) as progress, deferred():
+                outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
+        except (NotComparable, SideError) as error:  # which the documents say too
+            outcome = Outcome(base=base.label, head=head.label, threshold=threshold, refused=str(error))
         unused.pop_all()
     outcome.notes.extend(_besides(arguments, base, head))
     return outcome
@@ -237,6 +248,10 @@ def _told(outcome: Outcome, folder: Path) -> None:
         shown.add_row(outcome.name(j.cell), base, head, change(j), str(j.rounds), verdict(j))
     if outcome.judged:
         show.console().print(shown, markup=False)
+    for lost in outcome.lost[:_MOST]:
+        show.say(f"{outcome.name(lost.cell)}: {lost.how}")
+    if len(outcome.lost) > _MOST:
+        show.say(f"and {len(outcome.lost) - _MOST} more, in compare.json and compare.md")
     for figure in outcome.figures:
         if figure.change in ("grew", "shrank"):
             show.say(f"{outcome.name(figure.cell)}: {figure.name} {figure.change}, {figure.base:,} to {figure.head:,}")

@@ -15,10 +15,10 @@ from harness.history.commits import commit_range
 from harness.history.file import append, read_histories
 from harness.history.machine_kind import Followed, kind_of
 from harness.history.record import RunRecord
-from harness.history.series import Series, arrange
+from harness.history.series import Series, arrange, vanished
 from harness.history.steps import Step, find_steps, standing
 from harness.history.summing import summarise_run
-from harness.history.telling import FIGURES, case, change, level, step_table
+from harness.history.telling import FIGURES, case, cell, change, level, step_table
 from harness.history.trends import draw_trends
 from harness.measure.machine import describe
 from harness.report import words
@@ -46,7 +46,8 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         "show",
         help="list the steps, name the commits they come from, draw the trends",
         description="List the steps of a history and draw every cell's trend. Exit code: 0 no regression, 1 where the "
-        f"newest step of a cell is one, 2 for bad input, 3 where fewer than {LEAST_RUNS} runs measured the same.",
+        "newest step of a cell is one or the newest run lacks a cell of earlier ones, 2 for bad input, 3 where fewer "
+        f"than {LEAST_RUNS} runs measured the same.",
     )
     parser.add_argument(
         "--file", action="append", type=Path, metavar="FILE",
@@ -145,10 +146,19 @@ def _print_steps(steps: Sequence[Step]) -> None:
 
 def _outcome(newest: Series, steps: Sequence[Step], since: str | None) -> int:
     first = 0 if since is None else _number(newest, since) + 1
+    gone = [one for one in vanished(newest) if one.place >= first]
+    for one in gone[:_MOST]:
+        show.say(f"Gone: {cell(one.key)}: the newest run has no good measurement of it, last was {one.last.run_id}.")
+    if len(gone) > _MOST:
+        show.say(f"and {len(gone) - _MOST} more")
     worse = [step for step in standing(steps) if step.place >= first]
+    if gone:
+        many = f"{len(gone)} cell{'s'[: len(gone) > 1]}"
+        show.say(f"Regression: {many} failed or {'were' if len(gone) > 1 else 'was'} not measured in the newest run.")
     if worse:
         many = f"{len(worse)} figure{'s'[: len(worse) > 1]}"
         show.say(f"Regression: the newest step of {many} is for the worse, first of all {case(worse[-1])}.")
+    if gone or worse:
         return REGRESSION
     if len(newest.records) < LEAST_RUNS:
         show.say(f"Too few runs: {len(newest.records)} measured the same, {LEAST_RUNS} are needed to tell a step.")

@@ -69,6 +69,35 @@ class Series:
         return logs - np.nanmedian(logs)
 
 
+@dataclass(frozen=True)
+class Vanished:
+    """A cell that earlier runs of a series have and its newest run has not: it failed there, or was not measured.
+
+    Attributes
+    ----------
+    key : CellKey
+        Which.
+    place : int
+        Number of the first run without it.
+    last : RunRecord
+        The last run that has it.
+    """
+
+    key: CellKey
+    place: int
+    last: RunRecord
+
+
+def vanished(series: Series) -> list[Vanished]:
+    """List the cells that say something about a format and that the newest run of a series lacks."""
+    found = []
+    for key in series.claims:
+        last = max(place for place, cells in enumerate(series.cells) if key in cells)
+        if last + 1 < len(series.records):
+            found.append(Vanished(key, last + 1, series.records[last]))
+    return found
+
+
 def arrange(records: Iterable[RunRecord]) -> list[Series]:
     """Put runs into series, by what they measured.
 

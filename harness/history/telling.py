@@ -20,9 +20,11 @@ FIGURES = {
 
 def case(step: Step) -> str:
     """Say what a step is of."""
-    if step.key is None:
-        return "the machine itself"
-    key = step.key
+    return "the machine itself" if step.key is None else cell(step.key)
+
+
+def cell(key: CellKey) -> str:
+    """Name a cell."""
     length = "" if key.n_res is None else f" {key.n_res}"
     arm = f"{key.format} ({key.profile})" if key.profile else key.format
     return f"{arm}: {key.suite}, {words.case(key._asdict())}; {words.pretty_trace(key.trace)}{length}"

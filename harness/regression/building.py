@@ -27,7 +27,7 @@ from harness.errors import UsageError
 from harness.files import write_text
 from harness.regression.command import output
 from harness.regression.probe import PROTOCOL
-from harness.regression.side import Process, Side, SideError
+from harness.regression.side import NotComparable, Process, Side, SideError
 
 EXISTING = "existing:"
 """Begins an environment that is used as it is."""
@@ -282,18 +282,19 @@ def differing(base: Side, head: Side) -> list[str]:
 
 
 def check_sides(base: Side, head: Side, formats: Sequence[str], suites: Sequence[str]) -> None:
-    """Check that both sides have every suite and format.
+    """Check that both sides have every suite, and base every format; one that only head lacks is a regression.
 
     Raises
     ------
-    UsageError
+    NotComparable
         Naming the first that one of them lacks.
     """
     for side in (base, head):
         for kind, wanted in (("suite", suites), ("format", formats)):
             registered = side.facts[f"{kind}s"]
-            if lost := [name for name in wanted if ":" not in name and name not in registered]:
-                raise UsageError(
+            lost = [name for name in wanted if ":" not in name and name not in registered]
+            if lost and (kind == "suite" or side is base):
+                raise NotComparable(
                     f"The {side.name}, {side.label}, has no {kind} {lost[0]!r}: choose others with --{kind}s "
                     f"(it has {', '.join(registered)})."
                 )

@@ -13,16 +13,21 @@ from typing import Any, Protocol
 from harness.errors import UsageError
 from harness.measure.config import VERDICT_ROUNDS
 from harness.measure.machine import load_average
-from harness.regression.exact import Figure, Reading, figures, readings, same_bytes
+from harness.regression.exact import Figure, Lost, Reading, figures, lost_figures, readings, same_bytes
 from harness.regression.question import Cell, Question, Settings
 from harness.regression.rounds import Block, Record, read_each_other, take_rounds
-from harness.regression.side import Side
+from harness.regression.side import NotComparable, Side
 from harness.regression.verdict import MOST_LOOKS, THRESHOLD, Judged, settle
 
-NO_REGRESSION, REGRESSION, INCONCLUSIVE = 0, 1, 3
-"""Exit codes; 2 says that the question could not be asked."""
+NO_REGRESSION, REGRESSION, NOT_COMPARABLE, INCONCLUSIVE = 0, 1, 2, 3
+"""Exit codes; 2 says also that the question could not be asked."""
 
-WORDS = {NO_REGRESSION: "no regression", REGRESSION: "regression", INCONCLUSIVE: "inconclusive"}
+WORDS = {
+    NO_REGRESSION: "no regression",
+    REGRESSION: "regression",
+    NOT_COMPARABLE: "not-comparable",
+    INCONCLUSIVE: "inconclusive",
+}
 
 
 class Progress(Protocol):
@@ -49,8 +54,12 @@ class Outcome:
         Times, one a cell.
     figures : list of Figure
         Deterministic figures.
+    lost : list of Lost
+        What base has and head has not.
     readings : list of Reading
         Who can read whose archives.
+    refused : str
+        Why nothing could be compared, in a sentence; empty where something was.
     same_bytes : dict of str to bool or None
         For each format whether both sides write the same bytes.
     notes : list of str
@@ -66,6 +75,8 @@ class Outcome:
     threshold: float = THRESHOLD
     judged: list[Judged] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    refused: str = ""
     readings: list[Reading] = field(default_factory=list)
     same_bytes: dict[str, bool | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -74,7 +85,9 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 no regression, 1 regression, 3 inconclusive."""
+        """0 no regression, 1 regression, 2 not comparable, 3 inconclusive."""
+        if self.refused:
+            return NOT_COMPARABLE
         if self.regressions:
             return REGRESSION
         return INCONCLUSIVE if any(judged.word == "inconclusive" for judged in self.judged) else NO_REGRESSION
@@ -84,19 +97,23 @@ class Outcome:
         """Every regression, each in words."""
         return [
             *(f"{reading}" for reading in self.readings if reading.breaks),
+            *(f"{self.name(one.cell)}: {one.how}" for one in self.lost),
             *(f"{self.name(f.cell)}: {f.name} {f.base:,} to {f.head:,}" for f in self.figures if f.change == "grew"),
             *(f"{self.name(j.cell)}: {change(j)}" for j in self.judged if j.word == "slower"),
         ]
 
     def name(self, cell: Cell) -> str:
         """Name a cell for people, with its trace only where there are several."""
-        return cell.among([*(judged.cell for judged in self.judged), *(figure.cell for figure in self.figures)])
+        return cell.among(self._cells)
 
     @property
     def subjects(self) -> list[str]:
         """The traces, each with its length."""
-        cells = [*(judged.cell for judged in self.judged), *(figure.cell for figure in self.figures)]
-        return list(dict.fromkeys(cell.subject for cell in cells))
+        return list(dict.fromkeys(cell.subject for cell in self._cells))
+
+    @property
+    def _cells(self) -> list[Cell]:
+        return [one.cell for part in (self.judged, self.figures, self.lost) for one in part]
 
     @property
     def rounds_needed(self) -> int | None:
@@ -107,6 +124,8 @@ class Outcome:
     @property
     def sentence(self) -> str:
         """The outcome in one sentence or two."""
+        if self.refused:
+            return f"Could not compare: {self.refused}"
         if self.regressions:
             more = f", and {len(self.regressions) - 1} more" if len(self.regressions) > 1 else ""
             return f"Regression: {self.regressions[0]}{more}."
@@ -181,10 +200,10 @@ def compare_sides(
 
     Raises
     ------
-    UsageError
+    NotComparable
         When base cannot even read what it wrote itself.
     SideError
-        When a side fails in the middle.
+        When base fails in the middle; what head fails at is lost, and a regression.
     """
     begun, load = time.monotonic(), load_average()
     progress.total(MOST_LOOKS * settings.rounds + 1)
@@ -192,20 +211,22 @@ def compare_sides(
     broken = {one.format for one in read if one.problem and one.writer == one.reader}
     for one in read:
         if one.problem and one.writer == one.reader == "base":
-            raise UsageError(f"The base has nothing to compare with: {one}; choose others with --formats.")
+            raise NotComparable(f"The base has nothing to compare with: {one}; choose others with --formats.")
     progress.step("every archive is read by both")
     timed = dataclasses.replace(settings, formats=tuple(name for name in settings.formats if name not in broken))
     record, judged = Record(), list[Judged]()
     if timed.formats:
         judged = _rounds(sides, questions, timed, folder, progress, threshold, record)
     notes = [f"{name} was not timed: head cannot read what it wrote." for name in sorted(broken)]
+    lost = [*record.lost.values(), *lost_figures(record.exact, record.lost), *_untimed(record)]
     seconds = time.monotonic() - begun
     return Outcome(
         base=sides[0].label,
         head=sides[1].label,
         threshold=threshold,
-        judged=judged,
+        judged=[one for one in judged if one.cell not in record.lost],
         figures=figures(record.exact),
+        lost=lost,
         readings=read,
         same_bytes=same_bytes(record.contents),
         notes=notes,
@@ -218,6 +239,16 @@ def compare_sides(
             "load_average": [load, load_average()],
         },
     )
+
+
+def _untimed(record: Record) -> list[Lost]:
+    """Name the cells of which base has times and head has none."""
+    cells = [{block.cell for block in record.blocks if block.side == side} for side in ("base", "head")]
+    return [
+        Lost(cell=cell, state="absent", reason="it has no time")
+        for cell in sorted(cells[0] - cells[1])
+        if cell not in record.lost
+    ]
 
 
 def _rounds(

@@ -26,6 +26,7 @@ def to_json(outcome: Outcome) -> str:
         "threshold": outcome.threshold,
         "rounds_needed": outcome.rounds_needed,
         "regressions": outcome.regressions,
+        "lost": [{**one.cell._asdict(), "state": one.state, "reason": one.reason} for one in outcome.lost],
         "notes": outcome.notes,
         "times": [_time(judged) for judged in outcome.judged],
         "figures": [{**figure.cell._asdict(), **_without_cell(figure)} for figure in outcome.figures],
@@ -59,7 +60,10 @@ def _time(judged: Judged) -> dict[str, object]:
 
 
 def to_junit(outcome: Outcome) -> str:
-    """Write JUnit XML: a failure for every regression, a skipped test for every inconclusive cell."""
+    """Write JUnit XML: a failure for every regression, a skipped test for every inconclusive cell.
+
+    Where nothing could be compared there is one test, with an error.
+    """
     suite = ElementTree.Element("testsuite", name="harness compare")
     failures = skipped = 0
 
@@ -72,6 +76,11 @@ def to_junit(outcome: Outcome) -> str:
             ElementTree.SubElement(test, "skipped", message=skip)
         failures, skipped = failures + bool(failure), skipped + bool(skip and not failure)
 
+    if outcome.refused:
+        test = ElementTree.SubElement(suite, "testcase", name="comparison", classname="harness.compare")
+        ElementTree.SubElement(test, "error", message=outcome.sentence)
+    for lost in outcome.lost:
+        case(str(lost.cell), "measured", failure=lost.how)
     for reading in outcome.readings:
         name = f"{reading.format} {reading.trace} written by {reading.writer}, read by {reading.reader}"
         case(name, "readable", failure=str(reading) if reading.breaks else "", skip=reading.problem)
@@ -85,7 +94,7 @@ def to_junit(outcome: Outcome) -> str:
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(failures))
     suite.set("skipped", str(skipped))
-    suite.set("errors", "0")
+    suite.set("errors", str(int(bool(outcome.refused))))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -95,7 +104,8 @@ def to_markdown(outcome: Outcome) -> str:
     lines = [
         f"**{_plain(outcome.sentence)}**",
         "",
-        f"Base {_plain(outcome.base)}, head {_plain(outcome.head)}; {_plain(words.listed(outcome.subjects))}.",
+        f"Base {_plain(outcome.base)}, head {_plain(outcome.head)}{'; ' if outcome.subjects else ''}"
+        f"{_plain(words.listed(outcome.subjects))}.",
         "",
     ]
     lines += [f"- {_plain(text)}" for text in outcome.regressions]

@@ -1,8 +1,8 @@
-"""What is compared exactly: bytes, files and requests, and whether one side reads what the other wrote."""
+"""What is compared exactly: bytes, files, requests, who reads whose archives, and what head has no longer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +55,47 @@ def figures(exact: Mapping[tuple[Cell, str, str], list[int]]) -> list[Figure]:
             change = _change(set(base), set(head))
             found.append(Figure(cell=cell, name=name, base=min(base), head=min(head), change=change))
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """What base has and head has not: always a regression, or a gate would pass because something failed.
+
+    Attributes
+    ----------
+    cell : Cell
+        Of what.
+    state : str
+        What it is in head: ``failed``, ``rejected``, ``skipped``, or ``absent``.
+    reason : str
+        Why, in head's words; empty where there are none.
+    """
+
+    cell: Cell
+    state: str
+    reason: str = ""
+
+    @property
+    def how(self) -> str:
+        """Say what became of it."""
+        return f"{self.state} in head{': ' if self.reason else ''}{self.reason}"
+
+
+def lost_figures(exact: Mapping[tuple[Cell, str, str], list[int]], known: Collection[Cell]) -> list[Lost]:
+    """Find figures that base has and head has not, of cells that are not known to be lost altogether.
+
+    Parameters
+    ----------
+    exact : mapping
+        As for `figures`.
+    known : collection of Cell
+        Cells that are lost.
+    """
+    found: dict[Cell, list[str]] = {}
+    for cell, side, name in sorted(exact):
+        if side == "base" and cell not in known and not exact.get((cell, "head", name)):
+            found.setdefault(cell, []).append(name)
+    return [Lost(cell=cell, state="absent", reason=f"it has no {', '.join(names)}") for cell, names in found.items()]
 
 
 def _change(base: set[int], head: set[int]) -> Change:

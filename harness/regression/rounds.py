@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.measure.schedule import generator
+from harness.regression.exact import Lost
 from harness.regression.question import OPENING, WRITING, Cell, Question, Settings
 from harness.regression.side import Process, Side, SideError
 
@@ -71,12 +72,15 @@ class Record:
         For each (format, trace, length, side) the digests of the archives' bytes, one a round.
     fastest : dict
         For each (cell, side) the seconds of its fastest repetition, one a round.
+    lost : dict of Cell to Lost
+        What head failed at where base did not; it is measured no further.
     """
 
     blocks: list[Block] = field(default_factory=list)
     exact: dict[tuple[Cell, str, str], list[int]] = field(default_factory=dict)
     contents: dict[tuple[str, str, int | None, str], list[str]] = field(default_factory=dict)
     fastest: dict[tuple[Cell, str], list[float]] = field(default_factory=dict)
+    lost: dict[Cell, Lost] = field(default_factory=dict)
 
     def note(self, cell: Cell, side: str, **figures: int) -> None:
         """Add deterministic figures."""
@@ -122,7 +126,7 @@ def take_rounds(
     Raises
     ------
     SideError
-        When a side fails at something.
+        When base fails at something, or head's process cannot be started again.
     """
     for number in numbers:
         scratch = folder / f"round-{number}"
@@ -166,18 +170,41 @@ class _Round:
             opening = question.cell(OPENING, "archive", name)
             writing = question.cell(WRITING, "archive", name)
             timed = WRITING in self._settings.suites and self._wanted(writing)
-            if self._only is not None and not (cases or timed or self._wanted(opening)):
+            opened = bool(question.cases) and self._wanted(opening)
+            sized = question.cell("size", "archive", name)
+            if not (cases or timed or opened or self._wanted(sized)):
                 continue
-            archives = self._write(question, name, writing, timed=timed)
-            for suite, access, reads in self._shuffled(cases):
-                self._access(question, question.cell(suite, access, name), reads, archives)
-            if question.cases and self._wanted(opening):
-                self._access(question, opening, (), archives)
+            every = [question.cell(suite, access, name) for suite, access, _ in cases]
+            archives: dict[str, Path] = {}
+            with self._losing([*every, *([writing] if timed else []), *([opening] if opened else []), sized]):
+                archives = self._write(question, name, writing, timed=timed)
+            if len(archives) == len(self._running):
+                for suite, access, reads in self._shuffled(cases):
+                    cell = question.cell(suite, access, name)
+                    with self._losing([cell]):
+                        self._access(question, cell, reads, archives)
+                if opened:
+                    with self._losing([opening]):
+                        self._access(question, opening, (), archives)
             for path in archives.values():
                 discard(path)
 
+    @contextmanager
+    def _losing(self, cells: Sequence[Cell]) -> Iterator[None]:
+        """Note what head fails at as lost, and go on with a fresh process; what base fails at cannot be compared."""
+        try:
+            yield
+        except SideError as error:
+            if error.side.name != "head":
+                raise
+            for cell in cells:
+                self._record.lost[cell] = Lost(cell=cell, state="failed", reason=error.reason)
+            for process in self._running:
+                if process.side.name == "head":
+                    process.restart()
+
     def _wanted(self, cell: Cell) -> bool:
-        return self._only is None or cell in self._only
+        return cell not in self._record.lost and (self._only is None or cell in self._only)
 
     def _shuffled(self, items: Sequence[Any]) -> Iterator[Any]:
         return (items[int(k)] for k in self._rng.permutation(len(items)))

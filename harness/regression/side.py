@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.regression import probe
 from harness.sampling.interrupt import heard, kept_from_children
 
@@ -41,8 +41,25 @@ class Side:
     facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
+class NotComparable(UsageError):
+    """The two have nothing that could be compared, or differ in what has to be equal."""
+
+
 class SideError(HarnessError):
-    """A side failed at a task."""
+    """A side failed at a task.
+
+    Parameters
+    ----------
+    side : Side
+        Which.
+    what : str
+        What was wrong, in words.
+    """
+
+    def __init__(self, side: Side, what: str) -> None:
+        super().__init__(f"{side.name} ({side.label}){what}")
+        self.side = side
+        self.reason = what.lstrip(": ").rstrip(".")
 
 
 class Process:
@@ -59,18 +76,29 @@ class Process:
     """
 
     def __init__(self, side: Side, folder: Path, timeout: float) -> None:
-        self.side, self._timeout = side, timeout
+        self.side, self._folder, self._timeout = side, folder, timeout
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
         with kept_from_children():
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 # Isolated: neither the caller's variables nor the folder of the script decide what is imported.
-                [str(side.python), "-I", str(Path(probe.__file__).resolve())],
+                [str(self.side.python), "-I", str(Path(probe.__file__).resolve())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
-                cwd=folder,
+                cwd=self._folder,
                 start_new_session=True,
             )
+
+    def restart(self) -> None:
+        """Put a fresh process in place of one that died, hung or failed at a task; errors as `ask`."""
+        self.close()
+        self._said.seek(0)
+        self._said.truncate()
+        self._process = self._started()
+        self.ask("hello")
 
     def send(self, do: str, **task: Any) -> None:
         """Ask for a task without waiting for it.
@@ -85,7 +113,7 @@ class Process:
             self._process.stdin.write(json.dumps({"do": do, **task}).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise SideError(self._death()) from error
+            raise SideError(self.side, self._death()) from error
 
     def receive(self) -> dict[str, Any]:
         """Wait for the answer to the last task.
@@ -100,12 +128,12 @@ class Process:
             ready, _, _ = select.select([self._process.stdout], [], [], self._timeout)
             line = self._process.stdout.readline() if ready else b""
         if not ready:
-            raise SideError(f"{self.side.name} ({self.side.label}) hung: no answer within {self._timeout:g} s.")
+            raise SideError(self.side, f" hung: no answer within {self._timeout:g} s.")
         if not line:
-            raise SideError(self._death())
+            raise SideError(self.side, self._death())
         answer: dict[str, Any] = json.loads(line)
         if "problem" in answer:
-            raise SideError(f"{self.side.name} ({self.side.label}): {answer['problem']}.")
+            raise SideError(self.side, f": {answer['problem']}.")
         return answer
 
     def ask(self, do: str, **task: Any) -> dict[str, Any]:
@@ -119,7 +147,7 @@ class Process:
         lines = self._said.read().decode(errors="replace").strip().splitlines() or ["nothing"]
         code = self._process.returncode
         said = lines[-1][-_SHOWN:]
-        return f"{self.side.name} ({self.side.label}): its process ended with exit code {code} and said: {said}."
+        return f": its process ended with exit code {code} and said: {said}."
 
     def close(self) -> None:
         """Let the process end; kill it when it does not."""

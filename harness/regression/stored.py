@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.errors import UsageError
 from harness.evidence.bundle import MEASURED, SUFFIX, read_bundle
 from harness.measure.archives import read_archives
-from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.measure.config import VERDICT_ROUNDS, RunConfig
 from harness.measure.machine import read_environment
 from harness.measure.plan import read_plan
-from harness.records import CellKey, read_samples
 from harness.regression.comparison import Outcome
-from harness.regression.exact import Figure, figures
-from harness.regression.question import Cell
+from harness.regression.exact import figures, lost_figures
+from harness.regression.side import NotComparable
+from harness.regression.stored_cells import StoredCells, both, exact_figures, lost_cells, not_in_base
 from harness.regression.verdict import THRESHOLD, Judged
 from harness.report.statistics import CONFIDENCE, Interval
 from harness.report.words import WRITTEN_ONCE
@@ -36,7 +35,8 @@ CANNOT = (
 _RESAMPLES = 2000
 _MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "machine", "virtual_machine", "filesystem")
 _LIMITS = ("cores_limit", "memory_limit_bytes")  # which earlier versions did not record
-_DATA = ("traces", "sizes", "suites", "profiles", "caches", "options", "directories")
+_DATA = ("options", "directories", "directory_bound")
+_NOTHING = "no cell is ok in both runs. Compare runs of the same formats, suites and traces."
 
 
 def is_stored(text: str) -> bool:
@@ -82,21 +82,28 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
     Returns
     -------
     Outcome
-        Red only by deterministic figures. A time is ``no regression`` where the unpaired interval ends below the
-        threshold, else ``inconclusive``, with no number of rounds, for none would make it paired.
+        Red by deterministic figures and by cells that are ok in base and not in head. A time is ``no regression`` where
+        the unpaired interval ends below the threshold, else ``inconclusive``, with no number of rounds, for none would
+        make it paired.
 
     Raises
     ------
-    UsageError
+    NotComparable
         When the two differ in machine, seed or data, or have too few rounds; names the difference.
     """
     with opened(base) as first, opened(head) as second:
         _require_alike(first, second)
-        samples = [read_samples(folder / "samples.csv") for folder in (first, second)]
-        judged = _times(samples[0], samples[1], threshold)
-        exact = [*_sizes(first, second), *figures(_counts(samples[0], samples[1]))]
-        notes = [CANNOT, *_software(first, second)]
-    return Outcome(base=base, head=head, threshold=threshold, judged=judged, figures=exact, notes=notes)
+        sides = [StoredCells.of(folder) for folder in (first, second)]
+        notes = [CANNOT, *_software(first, second), *not_in_base(*sides)]
+        exact = exact_figures(first, second, *sides)
+    lost = lost_cells(*sides)
+    lost += lost_figures(exact, {one.cell for one in lost})
+    judged, found = _times(sides[0], sides[1], threshold), figures(exact)
+    nothing = not (judged or found or any(one.state != "absent" for one in lost))
+    return Outcome(
+        base=base, head=head, threshold=threshold, judged=judged, figures=found, lost=lost, notes=notes,
+        refused=_NOTHING if nothing else "",
+    )  # fmt: skip
 
 
 def _require_alike(first: Path, second: Path) -> None:
@@ -109,24 +116,45 @@ def _require_alike(first: Path, second: Path) -> None:
     alike = [dataclasses.replace(c, options=dataclasses.replace(c.options, parallel_bytes=None)) for c in configs]
     for name in _DATA:
         _require_same(f"data definitions ({name})", *(getattr(config, name) for config in alike))
-    if read_plan(first / "plan.json") != read_plan(second / "plan.json"):
-        raise UsageError("The runs have different plans though their settings agree: a suite or a trace was changed.")
+    ours, theirs = _common_plans(first, second)
+    if ours != theirs:
+        raise NotComparable("The runs have different plans of the same traces: a suite or a trace was changed.")
     digests = [
         {(s["trace"], s["n_res"]): s["tensor_digests"] for s in read_archives(f / "archives.json")}
         for f in (first, second)
     ]
-    for place, ours in digests[0].items():
-        theirs = digests[1].get(place, {})
-        if wrong := [path for path in {**ours, **theirs} if ours.get(path) != theirs.get(path)]:
-            raise UsageError(f"The runs have different data definitions: {place[0]} holds other values in {wrong[0]}.")
+    for place, before in digests[0].items():
+        after = digests[1].get(place) or before  # what only one of them has is lost, cell by cell
+        if wrong := [path for path in {**before, **after} if before.get(path) != after.get(path)]:
+            raise NotComparable(
+                f"The runs have different data definitions: {place[0]} holds other values in {wrong[0]}."
+            )
     for config in configs:
         if config.rounds < VERDICT_ROUNDS:
-            raise UsageError(f"The run {config.run_id} has {config.rounds} rounds: a verdict needs {VERDICT_ROUNDS}.")
+            raise NotComparable(
+                f"The run {config.run_id} has {config.rounds} rounds: a verdict needs {VERDICT_ROUNDS}."
+            )
+
+
+def _common_plans(first: Path, second: Path) -> list[Any]:
+    """Return the plans of two runs, each without the traces and suites that the other has not."""
+    ours, theirs = ({(s["trace"], s["n_res"]): s for s in read_plan(f / "plan.json")} for f in (first, second))
+    plans: list[list[Any]] = [[], []]
+    for place in [place for place in ours if place in theirs]:
+        pair = (ours[place], theirs[place])
+        common = set.intersection(*({access["suite"] for access in subject["accesses"]} for subject in pair))
+        for plan, subject in zip(plans, pair, strict=True):
+            accesses = sorted(
+                (access for access in subject["accesses"] if access["suite"] in common),
+                key=lambda access: str(access["suite"]),
+            )
+            plan.append({**subject, "accesses": accesses})
+    return plans
 
 
 def _require_same(what: str, ours: Any, theirs: Any) -> None:
     if ours != theirs:
-        raise UsageError(f"The runs have different {what}: {_shown(ours)}, then {_shown(theirs)}.")
+        raise NotComparable(f"The runs have different {what}: {_shown(ours)}, then {_shown(theirs)}.")
 
 
 def _shown(value: Any) -> str:
@@ -149,62 +177,16 @@ def _software(first: Path, second: Path) -> list[str]:
     return [f"The runs differ in {', '.join(texts)}."] if texts else []
 
 
-def _sizes(first: Path, second: Path) -> list[Figure]:
-    exact: dict[tuple[Cell, str, str], list[int]] = {}
-    for side, folder in (("base", first), ("head", second)):
-        for subject in read_archives(folder / "archives.json"):
-            for archive in subject["archives"]:
-                label = _label(archive["format"], archive["profile"])
-                cell = Cell("size", "archive", label, subject["trace"], subject["n_res"])
-                exact[cell, side, "bytes"] = [archive["size_bytes"]]
-                exact[cell, side, "files"] = [archive["files"]]
-    return figures(exact)
-
-
-def _label(name: str, profile: str) -> str:
-    return name if profile in ("", "tuned") else f"{name} ({profile})"
-
-
-def _groups(samples: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    good = samples[(samples["status"] == "ok") & ~samples["format"].isin([RAW, TWIN])]
-    return {tuple(key): rows for key, rows in good.groupby(list(CellKey._fields), sort=False, dropna=False)}
-
-
-def _cell(key: tuple[Any, ...]) -> Cell:
-    named = CellKey(*key)
-    parts = [named.access, str(named.cache) if isinstance(named.cache, str) else ""]
-    if named.executor != "main":
-        parts.append(f"{named.workers} {named.executor}")
-    n_res = None if pd.isna(named.n_res) else int(named.n_res)
-    profile = named.profile if isinstance(named.profile, str) else ""
-    return Cell(named.suite, " ".join(filter(None, parts)), _label(named.format, profile), named.trace, n_res)
-
-
-def _both(base: pd.DataFrame, head: pd.DataFrame) -> Iterator[tuple[Cell, pd.DataFrame, pd.DataFrame]]:
-    first = {_cell(key): rows for key, rows in _groups(base).items()}
-    second = {_cell(key): rows for key, rows in _groups(head).items()}
-    for cell in sorted(first.keys() & second.keys(), key=str):
-        yield cell, first[cell], second[cell]
-
-
-def _counts(base: pd.DataFrame, head: pd.DataFrame) -> dict[tuple[Cell, str, str], list[int]]:
-    exact: dict[tuple[Cell, str, str], list[int]] = {}
-    for cell, ours, theirs in _both(base, head):
-        for side, rows in (("base", ours), ("head", theirs)):
-            for name in ("bytes_read", "requests", "files_opened"):
-                if len(values := rows[name].dropna()):
-                    exact[cell, side, name] = [int(value) for value in values]
-    return exact
-
-
-def _times(base: pd.DataFrame, head: pd.DataFrame, threshold: float) -> list[Judged]:
+def _times(base: StoredCells, head: StoredCells, threshold: float) -> list[Judged]:
     judged = []
-    for cell, ours, theirs in _both(base, head):
-        before, after = (rows["seconds"].dropna().to_numpy(float) for rows in (ours, theirs))
-        if cell.access.split()[0] in WRITTEN_ONCE or min(len(before), len(after)) < VERDICT_ROUNDS:
+    for cell in both(base, head):
+        before, after = base.arms[cell].seconds, head.arms[cell].seconds
+        if cell.access.split()[0] in WRITTEN_ONCE or not (len(before) and len(after)):
             continue
         ratio = unpaired(before, after)
-        settled = ratio.high <= 1 + threshold
+        sides = (("base", before), ("head", after))
+        few = [f"{side} has {len(found)} rounds" for side, found in sides if len(found) < VERDICT_ROUNDS]
+        settled = ratio.high <= 1 + threshold and not few
         judged.append(
             Judged(
                 cell=cell,
@@ -214,7 +196,7 @@ def _times(base: pd.DataFrame, head: pd.DataFrame, threshold: float) -> list[Jud
                 base_seconds=float(np.median(before)),
                 head_seconds=float(np.median(after)),
                 word="no regression" if settled else "inconclusive",
-                note="unpaired",
+                note="; ".join(["unpaired", *few]),
             )
         )
     return judged

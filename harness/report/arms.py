@@ -23,6 +23,8 @@ class Arm:
         The ``format`` and ``profile`` columns.
     rows : ndarray of int
         All its samples, as places in the table.
+    status : str
+        ``failed`` when any sample failed, else ``ok`` when any counts, else what the first one is.
     good : ndarray of int
         Those that count.
     rounds, positions : ndarray of int, shape (timed,)
@@ -35,6 +37,7 @@ class Arm:
     name: str
     profile: str
     rows: np.ndarray
+    status: str
     good: np.ndarray
     rounds: np.ndarray
     positions: np.ndarray
@@ -76,6 +79,7 @@ def arms_by_place(samples: pd.DataFrame) -> list[tuple[Arm, ...]]:
             name=str(names[rows[0]]),
             profile=str(profiles[rows[0]]),
             rows=rows,
+            status="failed" if failed[rows].any() else "ok" if len(good) else str(status[rows[0]]),
             good=good,
             rounds=rounds[counted],
             positions=positions[counted],

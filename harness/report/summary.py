@@ -130,16 +130,15 @@ def _row(arm: Arm, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: columns[key][first] for key in KEY_COLUMNS}
     states = columns["status"][arm.rows]
     failed, other = arm.rows[states == "failed"], arm.rows[states != "ok"]
-    status = "failed" if len(failed) else "ok" if len(arm.good) else str(states[0])
     told = failed if len(failed) else other
     row.update(
         n_res=None if pd.isna(row["n_res"]) else int(row["n_res"]),
         samples=len(arm.good),
-        status=status,
+        status=arm.status,
         reason=str(columns["reason"][told[0]]) if len(told) else "",
         schema_version=SUMMARY_SCHEMA_VERSION,
     )
-    if status != "ok":
+    if arm.status != "ok":
         return row
     requested = columns["bytes_requested"]
     row["bytes_requested"] = _median(requested, arm.good)

@@ -17,8 +17,9 @@ from conftest import TINY, measured, plain
 
 from harness.cli import comparing, main
 from harness.regression import comparison
+from harness.regression.exact import Lost
 from harness.regression.rounds import Block
-from harness.regression.side import Side
+from harness.regression.side import Side, SideError
 
 HERE = f"existing:{sys.executable}"
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -46,6 +47,10 @@ def simulated(monkeypatch):
                     rng = np.random.default_rng([number, len(str(cell)), settings.seed])
                     for side in sides:
                         seconds = 1e-3 * simulate.ratio ** (side.name == "head") * np.exp(rng.normal(0, simulate.noise))
+                        if simulate.fails == "base":
+                            raise SideError(side, ": it broke.")
+                        if simulate.fails == "head":
+                            record.lost[cell] = Lost(cell=cell, state="failed", reason="it broke")
                         record.note(cell, side.name, bytes_read=1000 + (side.name == "head") * simulate.grown)
                         record.blocks.append(
                             Block(cell=cell, round=number, number=0, side=side.name, seconds=seconds, repetitions=9)
@@ -53,8 +58,8 @@ def simulated(monkeypatch):
         for number in numbers:
             step(f"round {number}")
 
-    def simulate(ratio=1.0, noise=0.01, grown=0):
-        simulate.ratio, simulate.noise, simulate.grown = ratio, noise, grown
+    def simulate(ratio=1.0, noise=0.01, grown=0, fails=""):
+        simulate.ratio, simulate.noise, simulate.grown, simulate.fails = ratio, noise, grown, fails
         return built
 
     monkeypatch.setattr(comparing, "build", build)
@@ -114,6 +119,19 @@ def test_what_is_refused_is_refused_in_one_sentence(tmp_path, monkeypatch, capsy
     text = capsys.readouterr().err
     assert said in plain(text) and text.startswith("harness: ") and "Traceback" not in text
     assert not (tmp_path / "results").exists()
+
+
+def test_what_head_fails_at_is_a_regression_and_what_base_fails_at_cannot_be_compared(simulated, tmp_path, capsys):
+    command = ["compare", "--env", HERE, "--env", HERE, "--sizes", "32", "--formats", "hdf5"]
+    simulated(fails="head")
+    assert main([*command, "--out", str(tmp_path / "head")]) == 1
+    document = json.loads((tmp_path / "head" / "compare.json").read_text())
+    assert document["verdict"] == "regression" and {one["state"] for one in document["lost"]} == {"failed"}
+    assert "hdf5 layer_read/head: failed in head: it broke" in plain(capsys.readouterr().out)
+    simulated(fails="base")
+    assert main([*command, "--out", str(tmp_path / "base")]) == 2
+    assert f"Could not compare: base ({HERE}): it broke." in plain(capsys.readouterr().out)
+    assert json.loads((tmp_path / "base" / "compare.json").read_text())["verdict"] == "not-comparable"
 
 
 def test_a_stored_run_is_compared_with_a_stored_run(tmp_path, capsys):

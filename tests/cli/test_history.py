@@ -78,6 +78,19 @@ def test_a_byte_more_is_a_regression_even_with_few_runs(tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("runs", [3, 14])
+def test_a_cell_that_the_newest_runs_lack_is_a_regression(runs, tmp_path, capsys):
+    whole = ratios([1.0] * runs)
+    cut = [dataclasses.replace(r, cells=tuple(c for c in r.cells if c.key.format != "hdf5")) for r in whole[-2:]]
+    code, out = shown(history(tmp_path / "h.jsonl", records=[*whole[:-2], *cut]), capsys)
+    assert code == 1 and f"last was run{runs - 3:02d}" in out and "1 cell failed or was not measured" in out
+    assert "Gone: hdf5 (tuned): layer_read, one attention head, warm" in out and "npz" not in out
+    assert shown(tmp_path / "h.jsonl", capsys, "--since", f"run{runs - 2:02d}")[0] == (0 if runs > 11 else 3)
+    back = [*whole[:-2], cut[0], whole[-1]]
+    assert shown(history(tmp_path / "back.jsonl", records=back), capsys)[0] == (0 if runs > 11 else 3)
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_another_series_is_shown_as_such(tmp_path, capsys):
     other = [dataclasses.replace(r, definition=dataclasses.replace(SAME, seed=1)) for r in ratios([2.0] * 20)[14:]]
     code, out = shown(history(tmp_path / "h.jsonl", [1.0] * 14, other), capsys)

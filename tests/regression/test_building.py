@@ -112,3 +112,5 @@ def test_a_side_without_the_suite_or_format_is_refused_by_name():
         check_sides(base, head, ["hdf5"], ["layer_read"])
     with pytest.raises(UsageError, match="has no format 'zarr'"):
         check_sides(base, head, ["zarr"], ["size"])
+    base, head = sides(facts(formats=["hdf5", "zarr"]), facts(formats=["hdf5"]))
+    check_sides(base, head, ["zarr"], ["size"])  # which is a regression, found when head is asked to write one

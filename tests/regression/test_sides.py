@@ -49,6 +49,24 @@ NpzReader.read = lambda self, path, selection=None: _read(self, path, selection)
 """
 
 
+# Right in every whole tensor, wrong in one way of reading a part, and ended by another.
+_BROKEN_PARTS = """
+
+import os
+
+_read = NpzReader.read
+
+
+def read(self, path, selection=None):
+    if selection is not None and "pair" in path:
+        os._exit(3)
+    return _read(self, path, selection) + (selection is not None)
+
+
+NpzReader.read = read
+"""
+
+
 def side(name: str, python: Path = HERE) -> Side:
     return Side(name=name, label=python.name, python=python)
 
@@ -96,6 +114,20 @@ def test_a_head_that_returns_other_values_is_a_regression_and_is_not_timed(tmp_p
     with pytest.raises(UsageError, match="The base has nothing to compare with"):
         swapped = (side("base", head.python), side("head"))
         compare_sides(swapped, ask(TINY, tmp_path / "again"), TINY, room, Counted())
+
+
+def test_a_head_that_fails_at_a_cell_loses_it_and_no_other(tmp_path, room):
+    settings = dataclasses.replace(TINY, suites=("layer_read", "random_access"))
+    questions, record = ask(settings, tmp_path / "data"), Record()
+    head = side("head", changed_copy(tmp_path / "head", {"harness/backends/npz.py": _BROKEN_PARTS}))
+    take_rounds((side("base"), head), questions, settings, range(2), room, record, lambda text: None)
+    lost = {cell.access: one.reason for cell, one in record.lost.items()}
+    assert "returned other values than were written" in lost["head"]
+    assert "its process ended with exit code 3" in lost["window_pair"]
+    kept = {cell.access for cell in pair(record.blocks)} - set(lost)
+    assert {"attention_layer", "archive"} <= kept and len(lost) + len(kept) == len(questions[0].cases) + 1
+    with pytest.raises(SideError, match=r"base .* returned other values"):
+        take_rounds((side("base", head.python), side("head")), questions, settings, [0], room, Record(), print)
 
 
 def test_a_slowed_copy_reads_the_same_through_a_slowed_reader(tmp_path, room):

@@ -62,7 +62,7 @@ def _alone() -> Iterator[tuple[str, ...]]:
 
 def _zarr(path: Path, put: _Place) -> None:
     write_archive(open_trace(_TRACE), load_backend("zarr"), path)
-    put(path / "pair" / "unknown")
+    put(path / "unknown")
 
 
 def _metadata(folder: Path, put: _Place) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,19 @@ from harness.backends.selection import lengths, whole
 from harness.backends.sharded import VERSION, ShardedArray, describe
 from harness.backends.zarr import ZarrReader, manifest_within, own_within
 from harness.backends.zarr_replay import replay_array
+from harness.documents import Count, convert
 from harness.errors import ArchiveError
 from harness.files import read_bytes
 from harness.trace.schema import Manifest
+
+
+@dataclass(frozen=True)
+class _Slimmed:
+    """What a slimmed archive says of itself: the array that each tensor is in, and its place there if it shares one."""
+
+    version: int
+    setting: str
+    places: dict[str, tuple[str, Count | None]]
 
 
 class ZarrSlimReader(Reader):
@@ -50,12 +60,12 @@ class ZarrSlimReader(Reader):
     def _begin(self, root: Any, path: object, setting: str) -> None:
         own = own_within(root, "zarr.json")
         self._manifest = manifest_within(path, own)
-        slim = own.get("slim", {})
-        if (version := slim.get("version")) != VERSION:
-            raise ArchiveError(f"{path} was slimmed by version {version!r}; this reader knows version {VERSION}.")
-        if slim["setting"] != setting:
-            raise ArchiveError(f"{path} was slimmed in the setting {slim['setting']!r}, not in {setting!r}.")
-        self._places: dict[str, tuple[str, int | None]] = slim["places"]
+        slim = convert(own.get("slim"), _Slimmed, path, mend="", error=ArchiveError)
+        if slim.version != VERSION:
+            raise ArchiveError(f"{path} was slimmed by version {slim.version}; this reader knows version {VERSION}.")
+        if slim.setting != setting:
+            raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
+        self._places = slim.places
         self._nodes = self._metadata(root)
         self._known: dict[str, tuple[ShardedArray | None, Narrowing]] = {}
         self._indices: dict[tuple[str, int], np.ndarray] = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import ByteRequest
 
+from harness.documents import Count, Positive, decode
 from harness.errors import ArchiveError
 from harness.stores.client import Client
 from harness.stores.zarr_store import CountedStore
@@ -56,16 +57,12 @@ def read_references(client: Client, name: str) -> Mapping[str, Any]:
     ArchiveError
         When the object is none; also what the client raises.
     """
-    try:
-        document = json.loads(bytes(client.whole(name)))
-        if document["version"] != 1:
-            raise ArchiveError(f"{name} has references of version {document['version']!r}; only 1 is known.")
-        refs: dict[str, Any] = document["refs"]
-        for key, found in refs.items():
-            if not isinstance(found, str):
-                _, offset, length = found
-                if not (isinstance(offset, int) and isinstance(length, int) and offset >= 0 and length > 0):
-                    raise ValueError(key)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ArchiveError(f"{name} holds no references to chunks.") from error
-    return refs
+    text, where = bytes(client.whole(name)), f"{name} holds no references to chunks"
+    return decode(text, _References, where, version=("version", 1), mend="", extra=True, error=ArchiveError).refs
+
+
+@dataclass(frozen=True)
+class _References:
+    """Texts, or a name with the first byte and the number of bytes, by key."""
+
+    refs: dict[str, str | tuple[str, Count, Positive]]

@@ -101,7 +101,10 @@ def _twins(scratch: Path) -> int:
     problems, tried = [], 5
     for number in range(tried):
         folder = scratch / f"twins-{number}"
-        _struck(_start("run", "--quiet", *_RUN, "--out", str(folder)), 6 + number, signal.SIGKILL)
+        first, samples = _begun(folder), folder / "samples.csv"
+        while first.poll() is None and (not samples.exists() or samples.read_bytes().count(b"\n") < 5 + 10 * number):
+            time.sleep(0.02)
+        _struck(first, 0, signal.SIGKILL)
         pair = [_start("run", "--quiet", "--resume", "--out", str(folder)) for _ in range(2)]
         said = [process.communicate()[1] for process in pair]
         codes = sorted(process.returncode for process in pair)

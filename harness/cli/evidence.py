@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cli import closing, options, show
 from harness.cli.folders import held
-from harness.cli.running import measure
+from harness.cli.running import continuable, measure
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from harness.evidence.check import Result, check
@@ -115,7 +115,7 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     """Measure a bundle's run again, and say what holds."""
     name = str(bundle.manifest["run_id"])
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
-    with held(folder, new=True):
+    with held(folder, new=True), continuable(folder):
         config = rerun_config(bundle, folder)
         subjects, directories = open_subjects(config), open_directories(config)
         if code := measure(config, choose_arms(config), subjects, directories, folder, quiet=arguments.quiet):

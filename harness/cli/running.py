@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if not arguments.resume:
             stack.enter_context(held(folder, new=True))
             config.save(folder / "run.json")
+        stack.enter_context(continuable(folder))
         code = measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
         written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
@@ -148,11 +150,6 @@ def measure(
     -------
     int
         0, or the exit code where Ctrl-C or its kin ended it early, which is then said.
-
-    Raises
-    ------
-    MachineError
-        When rows cannot be recorded any more, as on a full disk; says how to continue.
     """
     save_plan(subjects, folder / "plan.json")
     with show.progress(quiet=quiet) as progress:
@@ -161,14 +158,27 @@ def measure(
         except KeyboardInterrupt as error:
             show.complain(f"Interrupted; what was measured is kept. {_onward(folder)}")
             return exit_code(error)
-        except OSError as error:
-            if not cause_of(error):
-                raise
-            place = error.filename or folder
-            raise MachineError(
-                f"{place}: {error.strerror or error}. What was measured is kept. Free some space; {_onward(folder)}"
-            ) from error
     return 0
+
+
+@contextmanager
+def continuable(folder: Path) -> Iterator[None]:
+    """Say how to continue a run when its folder cannot be written to any more, as on a full disk.
+
+    Raises
+    ------
+    MachineError
+        In place of the error of the system.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not cause_of(error):
+            raise
+        raise MachineError(
+            f"{error.filename or folder}: {error.strerror or error}. What was measured is kept. Free some space. "
+            f"{_onward(folder)}"
+        ) from error
 
 
 def _onward(folder: Path) -> str:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import lzma
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterator
@@ -387,3 +388,8 @@ def _too_much(name: str, limit: int, stated: int | None) -> LimitError:
     return LimitError(
         f"{name} inflates to more than {in_words(limit)}; if you trust it, raise that with --max-inflated."
     )
+
+
+def plain_name(text: str) -> str:
+    """Make a name of one file or folder from any text: letters, digits, ``.``, ``_`` and ``-``, not hidden."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:_MOST] or "run"

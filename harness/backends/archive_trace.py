@@ -72,5 +72,8 @@ def _open_source(text: str, n_res: int | None) -> ArchiveTrace:
 
 
 file_source = TraceSource(
-    name="file", description="an archive that this harness wrote, in any format: file:PATH", open=_open_source
+    name="file",
+    description="an archive that this harness wrote, in any format: file:PATH",
+    open=_open_source,
+    paths=lambda text: (text,),
 )

@@ -13,6 +13,7 @@ from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from harness.evidence.check import Result, check
 from harness.evidence.rerun import compare_runs, rerun_config
+from harness.files import plain_name
 from harness.measure.config import RunConfig
 from harness.measure.directories import open_directories
 from harness.measure.directory_record import DIRECTORIES
@@ -50,7 +51,12 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="what 'harness bundle' wrote")
     parser.add_argument("--rerun", action="store_true", help="measure it again here, and say which verdicts hold")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<run>-rerun)"
+        "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<bundle's file name>-rerun)"
+    )
+    parser.add_argument(
+        "--allow-outside",
+        action="store_true",
+        help="let --rerun use the files, directories, store and scheduler that the bundle names",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     options.add_max_inflated(parser)
@@ -70,11 +76,9 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _bundle(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.run
-    resolved = folder.resolve()
-    with held(folder):
-        write_report(folder, find_options(folder), pictures=True)  # what is packed is what the samples give
-        bundle = write_bundle(folder, arguments.out or Path(f"{resolved.name}{SUFFIX}"))
-    show.say(f"Bundle: {arguments.out or Path(resolved.name + SUFFIX)}")
+    destination = arguments.out or Path(f"{folder.resolve().name}{SUFFIX}")
+    bundle = write_bundle(folder, destination)
+    show.say(f"Bundle: {destination}")
     show.say(f"sha256 of its manifest, to cite: {bundle.sha256}")
     return 0
 
@@ -112,12 +116,13 @@ def _told(results: list[Result], *, quiet: bool) -> int:
 
 
 def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
-    """Measure a bundle's run again, and say what holds."""
-    name = str(bundle.manifest["run_id"])
+    """Measure a bundle's run again, and say what holds; the folder's name is that of the bundle's file."""
+    name = plain_name(arguments.bundle.name.removesuffix(SUFFIX))
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
+    config = rerun_config(bundle, folder.resolve().name, outside=arguments.allow_outside)
+    subjects, directories = open_subjects(config), open_directories(config)
     with held(folder, new=True), continuable(folder):
-        config = rerun_config(bundle, folder)
-        subjects, directories = open_subjects(config), open_directories(config)
+        config.save(folder / "run.json")
         if code := measure(config, choose_arms(config), subjects, directories, folder, quiet=arguments.quiet):
             return code
         write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)

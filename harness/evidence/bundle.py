@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,11 +17,12 @@ from matplotlib import ft2font
 from harness import zips
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
-from harness.files import LimitError, appearing, in_words, inflation_limit
+from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
 from harness.report import projection
-from harness.report.write import plots_folder
+from harness.report.findings import find_options
+from harness.report.write import PLOTS, Target, write_report
 
 BUNDLE_VERSION = 1
 SUFFIX = ".bundle.zip"
@@ -34,6 +36,14 @@ MEASURED_TOO = ("breakdown.csv", "contention.csv", DIRECTORIES, projection.FILE)
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
 PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "scaling.csv", "growth.csv")
+
+DRAWN = tuple(f"plots/{name}{ending}" for name in PLOTS for ending in (".png", ".svg"))
+
+FOLLOWING = (*PUBLISHED, *PUBLISHED_TOO, *DRAWN)
+"""What is made from what was measured."""
+
+FILES = frozenset((MANIFEST, *MEASURED, *MEASURED_TOO, *FOLLOWING))
+"""Every name that a file of a bundle may have. A name from outside is held against these, and never used as a path."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 
@@ -62,8 +72,30 @@ def row_digests(samples: bytes) -> list[str]:
     return [hashlib.blake2b(row, digest_size=8).hexdigest() for row in samples.splitlines()]
 
 
+def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
+    """Write what measuring left into a folder, under the names that are fixed here.
+
+    Parameters
+    ----------
+    files : mapping of str to bytes
+        By name, such as `Bundle.files`.
+    folder : Path
+        Made when missing.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (*MEASURED, *MEASURED_TOO):
+        if name in files:
+            (folder / name).write_bytes(files[name])
+    return folder
+
+
 def write_bundle(folder: Path, destination: Path) -> Bundle:
-    """Pack a run that has its report.
+    """Pack a run with all that follows from it, made anew; the run's folder stays as it is.
 
     Parameters
     ----------
@@ -80,22 +112,16 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
     Raises
     ------
     HarnessError
-        When the run lacks something that a check needs.
+        When the run lacks something that a check needs, or gives no report.
     """
     config = RunConfig.read(folder / "run.json")
-    if lost := [name for name in (*MEASURED, *PUBLISHED) if not (folder / name).is_file()]:
-        raise HarnessError(
-            f"{folder} has no {lost[0]}, so nobody could check a bundle of it: "
-            + ("make the run again." if lost[0] in MEASURED else f"make it with 'harness report {folder}'.")
-        )
-    files = {
-        name: (folder / name).read_bytes()
-        for name in (*MEASURED, *MEASURED_TOO, *PUBLISHED, *PUBLISHED_TOO)
-        if (folder / name).is_file()
-    }
-    plots = plots_folder(folder)
-    pictures = sorted(p for p in plots.iterdir() if p.suffix in (".png", ".svg")) if plots.is_dir() else []
-    files |= {f"plots/{picture.name}": picture.read_bytes() for picture in pictures}
+    if lost := [name for name in MEASURED if not (folder / name).is_file()]:
+        raise HarnessError(f"{folder} has no {lost[0]}, so nobody could check a bundle of it: make the run again.")
+    files = {name: (folder / name).read_bytes() for name in (*MEASURED, *MEASURED_TOO) if (folder / name).is_file()}
+    with tempfile.TemporaryDirectory(prefix="harness-bundle-") as scratch:
+        made, run = Path(scratch), unpack(files, Path(scratch) / "run")
+        write_report(run, find_options(folder), pictures=True, target=Target.apart(made))
+        files |= {n: (made / n).read_bytes() for n in FOLLOWING if (made / n).is_file()}
     manifest: BundleManifest = {
         "bundle_version": BUNDLE_VERSION,
         "run_id": config.run_id,
@@ -104,10 +130,11 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
         "sample_rows": row_digests(files["samples.csv"]),
     }
     text = (json.dumps(manifest, indent=1) + "\n").encode()
+    top = plain_name(folder.resolve().name)
     try:
         with appearing(destination) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
             for name, data in {MANIFEST: text, **files}.items():
-                file.writestr(zipfile.ZipInfo(f"{config.run_id}/{name}", _EPOCH), data, zipfile.ZIP_DEFLATED, 9)
+                file.writestr(zipfile.ZipInfo(f"{top}/{name}", _EPOCH), data, zipfile.ZIP_DEFLATED, 9)
     except OSError as error:
         raise UsageError(f"{destination} cannot be written ({error.strerror}): choose another --out.") from error
     return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
@@ -121,6 +148,8 @@ def read_bundle(path: Path) -> Bundle:
     HarnessError
         When it is not a bundle, cannot be read to its end, or is of a version this reader does not know.
     """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: pack it with 'harness bundle {path}' first, and check what that writes.")
     try:
         with zips.open_zip(path) as file:
             parts = _members(path, file)
@@ -134,6 +163,8 @@ def read_bundle(path: Path) -> Bundle:
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
         raise HarnessError(f"{path} is not a bundle: its files do not lie in one folder.")
     files = {PurePosixPath(*part.parts[1:]).as_posix(): data for part, data in parts.items()}
+    if strange := sorted(set(files) - FILES):
+        raise HarnessError(f"{path} is not a bundle of this harness: it holds {strange[0]!r}, which no run gives.")
     text = files.pop(MANIFEST, b"")
     manifest = _manifest(path, text)
     return Bundle(manifest, files, hashlib.sha256(text).hexdigest())

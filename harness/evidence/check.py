@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,16 @@ import pandas as pd
 
 from harness.errors import HarnessError
 from harness.evidence import compare
-from harness.evidence.bundle import MEASURED, MEASURED_TOO, PUBLISHED, Bundle, drawing_versions, row_digests
+from harness.evidence.bundle import (
+    FOLLOWING,
+    MEASURED,
+    MEASURED_TOO,
+    PUBLISHED,
+    Bundle,
+    drawing_versions,
+    row_digests,
+    unpack,
+)
 from harness.evidence.directories import check_directories
 from harness.measure import schedule
 from harness.measure.archives import read_archives
@@ -26,7 +36,7 @@ from harness.measure.subject import Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
 from harness.report.directories import is_directory
 from harness.report.findings import find_options
-from harness.report.write import plots_folder, write_report
+from harness.report.write import Target, write_report
 from harness.workload import ReadAccess, requested_bytes
 
 _KEYS = {"benchmark_results.csv": ["N_res"], "directories.csv": ["directory", "mode"]}
@@ -67,22 +77,17 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
         In the order: files, plan, samples, archives, result directories, published figures, plots.
     """
     results = [_digests(bundle)]
-    # The report links to its plots, which lie beside the folder `results` or inside the run's own.
-    beside = f"(../../plots/{bundle.manifest.get('run_id', 'run')}/".encode() in bundle.files.get("report.md", b"")
-    run = folder / ("results" if beside else "runs") / str(bundle.manifest.get("run_id", "run"))
+    run = folder / "run"
     steps: list[tuple[str, Callable[[], list[Result]]]] = [
         ("plan.json", lambda: _plan(run)),
         ("archives.json", lambda: [Result("archives.json", _archives(run))]),
-        ("published figures", lambda: _published(bundle, run)),
+        ("published figures", lambda: _published(bundle, run, folder / "made")),
     ]
     if DIRECTORIES in bundle.files:
         steps.insert(2, (DIRECTORIES, lambda: [Result(DIRECTORIES, list(check_directories(run)))]))
     if lost := [name for name in (*MEASURED, *PUBLISHED) if name not in bundle.files]:
         return [*results, Result("published figures", [f"the bundle has no {', '.join(lost)}"])]
-    run.mkdir(parents=True)
-    for name in (*MEASURED, *MEASURED_TOO):
-        if name in bundle.files:
-            (run / name).write_bytes(bundle.files[name])
+    unpack(bundle.files, run)
     for what, step in steps:
         try:
             results += step()
@@ -238,22 +243,28 @@ def _archives(run: Path) -> list[str]:
     return problems
 
 
-def _published(bundle: Bundle, run: Path) -> list[Result]:
+def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
     """Make the report again, with the choices that the published one states, and compare every file."""
-    write_report(run, find_options(run, bundle.files["report.json"]), pictures=True)
+    made.mkdir()
+    target = Target.apart(made, _links(bundle.files["report.md"]))
+    write_report(run, find_options(run, bundle.files["report.json"]), pictures=True, target=target)
     same = bundle.manifest.get("drawn_with") == drawing_versions()
+    ours = {name: (made / name).read_bytes() for name in FOLLOWING if (made / name).is_file()}
     results = []
     for name, data in sorted(bundle.files.items()):
         if name in (*MEASURED, *MEASURED_TOO):
             continue
-        made = plots_folder(run) / PurePosixPath(name).name if name.startswith("plots/") else run / name
-        if not made.is_file():
-            results.append(Result(name, ["nothing in the samples gives such a file"]))
+        if name in ours:
+            results.append(_file(name, data, ours[name], same))
         else:
-            results.append(_file(name, data, made.read_bytes(), same))
-    made_plots = {f"plots/{path.name}" for path in plots_folder(run).glob("*")}
-    results += [Result(name, ["the bundle lacks it"]) for name in sorted(made_plots - set(bundle.files))]
-    return results
+            results.append(Result(name, ["nothing in the samples gives such a file"]))
+    return results + [Result(name, ["the bundle lacks it"]) for name in sorted(set(ours) - set(bundle.files))]
+
+
+def _links(markdown: bytes) -> str:
+    """Find where a page says that its plots are; it is a text to compare, and no path here."""
+    found = re.search(rb"!\[[^\]\n]*\]\(([^()\n]*)/\w+\.png\)", markdown)
+    return found[1].decode("utf-8", "replace") if found else "plots"
 
 
 def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -10,12 +12,13 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from harness.documents import read_document
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle
 from harness.evidence.directories import directory_differences
 from harness.measure.archives import read_archives
 from harness.measure.config import RunConfig
 from harness.records import CellKey
+from harness.trace.sources import find_source
 
 _CELL = list(CellKey._fields)
 _DEFINITE = ("faster", "slower")
@@ -51,23 +54,48 @@ class Repeat:
         return not (self.verdicts["outcome"] == "contradicted").any() and not self.sizes
 
 
-def rerun_config(bundle: Bundle, folder: Path) -> RunConfig:
-    """Return the configuration of a bundle's run under the name of another folder.
+def rerun_config(bundle: Bundle, run_id: str, *, outside: bool = False) -> RunConfig:
+    """Return the configuration of a bundle's run under another name.
 
     Parameters
     ----------
     bundle : Bundle
         From `harness.evidence.bundle.read_bundle`.
-    folder : Path
-        Where the second run goes; its ``run.json`` is written there.
+    run_id : str
+        The name.
+    outside : bool
+        Whether it may use files, a store and a scheduler that the bundle names.
+
+    Raises
+    ------
+    HarnessError
+        When the bundle has no readable configuration.
+    UsageError
+        When the run would use something that the bundle names and that is not allowed; nothing was used yet.
     """
     if "run.json" not in bundle.files:
         raise HarnessError("The bundle has no run.json, so its run cannot be repeated.")
-    path = folder / "run.json"
-    path.write_bytes(bundle.files["run.json"])
-    config = dataclasses.replace(RunConfig.read(path), run_id=folder.resolve().name)
-    config.save(path)
-    return config
+    with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
+        path = Path(scratch) / "run.json"
+        path.write_bytes(bundle.files["run.json"])
+        config = RunConfig.read(path)
+    if not outside and (used := list(_named(config))):
+        raise UsageError(
+            f"The bundle asks to use {', '.join(used)} here. If that is what you want, add --allow-outside."
+        )
+    return dataclasses.replace(config, run_id=run_id)
+
+
+def _named(config: RunConfig) -> Iterator[str]:
+    """Name what a run uses that its configuration alone chooses."""
+    for text in config.traces:
+        source, parameters = find_source(text)
+        yield from (f"the file {path!r}" for path in source.paths(parameters))
+    yield from (f"the directory {path!r}" for path in config.directories)
+    if config.store is not None:
+        yield f"the store {config.store.url!r} at {config.store.endpoint or 'Amazon S3'!r}"
+    if config.scheduler is not None:
+        yield f"the scheduler {config.scheduler!r}"
 
 
 def compare_runs(before: Path, after: Path) -> Repeat:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,13 +15,49 @@ from harness.files import write_text
 from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
-from harness.report.drawing.plots import draw
+from harness.report.drawing.plots import FIGURES, draw
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.drawing.time_plot import draw_time
 from harness.report.findings import Findings, Options, find, find_options
 from harness.report.page.answer import lead
 from harness.report.page.render import render
 from harness.report.seed_table import seed_table
+
+PLOTS = (*FIGURES, "growth", "decision", "where_time_goes", "scaling")
+"""The names of all drawings that a report may have, without their endings."""
+
+DIGITS = 10
+"""Significant digits of a derived figure. Versions of NumPy and processors differ in the 13th and later ones."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a report goes.
+
+    Attributes
+    ----------
+    folder : Path
+        For its tables and pages.
+    plots : Path
+        For its drawings.
+    links : str
+        Where the Markdown says that they are, seen from itself.
+    """
+
+    folder: Path
+    plots: Path
+    links: str
+
+    @classmethod
+    def of_run(cls, folder: Path) -> Target:
+        """Return the run's own: its folder, with plots in `plots_folder`."""
+        plots = plots_folder(folder)
+        return cls(folder, plots, os.path.relpath(plots.resolve(), folder.resolve()).replace(os.sep, "/"))
+
+    @classmethod
+    def apart(cls, folder: Path, links: str = "plots") -> Target:
+        """Return a folder that has all of it, and leaves the run as it is."""
+        return cls(folder, folder / "plots", links)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,7 +89,7 @@ class Written:
     answer: str
 
 
-def write_report(folder: Path, options: Options, *, pictures: bool = False) -> Written:
+def write_report(folder: Path, options: Options, *, pictures: bool = False, target: Target | None = None) -> Written:
     """Summarise a run, draw its plots and write its report; the same files give the same bytes.
 
     Parameters
@@ -61,30 +100,35 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False) -> W
         Baseline and mix.
     pictures : bool
         Whether to draw each PNG in any case, or only where there is none or its SVG has changed.
+    target : Target, optional
+        Where to; by default the run's own folder.
 
     Returns
     -------
     Written
-        ``summary.csv``, ``report.json``, ``report.md``, ``report.html`` in the folder, plots in `plots_folder`.
+        ``summary.csv``, ``report.json``, ``report.md``, ``report.html`` and the plots.
 
     Raises
     ------
     HarnessError
         As `harness.report.findings.find`.
     """
+    target = target or Target.of_run(folder)
     findings = find(folder, options)
-    plots = _draw(findings, folder, pictures=pictures)
-    write_text(folder / "report.json", json.dumps(findings.to_document(), indent=1) + "\n")
-    page, markdown = render(findings, plots, folder)
-    write_text(folder / "report.html", page)
-    write_text(folder / "report.md", markdown)
+    _draw(findings, target, pictures=pictures)
+    document = findings.to_document()
+    document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
+    write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
+    page, markdown = render(findings, target.plots, folder, target.links)
+    write_text(target.folder / "report.html", page)
+    write_text(target.folder / "report.md", markdown)
     return Written(
         summary=findings.summary,
         directories=findings.directories,
         cells=findings.cells,
-        plots=plots,
-        page=folder / "report.html",
-        markdown=folder / "report.md",
+        plots=target.plots,
+        page=target.folder / "report.html",
+        markdown=target.folder / "report.md",
         answer=lead(findings).answer,
     )
 
@@ -97,11 +141,13 @@ def write_plots(folder: Path) -> list[Path]:
     HarnessError
         As `harness.report.findings.find`.
     """
-    plots = _draw(find(folder, find_options(folder)), folder, pictures=True)
-    return sorted(path for path in plots.iterdir() if path.suffix in (".png", ".svg"))
+    target = Target.of_run(folder)
+    _draw(find(folder, find_options(folder)), target, pictures=True)
+    return sorted(path for path in target.plots.iterdir() if path.suffix in (".png", ".svg"))
 
 
-def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
+def _draw(findings: Findings, where: Target, *, pictures: bool) -> None:
+    folder, target = where.folder, where.plots
     write_table(findings.cells, folder / "summary.csv")
     if not findings.growth.empty:
         write_table(findings.growth, folder / "growth.csv")
@@ -112,7 +158,6 @@ def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     if findings.config.preset == "seed":
         table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")
-    target = plots_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target, pictures=pictures)
     drawn += draw_growth(findings.growth, findings.summary, target, pictures=pictures)
@@ -125,7 +170,6 @@ def _draw(findings: Findings, folder: Path, *, pictures: bool) -> Path:
     for old in set(target.glob("*.svg")) | set(target.glob("*.png")):
         if old not in drawn:  # of an earlier report with other choices: it would no longer be true
             old.unlink()
-    return target
 
 
 def plots_folder(folder: Path) -> Path:
@@ -137,5 +181,16 @@ def plots_folder(folder: Path) -> Path:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV under its final name only when it is complete."""
-    write_text(path, table.to_csv(index=False))
+    """Write a table as CSV, figures with `DIGITS` digits, under its final name only when it is complete."""
+    write_text(path, table.map(lasting).to_csv(index=False))
+
+
+def lasting(value: Any) -> Any:
+    """Round every derived figure of a value to `DIGITS`; whole numbers are counts and stay as they are."""
+    if isinstance(value, Mapping):
+        return {name: lasting(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [lasting(part) for part in value]
+    if isinstance(value, float) and not value.is_integer():
+        return float(f"{value:.{DIGITS}g}")
+    return value

@@ -121,6 +121,8 @@ class TraceSource:
         Whether the trace is made in any sequence length, so that ``--sizes`` applies to it.
     missing : callable
         Says why the source cannot be used and what to do; empty when it can.
+    paths : callable
+        Takes the same text as `open`; returns the files that it names.
     """
 
     name: str
@@ -128,6 +130,7 @@ class TraceSource:
     open: Callable[[str, int | None], Trace]
     sized: bool = False
     missing: Callable[[], str] = lambda: ""
+    paths: Callable[[str], tuple[str, ...]] = lambda text: ()
 
 
 def parse_parameters(text: str, known: Iterable[str], source: str) -> dict[str, str]:

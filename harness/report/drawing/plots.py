@@ -89,7 +89,7 @@ def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
     frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
     paths: list[Path] = []
-    for name, (suite, prepare) in _FIGURES.items():
+    for name, (suite, prepare) in FIGURES.items():
         cells = frame[frame["suite"] == suite]
         plot = prepare(cells[(cells["status"] == "ok") & (cells["format"] != TWIN)])
         if plot.points["y"].notna().any():
@@ -242,7 +242,7 @@ def _twice(cells: pd.DataFrame) -> pd.DataFrame:
     return merged.assign(row="twice", y=100 * (merged["size_bytes_both"] / merged["size_bytes_one"] - 1))
 
 
-_FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], _Plot]]] = {
+FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], _Plot]]] = {
     "storage_size": ("size", _storage_size),
     "full_read": ("full_read", _full_read),
     "layer_read": ("layer_read", _layer_read),

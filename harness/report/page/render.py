@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ _ALONE = "How small do these result directories become?"
 _OF_FORMATS = ("grades", "plots", "tables", "time", "fairness", "noise")
 
 
-def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
+def render(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[str, str]:
     """Write the report.
 
     Parameters
@@ -73,7 +72,9 @@ def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
     plots : Path
         Where its plots are.
     folder : Path
-        Where the report goes: Markdown links to the plots from there.
+        The run's folder.
+    links : str
+        Where Markdown says that the plots are.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
         keep_trailing_newline=True,
     )
     environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
-    view, samples = _view(findings, plots, folder)
+    view, samples = _view(findings, plots, folder, links)
     source = {name: environment.loader.get_source(environment, name)[0] for name in ("style.css", "script.js")}  # type: ignore[union-attr]
     page = environment.get_template("page.html").render(
         page=view,
@@ -101,7 +102,7 @@ def render(findings: Findings, plots: Path, folder: Path) -> tuple[str, str]:
     return page, "\n".join(escaped(line) for line in lines)  # it is read in terminals too
 
 
-def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any], list[list[float]]]:
+def _view(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[dict[str, Any], list[list[float]]]:
     """Put every section into words; return them with the samples that cells refer to by number."""
     first = lead(findings)
     tables = suite_tables(findings.summary, findings.samples, findings.config.suites, findings.options.baseline)
@@ -141,7 +142,7 @@ def _view(findings: Findings, plots: Path, folder: Path) -> tuple[dict[str, Any]
         "limits": sections.limits(findings),
         "reproduce": reproduce(findings),
         "cite": cite(findings, folder),
-        "plots_at": os.path.relpath(plots.resolve(), folder.resolve()).replace(os.sep, "/"),
+        "plots_at": links,
         "footer": f"trace-format-harness {harness.__version__}. Licence of the harness: Apache-2.0.",
     }
     return view, samples

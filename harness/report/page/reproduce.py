@@ -41,11 +41,11 @@ def command_of(config: RunConfig, out: str) -> str:
     if config.seed:
         parts.append(f"--seed {config.seed}")
     if config.baseline != preset.get("baseline", "zarr"):
-        parts.append(f"--baseline {config.baseline}")
+        parts.append(f"--baseline {shlex.quote(config.baseline)}")
     if config.trace_bytes is not None:
         parts.append(f"--trace-bytes {config.trace_bytes}")
-    parts += [f"--formats {','.join(name for name in config.formats if ':' not in name)}"]
-    parts += [f"--suites {','.join(name for name in config.suites if ':' not in name)}"]
+    for option, names in (("formats", config.formats), ("suites", config.suites)):
+        parts.append(f"--{option} {shlex.quote(','.join(name for name in names if ':' not in name))}")
     return " ".join([*parts, *plugins_of(config), f"--out {out}"])
 
 
@@ -57,7 +57,7 @@ def plugins_of(config: RunConfig) -> list[str]:
 
 def reproduce(findings: Findings) -> dict[str, Any]:
     """Say how to make the run again, and how to check it."""
-    session, name = findings.session, findings.config.run_id
+    session, name = findings.session, shlex.quote(findings.config.run_id)
     commit = str(session.get("commit") or "").removesuffix("+changes")
     text = [
         "Every published figure follows from samples.csv by code that is here. To check that on any machine, without "
@@ -71,7 +71,7 @@ def reproduce(findings: Findings) -> dict[str, Any]:
         text.append(f"The text of each profile file ({names}) is in run.json, under profile_files.")
     run, bundle = (" ".join([f, *plugins_of(findings.config)]) for f in (f"results/{name}", f"{name}.bundle.zip"))
     commands = [
-        *([f"git checkout {commit}"] if commit else []),
+        *([f"git checkout {shlex.quote(commit)}"] if commit else []),
         "make bench    # sets up .venv and makes a run of the standard preset",
         f".venv/bin/{command_of(findings.config, f'results/{name}')}",
         f".venv/bin/harness bundle {run}",

@@ -35,7 +35,11 @@ def _source(name: str, *, description: str) -> TraceSource:
 
         return make_trace(parameters)
 
-    return TraceSource(name=name, description=description, open=open_trace, missing=missing)
+    def paths(text: str) -> tuple[str, ...]:
+        weights = parse(name, text).weights
+        return () if weights is None else (str(weights),)
+
+    return TraceSource(name=name, description=description, open=open_trace, missing=missing, paths=paths)
 
 
 mnist_cnn = _source(CNN, description="small CNN trained here on scikit-learn's 8x8 digits (UCI's, not MNIST's)")

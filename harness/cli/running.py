@@ -151,7 +151,7 @@ def measure(
     int
         0, or the exit code where Ctrl-C or its kin ended it early, which is then said.
     """
-    save_plan(subjects, folder / "plan.json")
+    save_plan(subjects, folder / "plan.json", arms)
     with show.progress(quiet=quiet) as progress:
         try:
             run(config, arms, subjects, folder, progress, directories, disk)

@@ -14,7 +14,8 @@ from harness.measure.explaining import BreakdownRounds, ContentionRounds
 from harness.measure.ledger import LedgerFile
 from harness.measure.preparation import Prepared, prepare
 from harness.measure.recorder import Recorder, cell_key, cell_keys, cell_names
-from harness.measure.subject import Arm, Subject
+from harness.measure.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
+from harness.measure.turns import ARCHIVE
 from harness.measure.uploads import Uploads
 from harness.records import CellKey, NoFigure
 from harness.sampling.reading import Observed, ReadTask, kept_data
@@ -25,9 +26,6 @@ from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import WriteTask, Written
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
-
-_ARCHIVE = WriteAccess(name="archive", tensors=())  # the whole trace, written once to be read from
-_SAME_ARCHIVE = "the same archive, read in another way"
 
 
 class Progress(Protocol):
@@ -131,12 +129,12 @@ class Experiment:
 
     def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
         """Record the writing of the archives that are read from: one sample each, which gives no verdict."""
-        self._recorder.begin(cell_keys(subject, "write", _ARCHIVE, prepared.writes, ""), 1)
+        self._recorder.begin(cell_keys(subject, "write", ARCHIVE, prepared.writes, ""), 1)
         for arm, (position, written) in prepared.writes.items():
-            self._add_written(subject, "write", _ARCHIVE, arm, 0, position, written)
+            self._add_written(subject, "write", ARCHIVE, arm, 0, position, written)
         for arm, why in prepared.failures.items():
             if not arm.shares:
-                self._recorder.note(subject, "write", _ARCHIVE, arm, "", why)
+                self._recorder.note(subject, "write", ARCHIVE, arm, "", why)
 
     def _usable(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> list[Arm]:
         """List the arms that have an archive; record why the others have none."""
@@ -154,7 +152,7 @@ class Experiment:
             self._progress.step(f"{suite} {access.name} {arm.label}")
             key = cell_key(subject, suite, access, arm, "")
             if arm.shares:
-                why = "sizes need no twin: they are exact" if arm.label == TWIN else _SAME_ARCHIVE
+                why = NO_TWIN if arm.label == TWIN else SAME_ARCHIVE
                 self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", why))
             elif self._recorder.has(key, 0):
                 continue
@@ -170,7 +168,7 @@ class Experiment:
         arms = [arm for arm in usable if not arm.rereads]
         for arm in usable:
             if arm not in arms:
-                self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", _SAME_ARCHIVE))
+                self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", SAME_ARCHIVE))
         self._recorder.begin(cell_keys(subject, suite, access, arms, ""), self._config.rounds)
         rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res)
         for number, position, arm in schedule.blocks(arms, self._config.rounds, rng):

@@ -27,6 +27,11 @@ MOST_BYTES = 8 << 30
 """What asks for more is not explained: it would be read several times over, and reads of a part of it are explained."""
 
 
+def explaining_rounds(config: RunConfig) -> int:
+    """Return how many rows explain a cell of a run."""
+    return 1 if config.rounds == 1 else ROUNDS
+
+
 class ExplainingRounds(ABC, Generic[AnyRow]):
     """Takes rows that explain samples, of reads from a warm archive on a local disk.
 
@@ -47,20 +52,24 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
     ----------
     what : str
         What is taken, in a word.
+    figure : str
+        The column that every row has which is ok.
     """
 
     what: ClassVar[str]
+    figure: ClassVar[str]
 
     def __init__(
         self, config: RunConfig, arms: list[Arm], explainer: Worker, log: RowLog[AnyRow], step: Callable[..., None]
     ) -> None:
         self._config, self._explainer, self._log, self._step = config, explainer, log, step
-        self._rounds = 1 if config.rounds == 1 else ROUNDS
+        self._rounds = explaining_rounds(config)
         self._arms = [arm for arm in arms if arm.label != TWIN]
 
+    @classmethod
     @abstractmethod
-    def explains(self, access: ReadAccess) -> bool:
-        """Say whether an access, where the run reads it warm, is one to explain."""
+    def explains(cls, config: RunConfig, access: ReadAccess) -> bool:
+        """Say whether an access, where a run reads it warm, is one to explain."""
 
     @abstractmethod
     def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> Task:
@@ -70,18 +79,19 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
     def failure(self, why: NoFigure) -> Any:
         """Return such a dataclass for a task that failed."""
 
-    def applies(self, access: Access) -> bool:
-        """Say whether an access is explained."""
-        warm = WARM in self._config.caches and self._config.store is None
-        return warm and isinstance(access, ReadAccess) and WARM in access.caches and self.explains(access)
+    @classmethod
+    def applies(cls, config: RunConfig, access: Access) -> bool:
+        """Say whether an access of a run is explained."""
+        warm = WARM in config.caches and config.store is None
+        return warm and isinstance(access, ReadAccess) and WARM in access.caches and cls.explains(config, access)
 
     def steps(self, access: Access) -> int:
         """Return the number of steps that `measure` will report."""
-        return len(self._arms) * self._rounds if self.applies(access) else 0
+        return len(self._arms) * self._rounds if self.applies(self._config, access) else 0
 
     def complete(self, subject: Subject, suite: str, access: Access) -> bool:
         """Say whether there is nothing left to take of an access."""
-        return not self.applies(access) or self._log.whole(self._keys(subject, suite, access), self._rounds)
+        return not self.applies(self._config, access) or self._log.whole(self._keys(subject, suite, access), self._rounds)
 
     def _keys(self, subject: Subject, suite: str, access: Access) -> list[CellKey]:
         return cell_keys(subject, suite, access, self._arms, WARM)
@@ -109,7 +119,7 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
         failure : callable
             Says how a cell's samples failed, if they did, which leaves nothing to explain.
         """
-        if not self.applies(access):
+        if not self.applies(self._config, access):
             return
         tasks: dict[Arm, Task] = {}
         for arm in self._arms:
@@ -143,9 +153,10 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
 class BreakdownRounds(ExplainingRounds[Breakdown]):
     """Takes breakdowns: of reads by one thread, where no other wait hides the parts."""
 
-    what = "breakdown"
+    what, figure = "breakdown", "total_seconds"
 
-    def explains(self, access: ReadAccess) -> bool:
+    @classmethod
+    def explains(cls, config: RunConfig, access: ReadAccess) -> bool:
         return access.executor == "main" and not access.load_once
 
     def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> BreakdownTask:
@@ -158,10 +169,11 @@ class BreakdownRounds(ExplainingRounds[Breakdown]):
 class ContentionRounds(ExplainingRounds[Contention]):
     """Looks at the accesses that the most threads read, each with a reader of its own."""
 
-    what = "contention"
+    what, figure = "contention", "wall_seconds"
 
-    def explains(self, access: ReadAccess) -> bool:
-        most = max((n for executor, n in self._config.options.workers if executor == "threads"), default=0)
+    @classmethod
+    def explains(cls, config: RunConfig, access: ReadAccess) -> bool:
+        most = max((n for executor, n in config.options.workers if executor == "threads"), default=0)
         return access.executor == "threads" and access.workers == most > 1
 
     def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> ContentionTask:

@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 
 from harness.documents import Count, Positive, read_document
+from harness.errors import HarnessError
 from harness.files import write_text
-from harness.measure.config import RunConfig
-from harness.measure.subject import Subject, plan_subject
+from harness.measure.config import RAW, TWIN, RunConfig
+from harness.measure.subject import Arm, Subject, plan_subject
 from harness.trace.schema import Manifest
-from harness.workload import Access
+from harness.workload import Absent, Access, Read, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 PLAN_VERSION = 1
+_KINDS = {kind.__name__: kind for kind in (ReadAccess, WriteAccess, StreamAccess, SizeAccess, Absent)}
 
 
 class DescribedRead(TypedDict):
@@ -53,7 +55,17 @@ class Described(TypedDict):
     accesses: list[DescribedAccess]
 
 
+class DescribedArm(TypedDict):
+    """An arm, as `save_plan` keeps it."""
+
+    label: str
+    backend: str
+    profile: str
+    route: Literal["", "ranges", "download", "reference"]
+
+
 class _Plans(TypedDict):
+    arms: NotRequired[list[DescribedArm]]
     subjects: list[Described]
 
 
@@ -97,10 +109,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def save_plan(subjects: Sequence[Subject], path: Path) -> None:
-    """Write the plans of all subjects of a run as JSON."""
-    described = [describe_plan(subject) for subject in subjects]
-    write_text(path, json.dumps({"plan_version": PLAN_VERSION, "subjects": described}, indent=1) + "\n")
+def save_plan(subjects: Sequence[Subject], path: Path, arms: Sequence[Arm] = ()) -> None:
+    """Write the plans of all subjects of a run as JSON, and the arms that it measures, in their order."""
+    document: dict[str, Any] = {"plan_version": PLAN_VERSION}
+    if arms:
+        document["arms"] = [{name: getattr(arm, name) for name in DescribedArm.__annotations__} for arm in arms]
+    document["subjects"] = [describe_plan(subject) for subject in subjects]
+    write_text(path, json.dumps(document, indent=1) + "\n")
 
 
 def read_plan(path: Path) -> list[Described]:
@@ -111,8 +126,81 @@ def read_plan(path: Path) -> list[Described]:
     HarnessError
         When there is none, it is damaged, or of a version this reader does not know.
     """
+    return _read(path)["subjects"]
+
+
+def _read(path: Path) -> _Plans:
     absent = f"There is no {path}: the run was made before plans were kept, so make it again."
-    return read_document(path, _Plans, version=("plan_version", PLAN_VERSION), absent=absent)["subjects"]
+    return read_document(path, _Plans, version=("plan_version", PLAN_VERSION), absent=absent)
+
+
+def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm], bool]:
+    """Read a run's plan as what was planned, without a trace, a format or a suite.
+
+    Parameters
+    ----------
+    path : Path
+        ``plan.json``.
+    config : RunConfig
+        Of the run.
+
+    Returns
+    -------
+    list of Subject
+        With the accesses of the file.
+    list of Arm
+        In their order.
+    bool
+        Whether these are all. A run of an earlier version did not record them: formats that are not registered, and
+        the routes of a run that read from a store, are then not known.
+
+    Raises
+    ------
+    HarnessError
+        As `read_plan`.
+    """
+    document = _read(path)
+    try:
+        subjects = [_planned(described) for described in document["subjects"]]
+    except TypeError as error:  # an access with the fields of another kind
+        raise HarnessError(f"{path} is damaged: {error}. Restore it from a copy.") from error
+    if "arms" in document:
+        return subjects, [Arm(**arm) for arm in document["arms"]], True
+    if config.store is not None:
+        return subjects, [], False
+    return subjects, _earlier_arms(config), not any(":" in name for name in config.formats)
+
+
+def _planned(described: Described) -> Subject:
+    plans = []
+    for access in described["accesses"]:
+        values = {name: _tuples(value) for name, value in access.items() if name not in ("suite", "kind")}
+        if "reads" in values:
+            values["reads"] = tuple(_read_of(read) for read in values["reads"])
+        plans.append((str(access["suite"]), _KINDS[access["kind"]](**values)))
+    manifest = Manifest.from_json(json.dumps(described["manifest"]))
+    return Subject(
+        described["text"], described["trace"], described["n_res"], described["requested"], manifest, tuple(plans)
+    )
+
+
+def _read_of(read: DescribedRead) -> Read:
+    part = read["selection"]
+    return Read(path=read["path"], selection=None if part is None else tuple(slice(*bounds) for bounds in part))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def _earlier_arms(config: RunConfig) -> list[Arm]:
+    """Name the arms of a run that did not record them by what it asked for."""
+    arms = []
+    for name in config.formats:
+        files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
+        arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
+    arms.append(Arm(RAW, RAW, ""))
+    return arms + [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
 
 
 def replan(described: Described, config: RunConfig) -> Subject:

@@ -19,6 +19,10 @@ from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
 from harness.workload import Access, Suite
 
+NO_TWIN = "sizes need no twin: they are exact"
+SAME_ARCHIVE = "the same archive, read in another way"
+"""Why an arm that shares its archive has no size of its own."""
+
 
 @dataclass(frozen=True)
 class Arm:

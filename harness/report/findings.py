@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 from harness.documents import decode
 from harness.errors import UsageError
 from harness.files import read_bytes
+from harness.measure.complete import SAMPLES, required_rows
 from harness.measure.config import RunConfig
 from harness.measure.machine import read_environment
 from harness.records import read_breakdown, read_contention, read_samples
@@ -32,6 +33,7 @@ from harness.report.summary import summarise
 from harness.report.withdrawal import withdrawn, without_verdicts
 
 REPORT_VERSION = 1
+_EXPLAINED = {"breakdown.csv": read_breakdown, "contention.csv": read_contention}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,8 @@ class Findings:
         How times grow with length; empty for a run of fewer than three lengths.
     withdrawn : bool
         Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
+    incomplete : tuple of str
+        What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
     """
 
     config: RunConfig
@@ -137,6 +141,7 @@ class Findings:
     projection: dict[str, Any] | None = None
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
     withdrawn: bool = False
+    incomplete: tuple[str, ...] = ()
 
     @property
     def only_directories(self) -> bool:
@@ -172,6 +177,7 @@ class Findings:
             "noise": plain(self.noise),
             **directories,
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
+            **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
         }
 
 
@@ -204,7 +210,7 @@ def find(folder: Path, options: Options) -> Findings:
         raise UsageError(
             f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
         )
-    directories = find_directories(folder, samples)
+    directories, every = find_directories(folder, samples), samples
     samples = samples[~is_directory(samples)].reset_index(drop=True)
     recorded = folder / "environment.json"
     environment = read_environment(recorded) if recorded.exists() else {}
@@ -222,7 +228,7 @@ def find(folder: Path, options: Options) -> Findings:
         for mix in ([] if unfair else mixes)
     }
     noise = describe_noise(samples, summary, environment)
-    path, looks = folder / "breakdown.csv", folder / "contention.csv"
+    explained = {name: read(folder / name) for name, read in _EXPLAINED.items() if (folder / name).exists()}
     ledger = folder / "ledger.csv"
     return Findings(
         config=config,
@@ -234,14 +240,27 @@ def find(folder: Path, options: Options) -> Findings:
         grades=grade(samples, exact_only=unfair),
         decisions=decisions,
         headlines=[headline(found) for found in decisions.values() if found],
-        time=where_time_goes(read_breakdown(path)) if path.exists() else None,
+        time=where_time_goes(explained["breakdown.csv"]) if "breakdown.csv" in explained else None,
         noise=noise,
         directories=directories,
-        scaling=scaling(samples, read_contention(looks) if looks.exists() else None),
+        scaling=scaling(samples, explained.get("contention.csv")),
         projection=None if unfair else read_projection(folder),
         growth=growth(samples),
         withdrawn=unfair,
+        incomplete=tuple(_incomplete(folder, config, {SAMPLES: every, **explained}, environment)),
     )
+
+
+def _incomplete(
+    folder: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame], environment: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say what is wrong with the rows of a run, held against its plan."""
+    if not (plan := folder / "plan.json").exists():
+        yield "The run has no plan.json, so nobody can say whether rows of it are missing."
+        return
+    sessions = len(environment.get("sessions", ()))
+    for name, found in required_rows(plan, config, frames, sessions=sessions).items():
+        yield from found.summary(name)
 
 
 def _decision(found: Decision) -> dict[str, Any]:

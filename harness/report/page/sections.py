@@ -38,7 +38,7 @@ def facts(findings: Findings) -> str:
 
 def warnings(findings: Findings) -> list[str]:
     """Say what a reader must know before the answer."""
-    found = []
+    found = list(findings.incomplete)
     cells = findings.summary
     few = cells[
         cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~cells["access"].isin(words.WRITTEN_ONCE)

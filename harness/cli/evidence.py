@@ -12,6 +12,7 @@ from harness.cli.running import continuable, measure
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from harness.evidence.check import Result, check
+from harness.evidence.claims import claimed, shown
 from harness.evidence.rerun import compare_runs, rerun_config
 from harness.files import plain_name
 from harness.measure.config import RunConfig
@@ -58,6 +59,9 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let --rerun use the files, directories, store and scheduler that the bundle names",
     )
+    parser.add_argument(
+        "--strict", action="store_true", help="fail too when something that could be checked was not checked here"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     options.add_max_inflated(parser)
     options.add_plugins(parser)
@@ -86,6 +90,8 @@ def _bundle(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and not arguments.rerun:
         raise UsageError("--out is the folder of the second run: give it together with --rerun.")
+    if arguments.allow_outside and not arguments.rerun:
+        raise UsageError("--allow-outside is about what is measured again: give it together with --rerun.")
     bundle = read_bundle(arguments.bundle)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
         results = check(bundle, Path(folder))
@@ -95,8 +101,21 @@ def _check(arguments: argparse.Namespace) -> int:
         raise HarnessError(
             f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
         )
-    show.say("Every published figure follows from the samples.", quiet=arguments.quiet)
+    _close(bundle, results, quiet=arguments.quiet)
+    if arguments.strict and (left := [result.what for result in results if result.unchecked]):
+        raise HarnessError(f"{arguments.bundle}: {len(left)} claims were not checked here: {', '.join(left)}.")
     return _rerun(bundle, arguments) if arguments.rerun else 0
+
+
+def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
+    """Say in two lists what follows from the samples, and what is only claimed."""
+    all_of_it = not any(result.unchecked for result in results)
+    which = "Every published figure" if all_of_it else "Every published figure that was checked here"
+    show.say(f"{which} follows from the samples.", quiet=quiet)
+    for title, lines in (("Shown", shown(results)), ("Only claimed", claimed(bundle, results))):
+        show.say(f"{title}:", quiet=quiet)
+        for line in lines:
+            show.say(f"  - {line}", quiet=quiet)
 
 
 def _told(results: list[Result], *, quiet: bool) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,19 +25,19 @@ from harness.evidence.bundle import (
     unpack,
 )
 from harness.evidence.directories import check_directories
-from harness.measure import schedule
 from harness.measure.archives import read_archives
+from harness.measure.complete import SAMPLES, read_explained, required_rows
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
-from harness.measure.plan import Described, describe_plan, read_plan, replan
-from harness.measure.recorder import states
-from harness.measure.subject import Subject, choose_arms
+from harness.measure.machine import read_environment
+from harness.measure.plan import Described, describe_plan, read_plan, read_planned, replan
+from harness.measure.subject import Arm, Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
-from harness.report.directories import is_directory
 from harness.report.findings import find_options
 from harness.report.write import Target, write_report
 from harness.workload import ReadAccess, requested_bytes
 
+_ROUGH = "it was drawn by other versions of the libraries, so that only its likeness was compared, and its SVG"
 _KEYS = {"benchmark_results.csv": ["N_res"], "directories.csv": ["directory", "mode"]}
 
 
@@ -132,7 +131,6 @@ def _plan(run: Path) -> list[Result]:
     """Draw the plans again, and hold plan and samples against each other."""
     config = RunConfig.read(run / "run.json")
     samples = read_samples(run / "samples.csv")
-    samples = samples[~is_directory(samples)]
     problems, subjects = [], []
     for described in read_plan(run / "plan.json"):
         subject = replan(described, config)
@@ -140,9 +138,39 @@ def _plan(run: Path) -> list[Result]:
         problems += [f"{subject.label} {subject.n_res or ''}: {text}" for text in _differs(described, subject)]
     return [
         Result("plan.json: every access, drawn again from the seed", problems),
-        Result("samples.csv: every sample is one that the plan asks for", list(_asked_for(samples, subjects))),
-        _order(samples, config, subjects),
+        *_rows(run, config, {SAMPLES: samples, **read_explained(run)}),
+        Result(f"{SAMPLES}: every read asked for the planned bytes", list(_asked_for(samples, subjects))),
     ]
+
+
+def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> Iterator[Result]:
+    """Hold the rows of every file against those that the plan, the seed and the configuration give."""
+    arms: list[Arm] = []
+    try:
+        arms = choose_arms(config)
+    except HarnessError as error:
+        yield Result("the formats of the run", [], unchecked=str(error).rstrip("."))
+    _, recorded, exact = read_planned(run / "plan.json", config)
+    if arms and exact and [_arm(arm) for arm in arms] != [_arm(arm) for arm in recorded]:
+        yield Result("plan.json: the formats", ["they are not those that the configuration gives"])
+    sessions = len(read_environment(run / "environment.json").get("sessions", ()))
+    found = required_rows(run / "plan.json", config, frames, sessions=sessions, arms=arms)
+    for name, required in found.items():
+        told = list(required.sentences())
+        counts, order = (
+            [line for kind, text, faults in told if (kind == "order") == of for line in (text, *map(str, faults))]
+            for of in (False, True)
+        )
+        yield Result(f"{name}: every row that the plan asks for is there once, and no other", counts)
+        if exact or arms:
+            yield Result(f"{name}: formats took turns in the order that the seed gives", order)
+        else:
+            why = "the run did not record its formats in their order"
+            yield Result(f"{name}: formats took turns in the order that the seed gives", [], unchecked=why)
+
+
+def _arm(arm: Arm) -> tuple[str, str, str]:
+    return arm.label, arm.profile, arm.route
 
 
 def _differs(described: Described, subject: Subject) -> Iterator[str]:
@@ -158,66 +186,28 @@ def _differs(described: Described, subject: Subject) -> Iterator[str]:
 
 
 def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
-    """Yield what samples say that their plan does not: an access that was not planned, other bytes asked for."""
-    asked: dict[tuple[Any, ...], int | None] = {}
-    for subject in subjects:
-        for suite, access in subject.plans:
-            key = (subject.label, subject.n_res, suite)
-            if isinstance(access, ReadAccess):
-                nbytes = requested_bytes(subject.manifest, access.reads)
-                asked[*key, access.name, access.executor, access.workers] = nbytes
-            else:
-                for name in (access.name, f"{access.name}_durable", "archive", "archive_durable"):
-                    asked[*key, name, "main", 1] = None
+    """Yield the reads that asked for other bytes than their plan."""
+    asked: dict[tuple[Any, ...], int] = {
+        (subject.label, subject.n_res, suite, access.name, access.executor, access.workers): requested_bytes(
+            subject.manifest, access.reads
+        )
+        for subject in subjects
+        for suite, access in subject.plans
+        if isinstance(access, ReadAccess)
+    }
     names = ["trace", "n_res", "suite", "access", "executor", "workers"]
     for found, group in samples.groupby(names, sort=False, dropna=False):
         place = _place(found)
-        name = " ".join(str(part) for part in place if part is not None)
-        if place not in asked:
-            yield f"{name}: not in the plan"
-            continue
-        wanted = asked[place]
         told = group["bytes_requested"].dropna()
+        wanted = asked.get(place)
         if wanted is not None and (told != wanted).any():
+            name = " ".join(str(part) for part in place if part is not None)
             yield f"{name}: the plan asks for {wanted} bytes, a sample says {int(told[told != wanted].iloc[0])}"
 
 
 def _place(key: Any) -> tuple[Any, ...]:
     """Turn a key of a group into plain values: None for what is empty, whole numbers for lengths."""
-    return tuple(None if isinstance(k, float) and math.isnan(k) else int(k) if isinstance(k, float) else k for k in key)
-
-
-def _order(samples: pd.DataFrame, config: RunConfig, subjects: list[Subject]) -> Result:
-    """Draw the random order of formats within rounds again, and hold the positions of samples against it."""
-    what = "samples.csv: formats took turns in the order that the seed gives"
-    try:
-        arms = choose_arms(config)
-    except HarnessError as error:
-        return Result(what, [], unchecked=str(error))
-    problems = []
-    names = ["trace", "n_res", "suite", "access", "cache", "executor", "workers"]
-    measured = samples[samples["status"] != "skipped"]
-    found = {_place(key): group for key, group in measured.groupby(names, sort=False, dropna=False)}
-    for subject in subjects:
-        for suite, access in subject.plans:
-            if not isinstance(access, ReadAccess):
-                continue
-            for state in states(config, access):
-                key = (subject.label, subject.n_res, suite, access.name, state, access.executor, access.workers)
-                group = found.get(key)
-                # Where a format had no archive, the others were drawn without it.
-                present = set(zip(group["format"], group["profile"], strict=True)) if group is not None else set()
-                if group is None or present != {(arm.label, arm.profile) for arm in arms}:
-                    continue
-                order = (suite, access.name, subject.label, subject.n_res, state, access.executor, access.workers)
-                rng = schedule.generator(config.seed, *order)
-                drawn = {(n, a.label, a.profile): p for n, p, a in schedule.blocks(arms, config.rounds, rng)}
-                for row in group.to_dict("records"):
-                    place = (int(row["round"]), row["format"], row["profile"])
-                    if drawn.get(place) != int(row["position"]):
-                        name = " ".join(str(part) for part in key if part)
-                        problems.append(f"{name} {row['format']}, round {place[0]}: position {row['position']}")
-    return Result(what, problems)
+    return tuple(None if pd.isna(part) else int(part) if isinstance(part, float) else part for part in key)
 
 
 def _archives(run: Path) -> list[str]:
@@ -279,7 +269,7 @@ def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
     if suffix == ".svg":
         return Result(name, compare.drawings(theirs, ours, same_drawing=same_drawing))
     if suffix == ".png":
-        if not same_drawing and theirs != ours:
-            return Result(name, [], unchecked="drawn with another version of matplotlib; its SVG was compared")
-        return Result(name, compare.pictures(theirs, ours))
+        problems = compare.pictures(theirs, ours, same_drawing=same_drawing)
+        rough = not (same_drawing or problems or theirs == ours)
+        return Result(name, problems, unchecked=_ROUGH if rough else "")
     return Result(name, compare.texts(theirs, ours))

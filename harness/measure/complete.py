@@ -14,13 +14,19 @@ from harness.measure.plan import read_planned
 from harness.measure.required import Required, Seen, require, rows_of
 from harness.measure.subject import Arm
 from harness.measure.turns import directory_cells, explaining_turns, sample_turns
-from harness.records import CellKey
+from harness.records import CellKey, read_breakdown, read_contention
 
 SAMPLES = "samples.csv"
 EXPLAINED: dict[str, type[ExplainingRounds[Any]]] = {
     "breakdown.csv": BreakdownRounds,
     "contention.csv": ContentionRounds,
 }
+
+
+def read_explained(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read the rows that explain a run's samples, by the file's name; a file that it has not is left out."""
+    readers = {"breakdown.csv": read_breakdown, "contention.csv": read_contention}
+    return {name: read(folder / name) for name, read in readers.items() if (folder / name).exists()}
 
 
 def required_rows(

@@ -89,16 +89,16 @@ class Required:
     planned: int
     faults: tuple[Fault, ...]
 
-    def sentences(self) -> Iterator[tuple[str, list[Fault]]]:
-        """Yield what is wrong, a sentence for each kind, with the faults behind it."""
+    def sentences(self) -> Iterator[tuple[Kind, str, list[Fault]]]:
+        """Yield what is wrong, each kind in words, with the faults behind it."""
         for kind, text in SAID.items():
             if found := [fault for fault in self.faults if fault.kind == kind]:
                 count = sum(len(fault.rounds) for fault in found)
-                yield text.format(count=count, planned=self.planned), found
+                yield kind, text.format(count=count, planned=self.planned), found
 
     def summary(self, what: str) -> Iterator[str]:
         """Yield the same for a page, with the first few cells."""
-        for text, found in self.sentences():
+        for _, text, found in self.sentences():
             more = f"; and {len(found) - _FEW} more cells" if len(found) > _FEW else ""
             yield f"{what}: {text}: {'; '.join(map(str, found[:_FEW]))}{more}."
 

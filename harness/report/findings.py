@@ -15,10 +15,10 @@ import pandas as pd
 from harness.documents import decode
 from harness.errors import UsageError
 from harness.files import read_bytes
-from harness.measure.complete import SAMPLES, required_rows
+from harness.measure.complete import SAMPLES, read_explained, required_rows
 from harness.measure.config import RunConfig
 from harness.measure.machine import read_environment
-from harness.records import read_breakdown, read_contention, read_samples
+from harness.records import read_samples
 from harness.report.breakdown import where_time_goes
 from harness.report.choice.decision import Decision, decide_all
 from harness.report.choice.headline import Headline, headline
@@ -33,7 +33,6 @@ from harness.report.summary import summarise
 from harness.report.withdrawal import withdrawn, without_verdicts
 
 REPORT_VERSION = 1
-_EXPLAINED = {"breakdown.csv": read_breakdown, "contention.csv": read_contention}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +227,7 @@ def find(folder: Path, options: Options) -> Findings:
         for mix in ([] if unfair else mixes)
     }
     noise = describe_noise(samples, summary, environment)
-    explained = {name: read(folder / name) for name, read in _EXPLAINED.items() if (folder / name).exists()}
+    explained = read_explained(folder)
     ledger = folder / "ledger.csv"
     return Findings(
         config=config,

@@ -10,11 +10,12 @@ import pandas as pd
 
 from harness.measure.config import RESULT_DIRECTORY, RunConfig
 from harness.measure.explaining import BreakdownRounds, ContentionRounds, ExplainingRounds
+from harness.measure.faults import Required, Rows, rows_of
 from harness.measure.plan import read_planned
-from harness.measure.required import Required, Seen, require, rows_of
+from harness.measure.required import require
 from harness.measure.subject import Arm
 from harness.measure.turns import directory_cells, explaining_turns, sample_turns
-from harness.records import CellKey, read_breakdown, read_contention
+from harness.records import read_breakdown, read_contention
 
 SAMPLES = "samples.csv"
 EXPLAINED: dict[str, type[ExplainingRounds[Any]]] = {
@@ -91,7 +92,7 @@ def required_rows(
     return found
 
 
-def _unknown(rows: Mapping[CellKey, Sequence[Seen]], known: Sequence[Arm]) -> list[Arm]:
+def _unknown(rows: Rows, known: Sequence[Arm]) -> list[Arm]:
     """List the arms that have rows and that a run of an earlier version did not record."""
     named = {(arm.label, arm.profile) for arm in known}
     seen = dict.fromkeys((key.format, key.profile) for key in rows if key.access != RESULT_DIRECTORY)

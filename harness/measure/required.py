@@ -2,132 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
-import pandas as pd
-
+from harness.measure.faults import ENDS, Fault, Required, Rows, Seen
 from harness.measure.subject import Arm
 from harness.measure.turns import Turns
 from harness.records import CellKey
-
-Kind = Literal["missing", "doubled", "extra", "order", "status"]
-
-SAID: dict[Kind, str] = {
-    "missing": "{count} of {planned} rows that the plan asks for are missing",
-    "doubled": "{count} rows are there more than once",
-    "extra": "{count} rows are none that the plan asks for",
-    "order": "{count} rows are not in the order that the seed gives",
-    "status": "{count} rows do not agree with their status",
-}
-_ENDS = ("failed", "skipped")
-_FEW = 3  # cells that a sentence names
-
-
-class Seen(NamedTuple):
-    """What counts of a recorded row."""
-
-    round: int
-    position: int
-    status: str
-    figure: bool
-    reason: str
-
-    @property
-    def noted(self) -> bool:
-        """Whether it may say why there is no sample, and is then none itself."""
-        return self.status in _ENDS and self.position == 0
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with some rows of one cell.
-
-    Attributes
-    ----------
-    kind : str
-        One of `SAID`.
-    cell : CellKey
-        Which.
-    rounds : tuple of int
-        Their rounds; one that is there three times is in it twice.
-    why : str
-        More of it; may be empty.
-    """
-
-    kind: Kind
-    cell: CellKey
-    rounds: tuple[int, ...]
-    why: str = ""
-
-    def __str__(self) -> str:
-        key = self.cell
-        workers = "" if key.executor == "main" else f"{key.workers} {key.executor}"
-        parts = (key.suite, key.access, key.trace, key.n_res, key.format, key.profile, key.cache, workers)
-        numbers = sorted(set(self.rounds))
-        runs = [n for n in numbers if n - 1 not in numbers], [n for n in numbers if n + 1 not in numbers]
-        told = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in zip(*runs, strict=True))
-        plural = "s" if len(numbers) > 1 else ""
-        return f"{' '.join(str(part) for part in parts if part not in (None, ''))}, round{plural} {told}" + (
-            f": {self.why}" if self.why else ""
-        )
-
-
-@dataclass(frozen=True)
-class Required:
-    """How the rows of a file compare with those that its run has to have.
-
-    Attributes
-    ----------
-    planned : int
-        Rows that it has to have, as far as its rows say: a failure ends a cell.
-    faults : tuple of Fault
-        What is wrong; empty when each row is there once, in its place.
-    """
-
-    planned: int
-    faults: tuple[Fault, ...]
-
-    def sentences(self) -> Iterator[tuple[Kind, str, list[Fault]]]:
-        """Yield what is wrong, each kind in words, with the faults behind it."""
-        for kind, text in SAID.items():
-            if found := [fault for fault in self.faults if fault.kind == kind]:
-                count = sum(len(fault.rounds) for fault in found)
-                yield kind, text.format(count=count, planned=self.planned), found
-
-    def summary(self, what: str) -> Iterator[str]:
-        """Yield the same for a page, with the first few cells."""
-        for _, text, found in self.sentences():
-            more = f"; and {len(found) - _FEW} more cells" if len(found) > _FEW else ""
-            yield f"{what}: {text}: {'; '.join(map(str, found[:_FEW]))}{more}."
-
-
-def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Seen]]:
-    """Arrange the rows of a file by cell, in the order of the file.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        From `harness.records`.
-    figure : sequence of str
-        The columns of which a row that is ok has one.
-    """
-    has = frame[list(figure)].notna()
-    found: dict[CellKey, list[Seen]] = {}
-    for row, figures in zip(frame.to_dict("records"), has.to_dict("records"), strict=True):
-        n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])
-        values = {name: row[name] for name in CellKey._fields}
-        key = CellKey(**{**values, "n_res": n_res, "workers": int(row["workers"])})
-        seen = Seen(int(row["round"]), int(row["position"]), row["status"], any(figures.values()), row["reason"])
-        found.setdefault(key, []).append(seen)
-    return found
 
 
 def require(
     turns: Iterable[Turns],
     alone: Iterable[tuple[CellKey, int]],
-    rows: Mapping[CellKey, Sequence[Seen]],
+    rows: Rows,
     *,
     sessions: int,
     samples: bool,
@@ -144,7 +30,8 @@ def require(
     rows : mapping of CellKey to sequence of Seen
         From `rows_of`.
     sessions : int
-        How often the run was begun or resumed. Formats that have no archive may differ between sessions.
+        How often the run was begun or resumed. Formats that have no archive may differ between sessions, and each but
+        the last may have been cut off in one round.
     samples : bool
         Whether these are samples, which no row that was skipped may stand among.
     ordered : bool
@@ -157,84 +44,137 @@ def require(
     """
     planned, known = 0, set[CellKey]()
     faults: list[Fault] = []
-    skipped: dict[tuple[object, ...], list[tuple[CellKey, bool]]] = {}
+    cuts: list[Fault] = []
+    skipped: dict[tuple[object, ...], dict[CellKey, bool]] = {}
     for each in turns:
-        known.update(each.cells.values())
-        for arm, key in each.cells.items():
-            seen = rows.get(key, ())
+        for arm, keys in each.cells.items():
+            known.update(keys)
             told = each.told or each.told_of.get(arm, "")
-            wanted = {0} if told else _wanted(seen, each, samples=samples)
-            planned += len(wanted)
-            faults += _counted(key, seen, wanted)
-            faults += _told(key, seen, each, told) if told else _statuses(key, seen, each, samples=samples)
-            if samples and seen and not told and not each.once_more:
-                place = (*each.subject, arm)
-                skipped.setdefault(place, []).append((key, any(row.status == "skipped" for row in seen)))
-        if ordered and not each.told:
-            faults += _order(each, rows, sessions)
+            for key in keys:
+                seen = rows.get(key, ())
+                if told:
+                    planned += 1
+                    faults += [*_alone(key, seen, 0), *_told(key, seen, each, told)]
+                elif samples and seen and not each.once:
+                    was = skipped.setdefault((*each.subject, arm), {})
+                    was[key] = any(row.status == "skipped" for row in seen)
+        if not each.told:
+            block = [key for arm, keys in each.cells.items() if arm not in each.told_of for key in keys]
+            count, found = _block(block, each, rows, samples=samples)
+            planned, faults = planned + count, [*faults, *found]
+            faults += _order(each, rows, sessions) if ordered else []
+            cuts += [] if each.once else _replaced(block, each, rows)
+    faults += [fault for fault in cuts if fault.why]
+    if len(short := [fault for fault in cuts if not fault.why]) > max(0, sessions - 1):
+        faults += [Fault("again", f.cell, f.rounds, f"cut off, in a run of {sessions} sessions") for f in short]
     for cells in skipped.values():
-        if len({was for _, was in cells}) > 1:
+        if len(set(cells.values())) > 1:
             why = "skipped, though this format was measured on this trace"
-            faults += [Fault("status", key, (0,), why) for key, was in cells if was]
+            faults += [Fault("status", key, (0,), why) for key, was_skipped in cells.items() if was_skipped]
     for key, position in alone:
         known.add(key)
         planned += 1
         seen = rows.get(key, ())
-        faults += _counted(key, seen, {0})
-        faults += [Fault("order", key, (row.round,)) for row in seen if row.position != position]
-        faults += _consistent(key, seen)
-    faults += [
-        Fault("extra", key, tuple(row.round for row in seen), "not in the plan")
-        for key, seen in rows.items()
-        if key not in known
-    ]
+        faults += [*_alone(key, seen, position), *_consistent(key, seen)]
+    for key, seen in rows.items():
+        if key not in known:
+            faults.append(Fault("extra", key, tuple(row.round for row in seen), "not in the plan"))
     return Required(planned, tuple(faults))
 
 
-def _wanted(seen: Sequence[Seen], turns: Turns, *, samples: bool) -> set[int]:
-    """Return the rounds that a cell has to have; a failure is the last, and so is a sample that was skipped."""
-    last = turns.rounds + turns.once_more
-    ends = [row.round for row in seen if row.status in _ENDS and 0 <= row.round < last]
-    if not samples and ends and max(row.round for row in seen) > min(ends):
-        ends = [row.round for row in seen if row.status == "failed" and 0 <= row.round < last]
-    return set(range(min(ends) + 1 if ends else turns.rounds))
-
-
-def _counted(key: CellKey, seen: Sequence[Seen], wanted: set[int]) -> Iterator[Fault]:
-    numbers = [row.round for row in seen]
-    there = set(numbers)
-    if missing := sorted(wanted - there):
-        yield Fault("missing", key, tuple(missing))
-    if extra := sorted(there - wanted):
-        ended = any(row.status in _ENDS and row.round in wanted for row in seen)
-        yield Fault("extra", key, tuple(extra), "after the row that ends the cell" if ended else "beyond all rounds")
-    if doubled := [number for number in sorted(there) for _ in range(numbers.count(number) - 1)]:
-        yield Fault("doubled", key, tuple(doubled))
+def _alone(key: CellKey, seen: Sequence[Seen], position: int) -> Iterator[Fault]:
+    """Hold a cell that has one row; what the machine spoilt stands beside the row that was taken again."""
+    good = [row for row in seen if row.round == 0 and not row.machine]
+    if not good:
+        yield Fault("missing", key, (0,))
+    yield from _doubled(key, seen)
+    if extra := [row.round for row in seen if row.round != 0] + [0] * (len({row.attempt for row in good}) - 1):
+        yield Fault("extra", key, tuple(extra))
+    yield from (Fault("order", key, (row.round,)) for row in seen if row.position != position)
 
 
 def _told(key: CellKey, seen: Sequence[Seen], turns: Turns, told: str) -> Iterator[Fault]:
     """Hold the one row of a cell that is not measured by design; without an archive it may say that instead."""
     for row in seen:
-        if row.figure or row.status not in _ENDS or (turns.told and (row.status, row.reason) != ("skipped", told)):
+        if row.figure or row.status not in ENDS or (turns.told and (row.status, row.reason) != ("skipped", told)):
             yield Fault("status", key, (row.round,), f"the plan skips this cell: {told}")
-        elif row.position != 0:
-            yield Fault("order", key, (row.round,))
 
 
-def _statuses(key: CellKey, seen: Sequence[Seen], turns: Turns, *, samples: bool) -> Iterator[Fault]:
-    yield from _consistent(key, seen, strict=samples)
-    for row in seen:
-        if samples and row.status == "skipped" and (row.position or (row.round and not turns.once_more)):
-            yield Fault("status", key, (row.round,), "skipped, though this cell was measured")
-        if turns.fails_at_zero and row.status == "failed" and row.position:
-            yield Fault("order", key, (row.round,))
+def _block(block: Sequence[CellKey], turns: Turns, rows: Rows, *, samples: bool) -> tuple[int, list[Fault]]:
+    """Hold cells that were measured in common rounds; return how many rows they have to have, and what is wrong."""
+    faults: list[Fault] = []
+    ends = {key: next((row for row in rows.get(key, ()) if row.final), None) for key in block}
+    if not samples:  # a row of these may have been skipped in every round, for want of a way to explain it
+        ends = {
+            key: end and (end if end.status == "failed" or len(rows[key]) < turns.rounds else None)
+            for key, end in ends.items()
+        }
+    live = [key for key in block if ends[key] is None]
+    last = [max((r.attempt for key in live for r in rows.get(key, ()) if r.round == n), default=1)
+            for n in range(turns.rounds)]  # fmt: skip
+    count = 0
+    for key in block:
+        seen, end = rows.get(key, ()), ends[key]
+        if end is None:
+            wanted = set(range(turns.rounds))
+            there = {r.round for r in seen if r.round in wanted and r.attempt == last[r.round] and not r.machine}
+            extra = [row.round for row in seen if row.round not in wanted]
+        else:
+            wanted = set(range(min(end.round, turns.rounds - 1 + turns.once) + 1))
+            there = {row.round for row in seen}
+            extra = [row.round for row in seen if row.round not in wanted and row.attempt >= end.attempt]
+        count += len(wanted)
+        if missing := sorted(wanted - there):
+            spoilt = any(row.machine for row in seen)
+            faults.append(Fault("missing", key, tuple(missing), "the machine failed: resume the run" if spoilt else ""))
+        if extra:
+            why = "beyond all rounds" if end is None else "after the row that ends the cell"
+            faults.append(Fault("extra", key, tuple(extra), why))
+        faults += [*_doubled(key, seen), *_consistent(key, seen, strict=samples)]
+        if samples and not turns.once:
+            why = "skipped, though this cell was measured"
+            odd = [row for row in seen if row.status == "skipped" and (row.position or row.round) and not row.machine]
+            faults += [Fault("status", key, (row.round,), why) for row in odd]
+    return count, faults
+
+
+def _replaced(block: Sequence[CellKey], turns: Turns, rows: Rows) -> Iterator[Fault]:
+    """Hold the rounds that were taken again: the machine failed in them or before, or they were cut off at their end.
+
+    Yields a fault for each round that need not have been taken again, on the first of its cells; and one without a
+    reason for each that was cut off.
+    """
+    by_round: dict[tuple[int, int], dict[CellKey, Seen]] = {}
+    for key in block:
+        for row in rows.get(key, ()):
+            if 0 <= row.round < turns.rounds and not row.noted:
+                by_round.setdefault((row.round, row.attempt), {})[key] = row
+    spoilt = {key for key in block if any(row.machine for row in rows.get(key, ()))}
+    for (number, attempt), there in by_round.items():
+        if not any(n == number and a > attempt for n, a in by_round):
+            continue
+        ended = {key for key in block if any(row.final and row.round <= number for row in rows.get(key, ()))}
+        lost = [key for key in block if key not in there and key not in ended]
+        if any(row.machine for row in there.values()) or spoilt & set(lost):
+            continue
+        places = {row.position for row in there.values()}
+        gaps = 1 + max(places) - len(places) > len(ended)
+        why = "" if lost else f"attempt {attempt} of this round is whole"
+        why = f"attempt {attempt} of this round lacks rows before its end" if lost and gaps else why
+        yield Fault("again", next(iter(there)), (number,), why)
+
+
+def _doubled(key: CellKey, seen: Sequence[Seen]) -> Iterator[Fault]:
+    places = [(row.round, row.attempt) for row in seen]
+    if doubled := [place[0] for place in sorted(set(places)) for _ in range(places.count(place) - 1)]:
+        yield Fault("doubled", key, tuple(doubled))
 
 
 def _consistent(key: CellKey, seen: Sequence[Seen], *, strict: bool = True) -> Iterator[Fault]:
     for row in seen:
         if row.status == "ok" and not row.figure:
             yield Fault("status", key, (row.round,), "ok, and has no figure")
-        elif row.status == "ok" and row.reason:
+        elif row.status == "ok" and (row.reason or row.machine):
             yield Fault("status", key, (row.round,), "ok, and has a reason not to be")
         elif row.status != "ok" and not row.reason:
             yield Fault("status", key, (row.round,), f"{row.status}, and has no reason")
@@ -242,25 +182,31 @@ def _consistent(key: CellKey, seen: Sequence[Seen], *, strict: bool = True) -> I
             yield Fault("status", key, (row.round,), f"{row.status}, and has a figure")
 
 
-def _order(turns: Turns, rows: Mapping[CellKey, Sequence[Seen]], sessions: int) -> list[Fault]:
+def _order(turns: Turns, rows: Rows, sessions: int) -> list[Fault]:
     """Draw the order again, and hold positions against it: without the arms that had no archive, as far as is known."""
+    own = {arm: keys for arm, keys in turns.cells.items() if arm not in turns.told_of}
     taken = [
-        (arm, row)
-        for arm, key in turns.cells.items()
-        if arm not in turns.told_of
+        (arm, key, row)
+        for arm, keys in own.items()
+        for key in keys
         for row in rows.get(key, ())
-        if 0 <= row.round < turns.rounds and not row.noted and not (turns.fails_at_zero and row.status == "failed")
+        if 0 <= row.round < turns.rounds and not row.noted
     ]
     out = [
         arm
-        for arm, key in turns.cells.items()
-        if any(row.noted and row.reason != turns.told_of.get(arm) for row in rows.get(key, ()))
+        for arm, keys in turns.cells.items()
+        if any(row.noted and row.reason != turns.told_of.get(arm) for key in keys for row in rows.get(key, ()))
     ]
-    draws = [turns.draw([arm for arm in turns.cells if arm not in without]) for without in _without(out)]
-    wrong = [{(arm, row) for arm, row in taken if draw.get((row.round, arm)) != row.position} for draw in draws]
-    worst = set.intersection(*wrong) if sessions > 1 else min(wrong, key=len)
-    return [Fault("order", turns.cells[arm], (row.round,), f"position {row.position}") for arm, row in taken if
-            (arm, row) in worst]  # fmt: skip
+    wrong = []
+    for without in _without(out):
+        draw = turns.draw([arm for arm in turns.cells if arm not in without])
+        wrong.append([draw.get((row.round, arm)) != row.position for arm, _, row in taken])
+    worst = [all(bad) for bad in zip(*wrong, strict=True)] if sessions > 1 else min(wrong, key=sum)
+    return [
+        Fault("order", key, (row.round,), f"position {row.position}")
+        for (_, key, row), bad in zip(taken, worst, strict=True)
+        if bad
+    ]
 
 
 def _without(out: list[Arm]) -> Iterator[set[Arm]]:

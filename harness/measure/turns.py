@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.measure import schedule
 from harness.measure.config import DIRECTORY_MODES, RESULT_DIRECTORY, TWIN, RunConfig
-from harness.measure.explaining import ExplainingRounds, explaining_rounds
+from harness.measure.explaining import WARM, ExplainingRounds, explaining_rounds
 from harness.measure.recorder import cell_key, cell_names, states
 from harness.measure.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
 from harness.records import CellKey
@@ -25,12 +25,10 @@ class Turns:
 
     Attributes
     ----------
-    cells : dict of Arm to CellKey
-        In the order of the run's arms.
+    cells : dict of Arm to tuple of CellKey
+        In the order of the run's arms; a write has two, whose rows are written together.
     rounds : int
         Rows of each cell.
-    figure : str
-        The column that a row has exactly when it is ok.
     draw : callable
         Takes the arms that have an archive; returns the position of each in every round.
     told : str
@@ -39,21 +37,17 @@ class Turns:
         The same for some arms.
     subject : tuple
         Trace and length; within it an arm that was skipped has no archive.
-    once_more : bool
-        Whether a row after all rounds may say that the archive was of no use.
-    fails_at_zero : bool
-        Whether a row that failed has position 0 whatever was drawn.
+    once : bool
+        Whether there is one row, which tells of the archive that all others were read from.
     """
 
-    cells: Mapping[Arm, CellKey]
+    cells: Mapping[Arm, tuple[CellKey, ...]]
     rounds: int
-    figure: str
     draw: Draw
     subject: tuple[str, int | None]
     told: str = ""
     told_of: Mapping[Arm, str] = field(default_factory=dict)
-    once_more: bool = False
-    fails_at_zero: bool = False
+    once: bool = False
 
 
 def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
@@ -71,44 +65,40 @@ def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> It
     if "write" in config.suites:
         own = [arm for arm in arms if not arm.shares]
         order = _drawn(config, own, 1, "archives", subject.label, subject.n_res)
-        for name in cell_names(ARCHIVE):
-            cells = {arm: cell_key(subject, "write", ARCHIVE, arm, "", name) for arm in own}
-            yield Turns(
-                cells=cells, rounds=1, figure="seconds", draw=lambda usable, order=order: order,  # type: ignore[misc]
-                subject=_place(subject), once_more=True,
-            )  # fmt: skip
+        cells = _cells(subject, "write", ARCHIVE, own, "")
+        yield Turns(cells=cells, rounds=1, draw=lambda usable: order, subject=_place(subject), once=True)
     for suite, access in subject.plans:
         for state in states(config, access):
-            for name in cell_names(access):
-                cells = {arm: cell_key(subject, suite, access, arm, state, name) for arm in arms}
-                yield _turns(config, subject, suite, access, state, cells)
+            yield _turns(config, subject, suite, access, state, _cells(subject, suite, access, arms, state))
+
+
+def _cells(
+    subject: Subject, suite: str, access: Access, arms: Sequence[Arm], state: str
+) -> dict[Arm, tuple[CellKey, ...]]:
+    names = cell_names(access)
+    return {arm: tuple(cell_key(subject, suite, access, arm, state, name) for name in names) for arm in arms}
 
 
 def _turns(
-    config: RunConfig, subject: Subject, suite: str, access: Access, state: str, cells: Mapping[Arm, CellKey]
+    config: RunConfig, subject: Subject, suite: str, access: Access, state: str, cells: dict[Arm, tuple[CellKey, ...]]
 ) -> Turns:
     place = _place(subject)
     if isinstance(access, Absent):
-        return Turns(cells=cells, rounds=1, figure="seconds", draw=_listed, subject=place, told=access.reason)
+        return Turns(cells=cells, rounds=1, draw=_listed, subject=place, told=access.reason)
     if isinstance(access, SizeAccess):
         told = {arm: NO_TWIN if arm.label == TWIN else SAME_ARCHIVE for arm in cells if arm.shares}
-        return Turns(
-            cells=cells, rounds=1, figure="size_bytes", draw=_listed, subject=place, told_of=told, fails_at_zero=True
-        )
+        return Turns(cells=cells, rounds=1, draw=_listed, subject=place, told_of=told)
     names: tuple[object, ...] = (suite, access.name, subject.label, subject.n_res)
     if isinstance(access, ReadAccess):
-        names = (*names, state, access.executor, access.workers)
-        told = {}
+        names, told = (*names, state, access.executor, access.workers), {}
     else:
         told = {arm: SAME_ARCHIVE for arm in cells if arm.rereads}
     return Turns(
         cells=cells,
         rounds=config.rounds,
-        figure="seconds",
         draw=lambda usable: _drawn(config, [arm for arm in usable if arm not in told], config.rounds, *names),
         subject=place,
         told_of=told,
-        fails_at_zero=not isinstance(access, ReadAccess),
     )
 
 
@@ -122,9 +112,8 @@ def explaining_turns(
         if kind.applies(config, access):
             names = (suite, access.name, subject.label, subject.n_res, kind.what)
             yield Turns(
-                cells={arm: cell_key(subject, suite, access, arm, "warm") for arm in explained},
+                cells=_cells(subject, suite, access, explained, WARM),
                 rounds=rounds,
-                figure=kind.figure,
                 draw=lambda usable, names=names: _drawn(config, usable, rounds, *names),  # type: ignore[misc]
                 subject=_place(subject),
             )

@@ -1,0 +1,141 @@
+"""What is wrong with the rows of a run, cell by cell, and what of a recorded row says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from harness.records import CellKey
+
+Kind = Literal["missing", "doubled", "extra", "again", "order", "status"]
+
+SAID: dict[Kind, str] = {
+    "missing": "{count} of {planned} rows that the plan asks for are missing",
+    "doubled": "{count} rows are there more than once",
+    "extra": "{count} rows are none that the plan asks for",
+    "again": "{count} rows were replaced though nothing was wrong with their round",
+    "order": "{count} rows are not in the order that the seed gives",
+    "status": "{count} rows do not agree with their status",
+}
+ENDS = ("failed", "skipped")
+"""What ends a cell, unless the machine was the cause."""
+
+_FEW = 3  # cells that a sentence names
+
+
+class Seen(NamedTuple):
+    """What counts of a recorded row."""
+
+    round: int
+    attempt: int
+    position: int
+    status: str
+    machine: bool
+    figure: bool
+    reason: str
+
+    @property
+    def noted(self) -> bool:
+        """Whether it may say why there is no sample, and is then none itself."""
+        return self.status in ENDS and self.position == 0
+
+    @property
+    def final(self) -> bool:
+        """Whether it ends its cell: what the machine spoilt is taken again."""
+        return self.status in ENDS and not self.machine
+
+
+Rows = Mapping[CellKey, Sequence[Seen]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with some rows of one cell.
+
+    Attributes
+    ----------
+    kind : str
+        One of `SAID`.
+    cell : CellKey
+        Which.
+    rounds : tuple of int
+        Their rounds; one that is there three times is in it twice.
+    why : str
+        More of it; may be empty.
+    """
+
+    kind: Kind
+    cell: CellKey
+    rounds: tuple[int, ...]
+    why: str = ""
+
+    def __str__(self) -> str:
+        key = self.cell
+        workers = "" if key.executor == "main" else f"{key.workers} {key.executor}"
+        parts = (key.suite, key.access, key.trace, key.n_res, key.format, key.profile, key.cache, workers)
+        numbers = sorted(set(self.rounds))
+        firsts, lasts = ([n for n in numbers if n + step not in numbers] for step in (-1, 1))
+        told = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in zip(firsts, lasts, strict=True))
+        place = " ".join(str(part) for part in parts if part not in (None, ""))
+        return f"{place}, round{'s' * (len(numbers) > 1)} {told}{': ' * bool(self.why)}{self.why}"
+
+
+@dataclass(frozen=True)
+class Required:
+    """How the rows of a file compare with those that its run has to have.
+
+    Attributes
+    ----------
+    planned : int
+        Rows that it has to have, as far as its rows say: a failure ends a cell.
+    faults : tuple of Fault
+        What is wrong; empty when each row is there once, in its place.
+    """
+
+    planned: int
+    faults: tuple[Fault, ...]
+
+    def sentences(self) -> Iterator[tuple[Kind, str, list[Fault]]]:
+        """Yield what is wrong, each kind in words, with the faults behind it."""
+        for kind, text in SAID.items():
+            if found := [fault for fault in self.faults if fault.kind == kind]:
+                count = sum(len(fault.rounds) for fault in found)
+                yield kind, text.format(count=count, planned=self.planned), found
+
+    def summary(self, what: str) -> Iterator[str]:
+        """Yield the same for a page, with the first few cells."""
+        for _, text, found in self.sentences():
+            more = f"; and {len(found) - _FEW} more cells" if len(found) > _FEW else ""
+            yield f"{what}: {text}: {'; '.join(map(str, found[:_FEW]))}{more}."
+
+
+def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Seen]]:
+    """Arrange the rows of a file by cell, in the order of the file.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From `harness.records`, with the rows of all attempts.
+    figure : sequence of str
+        The columns of which a row that is ok has one.
+    """
+    has = frame[list(figure)].notna().any(axis=1)
+    found: dict[CellKey, list[Seen]] = {}
+    for row, figured in zip(frame.to_dict("records"), has, strict=True):
+        n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])
+        values = {name: row[name] for name in CellKey._fields}
+        key = CellKey(**{**values, "n_res": n_res, "workers": int(row["workers"])})
+        seen = Seen(
+            round=int(row["round"]),
+            attempt=int(row.get("attempt", 1)),
+            position=int(row["position"]),
+            status=row["status"],
+            machine=bool(row.get("cause", "")),
+            figure=bool(figured),
+            reason=row["reason"],
+        )
+        found.setdefault(key, []).append(seen)
+    return found

@@ -367,14 +367,16 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     return rows if superseded else in_force(rows)
 
 
-def read_breakdown(path: Path) -> pd.DataFrame:
+def read_breakdown(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     """Read ``breakdown.csv``; as `read_samples`, one row for each cell and round of `Breakdown`."""
-    return in_force(_read_rows(path, Breakdown))
+    rows = _read_rows(path, Breakdown)
+    return rows if superseded else in_force(rows)
 
 
-def read_contention(path: Path) -> pd.DataFrame:
+def read_contention(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     """Read ``contention.csv``; as `read_samples`, one row for each cell and round of `Contention`."""
-    return in_force(_read_rows(path, Contention))
+    rows = _read_rows(path, Contention)
+    return rows if superseded else in_force(rows)
 
 
 def in_force(rows: pd.DataFrame) -> pd.DataFrame:

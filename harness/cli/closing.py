@@ -112,17 +112,21 @@ _OUTCOMES = {
     "weaker": "were a difference and cannot be told now",
     "new": "could not be told and are a difference now",
     "contradicted": "are contradicted",
+    "untold": "comparisons have no verdict in either run",
     "other": "were given by one of the two only, or changed otherwise",
 }
 
 
 def repeat(found: Repeat, folder: Path) -> None:
     """Print what a second run says of the first."""
-    counts = found.verdicts["outcome"].value_counts()
-    shown = show.table(f"{len(found.verdicts)} verdicts, measured again in {folder}", "verdicts", "")
-    for outcome, text in _OUTCOMES.items():
-        shown.add_row(str(counts.get(outcome, 0)), text)
-    show.console().print(shown, markup=False)
+    if found.nothing:
+        show.say(f"There was no verdict to hold: the run gives none for its {len(found.verdicts)} comparisons.")
+    else:
+        counts = found.verdicts["outcome"].value_counts()
+        shown = show.table(f"{len(found.verdicts)} verdicts, measured again in {folder}", "verdicts", "")
+        for outcome, text in _OUTCOMES.items():
+            shown.add_row(str(counts.get(outcome, 0)), text)
+        show.console().print(shown, markup=False)
     for row in found.verdicts[found.verdicts["outcome"] == "contradicted"].to_dict("records"):
         place = " ".join(str(row[k]) for k in ("suite", "access", "trace", "n_res", "format", "cache") if row[k])
         show.say(
@@ -133,7 +137,7 @@ def repeat(found: Repeat, folder: Path) -> None:
         show.say(text)
     if not found.sizes and not found.digests:
         show.say("Every archive has the same size and the same bytes.")
-    if not found.answers:
+    if not found.answers and not found.nothing:
         show.say("Every use prefers the same format.")
 
 

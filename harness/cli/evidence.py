@@ -22,15 +22,21 @@ from harness.measure.subject import choose_arms, open_subjects
 from harness.report.choice.mix import PRESETS as MIXES
 from harness.report.choice.mix import parse_mix
 from harness.report.findings import Options, find_options
-from harness.report.write import write_report
+from harness.report.write import Target, write_report
 
 _MOST = 12  # problems printed for one file
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``report``."""
-    parser.description = "Write report.html and report.md into a run's folder, and its summary and plots again."
+    parser.description = (
+        "Write report.html and report.md into a run's folder, and its summary and plots again. The answer for a use of "
+        "your own (--mix) gets a folder of its own, so that the run's page stays as it is."
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
+    )
     parser.add_argument(
         "--mix", metavar="MIX", help=f"how the archive will be used: {', '.join(MIXES)}, a TOML file, or key=value,..."
     )
@@ -71,11 +77,36 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def _report(arguments: argparse.Namespace) -> int:
     config = RunConfig.read(arguments.run / "run.json")
     mix = parse_mix(arguments.mix) if arguments.mix is not None else None
-    with held(arguments.run):
-        written = write_report(arguments.run, Options(baseline=arguments.baseline or config.baseline, mix=mix))
+    out: Path | None = arguments.out
+    if out is None and mix is not None:
+        out = arguments.run / "uses" / plain_name(mix.name)
+    if out is not None:
+        _make_out(out)
+    target = None if out is None else Target.apart(out)
+    asked = Options(baseline=arguments.baseline or config.baseline, mix=mix)
+    with held(out or arguments.run):
+        written = write_report(arguments.run, asked, target=target)
+    for text in written.incomplete:
+        show.say(text)
     show.say(written.answer)
     show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
     return 0
+
+
+def _make_out(folder: Path) -> None:
+    """Make the folder of a report.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be made, or holds a run: its own page would be overwritten.
+    """
+    if (folder / "run.json").exists():
+        raise UsageError(f"{folder} holds a run, whose page would be overwritten: choose another --out.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be made ({error.strerror}): choose another --out.") from error
 
 
 def _bundle(arguments: argparse.Namespace) -> int:

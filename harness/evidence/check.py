@@ -130,7 +130,7 @@ def _sample_name(line: bytes) -> str:
 def _plan(run: Path) -> list[Result]:
     """Draw the plans again, and hold plan and samples against each other."""
     config = RunConfig.read(run / "run.json")
-    samples = read_samples(run / "samples.csv")
+    samples = read_samples(run / "samples.csv", superseded=True)
     problems, subjects = [], []
     for described in read_plan(run / "plan.json"):
         subject = replan(described, config)

@@ -22,6 +22,7 @@ from harness.trace.sources import find_source
 
 _CELL = list(CellKey._fields)
 _DEFINITE = ("faster", "slower")
+_EQUAL = "equivalent"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Repeat:
         One row for each comparison that either run gives: the columns of the cell, ``before``, ``after``,
         ``ratio_before``, ``ratio_after`` and ``outcome``: ``holds`` (the same word), ``weaker`` (a difference that the
         second run cannot tell), ``new`` (a difference that the first could not tell), ``contradicted`` (faster became
-        slower or the reverse), or ``other``.
+        slower or the reverse), ``untold`` (neither run gives a verdict), or ``other``.
     sizes : list of str
         Archives and result directories whose size differs, in words.
     digests : list of str
@@ -47,6 +48,11 @@ class Repeat:
     sizes: list[str]
     digests: list[str]
     answers: list[str]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the first run gives no verdict, so that there is none to hold."""
+        return not self.verdicts["before"].isin([*_DEFINITE, _EQUAL]).any()
 
     @property
     def holds(self) -> bool:
@@ -131,12 +137,12 @@ def _verdicts(before: Path, after: Path) -> pd.DataFrame:
 
 def _outcome(before: Any, after: Any) -> str:
     if before == after:
-        return "holds"
+        return "holds" if before in (*_DEFINITE, _EQUAL) else "untold"
     if before in _DEFINITE and after in _DEFINITE:
         return "contradicted"
-    if before in _DEFINITE and after in ("inconclusive", "equivalent"):
+    if before in _DEFINITE and after in ("inconclusive", _EQUAL):
         return "weaker"
-    if after in _DEFINITE and before in ("inconclusive", "equivalent"):
+    if after in _DEFINITE and before in ("inconclusive", _EQUAL):
         return "new"
     return "other"
 

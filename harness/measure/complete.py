@@ -25,9 +25,9 @@ EXPLAINED: dict[str, type[ExplainingRounds[Any]]] = {
 
 
 def read_explained(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read the rows that explain a run's samples, by the file's name; a file that it has not is left out."""
+    """Read all rows that explain a run's samples, by the file's name; a file that it has not is left out."""
     readers = {"breakdown.csv": read_breakdown, "contention.csv": read_contention}
-    return {name: read(folder / name) for name, read in readers.items() if (folder / name).exists()}
+    return {name: read(folder / name, superseded=True) for name, read in readers.items() if (folder / name).exists()}
 
 
 def required_rows(
@@ -47,7 +47,7 @@ def required_rows(
     config : RunConfig
         Of the run.
     frames : mapping of str to DataFrame
-        Its rows by the file's name: `SAMPLES`, and those of `EXPLAINED` that it has.
+        Its rows of all attempts by the file's name: `SAMPLES`, and those of `EXPLAINED` that it has.
     sessions : int
         How often it was begun or resumed.
     arms : sequence of Arm

@@ -91,7 +91,8 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
 
     def complete(self, subject: Subject, suite: str, access: Access) -> bool:
         """Say whether there is nothing left to take of an access."""
-        return not self.applies(self._config, access) or self._log.whole(self._keys(subject, suite, access), self._rounds)
+        applies = self.applies(self._config, access)
+        return not applies or self._log.whole(self._keys(subject, suite, access), self._rounds)
 
     def _keys(self, subject: Subject, suite: str, access: Access) -> list[CellKey]:
         return cell_keys(subject, suite, access, self._arms, WARM)

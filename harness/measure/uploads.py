@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from harness.documents import read_document
-from harness.errors import UsageError
-from harness.files import write_text
+from harness.errors import HarnessError, UsageError
+from harness.files import plain_name, write_text
 from harness.measure.preparation import Prepared
 from harness.measure.subject import Arm
 from harness.records import NoFigure
@@ -23,6 +24,7 @@ from harness.stores.stored import Stored, beside
 UPLOADED = "uploaded.json"
 """The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
 
+_OURS = re.compile(r"harness-[^/]+-[0-9a-f]{8}/.+", re.S)  # what a run may remove, whatever its record says
 _NOT_THERE = "could not be uploaded: "
 
 
@@ -76,7 +78,7 @@ class Uploads:
     def __init__(self, place: Place, run_id: str, worker: Worker, record: Path) -> None:
         self._place, self._worker, self._record = place, worker, record
         # Nobody else has such a folder, so whatever is removed at the end is ours.
-        self._folder = f"harness-{run_id}-{secrets.token_hex(4)}"
+        self._folder = f"harness-{plain_name(run_id)}-{secrets.token_hex(4)}"
         self._places: dict[Arm, Stored] = {}
         self._keys = _listed(record)
 
@@ -134,8 +136,13 @@ class Uploads:
 
 def _listed(record: Path) -> list[str]:
     """Return the keys of what a session that was killed has left in the store."""
+    if not record.exists():
+        return []
     mend = "remove from the store what the run left there, then this file"
-    return read_document(record, _Uploaded, mend=mend)["keys"] if record.exists() else []
+    keys = read_document(record, _Uploaded, mend=mend)["keys"]
+    if strange := [key for key in keys if not _OURS.fullmatch(key)]:
+        raise HarnessError(f"{record} names {strange[0]!r}, which no run has stored: remove it from this file.")
+    return keys
 
 
 class _Uploaded(TypedDict):

@@ -18,7 +18,7 @@ from harness.files import read_bytes
 from harness.measure.complete import SAMPLES, read_explained, required_rows
 from harness.measure.config import RunConfig
 from harness.measure.machine import read_environment
-from harness.records import read_samples
+from harness.records import in_force, read_samples
 from harness.report.breakdown import where_time_goes
 from harness.report.choice.decision import Decision, decide_all
 from harness.report.choice.headline import Headline, headline
@@ -203,13 +203,14 @@ def find(folder: Path, options: Options) -> Findings:
         When a file is missing, damaged, or of a version that this reader does not know.
     """
     config = RunConfig.read(folder / "run.json")
-    samples = read_samples(folder / "samples.csv")
+    every = read_samples(folder / "samples.csv", superseded=True)
+    samples = in_force(every)
     others = sorted(set(samples["run_id"]) - {config.run_id})
     if others:
         raise UsageError(
             f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
         )
-    directories, every = find_directories(folder, samples), samples
+    directories = find_directories(folder, samples)
     samples = samples[~is_directory(samples)].reset_index(drop=True)
     recorded = folder / "environment.json"
     environment = read_environment(recorded) if recorded.exists() else {}
@@ -239,10 +240,10 @@ def find(folder: Path, options: Options) -> Findings:
         grades=grade(samples, exact_only=unfair),
         decisions=decisions,
         headlines=[headline(found) for found in decisions.values() if found],
-        time=where_time_goes(explained["breakdown.csv"]) if "breakdown.csv" in explained else None,
+        time=where_time_goes(in_force(explained["breakdown.csv"])) if "breakdown.csv" in explained else None,
         noise=noise,
         directories=directories,
-        scaling=scaling(samples, explained.get("contention.csv")),
+        scaling=scaling(samples, in_force(explained["contention.csv"]) if "contention.csv" in explained else None),
         projection=None if unfair else read_projection(folder),
         growth=growth(samples),
         withdrawn=unfair,

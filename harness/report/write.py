@@ -78,6 +78,8 @@ class Written:
         The report.
     answer : str
         Its first sentence.
+    incomplete : tuple of str
+        What is wrong with the rows of the run, in sentences.
     """
 
     summary: pd.DataFrame
@@ -87,6 +89,7 @@ class Written:
     page: Path
     markdown: Path
     answer: str
+    incomplete: tuple[str, ...] = ()
 
 
 def write_report(folder: Path, options: Options, *, pictures: bool = False, target: Target | None = None) -> Written:
@@ -130,6 +133,7 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False, targ
         page=target.folder / "report.html",
         markdown=target.folder / "report.md",
         answer=lead(findings).answer,
+        incomplete=findings.incomplete,
     )
 
 

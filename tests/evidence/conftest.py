@@ -28,9 +28,9 @@ def copied(small: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy" / "results" / "small"
 
 
-def repack(path: Path, files: dict[str, bytes], destination: Path) -> Path:
-    """Write a bundle whose manifest agrees with changed files, as a careful forger would."""
-    manifest = dict(read_bundle(path).manifest)
+def repack(path: Path, files: dict[str, bytes], destination: Path, **stated: object) -> Path:
+    """Write a bundle whose manifest agrees with changed files, as a careful forger would, and states more besides."""
+    manifest = {**read_bundle(path).manifest, **stated}
     manifest["sha256"] = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     manifest["sample_rows"] = row_digests(files["samples.csv"])
     with zipfile.ZipFile(destination, "w") as archive:

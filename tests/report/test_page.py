@@ -145,20 +145,25 @@ def test_a_baseline_of_the_users_choice(copied, capsys):
     assert "zarr" in error and "npz" in error and "Traceback" not in error
 
 
-def test_a_mix_of_the_users_own(copied, capsys, tmp_path):
+def test_a_mix_of_the_users_own_leaves_the_runs_page_as_it_is(copied, capsys, tmp_path):
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     assert main(["report", str(copied), "--mix", "head=0.5,full_read=0.5,storage_price=0"]) == 0
     out = capsys.readouterr().out
     assert "for own, on synthetic" in out
-    assert "its report was asked" not in out
-    document = json.loads((copied / "report.json").read_text())
+    document = json.loads((copied / "uses" / "own" / "report.json").read_text())
     assert document["options"]["mix"]["shares"]["head"] == 0.5
-    # What the report was asked last stays, also when the run's plots are drawn again.
-    assert main(["plot", str(copied)]) == 0
+    assert {path: path.read_bytes() for path in before} == before
     assert main(["report", str(copied), "--mix", "head=0.5,full_read=0.6"]) == 2
     assert "sum to 1.1, which is 0.1 too much" in capsys.readouterr().err
     (tmp_path / "use.toml").write_text('description = "mine"\n[shares]\npair_layer = 1.0\n')
-    assert main(["report", str(copied), "--mix", str(tmp_path / "use.toml")]) == 0
+    mine = tmp_path / "mine"
+    assert main(["report", str(copied), "--mix", str(tmp_path / "use.toml"), "--out", str(mine)]) == 0
     assert "for use, on synthetic" in capsys.readouterr().out
+    said = (mine / "report.md").read_text()
+    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", said):
+        assert (mine / target).is_file(), target
+    assert main(["report", str(copied), "--mix", str(tmp_path / "use.toml"), "--out", str(copied)]) == 2
+    assert "whose page would be overwritten" in capsys.readouterr().err
 
 
 def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, capsys):

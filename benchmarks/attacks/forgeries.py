@@ -18,7 +18,7 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle, read_bundle, row_digests, write_bundle
 from harness.evidence.check import check
-from harness.measure.complete import read_explained, required_rows
+from harness.measure.complete import EXPLAINED, SAMPLES, read_explained, required_rows
 from harness.measure.config import RunConfig
 from harness.measure.plan import save_plan
 from harness.measure.run import run
@@ -113,9 +113,8 @@ def attack_rows(folder: Path) -> tuple[dict[str, list[int]], list[str]]:
     """Make every change of the rows, and count those that the derivation of rows does not name."""
     counts: dict[str, list[int]] = {}
     missed: list[str] = []
-    readers = {"samples.csv": read_samples, **dict.fromkeys(("breakdown.csv", "contention.csv"))}
     environment = json.loads((folder / "environment.json").read_text())
-    for name in readers:
+    for name in (SAMPLES, *EXPLAINED):
         original = (folder / name).read_bytes()
         rows = read_rows(folder / name)
         for kind, forged in changed_rows(rows) if rows else ():
@@ -123,7 +122,7 @@ def attack_rows(folder: Path) -> tuple[dict[str, list[int]], list[str]]:
             count = counts.setdefault(f"{name}, {kind}", [0, 0])
             count[0] += 1
             try:
-                frames: dict[str, pd.DataFrame] = {"samples.csv": read_samples(folder / "samples.csv")}
+                frames: dict[str, pd.DataFrame] = {SAMPLES: read_samples(folder / SAMPLES, superseded=True)}
                 frames |= read_explained(folder)
                 sessions = len(environment["sessions"])
                 found = required_rows(folder / "plan.json", CONFIG, frames, sessions=sessions)
@@ -162,12 +161,10 @@ def forged_files(bundle: Bundle) -> Iterator[tuple[str, dict[str, bytes], dict[s
     """Yield changed files of a bundle, with changes of its manifest, by kind."""
     other = {"matplotlib": "0", "numpy": "0", "freetype": "0"}
     pictures = sorted(name for name in bundle.files if name.endswith(".png"))
-    for name in pictures:
-        for another in pictures:
-            if another != name:
-                files = {**bundle.files, name: bundle.files[another]}
-                yield "pictures replaced", files, {}
-                yield "pictures replaced, said to be drawn otherwise", files, {"drawn_with": other}
+    for name, another in zip(pictures, pictures[1:] + pictures[:1], strict=True):
+        files = {**bundle.files, name: bundle.files[another]}
+        yield "pictures replaced", files, {}
+        yield "pictures replaced, said to be drawn elsewhere", files, {"drawn_with": other}
     for name in sorted(bundle.files):
         if name.startswith("plots/"):
             yield "plots deleted", {n: data for n, data in bundle.files.items() if n != name}, {}

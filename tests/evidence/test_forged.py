@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -50,9 +51,9 @@ def test_a_second_run_is_named_after_the_file_that_was_typed(packed, tmp_path, m
 
     monkeypatch.chdir(tmp_path)
     made: list[Path] = []
-    monkeypatch.setattr(evidence, "make_folder", lambda folder: made.append(folder) or folder.mkdir(parents=True))
+    monkeypatch.setattr(evidence, "held", lambda folder, new: made.append(folder) or contextlib.nullcontext())
     monkeypatch.setattr(evidence, "check", lambda bundle, folder: [])
-    monkeypatch.setattr(evidence, "measure", lambda *about, **more: False)
+    monkeypatch.setattr(evidence, "measure", lambda *about, **more: 130)
     forged = renamed(packed, "../../outside", tmp_path / "their run!.bundle.zip")
     assert main(["check", str(forged), "--rerun", "--quiet"]) == 130
     assert made == [Path("results") / "their-run-rerun"]

@@ -51,7 +51,13 @@ def test_a_second_run_is_named_after_the_file_that_was_typed(packed, tmp_path, m
 
     monkeypatch.chdir(tmp_path)
     made: list[Path] = []
-    monkeypatch.setattr(evidence, "held", lambda folder, new: made.append(folder) or contextlib.nullcontext())
+
+    def held(folder: Path, new: bool) -> contextlib.nullcontext[None]:
+        folder.mkdir(parents=True)
+        made.append(folder)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(evidence, "held", held)
     monkeypatch.setattr(evidence, "check", lambda bundle, folder: [])
     monkeypatch.setattr(evidence, "measure", lambda *about, **more: 130)
     forged = renamed(packed, "../../outside", tmp_path / "their run!.bundle.zip")

@@ -6,8 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
-
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
 from harness.trace.sources import open_trace
@@ -46,7 +44,6 @@ def hostile() -> Iterator[tuple[str, tuple[str, ...], _Place]]:
         for name in ("samples.csv", "run.json", "ledger.csv"):
             yield f"{kind} for {name}", ("report", "x"), lambda folder, put=put, name=name: _within(folder, name, put)  # type: ignore[misc]
         yield f"{kind} for a journal", ("verify", "x"), lambda folder, put=put: _within(folder, "journal", put)  # type: ignore[misc]
-        yield f"{kind} in a result directory", ("slim", "x"), lambda folder, put=put: _directory(folder / "x", put)  # type: ignore[misc]
 
 
 def _alone() -> Iterator[tuple[str, ...]]:
@@ -75,10 +72,3 @@ def _metadata(folder: Path, put: _Place) -> None:
 def _within(folder: Path, name: str, put: _Place) -> None:
     (folder / "x").mkdir()
     put(folder / "x" / name)
-
-
-def _directory(path: Path, put: _Place) -> None:
-    path.mkdir()
-    np.savez(path / "other.npz", a=np.zeros(3))
-    (path / "ranking_debug.json").write_text('{"plddts": {"model_1": 1.0}, "order": ["model_1"]}')
-    put(path / "result_model_1.pkl")

@@ -92,11 +92,11 @@ def _read(path: Path) -> ImportedTrace:
             )
         path = found[0]
     gathering = Gathering(path, _KIND)
-    gathering.file(path)
     try:
         content = pickles.plain(pickles.load(read_bytes(path, WHOLE)))
     except HarnessError as error:
         raise SourceError(f"{path}: {error}.") from error
+    gathering.file(path)  # after it is known to be no longer than can be read
     if not isinstance(content, dict) or not _known(content):
         raise UsageError(
             f"{path} is a pickle, but not of a prediction of AlphaFold2, ColabFold or OpenFold: it holds none of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.cli import options, show
@@ -10,6 +11,9 @@ from harness.predictions.manifest import KINDS, NAME
 from harness.predictions.outcome import Outcome
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import MODES, PLAIN, parse_bound, slim
+
+_NAMED = 6
+"""Names that a sentence lists before it counts the rest."""
 
 
 def add_slim(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +24,11 @@ def add_slim(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get")
     parser.add_argument(
-        "--plain", default="best", metavar="WHICH", help=f"{' or '.join(PLAIN)}: whose JSON stays readable as it is"
+        "--plain",
+        default="best",
+        metavar="WHICH",
+        help=f"{' or '.join(PLAIN)}: best keeps what tools read readable by them (plain, or .xz where they take it); "
+        "none is smaller, and tools need unslim first",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
@@ -37,23 +45,53 @@ def add_unslim(parser: argparse.ArgumentParser) -> None:
 
 
 def _slim(arguments: argparse.Namespace) -> int:
-    found = slim(
-        arguments.folder,
-        arguments.mode,
-        bound=None if arguments.bound is None else parse_bound(arguments.bound, "--bound"),
-        plain=arguments.plain,
-        dry_run=arguments.dry_run,
-    )
+    folder: Path = arguments.folder
+    bound = None if arguments.bound is None else parse_bound(arguments.bound, "--bound")
+    was_slim = (folder / NAME).exists()
+    found = slim(folder, arguments.mode, bound=bound, plain=arguments.plain, dry_run=arguments.dry_run)
     if not arguments.quiet:
-        _table(f"{arguments.folder}: {KINDS[found.kind]}", found)
-    saved = f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
-    if arguments.dry_run:
-        show.say(f"Would change {found.changed} files: {saved}. Nothing was written.")
-    elif found.changed:
-        show.say(f"Changed {found.changed} files: {saved}. {arguments.folder / NAME} says where everything is.")
-    else:
-        show.say(f"Nothing to change: {saved}.")
+        _table(f"{folder}: {KINDS[found.kind]}", found)
+    show.say(" ".join(_closing(folder, found, arguments.dry_run)))
+    if arguments.dry_run and arguments.plain == "best" and not was_slim:
+        smallest = slim(folder, arguments.mode, bound=bound, plain="none", dry_run=True)
+        show.say(" ".join((f"With --plain none: {_sizes(smallest)}.", *_unread(folder, smallest))))
+    if found.large_others:
+        show.say(
+            f"Large, and not touched: {_listed([f'{row.path} ({row.before:,} bytes)' for row in found.large_others])}."
+        )
     return _problems(found)
+
+
+def _closing(folder: Path, found: Outcome, dry_run: bool) -> Iterator[str]:
+    gained = found.after < found.before
+    if dry_run:
+        yield f"Would change {found.changed} of {found.files} files: {_sizes(found)}. Nothing was written."
+    elif found.changed:
+        yield f"Changed {found.changed} of {found.files} files: {_sizes(found)}."
+    else:
+        yield f"Nothing to change in {found.files} files: {_sizes(found)}."
+    if not gained:
+        yield "Nothing is gained."
+    yield from _unread(folder, found)
+    if found.changed and not dry_run:
+        yield f"{folder / NAME} says where everything is."
+
+
+def _unread(folder: Path, found: Outcome) -> Iterator[str]:
+    """Say which files tools cannot read as they are."""
+    if found.needs_unslim:
+        yield f"Tools need harness unslim {folder} first for {_listed(found.needs_unslim)}."
+    if found.harness_only:
+        yield f"No other tool is known to read what is left of {_listed(found.harness_only)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _sizes(found: Outcome) -> str:
+    return f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
 
 
 def _unslim(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from harness.backends.base import Backend, Profile, ProfileName
 from harness.backends.profile_file import ProfileFile, parse_profile_file
@@ -32,9 +32,17 @@ REMOTE = "remote"
 RESULT_DIRECTORY = "result_directory"
 """The access of a sample that holds the size of a result directory; its format is one of `DIRECTORY_MODES`."""
 
-VANILLA = "vanilla"
-DIRECTORY_MODES = (VANILLA, "slim", "minimal")
-"""A result directory as its program wrote it, slimmed without loss, and slimmed within a bound."""
+VANILLA: Final = "vanilla"
+DirectoryMode = Literal["vanilla", "slim", "slim-plain-none", "minimal"]
+DIRECTORY_MODES: tuple[DirectoryMode, ...] = (VANILLA, "slim", "slim-plain-none", "minimal")
+"""A result directory as its program wrote it, slimmed without loss so that tools go on reading it or have to restore it
+first, and slimmed within a bound."""
+
+_EARLIER_DIRECTORY_MODES: tuple[DirectoryMode, ...] = (
+    VANILLA,
+    "slim",
+    "minimal",
+)  # of earlier runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +85,8 @@ class RunConfig:
         The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
     directory_bound : float or None
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
+    directory_modes : tuple of str
+        What is measured of each, of `DIRECTORY_MODES`.
     store : Place or None
         The object store that archives are read from; None to read them from the run's folder.
     scheduler : str or None
@@ -98,6 +108,7 @@ class RunConfig:
     options: PlanOptions = field(default_factory=PlanOptions)
     directories: tuple[str, ...] = ()
     directory_bound: Figure | None = None
+    directory_modes: tuple[DirectoryMode, ...] = DIRECTORY_MODES
     profile_files: tuple[ProfileFile, ...] = ()
     store: Place | None = None
     scheduler: str | None = None
@@ -116,7 +127,7 @@ class RunConfig:
         """Write as JSON."""
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
         if not self.directories:
-            del document["directories"], document["directory_bound"]
+            del document["directories"], document["directory_bound"], document["directory_modes"]
         if self.store is None:
             del document["store"]
         if self.options.parallel_windows is None:
@@ -145,7 +156,9 @@ class RunConfig:
         absent = f"There is no run at {path.parent}: it has no {path.name}."
         stored = read_document(path, _Stored, version=("config_version", CONFIG_VERSION), absent=absent)
         files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
-        return cls(**vars(stored) | {"profile_files": files, "options": PlanOptions(**vars(stored.options))})
+        modes = stored.directory_modes or (_EARLIER_DIRECTORY_MODES if stored.directories else DIRECTORY_MODES)
+        changed = {"profile_files": files, "options": PlanOptions(**vars(stored.options)), "directory_modes": modes}
+        return cls(**vars(stored) | changed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +178,7 @@ class _Stored(RunConfig):
 
     options: _StoredOptions
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
+    directory_modes: tuple[DirectoryMode, ...] | None = None  # type: ignore[assignment]
 
 
 PresetName = Literal["quick", "standard", "seed"]

@@ -10,12 +10,12 @@ from typing import Any
 from harness import registry
 from harness.backends.archive import remove
 from harness.errors import HarnessError, UsageError
-from harness.measure.config import DIRECTORY_MODES, RESULT_DIRECTORY, VANILLA, RunConfig
+from harness.measure.config import RESULT_DIRECTORY, VANILLA, RunConfig
 from harness.measure.directory_record import DirectoryRecord
 from harness.measure.recorder import Recorder
 from harness.predictions.comparing import Compared, compare
 from harness.predictions.disk import contents, copy_folder
-from harness.predictions.manifest import load_manifest
+from harness.predictions.manifest import Kind, Mode, Plain, load_manifest
 from harness.predictions.recognise import recognise
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
@@ -25,6 +25,13 @@ from harness.workload import Suite
 
 Contents = dict[str, tuple[int, str]]
 """Size and SHA-256 of files, by path."""
+
+_OPTIONS: dict[str, tuple[Mode, Plain]] = {
+    "slim": ("slim", "best"),
+    "slim-plain-none": ("slim", "none"),
+    "minimal": ("minimal", "best"),
+}
+"""Mode and ``--plain`` of `harness.predictions.slimming.slim`, by what `DIRECTORY_MODES` calls them."""
 
 _NO_BOUND = "mode minimal gives up precision and was given no bound: name one with --directory-bound"
 _UNREAD = "the directory as it was written could not be measured"
@@ -50,7 +57,7 @@ class Directory:
 
     text: str
     label: str
-    kind: str
+    kind: Kind
     suites: tuple[str, ...]
     size_bytes: int
 
@@ -121,12 +128,15 @@ class Slimmed:
         What is read from it as before; None for the directory as it was written.
     given_up : tuple of str
         The files that the mode declares as not to be restored.
+    needs_unslim : tuple of str
+        The files that tools cannot read before the directory is restored.
     """
 
     before: Contents
     after: Contents
     compared: Compared | None = None
     given_up: tuple[str, ...] = ()
+    needs_unslim: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,11 +174,13 @@ class SlimTask:
             before = contents(self.copy)
             if self.mode == VANILLA:
                 return Slimmed(before, before)
-            _refuse(slim(self.copy, self.mode, bound=self.bound).problems)
+            mode, plain = _OPTIONS[self.mode]
+            found = slim(self.copy, mode, bound=self.bound, plain=plain)
+            _refuse(found.problems)
             after = contents(self.copy)
             compared = compare(self.folder, self.copy)
             _refuse(compared.problems)
-            return Slimmed(before, after, compared, _brought_back(self.copy, before))
+            return Slimmed(before, after, compared, _brought_back(self.copy, before), found.needs_unslim)
         finally:
             remove(self.copy)
 
@@ -182,8 +194,9 @@ def _refuse(problems: Sequence[str]) -> None:
 def _brought_back(folder: Path, before: Contents) -> tuple[str, ...]:
     """Bring a directory back and name the files that its manifest declares as given up; no other may be missing."""
     manifest = load_manifest(folder)
-    items = manifest.items if manifest else {}
-    given_up = tuple(sorted(name for name, entry in items.items() if entry.arrays))
+    if manifest is None:
+        return ()  # nothing was gained, so nothing was changed
+    given_up = tuple(sorted(name for name, entry in manifest.items.items() if entry.arrays))
     unslim(folder)
     now = contents(folder)
     missing = [name for name in before if now.get(name) != before[name] and name not in given_up]
@@ -205,6 +218,7 @@ def _facts(bound: float | None, slimmed: Slimmed) -> dict[str, Any]:
         "bound": bound,
         "files_restored": len(slimmed.before) - len(slimmed.given_up),
         "files_given_up": list(slimmed.given_up),
+        "files_need_unslim": list(slimmed.needs_unslim),
         "values_compared": slimmed.compared.values,
         "values_same": slimmed.compared.same,
         "values_dropped": slimmed.compared.dropped,
@@ -246,7 +260,7 @@ def measure_directory(
     step : callable
         Told before each mode.
     """
-    for position, mode in enumerate(DIRECTORY_MODES):
+    for position, mode in enumerate(config.directory_modes):
         step(f"{directory.label}: {mode}")
         keys = [directory_key(suite, directory.label, mode) for suite in directory.suites]
         if all(recorder.whole([key], 1) for key in keys):

@@ -10,7 +10,7 @@ from harness.documents import Count, Digest, Figure, read_document
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.measure.config import VANILLA
-from harness.predictions.manifest import KINDS
+from harness.predictions.manifest import KINDS, Kind
 
 DIRECTORIES_VERSION = 1
 DIRECTORIES = "directories.json"
@@ -30,6 +30,7 @@ class RecordedMode(TypedDict):
     bound: NotRequired[Figure | None]
     files_restored: NotRequired[Count]
     files_given_up: NotRequired[list[str]]
+    files_need_unslim: NotRequired[list[str]]
     values_compared: NotRequired[Count]
     values_same: NotRequired[Count]
     values_dropped: NotRequired[Count]
@@ -62,7 +63,7 @@ class DirectoryRecord:
         self._path = path
         self._found = read_directories(path) if path.exists() else []
 
-    def add(self, label: str, kind: str, mode: str, facts: dict[str, Any]) -> None:
+    def add(self, label: str, kind: Kind, mode: str, facts: dict[str, Any]) -> None:
         """Note a directory in a mode.
 
         Parameters

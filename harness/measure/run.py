@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.backends.archive import remove
 from harness.measure.archives import ArchiveRecord
-from harness.measure.config import DIRECTORY_MODES, RunConfig
+from harness.measure.config import RunConfig
 from harness.measure.directories import Directory, measure_directory
 from harness.measure.directory_record import DIRECTORIES, DirectoryRecord
 from harness.measure.experiment import Experiment, Progress
@@ -93,7 +93,7 @@ def run(
         experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, records, progress, uploads)
         stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
-        progress.total(steps + len(directories) * len(DIRECTORY_MODES))
+        progress.total(steps + len(directories) * len(config.directory_modes))
         for directory in directories:
             record = DirectoryRecord(folder / DIRECTORIES)
             measure_directory(directory, config, scratch, writer, recorder, record, progress.step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import math
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,12 @@ def _filters(size: int, *, plane: bool = False) -> _Filters:
     return [{**common, "lc": 4, "lp": 0, "pb": 0}] if plane else [common]
 
 
-def encode_xz(data: bytes) -> bytes:
-    """Compress bytes into a file that every tool for xz opens."""
-    return lzma.compress(data, lzma.FORMAT_XZ, filters=_filters(len(data)))
+def encode_xz(data: bytes, *, words: bool = False) -> bytes:
+    """Compress bytes into a file that every tool for xz opens: as text, or as words of four bytes."""
+    (filters,) = _filters(len(data))
+    # Of text what is near tells most, of numbers the place in the word; on real files 1 to 7 percent.
+    context = {"lc": 0, "lp": 2, "pb": 2} if words else {"lc": 4, "lp": 0, "pb": 0}
+    return lzma.compress(data, lzma.FORMAT_XZ, filters=[{**filters, **context}])
 
 
 def encode_text(data: bytes) -> bytes:
@@ -183,6 +187,16 @@ def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes
     return {"how": "grid", "step": step, "dtype": dtype.str, "integers": inner}, block
 
 
+_INNER = {"grid": "integers", "decimals": "integers", "integers": "words", "floats": "words"}
+
+
+def stated_size(coded: Coded) -> int:
+    """Return how many bytes a coding says that its block decodes to, before they are turned into anything else."""
+    while (inner := _INNER.get(coded["how"])) is not None:
+        coded = coded[inner]
+    return int(coded["size"])
+
+
 def decode(coded: Coded, block: bytes) -> bytes:
     """Undo a coding.
 
@@ -215,6 +229,8 @@ def decode(coded: Coded, block: bytes) -> bytes:
 def _words(coded: Coded, block: bytes) -> bytes:
     item, square = coded["item"], coded.get("square")
     count = coded["size"] // item
+    if item not in _WORDS or len(coded["planes"]) != item or (square and math.prod(square) != count):
+        raise ArchiveError("a block is damaged: what is said of its words does not fit together")
     if square:
         count = square[0] * (square[0] + 1) // 2 * int(np.prod(square[2:], dtype=np.int64))
     made = np.empty((count, item), np.uint8)
@@ -248,8 +264,11 @@ def integers_of(coded: Coded, block: bytes) -> np.ndarray:
         The integers.
     """
     inner = coded["words"]
-    folded = np.frombuffer(_words(inner, block), _WORDS[inner["item"]]).astype(np.int64).reshape(coded["shape"])
-    values = np.where(folded & 1, -(folded >> 1) - 1, folded >> 1)
+    values = np.frombuffer(_words(inner, block), _WORDS[inner["item"]]).astype(np.int64).reshape(coded["shape"])
+    sign = -(values & 1)
+    values >>= 1
+    values ^= sign
+    del sign  # all of it in place: there can be many
     for axis in reversed(coded["axes"]):
-        values = np.cumsum(values, axis=axis)
+        np.cumsum(values, axis=axis, out=values)
     return values

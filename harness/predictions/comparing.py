@@ -12,7 +12,7 @@ import numpy as np
 from harness.errors import HarnessError, UsageError
 from harness.predictions import consumers
 from harness.predictions.consumers import Sourced
-from harness.predictions.manifest import SlimManifest, load_manifest
+from harness.predictions.manifest import Plain, SlimManifest, load_manifest
 from harness.predictions.recognise import parse, recognise
 
 _ROUNDING = 1e-9
@@ -66,7 +66,7 @@ def compare(written: Path, slimmed: Path) -> Compared:
         When a file that slimming may touch cannot be read from the directory as written.
     """
     manifest = load_manifest(slimmed)
-    problems = list(_best(written, slimmed))
+    problems = list(_best(written, slimmed, manifest.plain if manifest else "best"))
     values = same = dropped = 0
     largest = 0.0
     for name in _predictions(written):
@@ -103,7 +103,7 @@ def _read(written: Path, slimmed: Path, name: str) -> tuple[dict[str, Sourced], 
     return expected, consumers.all_of(slimmed, name)
 
 
-def _best(written: Path, slimmed: Path) -> Iterator[str]:
+def _best(written: Path, slimmed: Path, plain: Plain) -> Iterator[str]:
     def best(folder: Path) -> tuple[str, ...]:
         try:
             return consumers.best(folder)
@@ -112,7 +112,7 @@ def _best(written: Path, slimmed: Path) -> Iterator[str]:
 
     if best(written) != best(slimmed):
         yield "the best prediction is not the same"
-    for name in recognise(written, "best").items:
+    for name in recognise(written, plain).items:
         if name.keep and not (slimmed / name.path).is_file():
             yield f"{name.path} is not there as it was, though {name.keep}"
 

@@ -6,9 +6,6 @@ gets that source or an error: the rounded errors of a JSON are never given for t
 
 from __future__ import annotations
 
-import gzip
-import lzma
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError, UsageError
+from harness.files import inflate
 from harness.foreign.files import parse_json
 from harness.predictions import container, ranking
-from harness.predictions.disk import digest, is_plain_file
+from harness.predictions.disk import digest, is_plain_file, read_bytes
 from harness.predictions.manifest import SlimManifest, load_manifest
 from harness.predictions.surviving import read_entry
 
@@ -66,17 +64,18 @@ def read_file(folder: Path, name: str) -> container.Unpacked:
     manifest = load_manifest(folder)
     if is_plain_file(folder / name) or (manifest and name in manifest.items):
         return read_entry(folder, name, manifest)
-    for suffix, undo in ((container.SUFFIX, None), (".xz", lzma.decompress), (".gz", gzip.decompress)):
+    for suffix in (container.SUFFIX, container.XZ, ".gz"):
         path = folder / f"{name}{suffix}"
         if not is_plain_file(path):
             continue
+        packed = read_bytes(path)
         try:
-            if undo is None:
-                return container.unpack(path.read_bytes())
-            data = undo(path.read_bytes())
+            if suffix != ".gz":
+                return container.unpack(packed)
+            data = inflate("gzip", packed, "it")
             return container.Unpacked(data, digest(data))
-        except (HarnessError, lzma.LZMAError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise HarnessError(f"{path} is truncated or damaged ({error}).") from error
+        except HarnessError as error:
+            raise HarnessError(f"{path} cannot be read: {error}") from error
     return read_entry(folder, name, manifest)  # which says that it is missing
 
 
@@ -214,18 +213,17 @@ def best(folder: Path) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Names of AF2 models or AF3 sample folders; more than one when they tie.
+        Names of AF2 models, AF3 sample folders or OpenFold3 samples; more than one when they tie.
 
     Raises
     ------
     UsageError
         When the directory has no ranking file; no order is made up.
     """
-    ranked = ranking.read_af2(folder) or ranking.read_af3(folder)
+    ranked = ranking.read_af2(folder) or ranking.read_af3(folder) or ranking.read_openfold3(folder)
     if ranked is None or not ranked.best:
-        raise UsageError(
-            f"{folder} has no {ranking.AF2_FILE} and no {ranking.AF3_FILE}, so none of its predictions is the best."
-        )
+        files = f"{ranking.AF2_FILE}, no {ranking.AF3_FILE} and no *{ranking.OPENFOLD3_FILE}"
+        raise UsageError(f"{folder} has no {files}, so none of its predictions is the best.")
     return ranked.best
 
 
@@ -234,4 +232,4 @@ def structure(folder: Path, name: str) -> Sourced:
     path = folder / name
     if not is_plain_file(path):
         raise HarnessError(f"{path} is missing.")
-    return Sourced(path.read_bytes(), name)
+    return Sourced(read_bytes(path), name)

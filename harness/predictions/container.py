@@ -7,14 +7,15 @@ says by itself what it gives back, so that it can be read without the manifest b
 from __future__ import annotations
 
 import json
-import lzma
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ArchiveError
+from harness.files import LimitError, in_words, inflate, limits
 from harness.foreign import pickles
+from harness.foreign.files import parse_json
 from harness.predictions import coding, json_numbers
 from harness.predictions.disk import digest
 
@@ -25,6 +26,15 @@ XZ = ".xz"
 
 _XZ_IS_ENOUGH = 0.95
 """Below this share of the size of plain xz a special file is worth more than one that every tool opens."""
+
+_LARGEST_HEADER = 8 << 20
+_SMALL, _RATIO = 8 << 20, 40
+"""Bytes that any packed file of ours may give, and times its own size that a larger one may."""
+
+_NONSENSE = (
+    ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError, struct.error,
+)  # fmt: skip
+"""What numbers and names of a damaged header make of the code."""
 
 _XZ_IS_TRIED = 1 << 20
 """Bytes; with more in it than that a file of arrays is never best as text, and xz would take most of the time."""
@@ -61,6 +71,7 @@ def pack(
     original: str = "",
     dropped: tuple[tuple[str, ...], ...] = (),
     steps: Mapping[int, float] | None = None,
+    readable: bool = False,
 ) -> tuple[str, bytes]:
     """Pack a file, and prove that it comes back.
 
@@ -76,6 +87,9 @@ def pack(
         The keys of arrays whose bytes in `data` are zeros.
     steps : mapping of int to float, optional
         For arrays that were reduced to multiples of a step: where the array starts in `data`, and the step.
+    readable : bool
+        Whether other tools have to be able to read it. Where arrays were dropped none can: it would take their zeros
+        for values.
 
     Returns
     -------
@@ -88,7 +102,12 @@ def pack(
     ------
     ArchiveError
         When what comes back is not what went in; nothing may be removed then.
+    LimitError
+        When it could be inflated only beyond the limit for files of strangers.
     """
+    if readable and not dropped:
+        packed = coding.encode_xz(data, words=name.endswith(".pkl"))
+        return XZ, _proven(packed, data)
     parts: dict[str, Any] = {}
     blocks: list[bytes] = []
     if name.endswith(".pkl"):
@@ -97,7 +116,7 @@ def pack(
         parts, blocks = _split_json(data)
     is_text = not blocks or 2 * parts["skeleton"] > len(data)
     wants_xz = not original and (is_text or len(data) <= _XZ_IS_TRIED)
-    plain_xz = coding.encode_xz(data) if wants_xz else b""
+    plain_xz = coding.encode_xz(data, words=name.endswith(".pkl")) if wants_xz else b""
     header = {
         "version": VERSION,
         "name": name,
@@ -113,18 +132,24 @@ def pack(
     suffix = SUFFIX
     if wants_xz and (not blocks or len(packed) > _XZ_IS_ENOUGH * len(plain_xz)):
         suffix, packed = XZ, plain_xz
-    if unpack(packed).data != data:
+    return suffix, _proven(packed, data)
+
+
+def _proven(packed: bytes, data: bytes) -> bytes:
+    if unpack(packed, len(data)).data != data:
         raise ArchiveError("what was packed does not come back as it was")
-    return suffix, packed
+    return packed
 
 
-def unpack(packed: bytes) -> Unpacked:
+def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
     """Read a packed file.
 
     Parameters
     ----------
     packed : bytes
         What `pack` gave; a plain xz file too.
+    stated : int, optional
+        The size of what it gives back, by a manifest beside it; no more is inflated.
 
     Returns
     -------
@@ -133,31 +158,41 @@ def unpack(packed: bytes) -> Unpacked:
 
     Raises
     ------
-    ArchiveError
+    LimitError
+        When it gives more than is stated, or than is inflated of a file of its size.
+    HarnessError
         When it is damaged, or of a version this harness does not know.
     """
     if not packed.startswith(MAGIC):
-        try:
-            data = lzma.decompress(packed, lzma.FORMAT_XZ)
-        except (lzma.LZMAError, EOFError) as error:
-            raise ArchiveError(f"it is truncated or damaged ({error})") from error
+        data = inflate("xz", packed, "it", stated)
         return Unpacked(data, digest(data))
     try:
         start = len(MAGIC) + 8
         (length,) = struct.unpack("<Q", packed[len(MAGIC) : start])
-        header = json.loads(lzma.decompress(packed[start : start + length]))
+        header = parse_json(inflate("xz", packed[start : start + length], "its header", _LARGEST_HEADER))
         if header["version"] > VERSION:
             raise ArchiveError(
                 f"it was written by a newer version (format {header['version']}; this harness knows {VERSION})"
             )
+        _check_size(header["size"], len(packed), stated)
         data = _rebuild(header, _blocks(packed, start + length, header["lengths"]))
-    except ArchiveError:
-        raise
-    except Exception as error:
+        found = Unpacked(data, header["original"], tuple(tuple(path) for path in header["dropped"]))
+    except _NONSENSE as error:
         raise ArchiveError(f"it is truncated or damaged ({type(error).__name__}: {error})") from error
     if digest(data) != header["sha256"]:
         raise ArchiveError("its bytes are not those that were packed")
-    return Unpacked(data, header["original"], tuple(tuple(path) for path in header["dropped"]))
+    return found
+
+
+def _check_size(size: int, packed: int, stated: int | None) -> None:
+    """Refuse what gives too much; numbers in a text take many times its size while they are put together."""
+    if stated is not None and size != stated:
+        raise ArchiveError(f"it gives {in_words(size)}, and {in_words(stated)} are stated for it")
+    most = limits.inflated if limits.inflated is not None else max(_SMALL, _RATIO * packed)
+    if not 0 <= size <= most:
+        raise LimitError(
+            f"it gives {in_words(size)}, more than {in_words(most)}; if you trust it, raise that with --max-inflated"
+        )
 
 
 def _blocks(packed: bytes, start: int, lengths: list[int]) -> list[bytes]:
@@ -169,11 +204,20 @@ def _blocks(packed: bytes, start: int, lengths: list[int]) -> list[bytes]:
 
 
 def _rebuild(header: dict[str, Any], blocks: list[bytes]) -> bytes:
+    size, is_json = header["size"], header["kind"] == "json"
+    coded = list(zip(header["streams" if is_json else "arrays"], blocks[1:], strict=True))
+    # A number takes a byte or more of a text, and eight at most as it is stored.
+    inner = sum(coding.stated_size(how) for how, _ in coded)
+    if not (0 <= header["skeleton"] <= size and 0 <= inner <= 8 * size):
+        raise ArchiveError("it is damaged: its parts are larger than what it gives")
     skeleton = coding.decode_text(blocks[0], header["skeleton"])
-    if header["kind"] == "json":
-        numbers = zip(header["streams"], blocks[1:], strict=True)
-        return json_numbers.join(skeleton, [json_numbers.decode(*pair) for pair in numbers])
-    arrays = [coding.decode(*pair) for pair in zip(header["arrays"], blocks[1:], strict=True)]
+    if is_json:
+        return json_numbers.join(skeleton, (json_numbers.decode(*pair) for pair in coded), size)
+    arrays = [coding.decode(*pair) for pair in coded]
+    pieces = [before for before, _ in header["pieces"]]
+    given = sum(len(arrays[which]) for _, which in header["pieces"]) + len(skeleton)
+    if given != size or min(pieces, default=0) < 0:
+        raise ArchiveError("it is damaged: its parts do not have the size that it states")
     parts, taken = [], 0
     for before, which in header["pieces"]:
         parts += [skeleton[taken : taken + before], arrays[which]]

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -49,8 +50,13 @@ def digest(data: bytes) -> str:
 
 def contents(folder: Path) -> dict[str, tuple[int, str]]:
     """Return size in bytes and SHA-256 of every file of a directory, by its path in it; links are not followed."""
+    return {name: (size, file_digest(folder / name)) for name, size in sizes(folder).items()}
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the size in bytes of every file of a directory, by its path in it; links are not followed."""
     paths = sorted(path for path in folder.rglob("*") if is_plain_file(path))
-    return {path.relative_to(folder).as_posix(): (path.stat().st_size, file_digest(path)) for path in paths}
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
 
 
 def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int | None = None) -> None:
@@ -63,7 +69,8 @@ def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int 
     data : bytes
         Its content.
     mode : int, optional
-        Its permissions.
+        Its permissions. As of an archive that is unpacked, no more of them come back than a new file may have, and no
+        bits that are not permissions: who made the directory may be a stranger.
     mtime_ns : int, optional
         Its time of change.
 
@@ -76,7 +83,8 @@ def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int 
         _fill(handle, data)
         handle.flush()
         if mode is not None:
-            os.fchmod(handle.fileno(), mode)
+            new = os.fstat(handle.fileno()).st_mode & 0o666
+            os.fchmod(handle.fileno(), mode & (new | (new & 0o444) >> 2) | 0o400)
         if mtime_ns is not None:
             os.utime(handle.fileno(), ns=(mtime_ns, mtime_ns))
 
@@ -103,6 +111,11 @@ def copy_folder(source: Path, destination: Path) -> None:
     for folder in (destination, *destination.rglob("*")):
         if folder.is_dir() and not folder.is_symlink():
             folder.chmod(folder.stat().st_mode | 0o700)
+
+
+def is_safe_name(name: str) -> bool:
+    """Say whether a path can be written into a manifest and shown: no control characters, no bytes beyond UTF-8."""
+    return bool(name) and not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def is_plain_file(path: Path) -> bool:
@@ -132,4 +145,5 @@ def clear_partials(folders: Iterable[Path]) -> None:
     """Remove what a killed run was writing; it was never whole."""
     for folder in folders:
         for path in folder.glob(f".*{PARTIAL}"):
-            path.unlink()
+            if not path.is_dir() or path.is_symlink():
+                path.unlink()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from harness.errors import ArchiveError
 from harness.predictions import coding
 
 _NUMBER = rb"-?(?:\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+|Infinity)|NaN"
@@ -20,6 +22,10 @@ _HOLE = b"\x00"
 """Stands for a number in the skeleton; no JSON text holds it."""
 
 _MOST_DECIMALS = 6
+_FLOATS = {name: np.dtype(name) for name in ("<f4", "<f8")}
+_PIECE = 1 << 18
+"""Numbers, and bytes of a skeleton, that are worked on at once."""
+
 _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 
 
@@ -77,10 +83,33 @@ def _columns(chunk: bytes) -> int:
     return rows[0] if rows and len(set(rows)) == 1 else 0
 
 
-def join(skeleton: bytes, streams: list[list[bytes]]) -> bytes:
-    """Put numbers back into the holes of a skeleton."""
-    tokens: Iterator[bytes] = (token for stream in streams for token in stream)
-    return b"".join(part for pair in zip(skeleton.split(_HOLE), (*tokens, b""), strict=True) for part in pair)
+def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> bytes:
+    """Put numbers back into the holes of a skeleton.
+
+    Parameters
+    ----------
+    skeleton : bytes
+        The text with its holes.
+    streams : iterable of iterable of bytes
+        The numbers, as written.
+    most : int
+        Bytes of the text.
+
+    Raises
+    ------
+    ArchiveError
+        When there are not as many numbers as holes, or they make a longer text.
+    """
+    tokens, made = itertools.chain.from_iterable(streams), bytearray()
+    for start in range(0, len(skeleton), _PIECE):
+        parts = skeleton[start : start + _PIECE].split(_HOLE)
+        taken = [*itertools.islice(tokens, len(parts) - 1), b""]
+        made += b"".join(part for pair in zip(parts, taken, strict=True) for part in pair)
+        if len(made) > most:
+            raise ArchiveError("a block is damaged: it gives more than is stated")
+    if next(tokens, None) is not None:
+        raise ArchiveError("a block is damaged: it has more numbers than the text has room for")
+    return bytes(made)
 
 
 def encode(stream: Stream) -> tuple[coding.Coded, bytes]:
@@ -109,7 +138,7 @@ def encode(stream: Stream) -> tuple[coding.Coded, bytes]:
             if _texts(integers, decimals, style) == stream.tokens:
                 inner, block = coding.encode_integers(integers)
                 return {"how": "decimals", "decimals": decimals, "style": style, "integers": inner}, block
-    for dtype in ("<f4", "<f8"):
+    for dtype in _FLOATS:
         with np.errstate(over="ignore", invalid="ignore"):
             stored = values.astype(dtype)
         if _floats(stored) == stream.tokens:
@@ -120,19 +149,27 @@ def encode(stream: Stream) -> tuple[coding.Coded, bytes]:
     return {"how": "tokens", "size": len(text)}, coding.encode_text(text)
 
 
-def decode(coded: coding.Coded, block: bytes) -> list[bytes]:
+def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
     """Undo `encode`.
 
-    Returns
-    -------
-    list of bytes
+    Yields
+    ------
+    bytes
         The numbers as they were written.
     """
+    if coded["how"] == "tokens":
+        for token in re.finditer(rb"[^ ]++", coding.decode_text(block, coded["size"])):
+            yield token.group()
+        return
     if coded["how"] == "decimals":
-        return _texts(coding.integers_of(coded["integers"], block), coded["decimals"], coded["style"])
-    if coded["how"] == "floats":
-        return _floats(np.frombuffer(coding.decode(coded["words"], block), coded["dtype"]))
-    return coding.decode_text(block, coded["size"]).split(b" ")
+        if not 0 <= coded["decimals"] <= _MOST_DECIMALS:
+            raise ArchiveError(f"a block is damaged: its numbers have {coded['decimals']} decimals")
+        values = coding.integers_of(coded["integers"], block).ravel()
+    else:
+        values = np.frombuffer(coding.decode(coded["words"], block), _FLOATS[coded["dtype"]])
+    for start in range(0, len(values), _PIECE):  # as texts they take many times their memory
+        part = values[start : start + _PIECE]
+        yield from _texts(part, coded["decimals"], coded["style"]) if coded["how"] == "decimals" else _floats(part)
 
 
 def _decimals(tokens: list[bytes]) -> list[int]:

@@ -6,17 +6,50 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+import msgspec
 
 import harness
+from harness.documents import Count, Digest, DocumentError, read_document
 from harness.errors import HarnessError
-from harness.predictions.disk import is_plain_file, write_whole
+from harness.predictions.disk import is_plain_file, is_safe_name, write_whole
 
 NAME = "slim-manifest.json"
 VERSION = 1
 EXACT = "bit for bit"
-KINDS = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
+
+Kind = Literal["af2", "af3", "openfold3"]
+Mode = Literal["slim", "minimal"]
+Plain = Literal["best", "none"]
+
+KINDS: dict[Kind, str] = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
 """What makes result directories, by the name that manifests give it."""
+
+
+_MEND = "nothing was changed"
+_SHOWN = 80
+
+
+class Content(TypedDict):
+    """A file: its size in bytes and its SHA-256; and the size of what it gives back, where precision was given up."""
+
+    size: Count
+    sha256: Digest
+    gives: NotRequired[Count]
+
+
+class TouchedArray(TypedDict):
+    """What became of an array whose precision was given up."""
+
+    path: str
+    fate: Literal["dropped", "rounded"]
+    dtype: NotRequired[str]
+    shape: NotRequired[list[int]]
+    step: NotRequired[float]
+    bound: NotRequired[float]
+    largest_error: NotRequired[float]
+    recompute: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -36,25 +69,31 @@ class Entry:
         `EXACT`, or what was given up.
     why : str
         Why it has this fate.
-    before, after : dict
-        ``size`` in bytes and ``sha256``, of the original and of the file `survives_in`; a kept file and a copy have no
-        `after` of their own.
+    before, after : Content
+        Of the original and of the file `survives_in`; a kept file and a copy have no `after` of their own.
     mode, mtime_ns : int
         Of the original, restored with it.
-    arrays : tuple of dict
-        Where precision was given up: for each array touched its ``path``, ``fate``, ``largest_error`` or ``recompute``.
+    arrays : tuple of TouchedArray
+        Where precision was given up.
     """
 
-    fate: str
-    state: str
+    fate: Literal["kept", "packed", "copy"]
+    state: Literal["begun", "done"]
     survives_in: str
     precision: str
     why: str
-    before: dict[str, Any]
-    after: dict[str, Any] | None = None
-    mode: int = 0o644
-    mtime_ns: int = 0
-    arrays: tuple[dict[str, Any], ...] = ()
+    before: Content
+    after: Content | None = None
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)] = 0o644
+    mtime_ns: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
+    arrays: tuple[TouchedArray, ...] = ()
+
+    @property
+    def gives(self) -> int | None:
+        """Bytes of what the file `survives_in` gives back; None where an earlier version gave precision up."""
+        if self.after is not None and "gives" in self.after:
+            return self.after["gives"]
+        return self.before["size"] if self.precision == EXACT else None
 
 
 @dataclass(frozen=True)
@@ -70,17 +109,17 @@ class SlimManifest:
     bound : float or None
         The largest error allowed, in the unit of the values; None for slim.
     plain : {"best", "none"}
-        Whether the files of the best prediction that tools read as they are stay as they are.
+        Best: what tools read stays readable by them, and of the best prediction as it is. None: nothing has to.
     best : tuple of str
         The best predictions; more than one when they tie.
     items : dict
         `Entry` by path, relative to the directory.
     """
 
-    kind: str
-    mode: str
+    kind: Kind
+    mode: Mode
     bound: float | None
-    plain: str
+    plain: Plain
     best: tuple[str, ...] = ()
     items: dict[str, Entry] = field(default_factory=dict)
 
@@ -103,6 +142,12 @@ class SlimManifest:
         path, text = folder / NAME, self.text()
         if not (path.is_file() and path.read_text() == text):
             write_whole(path, text.encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(SlimManifest):
+    slim_manifest: int
+    harness: str
 
 
 def load_manifest(folder: Path) -> SlimManifest | None:
@@ -128,30 +173,17 @@ def load_manifest(folder: Path) -> SlimManifest | None:
         if path.is_symlink() or path.exists():
             raise HarnessError(f"{path} is no plain file, so no manifest can lie there; rename it.")
         return None
-    try:
-        facts = json.loads(path.read_text())
-        version = facts.pop("slim_manifest")
-        if not isinstance(version, int) or version < 1:
-            raise ValueError(f"its version is {version!r}")
-        if version > VERSION:
-            by = facts.get("harness")
-            raise HarnessError(
-                f"{path} was written by a newer version (harness {by}, manifest {version}; this one knows {VERSION}): "
-                "update the harness."
-            )
-        facts.pop("harness")
-        items = {name: Entry(**{**item, "arrays": tuple(item["arrays"])}) for name, item in facts.pop("items").items()}
-        for name, item in items.items():
-            _check(folder, name, item)
-            original = items.get(item.survives_in)
-            if item.fate == "copy" and original is not None and original.fate == "copy":
-                raise ValueError(f"{name} is a copy of a copy")
-        if facts["kind"] not in KINDS or not isinstance(facts["bound"], (float, int, type(None))):
-            raise ValueError("it names a kind or a bound that there is not")
-        found = SlimManifest(**{**facts, "best": tuple(facts["best"])}, items=items)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise HarnessError(f"{path} is damaged ({type(error).__name__}: {error}); nothing was changed.") from error
-    return found
+    stored = read_document(path, _Stored, version=("slim_manifest", VERSION), mend=_MEND, extra=True)
+    for name, item in stored.items.items():
+        _check(folder, name, item)
+        original = stored.items.get(item.survives_in)
+        if item.fate == "copy" and original is not None and original.fate == "copy":
+            raise _damaged(folder, f"{name} is a copy of a copy")
+    return SlimManifest(**{part.name: getattr(stored, part.name) for part in dataclasses.fields(SlimManifest)})
+
+
+def _damaged(folder: Path, what: str) -> HarnessError:
+    return DocumentError(f"{folder / NAME} is damaged: {what}; {_MEND}.")
 
 
 def _check(folder: Path, name: str, item: Entry) -> None:
@@ -163,18 +195,9 @@ def _check(folder: Path, name: str, item: Entry) -> None:
         "packed": item.survives_in in (f"{name}.slim", f"{name}.xz") and item.after is not None,
         "copy": item.survives_in != name,
     }
-    stated = [facts for facts in (item.before, item.after) if facts is not None]
-    numbers = [item.mode, item.mtime_ns, *(facts["size"] for facts in stated)]
-    texts = [item.state, item.precision, item.why, *(facts["sha256"] for facts in stated)]
-    texts += [array[key] for array in item.arrays for key in ("path", "fate")]
-    errors = [array["largest_error"] for array in item.arrays if array["fate"] == "rounded"]
-    if not (
-        fits.get(item.fate)
-        and all(isinstance(number, int) for number in numbers)
-        and all(isinstance(text, str) for text in texts)
-        and all(isinstance(error, float | int) for error in errors)
-    ):
-        raise ValueError(f"what it says of {name} does not fit together")
+    rounded = [array for array in item.arrays if array["fate"] == "rounded"]
+    if not fits[item.fate] or any("largest_error" not in array for array in rounded):
+        raise _damaged(folder, f"what it says of {name} does not fit together")
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -186,8 +209,9 @@ def inside(folder: Path, name: str) -> Path:
         When it does not.
     """
     relative = PurePosixPath(name)
-    path = folder / relative
     parents = [folder.joinpath(*relative.parts[:count]) for count in range(1, len(relative.parts))]
-    if relative.is_absolute() or ".." in relative.parts or not name or any(parent.is_symlink() for parent in parents):
-        raise HarnessError(f"{folder / NAME} names {name!r}, which is not in the directory; nothing was changed.")
-    return path
+    fits = is_safe_name(name) and str(relative) == name and not relative.is_absolute() and ".." not in relative.parts
+    if not fits or name in (NAME, ".") or any(parent.is_symlink() for parent in parents):
+        shown = repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "...")
+        raise _damaged(folder, f"it names {shown}, which is no file that can be slimmed in the directory")
+    return folder / relative

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from harness.predictions.manifest import Kind
+
+Reader = Literal["tools", "unslim", "harness"]
 
 
 @dataclass(frozen=True)
@@ -14,11 +19,15 @@ class Row:
     path : str
         The file.
     fate : str
-        ``packed``, ``copy``, ``kept`` or ``restored``; ``manifest`` for the manifest itself.
+        ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
+        does not touch, and ``manifest`` for the manifest itself.
     before, after : int
         Bytes.
     note : str
         Where it survives, at what precision, or why it stays.
+    reader : {"tools", "unslim", "harness"}
+        What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
+        harness.
     """
 
     path: str
@@ -26,6 +35,7 @@ class Row:
     before: int
     after: int
     note: str
+    reader: Reader = "tools"
 
 
 @dataclass(frozen=True)
@@ -37,14 +47,14 @@ class Outcome:
     kind : str
         What made the directory.
     rows : tuple of Row
-        One a file.
+        One for each file of the directory.
     problems : tuple of str
         One sentence for each file that was left as it was because something is wrong with it.
     changed : int
         How many files changed, or would; 0 for a directory that was slimmed before.
     """
 
-    kind: str
+    kind: Kind
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
     changed: int
@@ -58,3 +68,24 @@ class Outcome:
     def after(self) -> int:
         """Bytes after."""
         return sum(row.after for row in self.rows)
+
+    @property
+    def files(self) -> int:
+        """How many files there were before."""
+        return sum(row.fate != "manifest" for row in self.rows)
+
+    @property
+    def needs_unslim(self) -> tuple[str, ...]:
+        """The files that tools can read only once they are restored."""
+        return tuple(row.path for row in self.rows if row.reader == "unslim")
+
+    @property
+    def harness_only(self) -> tuple[str, ...]:
+        """The files of which something was given up, and whose rest no other tool is known to read."""
+        return tuple(row.path for row in self.rows if row.reader == "harness")
+
+    @property
+    def large_others(self) -> tuple[Row, ...]:
+        """The files that slimming has nothing to do with and that take more than a hundredth, the largest first."""
+        large = [row for row in self.rows if row.fate == "other" and 100 * row.before > self.before]
+        return tuple(sorted(large, key=lambda row: -row.before))

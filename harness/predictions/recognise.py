@@ -11,8 +11,10 @@ from typing import Any
 from harness.errors import HarnessError, UsageError
 from harness.foreign import pickles
 from harness.foreign.files import parse_json
-from harness.predictions import ranking
-from harness.predictions.disk import is_plain_file, read_bytes
+from harness.predictions import container, ranking
+from harness.predictions.disk import is_plain_file, is_safe_name, read_bytes
+from harness.predictions.manifest import Entry, Kind, Plain
+from harness.predictions.outcome import Reader
 
 _SAMPLE = re.compile(r"seed-\d+_sample-\d+")
 _OPENFOLD3 = re.compile(r".+_seed_\d+_sample_\d+_confidences\.json")
@@ -58,10 +60,26 @@ class Recognised:
         Its structures, rankings and summary scores, which stay as they are in every mode.
     """
 
-    kind: str
+    kind: Kind
     best: tuple[str, ...]
     items: tuple[Item, ...]
     stays: tuple[str, ...]
+
+
+_READ_AS_XZ: dict[Kind, re.Pattern[str]] = {
+    "af2": re.compile(r"result_[^/]*\.pkl"),
+    "af3": re.compile(rf"{_SAMPLE.pattern}/[^/]*confidences\.json"),
+}
+"""The files that tools are known to read with ``.xz`` after their name as well: AlphaPulldown and AlphaJudge do."""
+
+
+def reader_of(kind: Kind, name: str, entry: Entry) -> Reader:
+    """Say what can read a file of a slimmed directory."""
+    known = _READ_AS_XZ.get(kind)
+    as_xz = entry.survives_in.endswith(container.XZ) and known is not None and known.fullmatch(name) is not None
+    if entry.fate == "kept" or (entry.fate == "packed" and as_xz):
+        return "tools"
+    return "harness" if entry.arrays else "unslim"
 
 
 def is_result(content: Any) -> bool:
@@ -105,7 +123,7 @@ def parse(path: Path) -> Any:
     return pickles.load(data) if path.suffix == ".pkl" else parse_json(data)
 
 
-def recognise(folder: Path, plain: str, known: str = "") -> Recognised:
+def recognise(folder: Path, plain: Plain, known: str = "") -> Recognised:
     """Find out what made a directory.
 
     Parameters
@@ -113,7 +131,7 @@ def recognise(folder: Path, plain: str, known: str = "") -> Recognised:
     folder : Path
         The directory.
     plain : {"best", "none"}
-        Whether what tools read plain of the best prediction stays.
+        Whether what tools read has to stay readable by them.
     known : str, optional
         Its kind, when a manifest says it: what it was recognised by may be slimmed by now.
 
@@ -148,8 +166,9 @@ def recognise(folder: Path, plain: str, known: str = "") -> Recognised:
 
 def _files(folder: Path, pattern: str) -> Iterator[str]:
     for path in sorted(folder.glob(pattern)):
-        if is_plain_file(path) and not path.name.startswith("."):
-            yield path.relative_to(folder).as_posix()
+        name = path.relative_to(folder).as_posix()
+        if is_plain_file(path) and not path.name.startswith(".") and is_safe_name(name):
+            yield name
 
 
 def _holds(folder: Path, pattern: str, test: Test, why: list[str]) -> bool:
@@ -172,19 +191,18 @@ def _shows_af2(folder: Path, why: list[str]) -> bool:
     return _holds(folder, "pae_*.json", is_pae, why) or _holds(folder, "result_*.pkl", is_result, why)
 
 
-def _af2(folder: Path, plain: str) -> Recognised:
+def _af2(folder: Path, plain: Plain) -> Recognised:
     ranked = ranking.read_af2(folder)
     best = ranked.best if ranked else ()
     items = [Item(name, is_result) for name in _files(folder, "result_*.pkl")]
     items += [Item(name, _is_features) for name in _files(folder, "features.pkl")]
     for name in _files(folder, "pae_*.json"):
-        keep = _kept(name.removeprefix("pae_").removesuffix(".json"), best, plain)
-        items.append(Item(name, is_pae, keep))
+        items.append(Item(name, is_pae, "tools read it as it is, and no other form of it" if plain == "best" else ""))
     stays = [ranking.AF2_FILE, "ranked_*", "relaxed_*", "unrelaxed_*", "confidence_*.json", "timings.json"]
     return Recognised("af2", best, tuple(items), _listed(folder, stays))
 
 
-def _kept(name: str, best: tuple[str, ...], plain: str) -> str:
+def _kept(name: str, best: tuple[str, ...], plain: Plain) -> str:
     if plain != "best":
         return ""
     if not best:
@@ -222,7 +240,7 @@ def _shows_af3(folder: Path, why: list[str]) -> bool:
     return any(_holds(folder, pattern, either, why) for pattern in (*inside, "*_confidences.json"))
 
 
-def _af3(folder: Path, plain: str) -> Recognised:
+def _af3(folder: Path, plain: Plain) -> Recognised:
     ranked = ranking.read_af3(folder)
     best = ranked.best if ranked else ()
     items, stays = [], [f"*{ranking.AF3_FILE}", "*_model.cif", "*_summary_confidences.json"]
@@ -247,10 +265,10 @@ def _shows_openfold3(folder: Path, why: list[str]) -> bool:
     )
 
 
-def _openfold3(folder: Path, plain: str) -> Recognised:
-    # It ranks nothing, and no tool is known that needs one of its samples plain: all are packed alike.
+def _openfold3(folder: Path, plain: Plain) -> Recognised:
+    ranked = ranking.read_openfold3(folder)
+    best = ranked.best if ranked else ()
     names = [name for name in _files(folder, "*_confidences.json") if _OPENFOLD3.fullmatch(name)]
-    items = tuple(Item(name, is_openfold3) for name in names)
-    return Recognised(
-        "openfold3", (), items, _listed(folder, ["*_model.cif", "*_model.pdb", "*_confidences_aggregated.json"])
-    )
+    items = [Item(name, is_openfold3, _kept(name.removesuffix("_confidences.json"), best, plain)) for name in names]
+    stays = ["*_model.cif", "*_model.pdb", f"*{ranking.OPENFOLD3_FILE}"]
+    return Recognised("openfold3", best, tuple(items), _listed(folder, stays))

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.foreign import pickles
 from harness.predictions import json_numbers
+from harness.predictions.manifest import TouchedArray
 
 _RUN_AGAIN = "run AlphaFold2 again: the model in the file's name, the same features.pkl and random seed"
 
@@ -34,8 +35,8 @@ class Reduced:
     ----------
     data : bytes
         The reduced file; as long as the original for a pickle, with zeros for what was dropped.
-    arrays : tuple of dict
-        For each array touched: ``path``, ``fate``, and ``largest_error`` or ``recompute``.
+    arrays : tuple of TouchedArray
+        For each array touched, what became of it.
     dropped : tuple of tuple of str
         The keys of what was dropped.
     steps : dict of int to float
@@ -43,7 +44,7 @@ class Reduced:
     """
 
     data: bytes
-    arrays: tuple[dict[str, Any], ...] = ()
+    arrays: tuple[TouchedArray, ...] = ()
     dropped: tuple[tuple[str, ...], ...] = ()
     steps: dict[int, float] = field(default_factory=dict)
 
@@ -79,11 +80,13 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
     # Equal bytes cannot be told apart in the file: what is kept anywhere is kept everywhere, what is rounded stays.
     kept = {leaf.raw for path, leaf in found if not _named(content, path) or path[0] not in (*DROPPED, *ROUNDED)}
     spared = {leaf.raw for path, leaf in found if path and path[0] in ROUNDED}
-    made, arrays, dropped, steps = bytearray(data), [], [], {}
+    made, dropped, steps = bytearray(data), [], {}
+    arrays: list[TouchedArray] = []
     for path, leaf in found:
         if leaf.raw in kept or leaf.raw not in places or (path[0] in DROPPED and leaf.raw in spared):
             continue
-        facts: dict[str, Any] = {"path": "/".join(path), "dtype": leaf.dtype.str, "shape": list(leaf.shape)}
+        shape = list(leaf.shape)
+        facts: TouchedArray = {"path": "/".join(path), "fate": "rounded", "dtype": leaf.dtype.str, "shape": shape}
         if path[0] in DROPPED:
             new = bytes(len(leaf.raw))
             dropped.append(path)
@@ -94,7 +97,7 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
                 continue
             new, step, error = rounded
             steps.update(dict.fromkeys(places[leaf.raw], step))
-            arrays.append({**facts, "fate": "rounded", "step": step, "bound": bound, "largest_error": error})
+            arrays.append({**facts, "step": step, "bound": bound, "largest_error": error})
         for start in places[leaf.raw]:
             made[start : start + len(new)] = new
     return Reduced(bytes(made), tuple(arrays), tuple(dropped), steps)
@@ -127,7 +130,8 @@ def reduce_json(data: bytes, bound: float) -> Reduced:
     skeleton, streams = json_numbers.split(data)
     step = step_within(bound)
     decimals = max(0, -math.floor(math.log10(step) + 1e-12))
-    tokens, arrays = [], []
+    tokens: list[list[bytes]] = []
+    arrays: list[TouchedArray] = []
     for stream in streams:
         tokens.append(stream.tokens)
         values = np.array(stream.tokens, dtype="S").astype(np.float64)
@@ -137,6 +141,8 @@ def reduce_json(data: bytes, bound: float) -> Reduced:
         error = float(np.abs(rounded - values).max(initial=0.0))
         if 0 < error <= bound * (1 + 1e-12):
             tokens[-1] = [repr(value).encode() for value in rounded.tolist()]
-            facts: dict[str, Any] = {"path": stream.key, "dtype": "json", "shape": [len(values)]}
-            arrays.append({**facts, "fate": "rounded", "step": step, "bound": bound, "largest_error": error})
-    return Reduced(json_numbers.join(skeleton, tokens) if arrays else data, tuple(arrays))
+            facts: TouchedArray = {"path": stream.key, "fate": "rounded", "dtype": "json", "shape": [len(values)]}
+            arrays.append({**facts, "step": step, "bound": bound, "largest_error": error})
+    # Written as floats, numbers get longer, but never by more than this.
+    made = json_numbers.join(skeleton, tokens, 32 * len(data)) if arrays else data
+    return Reduced(made, tuple(arrays))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
+from harness.files import LimitError, in_words, limits
 from harness.foreign.files import file_digest
 from harness.predictions.disk import (
     clear_partials,
@@ -14,11 +16,15 @@ from harness.predictions.disk import (
     is_plain_file,
     locked,
     remove_file,
+    sizes,
     write_whole,
 )
 from harness.predictions.manifest import NAME, Entry, SlimManifest, inside, load_manifest
 from harness.predictions.outcome import Outcome, Row
 from harness.predictions.surviving import read_entry
+
+_SMALL, _RATIO = 128 << 20, 100
+"""Bytes that any directory may be restored to, and times its own size that a larger one may."""
 
 
 def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -50,6 +56,7 @@ def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) ->
         if manifest is None:
             raise UsageError(f"{folder} is not slimmed: it has no {NAME}.")
         clear_partials({folder, *(inside(folder, name).parent for name in manifest.items)})
+        _check_total(folder, manifest)
         rows, problems = [], []
         # All files first, then what they came from: a copy needs the file that it is a copy of.
         changed = [(name, entry) for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"]
@@ -60,6 +67,8 @@ def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) ->
                 _restore(folder, name, entry, manifest)
             except HarnessError as error:
                 problems.append(f"{name} was not restored: {error}".rstrip(".") + ".")
+            except MemoryError:
+                problems.append(f"{name} was not restored: it needs more memory than there is.")
             else:
                 restored.append((name, entry))
                 size = entry.after["size"] if entry.after else 0
@@ -73,10 +82,30 @@ def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) ->
         if problems:
             for name, _ in restored:
                 manifest = manifest.without(name)
-            manifest.save(folder)
+            if restored:
+                manifest.save(folder)
         else:
             remove_file(folder / NAME)
         return Outcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
+
+
+def _check_total(folder: Path, manifest: SlimManifest) -> None:
+    """Refuse a manifest that makes far more of the directory than it holds, or than fits on the disk."""
+    missing = {name: entry for name, entry in manifest.items.items() if entry.fate != "kept"}
+    needed = sum(entry.before["size"] for name, entry in missing.items() if not (folder / name).exists())
+    held = sum(sizes(folder).values())
+    most = limits.inflated if limits.inflated is not None else max(_SMALL, _RATIO * held)
+    if needed > most:
+        raise LimitError(
+            f"{folder / NAME} makes {in_words(needed)} of {in_words(held)}; nothing was changed: if you trust it, "
+            f"raise the limit of {in_words(most)} with --max-inflated."
+        )
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise HarnessError(
+            f"{folder} takes {in_words(needed)} more when it is restored, and the disk has {in_words(free)} free; "
+            "nothing was changed: free some space first."
+        )
 
 
 def _restore(folder: Path, name: str, entry: Entry, manifest: SlimManifest) -> None:

@@ -9,21 +9,21 @@ from pathlib import Path
 
 from harness.errors import UsageError, unknown_name
 from harness.predictions.disk import clear_partials, disk_is_whole, locked
-from harness.predictions.manifest import SlimManifest, inside, load_manifest
+from harness.predictions.manifest import Mode, Plain, SlimManifest, inside, load_manifest
 from harness.predictions.outcome import Outcome
 from harness.predictions.recognise import recognise
 from harness.predictions.steps import Run
 
-MODES = ("slim", "minimal")
-PLAIN = ("best", "none")
+MODES: tuple[Mode, ...] = ("slim", "minimal")
+PLAIN: tuple[Plain, ...] = ("best", "none")
 
 
 def slim(
     folder: Path,
-    mode: str,
+    mode: Mode,
     *,
     bound: float | None = None,
-    plain: str = "best",
+    plain: Plain = "best",
     dry_run: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
@@ -38,7 +38,8 @@ def slim(
     bound : float, optional
         For minimal: the largest error of a predicted error, in Angstrom.
     plain : {"best", "none"}
-        Whether what tools read plain of the best prediction stays plain.
+        Best: tools go on reading what they read, the best prediction's JSON and all AF2 errors as they are. None: the
+        smallest files, which tools cannot read before the directory is restored.
     dry_run : bool
         Do everything but write.
     progress : callable
@@ -61,11 +62,11 @@ def slim(
         raise UsageError(f"There is no directory {folder}.")
     with disk_is_whole(folder), locked(folder):
         manifest = load_manifest(folder)
-        asked = SlimManifest("", mode, bound, plain)
         if manifest is not None:
-            _check_same(folder, manifest, asked)
+            _check_same(folder, manifest, mode, bound, plain)
         found = recognise(folder, plain, manifest.kind if manifest else "")
-        manifest = dataclasses.replace(manifest or asked, kind=found.kind, best=found.best)
+        manifest = manifest or SlimManifest(found.kind, mode, bound, plain)
+        manifest = dataclasses.replace(manifest, kind=found.kind, best=found.best)
         run = Run(folder, manifest, dry_run)
         if not dry_run:
             names = [item.path for item in found.items] + list(manifest.items)
@@ -110,12 +111,12 @@ def parse_bound(text: str | float, option: str) -> float:
     return bound
 
 
-def _check_same(folder: Path, manifest: SlimManifest, asked: SlimManifest) -> None:
-    if (manifest.mode, manifest.bound) != (asked.mode, asked.bound):
+def _check_same(folder: Path, manifest: SlimManifest, mode: Mode, bound: float | None, plain: Plain) -> None:
+    if (manifest.mode, manifest.bound) != (mode, bound):
         done = manifest.mode + (f" with --bound {manifest.bound:g}" if manifest.bound is not None else "")
         way = f"run harness unslim {folder} first" if manifest.mode == "slim" else "what it gave up does not come back"
         raise UsageError(f"{folder} is slimmed already, in mode {done}; {way}.")
-    if manifest.plain != asked.plain:
+    if manifest.plain != plain:
         raise UsageError(
             f"{folder} is slimmed already, with --plain {manifest.plain}; run harness unslim {folder} first."
         )

@@ -10,10 +10,10 @@ from harness.errors import HarnessError
 from harness.foreign.files import file_digest, parse_json
 from harness.foreign.pickles import load
 from harness.predictions import container, reducing
-from harness.predictions.disk import digest, is_plain_file, read_bytes, remove_file, write_whole
-from harness.predictions.manifest import EXACT, NAME, Entry, SlimManifest, inside
+from harness.predictions.disk import digest, is_plain_file, read_bytes, remove_file, sizes, write_whole
+from harness.predictions.manifest import EXACT, NAME, Content, Entry, SlimManifest, inside
 from harness.predictions.outcome import Row
-from harness.predictions.recognise import Item, Recognised
+from harness.predictions.recognise import Item, Recognised, reader_of
 from harness.predictions.surviving import read_entry
 
 
@@ -37,6 +37,7 @@ class Run:
         self.rows: list[Row] = []
         self.problems: list[str] = []
         self.changed = 0
+        self._left: set[str] = set()
         self._seen = {item.before["sha256"]: name for name, item in manifest.items.items() if _whole(item)}
 
     def work_on(self, item: Item) -> None:
@@ -44,33 +45,36 @@ class Run:
         try:
             self._slim(item)
         except HarnessError as error:
-            self.problems.append(f"{item.path} was left as it was: {error}".rstrip(".") + ".")
+            self._leave(item.path, str(error).rstrip("."))
         except MemoryError:
-            self.problems.append(f"{item.path} was left as it was: it needs more memory than there is.")
+            self._leave(item.path, "it needs more memory than there is")
+
+    def _leave(self, name: str, why: str) -> None:
+        self._left.add(name)
+        self.problems.append(f"{name} was left as it was: {why}.")
 
     def _slim(self, item: Item) -> None:
         path = inside(self.folder, item.path)
         state = path.stat()
         data = read_bytes(path)
-        before = {"size": len(data), "sha256": digest(data)}
+        before: Content = {"size": len(data), "sha256": digest(data)}
         entry = self.manifest.items.get(item.path)
-        if (
-            entry is not None
-            and entry.state == "done"
-            and entry.fate != "kept"
-            and self._finished(item.path, entry, before)
-        ):
-            return
+        if entry is not None and entry.fate != "kept":
+            if entry.state == "done" and self._finished(item.path, entry, before):
+                return
+            self._remove_begun(entry)
         content = load(data) if path.suffix == ".pkl" else parse_json(data)
         if not item.is_ours(content):
             return  # it only has such a name; someone else made it
         keep = item.keep
+        readable = self.manifest.plain == "best"
         twin = self._seen.get(before["sha256"])
-        if twin == item.path or keep:
+        # Tools look for each sample under its own name; the job's own copy of one is the only one that they can miss.
+        if twin == item.path or keep or (readable and not item.is_top):
             twin = None
-        if item.is_top and twin is None and self.manifest.plain == "best" and not keep:
+        if item.is_top and twin is None and readable and not keep:
             keep = "tools read it as it is, and no sample has the same bytes"
-        base = Entry("kept", "done", item.path, EXACT, keep, before, None, state.st_mode & 0o7777, state.st_mtime_ns)
+        base = Entry("kept", "done", item.path, EXACT, keep, before, None, state.st_mode & 0o777, state.st_mtime_ns)
         if keep:
             self._keep(item.path, base)
         elif twin is not None:
@@ -78,7 +82,14 @@ class Run:
         else:
             self._pack(item.path, data, base)
 
-    def _finished(self, name: str, entry: Entry, before: dict[str, object]) -> bool:
+    def _remove_begun(self, entry: Entry) -> None:
+        """Remove what a killed run wrote beside the original, which is there: this one may pack it otherwise."""
+        place = inside(self.folder, entry.survives_in)
+        written = entry.after["sha256"] if entry.after else ""
+        if not self.dry_run and is_plain_file(place) and file_digest(place) == written:
+            remove_file(place)
+
+    def _finished(self, name: str, entry: Entry, before: Content) -> bool:
         """Finish a file that was slimmed and is there still, or again; False when it has to be slimmed anew."""
         place = inside(self.folder, entry.survives_in)
         if entry.before != before:
@@ -133,11 +144,14 @@ class Run:
             original=base.before["sha256"] if lossy else "",
             dropped=reduced.dropped,
             steps=reduced.steps,
+            readable=self.manifest.plain == "best",
         )
         if len(packed) >= len(data):
             self._keep(name, dataclasses.replace(base, why="packed it would not be smaller"))
             return
-        after = {"size": len(packed), "sha256": digest(packed)}
+        after: Content = {"size": len(packed), "sha256": digest(packed)}
+        if lossy:
+            after["gives"] = len(reduced.data)
         precision = "see arrays; all other arrays bit for bit" if lossy else EXACT
         entry = dataclasses.replace(
             base,
@@ -180,11 +194,11 @@ class Run:
         remove_file(path)
 
     def note_what_stays(self, found: Recognised) -> None:
-        """Note what is kept in every mode, and make the rows, with one for the manifest itself."""
+        """Note what is kept in every mode, and make a row for each file of the directory and one for the manifest."""
         for name in found.stays:
             path = self.folder / name
             try:
-                before = {"size": path.stat().st_size, "sha256": file_digest(path)}
+                before: Content = {"size": path.stat().st_size, "sha256": file_digest(path)}
             except OSError as error:
                 self.problems.append(f"{name} stays, but cannot be read ({error.strerror}).")
                 continue
@@ -193,9 +207,16 @@ class Run:
             if entry.fate == "kept" and not is_plain_file(self.folder / name):
                 self._forget(name)  # it was the user's to remove
                 continue
-            after = {"kept": entry.before, "copy": {"size": 0}}.get(entry.fate, entry.after) or {"size": 0}
+            taken = entry.before if entry.fate == "kept" else entry.after
             note = entry.why if entry.fate == "kept" else f"{entry.survives_in}, {_words(entry)}"
-            self.rows.append(Row(name, entry.fate, entry.before["size"], after["size"], note))
+            reader = reader_of(found.kind, name, entry)
+            self.rows.append(Row(name, entry.fate, entry.before["size"], taken["size"] if taken else 0, note, reader))
+        known = {NAME, *self.manifest.items, *(entry.survives_in for entry in self.manifest.items.values())}
+        for name, size in sizes(self.folder).items():
+            if name not in known:
+                self.rows.append(Row(name, "left" if name in self._left else "other", size, size, "not touched"))
+        if not self.changed and not (self.folder / NAME).exists():
+            return  # there is nothing to bring back
         # It is part of what the directory takes: beside a few short files it can be more than they lost.
         self.rows.append(Row(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
         if not self.dry_run:

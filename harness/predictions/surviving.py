@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from harness.errors import HarnessError
+from harness.errors import ArchiveError, HarnessError
 from harness.predictions import container
-from harness.predictions.disk import digest, is_plain_file
+from harness.predictions.disk import digest, is_plain_file, read_bytes
 from harness.predictions.manifest import NAME, SlimManifest, inside
 
 
@@ -35,7 +36,7 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
     path = inside(folder, name)
     entry = manifest.items.get(name) if manifest else None
     if is_plain_file(path):
-        data = path.read_bytes()
+        data = read_bytes(path)
         return container.Unpacked(data, digest(data))
     if entry is None or entry.fate == "kept":
         raise HarnessError(f"{folder} has no {name}, and {NAME} names no place where it survives.")
@@ -45,6 +46,10 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
     if not is_plain_file(place):
         raise HarnessError(f"{place}, where {name} survives, is missing.")
     try:
-        return container.unpack(place.read_bytes())
+        packed = read_bytes(place)
+        if entry.after is not None and digest(packed) != entry.after["sha256"]:
+            raise ArchiveError("it is damaged: its bytes are not those that were written")
+        # A plain xz file does not say by itself that precision was given up before it was packed.
+        return dataclasses.replace(container.unpack(packed, entry.gives), original=entry.before["sha256"])
     except HarnessError as error:
         raise HarnessError(f"{place}, where {name} survives, cannot be read: {error}") from error

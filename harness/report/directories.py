@@ -45,12 +45,13 @@ PUBLISHED = {
 
 TABLE_COLUMNS = [
     "directory", "program", "mode", "bound_angstrom", "size_bytes", "files", "change_percent", "files_restored",
-    "files_given_up", "values_compared", "values_same", "values_dropped", "largest_error_angstrom", "status", "reason",
-    "source",
+    "files_given_up", "files_need_unslim", "values_compared", "values_same", "values_dropped", "largest_error_angstrom",
+    "status", "reason", "source",
 ]  # fmt: skip
 
 _COUNTS = [
-    "size_bytes", "files", "files_restored", "files_given_up", "values_compared", "values_same", "values_dropped",
+    "size_bytes", "files", "files_restored", "files_given_up", "files_need_unslim", "values_compared", "values_same",
+    "values_dropped",
 ]  # fmt: skip
 
 
@@ -63,7 +64,8 @@ class DirectorySizes:
     cells : DataFrame
         Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
     table : DataFrame
-        Columns `TABLE_COLUMNS`: the same with what was restored and read, and after them the published figures.
+        Columns `TABLE_COLUMNS`, without those that a run of an earlier version has nothing for: the same with what was
+        restored and read, and after them the published figures.
     kinds : dict of str to str
         What made each directory, by its label.
     """
@@ -98,20 +100,29 @@ def find_directories(folder: Path, samples: pd.DataFrame) -> DirectorySizes | No
     HarnessError
         When ``directories.json`` is missing or damaged.
     """
-    rows = samples[is_directory(samples)].to_dict("records")
-    if not rows:
+    found = samples[is_directory(samples)].to_dict("records")
+    if not found:
         return None
     path = folder / DIRECTORIES
-    measured = any(row["status"] == "ok" for row in rows)
-    facts = {found["directory"]: found for found in read_directories(path)} if measured or path.exists() else {}
-    written = {row["trace"]: row["size_bytes"] for row in rows if row["format"] == VANILLA and row["status"] == "ok"}
-    cells = [_cell(row, written.get(row["trace"])) for row in rows]
-    table = [_row(cell, facts.get(cell["trace"], {})) for cell in cells] + _published(facts)
+    measured = any(row["status"] == "ok" for row in found)
+    facts = {each["directory"]: each for each in read_directories(path)} if measured or path.exists() else {}
+    written = {row["trace"]: row["size_bytes"] for row in found if row["format"] == VANILLA and row["status"] == "ok"}
+    cells = [_cell(row, written.get(row["trace"])) for row in found]
+    rows = [_row(cell, facts.get(cell["trace"], {})) for cell in cells] + _published(facts)
+    table = pd.DataFrame(rows, columns=TABLE_COLUMNS).astype(dict.fromkeys(_COUNTS, "Int64"))
+    if _is_earlier(facts):
+        table = table.drop(columns="files_need_unslim")
     return DirectorySizes(
         cells=pd.DataFrame(cells, columns=COLUMNS).astype(dict.fromkeys(("size_bytes", "files"), "Int64")),
-        table=pd.DataFrame(table, columns=TABLE_COLUMNS).astype(dict.fromkeys(_COUNTS, "Int64")),
-        kinds={name: str(found["kind"]) for name, found in facts.items()},
+        table=table,
+        kinds={name: str(each["kind"]) for name, each in facts.items()},
     )
+
+
+def _is_earlier(facts: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Say whether the run is of a version that did not record which files tools cannot read."""
+    modes = [mode for found in facts.values() for name, mode in found["modes"].items() if name != VANILLA]
+    return not all("files_need_unslim" in mode for mode in modes)
 
 
 def _cell(row: Mapping[Any, Any], written: float | None) -> dict[str, Any]:
@@ -143,6 +154,7 @@ def _row(cell: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
         "change_percent": None if cell["ratio"] is None else round(100 * (cell["ratio"] - 1), 1),
         "files_restored": found.get("files_restored"),
         "files_given_up": len(found["files_given_up"]) if "files_given_up" in found else None,
+        "files_need_unslim": len(found["files_need_unslim"]) if "files_need_unslim" in found else None,
         "values_compared": found.get("values_compared"),
         "values_same": found.get("values_same"),
         "values_dropped": found.get("values_dropped"),

@@ -16,8 +16,8 @@ from harness.predictions.disk import contents
 MODELS = tuple(f"model_{number}_multimer_v3_pred_0" for number in (1, 2, 3))
 
 
-REAL = ("alphapulldown_af2/P0DPR3_and_P0DPR3", "alphapulldown_af2/TEST_and_TEST_and_TEST", "openfold3")
-"""Below the folder that HARNESS_DATA names: AlphaFold2 with pickles, AlphaFold2 without, OpenFold3."""
+REAL = ("alphapulldown_af2/P0DPR3_and_P0DPR3", "alphapulldown_af2/TEST_and_TEST_and_TEST", "af3_pdl1", "openfold3")
+"""Below the folder that HARNESS_DATA names: AlphaFold2 with pickles, AlphaFold2 without, AlphaFold3, OpenFold3."""
 
 
 def real() -> Iterator[Path]:
@@ -122,6 +122,8 @@ def openfold3(folder: Path, n_res: int = 24) -> Path:
         content = {"plddt": (100 * random.random(5 * n_res)).astype(np.float32).tolist(), "pde": (pde + pde.T).tolist()}
         name = f"query_seed_42_sample_{number}"
         (folder / f"{name}_confidences.json").write_text(json.dumps(content, indent=4))
-        (folder / f"{name}_confidences_aggregated.json").write_text('{"avg_plddt": 76.1, "gpde": 0.58}')
+        (folder / f"{name}_confidences_aggregated.json").write_text(
+            json.dumps({"avg_plddt": 76.1 - number, "gpde": 0.58})
+        )
         (folder / f"{name}_model.cif").write_text(f"data_{number}\n")
     return folder

@@ -174,7 +174,7 @@ def test_rows_are_told_apart():
     text = json.dumps({"pae": [[1.5] * 30] * 30, "ragged": [[1] * 40, [1] * 50]}).encode()
     skeleton, streams = json_numbers.split(text)
     assert [(stream.key, stream.columns) for stream in streams] == [("pae", 30), ("ragged", 0)]
-    assert json_numbers.join(skeleton, [stream.tokens for stream in streams]) == text
+    assert json_numbers.join(skeleton, [stream.tokens for stream in streams], len(text)) == text
 
 
 @given(st.floats(1e-6, 100))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.attacks.slim_kills import WAYS, Case, kill_at_random, kill_before_each_step
 from harness.cli import main
 from harness.errors import HarnessError
 from harness.predictions import disk, slimming
 from harness.predictions.consumers import read_file
 from harness.predictions.restoring import unslim
 from harness.predictions.slimming import slim
-from suites.tracking.directories import af2, af3, digests
-from suites.tracking.slim_kills import WAYS, Case, kill_at_random, kill_before_each_step
+from suites.tracking.directories import af2, af3, digests, openfold3
 
 
 @pytest.fixture
@@ -39,7 +39,9 @@ def test_killed_at_random_moments(case):
 
 
 @pytest.mark.parametrize(
-    ("case", "way"), [(af2, "slim"), (af2, "minimal"), (af3, "slim"), (af3, "unslim")], indirect=["case"]
+    ("case", "way"),
+    [(af2, "slim"), (af2, "minimal"), (af3, "slim"), (af3, "smallest"), (af3, "unslim")],
+    indirect=["case"],
 )
 def test_killed_before_each_step_on_disk(case, way):
     tally = kill_before_each_step(case, way)
@@ -92,15 +94,18 @@ def test_a_full_disk_leaves_the_originals_whole(tmp_path, monkeypatch, capsys, r
     assert digests(folder) == before
 
 
-def test_what_does_not_come_back_is_not_removed(tmp_path, monkeypatch):
-    folder = af2(tmp_path / "job")
+@pytest.mark.parametrize(
+    ("make", "plain", "broken", "files"),
+    [(af2, "best", "container.inflate", 3), (openfold3, "none", "coding.decode_text", 2)],
+)
+def test_what_does_not_come_back_is_not_removed(tmp_path, monkeypatch, make, plain, broken, files):
+    folder = make(tmp_path / "job")
     before = digests(folder)
     with monkeypatch.context() as patched:
-        patched.setattr("harness.predictions.coding.decode_text", lambda stored, size: bytes(size))
-        done = slim(folder, "slim")
-    assert len(done.problems) == 3
-    assert all(digests(folder)[path.name] == before[path.name] for path in folder.glob("result_*.pkl"))
-    assert len(list(folder.glob("result_*.pkl"))) == 3
+        patched.setattr(f"harness.predictions.{broken}", lambda *given: bytes(given[-1]))
+        done = slim(folder, "slim", plain=plain)
+    assert len(done.problems) == files
+    assert digests(folder).items() >= before.items()
     whole(folder, before)
 
 

@@ -99,36 +99,96 @@ def test_a_directory_slimmed_otherwise_is_not_slimmed_again(tmp_path, capsys):
 
 def test_the_commands_say_what_they_did(tmp_path, capsys):
     folder = af2(tmp_path / "job")
+    (folder / "notes.txt").write_text("mine")
     assert main(["slim", str(folder), "--dry-run"]) == 0
-    assert "Would change 5 files" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Would change 3 of 18 files" in said and "Tools need" not in said.partition("With --plain none")[0]
     assert main(["slim", str(folder)]) == 0
-    assert "Changed 5 files" in capsys.readouterr().out
+    assert "Changed 3 of 18 files" in capsys.readouterr().out
     assert main(["slim", str(folder), "--quiet"]) == 0
-    assert "Nothing to change" in capsys.readouterr().out
+    assert "Nothing to change in 18 files" in capsys.readouterr().out
     assert main(["unslim", str(folder)]) == 0
-    assert "Restored 5 files, byte for byte." in capsys.readouterr().out
+    assert "Restored 3 files, byte for byte." in capsys.readouterr().out
     assert not (folder / NAME).exists()
 
 
 @pytest.mark.parametrize(
-    ("relative", "lossless"),
+    ("make", "plain", "named"),
     [
-        ("alphapulldown_af2/P0DPR3_and_P0DPR3", 5),
-        ("alphapulldown_af2/TEST_and_TEST_and_TEST", 4),
-        ("openfold3", 2),
+        (af2, "best", ["features.pkl"]),
+        (af2, "none", ["features.pkl", *(f"pae_{model}.json" for model in MODELS)]),
+        (af3, "best", ["job_confidences.json", "job_data.json"]),
+        (openfold3, "best", ["query_seed_42_sample_2_confidences.json"]),
     ],
 )
-def test_real_directories_come_back(tmp_path, real_data, relative, lossless):
+def test_the_closing_line_names_what_needs_unslim(tmp_path, capsys, make, plain, named):
+    folder = make(tmp_path / "job")
+    if make is af2:
+        (folder / "features.pkl").write_bytes(pickle.dumps({"aatype": np.zeros((400, 21)), "msa": np.zeros((9, 400))}))
+    for _ in range(2):  # a second run names them from the manifest
+        assert main(["slim", str(folder), "--plain", plain, "--quiet"]) == 0
+        said = capsys.readouterr().out
+        assert f"Tools need harness unslim {folder} first for {', '.join(named)}" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_a_dry_run_counts_all_files_names_large_ones_and_states_the_stronger_option(tmp_path, capsys):
+    folder = af3(tmp_path / "job")
+    (folder / "seed-1_embeddings").mkdir()
+    (folder / "seed-1_embeddings" / "embeddings.npz").write_bytes(bytes(90_000))
+    (folder / "job_confidences.json.zst").write_bytes(bytes(20_000))
+    (folder / "a\x1b[31mb.bin").write_bytes(bytes(15_000))
+    (folder / "terms.md").write_text("mine")
+    before = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert main(["slim", str(folder), "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"Would change 4 of 18 files: {before:,} bytes" in said
+    assert (
+        "Large, and not touched: seed-1_embeddings/embeddings.npz (90,000 bytes), "
+        "job_confidences.json.zst (20,000 bytes), a\\x1b[31mb.bin (15,000 bytes)." in said
+    )
+    stronger = slim(folder, "slim", plain="none", dry_run=True)
+    assert f"With --plain none: {before:,} bytes, {stronger.after:,} after" in said
+    assert "terms.md" in said and "\x1b" not in said and not (folder / NAME).exists()
+
+
+def test_where_nothing_is_gained_it_says_so_and_writes_nothing(tmp_path, capsys):
+    folder = af2(tmp_path / "job")
+    for path in folder.glob("*.pkl"):
+        path.unlink()
+    before = digests(folder)
+    for option in (["--dry-run"], []):
+        assert main(["slim", str(folder), "--quiet", *option]) == 0
+        assert "Nothing is gained." in capsys.readouterr().out
+        assert digests(folder) == before
+    folder = openfold3(tmp_path / "short", 6)
+    assert main(["slim", str(folder), "--quiet", "--dry-run"]) == 0
+    assert "Nothing is gained." in capsys.readouterr().out  # the manifest takes more
+
+
+@pytest.mark.parametrize(
+    ("relative", "lossless", "all_of_it"),
+    [
+        ("alphapulldown_af2/P0DPR3_and_P0DPR3", 5, 5),
+        ("alphapulldown_af2/TEST_and_TEST_and_TEST", 0, 5),
+        ("af3_pdl1", 4, 5),
+        ("openfold3", 1, 2),
+    ],
+)
+def test_real_directories_come_back(tmp_path, real_data, relative, lossless, all_of_it):
     if not (real_data / relative).is_dir():
         pytest.skip(f"HARNESS_DATA has no {relative}; made-up directories are tested the same way")
     folder = tmp_path / "job"
     shutil.copytree(real_data / relative, folder, copy_function=shutil.copyfile)
-    folder.chmod(0o755)
+    for path in folder.rglob("."):
+        path.chmod(0o755)
     before = digests(folder)
     results = {path.name: pickle.loads(path.read_bytes()) for path in folder.glob("*.pkl")}
-    done = slim(folder, "slim")
-    assert not done.problems and done.changed == lossless and done.after < done.before
-    for name, content in results.items():
-        same(content, consumers.result(folder, name.removeprefix("result_").removesuffix(".pkl")))
-    unslim(folder)
-    assert digests(folder) == before
+    for plain, changed in (("best", lossless), ("none", all_of_it)):
+        done = slim(folder, "slim", plain=plain)
+        assert not done.problems and done.changed == changed and (done.after < done.before) == (changed > 0)
+        for name, content in results.items():
+            same(content, consumers.result(folder, name.removeprefix("result_").removesuffix(".pkl")))
+        if changed:
+            unslim(folder)
+        assert digests(folder) == before

@@ -9,7 +9,12 @@ from harness.measure.config import VANILLA
 from harness.report import words
 from harness.report.directories import PUBLISHED, SOURCE, DirectorySizes, modes_of
 
-_COLUMNS = ["Directory", "Written by", "As written", "Mode slim", "Mode minimal", "Published, on other data"]
+_COLUMNS = {
+    VANILLA: "As written",
+    "slim": "Mode slim",
+    "slim-plain-none": "Mode slim, --plain none: tools need unslim first",
+    "minimal": "Mode minimal",
+}
 
 
 def directories(found: DirectorySizes | None) -> dict[str, Any] | None:
@@ -28,13 +33,15 @@ def directories(found: DirectorySizes | None) -> dict[str, Any] | None:
     if found is None:
         return None
     rows, read = [], []
+    shown = [mode for mode in _COLUMNS if (found.cells["format"] == mode).any()]
     for name in dict.fromkeys(found.cells["trace"]):
         modes = modes_of(found.table, str(name))
         program = next((row["program"] for row in modes.values() if words.known(row["program"])), "–")
-        cells = [_figure(modes[mode]) if mode in modes else "–" for mode in (VANILLA, "slim", "minimal")]
+        cells = [_figure(modes[mode]) if mode in modes else "–" for mode in shown]
         rows.append([str(name), program, *cells, _published(found.kinds.get(str(name), ""))])
         read += list(_read(str(name), modes))
-    return {"text": _text(), "read": read, "columns": _COLUMNS, "rows": rows}
+    columns = ["Directory", "Written by", *(_COLUMNS[mode] for mode in shown), "Published, on other data"]
+    return {"text": _text(), "read": read, "columns": columns, "rows": rows}
 
 
 def _figure(row: Mapping[str, Any]) -> str:
@@ -72,6 +79,8 @@ def _read(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         if row["values_dropped"]:
             text += f"; {int(row['values_dropped'])} more were dropped, to be had again only by a new run"
         text += f"; {restored} files came back byte for byte"
+        if words.known(row.get("files_need_unslim")):
+            text += f"; tools need unslim first for {int(row['files_need_unslim'])} files"
         yield text + (f", {given_up} do not come back." if given_up else ".")
 
 

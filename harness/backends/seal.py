@@ -136,7 +136,7 @@ def check_seal(path: Path, seal_file: Path) -> str:
     if position < 0:
         return "the archive has no seal: it is truncated, damaged, or was not finished"
     if read_seal(seal_file) != _digest(path, seal_file, position):
-        return "its bytes are not those that were sealed: at least one bit changed, or a file was added or lost"
+        return "it is damaged: at least one bit changed since it was sealed, or a file was added or lost"
     if stray := _stray_folder(path):
         return f"the empty folder {stray!r} was added"
     return ""

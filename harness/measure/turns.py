@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.measure import schedule
-from harness.measure.config import DIRECTORY_MODES, RESULT_DIRECTORY, TWIN, RunConfig
+from harness.measure.config import RESULT_DIRECTORY, TWIN, RunConfig
 from harness.measure.explaining import WARM, ExplainingRounds, explaining_rounds
 from harness.measure.recorder import cell_key, cell_names, states
 from harness.measure.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
@@ -135,7 +135,7 @@ def directory_cells(config: RunConfig, found: Sequence[CellKey]) -> Iterator[tup
     labels = list(dict.fromkeys(key.trace for key in found))[: len(config.directories)]
     labels += [f"directory {number + 1}" for number in range(len(labels), len(config.directories))]
     for label in labels:
-        for position, mode in enumerate(DIRECTORY_MODES):
+        for position, mode in enumerate(config.directory_modes):
             for suite in suites:
                 yield CellKey(suite, RESULT_DIRECTORY, label, None, mode, "", "", "main", 1), position
 

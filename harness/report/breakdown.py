@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import BREAKDOWN_VERSION, KEY_COLUMNS
+from harness.records import KEY_COLUMNS
 
 PARTS = {
     "metadata_seconds": "metadata",
@@ -19,6 +19,9 @@ PARTS = {
 
 _TIMES = ["total_seconds", "open_seconds", *PARTS]
 _EXACT = ["stored_bytes", "extents", "files", "bytes_requested"]
+
+TIME_VERSION = 1
+"""Of the table, which is no file of rows."""
 
 COLUMNS = [
     *KEY_COLUMNS,
@@ -70,7 +73,7 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
         n_res=None if pd.isna(first["n_res"]) else int(first["n_res"]),
         rounds=int(counted["total_seconds"].notna().sum()) if status != "failed" else 0,
         status=status,
-        schema_version=BREAKDOWN_VERSION,
+        schema_version=TIME_VERSION,
     )
     if status != "failed":
         quiet = counted.iloc[int(_taken(counted).to_numpy().argmin())]

@@ -155,6 +155,15 @@ def test_pictures_of_other_versions_are_compared_by_their_likeness(packed):
     assert compare.pictures(b"", one) and compare.pictures(one[:200], one, same_drawing=False)
 
 
+def test_drawings_of_other_versions_may_name_their_parts_otherwise():
+    ours = b'<svg><path id="m1a" d="M 1.5 2"/><use href="#m1a" x="3"/></svg>'
+    theirs = ours.replace(b"m1a", b"m2b").replace(b"1.5", b"1.5000001")
+    assert compare.drawings(theirs, ours, same_drawing=False) == []
+    assert compare.drawings(theirs, ours, same_drawing=True)
+    assert compare.drawings(theirs.replace(b'"3"', b'"4"'), ours, same_drawing=False)
+    assert compare.drawings(theirs.replace(b'href="#m2b"', b'href="#m"'), ours, same_drawing=False)
+
+
 def test_figures_of_another_library_agree_and_changed_ones_do_not():
     key = ["suite"]
     for theirs, ours, same in (

@@ -203,12 +203,16 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    given = [name for name in _MEASURING if getattr(arguments, name) is not None]
+    given = [name for name in _MEASURING if getattr(arguments, name) is not None and name != "scheduler"]
     if given:
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
-    return RunConfig.read(arguments.out / "run.json"), arguments.out
+    config = RunConfig.read(arguments.out / "run.json")
+    if config.scheduler != arguments.scheduler:  # its answers are unpickled, so a folder's word is not enough
+        wanted = "leave out --scheduler" if config.scheduler is None else f"repeat --scheduler {config.scheduler}"
+        raise UsageError(f"--resume reads through the scheduler of the run and no other: {wanted}.")
+    return config, arguments.out
 
 
 def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:

@@ -19,7 +19,9 @@ AF3_FILE = "ranking_scores.csv"
 OPENFOLD3_FILE = "_confidences_aggregated.json"
 """Ends the name of the scores of one sample."""
 
-_SAMPLE = re.compile(r"(.+)_seed_\d+_sample_\d+")
+_SAMPLE = re.compile(r"([^.].*)_seed_\d+_sample_\d+_confidences\.json(?:\.xz|\.slim|\.gz)?")
+"""A sample's file, packed or not; what a killed run left of one has a hidden name."""
+
 _OPENFOLD3_SCORES = ("sample_ranking_score", "avg_plddt")
 """What ranks samples, the first that all of them have; a run without predicted errors has no ranking score."""
 
@@ -113,9 +115,9 @@ def read_openfold3(folder: Path) -> Ranking | None:
     """
     queries: dict[str, dict[str, dict[str, float]]] = {}
     for path in sorted(folder.glob("*_confidences.json*")):
-        name = path.name.partition("_confidences.json")[0]
-        if (found := _SAMPLE.fullmatch(name)) is None:
+        if (found := _SAMPLE.fullmatch(path.name)) is None:
             continue
+        name = path.name.partition("_confidences.json")[0]
         scores = folder / f"{name}{OPENFOLD3_FILE}"
         if not is_plain_file(scores):
             return None

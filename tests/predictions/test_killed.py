@@ -40,7 +40,7 @@ def test_killed_at_random_moments(case):
 
 @pytest.mark.parametrize(
     ("case", "way"),
-    [(af2, "slim"), (af2, "minimal"), (af3, "slim"), (af3, "smallest"), (af3, "unslim")],
+    [(af2, "slim"), (af2, "minimal"), (af3, "slim"), (af3, "smallest"), (af3, "unslim"), (openfold3, "slim")],
     indirect=["case"],
 )
 def test_killed_before_each_step_on_disk(case, way):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,10 +18,14 @@ from harness.trace.stream import LARGE_BYTES, block_rows
 Executor = Literal["main", "threads", "threads-shared", "processes", "dask"]
 Cache = Literal["warm", "cold"]
 
-MOST = 1_000_000
-"""Of windows, workers, rounds or residues: whatever asks for more is a mistake, and would never end."""
+MOST_STEPS = 200_000
+"""Reads, and tensors to write, of all plans of a run together: a file of more could not be read again."""
 
-Number = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+Number = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+"""Of workers or residues: whatever asks for more is a mistake, and would never end."""
+
+Windows = Annotated[int, msgspec.Meta(ge=1, le=25_000)]
+_Workers = Annotated[tuple[tuple[Executor, Number], ...], msgspec.Meta(max_length=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,15 +164,15 @@ class PlanOptions:
         Bytes of such a block, at most, unless one row takes more.
     """
 
-    attention_windows: Number = 32
-    pair_windows: Number = 16
+    attention_windows: Windows = 32
+    pair_windows: Windows = 16
     window: Number = 32
-    workers: tuple[tuple[Executor, Number], ...] = (
+    workers: _Workers = (
         *(("threads", n) for n in (1, 2, 4, 8)),
         ("threads-shared", 8),
         *(("processes", n) for n in (1, 2, 4)),
     )
-    parallel_windows: Number | None = None
+    parallel_windows: Windows | None = None
     parallel_bytes: Count | None = 2 << 30
     whole_bytes: Count = LARGE_BYTES
     block_bytes: Positive = LARGE_BYTES // 2
@@ -218,7 +223,7 @@ def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
     for read in reads:
         spec = manifest[read.path]
         shape = spec.shape if read.selection is None else tuple(s.stop - s.start for s in read.selection)
-        total += int(np.prod(shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        total += prod(shape) * np.dtype(spec.dtype).itemsize
     return total
 
 
@@ -239,12 +244,32 @@ def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
     """
     if spec.nbytes <= options.whole_bytes:
         return (Read(path=spec.path),)
-    step, length = block_rows(spec.shape, np.dtype(spec.dtype).itemsize, options.block_bytes), spec.shape[0]
+    step, length = _block_rows(spec, options), spec.shape[0]
     others = tuple(slice(0, n) for n in spec.shape[1:])
     return tuple(
         Read(path=spec.path, selection=(slice(start, min(start + step, length)), *others))
         for start in range(0, length, step)
     )
+
+
+def _block_rows(spec: TensorSpec, options: PlanOptions) -> int:
+    return block_rows(spec.shape, np.dtype(spec.dtype).itemsize, options.block_bytes)
+
+
+def count_whole_reads(manifest: Manifest, options: PlanOptions) -> int:
+    """Return how many reads `whole_reads` plans for all tensors together, without planning them."""
+    large = [spec for spec in manifest.tensors if spec.nbytes > options.whole_bytes]
+    blocks = sum(-(-spec.shape[0] // _block_rows(spec, options)) if spec.shape else 1 for spec in large)
+    return blocks + len(manifest.tensors) - len(large)
+
+
+def count_steps(access: Access) -> int:
+    """Return how many reads an access has, or tensors to write; at least 1."""
+    if isinstance(access, ReadAccess):
+        return max(1, len(access.reads))
+    if isinstance(access, WriteAccess | StreamAccess):
+        return 1 + sum(map(len, access.tensors))
+    return 1 + len(access.tensors or ()) if isinstance(access, SizeAccess) else 1
 
 
 def window_reads(

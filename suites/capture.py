@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 
 from harness.trace.schema import Manifest
@@ -16,15 +18,16 @@ LIMIT_BYTES = 2 << 30
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Stream two layers, others in each round, with some computing before each of them."""
-    layers = sorted({spec.layer for spec in manifest.tensors if spec.layer is not None})
+    layers = list(manifest.layers().values())
     if len(layers) < LAYERS:
         return [Absent(name="stream", reason=f"the trace has fewer than {LAYERS} layers")]
-    streamed = sum(spec.nbytes for spec in manifest.tensors if spec.layer in layers[:LAYERS])
+    streamed = sum(spec.nbytes for tensors in layers[:LAYERS] for spec in tensors)
     if streamed > LIMIT_BYTES:
         reason = f"{LAYERS} layers take {streamed / 1e9:.1f} GB, and what stands in for a model holds them in memory"
         return [Absent(name="stream", reason=reason)]
+    place = {spec.path: number for number, spec in enumerate(manifest.tensors)}
     rounds = tuple(
-        tuple((s.path, s.path) for s in manifest.tensors if s.layer in layers[k : k + LAYERS])
+        tuple((path, path) for path in sorted((s.path for s in chain(*layers[k : k + LAYERS])), key=place.__getitem__))
         for k in range(len(layers) - LAYERS + 1)
     )
     return [StreamAccess(name="stream", tensors=rounds)]

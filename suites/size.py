@@ -11,7 +11,7 @@ from harness.workload import Absent, Access, PlanOptions, SizeAccess, Suite, fil
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Measure the whole trace, and its first layer with representations filled under one name and under both."""
     accesses: list[Access] = [SizeAccess(name="archive")]
-    layers = sorted({spec.layer for spec in manifest.tensors if spec.layer is not None})
+    layers = list(manifest.layers())
     one = filled(manifest, layers[0], both=False) if layers else {}
     both = filled(manifest, layers[0], both=True) if layers else {}
     if one == both:

@@ -10,10 +10,10 @@ from harness.workload import Absent, Access, PlanOptions, Suite, WriteAccess
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Write the tensors of one layer as a fresh archive, another layer in each round."""
-    layers = sorted({spec.layer for spec in manifest.tensors if spec.layer is not None})
+    layers = manifest.layers()
     if not layers:
         return [Absent(name="layer", reason="the trace has no tensor that belongs to a layer")]
-    rounds = tuple(tuple((s.path, s.path) for s in manifest.tensors if s.layer == layer) for layer in layers)
+    rounds = tuple(tuple((s.path, s.path) for s in tensors) for tensors in layers.values())
     return [WriteAccess(name="layer", tensors=rounds)]
 
 

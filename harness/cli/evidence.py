@@ -19,6 +19,7 @@ from harness.measure.config import RunConfig
 from harness.measure.directories import open_directories
 from harness.measure.directory_record import DIRECTORIES
 from harness.measure.subject import choose_arms, open_subjects
+from harness.measure.turns import require_few_rows
 from harness.report.choice.mix import PRESETS as MIXES
 from harness.report.choice.mix import parse_mix
 from harness.report.findings import Options, find_options
@@ -170,10 +171,11 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     name = plain_name(arguments.bundle.name.removesuffix(SUFFIX))
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
     config = rerun_config(bundle, folder.resolve().name, outside=arguments.allow_outside)
-    subjects, directories = open_subjects(config), open_directories(config)
+    arms, subjects, directories = choose_arms(config), open_subjects(config), open_directories(config)
+    require_few_rows(config, len(arms), subjects)
     with held(folder, new=True), continuable(folder):
         config.save(folder / "run.json")
-        if code := measure(config, choose_arms(config), subjects, directories, folder, quiet=arguments.quiet):
+        if code := measure(config, arms, subjects, directories, folder, quiet=arguments.quiet):
             return code
         write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:

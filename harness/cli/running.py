@@ -26,6 +26,7 @@ from harness.measure.plan import save_plan
 from harness.measure.run import run
 from harness.measure.space import Space, require_space
 from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
+from harness.measure.turns import require_few_rows
 from harness.measure.uploads import require_store
 from harness.predictions.slimming import parse_bound
 from harness.report.findings import find_options
@@ -101,6 +102,7 @@ def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, directories = open_subjects(config), open_directories(config)
+    require_few_rows(config, len(arms), subjects)
     if config.store is not None:
         require_store(config.store)
     _say_workers(config, quiet=arguments.quiet)

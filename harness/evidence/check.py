@@ -30,7 +30,7 @@ from harness.measure.complete import SAMPLES, read_explained, required_rows
 from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
 from harness.measure.machine import read_environment
-from harness.measure.plan import Described, describe_plan, read_plan, read_planned, replan
+from harness.measure.plan import Described, describe_access, read_plan, read_planned, replan
 from harness.measure.subject import Arm, Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
 from harness.report.findings import find_options
@@ -132,8 +132,8 @@ def _plan(run: Path) -> list[Result]:
     config = RunConfig.read(run / "run.json")
     samples = read_samples(run / "samples.csv", superseded=True)
     problems, subjects = [], []
-    for described in read_plan(run / "plan.json"):
-        subject = replan(described, config)
+    plans = read_plan(run / "plan.json")
+    for described, subject in zip(plans, replan(plans, config), strict=True):
         subjects.append(subject)
         problems += [f"{subject.label} {subject.n_res or ''}: {text}" for text in _differs(described, subject)]
     return [
@@ -174,15 +174,14 @@ def _arm(arm: Arm) -> tuple[str, str, str]:
 
 
 def _differs(described: Described, subject: Subject) -> Iterator[str]:
-    drawn = json.loads(json.dumps(describe_plan(subject)))
-    if described["n_res"] != drawn["n_res"]:
-        yield f"n_res is {described['n_res']}, its manifest says {drawn['n_res']}"
-    theirs, ours = described["accesses"], drawn["accesses"]
-    if len(theirs) != len(ours):
-        yield f"it has {len(theirs)} accesses, the seed gives {len(ours)}"
-    for a, b in zip(theirs, ours, strict=False):
-        if a != b:
-            yield f"{b['suite']}/{b['name']} is not what the seed gives"
+    if described["n_res"] != subject.n_res:
+        yield f"n_res is {described['n_res']}, its manifest says {subject.n_res}"
+    theirs = described["accesses"]
+    if len(theirs) != len(subject.plans):
+        yield f"it has {len(theirs)} accesses, the seed gives {len(subject.plans)}"
+    for a, (suite, access) in zip(theirs, subject.plans, strict=False):
+        if a != json.loads(json.dumps(describe_access(suite, access))):
+            yield f"{suite}/{access.name} is not what the seed gives"
 
 
 def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:

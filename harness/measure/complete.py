@@ -14,7 +14,7 @@ from harness.measure.faults import Required, Rows, rows_of
 from harness.measure.plan import read_planned
 from harness.measure.required import require
 from harness.measure.subject import Arm
-from harness.measure.turns import directory_cells, explaining_turns, sample_turns
+from harness.measure.turns import directory_cells, explaining_turns, require_few_rows, sample_turns
 from harness.records import read_breakdown, read_contention
 
 SAMPLES = "samples.csv"
@@ -69,6 +69,7 @@ def required_rows(
     every, ordered = (list(arms), True) if arms else (recorded, exact)
     if not ordered:
         every = [*every, *_unknown(rows, every)]
+    require_few_rows(config, len(every), subjects)
     found = {
         SAMPLES: require(
             [turns for subject in subjects for turns in sample_turns(config, every, subject)],

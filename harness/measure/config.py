@@ -6,7 +6,9 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
 
 from harness.backends.base import Backend, Profile, ProfileName
 from harness.backends.profile_file import ProfileFile, parse_profile_file
@@ -101,12 +103,12 @@ class RunConfig:
     profiles: tuple[ProfileName, ...]
     suites: tuple[str, ...]
     caches: tuple[Cache, ...]
-    rounds: Number
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     seed: Count = 0
     baseline: str = "zarr"
     timeout: Figure = 600.0
     options: PlanOptions = field(default_factory=PlanOptions)
-    directories: tuple[str, ...] = ()
+    directories: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
     directory_bound: Figure | None = None
     directory_modes: tuple[DirectoryMode, ...] = DIRECTORY_MODES
     profile_files: tuple[ProfileFile, ...] = ()
@@ -179,6 +181,11 @@ class _Stored(RunConfig):
     options: _StoredOptions
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
     directory_modes: tuple[DirectoryMode, ...] | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        for name in ("formats", "profiles", "suites", "caches"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"Expected each of the {name} once")
 
 
 PresetName = Literal["quick", "standard", "seed"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -14,7 +14,7 @@ from harness.documents import Count, Positive, read_document
 from harness.errors import HarnessError
 from harness.files import write_text
 from harness.measure.config import RAW, TWIN, RunConfig
-from harness.measure.subject import Arm, Subject, plan_subject
+from harness.measure.subject import Arm, Subject, bounded, plan_subject, require_few_tensors
 from harness.trace.schema import Manifest
 from harness.workload import Absent, Access, Read, ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
@@ -88,12 +88,14 @@ def describe_plan(subject: Subject) -> dict[str, Any]:
         "n_res": subject.n_res,
         "requested": subject.requested,
         "manifest": json.loads(subject.manifest.to_json()),
-        "accesses": [{"suite": suite, **_access(access)} for suite, access in subject.plans],
+        "accesses": [describe_access(suite, access) for suite, access in subject.plans],
     }
 
 
-def _access(access: Access) -> dict[str, Any]:
+def describe_access(suite: str, access: Access) -> dict[str, Any]:
+    """Describe one access of a suite, as in `describe_plan`."""
     return {
+        "suite": suite,
         "kind": type(access).__name__,
         **{f.name: _plain(getattr(access, f.name)) for f in dataclasses.fields(access)},
     }
@@ -131,7 +133,10 @@ def read_plan(path: Path) -> list[Described]:
 
 def _read(path: Path) -> _Plans:
     absent = f"There is no {path}: the run was made before plans were kept, so make it again."
-    return read_document(path, _Plans, version=("plan_version", PLAN_VERSION), absent=absent)
+    document = read_document(path, _Plans, version=("plan_version", PLAN_VERSION), absent=absent)
+    listed = [described["manifest"].get("tensors") for described in document["subjects"]]
+    require_few_tensors(sum(len(tensors) for tensors in listed if isinstance(tensors, list)))
+    return document
 
 
 def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm], bool]:
@@ -203,20 +208,33 @@ def _earlier_arms(config: RunConfig) -> list[Arm]:
     return arms + [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
 
 
-def replan(described: Described, config: RunConfig) -> Subject:
-    """Draw a subject's plans again from the run's seed and the manifest in its description, without the trace.
+def replan(plans: Iterable[Described], config: RunConfig) -> Iterator[Subject]:
+    """Draw the plans of subjects again from the run's seed and the manifests in their descriptions, without traces.
 
     Parameters
     ----------
-    described : dict
+    plans : iterable of dict
         From `read_plan`.
     config : RunConfig
         Of the run.
 
-    Returns
-    -------
+    Yields
+    ------
     Subject
-        Its `describe_plan` equals `described` when nothing in that was changed.
+        One a description; its `describe_plan` equals that when nothing in that was changed.
+
+    Raises
+    ------
+    HarnessError
+        When they ask for more than a run may; see `harness.measure.subject.bounded`.
     """
-    manifest = Manifest.from_json(json.dumps(described["manifest"]))
-    return plan_subject(config, described["text"], described["trace"], described["requested"], manifest)
+    yield from bounded(
+        plan_subject(
+            config,
+            described["text"],
+            described["trace"],
+            described["requested"],
+            Manifest.from_json(json.dumps(described["manifest"])),
+        )
+        for described in plans
+    )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from harness import registry
 from harness.backends.base import Profile, Route, load_backend
 from harness.backends.settings import Settings
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.measure import schedule
 from harness.measure.config import RAW, TWIN, RunConfig
 from harness.trace.first_layers import first_layers, layers_within
-from harness.trace.schema import Manifest
+from harness.trace.schema import MOST_TENSORS, Manifest
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
-from harness.workload import Access, Suite
+from harness.workload import MOST_STEPS, Access, Suite, count_steps, count_whole_reads
 
 NO_TWIN = "sizes need no twin: they are exact"
+MOST_SUBJECTS = 1000
+"""Traces of a run, each at each of its lengths."""
+
 SAME_ARCHIVE = "the same archive, read in another way"
 """Why an arm that shares its archive has no size of its own."""
 
@@ -157,10 +161,45 @@ def open_subjects(config: RunConfig) -> list[Subject]:
     ------
     UsageError
         When a trace or suite does not exist or lacks what it needs.
+    HarnessError
+        When the run asks for too much; see `bounded`.
     """
-    asked = list(_expand(config))
+    asked = list(islice(_expand(config), MOST_SUBJECTS + 1))
+    if len(asked) > MOST_SUBJECTS:
+        raise HarnessError(f"A run may measure at most {MOST_SUBJECTS} traces; name fewer traces or sizes.")
     layers = _sampled_layers(config.trace_bytes, asked) if config.trace_bytes is not None else {}
-    return [_subject(config, text, n_res, layers.get(text)) for text, n_res in asked]
+    return list(bounded(_subject(config, text, n_res, layers.get(text)) for text, n_res in asked))
+
+
+def bounded(subjects: Iterable[Subject]) -> Iterator[Subject]:
+    """Yield the subjects of a run as they are planned, up to `MOST_STEPS` and `MOST_TENSORS` in all.
+
+    Raises
+    ------
+    HarnessError
+        When there are more: no file of a stranger may ask for planning without end.
+    """
+    steps = tensors = 0
+    for subject in subjects:
+        steps += sum(count_steps(access) for _, access in subject.plans)
+        tensors += len(subject.manifest.tensors)
+        _require_few(steps)
+        require_few_tensors(tensors)
+        yield subject
+
+
+def require_few_tensors(tensors: int) -> None:
+    """Refuse a run whose traces hold more than `MOST_TENSORS` together; raises HarnessError."""
+    if tensors > MOST_TENSORS:
+        raise HarnessError(f"The traces of a run may hold at most {MOST_TENSORS} tensors together, not {tensors}.")
+
+
+def _require_few(steps: int) -> None:
+    if steps > MOST_STEPS:
+        raise HarnessError(
+            f"The plans of a run may have at most {MOST_STEPS} reads and tensors to write together, and these have "
+            "more: ask for fewer traces, sizes, suites, workers or windows, or larger blocks."
+        )
 
 
 def _sampled_layers(nbytes: int, asked: list[tuple[str, int | None]]) -> dict[str, int]:
@@ -208,10 +247,17 @@ def plan_subject(config: RunConfig, text: str, label: str, requested: int | None
     -------
     Subject
         The same for the same arguments.
+
+    Raises
+    ------
+    HarnessError
+        When it has more than `MOST_STEPS` reads and tensors to write; blocks are counted before they are planned.
     """
+    _require_few(count_whole_reads(manifest, config.options))
     plans: list[tuple[str, Access]] = []
     for name in config.suites:
         suite: Suite = registry.load("suites", name)
         rng = schedule.generator(config.seed, suite.name, label, requested)
         plans += [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
+        _require_few(sum(count_steps(access) for _, access in plans))
     return Subject(text, label, manifest.metadata.num_residues, requested, manifest, tuple(plans))

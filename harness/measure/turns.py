@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness.errors import HarnessError
 from harness.measure import schedule
 from harness.measure.config import RESULT_DIRECTORY, TWIN, RunConfig
 from harness.measure.explaining import WARM, ExplainingRounds, explaining_rounds
@@ -12,6 +13,9 @@ from harness.measure.recorder import cell_key, cell_names, states
 from harness.measure.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
 from harness.records import CellKey
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
+
+MOST_ROWS = 500_000
+"""Rows of a run's samples: a file of more could not be read again."""
 
 ARCHIVE = WriteAccess(name="archive", tensors=())
 """The whole trace, written once to be read from."""
@@ -100,6 +104,26 @@ def _turns(
         subject=place,
         told_of=told,
     )
+
+
+def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) -> None:
+    """Refuse a run that asks for more rows than `MOST_ROWS`, counted before any is planned.
+
+    Raises
+    ------
+    HarnessError
+        Also for files of a stranger that ask for them.
+    """
+    total = 0
+    for subject in subjects:
+        for _, access in subject.plans:
+            rounds = 1 if isinstance(access, Absent | SizeAccess) else config.rounds
+            total += arms * rounds * len(cell_names(access)) * len(states(config, access))
+    if total > MOST_ROWS:
+        raise HarnessError(
+            f"A run has at most {MOST_ROWS} rows, and this one asks for {total}: ask for fewer rounds, formats, "
+            "traces, sizes or suites."
+        )
 
 
 def explaining_turns(

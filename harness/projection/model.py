@@ -106,9 +106,9 @@ def cells_of(folder: Path, trace: str) -> list[Cell]:
     samples = read_samples(folder / "samples.csv")
     arms = [arm for arm in choose_arms(config) if arm.label not in (RAW, TWIN)]
     found = []
-    for described in read_plan(folder / "plan.json"):
-        if described["text"] == trace:
-            found += _cells(replan(described, config), arms, samples)
+    wanted = [described for described in read_plan(folder / "plan.json") if described["text"] == trace]
+    for subject in replan(wanted, config):
+        found += _cells(subject, arms, samples)
     return found
 
 

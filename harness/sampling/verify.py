@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def expectations(raw: Path, manifest: Manifest, reads: Iterable[Read]) -> dict[s
             flat = np.memmap(raw, dtype=spec.dtype, mode="r", offset=offsets[spec.path], shape=spec.shape)
             part = np.ascontiguousarray(flat[read.selection])
             shape, value = part.shape, digest(part)
-        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(spec.dtype).itemsize
+        nbytes = prod(shape) * np.dtype(spec.dtype).itemsize
         found[read_id(read)] = Expected(value, spec.dtype, shape, nbytes)
     return found
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,10 @@ DTYPES = (
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _PADDED = re.compile(r"(layer|step)_0\d+")
+
+
+MOST_TENSORS, MOST_AXES, MOST_BYTES, LONGEST_PATH = 50_000, 32, 2**63 - 1, 1024
+"""Tensors of a trace, axes of a tensor, bytes of all tensors, and characters of a path, at most."""
 
 
 class SchemaError(HarnessError):
@@ -83,7 +89,7 @@ class TensorSpec:
     @property
     def items(self) -> int:
         """Number of values."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def layer(self) -> int | None:
@@ -224,6 +230,8 @@ def validate_path(path: str) -> None:
     """
     if not isinstance(path, str) or not path:
         raise SchemaError(f"A tensor path must be a non-empty string, got {path!r}.")
+    if len(path) > LONGEST_PATH:
+        raise SchemaError(f"{path[:80]!r} ...: expected a path of at most {LONGEST_PATH} characters.")
     parts = path.split("/")
     if any(not _COMPONENT.fullmatch(part) for part in parts):
         raise SchemaError(
@@ -256,6 +264,11 @@ def validate_tensor(spec: TensorSpec) -> None:
         raise SchemaError(f"{spec.path}: expected a dtype among {', '.join(DTYPES)}, got {spec.dtype!r}.")
     if any(not isinstance(n, int) or n < 0 for n in spec.shape):
         raise SchemaError(f"{spec.path}: expected a shape of non-negative integers, got {spec.shape}.")
+    if len(spec.shape) > MOST_AXES:
+        raise SchemaError(f"{spec.path}: expected at most {MOST_AXES} axes, got {len(spec.shape)}.")
+    # As numpy does, which counts the others even where one axis is empty.
+    if prod(n or 1 for n in spec.shape) * np.dtype(spec.dtype).itemsize > MOST_BYTES:
+        raise SchemaError(f"{spec.path}: expected a tensor of less than 2**63 bytes, got shape {spec.shape}.")
     if len(spec.axes) != len(spec.shape) or any(not isinstance(name, str) for name in spec.axes):
         raise SchemaError(f"{spec.path}: expected one axis name for each of {len(spec.shape)} axes, got {spec.axes}.")
     known = _lookup(spec.path)
@@ -368,10 +381,22 @@ class Manifest:
         return sum(spec.nbytes for spec in self.tensors)
 
     def __getitem__(self, path: str) -> TensorSpec:
+        try:
+            return self._by_path[path]
+        except KeyError:
+            raise SchemaError(f"{path}: expected one of the {len(self.tensors)} tensors of this trace.") from None
+
+    @cached_property
+    def _by_path(self) -> dict[str, TensorSpec]:
+        return {spec.path: spec for spec in self.tensors}
+
+    def layers(self) -> dict[int, list[TensorSpec]]:
+        """Return the tensors of each layer, in order, the first layer first."""
+        found: dict[int, list[TensorSpec]] = {}
         for spec in self.tensors:
-            if spec.path == path:
-                return spec
-        raise SchemaError(f"{path}: expected one of the {len(self.tensors)} tensors of this trace.")
+            if spec.layer is not None:
+                found.setdefault(spec.layer, []).append(spec)
+        return dict(sorted(found.items()))
 
     def examples(self) -> dict[Role, TensorSpec]:
         """Return the first tensor of each role."""
@@ -458,6 +483,8 @@ def validate(manifest: Manifest) -> None:
     SchemaError
         Naming the path and what was expected.
     """
+    if len(manifest.tensors) > MOST_TENSORS:
+        raise SchemaError(f"A trace holds at most {MOST_TENSORS} tensors, got {len(manifest.tensors)}.")
     seen: set[str] = set()
     groups: set[str] = set()
     residues = manifest.metadata.num_residues
@@ -475,6 +502,8 @@ def validate(manifest: Manifest) -> None:
                     raise SchemaError(
                         f"{spec.path}: expected {residues} residues along axis '{axis}', got shape {spec.shape}."
                     )
+    if manifest.nbytes > MOST_BYTES:
+        raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
     if inside := seen & groups:
         raise SchemaError(f"{min(inside)}: expected either a tensor or a group of tensors under this name, found both.")
     if stray := set(manifest.digests) - seen:

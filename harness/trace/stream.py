@@ -6,6 +6,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import xxhash
@@ -215,7 +216,7 @@ def block_rows(shape: tuple[int, ...], itemsize: int, limit: int = BLOCK_BYTES) 
     int
         At least 1.
     """
-    row = max(1, int(np.prod(shape[1:], dtype=np.int64)) * itemsize)
+    row = max(1, prod(shape[1:]) * itemsize)
     rows = limit // row
     return max(1, rows if rows < BLOCK_ROWS else rows - rows % BLOCK_ROWS)
 

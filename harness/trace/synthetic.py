@@ -15,6 +15,8 @@ from harness.trace.stream import Trace, TraceSource, block_rows, parse_parameter
 
 _CHOICES = {"values": ("protein", "noise"), "dtype": ("bf16", "float32"), "filled": ("activations", "both")}
 _MAY_BE_ZERO = ("recycles", "n_seq", "seed")
+_MOST, _MOST_OTHERS = {"layers": 5000, "recycles": 5000, "seed": SEED_LIMIT - 1}, 1_000_000
+_DIGITS = 20  # of the largest seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +109,6 @@ def parse(text: str, n_res: int | None) -> Parameters:
             )
     if "n_res" not in numbers:
         raise UsageError("The trace source 'synthetic' needs a number of residues: give n_res=... or a size.")
-    if numbers.get("seed", 0) >= SEED_LIMIT:
-        raise UsageError(f"The trace parameter seed={given['seed']} of 'synthetic' must be below 2**64.")
     values = given.get("values", "protein")
     dtype = given.get("dtype", str(_default(values, "dtype")))
     if values == "noise":
@@ -121,10 +121,12 @@ def parse(text: str, n_res: int | None) -> Parameters:
 
 
 def _whole(key: str, value: str) -> int:
-    least = 0 if key in _MAY_BE_ZERO else 1
-    if not (value.isascii() and value.isdigit()) or int(value) < least:
+    least, most = 0 if key in _MAY_BE_ZERO else 1, _MOST.get(key, _MOST_OTHERS)
+    fits = value.isascii() and value.isdigit() and len(value) <= _DIGITS
+    if not fits or not least <= int(value) <= most:
         raise UsageError(
-            f"The trace parameter {key}={value} of 'synthetic' must be a whole number of at least {least}."
+            f"The trace parameter {key}={value[: 2 * _DIGITS]} of 'synthetic' must be a whole number from {least} to "
+            f"{most}."
         )
     return int(value)
 

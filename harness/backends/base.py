@@ -460,15 +460,16 @@ def load_backend(name: str) -> Backend:
     UsageError
         When there is no such format, it is not a `Backend`, or its library is not installed.
     """
-    return _instance(name, registry.load("backends", name))
-
-
-@cache
-def _instance(name: str, plugin: Any) -> Backend:
+    plugin = registry.load("backends", name)
     if not (isinstance(plugin, type) and issubclass(plugin, Backend)):
         raise UsageError(f"{name!r} is not a format: it has to be a class derived from harness.backends.base.Backend.")
     if missing := plugin.missing():
         raise UsageError(f"The format {name!r} {missing}.")
+    return _instance(name, plugin)
+
+
+@cache
+def _instance(name: str, plugin: type[Backend]) -> Backend:
     try:
         return plugin()
     except TypeError as error:

@@ -159,8 +159,13 @@ class RunConfig:
         stored = read_document(path, _Stored, version=("config_version", CONFIG_VERSION), absent=absent)
         files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
         modes = stored.directory_modes or (_EARLIER_DIRECTORY_MODES if stored.directories else DIRECTORY_MODES)
-        changed = {"profile_files": files, "options": PlanOptions(**vars(stored.options)), "directory_modes": modes}
-        return cls(**vars(stored) | changed)
+        changed = {"profile_files": files, "options": PlanOptions(**_fields(stored.options)), "directory_modes": modes}
+        return cls(**_fields(stored) | changed)
+
+
+def _fields(stored: Any) -> dict[str, Any]:
+    """Return the fields of a decoded dataclass; those that its file left out are not among its own attributes."""
+    return {field.name: getattr(stored, field.name) for field in dataclasses.fields(stored)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,11 +31,11 @@ def done(tmp_path: Path) -> Path:
 
 def test_one_command_at_a_time_writes_into_a_run(done, tmp_path, capsys):
     before = {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}
-    bundle = str(tmp_path / "b.zip")
     with locked(done, "never said"):
-        for command in (["run", "--resume", "--out"], ["report"], ["plot"], ["bundle", "--out", bundle]):
+        for command in (["run", "--resume", "--out"], ["report"], ["plot"]):
             assert main([*command, str(done)]) == 2
             assert "Another process of harness writes into" in plain(capsys.readouterr().err)
+        assert main(["bundle", "--out", str(tmp_path / "b.zip"), str(done)]) == 0
         main(["compare", str(done), str(done), "--out", str(tmp_path / "compared")])
         assert "Another process" not in capsys.readouterr().err, "who reads waits for nobody"
     assert {path: path.read_bytes() for path in done.rglob("*") if path.is_file()} == before

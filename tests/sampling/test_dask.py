@@ -203,14 +203,20 @@ def test_a_run_goes_on_when_its_scheduler_or_a_worker_is_killed(tmp_path, victim
         said, _ = run.communicate()
     rows = read_samples(folder / "samples.csv")
     assert run.returncode == 1 and "Traceback" not in said
-    assert all("failed in" in line for line in said.splitlines() if line.startswith("harness: "))
+    *told, onward = [line for line in said.splitlines() if line.startswith("harness: ")]
+    assert told and all("failed in" in line for line in told) and "this machine failed, not the format" in onward
     cells = rows.groupby(["format", "workers"])["status"].agg(list).to_dict()
     assert set(cells) == {(name, n) for name in ("raw", "hdf5", "zarr-slim", "a/a") for n in (1, 2)}
     assert all(statuses[-1] == "failed" or len(statuses) == 2 for statuses in cells.values())
     good, failed = rows[rows["status"] == "ok"], rows[rows["status"] == "failed"]
     assert len(good) and good["verified"].astype(bool).all() and good["seconds"].gt(0).all()
     assert (good["bytes_returned"] == good["bytes_requested"]).all()
-    assert len(failed) and failed["seconds"].isna().all() and failed["reason"].str.contains(reason).any()
+    assert (
+        len(failed)
+        and failed["cause"].eq("machine").all()
+        and failed["seconds"].isna().all()
+        and failed["reason"].str.contains(reason).any()
+    )
     assert "\n" not in "".join(failed["reason"]) and failed["reason"].iloc[-1] in (folder / "report.md").read_text()
     assert set(rows["status"]) <= {"ok", "failed", "rejected"}
     assert not [process for process in Path("/proc").glob("[0-9]*") if mark in _environment(process)]

@@ -419,7 +419,7 @@ def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     if len(versions) > 1 or set(versions) - {"1", *map(str, row.added), str(known)}:
         reads = f"version {known}" + (" and those before it" if row.added else "")
         raise DocumentError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
-    version = int(versions[0]) if versions else int(str(known))
+    version = int(versions[0]) if versions else 1  # a file without rows may be of any
     later = {name for number, names in row.added.items() if number > version for name in names}
     if lost := [column for column in columns(row) if column not in frame and column not in later]:
         raise DocumentError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")

@@ -144,6 +144,8 @@ def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
     all_of_it = not any(result.unchecked for result in results)
     which = "Every published figure" if all_of_it else "Every published figure that was checked here"
     show.say(f"{which} follows from the samples.", quiet=quiet)
+    for note in (result.note for result in results if result.note):
+        show.say(f"But: {note}")
     for title, lines in (("Shown", shown(results)), ("Only claimed", claimed(bundle, results))):
         show.say(f"{title}:", quiet=quiet)
         for line in lines:

@@ -33,7 +33,8 @@ from harness.measure.machine import read_environment
 from harness.measure.plan import Described, describe_access, read_plan, read_planned, replan
 from harness.measure.subject import Arm, Subject, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
-from harness.report.findings import find_options
+from harness.report.findings import REPORT_VERSION, find_options, version_of
+from harness.report.withdrawal import CORRECTION, withdrawn
 from harness.report.write import Target, write_report
 from harness.workload import ReadAccess, requested_bytes
 
@@ -53,11 +54,14 @@ class Result:
         What does not follow; empty when all does.
     unchecked : str
         Why it could not be checked here; empty when it was.
+    note : str
+        What became of it since it was published; empty when it stands.
     """
 
     what: str
     problems: list[str]
     unchecked: str = ""
+    note: str = ""
 
 
 def check(bundle: Bundle, folder: Path) -> list[Result]:
@@ -236,10 +240,14 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
     """Make the report again, with the choices that the published one states, and compare every file."""
     made.mkdir()
     target = Target.apart(made, _links(bundle.files["report.md"]))
-    write_report(run, find_options(run, bundle.files["report.json"]), pictures=True, target=target)
+    version = version_of(bundle.files["report.json"])
+    write_report(run, find_options(run, bundle.files["report.json"]), pictures=True, target=target, version=version)
     same = bundle.manifest.get("drawn_with") == drawing_versions()
     ours = {name: (made / name).read_bytes() for name in FOLLOWING if (made / name).is_file()}
     results = []
+    if version < REPORT_VERSION:
+        since = CORRECTION if withdrawn(read_samples(run / "samples.csv")) else ""
+        results.append(Result(f"the report, as version {version} of it was written", [], note=since))
     for name, data in sorted(bundle.files.items()):
         if name in (*MEASURED, *MEASURED_TOO):
             continue

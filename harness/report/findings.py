@@ -32,7 +32,8 @@ from harness.report.scaling import scaling
 from harness.report.summary import summarise
 from harness.report.withdrawal import withdrawn, without_verdicts
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
+"""Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Options:
 class _Asked:
     """What is read of ``report.json``; all else in it follows from the samples."""
 
+    report_version: int
     options: Options
 
 
@@ -81,9 +83,23 @@ def find_options(folder: Path, text: bytes | None = None) -> Options:
     path = folder / "report.json"
     if text is None and not path.exists():
         return Options(baseline=config.baseline)
-    mend = "remove it and make the report again"
-    document = read_bytes(path) if text is None else text
-    return decode(document, _Asked, path, version=("report_version", REPORT_VERSION), mend=mend, extra=True).options
+    return _asked(read_bytes(path) if text is None else text, path).options
+
+
+def version_of(text: bytes) -> int:
+    """Return the version of a published ``report.json``.
+
+    Raises
+    ------
+    HarnessError
+        When it is damaged or of a version this reader does not know.
+    """
+    return _asked(text, "report.json").report_version
+
+
+def _asked(text: bytes, where: object) -> _Asked:
+    mend, known = "remove it and make the report again", range(1, REPORT_VERSION + 1)
+    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, extra=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,6 +138,8 @@ class Findings:
         Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
     incomplete : tuple of str
         What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
+    version : int
+        Of the document; one of version 1 knows neither of the last two.
     """
 
     config: RunConfig
@@ -141,6 +159,7 @@ class Findings:
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
     withdrawn: bool = False
     incomplete: tuple[str, ...] = ()
+    version: int = REPORT_VERSION
 
     @property
     def only_directories(self) -> bool:
@@ -165,7 +184,7 @@ class Findings:
         """Return everything that is published as plain values, for ``report.json``."""
         directories = {"directories": plain(self.directories.table)} if self.directories is not None else {}
         return {
-            "report_version": REPORT_VERSION,
+            "report_version": self.version,
             "options": self.options.to_document(),
             "run_id": self.config.run_id,
             "headlines": plain(self.headlines),
@@ -176,11 +195,12 @@ class Findings:
             "noise": plain(self.noise),
             **directories,
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
+            **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
             **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
         }
 
 
-def find(folder: Path, options: Options) -> Findings:
+def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findings:
     """Work out everything that a run's samples say.
 
     Parameters
@@ -189,6 +209,8 @@ def find(folder: Path, options: Options) -> Findings:
         The run's folder.
     options : Options
         Baseline and mix.
+    version : int
+        An earlier one to say what a report of that version said, to hold a published one against it.
 
     Returns
     -------
@@ -222,7 +244,7 @@ def find(folder: Path, options: Options) -> Findings:
         baseline = None
     summary = summarise(samples, baseline, twin_of=config.baseline)
     mixes = [options.mix] if options.mix else list(PRESETS.values())
-    unfair = withdrawn(samples)
+    unfair = version > 1 and withdrawn(samples)
     decisions = {
         mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline)
         for mix in ([] if unfair else mixes)
@@ -247,7 +269,10 @@ def find(folder: Path, options: Options) -> Findings:
         projection=None if unfair else read_projection(folder),
         growth=growth(samples),
         withdrawn=unfair,
-        incomplete=tuple(_incomplete(folder, config, {SAMPLES: every, **explained}, environment)),
+        incomplete=tuple(
+            _incomplete(folder, config, {SAMPLES: every, **explained}, environment) if version > 1 else ()
+        ),
+        version=version,
     )
 
 

@@ -18,7 +18,7 @@ from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import FIGURES, draw
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.drawing.time_plot import draw_time
-from harness.report.findings import Findings, Options, find, find_options
+from harness.report.findings import REPORT_VERSION, Findings, Options, find, find_options
 from harness.report.page.answer import lead
 from harness.report.page.render import render
 from harness.report.seed_table import seed_table
@@ -92,7 +92,14 @@ class Written:
     incomplete: tuple[str, ...] = ()
 
 
-def write_report(folder: Path, options: Options, *, pictures: bool = False, target: Target | None = None) -> Written:
+def write_report(
+    folder: Path,
+    options: Options,
+    *,
+    pictures: bool = False,
+    target: Target | None = None,
+    version: int = REPORT_VERSION,
+) -> Written:
     """Summarise a run, draw its plots and write its report; the same files give the same bytes.
 
     Parameters
@@ -105,6 +112,8 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False, targ
         Whether to draw each PNG in any case, or only where there is none or its SVG has changed.
     target : Target, optional
         Where to; by default the run's own folder.
+    version : int
+        As for `harness.report.findings.find`.
 
     Returns
     -------
@@ -117,7 +126,7 @@ def write_report(folder: Path, options: Options, *, pictures: bool = False, targ
         As `harness.report.findings.find`.
     """
     target = target or Target.of_run(folder)
-    findings = find(folder, options)
+    findings = find(folder, options, version)
     _draw(findings, target, pictures=pictures)
     document = findings.to_document()
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}

@@ -223,6 +223,17 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
 
 
 _SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "threads", "caches", "reader"]
+_LEDGER = [
+    "Format",
+    "Profile",
+    "Codec",
+    "Chunks",
+    "Default or chosen, and why",
+    "Versions",
+    "Reader",
+    "Threads",
+    "Caches",
+]
 
 
 def ledger(table: pd.DataFrame) -> dict[str, Any]:
@@ -242,18 +253,8 @@ def ledger(table: pd.DataFrame) -> dict[str, Any]:
         chunks = same.pop() if len(same) == 1 else "; ".join(f"{role} {text}" for role, text in by_role.items())
         rows.append([name, profile, codec, chunks, f"{origin}: {why}", versions, reader or "–", threads, caches])
     rows.sort(key=lambda row: words.ordered(table["format"]).index(row[0]))
-    columns = [
-        "Format",
-        "Profile",
-        "Codec",
-        "Chunks",
-        "Default or chosen, and why",
-        "Versions",
-        "Reader",
-        "Threads",
-        "Caches",
-    ]
-    return {"columns": columns, "rows": rows}
+    kept = [place for place, name in enumerate(_LEDGER) if name != "Reader" or "reader" in table]
+    return {"columns": [_LEDGER[place] for place in kept], "rows": [[row[place] for place in kept] for row in rows]}
 
 
 def _chunks(row: dict[Any, Any]) -> str:

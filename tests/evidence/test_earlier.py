@@ -1,0 +1,52 @@
+"""A bundle that an earlier version packed is held against what that version published, and says what became of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from evidence.conftest import repack
+
+from harness.cli import main
+from harness.evidence.bundle import read_bundle, unpack
+from harness.evidence.check import check
+from harness.report.findings import find, find_options
+
+EARLIER = Path(__file__).parent / "earlier.bundle.zip"
+"""Of two formats; its report gives verdicts and grades for reads, and its contention.csv has no rows."""
+
+
+def drawn(name: str) -> bool:
+    return name.startswith("plots/") or name == "report.html"
+
+
+def test_a_bundle_of_an_earlier_version_passes_and_its_withdrawn_verdicts_are_said(tmp_path):
+    published = json.loads(read_bundle(EARLIER).files["report.json"])
+    assert published["report_version"] == 1 and published["decisions"]
+    results = check(read_bundle(EARLIER), tmp_path)
+    assert not [(r.what, r.problems) for r in results if r.problems and not drawn(r.what)]
+    assert [r.note for r in results if "withdrawn" in r.note]
+
+
+def test_a_forged_figure_of_an_earlier_report_is_named(tmp_path):
+    files = dict(read_bundle(EARLIER).files)
+    report = json.loads(files["report.json"])
+    report["grades"][0]["figure"] = 0.5
+    files["report.json"] = json.dumps(report).encode()
+    results = check(read_bundle(repack(EARLIER, files, tmp_path / "forged.zip")), tmp_path / "check")
+    assert any("figure is 0.5" in text for r in results if r.what == "report.json" for text in r.problems)
+
+
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_report_of_an_unknown_version_is_refused(tmp_path, version, capsys):
+    files = dict(read_bundle(EARLIER).files)
+    files["report.json"] = json.dumps(json.loads(files["report.json"]) | {"report_version": version}).encode()
+    assert main(["check", str(repack(EARLIER, files, tmp_path / "other.zip"))]) == 1
+    assert f"has version {version}; this reader knows versions 1 and 2" in capsys.readouterr().out
+
+
+def test_todays_report_of_an_earlier_run_says_in_a_field_that_its_reads_are_withdrawn(tmp_path):
+    run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
+    document = find(run, find_options(run)).to_document()
+    assert document["report_version"] == 2 and document["withdrawn"] is True and document["decisions"] == []

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from harness.backends.base import Layout, Opened, Profile, Reader, Selection, St
 from harness.backends.flat import FlatBackend, FlatWriter
 from harness.backends.replay import Replay, contiguous
 from harness.backends.seal import BLANK
+from harness.documents import DocumentError, decode
 from harness.files import DOCUMENT
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import Digest
@@ -27,6 +28,12 @@ _DTYPES = {
     **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
     **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
 }
+
+
+class _Header(TypedDict):
+    """What a header says of the file, beside its tensors."""
+
+    __metadata__: NotRequired[dict[str, str]]
 
 
 class SafetensorsWriter(FlatWriter):
@@ -150,10 +157,11 @@ class SafetensorsBackend(FlatBackend):
     def foreign(self, path: Path) -> bool:
         try:
             with path.open("rb") as file:
-                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        except (OSError, ValueError, RecursionError):
+                text = file.read(min(int.from_bytes(file.read(8), "little"), DOCUMENT))
+            header = decode(text, _Header, path, extra=True)
+        except (OSError, DocumentError):
             return False
-        return isinstance(header, dict) and "manifest" not in (header.get("__metadata__") or {})
+        return "manifest" not in header.get("__metadata__", {})
 
     def settings(self) -> dict[str, str]:
         from safetensors import __version__

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
@@ -42,8 +41,9 @@ from harness.backends.shard import shard_shape
 from harness.backends.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
 from harness.backends.zarr_replay import replay_array
 from harness.documents import DocumentError, decode
-from harness.errors import ArchiveError
+from harness.errors import ArchiveError, HarnessError
 from harness.files import read_bytes
+from harness.foreign.files import parse_json
 from harness.trace.schema import Manifest, Role, TensorSpec, role_of
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
@@ -348,9 +348,9 @@ class ZarrBackend(Backend):
 
     def foreign(self, path: Path) -> bool:
         try:
-            texts = [(path / name).read_bytes() for name in _ROOTS if (path / name).is_file()]
-            sound = all(isinstance(json.loads(text), dict) for text in texts)
-        except (OSError, ValueError, RecursionError):
+            texts = [read_bytes(path / name) for name in _ROOTS if (path / name).is_file()]
+            sound = all(isinstance(parse_json(text), dict) for text in texts)
+        except (OSError, HarnessError):
             return False
         return sound and not any(_KEY.encode() in text for text in texts)
 

@@ -11,6 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from harness.backends.base import Opened, Place, Reader, Selection, Stored
@@ -29,6 +30,18 @@ from harness.documents import Count, convert
 from harness.errors import ArchiveError
 from harness.files import read_bytes
 from harness.trace.schema import Manifest
+
+
+class _Array(msgspec.Struct, tag_field="node_type", tag="array"):
+    """What is asked of the metadata of an array before its chunks are."""
+
+    shape: list[Count]
+    data_type: Any
+    attributes: dict[str, Any] = {}
+
+
+class _Group(msgspec.Struct, tag_field="node_type", tag="group"):
+    """The metadata of a group, of which nothing is asked."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class ZarrSlimReader(Reader):
 
     def __init__(self, path: Path, setting: str) -> None:
         self._path = path
-        self._begin(json.loads((path / "zarr.json").read_bytes()), path, setting)
+        self._begin(json.loads(read_bytes(path / "zarr.json")), path, setting)
 
     def _begin(self, root: Any, path: object, setting: str) -> None:
         own = own_within(root, "zarr.json")
@@ -67,6 +80,7 @@ class ZarrSlimReader(Reader):
             raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
         self._places = slim.places
         self._nodes = self._metadata(root)
+        convert(self._nodes, dict[str, _Array | _Group], path, mend="", error=ArchiveError)
         self._known: dict[str, tuple[ShardedArray | None, Narrowing]] = {}
         self._indices: dict[tuple[str, int], np.ndarray] = {}
         self._crew = Crew(cores())

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.image import imread
 
+from harness.documents import DocumentError, decode
 from harness.report.write import DIGITS
 
 _CLOSE = 10.0 ** (1 - DIGITS)  # relative: what another library or processor rounds differently is not stored
@@ -75,9 +76,9 @@ def documents(theirs: bytes, ours: bytes) -> list[str]:
     if theirs == ours:
         return []
     try:
-        return list(_walk(json.loads(theirs), json.loads(ours), ""))
-    except ValueError as error:
-        return [f"it is not JSON: {error}"]
+        return list(_walk(decode(theirs, Any, "the published file", mend=""), json.loads(ours), ""))
+    except DocumentError as error:
+        return [str(error).rstrip(".")]
 
 
 def _walk(left: Any, right: Any, place: str) -> Iterator[str]:

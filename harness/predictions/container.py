@@ -10,12 +10,12 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
+from harness.documents import Count, Digest, decode
 from harness.errors import ArchiveError
 from harness.files import LimitError, in_words, inflate, limits
 from harness.foreign import pickles
-from harness.foreign.files import parse_json
 from harness.predictions import coding, json_numbers
 from harness.predictions.disk import digest
 
@@ -38,6 +38,23 @@ _NONSENSE = (
 
 _XZ_IS_TRIED = 1 << 20
 """Bytes; with more in it than that a file of arrays is never best as text, and xz would take most of the time."""
+
+
+class _Header(TypedDict):
+    """The header of a packed file; how its arrays are coded is for `coding` and `json_numbers`."""
+
+    version: int
+    name: NotRequired[str]
+    size: Count
+    sha256: Digest
+    original: Digest
+    dropped: list[list[str]]
+    lengths: list[Count]
+    kind: Literal["json", "pickle"]
+    skeleton: Count
+    streams: NotRequired[list[coding.Coded]]
+    arrays: NotRequired[list[coding.Coded]]
+    pieces: NotRequired[list[tuple[Count, Count]]]
 
 
 @dataclass(frozen=True)
@@ -169,11 +186,8 @@ def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
     try:
         start = len(MAGIC) + 8
         (length,) = struct.unpack("<Q", packed[len(MAGIC) : start])
-        header = parse_json(inflate("xz", packed[start : start + length], "its header", _LARGEST_HEADER))
-        if header["version"] > VERSION:
-            raise ArchiveError(
-                f"it was written by a newer version (format {header['version']}; this harness knows {VERSION})"
-            )
+        text = inflate("xz", packed[start : start + length], "its header", _LARGEST_HEADER)
+        header = decode(text, _Header, "its header", version=("version", VERSION), mend="", error=ArchiveError)
         _check_size(header["size"], len(packed), stated)
         data = _rebuild(header, _blocks(packed, start + length, header["lengths"]))
         found = Unpacked(data, header["original"], tuple(tuple(path) for path in header["dropped"]))
@@ -189,7 +203,7 @@ def _check_size(size: int, packed: int, stated: int | None) -> None:
     if stated is not None and size != stated:
         raise ArchiveError(f"it gives {in_words(size)}, and {in_words(stated)} are stated for it")
     most = limits.inflated if limits.inflated is not None else max(_SMALL, _RATIO * packed)
-    if not 0 <= size <= most:
+    if size > most:
         raise LimitError(
             f"it gives {in_words(size)}, more than {in_words(most)}; if you trust it, raise that with --max-inflated"
         )
@@ -203,20 +217,19 @@ def _blocks(packed: bytes, start: int, lengths: list[int]) -> list[bytes]:
     return blocks
 
 
-def _rebuild(header: dict[str, Any], blocks: list[bytes]) -> bytes:
+def _rebuild(header: _Header, blocks: list[bytes]) -> bytes:
     size, is_json = header["size"], header["kind"] == "json"
     coded = list(zip(header["streams" if is_json else "arrays"], blocks[1:], strict=True))
     # A number takes a byte or more of a text, and eight at most as it is stored.
     inner = sum(coding.stated_size(how) for how, _ in coded)
-    if not (0 <= header["skeleton"] <= size and 0 <= inner <= 8 * size):
+    if not (header["skeleton"] <= size and 0 <= inner <= 8 * size):
         raise ArchiveError("it is damaged: its parts are larger than what it gives")
     skeleton = coding.decode_text(blocks[0], header["skeleton"])
     if is_json:
         return json_numbers.join(skeleton, (json_numbers.decode(*pair) for pair in coded), size)
     arrays = [coding.decode(*pair) for pair in coded]
-    pieces = [before for before, _ in header["pieces"]]
     given = sum(len(arrays[which]) for _, which in header["pieces"]) + len(skeleton)
-    if given != size or min(pieces, default=0) < 0:
+    if given != size:
         raise ArchiveError("it is damaged: its parts do not have the size that it states")
     parts, taken = [], 0
     for before, which in header["pieces"]:

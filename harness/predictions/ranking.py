@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, NotRequired, TypedDict
 
+import msgspec
+
+from harness.documents import convert
 from harness.errors import HarnessError
 from harness.files import read_bytes
+from harness.foreign.files import parse_json
 from harness.predictions.disk import is_plain_file
 
 AF2_FILE = "ranking_debug.json"
@@ -22,8 +26,31 @@ OPENFOLD3_FILE = "_confidences_aggregated.json"
 _SAMPLE = re.compile(r"([^.].*)_seed_\d+_sample_\d+_confidences\.json(?:\.xz|\.slim|\.gz)?")
 """A sample's file, packed or not; what a killed run left of one has a hidden name."""
 
+_AF2_SCORES = ("iptm+ptm", "plddts", "plddt", "ptm")
+"""What ranks models, the first there is: "plddts" of monomers, "iptm+ptm" of multimers, and not "iptm" beside it."""
+
 _OPENFOLD3_SCORES = ("sample_ranking_score", "avg_plddt")
 """What ranks samples, the first that all of them have; a run without predicted errors has no ranking score."""
+
+
+_MEND = "so the best prediction is unknown; nothing was changed"
+
+_Models = dict[str, float] | float | None
+_Af2 = TypedDict(
+    "_Af2",
+    {
+        "order": Annotated[list[str], msgspec.Meta(min_length=1)],
+        "iptm+ptm": NotRequired[_Models],
+        "plddts": NotRequired[_Models],
+        "plddt": NotRequired[_Models],
+        "ptm": NotRequired[_Models],
+    },
+)
+
+
+class _Openfold3(TypedDict):
+    sample_ranking_score: NotRequired[float | None]
+    avg_plddt: NotRequired[float | None]
 
 
 @dataclass(frozen=True)
@@ -66,15 +93,12 @@ def read_af2(folder: Path) -> Ranking | None:
     path = folder / AF2_FILE
     if not is_plain_file(path):
         return None
-    try:
-        facts = json.loads(read_bytes(path))
-        order = [str(name) for name in facts["order"]]
-        # "plddts" for monomers, "iptm+ptm" for multimers; "iptm" beside it does not rank.
-        scored = next(facts[key] for key in ("iptm+ptm", "plddts", "plddt", "ptm") if isinstance(facts.get(key), dict))
-        scores = {str(name): float(score) for name, score in scored.items()}
-        top = scores[order[0]]
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, StopIteration, RecursionError) as error:
-        raise _damaged(path, error) from error
+    facts: dict[str, Any] = _facts(path, _Af2)
+    order = facts["order"]
+    scores = next((found for key in _AF2_SCORES if isinstance(found := facts.get(key), dict)), {})
+    if order[0] not in scores:
+        raise HarnessError(f"{path}: expected a score of {order[0]!r}; {_MEND}.")
+    top = scores[order[0]]
     best = [name for name in order if scores.get(name) == top] or order[:1]
     return Ranking(AF2_FILE, scores, tuple(best))
 
@@ -121,11 +145,8 @@ def read_openfold3(folder: Path) -> Ranking | None:
         scores = folder / f"{name}{OPENFOLD3_FILE}"
         if not is_plain_file(scores):
             return None
-        try:
-            facts = json.loads(read_bytes(scores))
-            told = {key: float(facts[key]) for key in _OPENFOLD3_SCORES if facts.get(key) is not None}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise _damaged(scores, error) from error
+        facts: dict[str, Any] = _facts(scores, _Openfold3)
+        told = {key: facts[key] for key in _OPENFOLD3_SCORES if facts.get(key) is not None}
         queries.setdefault(found.group(1), {})[name] = told
     ranked: dict[str, float] = {}
     best: list[str] = []
@@ -139,8 +160,13 @@ def read_openfold3(folder: Path) -> Ranking | None:
     return Ranking(f"*{OPENFOLD3_FILE}", ranked, tuple(best)) if ranked else None
 
 
+def _facts(path: Path, kind: Any) -> Any:
+    """Read a JSON of another program, in which more may stand, and what is no number too."""
+    try:
+        return convert(parse_json(read_bytes(path)), kind, path, mend=_MEND, error=HarnessError)
+    except HarnessError as error:
+        raise error if str(error).startswith(str(path)) else HarnessError(f"{path}: {error}; {_MEND}.") from error
+
+
 def _damaged(path: Path, error: Exception) -> HarnessError:
-    return HarnessError(
-        f"{path} is truncated or damaged ({type(error).__name__}: {error}), so the best prediction is unknown; "
-        "nothing was changed."
-    )
+    return HarnessError(f"{path} is truncated or damaged ({type(error).__name__}: {error}); {_MEND}.")

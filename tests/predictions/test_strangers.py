@@ -74,8 +74,13 @@ BOMBS = {
     "xz of its own size": (".xz", lzma.compress(bytes(200 << 20)), 200 << 20, "makes 200 MiB of"),
     "window": (".xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6\xb4F\x02\x00!\x01(\x00\x00\x00" + bytes(40), 9, "damaged"),
     "header": (".slim", container.MAGIC + struct.pack("<Q", len(ZEROS)) + ZEROS, 9, "its header inflates to more than"),
-    "size": (".slim", slim_file([b""], size=120 << 20, kind="json"), 120 << 20, "it gives 120 MiB, more than 8 MiB"),
-    "size that is not stated": (".slim", slim_file([b""], size=5, kind="json"), 9, "9 bytes are stated"),
+    "size": (
+        ".slim",
+        slim_file([b""], size=120 << 20, kind="json", skeleton=0),
+        120 << 20,
+        "it gives 120 MiB, more than 8 MiB",
+    ),
+    "size that is not stated": (".slim", slim_file([b""], size=5, kind="json", skeleton=0), 9, "9 bytes are stated"),
     "skeleton": (".slim", slim_file([SPACE], size=9, kind="json", skeleton=64 << 20, streams=[]), 9, "larger than"),
     "pieces": (
         ".slim",

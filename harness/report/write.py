@@ -195,7 +195,9 @@ def plots_folder(folder: Path) -> Path:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, figures with `DIGITS` digits, under its final name only when it is complete."""
-    write_text(path, table.map(lasting).to_csv(index=False))
+    # Column by column, of which pandas would make others: whole numbers with gaps would become fractions.
+    rounded = {name: pd.Series([lasting(v) for v in table[name]], dtype=object) for name in table}
+    write_text(path, pd.DataFrame(rounded).to_csv(index=False))
 
 
 def lasting(value: Any) -> Any:

@@ -74,7 +74,7 @@ def read_document(
     """
     try:
         data = read_bytes(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise HarnessError(absent or f"There is no {path}.") from error
     return decode(data, kind, path, version=version, mend=mend, extra=extra)
 

@@ -11,7 +11,6 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Literal, Protocol
@@ -34,6 +33,7 @@ _ENDING = ".partial"
 NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # some network filesystems, or their settings
 
 _FED, _STEP = 1 << 16, 1 << 20
+_RAISED = "HARNESS_MAX_INFLATED"  # in the environment, where worker processes look for it
 _LZMA_MEMORY = 256 << 20  # bytes; a header may ask for a window of 4 GiB, and no preset of xz for more than 64 MiB
 
 
@@ -41,17 +41,25 @@ class LimitError(HarnessError):
     """Something takes more than a limit that guards against hostile files."""
 
 
-@dataclass
 class Limits:
-    """What a person raised on the command line.
+    """What a person raised on the command line, for this process and those that it starts.
 
     Attributes
     ----------
     inflated : int or None
-        Bytes that a compressed stream may inflate to; None for the defaults of `inflation_limit`.
+        Bytes that something compressed may inflate to; None for the defaults of `inflation_limit` and `archive_limit`.
     """
 
-    inflated: int | None = None
+    @property
+    def inflated(self) -> int | None:
+        text = os.environ.get(_RAISED, "")
+        return int(text) if text.isdecimal() else None
+
+    @inflated.setter
+    def inflated(self, value: int | None) -> None:
+        os.environ.pop(_RAISED, None)
+        if value is not None:
+            os.environ[_RAISED] = str(value)
 
 
 limits = Limits()
@@ -329,6 +337,23 @@ def inflation_limit(packed: int, stated: int | None = None) -> int:
     """
     most = limits.inflated if limits.inflated is not None else min(_INFLATED, max(_SMALL, _RATIO * packed))
     return most if stated is None else max(0, min(most, stated))
+
+
+def archive_limit(packed: int) -> int:
+    """Return how many bytes the tensors of an archive of a size may have.
+
+    Parameters
+    ----------
+    packed : int
+        Bytes of the archive.
+
+    Returns
+    -------
+    int
+        What ``--max-inflated`` says, or else 4 GiB, and 100 times the archive's size if that is more: every byte of it
+        is read in parts, which costs time and no memory.
+    """
+    return limits.inflated if limits.inflated is not None else max(_INFLATED, _RATIO * packed)
 
 
 def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stated: int | None = None) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import HarnessError
-from harness.files import DOCUMENT, LimitError, in_words, open_regular
+from harness.files import DOCUMENT, LimitError, in_words, inflation_limit, open_regular
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
@@ -50,6 +50,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     try:
         _check_directory(file, path)
         opened = zipfile.ZipFile(file)
+        opened.filename = str(path)  # for messages; it would be the number of the descriptor
         _check_members(opened, path)
     except BaseException:
         file.close()
@@ -84,6 +85,22 @@ def _check_members(file: zipfile.ZipFile, path: Path) -> None:
         if info.header_offset < end:
             raise HarnessError(f"{path} is damaged: {info.filename} lies over another member.")
         end = info.header_offset + _LOCAL + info.compress_size
+
+
+def check_inflation(file: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    """Return the bytes that a member inflates to, by the directory of its file.
+
+    Raises
+    ------
+    LimitError
+        When they are far more than are stored.
+    """
+    if info.file_size > (most := max(info.compress_size, inflation_limit(info.compress_size))):
+        raise LimitError(
+            f"{file.filename}: {info.filename} inflates to {in_words(info.file_size)}, more than {in_words(most)}; if "
+            "you trust it, raise that with --max-inflated."
+        )
+    return info.file_size
 
 
 def read_member(file: zipfile.ZipFile, name: str | zipfile.ZipInfo, limit: int = DOCUMENT) -> bytes:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
+import hdf5plugin
+import numcodecs
 import numpy as np
 
 from harness.backends.archive import write_archive
 from harness.backends.base import load_backend
-from harness.backends.seal import BLANK
+from harness.backends.seal import BLANK, files_of, seal
 from harness.predictions.slimming import slim
 from harness.trace.sources import open_trace
 from suites.tracking.directories import af2
@@ -30,6 +34,7 @@ def hostile() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
     """Yield a name, a command line and what puts its input into a folder."""
     yield from _bundles()
     yield from _arrays()
+    yield from _chunks()
     yield from _others()
     yield from _streams()
 
@@ -81,7 +86,7 @@ def _arrays() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
             lambda f: _hdf5(f / "x.h5", chunks=(1 << 30,)),
         )
         yield f"raw with a manifest of 2**60 bytes, {command}", (command, "x.raw"), lambda f: _raw(f / "x.raw", 1 << 60)
-        yield f"raw with a hole as manifest, {command}", (command, "x.raw"), lambda f: _raw(f / "x.raw", 8 << 30)
+        yield f"raw with a hole as manifest, {command}", (command, "x.raw"), lambda f: _raw(f / "x.raw", 1 << 27)
         yield (
             f"safetensors with a header of 2**60, {command}",
             (command, "x.st"),
@@ -102,15 +107,30 @@ def _arrays() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
         )  # type: ignore[misc]
 
 
+def _chunks() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
+    """Archives with an unbroken seal, whose chunks decode to gigabytes."""
+    for command in (("verify", "x"), ("convert", "x", "y.raw")):
+        for name in ("blosc", "gzip", "zstd"):
+            yield f"zarr of chunks by {name}, {command[0]}", command, lambda f, n=name: _zarr_chunks(f / "x", n)  # type: ignore[misc]
+        for name in ("blosc", "bitshuffle", "gzip"):
+            yield f"hdf5 of chunks by {name}, {command[0]}", command, lambda f, n=name: _hdf5_chunks(f / "x", n)  # type: ignore[misc]
+        yield f"zarr of a terabyte of nothing, {command[0]}", command, lambda f: _nothing(f / "x")
+    yield (
+        "npz of an attention of 2 GB",
+        ("import", "msa_row_attn_layer0.npz", "y.raw"),
+        lambda f: _attention(f / "msa_row_attn_layer0.npz"),
+    )
+
+
 def _others() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
     command = ("import", "x", "y.raw")
-    yield "torch file of strides 0", command, lambda f: _torch(f, (1 << 20, 1 << 14), (0, 0))
+    yield "torch file of strides 0", command, lambda f: _torch(f, (8, 1 << 14, 1 << 14), (0, 0, 0))
     yield "torch file of many axes", command, lambda f: _torch(f, (1,) * 30_000, (0,) * 30_000)
     yield "torch file of huge axes", command, lambda f: _torch(f, (1 << 900, 0), (0, 0))
     yield "torch file with a pickle of 1 GB", command, lambda f: _torch_bomb(f)
     yield (
         "text of 200 MB",
-        ("import", "msa_row_attn_layer0.txt", "y.raw"),
+        ("import", "msa_row_attn_layer0.txt", "y.raw", "--kind", "vizfold-attention"),
         lambda f: _sparse(f / "msa_row_attn_layer0.txt", 200 << 20),
     )
     yield (
@@ -173,7 +193,107 @@ def _wrong_size(path: Path, sizes: dict[str, int]) -> None:
 
 
 def _npz(folder: Path, sizes: dict[str, int]) -> None:
-    _zipped(folder / "x.npz", sizes)
+    path = folder / "x.npz"
+    _zipped(path, sizes)
+    with zipfile.ZipFile(path, "a") as file:
+        file.comment = BLANK.encode()
+    seal(path, path)
+
+
+def _attention(path: Path) -> None:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("attn.npy", "w", force_zip64=True) as member,
+    ):
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2, 1 << 14, 1 << 14)}
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(2 << 10):
+            member.write(_MEGABYTE)
+
+
+def _deflated(size: int) -> bytes:
+    packer = zlib.compressobj(9)
+    return b"".join([*(packer.compress(_MEGABYTE) for _ in range(size >> 20)), packer.flush()])
+
+
+def _sealed_again(path: Path, seal_file: Path) -> None:
+    data = seal_file.read_bytes()
+    at = data.index(BLANK[:-64].encode()) + len(BLANK) - 64
+    seal_file.write_bytes(data[:at] + b"0" * 64 + data[at + 64 :])
+    seal(path, seal_file)
+
+
+def _nodes(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the metadata of every array of a Zarr archive, and of its consolidated copy."""
+    for file in path.rglob("zarr.json"):
+        document = json.loads(file.read_text())
+        nodes = document.get("consolidated_metadata", {}).get("metadata", {}).values()
+        for node in (document, *nodes):
+            if node["node_type"] == "array":
+                change(node)
+        file.write_text(json.dumps(document))
+
+
+def _zarr_chunks(path: Path, codec: str) -> None:
+    write_archive(open_trace(_TRACE), load_backend("zarr"), path)
+    size = (2 << 30) - (1 << 20)
+    if codec == "blosc":
+        chunk = numcodecs.Blosc("zstd", 5, 0).encode(np.zeros(size, np.uint8))
+    elif codec == "zstd":
+        chunk = numcodecs.Zstd(3).encode(np.zeros(size, np.uint8))
+    else:
+        packer = zlib.compressobj(9, wbits=31)
+        chunk = b"".join([*(packer.compress(_MEGABYTE) for _ in range(size >> 20)), packer.flush()])
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    settings = {"gzip": {"level": 5}, "zstd": {"level": 3, "checksum": False}}
+    if codec != "blosc":
+        _nodes(path, lambda node: node.update(codecs=[little, {"name": codec, "configuration": settings[codec]}]))
+    for file in files_of(path):
+        if file.name != "zarr.json":
+            file.write_bytes(chunk)
+    _sealed_again(path, path / "zarr.json")
+
+
+def _nothing(path: Path) -> None:
+    """State a large tensor of which no chunk is stored."""
+    write_archive(open_trace(_TRACE), load_backend("zarr"), path)
+    name, shape = "activations/layer_0/pair_repr", [1 << 17, 1 << 17, 128]
+    shutil.rmtree(path / name / "c", ignore_errors=True)
+    for file in path.rglob("zarr.json"):
+        document = json.loads(file.read_text())
+        nodes = document.get("consolidated_metadata", {}).get("metadata", {})
+        within = (document,) if file.parent == path / name else (nodes[name],) if name in nodes else ()
+        for node in within:
+            node["shape"] = shape
+        own = document.get("attributes", {}).get("trace_format_harness")
+        if own:
+            manifest = json.loads(own["manifest"])
+            next(spec for spec in manifest["tensors"] if spec["path"] == name)["shape"] = shape
+            own["manifest"] = json.dumps(manifest)
+        file.write_text(json.dumps(document))
+    _sealed_again(path, path / "zarr.json")
+
+
+def _hdf5_chunks(path: Path, codec: str) -> None:
+    write_archive(open_trace(_TRACE), load_backend("hdf5"), path)
+    size = (2 << 30) - (1 << 20)
+    options: dict[str, Any] = {
+        "blosc": dict(hdf5plugin.Blosc(cname="zstd")),
+        "bitshuffle": dict(hdf5plugin.Bitshuffle(cname="lz4")),
+        "gzip": {"compression": "gzip"},
+    }[codec]
+    chunk = {
+        "blosc": lambda: numcodecs.Blosc("zstd", 5, 0).encode(np.zeros(size, np.uint8)),
+        "bitshuffle": lambda: size.to_bytes(8, "big") + (1 << 20).to_bytes(4, "big") + bytes(100),
+        "gzip": lambda: _deflated(size),
+    }[codec]()
+    with h5py.File(path, "r+") as file:
+        name = "attention/layer_0"
+        shape, dtype, chunks = file[name].shape, file[name].dtype, file[name].chunks
+        del file[name]
+        made = file.create_dataset(name, shape, dtype, chunks=chunks, **options)
+        made.id.write_direct_chunk((0,) * len(shape), chunk)
+    _sealed_again(path, path)
 
 
 def _shaped(folder: Path, shape: tuple[int, ...]) -> None:
@@ -186,13 +306,17 @@ def _shaped(folder: Path, shape: tuple[int, ...]) -> None:
 def _hdf5(path: Path, chunks: tuple[int, ...] | None) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         file.create_dataset("metadata/manifest", ((1 << 40) if chunks is None else chunks[0],), np.uint8, chunks=chunks)
+    with path.open("r+b") as raw:
+        raw.write(BLANK.encode())
+    seal(path, path)
 
 
 def _raw(path: Path, length: int) -> None:
     with path.open("wb") as file:
-        file.truncate(min(length, 9 << 30))
+        file.truncate(min(length, 1 << 27))
         file.seek(0, 2)
         file.write(length.to_bytes(8, "little") + BLANK.encode() + b"TFHRAW01")
+    seal(path, path)
 
 
 def _zarr(path: Path, document: bytes) -> None:

@@ -33,7 +33,7 @@ from harness.backends.recovery import (
 from harness.backends.seal import check_seal, files_of, link_in, read_seal, seal
 from harness.backends.selection import in_blocks
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
-from harness.files import alive, check_regular, check_tree, sync
+from harness.files import LimitError, alive, archive_limit, check_regular, check_tree, in_words, sync
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import LARGE_BYTES, Digest, Trace, regroup, split
@@ -421,6 +421,8 @@ def _unreadable(path: Path, backend: Backend, error: HarnessError) -> HarnessErr
 def check_bytes(path: Path, backend: Backend) -> str:
     """Compare what is stored with its seal, or where the writing ended early with the digests in its journal.
 
+    Behind an unbroken seal, what chunks state is looked at as well: whoever makes an archive can seal it too.
+
     Parameters
     ----------
     path : Path
@@ -435,8 +437,28 @@ def check_bytes(path: Path, backend: Backend) -> str:
     """
     if foreign := _foreign(path, backend):
         return foreign
-    broken = check_stored(path, backend) if has_journal(path) else check_seal(path, backend.seal_file(path))
+    if has_journal(path):
+        broken = check_stored(path, backend)
+    elif not (broken := check_seal(path, backend.seal_file(path))):
+        with blame(backend.name, f"looking at the chunks of {path}"):
+            broken = backend.overstated(path)
     return f"{path}: {broken}." if broken else ""
+
+
+def check_total(path: Path, manifest: Manifest) -> None:
+    """Refuse an archive whose tensors are far larger than its files, as a few stated numbers can make them.
+
+    Raises
+    ------
+    LimitError
+        Before any of them is read.
+    """
+    size, _ = archive_size(path)
+    if manifest.nbytes > (most := archive_limit(size)):
+        raise LimitError(
+            f"{path} has {in_words(size)} and states tensors of {in_words(manifest.nbytes)}, more than "
+            f"{in_words(most)}; if you trust it, raise that with --max-inflated."
+        )
 
 
 def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
@@ -469,6 +491,7 @@ def verify_archive(path: Path, backend: Backend | None = None) -> list[str]:
         if broken := check_bytes(path, backend):
             return [broken]  # no further: some libraries crash the process on damaged bytes
         with open_archive(path, backend) as (_, reader, manifest):
+            check_total(path, manifest)
             for spec in manifest.tensors:
                 problem = _verify_tensor(backend, reader, spec, manifest.digests.get(spec.path))
                 if problem:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.archive import check_bytes, detect, open_archive, read_blocks
+from harness.backends.archive import check_bytes, check_total, detect, open_archive, read_blocks
 from harness.errors import ArchiveError, UsageError
 from harness.trace.stream import Digest, Trace, TraceSource, shown_label
 
@@ -62,7 +62,9 @@ def open_file(path: Path) -> ArchiveTrace:
     """
     if broken := check_bytes(path, detect(path)):
         raise ArchiveError(broken)
-    return ArchiveTrace(path)
+    trace = ArchiveTrace(path)
+    check_total(path, trace.manifest)
+    return trace
 
 
 def _open_source(text: str, n_res: int | None) -> ArchiveTrace:

@@ -29,7 +29,7 @@ from harness.backends.base import (
     Stored,
     Writer,
 )
-from harness.backends.hdf5_file import link_out, open_hdf5
+from harness.backends.hdf5_file import link_out, open_hdf5, overstated_chunk
 from harness.backends.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.backends.hdf5_replay import filters_in_words, replay_dataset
 from harness.backends.layout import chosen, chosen_chunks, chunk_space, named
@@ -39,7 +39,7 @@ from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK
 from harness.backends.settings import SearchSpace
 from harness.errors import ArchiveError
-from harness.files import DOCUMENT, forget_writes
+from harness.files import DOCUMENT, forget_writes, open_regular
 from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -291,6 +291,10 @@ class Hdf5Backend(Backend):
     def leads_out(self, path: Path) -> str:
         with open_hdf5(path) as file:
             return link_out(file)
+
+    def overstated(self, path: Path) -> str:
+        with open_hdf5(path) as file, open_regular(path) as bytes_of_it:
+            return overstated_chunk(file, bytes_of_it.fileno())
 
     def reading_lock(self) -> tuple[str, ReadingLock] | None:
         return "the global lock of h5py", h5py._objects.phil

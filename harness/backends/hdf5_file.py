@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import errno
 import os
+from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import h5py
 
+from harness.backends.chunk_headers import HEADER, overstated
 from harness.errors import MachineError
 from harness.files import NO_LOCKS
 
+# https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
+BLOSC, BITSHUFFLE = 32001, 32008
+
+_CODECS: dict[tuple[int, ...], Literal["none", "blosc", "bitshuffle"]] = {
+    (): "none",
+    (BLOSC,): "blosc",
+    (BITSHUFFLE,): "bitshuffle",
+}
 _REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first where another program holds the lock
 
 
@@ -55,3 +65,36 @@ def link_out(file: h5py.File) -> str:
         return f"the data set {shown} with external storage" if plist.get_external_count() else None
 
     return file.id.links.visit(visit, info=True) or ""
+
+
+def overstated_chunk(file: h5py.File, descriptor: int) -> str:
+    """Name the first data set whose filters ask for more than those of this harness do; empty where there is none.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open to read.
+    descriptor : int
+        Of the same file, to read the first bytes of chunks with.
+    """
+
+    def visit(name: str, item: object) -> str | None:
+        if not isinstance(item, h5py.Dataset) or item.chunks is None:
+            return None
+        plist = item.id.get_create_plist()
+        codec = _CODECS.get(tuple(plist.get_filter(number)[0] for number in range(plist.get_nfilters())))
+        if codec is None:
+            return f"{name} is stored by a filter that no archive of this harness uses"
+        nbytes, found = prod(item.chunks) * item.dtype.itemsize, ""
+
+        def look(chunk: Any) -> None:
+            nonlocal found
+            # A filter that made a chunk no smaller is left out of it, as its mask says.
+            own = "none" if chunk.filter_mask & 1 else codec
+            head = os.pread(descriptor, HEADER, chunk.byte_offset)
+            found = found or overstated(own, head, chunk.size, nbytes)
+
+        item.id.chunk_iter(look)
+        return f"{name} {found}" if found else None
+
+    return file.visititems(visit) or ""

@@ -10,10 +10,9 @@ import h5py
 import numpy as np
 
 from harness.backends.base import Selection
+from harness.backends.hdf5_file import BITSHUFFLE, BLOSC
 from harness.backends.replay import Extent, Part, Replay, assembled, contiguous, lengths, parts, whole
 
-# https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
-BLOSC, BITSHUFFLE = 32001, 32008
 # What the values of these filters call their compressors: bshuf_h5filter.h of bitshuffle, blosc.h of c-blosc.
 _BITSHUFFLE_CODECS = {0: "none", 2: "lz4", 3: "zstd"}
 _BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")

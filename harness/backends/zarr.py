@@ -6,7 +6,7 @@ import asyncio
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -38,6 +38,7 @@ from harness.backends.replay import Extent, Replay
 from harness.backends.seal import BLANK, files_of
 from harness.backends.settings import Parameter, SearchSpace, Settings
 from harness.backends.shard import shard_shape
+from harness.backends.zarr_chunks import overstated_array
 from harness.backends.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
 from harness.backends.zarr_replay import replay_array
 from harness.documents import DocumentError, decode
@@ -211,11 +212,12 @@ class ZarrReader(Reader):
     def manifest_text(self) -> str:
         return self._manifest
 
-    def _arrays(self) -> dict[str, zarr.Array]:
+    def arrays(self) -> dict[str, zarr.Array]:
+        """Return every array that is listed, by name."""
         return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
 
     def stored(self) -> dict[str, Stored]:
-        return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self._arrays().items()}
+        return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
 
     def array(self, path: str) -> zarr.Array:
         """Return an array as zarr-python gives it, the same one each time."""
@@ -259,7 +261,7 @@ class RecoveredZarrReader(ZarrReader):
         self._manifest = manifest.to_json()
         self._whole = [spec.path for spec in manifest.tensors]
 
-    def _arrays(self) -> dict[str, zarr.Array]:
+    def arrays(self) -> dict[str, zarr.Array]:
         return {path: self.array(path) for path in self._whole}
 
 
@@ -353,6 +355,13 @@ class ZarrBackend(Backend):
         except (OSError, HarnessError):
             return False
         return sound and not any(_KEY.encode() in text for text in texts)
+
+    def overstated(self, path: Path) -> str:
+        with closing(ZarrReader(path)) as reader:
+            for name, array in reader.arrays().items():
+                if problem := overstated_array(path, array):
+                    return f"{name} {problem}"
+        return ""
 
     def seal_file(self, path: Path) -> Path:
         # Format 2 keeps attributes of its own beside their consolidated copy; either is sealed with the other.

@@ -11,6 +11,7 @@ from rich.console import Console
 from harness.backends.archive import archive_size, open_archive, verify_archive
 from harness.backends.journal import being_written
 from harness.cli import show
+from harness.cli.options import add_max_inflated
 from harness.trace.lossy.record import Loss
 
 
@@ -23,6 +24,7 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``verify``."""
     parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE")
+    add_max_inflated(parser)
     parser.set_defaults(command=_verify)
 
 

@@ -12,7 +12,7 @@ from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_
 from harness.backends.conversion import convert
 from harness.backends.profile_file import read_profile_file
 from harness.cli import show
-from harness.cli.options import typed
+from harness.cli.options import add_max_inflated, typed
 from harness.errors import UsageError, unknown_name
 from harness.trace.lossy import request
 from harness.trace.lossy.minimal import MinimalTrace
@@ -47,6 +47,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         help=f"minimal: how many of a row's largest attention weights keep their order (default: {request.TOP_K})",
     )
     parser.add_argument("--drop", action="append", default=[], metavar="NAME[=HOW]", help=_DROP_HELP)
+    add_max_inflated(parser)
     parser.set_defaults(command=_convert)
 
 

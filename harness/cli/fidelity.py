@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.cli import show
+from harness.cli.options import add_max_inflated
 from harness.trace.fidelity import compare
 from harness.trace.sources import find_source, open_trace
 
@@ -12,6 +13,7 @@ from harness.trace.sources import find_source, open_trace
 def add_fidelity(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``fidelity``."""
     parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
+    add_max_inflated(parser)
     parser.set_defaults(command=_fidelity)
 
 

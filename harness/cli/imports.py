@@ -9,7 +9,7 @@ from harness.backends.archive import archive_size, remove, require_outside
 from harness.backends.conversion import convert
 from harness.cli import show
 from harness.cli.convert import add_destination, chosen_format
-from harness.cli.options import typed
+from harness.cli.options import add_max_inflated, typed
 from harness.errors import HarnessError
 from harness.importing.find import read_source
 
@@ -24,6 +24,7 @@ def add_import(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what SRC is, one of 'harness list importers' (default: found)",
     )
+    add_max_inflated(parser)
     parser.set_defaults(command=_import)
 
 

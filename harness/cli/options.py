@@ -102,7 +102,8 @@ def add_max_inflated(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-inflated",
         metavar="SIZE",
-        help="the most that one compressed file may inflate to, such as 8GiB (default: 4GiB, small files less)",
+        help="the most that one compressed file, or the tensors of one archive, may inflate to, such as 8GiB "
+        "(default: 4GiB, small files less; of an archive 100 times its size if that is more)",
     )
 
 

@@ -17,7 +17,7 @@ from harness.backends.profile_file import ProfileFile, read_profile_file
 from harness.capacity import capacity
 from harness.cli import closing, show
 from harness.cli.folders import held
-from harness.cli.options import add_plugins, integers, names
+from harness.cli.options import add_max_inflated, add_plugins, integers, names
 from harness.errors import MachineError, UsageError, cause_of, unknown_name
 from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
 from harness.measure.directories import Directory, open_directories
@@ -88,6 +88,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--quiet", action="store_true", help="print nothing but errors")
+    add_max_inflated(parser)
     parser.set_defaults(command=_run)
 
 

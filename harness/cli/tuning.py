@@ -13,7 +13,7 @@ from harness.backends.settings import Value
 from harness.cli import show
 from harness.cli.convert import trace_text
 from harness.cli.folders import held
-from harness.cli.options import integers, typed
+from harness.cli.options import add_max_inflated, integers, typed
 from harness.errors import UsageError
 from harness.files import write_text
 from harness.report import words
@@ -59,6 +59,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")
     add("--out", type=Path, metavar="DIR", help="the search's folder (default: results/<time>-tune-<format>)")
     add("--quiet", action="store_true", help="print nothing but errors")
+    add_max_inflated(parser)
     parser.set_defaults(command=_tune)
 
 

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.files import LimitError, in_words, inflation_limit
 from harness.foreign import pickles
 from harness.foreign.pickles import PickleRefused
-from harness.zips import DAMAGE, open_zip, read_member
+from harness.zips import DAMAGE, check_inflation, open_zip, read_member
 
 _BFLOAT16 = "bfloat16"
 
@@ -89,7 +89,7 @@ class TensorLeaf:
             raise HarnessError(
                 f"{self._path} is damaged: {len(data)} bytes of a storage of {self._storage.count} values."
             )
-        if (size := prod(self.shape) * kind.itemsize) > _room(len(data)):
+        if (size := prod(self.shape) * kind.itemsize) > max(len(data), inflation_limit(len(data))):
             raise LimitError(
                 f"{self._path} repeats {in_words(len(data))} into a tensor of {in_words(size)}; if you trust it, raise "
                 "--max-inflated."
@@ -100,11 +100,6 @@ class TensorLeaf:
         array = np.empty(self.shape, kind) if view is None else np.ascontiguousarray(view).reshape(self.shape)
         # A bfloat16 is the upper half of the float32 of the same value.
         return (array.astype("<u4") << 16).view("<f4") if self.widened else array
-
-
-def _room(stored: int) -> int:
-    """Return the most bytes that may be made of bytes that are stored: as many, or what may be inflated of them."""
-    return max(stored, inflation_limit(stored))
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -120,7 +115,7 @@ def _member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
     if len(found) != 1:
         raise HarnessError(f"{path} is damaged, or not a file of torch.save: it holds no {name}.")
     try:
-        return read_member(file, found[0], _room(found[0].compress_size))
+        return read_member(file, found[0], check_inflation(file, found[0]))
     except DAMAGE as error:
         raise HarnessError(f"{path} is damaged: {name} cannot be read ({error}).") from error
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.importing.source import Load, SourceError, readable
-from harness.zips import open_zip
+from harness.zips import check_inflation, open_zip
 
 
 class NpzMembers:
@@ -39,6 +39,7 @@ class NpzMembers:
         with readable(str(path)), open_zip(path) as file:
             for info in file.infolist():
                 if info.filename.endswith(".npy"):
+                    check_inflation(file, info)
                     with file.open(info) as member:
                         self.shapes[info.filename.removesuffix(".npy")] = _header(
                             member, info, f"{path}:{info.filename}"

@@ -85,6 +85,11 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() or unicodedata.category(c) == "Zs" else repr(c)[1:-1] for c in text)
 
 
+def escaped_lines(text: str) -> str:
+    """Return a text of several lines, each as `escaped` returns it."""
+    return "\n".join(escaped(line) for line in text.split("\n"))
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for a name that is not registered, with the nearest one that is.
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from xml.etree import ElementTree
 
+from harness.errors import escaped, escaped_lines
 from harness.regression.comparison import WORDS, Outcome, change
 from harness.regression.exact import Figure
 from harness.regression.verdict import Judged
@@ -96,7 +97,7 @@ def to_junit(outcome: Outcome) -> str:
     suite.set("skipped", str(skipped))
     suite.set("errors", str(int(bool(outcome.refused))))
     ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    return escaped_lines(ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def to_markdown(outcome: Outcome) -> str:
@@ -160,7 +161,8 @@ def bytes_sentence(outcome: Outcome) -> str:
 
 
 def _plain(text: str) -> str:
-    """Keep a name from being read as Markdown or HTML."""
+    """Keep a name from being read as Markdown or HTML, or from doing something to a terminal."""
+    text = escaped(text)
     for mark in "\\`*_[]<>|":
         text = text.replace(mark, f"\\{mark}" if mark not in "<>|" else {"<": "&lt;", ">": "&gt;", "|": "&#124;"}[mark])
     return text

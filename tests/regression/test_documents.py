@@ -92,3 +92,10 @@ def test_the_picture_has_every_cell_and_the_same_bytes_each_time(tmp_path):
 
 def test_a_figure_knows_its_cell():
     assert isinstance(figure([1], [1]), Figure) and str(figure([1], [1]).cell).startswith("hdf5 layer_read/head")
+
+
+def test_names_do_nothing_to_a_terminal_and_leave_xml_whole():
+    outcome = Outcome(base="a\x1b[31m\x9b\u202eb", head="c\x07", refused="the run a\x1b[31m\u202eb is gone")
+    for text in (to_junit(outcome), to_markdown(outcome)):
+        assert all(character.isprintable() for line in text.split("\n") for character in line)
+    ElementTree.fromstring(to_junit(outcome))

@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 import harness
-from harness.errors import escaped
+from harness.errors import escaped_lines
 from harness.report import words
 from harness.report.findings import Findings
 from harness.report.growth import section
@@ -88,6 +88,8 @@ def render(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[s
         autoescape=lambda name: name is not None and name.endswith(".html"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        # The text is read in terminals too; style, script and drawings are the project's own, and marked as such.
+        finalize=lambda value: escaped_lines(value) if type(value) is str else value,
     )
     environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
     view, samples = _view(findings, plots, folder, links)
@@ -98,8 +100,7 @@ def render(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[s
         script=Markup(source["script.js"]),
         samples=Markup(json.dumps(samples, separators=(",", ":"))),
     )
-    lines = environment.get_template("page.md").render(page=view).split("\n")
-    return page, "\n".join(escaped(line) for line in lines)  # it is read in terminals too
+    return page, environment.get_template("page.md").render(page=view)
 
 
 def _view(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[dict[str, Any], list[list[float]]]:

@@ -257,7 +257,7 @@ def _zarr_chunks(path: Path, codec: str) -> None:
 def _nothing(path: Path) -> None:
     """State a large tensor of which no chunk is stored."""
     write_archive(open_trace(_TRACE), load_backend("zarr"), path)
-    name, shape = "activations/layer_0/pair_repr", [1 << 17, 1 << 17, 128]
+    name, shape = "activations/layer_0/pair_repr", [16, 16, 1 << 31]
     shutil.rmtree(path / name / "c", ignore_errors=True)
     for file in path.rglob("zarr.json"):
         document = json.loads(file.read_text())

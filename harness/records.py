@@ -37,6 +37,9 @@ _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take
 
 Status = Literal["ok", "failed", "rejected", "skipped"]
 
+Time = Annotated[float, msgspec.Meta(ge=1e-9, le=1.7976931348623157e308)]
+"""Seconds by a clock that counts nanoseconds; what was measured took one at least."""
+
 Times = Annotated[str, msgspec.Meta(pattern=r"(\d[\d.e+-]*( \d[\d.e+-]*)*)?")]
 """Numbers, separated by blanks."""
 
@@ -154,7 +157,7 @@ class Sample(Row):
         3: ("cause", "attempt"),
     }
 
-    seconds: Figure | None = None
+    seconds: Time | None = None
     open_seconds: Figure | None = None
     bytes_requested: Count | None = None
     bytes_returned: Count | None = None
@@ -195,7 +198,7 @@ class Parts:
     each counted as often as it is read, of ``files`` different files.
     """
 
-    total_seconds: Figure | None = None
+    total_seconds: Time | None = None
     open_seconds: Figure | None = None
     metadata_seconds: Figure | None = None
     file_read_seconds: Figure | None = None
@@ -234,7 +237,7 @@ class Waits:
     that has no such lock.
     """
 
-    wall_seconds: Figure | None = None
+    wall_seconds: Time | None = None
     cpu_seconds: Figure | None = None
     reader_cpu_seconds: Figure | None = None
     busiest_thread: str = ""
@@ -421,6 +424,8 @@ def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
         raise DocumentError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
     version = int(versions[0]) if versions else 1  # a file without rows may be of any
     later = {name for number, names in row.added.items() if number > version for name in names}
+    if extra := [column for column in frame if column not in columns(row)]:
+        raise DocumentError(f"{path} is not {row.called}: it has a column {extra[0]!r}, which no version knows.")
     if lost := [column for column in columns(row) if column not in frame and column not in later]:
         raise DocumentError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(row)}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -179,7 +180,10 @@ def _members(path: Path, file: zipfile.ZipFile) -> dict[PurePosixPath, bytes]:
         raise LimitError(
             f"{path} inflates to {in_words(size)}, more than {in_words(limit)}; if you trust it, raise --max-inflated."
         )
-    return {PurePosixPath(info.filename): zips.read_member(file, info, limit) for info in infos}
+    names = [PurePosixPath(info.filename) for info in infos]
+    if doubled := [name for name, count in Counter(names).items() if count > 1]:
+        raise HarnessError(f"{path} is not a bundle: it holds {str(doubled[0])!r} more than once.")
+    return {name: zips.read_member(file, info, limit) for name, info in zip(names, infos, strict=True)}
 
 
 class BundleManifest(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,7 +32,7 @@ from harness.measure.config import RunConfig
 from harness.measure.directory_record import DIRECTORIES
 from harness.measure.machine import read_environment
 from harness.measure.plan import Described, describe_access, read_plan, read_planned, replan
-from harness.measure.subject import Arm, Subject, choose_arms
+from harness.measure.subject import Arm, Subject, asked_traces, choose_arms
 from harness.records import KEY_COLUMNS, read_samples
 from harness.report.findings import REPORT_VERSION, find_options, version_of
 from harness.report.withdrawal import CORRECTION, withdrawn
@@ -140,6 +141,8 @@ def _plan(run: Path) -> list[Result]:
     for described, subject in zip(plans, replan(plans, config), strict=True):
         subjects.append(subject)
         problems += [f"{subject.label} {subject.n_res or ''}: {text}" for text in _differs(described, subject)]
+    if [(subject.text, subject.requested) for subject in subjects] != asked_traces(config):
+        problems.append("its traces and lengths are not those that the configuration asks for, each once")
     return [
         Result("plan.json: every access, drawn again from the seed", problems),
         *_rows(run, config, {SAMPLES: samples, **read_explained(run)}),
@@ -201,11 +204,15 @@ def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
     names = ["trace", "n_res", "suite", "access", "executor", "workers"]
     for found, group in samples.groupby(names, sort=False, dropna=False):
         place = _place(found)
-        told = group["bytes_requested"].dropna()
-        wanted = asked.get(place)
-        if wanted is not None and (told != wanted).any():
-            name = " ".join(str(part) for part in place if part is not None)
-            yield f"{name}: the plan asks for {wanted} bytes, a sample says {int(told[told != wanted].iloc[0])}"
+        if (wanted := asked.get(place)) is None:
+            continue
+        good = group["status"] == "ok"
+        requested, returned = group["bytes_requested"], group["bytes_returned"]
+        name = " ".join(str(part) for part in place if part is not None)
+        for told in (requested[good | requested.notna()], returned[good]):
+            if len(wrong := told[told != wanted]):
+                said = "nothing" if pd.isna(wrong.iloc[0]) else int(wrong.iloc[0])
+                yield f"{name}: the plan asks for {wanted} bytes, {told.name} of a sample says {said}"
 
 
 def _place(key: Any) -> tuple[Any, ...]:
@@ -217,12 +224,16 @@ def _archives(run: Path) -> list[str]:
     """Hold the sizes in ``samples.csv`` against the archives whose digests were recorded."""
     samples = read_samples(run / "samples.csv")
     sizes = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
-    stated = {
-        (subject["trace"], subject["n_res"], archive["format"], archive["profile"]): archive
+    listed = [
+        ((subject["trace"], subject["n_res"], archive["format"], archive["profile"]), archive)
         for subject in read_archives(run / "archives.json")
         for archive in subject["archives"]
-    }
-    problems = []
+    ]
+    stated = dict(listed)
+    counts = Counter(key for key, _ in listed)
+    problems = [
+        f"{' '.join(str(p) for p in key if p)}: {n} records of one archive" for key, n in counts.items() if n > 1
+    ]
     for row in sizes.to_dict("records"):
         n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])
         key = (row["trace"], n_res, row["format"], row["profile"])
@@ -260,7 +271,7 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
 
 def _links(markdown: bytes) -> str:
     """Find where a page says that its plots are; it is a text to compare, and no path here."""
-    found = re.search(rb"!\[[^\]\n]*\]\(([^()\n]*)/\w+\.png\)", markdown)
+    found = re.search(rb"!\[[^\]\n]*\]\(((?:\.\./\.\./)?plots(?:/[^()/:\n]+)?)/\w+\.png\)", markdown)
     return found[1].decode("utf-8", "replace") if found else "plots"
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
+
+import pandas as pd
 
 from harness.evidence.bundle import DRAWN, MEASURED_TOO, PUBLISHED, PUBLISHED_TOO, Bundle
 from harness.evidence.check import Result
@@ -10,7 +13,9 @@ from harness.measure.directory_record import DIRECTORIES
 from harness.report import projection
 
 _ALWAYS = (
-    "the times, counts and sizes in samples.csv, as they were measured",
+    "that no more was asked for: formats, suites, traces, lengths, rounds and seed, in run.json",
+    "the tensors of the traces, by their names and shapes, in plan.json",
+    "the times, counts, sizes and statuses in samples.csv, as they were measured",
     "the SHA-256 and the size of each archive, and the digests of its tensors, in archives.json",
     "the machine and its software, in environment.json",
     "the settings of the formats, in ledger.csv",
@@ -53,5 +58,10 @@ def claimed(bundle: Bundle, results: Sequence[Result]) -> Iterator[str]:
         From `harness.evidence.check.check`.
     """
     yield from _ALWAYS
+    rows = pd.read_csv(io.BytesIO(bundle.files["samples.csv"]), dtype=str, keep_default_na=False)
+    if again := int((rows["cause"] != "").sum()) if "cause" in rows else 0:
+        yield f"that the machine failed in {again} rows of samples.csv, whose rounds were taken again"
+    if rejected := int((rows["status"] == "rejected").sum()):
+        yield f"what was recorded of the machine in {rejected} rows of samples.csv that were rejected"
     yield from (_SOMETIMES[name] for name in MEASURED_TOO if name in bundle.files)
     yield from (f"{result.what}: not checked here, {result.unchecked}" for result in results if result.unchecked)

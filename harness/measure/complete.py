@@ -18,6 +18,9 @@ from harness.measure.turns import directory_cells, explaining_turns, require_few
 from harness.records import read_breakdown, read_contention
 
 SAMPLES = "samples.csv"
+EXPLAINED_SINCE = 3
+"""The schema of samples from which on a run has each file of `EXPLAINED` that its plan asks for."""
+
 EXPLAINED: dict[str, type[ExplainingRounds[Any]]] = {
     "breakdown.csv": BreakdownRounds,
     "contention.csv": ContentionRounds,
@@ -81,11 +84,11 @@ def required_rows(
         )
     }
     for name, kind in EXPLAINED.items():
-        if name in frames:
+        if name in frames or _schema(frames[SAMPLES]) >= EXPLAINED_SINCE:
             found[name] = require(
                 [turns for subject in subjects for turns in explaining_turns(kind, config, every, subject)],
                 (),
-                rows_of(frames[name], (kind.figure,)),
+                rows_of(frames[name], (kind.figure,)) if name in frames else {},
                 sessions=sessions,
                 samples=False,
                 ordered=ordered,
@@ -98,3 +101,7 @@ def _unknown(rows: Rows, known: Sequence[Arm]) -> list[Arm]:
     named = {(arm.label, arm.profile) for arm in known}
     seen = dict.fromkeys((key.format, key.profile) for key in rows if key.access != RESULT_DIRECTORY)
     return [Arm(label, label, profile) for label, profile in seen if (label, profile) not in named]
+
+
+def _schema(samples: pd.DataFrame) -> int:
+    return int(samples["schema_version"].iloc[0]) if len(samples) else 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from harness.records import CellKey
+from harness.sampling.cache import COLD_BELOW, WARM_FROM
 
 Kind = Literal["missing", "doubled", "extra", "again", "order", "status"]
 
@@ -27,7 +28,7 @@ _FEW = 3  # cells that a sentence names
 
 
 class Seen(NamedTuple):
-    """What counts of a recorded row."""
+    """What counts of a recorded row; `odd` says what of its other columns does not agree with its status."""
 
     round: int
     attempt: int
@@ -36,6 +37,7 @@ class Seen(NamedTuple):
     machine: bool
     figure: bool
     reason: str
+    odd: str = ""
 
     @property
     def noted(self) -> bool:
@@ -112,6 +114,19 @@ class Required:
             yield f"{what}: {text}: {'; '.join(map(str, found[:_FEW]))}{more}."
 
 
+def _odd(row: Mapping[Any, Any]) -> str:
+    """Hold the status of a sample against what was recorded with it of values and cache."""
+    resident, cold = row["resident_fraction"], row["cache"] == "cold"
+    if row["status"] == "ok":
+        if str(row["verified"]) != "True":
+            return "ok, and was not verified"
+        return "ok, and was not cold" if cold and resident >= COLD_BELOW else ""
+    if row["status"] != "rejected" or row["executor"] == "dask":  # of which a worker may have died
+        return ""
+    signal = resident >= COLD_BELOW if cold else resident < WARM_FROM
+    return "" if signal else "rejected, and nothing that was recorded says why"
+
+
 def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Seen]]:
     """Arrange the rows of a file by cell, in the order of the file.
 
@@ -136,6 +151,7 @@ def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Se
             machine=bool(row.get("cause", "")),
             figure=bool(figured),
             reason=row["reason"],
+            odd=_odd(row) if "verified" in row else "",
         )
         found.setdefault(key, []).append(seen)
     return found

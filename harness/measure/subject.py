@@ -164,9 +164,7 @@ def open_subjects(config: RunConfig) -> list[Subject]:
     HarnessError
         When the run asks for too much; see `bounded`.
     """
-    asked = list(islice(_expand(config), MOST_SUBJECTS + 1))
-    if len(asked) > MOST_SUBJECTS:
-        raise HarnessError(f"A run may measure at most {MOST_SUBJECTS} traces; name fewer traces or sizes.")
+    asked = asked_traces(config)
     layers = _sampled_layers(config.trace_bytes, asked) if config.trace_bytes is not None else {}
     return list(bounded(_subject(config, text, n_res, layers.get(text)) for text, n_res in asked))
 
@@ -209,6 +207,20 @@ def _sampled_layers(nbytes: int, asked: list[tuple[str, int | None]]) -> dict[st
         fitting = layers_within(open_trace(text, n_res).manifest, nbytes)
         found[text] = min(found.get(text, fitting), fitting)
     return found
+
+
+def asked_traces(config: RunConfig) -> list[tuple[str, int | None]]:
+    """List the traces of a run as they were asked for, with each length that they are made in; None for their own.
+
+    Raises
+    ------
+    HarnessError
+        When there are more than `MOST_SUBJECTS`, or one is of a source that is not known.
+    """
+    asked = list(islice(_expand(config), MOST_SUBJECTS + 1))
+    if len(asked) > MOST_SUBJECTS:
+        raise HarnessError(f"A run may measure at most {MOST_SUBJECTS} traces; name fewer traces or sizes.")
+    return asked
 
 
 def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:

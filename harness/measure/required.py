@@ -176,12 +176,12 @@ def _consistent(key: CellKey, seen: Sequence[Seen], *, strict: bool = True) -> I
             yield Fault("status", key, (row.round,), "ok, and has no figure")
         elif row.status == "ok" and (row.reason or row.machine):
             yield Fault("status", key, (row.round,), "ok, and has a reason not to be")
-        elif row.odd:
-            yield Fault("status", key, (row.round,), row.odd)
         elif row.status != "ok" and not row.reason:
             yield Fault("status", key, (row.round,), f"{row.status}, and has no reason")
         elif row.status != "ok" and row.figure and (strict or row.status != "skipped"):
             yield Fault("status", key, (row.round,), f"{row.status}, and has a figure")
+        elif row.odd:
+            yield Fault("status", key, (row.round,), row.odd)
 
 
 def _order(turns: Turns, rows: Rows, sessions: int) -> list[Fault]:

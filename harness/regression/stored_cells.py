@@ -15,7 +15,12 @@ from harness.regression.exact import Lost
 from harness.regression.question import Cell
 from harness.report.arms import Arm, arms_by_place
 
-_COUNTED = ("bytes_read", "requests", "files_opened")
+_COUNTED = {name: name for name in ("bytes_read", "requests", "files_opened")} | {
+    "size_bytes": "bytes",
+    "files": "files",
+}
+"""Columns of samples that are compared exactly, by the name that the comparison gives them."""
+
 _SHOWN = 6  # cells that a note names
 
 
@@ -86,7 +91,7 @@ def both(base: StoredCells, head: StoredCells) -> list[Cell]:
 def exact_figures(
     first: Path, second: Path, base: StoredCells, head: StoredCells
 ) -> dict[tuple[Cell, str, str], list[int]]:
-    """Collect the sizes of archives, and what was counted in cells that are ok in both."""
+    """Collect the sizes of archives, and what was counted or weighed in cells that are ok in both."""
     exact: dict[tuple[Cell, str, str], list[int]] = {}
     for side, folder in (("base", first), ("head", second)):
         for subject in read_archives(folder / "archives.json"):
@@ -99,9 +104,9 @@ def exact_figures(
                 exact[cell, side, "files"] = [archive["files"]]
     for cell in both(base, head):
         for side, cells in (("base", base), ("head", head)):
-            for name in _COUNTED:
-                if len(values := cells.known(cell, name)):
-                    exact[cell, side, name] = [int(value) for value in values]
+            for column, name in _COUNTED.items():
+                if len(values := cells.known(cell, column)):
+                    exact.setdefault((cell, side, name), [int(value) for value in values])
     return exact
 
 

@@ -231,3 +231,13 @@ def test_an_unpaired_interval_holds_the_true_ratio_most_of_the_time():
         ratio = unpaired(base, head)
         held += ratio.low <= 1.2 <= ratio.high
     assert 180 <= held <= 200
+
+
+def test_the_size_of_a_part_of_a_trace_is_compared_exactly(two):
+    def grow(row):
+        part = row["suite"] == "size" and row["format"] == "hdf5" and row["access"] != "archive" and row["size_bytes"]
+        return {**row, "size_bytes": str(int(row["size_bytes"]) + 1)} if part else row
+
+    rows_of(two[1], grow)
+    grown = [figure for figure in compare_stored(*map(str, two)).figures if figure.change == "grew"]
+    assert {(one.cell.suite, one.name) for one in grown} == {("size", "bytes")}

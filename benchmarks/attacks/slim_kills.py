@@ -1,6 +1,6 @@
 """Kill slimming and its undoing, at random moments and before every step on disk, and count the files lost.
 
-``python -m benchmarks.attacks.slim_kills [N]`` kills N times (default: 50) on each directory: made-up ones, and the
+``python -m benchmarks.attacks.slim_kills [N]`` kills N times (default: 10) on each directory: made-up ones, and the
 real ones below HARNESS_DATA. It ends with 1 when a file was lost or a run did not resume.
 """
 
@@ -240,7 +240,7 @@ def _work_until(stop: int, way: str, folder: Path) -> None:
         WAYS[way](folder)
 
 
-def main(kills: int = 50) -> int:
+def main(kills: int = 10) -> int:
     """Kill on every directory and print the counts; return the exit code."""
     total = Tally()
     with tempfile.TemporaryDirectory(prefix="harness-kills-") as name:
@@ -262,5 +262,5 @@ def main(kills: int = 50) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Kill slimming and its undoing, and count what is lost.")
-    parser.add_argument("kills", type=int, nargs="?", default=50, metavar="N", help="on each directory (default: 50)")
+    parser.add_argument("kills", type=int, nargs="?", default=10, metavar="N", help="on each directory (default: 10)")
     sys.exit(main(parser.parse_args().kills))

@@ -119,7 +119,7 @@ def test_a_read_of_other_bytes_than_planned_is_named(packed, tmp_path):
     lines[number] = ",".join(parts)
     files["samples.csv"] = ("\r\n".join(lines) + "\r\n").encode()
     found = problems(read_bundle(repack(packed, files, tmp_path / "forged.zip")), tmp_path)
-    assert re.search(r"layer_read head main 1: the plan asks for \d+ bytes, a sample says 1", found)
+    assert re.search(r"layer_read head main 1: the plan asks for \d+ bytes, bytes_requested of a sample says 1", found)
 
 
 def test_a_changed_grade_is_named(packed, tmp_path):

@@ -16,6 +16,7 @@ from harness.backends.archive import verify_archive
 from harness.cli import main
 from harness.files import clear_partials, locked
 from harness.records import read_samples
+from harness.sampling.interrupt import ENDING
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 RUN = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "npz,hdf5", "--suites", "layer_read"]
@@ -68,7 +69,14 @@ def of_session(session: int) -> list[int]:
 def struck(folder: Path, number: int) -> subprocess.Popen[str]:
     """Start a run, and send it a signal when it is taking samples."""
     command = [sys.executable, "-m", "harness", "run", "--quiet", *RUN, "--rounds", "300", "--out", str(folder)]
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run under nohup inherit an ignored SIGHUP, and would pass it on.
+        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in ENDING],
+    )
     samples = folder / "samples.csv"
     deadline = time.monotonic() + 120
     while not samples.exists() or samples.read_bytes().count(b"\n") < 5:

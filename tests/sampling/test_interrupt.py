@@ -15,11 +15,13 @@ from harness.sampling.worker import Worker, WorkerError
 
 @pytest.fixture(autouse=True)
 def _default_handler():
-    """Tests that run in the background inherit an ignored SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Tests that run in the background, or under nohup, inherit signals that are ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ENDING}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with ending_alike():
         yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def press(number: int = signal.SIGINT) -> None:

@@ -123,7 +123,7 @@ def test_a_schema_that_is_not_known_is_refused_by_name(tmp_path):
     with pytest.raises(HarnessError, match="schema version 7; this reader knows version 2"):
         read_breakdown(path)
     path.write_text(path.read_text().replace("copy_seconds", "copied").replace(",7", ",2"))
-    with pytest.raises(HarnessError, match="not a breakdown file of schema version 2: it has no column 'copy_seconds'"):
+    with pytest.raises(HarnessError, match="not a breakdown file: it has a column 'copied'"):
         read_breakdown(path)
     with pytest.raises(HarnessError, match="There is no"):
         read_breakdown(tmp_path / "none.csv")

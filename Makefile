@@ -15,7 +15,7 @@ test: $(VENV)/.test
 
 # Captures of real model code; with OPENFOLD_SOURCE=DIR also of a checkout of OpenFold 2.
 test-capture: $(VENV)/.test $(VENV)/.capture
-	$(BIN)/python -m pytest tests/capture
+	$(BIN)/python -m pytest tests/extensions/capture
 
 # Eight blocks of the Evoformer on ubiquitin, into four formats from one run, each verified.
 INPUTS := $(if $(wildcard $(HARNESS_DATA)/1ubq_inputs/1UBQ.fasta),$(HARNESS_DATA)/1ubq_inputs)
@@ -30,7 +30,7 @@ capture-demo: $(VENV)/.capture
 
 # What a capture costs in time and memory, beside the bare model. Takes several minutes.
 capture-cost: $(VENV)/.capture
-	$(BIN)/python -m suites.tracking.capture_cost
+	$(BIN)/python -m benchmarks.capture_cost
 
 # The same checks as continuous integration, without setting up the tests' environment twice.
 check:
@@ -38,7 +38,7 @@ check:
 
 # Speed and memory goals, each a ratio measured side by side in one run. Takes several minutes and 20 GB of disk.
 targets: $(VENV)/.test
-	$(BIN)/python -m suites.tracking.targets
+	$(BIN)/python -m benchmarks.targets
 
 # Kills, flipped bits, hostile files, a full disk, each with its count. Takes half an hour.
 attack: $(VENV)/.test

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from harness import registry
-from harness.backends.archive import archive_size, open_archive, verify_archive, write_archive
-from harness.backends.archive_trace import ArchiveTrace
-from harness.backends.base import PROFILES, load_backend
+from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
+from harness.formats.archive_trace import ArchiveTrace
+from harness.formats.base import PROFILES, load_format
 from harness.trace.schema import Manifest, Provenance, TensorSpec, tensor
 from harness.trace.stream import Trace, block_rows
 
@@ -78,7 +78,7 @@ def windows(path: Path, spec: TensorSpec) -> None:
 
 def step(name: str, format_: str, spec: TensorSpec, profile: str, path: Path) -> dict[str, float]:
     """Run one step in this process and return its figures."""
-    backend = load_backend(format_)
+    backend = load_format(format_)
     chosen = next(known for known in PROFILES if known == profile)
 
     def verify() -> None:
@@ -111,7 +111,7 @@ def in_child(arguments: list[str], limit: float) -> dict[str, float] | str:
 
 def main(argv: list[str] | None = None) -> int:
     """Print one line for each format and role."""
-    names = [row.name for row in registry.listing("backends") if not row.missing]
+    names = [row.name for row in registry.listing("formats") if not row.missing]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", default="1500x1500x64")
     parser.add_argument("--formats", nargs="+", default=names, choices=names)
@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> int:
     for format_ in options.formats:
         for role in options.roles:
             common = ["--shape", options.shape, "--formats", format_, "--roles", role, "--profile", options.profile]
-            texts, size = measured(common, options.folder, load_backend(format_).suffix, options.limit)
+            texts, size = measured(common, options.folder, load_format(format_).suffix, options.limit)
             complete &= size is not None
             line = f"{format_:15s} {role:10s}" + "".join(f" {text:>16s}" for text in texts)
             print(line + (f" {size / 1e6:9.1f}" if size is not None else ""), flush=True)
@@ -142,7 +142,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def measured(common: list[str], folder: Path, suffix: str, limit: float) -> tuple[list[str], float | None]:
     """Write, read and remove one archive; return what each step took, and the size if every step came to its end."""
-    texts, size = [], None
+    texts: list[str] = []
+    size = None
     with tempfile.TemporaryDirectory(dir=folder, prefix=".large-") as name:
         path = Path(name) / f"a{suffix}"
         for step_ in STEPS:

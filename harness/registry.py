@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
 
-Group = Literal["backends", "suites", "traces", "importers", "models"]
+Group = Literal["formats", "suites", "traces", "importers", "models"]
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
-_KIND = {"backends": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model"}
-_OPTION = {"backends": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
+_KIND = {"formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model"}
+_OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
 _allowed: set[Name] = set()
 
@@ -82,7 +82,7 @@ def load(group: Group, name: str) -> Any:
 
     Parameters
     ----------
-    group : {"backends", "suites", "traces", "importers", "models"}
+    group : {"formats", "suites", "traces", "importers", "models"}
         Where to look.
     name : str
         A registered name, or ``module:attribute`` where that was allowed.
@@ -157,7 +157,7 @@ def stated(group: Group, name: str, field: str) -> str:
 
     Parameters
     ----------
-    group : {"backends", "suites", "traces", "importers", "models"}
+    group : {"formats", "suites", "traces", "importers", "models"}
         Where to look.
     name : str
         A registered name.
@@ -191,11 +191,14 @@ def _constant(node: ast.AST, field: str) -> str:
 
 def _source(module: str) -> Path | None:
     """Find the source of a module without running its packages, which `find_spec` would do for a module in one."""
-    package, *rest = module.split(".")
-    found = importlib.util.find_spec(package)
-    places = [Path(folder, *rest) for folder in (found and found.submodule_search_locations) or ()]
-    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
-    return next((file for file in files if file.is_file()), None)
+    path, origin, parts = None, None, module.split(".")
+    for depth in range(len(parts)):
+        name = ".".join(parts[: depth + 1])
+        found = next(filter(None, (finder.find_spec(name, path) for finder in sys.meta_path)), None)
+        if found is None:
+            return None
+        path, origin = found.submodule_search_locations, found.origin
+    return Path(origin) if origin and Path(origin).is_file() else None
 
 
 def listing(group: Group) -> list[Listed]:

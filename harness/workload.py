@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from harness.backends.base import Selection
 from harness.documents import Count, Positive
+from harness.formats.base import Selection
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.measure.config import RunConfig
-from harness.measure.plan import save_plan
-from harness.measure.run import run
-from harness.measure.subject import choose_arms, open_subjects
-from harness.report.findings import find_options
+from harness.analysis.findings import find_options
 from harness.report.write import write_report
+from harness.run.config import RunConfig
+from harness.run.plan import save_plan
+from harness.run.run import run
+from harness.run.subject import choose_arms, open_subjects
 from harness.workload import PlanOptions
 
 
@@ -59,7 +59,7 @@ def nothing_allowed() -> Iterator[None]:
 
 def allow(*formats: str) -> None:
     """Allow formats of the tests' own, as a person does who types them."""
-    registry.allow(*(("backends", name) for name in formats if ":" in name))
+    registry.allow(*(("formats", name) for name in formats if ":" in name))
 
 
 @pytest.fixture

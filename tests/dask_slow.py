@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.base import Selection
-from harness.backends.npz import NpzBackend, NpzReader
+from harness.formats.base import Selection
+from harness.formats.npz import NpzFormat, NpzReader
 
 
 class SlowReader(NpzReader):
@@ -20,14 +20,14 @@ class SlowReader(NpzReader):
         return super().read(path, selection)
 
 
-class Slow(NpzBackend):
+class Slow(NpzFormat):
     name = "slow"
 
     def reader(self, path: Path) -> SlowReader:
         return SlowReader(path)
 
 
-class Deadly(NpzBackend):
+class Deadly(NpzFormat):
     name = "deadly"
 
     def reader(self, path: Path) -> NpzReader:

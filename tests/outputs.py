@@ -15,7 +15,7 @@ import numcodecs
 import numpy as np
 import zarr
 
-from suites.tracking.directories import result
+from benchmarks.directories import result
 
 N, HEADS, LAYERS = 11, 3, 2
 

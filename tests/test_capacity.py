@@ -11,7 +11,7 @@ import pytest
 from harness import capacity as module
 from harness.capacity import GroupLimits, capacity, read_limits
 from harness.errors import HarnessError
-from harness.measure.machine import read_environment
+from harness.run.machine import read_environment
 
 GIB = 1 << 30
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"

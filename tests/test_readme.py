@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 from outputs import af2_result, attention_folder, pickled
 
-from harness.backends.archive import open_archive
+from benchmarks.directories import af2, digests
+from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.evidence import compare
-from harness.report.findings import find_options
+from harness.formats.archive import open_archive
 from harness.report.write import write_report
-from suites.tracking.directories import af2, digests
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -9,9 +9,9 @@ import pytest
 from conftest import allow
 
 from harness import registry
-from harness.backends.base import Backend, load_backend
-from harness.backends.raw import RawBackend
 from harness.errors import UsageError, unknown_name
+from harness.formats.base import Format, load_format
+from harness.formats.raw import RawFormat
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import TraceSource
 
@@ -20,14 +20,14 @@ from harness.trace.stream import TraceSource
 def no_h5py(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Make the import of h5py fail, also where it was imported before."""
     monkeypatch.setitem(sys.modules, "h5py", None)
-    monkeypatch.delitem(sys.modules, "harness.backends.hdf5", raising=False)
+    monkeypatch.delitem(sys.modules, "harness.formats.hdf5", raising=False)
     yield
 
 
 @pytest.mark.parametrize(
     ("group", "expected"),
     [
-        ("backends", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors"}),
+        ("formats", {"raw", "npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors"}),
         ("suites", {"size", "write", "capture", "full_read", "layer_read", "random_access", "parallel_access"}),
         ("traces", {"synthetic", "af2-1ubq", "openfold-1ubq", "vit-mnist", "mnist-cnn", "vit-digits", "file"}),
     ],
@@ -41,12 +41,12 @@ def test_every_group_is_registered_and_loads(group: registry.Group, expected: se
 @pytest.mark.parametrize(
     ("group", "name", "message"),
     [
-        ("backends", "zar", "There is no format named 'zar'; did you mean 'zarr'?"),
-        ("backends", "zarrslim", "There is no format named 'zarrslim'; did you mean 'zarr-slim'?"),
-        ("backends", "HDF5", "There is no format named 'HDF5'; choose one of "),
+        ("formats", "zar", "There is no format named 'zar'; did you mean 'zarr'?"),
+        ("formats", "zarrslim", "There is no format named 'zarrslim'; did you mean 'zarr-slim'?"),
+        ("formats", "HDF5", "There is no format named 'HDF5'; choose one of "),
         ("suites", "ful_read", "There is no suite named 'ful_read'; did you mean 'full_read'?"),
         ("traces", "synthetik", "There is no trace named 'synthetik'; did you mean 'synthetic'?"),
-        ("backends", "", "There is no format named ''; choose one of "),
+        ("formats", "", "There is no format named ''; choose one of "),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(group: registry.Group, name: str, message: str) -> None:
@@ -63,39 +63,39 @@ def test_names_that_resemble_none_are_answered_with_all() -> None:
 
 
 def test_a_stranger_is_loaded_by_module_and_attribute() -> None:
-    allow("harness.backends.raw:RawBackend")
-    assert registry.load("backends", "harness.backends.raw:RawBackend") is RawBackend
-    backend = load_backend("harness.backends.raw:RawBackend")
-    assert isinstance(backend, RawBackend)
-    assert load_backend("harness.backends.raw:RawBackend") is backend
+    allow("harness.formats.raw:RawFormat")
+    assert registry.load("formats", "harness.formats.raw:RawFormat") is RawFormat
+    backend = load_format("harness.formats.raw:RawFormat")
+    assert isinstance(backend, RawFormat)
+    assert load_format("harness.formats.raw:RawFormat") is backend
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("no_such_module:Backend", "No module named 'no_such_module'"),
-        ("harness.backends.raw:NoSuchBackend", "NoSuchBackend"),
-        (":RawBackend", "Empty module name"),
+        ("no_such_module:Format", "No module named 'no_such_module'"),
+        ("harness.formats.raw:NoSuchBackend", "NoSuchBackend"),
+        (":RawFormat", "Empty module name"),
         ("unittest.__main__:X", ""),  # runs a test runner and ends the process
     ],
 )
 def test_a_stranger_that_cannot_be_imported_is_named(name: str, reason: str) -> None:
     allow(name)
     with pytest.raises(UsageError) as caught:
-        registry.load("backends", name)
+        registry.load("formats", name)
     assert str(caught.value).startswith(f"The format {name!r} cannot be imported: ")
     assert reason in str(caught.value)
 
 
-class Unfinished(Backend):
+class Unfinished(Format):
     name = "unfinished"
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("harness.errors:UsageError", "has to be a class derived from harness.backends.base.Backend"),
-        ("harness.errors:unknown_name", "has to be a class derived from harness.backends.base.Backend"),
+        ("harness.errors:UsageError", "has to be a class derived from harness.formats.base.Format"),
+        ("harness.errors:unknown_name", "has to be a class derived from harness.formats.base.Format"),
         (f"{__name__}:Unfinished", "does not implement the whole interface: .*layout"),
     ],
 )
@@ -103,36 +103,36 @@ def test_what_is_no_format_is_refused(name: str, message: str) -> None:
     sys.modules.setdefault(__name__, sys.modules[Unfinished.__module__])
     allow(name)
     with pytest.raises(UsageError, match=message):
-        load_backend(name)
+        load_format(name)
 
 
 def test_a_plugin_whose_library_is_missing_is_listed_with_the_reason(no_h5py: None) -> None:
-    listed = {row.name: row for row in registry.listing("backends")}
-    assert list(listed) == registry.names("backends")
+    listed = {row.name: row for row in registry.listing("formats")}
+    assert list(listed) == registry.names("formats")
     assert listed["hdf5"].plugin is None
     assert listed["hdf5"].missing.startswith("The format 'hdf5' cannot be imported: ")
     assert "h5py" in listed["hdf5"].missing
-    assert listed["raw"].plugin is RawBackend
+    assert listed["raw"].plugin is RawFormat
     assert listed["raw"].missing == ""
     with pytest.raises(UsageError, match="h5py"):
-        load_backend("hdf5")
+        load_format("hdf5")
 
 
 def test_a_missing_library_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Needy(RawBackend):
+    class Needy(RawFormat):
         library = "no_such_library"
 
     class Extra(Needy):
         extra = "more"
 
-    assert RawBackend.missing() == ""
+    assert RawFormat.missing() == ""
     assert Needy.missing() == "needs the package 'no_such_library': pip install no_such_library"
     expected = "needs the package 'no_such_library': pip install 'trace-format-harness[more]'"
     assert Extra.missing() == expected
     monkeypatch.setattr(sys.modules[__name__], "Extra", Extra, raising=False)
     allow(f"{__name__}:Extra")
     with pytest.raises(UsageError) as caught:
-        load_backend(f"{__name__}:Extra")
+        load_format(f"{__name__}:Extra")
     assert str(caught.value) == f"The format '{__name__}:Extra' {expected}."
 
 

@@ -17,12 +17,12 @@ import hdf5plugin
 import numcodecs
 import numpy as np
 
-from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
-from harness.backends.seal import BLANK, files_of, seal
-from harness.predictions.slimming import slim
+from benchmarks.directories import af2
+from harness.extensions.result_directories.slimming import slim
+from harness.formats.archive import write_archive
+from harness.formats.base import load_format
+from harness.formats.seal import BLANK, files_of, seal
 from harness.trace.sources import open_trace
-from suites.tracking.directories import af2
 
 _TRACE = "synthetic:n_res=16,layers=1,heads=2"
 _MEGABYTE = bytes(1 << 20)
@@ -235,7 +235,7 @@ def _nodes(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def _zarr_chunks(path: Path, codec: str) -> None:
-    write_archive(open_trace(_TRACE), load_backend("zarr"), path)
+    write_archive(open_trace(_TRACE), load_format("zarr"), path)
     size = (2 << 30) - (1 << 20)
     if codec == "blosc":
         chunk = numcodecs.Blosc("zstd", 5, 0).encode(np.zeros(size, np.uint8))
@@ -256,7 +256,7 @@ def _zarr_chunks(path: Path, codec: str) -> None:
 
 def _nothing(path: Path) -> None:
     """State a large tensor of which no chunk is stored."""
-    write_archive(open_trace(_TRACE), load_backend("zarr"), path)
+    write_archive(open_trace(_TRACE), load_format("zarr"), path)
     name, shape = "activations/layer_0/pair_repr", [16, 16, 1 << 31]
     shutil.rmtree(path / name / "c", ignore_errors=True)
     for file in path.rglob("zarr.json"):
@@ -275,7 +275,7 @@ def _nothing(path: Path) -> None:
 
 
 def _hdf5_chunks(path: Path, codec: str) -> None:
-    write_archive(open_trace(_TRACE), load_backend("hdf5"), path)
+    write_archive(open_trace(_TRACE), load_format("hdf5"), path)
     size = (2 << 30) - (1 << 20)
     options: dict[str, Any] = {
         "blosc": dict(hdf5plugin.Blosc(cname="zstd")),
@@ -320,7 +320,7 @@ def _raw(path: Path, length: int) -> None:
 
 
 def _zarr(path: Path, document: bytes) -> None:
-    write_archive(open_trace(_TRACE), load_backend("zarr"), path)
+    write_archive(open_trace(_TRACE), load_format("zarr"), path)
     (path / "zarr.json").write_bytes(document)
 
 

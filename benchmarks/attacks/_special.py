@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
+from harness.formats.archive import write_archive
+from harness.formats.base import load_format
 from harness.trace.sources import open_trace
 
 _TRACE = "synthetic:n_res=16,layers=1,heads=2"
@@ -58,7 +58,7 @@ def _alone() -> Iterator[tuple[str, ...]]:
 
 
 def _zarr(path: Path, put: _Place) -> None:
-    write_archive(open_trace(_TRACE), load_backend("zarr"), path)
+    write_archive(open_trace(_TRACE), load_format("zarr"), path)
     put(path / "unknown")
 
 

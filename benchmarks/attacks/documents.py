@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
+from harness.analysis.choice.mix import PRESETS
 from harness.cli import main as harness
-from harness.report.choice.mix import PRESETS
+from harness.formats.archive import write_archive
+from harness.formats.base import load_format
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
@@ -49,7 +49,7 @@ def make(folder: Path) -> Path:
     run = folder / "run"
     _quietly(["run", *RUN, "--preset", "quick", "--rounds", "3", "--out", str(run)])
     _quietly(["report", str(run)])
-    write_archive(open_trace(TRACE, 16), load_backend("raw"), folder / "a.raw")
+    write_archive(open_trace(TRACE, 16), load_format("raw"), folder / "a.raw")
     return run
 
 

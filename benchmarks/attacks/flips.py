@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from harness import registry
-from harness.backends.archive import verify_archive, write_archive
-from harness.backends.base import load_backend
-from harness.backends.seal import files_of
 from harness.errors import HarnessError
+from harness.formats.archive import verify_archive, write_archive
+from harness.formats.base import load_format
+from harness.formats.seal import files_of
 from harness.trace.sources import open_trace
 
 _FLIPS = 400  # in each format
@@ -21,11 +21,11 @@ def main() -> int:
     """Flip, print a line for each format, and return 1 where a flip was not found."""
     missed = 0
     with tempfile.TemporaryDirectory(prefix="harness-flips-") as folder:
-        for listed in registry.listing("backends"):
+        for listed in registry.listing("formats"):
             if listed.missing:
                 print(f"single-bit flips, {listed.name}: not tried, it {listed.missing}")
                 continue
-            backend = load_backend(listed.name)
+            backend = load_format(listed.name)
             archive = Path(folder) / f"archive{backend.suffix}"
             write_archive(open_trace(_TRACE), backend, archive)
             found = sum(_is_found(archive, random.Random(number)) for number in range(_FLIPS))

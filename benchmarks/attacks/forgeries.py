@@ -18,12 +18,12 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle, read_bundle, row_digests, write_bundle
 from harness.evidence.check import check
-from harness.measure.complete import EXPLAINED, SAMPLES, read_explained, required_rows
-from harness.measure.config import RunConfig
-from harness.measure.plan import save_plan
-from harness.measure.run import run
-from harness.measure.subject import choose_arms, open_subjects
 from harness.records import read_samples
+from harness.run.complete import EXPLAINED, SAMPLES, read_explained, required_rows
+from harness.run.config import RunConfig
+from harness.run.plan import save_plan
+from harness.run.run import run
+from harness.run.subject import choose_arms, open_subjects
 from harness.workload import PlanOptions
 
 Rows = list[dict[str, str]]

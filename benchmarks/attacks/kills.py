@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness.backends.archive import verify_archive
+from harness.formats.archive import verify_archive
 from harness.records import CellKey, read_samples
 
 _TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import BinaryIO
 from unittest import mock
 
+from benchmarks.directories import af2, af3, digests, openfold3, real
 from harness.errors import HarnessError
-from harness.predictions import disk
-from harness.predictions.consumers import read_file
-from harness.predictions.manifest import NAME
-from harness.predictions.restoring import unslim
-from harness.predictions.slimming import slim
-from suites.tracking.directories import af2, af3, digests, openfold3, real
+from harness.extensions.result_directories import disk
+from harness.extensions.result_directories.consumers import read_file
+from harness.extensions.result_directories.manifest import NAME
+from harness.extensions.result_directories.restoring import unslim
+from harness.extensions.result_directories.slimming import slim
 
 BOUND = 0.05
 

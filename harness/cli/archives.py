@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.backends.archive import archive_size, open_archive, verify_archive
-from harness.backends.journal import being_written
 from harness.cli import show
 from harness.cli.options import add_max_inflated
-from harness.trace.lossy.record import Loss
+from harness.extensions.lossy.record import Loss
+from harness.formats.archive import archive_size, open_archive, verify_archive
+from harness.formats.journal import being_written
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from harness.analysis import formatting as words
 from harness.cli import show
 from harness.evidence.rerun import Repeat
-from harness.measure.config import DIRECTORY_MODES, RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.extensions.result_directories.analysis import DirectorySizes, modes_of
 from harness.records import KEY_COLUMNS, read_samples
-from harness.report import words
-from harness.report.directories import DirectorySizes, modes_of
 from harness.report.write import Written
+from harness.run.config import DIRECTORY_MODES, RAW, TWIN, VERDICT_ROUNDS, RunConfig
 
 
 def tables(written: Written, config: RunConfig) -> None:

@@ -11,13 +11,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import get_args
 
-from harness.backends.base import PROFILES
+from harness.analysis import formatting as words
 from harness.cli import show
 from harness.cli.folders import held
 from harness.cli.options import add_plugins, integers, names
-from harness.errors import HarnessError, UsageError
-from harness.files import write_text
-from harness.regression.building import (
+from harness.compare.building import (
     EXISTING,
     Recipe,
     build,
@@ -27,14 +25,16 @@ from harness.regression.building import (
     differing,
     environment_recipe,
 )
-from harness.regression.comparison import WORDS, Outcome, change, compare_sides, require_rounds
-from harness.regression.documents import bytes_sentence, to_json, to_junit, to_markdown, verdict
-from harness.regression.question import Settings, ask
-from harness.regression.side import NotComparable, Side, SideError
-from harness.regression.stored import compare_stored, is_stored
-from harness.regression.verdict import THRESHOLD, Word
-from harness.report import words
-from harness.report.drawing.ratios import Point, draw_ratios
+from harness.compare.comparison import WORDS, Outcome, change, compare_sides, require_rounds
+from harness.compare.documents import bytes_sentence, to_json, to_junit, to_markdown, verdict
+from harness.compare.question import Settings, ask
+from harness.compare.ratios import Point, draw_ratios
+from harness.compare.side import NotComparable, Side, SideError
+from harness.compare.stored import compare_stored, is_stored
+from harness.compare.verdict import THRESHOLD, Word
+from harness.errors import HarnessError, UsageError
+from harness.files import write_text
+from harness.formats.base import PROFILES
 from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")

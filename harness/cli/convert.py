@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import cast
 
 from harness import registry
-from harness.backends.archive import archive_size, check_destination, require_outside
-from harness.backends.base import PROFILES, Backend, Profile, ProfileName, load_backend
-from harness.backends.conversion import convert
-from harness.backends.profile_file import read_profile_file
 from harness.cli import show
 from harness.cli.options import add_max_inflated, typed
 from harness.errors import UsageError, unknown_name
-from harness.trace.lossy import request
-from harness.trace.lossy.minimal import MinimalTrace
-from harness.trace.lossy.record import Loss
+from harness.extensions.lossy import request
+from harness.extensions.lossy.minimal import MinimalTrace
+from harness.extensions.lossy.record import Loss
+from harness.formats.archive import archive_size, check_destination, require_outside
+from harness.formats.base import PROFILES, Format, Profile, ProfileName, load_format
+from harness.formats.conversion import convert
+from harness.formats.profile_file import read_profile_file
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace
 
@@ -55,7 +55,7 @@ def add_destination(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say where an archive goes and how it is written."""
     parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
     parser.add_argument(
-        "--format", "--backend", type=typed("backends"), metavar="FORMAT",
+        "--format", "--backend", type=typed("formats"), metavar="FORMAT",
         help="the format, where the suffix does not say, or MODULE:CLASS for one of your own",
     )  # fmt: skip
     parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
@@ -82,13 +82,13 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def chosen_format(arguments: argparse.Namespace) -> tuple[Backend, Profile]:
+def chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
     """Return the format that ``--format`` or the destination's suffix names, and its settings."""
-    backend = load_backend(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+    backend = load_format(arguments.format) if arguments.format else _by_suffix(arguments.destination)
     return backend, _profile(arguments, backend)
 
 
-def _profile(arguments: argparse.Namespace, backend: Backend) -> Profile:
+def _profile(arguments: argparse.Namespace, backend: Format) -> Profile:
     """Return the settings that a conversion was asked to write with."""
     if arguments.profile_file is None:
         name = arguments.profile or "tuned"
@@ -111,7 +111,7 @@ def trace_text(source: str) -> str:
     return source if is_trace else f"file:{source}"
 
 
-def _mode(arguments: argparse.Namespace, backend: Backend) -> tuple[Backend, request.Request | None]:
+def _mode(arguments: argparse.Namespace, backend: Format) -> tuple[Format, request.Request | None]:
     """Return the format as the mode sets it, and for minimal what may be given up."""
     mode = arguments.mode
     if mode not in (None, *MODES):
@@ -140,13 +140,13 @@ def _errors(loss: Loss) -> str:
     return f"Largest errors: {', '.join(said)}; harness inspect shows them tensor by tensor."
 
 
-def _by_suffix(destination: Path) -> Backend:
+def _by_suffix(destination: Path) -> Format:
     # As stated in the source, so that a format which cannot be imported is asked for too, and says why.
-    suffixes = {registry.stated("backends", name, "suffix"): name for name in registry.names("backends")}
+    suffixes = {registry.stated("formats", name, "suffix"): name for name in registry.names("formats")}
     fitting = [suffix for suffix in suffixes if suffix and destination.name.endswith(suffix)]
     if not fitting:
         known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
         raise UsageError(
             f"The name {destination.name!r} does not say which format to write: end it with {known}, or give --format."
         )
-    return load_backend(suffixes[max(fitting, key=len)])
+    return load_format(suffixes[max(fitting, key=len)])

@@ -6,6 +6,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from harness.analysis.choice.mix import PRESETS as MIXES
+from harness.analysis.choice.mix import parse_mix
+from harness.analysis.findings import Options, find_options
 from harness.cli import closing, options, show
 from harness.cli.folders import held
 from harness.cli.running import continuable, measure
@@ -14,16 +17,13 @@ from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
 from harness.evidence.check import Result, check
 from harness.evidence.claims import claimed, shown
 from harness.evidence.rerun import compare_runs, rerun_config
+from harness.extensions.result_directories.measuring import open_directories
+from harness.extensions.result_directories.record import DIRECTORIES
 from harness.files import plain_name
-from harness.measure.config import RunConfig
-from harness.measure.directories import open_directories
-from harness.measure.directory_record import DIRECTORIES
-from harness.measure.subject import choose_arms, open_subjects
-from harness.measure.turns import require_few_rows
-from harness.report.choice.mix import PRESETS as MIXES
-from harness.report.choice.mix import parse_mix
-from harness.report.findings import Options, find_options
 from harness.report.write import Target, write_report
+from harness.run.config import RunConfig
+from harness.run.subject import choose_arms, open_subjects
+from harness.run.turns import require_few_rows
 
 _MOST = 12  # problems printed for one file
 

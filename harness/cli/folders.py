@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.backends.archive import require_outside
 from harness.cli import show
 from harness.errors import UsageError
 from harness.files import clear_partials, locked
+from harness.formats.archive import require_outside
 from harness.report.write import plots_folder
 
 

@@ -27,7 +27,7 @@ def typed(group: registry.Group) -> Callable[[str], str]:
 def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profile file may ask for") -> None:
     """Add ``--backend`` and ``--suite``, which name plug-ins that no installed package registers."""
     for option, group, name, what in (
-        ("--backend", "backends", "MODULE:CLASS", "format"),
+        ("--backend", "formats", "MODULE:CLASS", "format"),
         ("--suite", "suites", "MODULE:ATTRIBUTE", "suite"),
     ):
         parser.add_argument(

@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.backends.base import PROFILES, ProfileName, load_backend
-from harness.backends.profile_file import ProfileFile, read_profile_file
+from harness.analysis.findings import find_options
+from harness.analysis.noise import mixed_machines
 from harness.capacity import capacity
 from harness.cli import closing, show
 from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, add_plugins, integers, names
 from harness.errors import MachineError, UsageError, cause_of, unknown_name
-from harness.measure.config import PRESETS, VERDICT_ROUNDS, RunConfig
-from harness.measure.directories import Directory, open_directories
-from harness.measure.machine import describe, read_environment
-from harness.measure.plan import save_plan
-from harness.measure.run import run
-from harness.measure.space import Space, require_space
-from harness.measure.subject import Arm, Subject, choose_arms, open_subjects
-from harness.measure.turns import require_few_rows
-from harness.measure.uploads import require_store
-from harness.predictions.slimming import parse_bound
-from harness.report.findings import find_options
-from harness.report.noise import mixed_machines
+from harness.extensions.dask.cluster import require_workers
+from harness.extensions.object_store.faults import FAULTS, parse_fault
+from harness.extensions.object_store.place import FILE_CACHES, Place, parse_place
+from harness.extensions.object_store.uploads import require_store
+from harness.extensions.result_directories.measuring import Directory, open_directories
+from harness.extensions.result_directories.slimming import parse_bound
+from harness.formats.base import PROFILES, ProfileName, load_format
+from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
-from harness.sampling.dask_cluster import require_workers
+from harness.run.config import PRESETS, VERDICT_ROUNDS, RunConfig
+from harness.run.machine import describe, read_environment
+from harness.run.plan import save_plan
+from harness.run.run import run
+from harness.run.space import Space, require_space
+from harness.run.subject import Arm, Subject, choose_arms, open_subjects
+from harness.run.turns import require_few_rows
 from harness.sampling.interrupt import exit_code
-from harness.stores.faults import FAULTS, parse_fault
-from harness.stores.place import FILE_CACHES, Place, parse_place
 from harness.workload import Cache, Executor, PlanOptions, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
@@ -143,7 +143,7 @@ def measure(
     Parameters
     ----------
     config, arms, subjects, directories, disk
-        As for `harness.measure.run.run`.
+        As for `harness.run.run.run`.
     folder : Path
         The run's folder; holds ``run.json``.
     quiet : bool
@@ -247,7 +247,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["caches"] = _CACHES[arguments.cache]
     values["store"] = _store(arguments)
     values["options"] = _workers(values["options"], arguments.workers, arguments.executors)
-    if values["options"].parallel_windows and all(load_backend(name).partial for name in values["formats"]):
+    if values["options"].parallel_windows and all(load_format(name).partial for name in values["formats"]):
         values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)
     if arguments.scheduler is not None:
         if "dask" not in dict(values["options"].workers):
@@ -319,7 +319,7 @@ def _store(arguments: argparse.Namespace) -> Place | None:
 def _default_formats(*, quiet: bool) -> tuple[str, ...]:
     """Return the formats that a run includes unasked; say which is left out because it cannot be used here."""
     found = []
-    for listed in registry.listing("backends"):
+    for listed in registry.listing("formats"):
         if listed.plugin is not None and listed.plugin.standing != "default":
             continue
         if listed.missing:

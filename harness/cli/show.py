@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.errors import escaped
 
 if TYPE_CHECKING:
-    from harness.measure.experiment import Progress
+    from harness.run.experiment import Progress
 
 PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""

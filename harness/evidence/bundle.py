@@ -17,14 +17,14 @@ import numpy as np
 from matplotlib import ft2font
 
 from harness import zips
+from harness.analysis.findings import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
+from harness.extensions.projection import section as projection
+from harness.extensions.result_directories.record import DIRECTORIES
 from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
-from harness.measure.config import RunConfig
-from harness.measure.directory_record import DIRECTORIES
-from harness.report import projection
-from harness.report.findings import find_options
 from harness.report.write import PLOTS, Target, write_report
+from harness.run.config import RunConfig
 
 BUNDLE_VERSION = 1
 SUFFIX = ".bundle.zip"

@@ -13,6 +13,8 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.findings import REPORT_VERSION, find_options, version_of
+from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError
 from harness.evidence import compare
 from harness.evidence.bundle import (
@@ -25,18 +27,16 @@ from harness.evidence.bundle import (
     row_digests,
     unpack,
 )
-from harness.evidence.directories import check_directories
-from harness.measure.archives import read_archives
-from harness.measure.complete import SAMPLES, read_explained, required_rows
-from harness.measure.config import RunConfig
-from harness.measure.directory_record import DIRECTORIES
-from harness.measure.machine import read_environment
-from harness.measure.plan import Described, describe_access, read_plan, read_planned, replan
-from harness.measure.subject import Arm, Subject, asked_traces, choose_arms
+from harness.extensions.result_directories.evidence import check_directories
+from harness.extensions.result_directories.record import DIRECTORIES
 from harness.records import KEY_COLUMNS, read_samples
-from harness.report.findings import REPORT_VERSION, find_options, version_of
-from harness.report.withdrawal import CORRECTION, withdrawn
 from harness.report.write import Target, write_report
+from harness.run.archives import read_archives
+from harness.run.complete import SAMPLES, read_explained, required_rows
+from harness.run.config import RunConfig
+from harness.run.machine import read_environment
+from harness.run.plan import Described, describe_access, read_plan, read_planned, replan
+from harness.run.subject import Arm, Subject, asked_traces, choose_arms
 from harness.workload import ReadAccess, requested_bytes
 
 _ROUGH = "it was drawn by other versions of the libraries, so that only its likeness was compared, and its SVG"

@@ -9,8 +9,8 @@ import pandas as pd
 
 from harness.evidence.bundle import DRAWN, MEASURED_TOO, PUBLISHED, PUBLISHED_TOO, Bundle
 from harness.evidence.check import Result
-from harness.measure.directory_record import DIRECTORIES
-from harness.report import projection
+from harness.extensions.projection import section as projection
+from harness.extensions.result_directories.record import DIRECTORIES
 
 _ALWAYS = (
     "that no more was asked for: formats, suites, traces, lengths, rounds and seed, in run.json",

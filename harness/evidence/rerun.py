@@ -14,10 +14,10 @@ import pandas as pd
 from harness.documents import read_document
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle
-from harness.evidence.directories import directory_differences
-from harness.measure.archives import read_archives
-from harness.measure.config import RunConfig
+from harness.extensions.result_directories.evidence import directory_differences
 from harness.records import CellKey
+from harness.run.archives import read_archives
+from harness.run.config import RunConfig
 from harness.trace.sources import find_source
 
 _CELL = list(CellKey._fields)

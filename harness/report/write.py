@@ -11,17 +11,17 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
+from harness.analysis.seed_table import seed_table
+from harness.extensions.breakdown.plot import draw_time
+from harness.extensions.result_directories.analysis import DirectorySizes
 from harness.files import write_text
-from harness.report.directories import DirectorySizes
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import FIGURES, draw
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.drawing.time_plot import draw_time
-from harness.report.findings import REPORT_VERSION, Findings, Options, find, find_options
 from harness.report.page.answer import lead
 from harness.report.page.render import render
-from harness.report.seed_table import seed_table
 
 PLOTS = (*FIGURES, "growth", "decision", "where_time_goes", "scaling")
 """The names of all drawings that a report may have, without their endings."""
@@ -113,7 +113,7 @@ def write_report(
     target : Target, optional
         Where to; by default the run's own folder.
     version : int
-        As for `harness.report.findings.find`.
+        As for `harness.analysis.findings.find`.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def write_report(
     Raises
     ------
     HarnessError
-        As `harness.report.findings.find`.
+        As `harness.analysis.findings.find`.
     """
     target = target or Target.of_run(folder)
     findings = find(folder, options, version)
@@ -152,7 +152,7 @@ def write_plots(folder: Path) -> list[Path]:
     Raises
     ------
     HarnessError
-        As `harness.report.findings.find`.
+        As `harness.analysis.findings.find`.
     """
     target = Target.of_run(folder)
     _draw(find(folder, find_options(folder)), target, pictures=True)

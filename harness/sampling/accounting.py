@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.stores.traffic import traffic
+from harness.extensions.object_store.traffic import traffic
 
 _IO = Path("/proc/self/io")
 _IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000

@@ -9,10 +9,10 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from harness.backends.archive import archive_size, sync_archive
-from harness.backends.seal import files_of
 from harness.capacity import capacity
 from harness.errors import UsageError
+from harness.formats.archive import archive_size, sync_archive
+from harness.formats.seal import files_of
 from harness.sampling.accounting import fetched_bytes
 
 COLD_BELOW = 0.01

@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from harness.backends.base import ReadingLock, blame
+from harness.formats.base import ReadingLock, blame
 from harness.records import Waits
 from harness.sampling.reading import AccessTask
 from harness.sampling.rehearsal import rehearsed

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.backends.base import Profile
 from harness.errors import HarnessError
+from harness.extensions.object_store.stored import Stored
+from harness.formats.base import Profile
 from harness.sampling import cache
 from harness.sampling.accounting import count_opens
 from harness.sampling.rehearsal import rehearsed
@@ -15,7 +16,6 @@ from harness.sampling.sample import Reading, take
 from harness.sampling.together import combine, shares, take_threads
 from harness.sampling.verify import Expected
 from harness.sampling.worker import Children, Share, opener
-from harness.stores.stored import Stored
 from harness.workload import ReadAccess
 
 # A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
@@ -91,7 +91,7 @@ class ReadTask(AccessTask):
     stored : Stored or None
         Where the archive is to be read in a store; None to read it from its folder.
     scheduler : str or None
-        For the executor ``dask``, as for `harness.sampling.dask_pool.DaskPool`.
+        For the executor ``dask``, as for `harness.extensions.dask.pool.DaskPool`.
     """
 
     cache: str

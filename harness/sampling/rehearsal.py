@@ -11,26 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.archive import write_archive
-from harness.backends.base import Backend, Profile, blame, load_backend
+from harness.formats.archive import write_archive
+from harness.formats.base import Format, Profile, blame, load_format
 from harness.trace.schema import Manifest, Provenance, TensorSpec, tensor
 from harness.trace.stream import MemoryTrace
 
 
 @cache
-def rehearsed(name: str, profile: Profile) -> Backend:
+def rehearsed(name: str, profile: Profile) -> Format:
     """Load a format and rehearse it, once in each process.
 
     Parameters
     ----------
     name : str
-        What `load_backend` takes.
+        What `load_format` takes.
     profile : Profile
         The settings to rehearse.
 
     Returns
     -------
-    Backend
+    Format
         The format, configured.
 
     Raises
@@ -38,7 +38,7 @@ def rehearsed(name: str, profile: Profile) -> Backend:
     HarnessError
         When it cannot even write and read a few bytes.
     """
-    backend = load_backend(name).configured(profile)
+    backend = load_format(name).configured(profile)
     values = np.arange(2 * 40 * 40, dtype=np.float32).reshape(2, 40, 40) / 7
     arrays: dict[TensorSpec, np.ndarray] = {
         tensor("attention/layer_0", (2, 40, 40)): values,

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from harness.backends.base import Reader, blame
+from harness.formats.base import Reader, blame
 from harness.sampling.accounting import LocalCounter, ReadCounts, StoreCounter, peak_rss, reset_peak_rss
 from harness.sampling.verify import Expected, check, read_id
 from harness.workload import Read

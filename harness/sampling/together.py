@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.backends.base import Reader, blame
+from harness.formats.base import Reader, blame
 from harness.sampling.accounting import LocalCounter
 from harness.sampling.sample import Clock, Counter, Opener, Reading, Tally, accounted, settle, without_collection
 from harness.sampling.verify import Expected, read_id

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import registry
-from harness.backends.base import Profile
 from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
+from harness.extensions.dask.pool import DaskPool
+from harness.extensions.object_store.stored import Stored
+from harness.formats.base import Profile
 from harness.sampling.accounting import LocalCounter, StoreCounter
-from harness.sampling.dask_pool import DaskPool
 from harness.sampling.interrupt import end_with, heard, kept_from_children
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Counter, Opener
 from harness.sampling.together import Part, take_share
 from harness.sampling.verify import Expected
-from harness.stores.stored import Stored
 from harness.workload import Read
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
@@ -208,7 +208,7 @@ def opener(backend: str, profile: Profile, stored: Stored | None) -> tuple[Opene
     found = rehearsed(backend, profile)
     if stored is None:
         return found, LocalCounter
-    from harness.stores.opening import StoredFormat
+    from harness.extensions.object_store.opening import StoredFormat
 
     return StoredFormat(found, stored), StoreCounter
 

@@ -10,10 +10,10 @@ from types import TracebackType
 
 import numpy as np
 
-from harness.backends.archive import archive_size, remove, verify_archive, write_archive
-from harness.backends.archive_trace import ArchiveTrace
-from harness.backends.base import Backend, Opened, Profile
-from harness.backends.seal import read_seal
+from harness.formats.archive import archive_size, remove, verify_archive, write_archive
+from harness.formats.archive_trace import ArchiveTrace
+from harness.formats.base import Format, Opened, Profile
+from harness.formats.seal import read_seal
 from harness.sampling.accounting import peak_rss, reset_peak_rss
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Clock
@@ -151,7 +151,7 @@ class WriteTask:
 
 def written(
     archive: Path,
-    backend: Backend,
+    backend: Format,
     manifest: Manifest,
     *,
     seconds: float,
@@ -165,7 +165,7 @@ def written(
     ----------
     archive : Path
         Complete and sealed.
-    backend : Backend
+    backend : Format
         Its format.
     manifest : Manifest
         As written.
@@ -193,7 +193,7 @@ def written(
     )
 
 
-def _opened(archive: Path, backend: Backend, manifest: Manifest) -> dict[str, Opened]:
+def _opened(archive: Path, backend: Format, manifest: Manifest) -> dict[str, Opened]:
     """Ask a reader of its own how the first tensor of each role is stored and read."""
     with backend.reader(archive) as reader:
         found = {spec.path: reader.opened(spec.path) for spec in manifest.examples().values()}

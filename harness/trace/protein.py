@@ -1,7 +1,7 @@
 """Values with the statistics of real protein-model tensors, so that compression ratios mean something.
 
 The constants were measured on the pair and single representations of AlphaFold2 for ubiquitin (76 residues) and on the
-attention of a trained vision transformer; `harness.trace.fidelity` compares the outcome with both. Layers are drawn
+attention of a trained vision transformer; ``harness fidelity`` compares the outcome with both. Layers are drawn
 independently but share their channels' scales, as layers joined by a residual connection do.
 """
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from harness.documents import Count, decode
 from harness.errors import ArchiveError, HarnessError
+from harness.extensions.lossy.record import Loss
 from harness.trace.incomplete import Incomplete
-from harness.trace.lossy.record import Loss
 
 # What is whole and lossless is written as it was before archives could be anything else. One that is not has a version
 # of its own, so that a reader that does not know it refuses it instead of passing off a part as the whole, or rounded
@@ -326,7 +326,7 @@ class Provenance:
         where nothing did.
     files : mapping of str to str
         SHA-256 in hexadecimal of each of those files, by its path from the source; a folder that is one store, such as
-        a Zarr group, counts as one file (see `harness.importing.source.tree_digest`).
+        a Zarr group, counts as one file (see `harness.extensions.importing.source.tree_digest`).
     """
 
     source: str

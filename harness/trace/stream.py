@@ -275,7 +275,7 @@ class Digest:
     """Digest of a tensor's bytes: XXH3 with 128 bits over the values in C order, little-endian.
 
     Chosen because it runs at memory speed, so that every read can be verified; the archive as a whole is sealed with
-    SHA-256 (`harness.backends.seal`). Algorithm: https://github.com/Cyan4973/xxHash.
+    SHA-256 (`harness.formats.seal`). Algorithm: https://github.com/Cyan4973/xxHash.
     """
 
     def __init__(self) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import plain
 
-from harness.backends.archive import verify_archive
 from harness.cli import main
 from harness.files import clear_partials, locked
+from harness.formats.archive import verify_archive
 from harness.records import read_samples
 from harness.sampling.interrupt import ENDING
 

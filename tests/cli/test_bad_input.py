@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
-from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
 from harness.cli import main
+from harness.formats.archive import write_archive
+from harness.formats.base import load_format
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
@@ -50,7 +50,7 @@ def refused(capsys, arguments, code, *parts):
         (["--profile", "fast"], ["no profile named"]),
         (["--baseline", "npy"], ["no measured format for --baseline", "'npz'"]),
         (["--backend", "no_such_module:Thing"], ["cannot be imported"]),
-        (["--backend", "liars:NotABackend"], ["is not a format"]),
+        (["--backend", "liars:NotAFormat"], ["is not a format"]),
         (["--backend", "liars:Missing"], ["cannot be imported"]),
         (["--resume", "--sizes", "3"], ["leave out --sizes"]),
         (["--trace", "file:"], ["needs a path"]),
@@ -115,7 +115,7 @@ def test_cold_reads_in_memory_are_refused(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim"])
 def test_archives_that_are_not_are_refused(capsys, tmp_path, name):
-    backend = load_backend(name)
+    backend = load_format(name)
     path = tmp_path / f"a{backend.suffix}"
     refused(capsys, ["inspect", str(path)], 2, "no archive at")
     refused(capsys, ["verify", str(path)], 2, "no archive at")
@@ -132,7 +132,7 @@ def test_archives_that_are_not_are_refused(capsys, tmp_path, name):
 
 def test_conversions_that_cannot_be_are_refused(capsys, tmp_path):
     source = tmp_path / "a.h5"
-    write_archive(open_trace(TRACE, 16), load_backend("hdf5"), source)
+    write_archive(open_trace(TRACE, 16), load_format("hdf5"), source)
     refused(capsys, ["convert", str(source), str(tmp_path / "b.xyz")], 2, "does not say which format")
     refused(capsys, ["convert", str(source), str(source)], 2, "exists already")
     refused(capsys, ["convert", str(source), str(tmp_path / "no" / "b.npz")], 2, "does not exist")
@@ -143,7 +143,7 @@ def test_conversions_that_cannot_be_are_refused(capsys, tmp_path):
 
 def test_a_flipped_bit_stops_a_conversion(capsys, tmp_path):
     source = tmp_path / "a.raw"
-    write_archive(open_trace(TRACE, 16), load_backend("raw"), source)
+    write_archive(open_trace(TRACE, 16), load_format("raw"), source)
     data = bytearray(source.read_bytes())
     data[5000] ^= 4
     source.write_bytes(data)

@@ -36,9 +36,9 @@ def run(broken: Path, *arguments: str | Path) -> tuple[int, str, str]:
 
 
 def test_list_answers_and_its_check_names_what_fails(broken):
-    code, out, _ = run(broken, "list", "backends")
+    code, out, _ = run(broken, "list", "formats")
     assert code == 0 and "Zarr through zarr-python, one file per chunk" in out
-    code, out, _ = run(broken, "list", "backends", "--check")
+    code, out, _ = run(broken, "list", "formats", "--check")
     assert code == 1 and f"The format 'zarr' cannot be imported: {REASON}" in " ".join(out.split())
     assert next(line for line in out.splitlines() if " npz " in line).rstrip().endswith("ready")
 
@@ -87,7 +87,7 @@ def test_what_needs_no_library_imports_none(arguments):
     assert out.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("group", ["backends", "suites", "traces", "importers", "models"])
+@pytest.mark.parametrize("group", ["formats", "suites", "traces", "importers", "models"])
 def test_a_description_is_read_from_the_source_as_the_plugin_has_it(group):
     for name in registry.names(group):
         assert registry.stated(group, name, "description") == registry.load(group, name).description != ""

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from conftest import plain
 
-from harness.backends.archive import verify_archive
 from harness.cli import main
-from harness.measure.config import RunConfig
+from harness.formats.archive import verify_archive
 from harness.records import read_samples
+from harness.run.config import RunConfig
 from harness.workload import PlanOptions
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"

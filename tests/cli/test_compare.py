@@ -16,10 +16,10 @@ import pytest
 from conftest import TINY, measured, plain
 
 from harness.cli import comparing, main
-from harness.regression import comparison
-from harness.regression.exact import Lost
-from harness.regression.rounds import Block
-from harness.regression.side import Side, SideError
+from harness.compare import comparison
+from harness.compare.exact import Lost
+from harness.compare.rounds import Block
+from harness.compare.side import Side, SideError
 
 HERE = f"existing:{sys.executable}"
 README = (Path(__file__).parents[2] / "README.md").read_text()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from conftest import plain
 
-from harness.backends.archive import open_archive, verify_archive
 from harness.cli import main
+from harness.formats.archive import open_archive, verify_archive
 from harness.records import read_samples
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4,n_res=20,filled=both"

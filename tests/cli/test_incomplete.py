@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from conftest import plain
 
-from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
 from harness.cli import main
+from harness.formats.archive import write_archive
+from harness.formats.base import load_format
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:n_res=16,layers=3,heads=2,hidden_dim=8,pair_dim=4"
@@ -29,7 +29,7 @@ def cut(tmp_path: Path) -> Path:
 
     trace.blocks = failing
     with pytest.raises(RuntimeError, match="the model failed"):
-        write_archive(trace, load_backend("zarr-slim"), tmp_path / "trace.slim.zarr", keep_incomplete=True)
+        write_archive(trace, load_format("zarr-slim"), tmp_path / "trace.slim.zarr", keep_incomplete=True)
     return tmp_path / "trace.slim.zarr.incomplete"
 
 

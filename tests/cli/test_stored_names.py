@@ -14,10 +14,10 @@ import pytest
 from conftest import TINY, measured, plain
 from evidence.conftest import repack
 
+from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.records import read_samples
-from harness.report.findings import find_options
 from harness.report.write import write_report
 
 MARK = "import pathlib\npathlib.Path({!r}).touch()\n"
@@ -109,7 +109,7 @@ def test_a_test_runner_that_a_bundle_names_is_not_run(honest, tmp_path, capsys):
 
 
 IN_THE_WAY = ("numpy", "zarr", "msgspec", "h5py", "signal", "types", "socket", "pickle", "multiprocessing", "harness_x")
-OWN = "from harness.backends.raw import RawBackend\nclass Format(RawBackend):\n    name, suffix = 'own', '.own'\n"
+OWN = "from harness.formats.raw import RawFormat\nclass Format(RawFormat):\n    name, suffix = 'own', '.own'\n"
 
 
 @pytest.mark.processes

@@ -10,11 +10,11 @@ import zipfile
 import pytest
 from evidence.conftest import repack
 
+from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle, read_bundle, write_bundle
 from harness.evidence.check import check
-from harness.report.findings import find_options
 from harness.report.write import write_report
 
 

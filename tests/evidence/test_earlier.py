@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from evidence.conftest import repack
 
+from harness.analysis.findings import find, find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle, unpack
 from harness.evidence.check import check
-from harness.report.findings import find, find_options
 
 EARLIER = Path(__file__).parent / "earlier.bundle.zip"
 """Of two formats; its report gives verdicts and grades for reads, and its contention.csv has no rows."""

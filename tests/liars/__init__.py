@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.backends.base import Layout, Profile
-from harness.backends.raw import RawBackend, RawReader, RawWriter
-from harness.backends.settings import Parameter, SearchSpace
+from harness.formats.base import Layout, Profile
+from harness.formats.raw import RawFormat, RawReader, RawWriter
+from harness.formats.settings import Parameter, SearchSpace
 from harness.trace.schema import Role, TensorSpec
 
 PAUSE = 0.005
 
 
-class _Liar(RawBackend):
+class _Liar(RawFormat):
     standing = "optional"
     reader_class: type[RawReader] = RawReader
 
@@ -277,5 +277,5 @@ class Struck(_Liar):
         return _StruckWriter(path)
 
 
-class NotABackend:
+class NotAFormat:
     """Not derived from the interface."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.measure.config import RAW
-from harness.measure.schedule import blocks
+from harness.analysis.arms import arms_by_place
 from harness.records import read_samples
-from harness.report.arms import arms_by_place
+from harness.run.config import RAW
+from harness.run.schedule import blocks
 
 RECORDED = Path(__file__).resolve().parents[2] / "results" / "reference" / "samples.csv"
 DRIFT = 0.15

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from report.simulated import DRIFT, interleaved, noise, recorded_rounds, relabelled
 
-from harness.report.statistics import compare, interval_ends
-from harness.report.verdict import DETECTION_POWER, Floor, judge, noise_floor, smallest_detectable_effect
+from harness.analysis.statistics import compare, interval_ends
+from harness.analysis.verdict import DETECTION_POWER, Floor, judge, noise_floor, smallest_detectable_effect
 
 RUNS = 500
 KINDS = ["log-normal", "heavy"]

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from report.synthetic_samples import cell, frame, size, worked
 
+from harness.analysis.choice.decision import decide, decide_all
+from harness.analysis.choice.envelope import lower_envelope, stays
+from harness.analysis.choice.headline import headline
+from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
-from harness.report.choice.decision import decide, decide_all
-from harness.report.choice.envelope import lower_envelope, stays
-from harness.report.choice.headline import headline
-from harness.report.choice.mix import Mix
 from harness.workload import PlanOptions
 
 HALF = Mix(name="half", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from report.synthetic_samples import worked
 
-from harness.report.choice.decision import decide
-from harness.report.choice.mix import Mix
+from harness.analysis.choice.decision import decide
+from harness.analysis.choice.mix import Mix
 from harness.report.drawing.flips import draw_flips
 
 HALF = Mix(name="half & half $x$", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)

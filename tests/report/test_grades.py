@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from report.synthetic_samples import cell, frame, size
 
-from harness.report.grades import CRITERIA, GRADE_COLUMNS, grade, rules, word
+from harness.analysis.grades import CRITERIA, GRADE_COLUMNS, grade, rules, word
 
 
 def row(grades, criterion, name):

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from report.synthetic_samples import cell, frame
 
-from harness.measure.config import VERDICT_ROUNDS
+from harness.analysis.growth import fit, growth, section
+from harness.analysis.summary import summarise
 from harness.report.drawing.growth import draw_growth
-from harness.report.growth import fit, growth, section
-from harness.report.summary import summarise
+from harness.run.config import VERDICT_ROUNDS
 
 LENGTHS = (256, 512, 1024)
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.report.findings import find, find_options
+from harness.analysis.findings import find, find_options
 from harness.report.page.memory import warm_limits
 from harness.report.page.sections import facts, limits
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.analysis.choice.mix import ACCESSES, PRESETS, Mix, parse_mix
 from harness.errors import UsageError
-from harness.report.choice.mix import ACCESSES, PRESETS, Mix, parse_mix
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

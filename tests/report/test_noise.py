@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from report.simulated import RECORDED
 
-from harness.measure.config import VERDICT_ROUNDS
+from harness.analysis.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
+from harness.analysis.summary import summarise
 from harness.records import Sample, SampleFile, read_samples
-from harness.report.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
-from harness.report.summary import summarise
+from harness.run.config import VERDICT_ROUNDS
 
 ARMS = ["zarr", "hdf5", "raw", "a/a"]
 

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from report import page_checks as checks
 
+from harness.analysis.findings import Options, find
 from harness.cli import main
 from harness.records import SCHEMA_VERSION
-from harness.report.findings import Options, find
 from harness.report.page.answer import flips, lead
 from harness.report.page.inline import inline_svg
 from harness.report.page.render import render

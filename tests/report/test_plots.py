@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.analysis.summary import COLUMNS
 from harness.report.drawing.figure import Page, drawing, looks
 from harness.report.drawing.plots import draw, not_shown
-from harness.report.summary import COLUMNS
 
 FIGURES = ["full_read", "layer_read", "parallel_access", "random_access", "storage_size"]
 ACCESSES = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from harness.measure.config import RAW
+from harness.analysis.scaling import COLUMNS, scaling
 from harness.records import Contention, RowFile, Sample, SampleFile, read_contention, read_samples
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.scaling import free_threaded, shown_cells, waits
-from harness.report.scaling import COLUMNS, scaling
+from harness.run.config import RAW
 
 ROUNDS = 10
 

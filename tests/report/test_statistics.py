@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from harness.report.statistics import (
+from harness.analysis.statistics import (
     Interval,
     compare,
     consistent_rank_sum,

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.analysis.seed_table import SEED_COLUMNS, seed_table
+from harness.analysis.summary import COLUMNS as CELL_COLUMNS
+from harness.analysis.summary import SUMMARY_SCHEMA_VERSION, summarise
 from harness.errors import HarnessError, UsageError
 from harness.records import COLUMNS, SCHEMA_VERSION, Sample, SampleFile, done, read_samples
-from harness.report.seed_table import SEED_COLUMNS, seed_table
-from harness.report.summary import COLUMNS as CELL_COLUMNS
-from harness.report.summary import SUMMARY_SCHEMA_VERSION, summarise
 
 
 def sample(name, number, **changes):

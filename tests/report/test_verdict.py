@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.report.statistics import compare
-from harness.report.verdict import Floor, judge, noise_floor, smallest_detectable_effect, word
+from harness.analysis.statistics import compare
+from harness.analysis.verdict import Floor, judge, noise_floor, smallest_detectable_effect, word
 
 
 def constant(factor, rounds=12):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from harness.analysis.grades import grade
+from harness.analysis.summary import summarise
+from harness.analysis.withdrawal import withdrawn, without_verdicts
 from harness.records import HELD_SINCE, SCHEMA_VERSION, read_samples
-from harness.report.grades import grade
-from harness.report.summary import summarise
-from harness.report.withdrawal import withdrawn, without_verdicts
 
 
 def earlier(samples):

@@ -9,9 +9,9 @@ import threading
 import pytest
 from conftest import TINY
 
-from harness.backends.archive import write_archive
-from harness.backends.base import load_backend
-from harness.measure.explaining import ROUNDS
+from harness.extensions.breakdown.explaining import ROUNDS
+from harness.formats.archive import write_archive
+from harness.formats.base import load_format
 from harness.records import read_contention, read_samples
 from harness.sampling.contention import ContentionTask, interpreter_lock
 from harness.sampling.together import combine, shares, take_share, take_threads
@@ -25,9 +25,9 @@ from harness.workload import PlanOptions, Read, ReadAccess
 def task(tmp_path_factory):
     def make(name):
         folder = tmp_path_factory.mktemp(name)
-        backend = load_backend(name)
+        backend = load_format(name)
         trace = open_trace("synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", 48)
-        manifest = write_archive(trace, load_backend("raw"), folder / "t.raw")
+        manifest = write_archive(trace, load_format("raw"), folder / "t.raw")
         path = folder / f"t{backend.suffix}"
         if name != "raw":
             write_archive(trace, backend, path)
@@ -110,12 +110,12 @@ class Clock:
 
 def test_percentiles_are_of_single_reads(task):
     made = task("raw")
-    part = take_share(load_backend("raw"), made.archive, made.access.reads, made.expected, lambda: None, clock=Clock())
+    part = take_share(load_format("raw"), made.archive, made.access.reads, made.expected, lambda: None, clock=Clock())
     reading = combine([part])
     assert len(part.marks) == 41 and reading.latencies == (0.001, 0.1, 0.1)  # 4 of 40 reads took 100 ms
     assert reading.seconds == pytest.approx(0.001 * 36 + 0.1 * 4) and reading.worker_seconds == (reading.seconds,)
     alone = take_threads(
-        load_backend("raw"), made.archive, made.access.reads, made.expected, 1, shared=False, clock=Clock()
+        load_format("raw"), made.archive, made.access.reads, made.expected, 1, shared=False, clock=Clock()
     )
     assert alone.latencies == reading.latencies and alone.problem == ""
 
@@ -127,5 +127,5 @@ def test_shares_are_even():
 @pytest.mark.skipif(interpreter_lock(), reason=f"Python {sys.version.split()[0]} runs with its interpreter lock")
 def test_threads_read_right_without_the_interpreter_lock(task):
     made = task("raw")
-    reading = take_threads(load_backend("raw"), made.archive, made.access.reads, made.expected, 4, shared=True)
+    reading = take_threads(load_format("raw"), made.archive, made.access.reads, made.expected, 4, shared=True)
     assert reading.problem == "" and not interpreter_lock()

@@ -8,9 +8,9 @@ import liars
 import numpy as np
 import pytest
 
-from harness.backends.archive import write_archive
-from harness.backends.raw import RawBackend
 from harness.errors import HarnessError
+from harness.formats.archive import write_archive
+from harness.formats.raw import RawFormat
 from harness.records import read_samples
 from harness.sampling.sample import take
 from harness.sampling.together import take_threads
@@ -29,7 +29,7 @@ READS = (Read(path=PAIR), Read(path=PAIR, selection=WINDOW))
 @pytest.fixture
 def archive(tmp_path: Path) -> tuple[Path, Manifest, dict[str, Expected]]:
     path = tmp_path / "trace.raw"
-    manifest = write_archive(open_trace(TRACE, 40), RawBackend(), path)
+    manifest = write_archive(open_trace(TRACE, 40), RawFormat(), path)
     return path, manifest, expectations(path, manifest, READS)
 
 
@@ -52,7 +52,7 @@ def test_a_wrong_result_is_named(archive, liar, caught):
 
 def test_an_honest_backend_has_no_problem(archive):
     path, _, expected = archive
-    reading = take(RawBackend(), path, READS, expected)
+    reading = take(RawFormat(), path, READS, expected)
     assert reading.problem == ""
     assert reading.bytes_returned == sum(want.nbytes for want in expected.values())
 
@@ -73,7 +73,7 @@ def test_an_injected_latency_is_reported_to_the_nanosecond(archive):
     path, _, expected = archive
     now = [0]
 
-    class Slow(RawBackend):
+    class Slow(RawFormat):
         def reader(self, path):
             now[0] += 7_000_000
             reader = super().reader(path)

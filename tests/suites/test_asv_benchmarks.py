@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.backends.base import load_backend
-from harness.backends.zarr import ZarrBackend
-from harness.measure.config import PRESETS
-from harness.measure.subject import open_subjects
+from harness.formats.base import load_format
+from harness.formats.zarr import ZarrFormat
+from harness.run.config import PRESETS
+from harness.run.subject import open_subjects
 from harness.trace import synthetic
 from harness.workload import ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
@@ -32,7 +32,7 @@ METHODS = {
 
 pytest.importorskip("asv_runner", reason="asv is not installed: pip install 'trace-format-harness[tracking]'")
 
-from suites.tracking.benchmarks import definition  # noqa: E402 - needs asv_runner
+from benchmarks.tracked import definition  # noqa: E402 - needs asv_runner
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_every_access_of_every_suite_is_there_in_every_format(discovered: dict[s
     for name, cases in expected.items():
         formats, found = discovered[name]["params"]
         assert found == cases and len(set(cases)) == len(cases), name
-        assert sorted(formats) == sorted(map(repr, registry.names("backends"))), name
+        assert sorted(formats) == sorted(map(repr, registry.names("formats"))), name
         assert discovered[name]["param_names"] == ["format", "case"]
 
 
@@ -130,11 +130,11 @@ def test_other_code_under_test_is_the_same_version(monkeypatch: pytest.MonkeyPat
     definition.data.cache_clear()
     definition.subject.cache_clear()
     tensors = definition.subject().manifest.tensors
-    layouts = [load_backend("zarr").layout(spec, "tuned") for spec in tensors]
-    original = ZarrBackend.layout
+    layouts = [load_format("zarr").layout(spec, "tuned") for spec in tensors]
+    original = ZarrFormat.layout
     monkeypatch.setattr(
-        ZarrBackend, "layout", lambda *given: dataclasses.replace(original(*given), codec=None, origin="chosen")
+        ZarrFormat, "layout", lambda *given: dataclasses.replace(original(*given), codec=None, origin="chosen")
     )
-    monkeypatch.setattr(ZarrBackend, "reader", None)
-    assert [load_backend("zarr").layout(spec, "tuned") for spec in tensors] != layouts
+    monkeypatch.setattr(ZarrFormat, "reader", None)
+    assert [load_format("zarr").layout(spec, "tuned") for spec in tensors] != layouts
     assert versions() == before

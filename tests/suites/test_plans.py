@@ -8,7 +8,8 @@ import itertools
 import pytest
 
 from harness import registry
-from harness.measure.schedule import generator
+from harness.extensions.capture import suite as capture
+from harness.run.schedule import generator
 from harness.trace.schema import Manifest, Provenance, tensor
 from harness.trace.sources import open_trace
 from harness.workload import (
@@ -23,7 +24,6 @@ from harness.workload import (
     requested_bytes,
     whole_reads,
 )
-from suites import capture
 
 PROTEIN = open_trace("synthetic:layers=3,heads=2,hidden_dim=8,pair_dim=4", 50).manifest
 VISION = Manifest(

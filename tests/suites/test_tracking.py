@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from report.browser import Browser, find_chromium
 
-from suites.tracking import pages
+from benchmarks import pages
 
 ROOT = Path(__file__).parents[2]
 WANTED = r"(size.track_size|full_read.(time|peakmem)_read|layer_read.track_requests)\(.*('hdf5'|'zarr-slim')"

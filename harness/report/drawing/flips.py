@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from harness.report import words
-from harness.report.choice.decision import Decision
-from harness.report.choice.envelope import Flip
+from harness.analysis import formatting as words
+from harness.analysis.choice.decision import Decision
+from harness.analysis.choice.envelope import Flip
 from harness.report.drawing.figure import drawing, looks, save_figure
 
 _WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; what is right of the bars is for words
@@ -44,7 +44,7 @@ def draw_flips(decision: Decision, folder: Path, *, pictures: bool = True) -> li
     Parameters
     ----------
     decision : Decision
-        From `harness.report.choice.decision.decide`.
+        From `harness.analysis.choice.decision.decide`.
     folder : Path
         Where the files go; made when missing.
     pictures : bool

@@ -29,7 +29,7 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pic
     Parameters
     ----------
     table : DataFrame
-        From `harness.report.growth.growth`.
+        From `harness.analysis.growth.growth`.
     summary : DataFrame
         The cells it was fitted to.
     folder : Path

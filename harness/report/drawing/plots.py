@@ -12,8 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
-from harness.report import words
+from harness.analysis import formatting as words
 from harness.report.drawing.figure import (
     CEILING,
     N_RES,
@@ -27,6 +26,7 @@ from harness.report.drawing.figure import (
     looks,
     panel,
 )
+from harness.run.config import RAW, TWIN, VERDICT_ROUNDS
 
 _TEXT = ["suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
 _NUMBERS = ["n_res", "median_seconds", "ci_low", "ci_high", "size_bytes", "ratio_to_float32", "ratio_to_native"]
@@ -72,7 +72,7 @@ def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[
     Parameters
     ----------
     summary : DataFrame
-        From `harness.report.summary.summarise`, or read back from ``summary.csv``.
+        From `harness.analysis.summary.summarise`, or read back from ``summary.csv``.
     folder : Path
         Where the files go; made when missing.
     pictures : bool

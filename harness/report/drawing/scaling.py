@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from harness.measure.config import RAW
-from harness.report import words
+from harness.analysis import formatting as words
 from harness.report.drawing.figure import CEILING, GREY, Look, Page, drawing, looks
 from harness.report.page.scaling import shown_cells
+from harness.run.config import RAW
 
 _EXECUTORS = {
     "threads": "threads, each its own reader",
@@ -29,7 +29,7 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
     Parameters
     ----------
     cells : DataFrame
-        From `harness.report.scaling.scaling`.
+        From `harness.analysis.scaling.scaling`.
     folder : Path
         Where the files go.
     pictures : bool

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.measure.config import VERDICT_ROUNDS
-from harness.report import words
-from harness.report.choice.decision import Decision
-from harness.report.choice.envelope import Flip
-from harness.report.choice.mix import Mix
-from harness.report.findings import Findings
-from harness.report.withdrawal import CORRECTION
+from harness.analysis import formatting as words
+from harness.analysis.choice.decision import Decision
+from harness.analysis.choice.envelope import Flip
+from harness.analysis.choice.mix import Mix
+from harness.analysis.findings import Findings
+from harness.analysis.withdrawal import CORRECTION
+from harness.run.config import VERDICT_ROUNDS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

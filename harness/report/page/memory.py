@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from harness.measure.config import TWIN
-from harness.report import words
-from harness.report.findings import Findings
+from harness.analysis import formatting as words
+from harness.analysis.findings import Findings
+from harness.run.config import TWIN
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
 
 

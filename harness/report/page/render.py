@@ -10,18 +10,18 @@ import jinja2
 from markupsafe import Markup
 
 import harness
+from harness.analysis import formatting as words
+from harness.analysis.findings import Findings
+from harness.analysis.growth import section
 from harness.errors import escaped_lines
-from harness.report import words
-from harness.report.findings import Findings
-from harness.report.growth import section
+from harness.extensions.projection.section import COLUMNS
+from harness.extensions.result_directories.section import directories
 from harness.report.page import sections
 from harness.report.page.answer import assumptions, flips, lead, uses
-from harness.report.page.directories import directories
 from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import SuiteTable, suite_tables
-from harness.report.projection import COLUMNS
 
 _PLOTS = {
     "storage_size": "Storage size",

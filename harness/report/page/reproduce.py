@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.measure.config import PRESETS, RunConfig
-from harness.report.findings import Findings
+from harness.analysis.findings import Findings
+from harness.run.config import PRESETS, RunConfig
 
 
 def command_of(config: RunConfig, out: str) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from harness.measure.config import RAW, TWIN
-from harness.report import words
-from harness.report.drawing.time_plot import main_subject
-from harness.report.findings import Findings
+from harness.analysis import formatting as words
+from harness.analysis.findings import Findings
+from harness.extensions.breakdown.plot import main_subject
+from harness.run.config import RAW, TWIN
 
 _MOST = 0.5  # share from which on a lock or one thread is named as what readers wait for
 _SCALES = 0.75  # efficiency from which on there is nothing to explain

@@ -6,13 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.measure.config import RAW, TWIN, VERDICT_ROUNDS
-from harness.report import words
-from harness.report.drawing.time_plot import main_subject
-from harness.report.findings import Findings
-from harness.report.growth import LEAST_LENGTHS
-from harness.report.noise import Noise
+from harness.analysis import formatting as words
+from harness.analysis.findings import Findings
+from harness.analysis.growth import LEAST_LENGTHS
+from harness.analysis.noise import Noise
+from harness.extensions.breakdown.plot import main_subject
 from harness.report.page.memory import warm_limits
+from harness.run.config import RAW, TWIN, VERDICT_ROUNDS
 
 
 def facts(findings: Findings) -> str:

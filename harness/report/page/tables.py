@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.measure.config import RAW, VERDICT_ROUNDS
-from harness.report import words
+from harness.analysis import formatting as words
+from harness.run.config import RAW, VERDICT_ROUNDS
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
 
@@ -87,7 +87,7 @@ def suite_tables(
     Parameters
     ----------
     summary : DataFrame
-        From `harness.report.summary.summarise`.
+        From `harness.analysis.summary.summarise`.
     samples : DataFrame
         What it was made from.
     suites : sequence of str

@@ -1,0 +1,230 @@
+"""Reads from an object store against its latency: a real S3 server behind a shaper, formats side by side in rounds.
+
+``python -m benchmarks.object_store OUT`` leaves every sample in ``OUT/samples.csv``, the curves in
+``OUT/latency.png`` and ``.svg``, and prints the project's goals at 20 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.slim_targets import Found
+from harness.errors import HarnessError
+from harness.extensions.object_store.client import Client
+from harness.extensions.object_store.latency import draw_latency
+from harness.extensions.object_store.opening import StoredFormat
+from harness.extensions.object_store.place import Place, parse_place
+from harness.extensions.object_store.seaweed import seaweed
+from harness.extensions.object_store.shaper import shaped
+from harness.extensions.object_store.stored import Stored
+from harness.extensions.object_store.upload import upload, upload_beside
+from harness.formats.archive import write_archive
+from harness.formats.base import ProfileName, Route, load_format
+from harness.run.config import RAW
+from harness.sampling.accounting import StoreCounter
+from harness.sampling.sample import take
+from harness.sampling.verify import Expected, expectations
+from harness.trace.schema import Role
+from harness.trace.sources import open_trace
+from harness.workload import Read, window_reads
+
+WINDOWS, EDGE = 50, 32
+GOAL_LATENCY = 20
+GET = "one GET"
+"""A request for as many bytes as zarr-slim read for the same access: nothing could wait less for them."""
+
+_COLUMNS = [
+    "trace", "latency_ms", "bandwidth", "access", "format", "profile", "round", "seconds", "open_seconds", "requests",
+    "bytes_read", "retries",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A format in a profile, read by one route."""
+
+    format: str
+    profile: ProfileName
+    route: Route = "ranges"
+
+    @property
+    def label(self) -> str:
+        """Its name in rows."""
+        return self.format if self.route == "ranges" else f"{self.format}-{self.route}"
+
+
+ARMS = (
+    Arm(RAW, "tuned"),
+    Arm("npz", "tuned"),
+    Arm("npz", "tuned", "download"),
+    Arm("hdf5", "tuned"),
+    Arm("hdf5", "tuned", "reference"),
+    Arm("zarr", "seed"),
+    Arm("zarr", "tuned"),
+    Arm("zarr-slim", "tuned"),
+)
+
+
+@dataclass(frozen=True)
+class Archives:
+    """One trace in a store in every format, and what is asked of it."""
+
+    label: str
+    paths: dict[Arm, Path]
+    accesses: dict[str, tuple[Read, ...]]
+    expected: dict[str, Expected]
+
+
+def prepare(text: str, n_res: int | None, folder: Path, place: Place) -> Archives:
+    """Write and upload the archives of a trace, and plan its accesses.
+
+    Parameters
+    ----------
+    text, n_res
+        The trace, as `harness.trace.sources.open_trace` takes it.
+    folder : Path
+        For archives; its name is part of their keys.
+    place : Place
+        The store.
+    """
+    trace = open_trace(text, n_res)
+    folder.mkdir()
+    paths: dict[Arm, Path] = {}
+    manifest = trace.manifest
+    for arm in ARMS:
+        backend = load_format(arm.format)
+        path = folder / f"{arm.format}-{arm.profile}{backend.suffix}"
+        if not path.exists():
+            manifest = write_archive(trace, backend, path, arm.profile)
+            upload(place, path, f"{folder.name}/{path.name}")
+        if (data := backend.routed(arm.route).beside(path)) is not None:
+            upload_beside(place, data, f"{folder.name}/{path.name}")
+        paths[arm] = path
+    pairs = [spec.path for spec in manifest.with_role(Role.PAIR)]
+    rng = np.random.default_rng(0)
+    accesses = {
+        f"{WINDOWS} windows": window_reads(manifest, pairs, WINDOWS, EDGE, rng),
+        "one pair layer": (Read(path=pairs[-1]),),
+    }
+    reads = [read for plan in accesses.values() for read in plan]
+    return Archives(trace.label, paths, accesses, expectations(paths[ARMS[0]], manifest, reads))
+
+
+def measure(archives: Archives, place: Place, near: Place, rounds: int, seed: int) -> Iterator[dict[str, object]]:
+    """Yield one row a sample: in each round every arm once in random order, after one round that is thrown away."""
+    order = random.Random(seed)
+    for access, reads in archives.accesses.items():
+        moved = 0
+        for number in range(-1, rounds):
+            for arm in order.sample(ARMS, len(ARMS)):
+                path = archives.paths[arm]
+                stored = Stored(place=near, key=f"{path.parent.name}/{path.name}", route=arm.route)
+                backend = StoredFormat(load_format(arm.format).configured(arm.profile), stored)
+                # NPZ reads a whole member for each window: at its best it loads each tensor once.
+                once = arm.format == "npz"
+                found = take(backend, path, reads, archives.expected, load_once=once, counter=StoreCounter)
+                if found.problem:
+                    raise HarnessError(f"{arm.label} {access}: {found.problem}.")
+                moved = found.bytes_read or 0 if arm.format == "zarr-slim" else moved
+                # The ceiling has no profile, as in the records of a run.
+                profile = "" if arm.format == RAW else arm.profile
+                row = {"format": arm.label, "profile": profile, **dataclasses.asdict(found)}
+                if number >= 0:
+                    yield _row(archives, place, access, number, row)
+            if number >= 0:
+                path = archives.paths[ARMS[0]]
+                row = {"format": GET, "profile": "", **_one_get(near, f"{path.parent.name}/{path.name}", moved)}
+                yield _row(archives, place, access, number, row)
+
+
+def _row(archives: Archives, place: Place, access: str, number: int, found: dict[str, object]) -> dict[str, object]:
+    about = {"trace": archives.label, "latency_ms": place.latency_ms, "bandwidth": place.bandwidth, "access": access}
+    return {name: ({**found, **about, "round": number})[name] for name in _COLUMNS}
+
+
+def _one_get(near: Place, key: str, length: int) -> dict[str, object]:
+    """Time one request for some bytes on a connection that exists."""
+    folder, _, name = key.rpartition("/")
+    with closing(Client(near, folder)) as client:
+        start = time.perf_counter_ns()
+        size = client.size(name)
+        opened = time.perf_counter_ns()
+        counter = StoreCounter()
+        client.range(name, 0, min(length, size))
+        seconds = (time.perf_counter_ns() - opened) / 1e9
+        counts = counter.counts()
+    return {"seconds": seconds, "open_seconds": (opened - start) / 1e9, **dataclasses.asdict(counts)}
+
+
+def goals(samples: pd.DataFrame) -> Iterator[Found]:
+    """Yield the goals at 20 ms, each as the median of the ratios of rounds; opening is not counted in either side."""
+    far = samples[samples["latency_ms"] == GOAL_LATENCY]
+    for trace, rows in far.groupby("trace", sort=False):
+        windows = _times(rows, f"{WINDOWS} windows")
+        layer = _times(rows, "one pair layer")
+        yield Found(
+            text=f"{trace}: {WINDOWS} windows, times as fast as the seed's zarr", goal=2.0,
+            value=float((windows["zarr", "seed"] / windows["zarr-slim", "tuned"]).median()),
+        )  # fmt: skip
+        for other, what in ((RAW, "one GET of its float32 bytes"), (GET, "one GET as large")):
+            ratio = float((layer["zarr-slim", "tuned"] / layer[other, ""]).median())
+            yield Found(text=f"{trace}: a layer of zarr-slim over {what}", goal=1.5, value=ratio, at_most=True)
+
+
+def _times(rows: pd.DataFrame, access: str) -> pd.DataFrame:
+    chosen = rows[rows["access"] == access].fillna({"profile": ""})
+    return chosen.pivot_table(index="round", columns=["format", "profile"], values="seconds")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, draw, print the goals; return 1 when one is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.object_store", description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--trace", action="append", help="NAME[@N]; repeatable (default: synthetic:layers=2@256)")
+    parser.add_argument("--latencies", default="0,5,20,80", help="milliseconds")
+    parser.add_argument("--bandwidth", type=float, default=100, help="megabytes per second; 0 for no limit")
+    options = parser.parse_args(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (
+        seaweed() as server,
+        tempfile.TemporaryDirectory(prefix=".store-", dir=options.out) as scratch,
+        (options.out / "samples.csv").open("w", newline="") as file,
+    ):
+        os.environ.update(server.variables())
+        base = dataclasses.replace(parse_place(f"s3://{server.bucket}/tracking"), bandwidth=options.bandwidth * 1e6)
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        for number, text in enumerate(options.trace or ["synthetic:layers=2@256"]):
+            name, _, length = text.partition("@")
+            archives = prepare(name, int(length) if length else None, Path(scratch) / f"trace-{number}", base)
+            for latency in map(float, options.latencies.split(",")):
+                place = dataclasses.replace(base, latency_ms=latency)
+                with shaped(place) as near:
+                    writer.writerows(measure(archives, place, near, options.rounds, number))
+                file.flush()
+                print(f"{archives.label}: {place.describe()}", flush=True)
+    samples = pd.read_csv(options.out / "samples.csv", keep_default_na=False)
+    draw_latency(samples, options.out)
+    found = list(goals(samples))
+    for goal in found:
+        print(goal)
+    return int(not all(goal.met for goal in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

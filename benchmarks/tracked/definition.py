@@ -1,0 +1,100 @@
+"""What is measured: one small trace, every registered suite and format, and the version that follows from these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from typing import Any
+
+from harness import registry
+from harness.run.config import PRESETS, RAW, RunConfig
+from harness.run.plan import describe_plan
+from harness.run.subject import Arm, Subject, open_subjects
+from harness.trace.sources import open_trace
+from harness.trace.stream import Digest
+from harness.workload import Access, ReadAccess
+
+RULES = 1
+"""Counts the ways in which samples become asv's figures; a change of them makes new series."""
+
+
+@cache
+def config() -> RunConfig:
+    """Return what ``harness run --preset quick`` measures, at the first of its lengths and with every format."""
+    suites = sorted((registry.load("suites", name) for name in registry.names("suites")), key=lambda suite: suite.order)
+    formats = tuple(registry.names("formats"))
+    preset = {**PRESETS["quick"], "sizes": PRESETS["quick"]["sizes"][:1]}
+    return RunConfig(
+        run_id="tracking", preset="quick", formats=formats, suites=tuple(suite.name for suite in suites), **preset
+    )
+
+
+@cache
+def subject() -> Subject:
+    """Return the trace with the plans of all suites."""
+    (found,) = open_subjects(config())
+    return found
+
+
+def about(suite: str) -> str:
+    """Return what a suite asks, in one line."""
+    description: str = registry.load("suites", suite).description
+    return description
+
+
+def arms() -> dict[str, Arm]:
+    """Return what is measured by the name of its format; the raw ceiling is among them."""
+    registry.listing("formats")  # libraries are imported now: by asv's fork server once, and never within a sample
+    (profile,) = config().profiles
+    return {name: Arm(name, name, "" if name == RAW else profile) for name in config().formats}
+
+
+def cases(suite: str, kind: type[Access]) -> dict[str, Access]:
+    """Return the accesses of a suite that are of one kind, by the name that asv's pages show."""
+    return {case(access): access for name, access in subject().plans if name == suite and isinstance(access, kind)}
+
+
+def case(access: Access) -> str:
+    """Name an access with who reads, such as ``window_attention, threads x 2``."""
+    if isinstance(access, ReadAccess) and access.executor != "main":
+        return f"{access.name}, {access.executor} x {access.workers}"
+    return access.name
+
+
+def version(suite: str, kind: type[Access]) -> str:
+    """Digest what decides figures besides the code under test: accesses, trace, profile and cache state.
+
+    Parameters
+    ----------
+    suite, kind
+        As for `cases`.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits. What a profile sets a format to is code under test, and so is how a format stores the
+        values; of the trace the names, shapes and bytes count, whatever generates them.
+    """
+    planned = describe_plan(subject())["accesses"]
+    definition: dict[str, Any] = {
+        "rules": RULES,
+        "accesses": [access for access in planned if (access["suite"], access["kind"]) == (suite, kind.__name__)],
+        "trace": data(),
+        "profiles": config().profiles,
+        "caches": config().caches,
+    }
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@cache
+def data() -> dict[str, Any]:
+    """Describe the trace by the shape, dtype and digest of each tensor."""
+    trace = open_trace(subject().text, subject().requested)
+    found = {}
+    for spec in trace.manifest.tensors:
+        state = Digest()
+        for block in trace.blocks(spec.path):
+            state.update(block)
+        found[spec.path] = [list(spec.shape), spec.dtype, state.hexdigest()]
+    return found

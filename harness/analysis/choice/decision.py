@@ -1,0 +1,305 @@
+"""Which format is the cheapest for a mix of accesses, how sure that is, and what would change the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.choice.costs import LIFE, SUITES, Parts, Use, cost, needed, parts
+from harness.analysis.choice.envelope import Flip
+from harness.analysis.choice.mix import Mix
+from harness.analysis.choice.vary import vary
+from harness.analysis.rounds import Rounds, bounds, largest, rounds, tuned_first
+from harness.errors import UsageError
+from harness.run.config import TWIN
+from harness.workload import PlanOptions
+
+COST_COLUMNS = [
+    "format", "profile", "cost_seconds", "low", "high", "ratio", "ratio_low", "ratio_high", "told_apart",
+    "reading_seconds", "writing_seconds", "keeping_seconds",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decision:
+    """The answer for one trace.
+
+    Attributes
+    ----------
+    trace : str
+        The trace.
+    n_res : int or None
+        Its largest length.
+    profile : str
+        Settings of the formats.
+    mix : Mix
+        The use that was asked about.
+    preferred : str or None
+        The cheapest format; None when there is no decision.
+    not_told_apart : tuple of str
+        Formats whose cost cannot be told from the preferred one's: the interval of their ratio reaches 1 or the floor.
+    reason : str
+        Why there is no decision; empty when there is one.
+    missing : tuple of str
+        What the mix asks and was not measured.
+    assumptions : tuple of str
+        What the answer rests on besides the measurements.
+    out : mapping of str to str
+        Formats that take no part, each with its reason.
+    costs : DataFrame
+        Columns `COST_COLUMNS`, cheapest first: seconds of one access with their 95 % interval, the three parts that
+        they are the sum of, and the ratio to the preferred format.
+    floor : float or None
+        By what factor, less 1, the costs of two equal arms differ at most; None without an A/A arm.
+    flips : tuple of Flip
+        Along every weight that could be varied with what was measured.
+    """
+
+    trace: str
+    n_res: int | None
+    profile: str
+    mix: Mix
+    preferred: str | None
+    not_told_apart: tuple[str, ...]
+    reason: str
+    missing: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    out: Mapping[str, str]
+    costs: pd.DataFrame
+    floor: float | None
+    flips: tuple[Flip, ...]
+
+
+def decide(
+    samples: pd.DataFrame, mix: Mix, trace: str | None = None, *, options: PlanOptions | None = None,
+    baseline: str = "zarr", profile: str | None = None, partial: bool = False,
+) -> Decision:  # fmt: skip
+    """Decide for one trace at its largest length.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        From `harness.records.read_samples`.
+    mix : Mix
+        The use.
+    trace : str, optional
+        Which; without it the one with most of the mix's accesses measured, then the longest.
+    options : PlanOptions, optional
+        Of the run: how many windows one sample reads.
+    baseline : str
+        The format that ran twice.
+    profile : str, optional
+        Settings of the formats; without it ``tuned`` where measured, else the first.
+    partial : bool
+        Whether to answer without the accesses of the mix that were not measured, instead of not at all.
+
+    Returns
+    -------
+    Decision
+        Without a preferred format where something is missing, or rounds are too few.
+
+    Raises
+    ------
+    UsageError
+        When no such trace or profile was measured.
+    """
+    cells = rounds(samples)
+    lengths = largest([c.place for c in cells])
+    if trace is None:
+        trace = max(lengths, key=lambda name: (_coverage(cells, name, lengths[name], mix), lengths[name] or 0))
+    if trace not in lengths:
+        raise UsageError(f"There is no trace {trace!r} in these samples; choose one of {', '.join(lengths)}.")
+    chosen = _profile(cells, profile)
+    return _decide(
+        parts(cells, samples, trace, lengths[trace], chosen, options or PlanOptions(), baseline),
+        mix, baseline, partial=partial,
+    )  # fmt: skip
+
+
+def decide_all(
+    samples: pd.DataFrame, mix: Mix, *, options: PlanOptions | None = None, baseline: str = "zarr",
+    profile: str | None = None, partial: bool = False,
+) -> list[Decision]:  # fmt: skip
+    """Decide for every trace, each at its largest length; see `decide`."""
+    cells = rounds(samples)
+    chosen = _profile(cells, profile)
+    return [
+        _decide(
+            parts(cells, samples, trace, n_res, chosen, options or PlanOptions(), baseline),
+            mix, baseline, partial=partial,
+        )
+        for trace, n_res in largest([c.place for c in cells]).items()
+    ]  # fmt: skip
+
+
+def _profile(cells: Sequence[Rounds], profile: str | None) -> str:
+    known = list(dict.fromkeys(p for c in cells for _, p in [*c.arms, *c.why] if p))
+    if profile is not None and profile not in known:
+        raise UsageError(f"No format was measured in profile {profile!r}; choose one of {', '.join(known)}.")
+    return tuned_first(known) if profile is None else profile
+
+
+def _coverage(cells: Sequence[Rounds], trace: str, n_res: int | None, mix: Mix) -> int:
+    """Count the mix's accesses that were measured."""
+    have = {(c.place.suite, c.place.access) for c in cells if c.arms and c.place[2:4] == (trace, n_res)}
+    return sum(SUITES[access] in have for access, share in mix.shares.items() if share)
+
+
+def _decide(measured: Parts, mix: Mix, baseline: str, *, partial: bool) -> Decision:
+    use, missing, assumptions = _usable(measured, mix, partial=partial)
+    out: dict[str, str] = {}
+    formats: list[str] = []
+    if missing:
+        reason = "not everything that the mix asks was measured"
+    else:
+        out = _out(measured, use)
+        formats = [name for name in measured.formats if name not in out and name != TWIN]
+        told = list(dict.fromkeys(out[name] for name in measured.formats if name in out and name != TWIN))
+        reason = "" if formats else f"no format counts in all that the mix asks ({'; '.join(told)})"
+    answer = _Answer.of(measured, use, formats, baseline) if formats else None
+    if answer is not None and answer.floor is None:
+        assumptions.append("No A/A arm covers this mix: differences are judged by their intervals alone.")
+    return Decision(
+        trace=measured.trace, n_res=measured.n_res, profile=measured.profile, mix=mix,
+        preferred=answer.preferred if answer else None, not_told_apart=answer.not_told_apart if answer else (),
+        reason=reason, missing=tuple(missing), assumptions=tuple(assumptions),
+        out={name: text for name, text in out.items() if name != TWIN},
+        costs=answer.costs if answer else pd.DataFrame(columns=COST_COLUMNS),
+        floor=answer.floor if answer else None, flips=answer.flips if answer else (),
+    )  # fmt: skip
+
+
+def _usable(measured: Parts, mix: Mix, *, partial: bool) -> tuple[Use, list[str], list[str]]:
+    """Return the use that can be reckoned, what is missing for it, and what had to be assumed."""
+    use, missing, assumptions = Use.of(mix), [], []
+    shares = {access: share for access, share in use.shares.items() if share}
+    absent = [access for access in shares if access in measured.absent]
+    lost = [
+        (access, cache)
+        for access, cache in needed(use)
+        if access not in absent and (access, cache) not in measured.reads
+    ]
+    told = [
+        f"not measured {cache}: {', '.join(access for access, state in lost if state == cache)}"
+        for cache in dict.fromkeys(state for _, state in lost)
+    ]
+    if lost and partial:
+        assumptions.append(f"Left out, the other shares scaled up: {'; '.join(told)}.")
+    else:
+        missing += told
+    gone = [*absent, *(access for access, _ in lost if partial)]
+    kept = {access: share for access, share in shares.items() if access not in gone}
+    if not kept:
+        missing.append("the trace has none of the tensors that the mix reads" if absent else "no access was measured")
+    elif gone:
+        total = sum(kept.values())
+        use = use._replace(shares={access: share / total for access, share in kept.items()})
+    if absent:
+        text = f"The trace has no tensor for {', '.join(absent)} ({sum(shares[a] for a in absent):.0%} of accesses)"
+        assumptions.append(f"{text}: the other shares are scaled up.")
+    if measured.write is None:
+        missing.append("writing a layer was not measured (suite write)")
+    if measured.gigabytes is None and use.storage_price:
+        missing.append("the archive's size was not measured (suite size)")
+    if use.readers > 1:
+        nearest = measured.nearest_readers(use.readers)
+        if nearest == 1:
+            missing.append(f"reading by 1 and by {use.readers} or fewer processes was not measured (parallel_access)")
+        else:
+            assumptions.append(_slowdown(measured, use.readers, nearest))
+    if any(shares.get(access) for access in ("window_attention", "window_pair")):
+        assumptions.append("A window is read on its own, not cut from a tensor that is in memory already.")
+    return use, missing, [*assumptions, measured.writes_from] if measured.writes_from else assumptions
+
+
+def _slowdown(measured: Parts, readers: int, nearest: int) -> str:
+    text = (
+        f"{readers} readers: the slowdown of {nearest} processes against 1, measured on windows of warm archives, "
+        "is applied to every access"
+    )
+    if nearest in measured.ceiling:
+        # A flat file has next to no work to share, so what slows it down is the machine and starting together.
+        text += f"; it is {measured.ceiling[nearest]:.1f} for a flat file, where it weighs most on what is fastest"
+    return text + "."
+
+
+def _out(measured: Parts, use: Use) -> dict[str, str]:
+    """Say which formats lack a part that counts."""
+    total = cost(measured, use)[0]
+    counts = [" ".join(part) for part in needed(use)] + [LIFE[0]]
+    counts += [LIFE[1]] if use.storage_price else []
+    counts += [f"{measured.nearest_readers(use.readers)} readers"] if use.readers > 1 else []
+    out = {}
+    for name, value in zip(measured.formats, total, strict=True):
+        if np.isnan(value):
+            whys = [f"{part}: {measured.why[part][name]}" for part in counts if name in measured.why.get(part, {})]
+            out[name] = whys[0] if whys else "a part of its cost was not measured"
+    return out
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Answer:
+    """What can be said once there are formats to compare."""
+
+    preferred: str
+    not_told_apart: tuple[str, ...]
+    costs: pd.DataFrame
+    floor: float | None
+    flips: tuple[Flip, ...]
+
+    @classmethod
+    def of(cls, measured: Parts, use: Use, formats: list[str], baseline: str) -> _Answer:
+        columns = [measured.formats.index(name) for name in formats]
+        everything = cost(measured, use)
+        total = everything[:, columns]
+        best = int(np.argmin(total[0]))
+        floor = twin_floor(measured, everything, baseline)
+        low, high = bounds(total[1:])
+        ratios = total / total[:, [best]]
+        ratio_low, ratio_high = bounds(ratios[1:])
+        apart = np.log(ratio_low) > (floor or 0.0)
+        reading = cost(measured, use._replace(writes_per_read=0))[0, columns]
+        writing = cost(measured, use._replace(storage_price=0))[0, columns] - reading
+        table = pd.DataFrame(
+            {
+                "format": formats, "profile": measured.profile, "cost_seconds": total[0], "low": low, "high": high,
+                "ratio": ratios[0], "ratio_low": ratio_low, "ratio_high": ratio_high, "told_apart": apart,
+                "reading_seconds": reading, "writing_seconds": writing,
+                "keeping_seconds": total[0] - reading - writing,
+            },
+            columns=COST_COLUMNS,
+        ).sort_values("cost_seconds", ignore_index=True, kind="stable")  # fmt: skip
+        others = table[~table["told_apart"] & (table["format"] != formats[best])]
+        return cls(
+            preferred=formats[best], not_told_apart=tuple(others["format"]), costs=table,
+            floor=None if floor is None else float(np.expm1(floor)),
+            flips=tuple(vary(measured, use, formats, formats[best])),
+        )  # fmt: skip
+
+
+def twin_floor(measured: Parts, total: np.ndarray, baseline: str) -> float | None:
+    """Return how far the twin's cost lies from its original's, as a logarithm, at the further end of the interval.
+
+    Parameters
+    ----------
+    measured : Parts
+        With the names of the columns.
+    total : ndarray, shape (1 + RESAMPLES, formats)
+        From `harness.analysis.choice.costs.cost`.
+    baseline : str
+        The original.
+
+    Returns
+    -------
+    float or None
+        None when one of the two has no cost.
+    """
+    if TWIN not in measured.formats or baseline not in measured.formats:
+        return None
+    ratio = total[:, measured.formats.index(TWIN)] / total[:, measured.formats.index(baseline)]
+    if np.isnan(ratio[0]):
+        return None
+    return float(np.abs(np.log(np.array(bounds(ratio[1:])))).max())

@@ -1,0 +1,310 @@
+"""Everything that a run's samples say, in one place: what ``report.json`` records and the page shows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.choice.decision import Decision, decide_all
+from harness.analysis.choice.headline import Headline, headline
+from harness.analysis.choice.mix import PRESETS, Mix
+from harness.analysis.grades import Grades, grade
+from harness.analysis.growth import growth
+from harness.analysis.noise import Noise, describe_noise, mixed_machines
+from harness.analysis.scaling import scaling
+from harness.analysis.summary import summarise
+from harness.analysis.withdrawal import withdrawn, without_verdicts
+from harness.documents import decode
+from harness.errors import UsageError
+from harness.extensions.breakdown.analysis import where_time_goes
+from harness.extensions.projection.section import read_projection
+from harness.extensions.result_directories.analysis import DirectorySizes, find_directories, is_directory
+from harness.files import read_bytes
+from harness.records import in_force, read_samples
+from harness.run.complete import SAMPLES, read_explained, required_rows
+from harness.run.config import RunConfig
+from harness.run.machine import read_environment
+
+REPORT_VERSION = 2
+"""Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a report may be asked, besides what was measured.
+
+    Attributes
+    ----------
+    baseline : str or None
+        The format that ratios refer to; None for none, where the run's own was not measured.
+    mix : Mix or None
+        How the archive will be used; None for every preset.
+    """
+
+    baseline: str | None
+    mix: Mix | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return plain values for ``report.json``."""
+        return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What is read of ``report.json``; all else in it follows from the samples."""
+
+    report_version: int
+    options: Options
+
+
+def find_options(folder: Path, text: bytes | None = None) -> Options:
+    """Return what a run's report was asked last; without a report, the run's own baseline and every preset mix.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    text : bytes, optional
+        The report to take it from, in place of the folder's.
+
+    Raises
+    ------
+    HarnessError
+        When the folder holds no run, or ``report.json`` is damaged or of a version this reader does not know.
+    """
+    config = RunConfig.read(folder / "run.json")
+    path = folder / "report.json"
+    if text is None and not path.exists():
+        return Options(baseline=config.baseline)
+    return _asked(read_bytes(path) if text is None else text, path).options
+
+
+def version_of(text: bytes) -> int:
+    """Return the version of a published ``report.json``.
+
+    Raises
+    ------
+    HarnessError
+        When it is damaged or of a version this reader does not know.
+    """
+    return _asked(text, "report.json").report_version
+
+
+def _asked(text: bytes, where: object) -> _Asked:
+    mend, known = "remove it and make the report again", range(1, REPORT_VERSION + 1)
+    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, extra=True)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Findings:
+    """What a run says.
+
+    Attributes
+    ----------
+    config : RunConfig
+        What was asked of it.
+    options : Options
+        What is asked of the report.
+    environment : dict
+        ``environment.json``; empty when there is none.
+    samples, summary, ledger : DataFrame
+        The tables of the run; `summary` made anew.
+    grades : Grades
+        The criteria table.
+    decisions : dict of str to list of Decision
+        By mix, one for each trace.
+    headlines : list of Headline
+        One for each mix.
+    time : DataFrame or None
+        Where the time goes; None when it was not measured.
+    noise : Noise
+        How noisy the run was.
+    scaling : DataFrame or None
+        How reads scale over workers; None for a run without such samples.
+    directories : DirectorySizes or None
+        Its result directories; their samples and cells are here alone. None for a run without any.
+    projection : dict or None
+        What `harness project` made of the run; None where it was not asked.
+    growth : DataFrame
+        How times grow with length; empty for a run of fewer than three lengths.
+    withdrawn : bool
+        Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
+    incomplete : tuple of str
+        What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
+    version : int
+        Of the document; one of version 1 knows neither of the last two.
+    """
+
+    config: RunConfig
+    options: Options
+    environment: dict[str, Any]
+    samples: pd.DataFrame
+    summary: pd.DataFrame
+    ledger: pd.DataFrame
+    grades: Grades
+    decisions: dict[str, list[Decision]]
+    headlines: list[Headline]
+    time: pd.DataFrame | None
+    noise: Noise
+    directories: DirectorySizes | None = None
+    scaling: pd.DataFrame | None = None
+    projection: dict[str, Any] | None = None
+    growth: pd.DataFrame = field(default_factory=pd.DataFrame)
+    withdrawn: bool = False
+    incomplete: tuple[str, ...] = ()
+    version: int = REPORT_VERSION
+
+    @property
+    def only_directories(self) -> bool:
+        """Whether the run measured no format, by design."""
+        return self.directories is not None and not self.config.traces
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """All that ``summary.csv`` lists: the cells of formats and those of result directories."""
+        if self.directories is None:
+            return self.summary
+        if self.summary.empty:
+            return self.directories.cells
+        return pd.concat([self.summary, self.directories.cells.astype(object)], ignore_index=True)
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The first session's description of the machine; empty when there is none."""
+        return (self.environment.get("sessions") or [{}])[0]
+
+    def to_document(self) -> dict[str, Any]:
+        """Return everything that is published as plain values, for ``report.json``."""
+        directories = {"directories": plain(self.directories.table)} if self.directories is not None else {}
+        return {
+            "report_version": self.version,
+            "options": self.options.to_document(),
+            "run_id": self.config.run_id,
+            "headlines": plain(self.headlines),
+            "grades": plain(self.grades.table),
+            "grade_cells": plain(self.grades.cells),
+            "decisions": [_decision(found) for decisions in self.decisions.values() for found in decisions],
+            "where_time_goes": plain(self.time),
+            "noise": plain(self.noise),
+            **directories,
+            **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
+            **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
+            **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
+        }
+
+
+def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findings:
+    """Work out everything that a run's samples say.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    options : Options
+        Baseline and mix.
+    version : int
+        An earlier one to say what a report of that version said, to hold a published one against it.
+
+    Returns
+    -------
+    Findings
+        The same for the same files.
+
+    Raises
+    ------
+    UsageError
+        When the baseline was not measured, or the run mixes two machines.
+    HarnessError
+        When a file is missing, damaged, or of a version that this reader does not know.
+    """
+    config = RunConfig.read(folder / "run.json")
+    every = read_samples(folder / "samples.csv", superseded=True)
+    samples = in_force(every)
+    others = sorted(set(samples["run_id"]) - {config.run_id})
+    if others:
+        raise UsageError(
+            f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
+        )
+    directories = find_directories(folder, samples)
+    samples = samples[~is_directory(samples)].reset_index(drop=True)
+    recorded = folder / "environment.json"
+    environment = read_environment(recorded) if recorded.exists() else {}
+    if differs := mixed_machines(environment):
+        raise UsageError(f"{folder} cannot be reported as one run. {differs} Measure it again on one machine.")
+    baseline = options.baseline
+    if baseline == config.baseline and baseline not in set(samples["format"]):
+        # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
+        baseline = None
+    summary = summarise(samples, baseline, twin_of=config.baseline)
+    mixes = [options.mix] if options.mix else list(PRESETS.values())
+    unfair = version > 1 and withdrawn(samples)
+    decisions = {
+        mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline)
+        for mix in ([] if unfair else mixes)
+    }
+    noise = describe_noise(samples, summary, environment)
+    explained = read_explained(folder)
+    ledger = folder / "ledger.csv"
+    return Findings(
+        config=config,
+        options=options,
+        environment=environment,
+        samples=samples,
+        summary=without_verdicts(summary) if unfair else summary,
+        ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
+        grades=grade(samples, exact_only=unfair),
+        decisions=decisions,
+        headlines=[headline(found) for found in decisions.values() if found],
+        time=where_time_goes(in_force(explained["breakdown.csv"])) if "breakdown.csv" in explained else None,
+        noise=noise,
+        directories=directories,
+        scaling=scaling(samples, in_force(explained["contention.csv"]) if "contention.csv" in explained else None),
+        projection=None if unfair else read_projection(folder),
+        growth=growth(samples),
+        withdrawn=unfair,
+        incomplete=tuple(
+            _incomplete(folder, config, {SAMPLES: every, **explained}, environment) if version > 1 else ()
+        ),
+        version=version,
+    )
+
+
+def _incomplete(
+    folder: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame], environment: Mapping[str, Any]
+) -> Iterator[str]:
+    """Say what is wrong with the rows of a run, held against its plan."""
+    if not (plan := folder / "plan.json").exists():
+        yield "The run has no plan.json, so nobody can say whether rows of it are missing."
+        return
+    sessions = len(environment.get("sessions", ()))
+    for name, found in required_rows(plan, config, frames, sessions=sessions).items():
+        yield from found.summary(name)
+
+
+def _decision(found: Decision) -> dict[str, Any]:
+    document = plain(found)
+    return {**document, "mix": found.mix.name, "use": found.mix.to_dict()}
+
+
+def plain(value: Any) -> Any:
+    """Turn results into what JSON can hold: NaN becomes null, a table a list of rows."""
+    if isinstance(value, pd.DataFrame):
+        return [{str(k): plain(v) for k, v in row.items()} for row in value.to_dict("records")]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "infinity"
+    return None if value is pd.NA else value

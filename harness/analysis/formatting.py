@@ -1,0 +1,145 @@
+"""How figures are written for people: a time, a size, a ratio with its interval, a trace, a case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.run.config import RAW, TWIN
+
+Arm = tuple[str, str]  # format and profile
+
+WRITTEN_ONCE = ("archive", "archive_durable")
+"""Accesses with one sample by design: the whole archive is written once, to be read from."""
+
+_ORDER = ("npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors")
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Put formats into the order of all tables and drawings: known ones, others by name, the raw ceiling last."""
+    found = set(names)
+    return [
+        *(name for name in _ORDER if name in found),
+        *sorted(found - set(_ORDER) - {RAW}),
+        *([RAW] if RAW in found else []),
+    ]
+
+
+def arms_of(cells: pd.DataFrame) -> list[Arm]:
+    """List the formats and profiles in a table of cells, in order, without the twin."""
+    found = dict.fromkeys(zip(cells["format"].astype(str), cells["profile"].fillna("").astype(str), strict=True))
+    names = ordered(name for name, _ in found if name != TWIN)
+    return [arm for name in names for arm in found if arm[0] == name]
+
+
+def arm_name(arm: Arm, arms: Iterable[Arm]) -> str:
+    """Name an arm: with its profile only where there are several."""
+    several = len({profile for _, profile in arms if profile}) > 1
+    return f"{arm[0]} ({arm[1]})" if several and arm[1] else arm[0]
+
+
+def known(value: Any) -> bool:
+    """Say whether a field holds something."""
+    return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
+
+
+def duration(seconds: float) -> str:
+    """Write a time with three digits and its unit."""
+    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
+        if abs(seconds) >= factor:
+            return f"{digits(seconds / factor)} {unit}"
+    return f"{digits(seconds * 1e6)} µs"
+
+
+def digits(value: float) -> str:
+    """Write a number with three digits; those before the point that are beyond them are zeros."""
+    if abs(value) < 999.5 or not math.isfinite(value):
+        return f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):.0f}"
+
+
+def size(nbytes: float) -> str:
+    """Write a size with three digits; 1 MB is 10**6 bytes."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= factor:
+            return f"{digits(nbytes / factor)} {unit}"
+    return f"{nbytes:.0f} B"
+
+
+def times(ratio: float) -> str:
+    """Write a ratio: two digits after the point below ten, none above."""
+    return f"{ratio:.2f}×" if ratio < 9.995 else f"{ratio:.1f}×" if ratio < 99.95 else f"{ratio:.0f}×"
+
+
+def between(low: float, high: float) -> str:
+    """Write an interval of ratios."""
+    return f"{times(low)[:-1]} to {times(high)[:-1]}"
+
+
+def percent(part: float) -> str:
+    """Write a part of one in percent."""
+    value = 100 * part
+    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %"
+
+
+def listed(names: Iterable[str], word: str = "and") -> str:
+    """Write names as a list in a sentence."""
+    *most, last = list(names) or [""]
+    return f"{', '.join(most)} {word} {last}" if most else last
+
+
+def pretty_trace(trace: str) -> str:
+    """Write a trace's label for people."""
+    name, _, parameters = trace.partition(":")
+    return f"{name} ({parameters.replace(',', ', ')})" if parameters else name
+
+
+_ACCESS = {
+    "all_tensors": "everything",
+    "attention_layer": "one attention layer",
+    "head": "one attention head",
+    "pair_layer": "one pair layer",
+    "window_attention": "attention windows",
+    "window_pair": "pair windows",
+    "window_attention_load_once": "attention windows, load once",
+    "window_pair_load_once": "pair windows, load once",
+    "archive": "whole trace",
+    "archive_durable": "whole trace, until on disk",
+    "layer": "one layer",
+    "layer_durable": "one layer, until on disk",
+    "layer_filled_one": "one layer, each tensor under one name",
+    "layer_filled_both": "one layer, representations under both names",
+}
+
+
+def access(name: str) -> str:
+    """Write the name of an access for people."""
+    return _ACCESS.get(name, name.replace("_", " "))
+
+
+_KINDS = {
+    "threads": ("thread", "threads"),
+    "threads-shared": ("thread", "threads"),
+    "processes": ("process", "processes"),
+    "dask": ("Dask worker", "Dask workers"),
+}
+
+
+def workers(row: Mapping[Any, Any] | pd.Series) -> str:
+    """Say how many of what read."""
+    number, executor = int(row["workers"]), str(row["executor"])
+    shared = ", one shared reader" if executor == "threads-shared" else ""
+    return f"{number} {_KINDS[executor][number != 1]}{shared}"
+
+
+def case(row: Mapping[Any, Any] | pd.Series) -> str:
+    """Say what a cell measures, apart from its trace and format."""
+    parts = [access(str(row["access"]))]
+    if known(row["cache"]):
+        parts.append(str(row["cache"]))
+    if row["executor"] != "main":
+        parts.append(workers(row))
+    return ", ".join(parts)

@@ -1,0 +1,202 @@
+"""From comparisons to words: the noise floor of the A/A arm, the rule for a difference, and what it can detect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import NormalDist
+from typing import Literal
+
+import numpy as np
+
+from harness.analysis.statistics import (
+    CONFIDENCE,
+    Comparison,
+    consistent_rank_sum,
+    discoveries,
+    interval_ends,
+    middle,
+    signed_rank_p,
+)
+from harness.run.config import VERDICT_ROUNDS
+
+EQUIVALENT_WITHIN = 0.05
+"""Two times are equivalent when the whole interval of their ratio lies within this part of 1."""
+
+SIGNIFICANCE = 0.01
+"""How often one comparison of two equal formats may be called different, however few there are to compare."""
+
+DETECTION_POWER = 0.8
+"""How often, at least, a true difference of the smallest detectable effect is called (the usual 80 %, Cohen 1988)."""
+
+_PLANNED_POWER = 0.9  # more than promised, because few rounds show less than all of the spread (see the tests)
+_RESAMPLES = 200
+_ERRORS_PER_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+Verdict = Literal["faster", "slower", "equivalent", "inconclusive"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """What two equal arms of a cell differ by; both figures are logarithms of a ratio, and 0 without an A/A arm.
+
+    Attributes
+    ----------
+    difference : float
+        The A/A arm's difference, without its sign. No smaller difference is reported.
+    excess : float
+        The part of it that the twin's own sampling error does not explain. The interval of what is reported lies
+        beyond it, and not beyond all of the difference, which would count chance twice: in the interval and again in
+        the floor, so that a true 5 % under 3 % noise would be missed too often even in 20 rounds.
+    """
+
+    difference: float = 0.0
+    excess: float = 0.0
+
+
+def noise_floor(twin: Comparison | None) -> Floor:
+    """Return what the A/A arm differs by.
+
+    The square of a difference of medians is, on average, that of the true difference plus the squared standard error,
+    so the excess is the root of what is left when the latter is taken off, and 0 when nothing is (the moment estimator
+    of DerSimonian & Laird 1986).
+
+    Parameters
+    ----------
+    twin : Comparison or None
+        The A/A arm against the arm whose twin it is; None when the cell has none.
+
+    Returns
+    -------
+    Floor
+        Zero without a twin.
+    """
+    if twin is None:
+        return Floor()
+    ordered = np.sort(twin.log_ratios)
+    difference, excess = _floors(ordered, middle(ordered))
+    return Floor(difference=float(difference), excess=float(excess))
+
+
+def _floors(ordered: np.ndarray, medians: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low, high = interval_ends(ordered)
+    error = (high - low) / 2 / _ERRORS_PER_HALF_WIDTH
+    return np.abs(medians), np.sqrt(np.maximum(medians**2 - error**2, 0))
+
+
+def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
+    """Put a comparison into one of four words.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Against the baseline.
+    floor : Floor
+        From `noise_floor`.
+    discovered : bool
+        Whether chance is excluded, as `judge` decides.
+
+    Returns
+    -------
+    {"faster", "slower", "equivalent", "inconclusive"}
+        ``faster`` and ``slower`` when the difference is larger than the floor's and its whole interval lies beyond the
+        floor's excess, ``equivalent`` when the interval lies within `EQUIVALENT_WITHIN`, else, and always below
+        `VERDICT_ROUNDS` rounds, ``inconclusive``.
+    """
+    if not _enough(comparison):
+        return "inconclusive"
+    median, low, high = (np.log(x) for x in (comparison.ratio.median, comparison.ratio.low, comparison.ratio.high))
+    if discovered and abs(median) > floor.difference:
+        if high < -floor.excess:
+            return "faster"
+        if low > floor.excess:
+            return "slower"
+    if np.log(1 - EQUIVALENT_WITHIN) <= low and high <= np.log(1 + EQUIVALENT_WITHIN):
+        return "equivalent"
+    return "inconclusive"
+
+
+def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Verdict]:
+    """Put all comparisons of a run into words, together, because each is a chance to be wrong.
+
+    Chance is excluded where a comparison is significant for itself, at `SIGNIFICANCE`, and among all that are judged,
+    at `FALSE_DISCOVERY_RATE`. Those with too few rounds for a verdict are no tests and take no part.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison
+        All claims of a run.
+    floors : sequence of Floor
+        Of each one's cell.
+
+    Returns
+    -------
+    list of str
+        As `word`.
+    """
+    p_values = np.array([signed_rank_p(c.log_ratios) if _enough(c) else np.nan for c in comparisons])
+    tested = ~np.isnan(p_values)
+    found = np.zeros(len(comparisons), bool)
+    found[tested] = discoveries(p_values[tested]) & (p_values[tested] <= SIGNIFICANCE)
+    return [word(c, floor, bool(f)) for c, floor, f in zip(comparisons, floors, found, strict=True)]
+
+
+def _enough(comparison: Comparison) -> bool:
+    return len(comparison.log_ratios) >= VERDICT_ROUNDS
+
+
+def smallest_detectable_effect(comparison: Comparison, twin: Comparison) -> float | None:
+    """Return the smallest true slowdown that a repetition of this cell would call ``slower``.
+
+    Both arms' rounds are resampled around no difference, and each resample says how large a true effect would have
+    had to be for the rule of `word` and `SIGNIFICANCE` to call it (bootstrap power, Efron & Tibshirani 1993, chapter
+    25). It is for one comparison; among very many, control of false discoveries asks for more.
+
+    Under log-normal noise from 10 rounds on, and with a tenth of samples slowed down 1.5 to 3 times from 20 rounds on,
+    an effect of this size is called in at least `DETECTION_POWER` of repetitions; at 10 rounds with such disturbances,
+    which so few rounds may not have met yet, in at least half.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Whose spread decides; the twin's own, for the baseline.
+    twin : Comparison
+        The A/A arm against the arm whose twin it is.
+
+    Returns
+    -------
+    float or None
+        As a part of the baseline's time: 0.04 when 4 % more is found. None below `VERDICT_ROUNDS` rounds.
+    """
+    if not (_enough(comparison) and _enough(twin)):
+        return None
+    difference, excess = _resampled_floors(twin)
+    logs = comparison.log_ratios
+    count = len(logs)
+    drawn = np.sort((logs - np.median(logs))[_picks(count)], axis=1)
+    low, _ = interval_ends(drawn)
+    needed = np.maximum(excess - low, difference - middle(drawn))
+    # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive.
+    first, second = np.triu_indices(count)
+    means = (drawn[:, first] + drawn[:, second]) / 2
+    dissent = consistent_rank_sum(count, SIGNIFICANCE)
+    needed = np.maximum(needed, -np.partition(means, dissent, axis=1)[:, dissent])
+    # Resampled medians spread less than real ones, as a variance divided by n instead of n - 1 does.
+    effect = float(np.quantile(needed, _PLANNED_POWER)) * np.sqrt(count / (count - 1))
+    return float(np.exp(effect) - 1)
+
+
+def _resampled_floors(twin: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Return floors of repetitions, around what the twin really differs by: the excess, not what chance added."""
+    logs = twin.log_ratios
+    median = np.median(logs)
+    centred = logs - median + np.sign(median) * noise_floor(twin).excess
+    drawn = np.sort(centred[_picks(len(logs))], axis=1)
+    return _floors(drawn, middle(drawn))
+
+
+@cache
+def _picks(count: int) -> np.ndarray:
+    """Draw rounds anew, once for each number of rounds: alike for both arms of a cell, which shared their rounds."""
+    return np.random.default_rng(count).integers(count, size=(_RESAMPLES, count))

@@ -1,0 +1,186 @@
+"""What both sides are asked: the same tensors as plain files, and the same accesses with what each has to return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from harness.compare.probe import array_digest
+from harness.errors import UsageError
+from harness.files import write_text
+from harness.formats.base import load_format
+from harness.run.config import RunConfig
+from harness.run.subject import Subject, open_subjects
+from harness.trace.sources import open_trace
+from harness.trace.stream import read_whole
+from harness.workload import PlanOptions, ReadAccess
+
+OPENING = "open"
+WRITING = "write"
+
+
+class Cell(NamedTuple):
+    """One comparison of times: a case of a suite, in one format, of one trace."""
+
+    suite: str
+    access: str
+    format: str
+    trace: str
+    n_res: int | None
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        return f"{self.format} {self.suite}/{self.access} of {self.subject}"
+
+    @property
+    def subject(self) -> str:
+        """Name its trace, with the length where it has one."""
+        return f"{self.trace}{f', {self.n_res} residues' if self.n_res else ''}"
+
+    def among(self, cells: Iterable[Cell]) -> str:
+        """Name it for people, with its trace only where there are several."""
+        several = len({cell.subject for cell in cells}) > 1
+        return str(self) if several else f"{self.format} {self.suite}/{self.access}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a comparison is to measure.
+
+    Attributes
+    ----------
+    traces : tuple of str
+        ``NAME[:key=value,...]``.
+    sizes : tuple of int
+        Sequence lengths, for traces that are made in any length.
+    formats, suites : tuple of str
+        Registered names.
+    profile : str
+        Of every format.
+    seed : int
+        Decides plans and the order within rounds.
+    rounds : int
+        Fresh processes of each side, before any confirmation. A round in ten or so is disturbed on a shared machine;
+        two of 12 do not widen a cell's interval, and more blocks in fewer rounds help less for the same time.
+    blocks : int
+        Of each cell and side within a round; more where something else disturbs it.
+    seconds : float
+        Least length of a block.
+    timeout : float
+        Seconds after which a task counts as hung.
+    """
+
+    traces: tuple[str, ...] = ("synthetic:layers=2",)
+    sizes: tuple[int, ...] = (64,)
+    formats: tuple[str, ...] = ("hdf5", "zarr", "zarr-slim")
+    suites: tuple[str, ...] = ("size", "write", "full_read", "layer_read", "random_access")
+    profile: str = "tuned"
+    seed: int = 0
+    rounds: int = 12
+    blocks: int = 2
+    seconds: float = 0.02
+    timeout: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One trace, ready to be handed to both sides.
+
+    Attributes
+    ----------
+    trace : str
+        Its label.
+    n_res : int or None
+        Its length.
+    data : Path
+        A folder with a manifest and one ``.npy`` file a tensor.
+    digests : dict of str to str
+        What every tensor has to be.
+    cases : tuple of (str, str, tuple)
+        Suite, access, and reads as plain values.
+    expected : dict
+        For each (suite, access) what its reads have to return, as digests.
+    suffixes : dict of str to str
+        How archives of each format are named.
+    """
+
+    trace: str
+    n_res: int | None
+    data: Path
+    digests: dict[str, str]
+    cases: tuple[tuple[str, str, tuple[Any, ...]], ...]
+    expected: dict[tuple[str, str], list[str]]
+    suffixes: dict[str, str]
+
+    def cell(self, suite: str, access: str, name: str) -> Cell:
+        """Name a cell of this trace."""
+        return Cell(suite, access, name, self.trace, self.n_res)
+
+
+def ask(settings: Settings, folder: Path) -> list[Question]:
+    """Make every trace once, by this version, and draw the plans of all suites on it.
+
+    Both sides get the tensors as files, so that a change of a trace's source between two commits is no change of what
+    is measured.
+
+    Parameters
+    ----------
+    settings : Settings
+        Traces, suites, seed.
+    folder : Path
+        An empty folder.
+
+    Returns
+    -------
+    list of Question
+        In the order of the traces.
+
+    Raises
+    ------
+    UsageError
+        When a trace, a format or a suite does not exist, or nothing is left to measure.
+    """
+    config = RunConfig(
+        run_id="compare", preset="compare", traces=settings.traces, sizes=settings.sizes, formats=settings.formats,
+        profiles=(settings.profile,), suites=settings.suites, caches=("warm",), rounds=settings.rounds,  # type: ignore[arg-type]
+        seed=settings.seed, options=PlanOptions(attention_windows=8, pair_windows=4, workers=()),
+    )  # fmt: skip
+    suffixes = {name: load_format(name).suffix for name in settings.formats}
+    found = [_question(subject, folder / str(k), suffixes) for k, subject in enumerate(open_subjects(config))]
+    if not any(question.cases for question in found) and not {"size", "write"} & set(settings.suites):
+        raise UsageError(f"The suites {', '.join(settings.suites)} have nothing to compare on these traces.")
+    return found
+
+
+def _question(subject: Subject, folder: Path, suffixes: dict[str, str]) -> Question:
+    folder.mkdir(parents=True)
+    trace = subject.held or open_trace(subject.text, subject.requested)
+    write_text(folder / "manifest.json", subject.manifest.to_json())
+    arrays: dict[str, np.ndarray] = {}
+    for number, spec in enumerate(subject.manifest.tensors):
+        arrays[spec.path] = read_whole(trace, spec.path)
+        np.save(folder / f"{number}.npy", arrays[spec.path])
+    cases, expected = [], {}
+    for suite, access in subject.plans:
+        # One thread that reads what it is asked for: what several threads or processes take depends on the machine.
+        if isinstance(access, ReadAccess) and access.executor == "main" and not access.load_once:
+            cases.append((suite, access.name, tuple((read.path, _plain(read.selection)) for read in access.reads)))
+            parts = [arrays[r.path] if r.selection is None else arrays[r.path][r.selection] for r in access.reads]
+            expected[suite, access.name] = [array_digest(part) for part in parts]
+    return Question(
+        trace=subject.label,
+        n_res=subject.n_res,
+        data=folder,
+        digests={path: array_digest(array) for path, array in arrays.items()},
+        cases=tuple(cases),
+        expected=expected,
+        suffixes=suffixes,
+    )
+
+
+def _plain(selection: Sequence[slice] | None) -> list[list[int]] | None:
+    return None if selection is None else [[part.start, part.stop] for part in selection]

@@ -1,0 +1,1 @@
+"""Where the time of a read goes: its parts, each measured."""

@@ -1,0 +1,260 @@
+"""Where the time of a warm read access goes: the real reads, then each of them once more step by step."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache as once
+from pathlib import Path
+
+import numpy as np
+
+from harness.formats.base import Format, blame
+from harness.formats.replay import Replay
+from harness.records import Parts
+from harness.sampling.reading import AccessTask
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection
+from harness.sampling.verify import Expected, asked_bytes, check, read_id
+from harness.sampling.worker import Children
+from harness.workload import Read
+
+NO_REPLAY = "the format does not say where its bytes lie"
+
+_MORE_THAN_CACHES = 64 << 20  # bytes; a larger one would help only where a processor has more of it for one core
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakdownTask(AccessTask):
+    """Take the breakdown of a warm access once, in a process that takes no samples."""
+
+    def run(self, children: Children) -> Parts:
+        """Warm the archive and take the breakdown."""
+        _keep_memory()
+        backend = rehearsed(self.backend, self.profile)
+        about = (backend, self.archive, self.access.reads, self.expected)
+        _, rejected = self.warm(lambda: take(*about))
+        if rejected:
+            return Parts(status="rejected", reason=rejected)
+        return dissect(*about)
+
+
+@once
+def _keep_memory() -> None:
+    """Let this process keep the memory that it frees, up to 32 MiB in one piece, which is as far as glibc goes.
+
+    Memory that comes fresh from the kernel costs more to touch for the first time than to fill. Whether a read gets it
+    depends on what was freed before, so that it would fall on the real reads or on their replay by chance.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+
+
+@once
+def _other_memory() -> np.ndarray:
+    return np.empty(_MORE_THAN_CACHES, np.uint8)
+
+
+def _cool_processor() -> None:
+    """Fill the processor's caches with other things, as another format's sample does before every sample."""
+    _other_memory().fill(0)
+
+
+def dissect(
+    backend: Format,
+    archive: Path,
+    reads: Sequence[Read],
+    expected: Mapping[str, Expected],
+    *,
+    clock: Clock = time.perf_counter_ns,
+) -> Parts:
+    """Measure an access as a sample does, then with a fresh reader the steps of each of its reads.
+
+    The steps have a reader of their own: a lookup after the real read of the same tensor would find its metadata in
+    memory, and one before it would spare the read its own.
+
+    Parameters
+    ----------
+    backend : Format
+        The format.
+    archive : Path
+        What to read; in the page cache.
+    reads : sequence of Read
+        What to ask for.
+    expected : mapping of str to Expected
+        From `harness.sampling.verify.expectations`.
+    clock : callable
+        Returns nanoseconds.
+
+    Returns
+    -------
+    Parts
+        Failed, without a time, when the real read or the replay gave a wrong bit; skipped, with the total alone, when
+        the format has no replay.
+
+    Raises
+    ------
+    HarnessError
+        When the format raised.
+    """
+    action = f"replaying the reads of {archive.name}"
+    with blame(backend.name, action):
+        # Thrown away: the first use of a codec fills its tables.
+        largest = max(reads, key=lambda read: expected[read_id(read)].nbytes)
+        possible = _replayed(backend, archive, reads[:1], expected, clock) is not None and _can(
+            backend, archive, largest
+        )
+    _cool_processor()
+    reading = take(backend, archive, reads, expected, clock=clock)
+    if reading.problem:
+        return Parts(status="failed", reason=reading.problem)
+    requested = asked_bytes(reads, expected)
+    parts = Parts(total_seconds=reading.seconds, open_seconds=reading.open_seconds, bytes_requested=requested)
+    _cool_processor()
+    with blame(backend.name, action):
+        steps = _replayed(backend, archive, reads, expected, clock) if possible else None
+    if steps is None:
+        return dataclasses.replace(parts, status="skipped", reason=NO_REPLAY)
+    if steps.problem:
+        return Parts(status="failed", reason=f"the replay {steps.problem}")
+    taken = (steps.metadata, steps.file_read, steps.decode, steps.copy)
+    metadata, file_read, decode, copy = (nanoseconds / 1e9 for nanoseconds in taken)
+    return dataclasses.replace(
+        parts,
+        metadata_seconds=metadata,
+        file_read_seconds=file_read,
+        decode_seconds=decode,
+        copy_seconds=copy,
+        rest_seconds=(round(reading.seconds * 1e9) - sum(taken)) / 1e9,
+        stored_bytes=steps.stored_bytes,
+        extents=steps.extents,
+        files=len(steps.files),
+    )
+
+
+def _can(backend: Format, archive: Path, read: Read) -> bool:
+    """Say whether a format replays a read; NPZ does not replay one of a large tensor."""
+    with backend.reader(archive) as reader:
+        return reader.replay(read.path, read.selection) is not None
+
+
+@dataclass
+class _Steps:
+    """What replaying reads has taken so far, in nanoseconds, and what it has found."""
+
+    metadata: int = 0
+    file_read: int = 0
+    decode: int = 0
+    copy: int = 0
+    stored_bytes: int = 0
+    extents: int = 0
+    files: set[Path] = field(default_factory=set)
+    problem: str = ""
+    held: list[tuple[np.ndarray, Expected]] = field(default_factory=list)
+
+    def settle(self) -> None:
+        """Check results and release them."""
+        for result, want in self.held:
+            self.problem = self.problem or check(result, want)
+        self.held.clear()
+
+
+def _replayed(
+    backend: Format, archive: Path, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock
+) -> _Steps | None:
+    """Replay reads with a fresh reader; None when the format cannot."""
+    steps = _Steps()
+    bytes_held = 0
+    with backend.reader(archive) as reader, _kept_open(archive) as kept, without_collection():
+        for read in reads:
+            start = clock()
+            reader.locate(read.path)
+            steps.metadata += clock() - start
+            replay = reader.replay(read.path, read.selection)
+            if replay is None:
+                return None
+            result = _replay(replay, steps, kept, clock)
+            want = expected[read_id(read)]
+            # Results are held as a sample holds them, so that both find memory in the same state.
+            steps.held.append((result, want))
+            bytes_held += want.nbytes
+            if bytes_held >= HELD_BYTES:
+                steps.settle()
+                bytes_held = 0
+        steps.settle()
+    return steps
+
+
+def _replay(replay: Replay, steps: _Steps, kept: Mapping[Path, int], clock: Clock) -> np.ndarray:
+    """Time the steps of one read."""
+    extents = replay.extents
+    groups = [
+        (kept.get(file), file, [(extent.length, extent.offset) for extent in group])
+        for file, group in itertools.groupby(extents, key=lambda extent: extent.file)
+    ]
+    start = clock()
+    stored = _fetch(groups)
+    steps.file_read += clock() - start
+    steps.stored_bytes += sum(extent.length for extent in extents)
+    steps.extents += len(extents)
+    steps.files.update(extent.file for extent in extents)
+    if any(len(data) != extent.length for data, extent in zip(stored, extents, strict=True)):
+        steps.problem = steps.problem or "names bytes that lie behind the end of a file"
+    state = replay.load(stored)
+    del stored
+    start = clock()
+    pieces = replay.decode(state)
+    steps.decode += clock() - start
+    del state
+    start = clock()
+    result = replay.place(pieces)
+    steps.copy += clock() - start
+    return result
+
+
+_Group = tuple[int | None, Path, list[tuple[int, int]]]
+
+
+def _fetch(groups: Sequence[_Group]) -> list[bytes]:
+    """Read (length, offset) pairs file by file, opening those that are not kept open."""
+    stored = []
+    for kept, file, spans in groups:
+        descriptor = os.open(file, os.O_RDONLY) if kept is None else kept
+        try:
+            for length, offset in spans:
+                data = os.pread(descriptor, length, offset)
+                stored.append(data if len(data) == length else _rest_of(descriptor, data, length, offset))
+        finally:
+            if kept is None:
+                os.close(descriptor)
+    return stored
+
+
+def _rest_of(descriptor: int, data: bytes, length: int, offset: int) -> bytes:
+    """Read on where one call has not given all: Linux moves at most 2 GiB at a time."""
+    found = bytearray(data)
+    while len(found) < length and (more := os.pread(descriptor, length - len(found), offset + len(found))):
+        found += more
+    return bytes(found)
+
+
+@contextmanager
+def _kept_open(archive: Path) -> Iterator[dict[Path, int]]:
+    """Open an archive that is one file, as its format does when a reader is opened; a folder's files are not."""
+    if archive.is_dir():
+        yield {}
+        return
+    descriptor = os.open(archive, os.O_RDONLY)
+    try:
+        yield {archive: descriptor}
+    finally:
+        os.close(descriptor)

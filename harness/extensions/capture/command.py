@@ -1,0 +1,184 @@
+"""The command that runs a model and writes its trace while it computes: ``capture``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness import registry
+from harness.cli import show
+from harness.cli.options import integers, names, typed
+from harness.errors import HarnessError, UsageError, unknown_name
+from harness.extensions.capture.inputs import read_query
+from harness.extensions.capture.models import ModelKind
+from harness.extensions.capture.plan import Selection, Settings
+from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, Prepared, record
+from harness.formats.archive import archive_size, check_destination, remove, require_outside, verify_archive
+from harness.formats.base import PROFILES, Profile, blame, load_format
+from harness.formats.recovery import incomplete_path, what_is_kept
+from harness.trace.schema import Manifest
+from harness.trace.stream import shown_label
+
+
+def add_capture(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``capture``."""
+    parser.description = "Run a model on a sequence and write its trace while it computes."
+    add = parser.add_argument
+    add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")
+    add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one")
+    add("--fasta", type=Path, required=True, metavar="FILE", help="one protein chain")
+    add("--alignments", type=Path, metavar="DIR", help="folder of its .a3m files (default: the sequence alone)")
+    add("--checkpoint", type=Path, metavar="FILE", help="weights (default: drawn from the seed, untrained)")
+    add("--blocks", metavar="N", help="blocks of the trunk (default: the model's own number)")
+    add("--recycles", default="3", metavar="N", help="passes after the first (default: 3)")
+    add("--msa-depth", default="128", metavar="N", help="rows of the alignment to use (default: 128)")
+    add("--attention", metavar="A,B", help="kinds of attention to keep, or none (default: all that the model has)")
+    add(
+        "--triangle-residue",
+        default="mean",
+        metavar="A,B",
+        help="of a triangle attention's maps: residues counted from 0, mean, all (default: mean)",
+    )
+    add("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
+    add("--steps", metavar="N", help="steps of diffusion, for a model that has it (default: the model's own number)")
+    add("--device", default="cpu", metavar="NAME", help="as torch names it (default: cpu)")
+    add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model (default: 0)")
+    add("--to", action="append", required=True, metavar="FORMAT:PATH", help="an archive to write; repeatable")
+    add("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    add(
+        "--buffer",
+        default=str(BUFFERED_LAYERS),
+        metavar="N",
+        help=f"layers in memory that are not written yet, at most (default: {BUFFERED_LAYERS})",
+    )
+    add("--quiet", action="store_true", help="print nothing but errors")
+    parser.set_defaults(command=_capture)
+
+
+def _capture(arguments: argparse.Namespace) -> int:
+    if arguments.profile not in PROFILES:
+        raise unknown_name("profile", arguments.profile, PROFILES)
+    profile: Profile = arguments.profile
+    (buffered,) = integers(arguments.buffer, "--buffer", single=True)
+    destinations = _destinations(arguments.to)
+    kind = _model(arguments)
+    settings = _settings(arguments, kind)
+    query = read_query(arguments.fasta, arguments.alignments)
+    with blame(kind.name, "getting ready"):
+        model = kind.open(settings, query)
+    show.say(f"{shown_label(kind.name, model.manifest)}: {_summary(model, settings)}", quiet=arguments.quiet)
+    with show.progress(quiet=arguments.quiet) as progress:
+        progress.total(len(model.manifest.tensors))
+        try:
+            manifests = record(
+                model, destinations, label=kind.name, layers=buffered, profile=profile, written=progress.step
+            )
+        except BaseException:
+            for destination in destinations:
+                incomplete = incomplete_path(destination.path)
+                if incomplete.exists() and (kept := what_is_kept(incomplete)):
+                    show.complain(kept)
+            raise
+    for destination, manifest in zip(destinations, manifests, strict=True):
+        _verify(destination, manifest, quiet=arguments.quiet)
+    return 0
+
+
+def _summary(model: Prepared, settings: Settings) -> str:
+    manifest = model.manifest
+    layers = len(settings.kept_layers)
+    return (
+        f"{manifest.metadata.num_residues} residues, {layers} of {settings.blocks} blocks, {settings.recycles + 1} "
+        f"passes, {len(manifest.tensors)} tensors, {manifest.nbytes:,} bytes."
+    )
+
+
+def _verify(destination: Destination, manifest: Manifest, *, quiet: bool) -> None:
+    if problems := verify_archive(destination.path, destination.backend):
+        remove(destination.path)
+        raise HarnessError(f"The archive was not what the model gave, and was removed: {problems[0]}")
+    size, _ = archive_size(destination.path)
+    text = f"{len(manifest.tensors)} tensors, {size:,} bytes, bit for bit what the model gave."
+    show.say(f"{shown_label(str(destination.path), manifest)}: {text}", quiet=quiet)
+
+
+def _destinations(texts: list[str]) -> list[Destination]:
+    found: list[Destination] = []
+    for text in texts:
+        name, colon, path = text.partition(":")
+        if not colon or not name or not path:
+            raise UsageError(f"--to takes FORMAT:PATH, such as hdf5:trace.h5, got {text!r}.")
+        destination = Destination(load_format(name), Path(path))
+        check_destination(destination.path)
+        require_outside(destination.path)
+        if any(destination.path.resolve() == other.path.resolve() for other in found):
+            raise UsageError(f"--to names {destination.path} twice; give every format a name of its own.")
+        found.append(destination)
+    return found
+
+
+def _model(arguments: argparse.Namespace) -> ModelKind:
+    kind = registry.load("models", arguments.model)
+    if not isinstance(kind, ModelKind):
+        raise UsageError(
+            f"{arguments.model!r} is not a model: it has to be a harness.extensions.capture.models.ModelKind."
+        )
+    if missing := kind.missing():
+        raise UsageError(f"The model {kind.name!r} {missing}.")
+    if kind.sourced and arguments.source is None:
+        raise UsageError(f"The model {kind.name!r} is run from a checkout of its code: name it with --source DIR.")
+    if not kind.sourced and arguments.source is not None:
+        raise UsageError(f"The model {kind.name!r} is an installed package: leave out --source.")
+    if not kind.diffuses and arguments.steps is not None:
+        raise UsageError(f"The model {kind.name!r} has no diffusion: leave out --steps.")
+    return kind
+
+
+def _settings(arguments: argparse.Namespace, kind: ModelKind) -> Settings:
+    blocks = kind.blocks
+    if arguments.blocks is not None:
+        (blocks,) = integers(arguments.blocks, "--blocks", single=True)
+    (recycles,) = integers(arguments.recycles, "--recycles", single=True, least=0)
+    (depth,) = integers(arguments.msa_depth, "--msa-depth", single=True)
+    steps = None
+    if arguments.steps is not None:
+        (steps,) = integers(arguments.steps, "--steps", single=True)
+    (seed,) = integers(arguments.seed, "--seed", single=True, least=0)
+    chosen = kind.attention if arguments.attention is None else names(arguments.attention, "kind of attention")
+    return Settings(
+        blocks=blocks,
+        recycles=recycles,
+        msa_depth=depth,
+        attention=() if chosen == ("none",) else chosen,
+        triangle=_selections(arguments.triangle_residue),
+        layers=_layers(arguments.layers),
+        device=arguments.device,
+        seed=seed,
+        source=arguments.source,
+        checkpoint=arguments.checkpoint,
+        steps=steps,
+    )
+
+
+def _selections(text: str) -> tuple[Selection, ...]:
+    found: list[Selection] = []
+    for part in names(text, "residue"):
+        if part == "mean":
+            found.append("mean")
+        elif part == "all":
+            found.append("all")
+        elif part.isdecimal():
+            found.append(int(part))
+        else:
+            raise UsageError(f"--triangle-residue takes residues counted from 0, mean or all, got {part!r}.")
+    return tuple(dict.fromkeys(found))
+
+
+def _layers(text: str | None) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in names(text, "block"):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise UsageError(f"--layers takes numbers and ranges such as 0,4-7, got {part!r}.")
+        found.update(range(int(first), int(last if dash else first) + 1))
+    return tuple(sorted(found))

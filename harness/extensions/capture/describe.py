@@ -1,0 +1,122 @@
+"""The manifest of a capture: tensors, metadata, and everything that decides the values."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.extensions.capture.inputs import Query
+from harness.extensions.capture.plan import Settings
+from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What an adapter knows of its model.
+
+    Attributes
+    ----------
+    name, version : str
+        Of the model.
+    config : str
+        The configuration, in a few words.
+    heads, hidden : int
+        Heads of the first kind of attention; channels of the single representation.
+    trained : bool
+        Whether its weights come from a checkpoint.
+    weights : str
+        Where they come from.
+    versions : mapping of str to str
+        Of the libraries that compute.
+    remarks : tuple of str
+        Anything else that a reader must know.
+    """
+
+    name: str
+    version: str
+    config: str
+    heads: int
+    hidden: int
+    trained: bool
+    weights: str
+    versions: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+
+
+def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
+    """Return the sequence and the alignment as tensors of ASCII letters."""
+    arrays = {"inputs/sequence": np.frombuffer(query.sequence.encode(), np.uint8), "inputs/msa": query.msa}
+    return {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
+
+
+def describe(facts: Facts, settings: Settings, query: Query, tensors: Iterable[TensorSpec]) -> Manifest:
+    """Write the manifest of a capture before it starts.
+
+    Parameters
+    ----------
+    facts : Facts
+        Of the model.
+    settings : Settings
+        What is captured.
+    query : Query
+        What the model runs on.
+    tensors : iterable of TensorSpec
+        In the order in which they will be given.
+
+    Returns
+    -------
+    Manifest
+        Without digests.
+    """
+    last = settings.recycles
+    earlier = "; layers of earlier ones are under recycle/step_<k>/ with the same names" if last else ""
+    metadata = Metadata(
+        model_name=facts.name,
+        model_version=facts.version,
+        config_version=facts.config,
+        num_layers=settings.blocks,
+        num_heads=facts.heads,
+        hidden_dim=facts.hidden,
+        num_residues=query.residues,
+        num_recycles=settings.recycles,
+        residue_indexing_scheme="counted from 0 along the chain",
+        input_description=f"{query.name}: {query.residues} residues, {_alignment(query)}",
+        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        recycle_info=f"passes step_0 to step_{last}; layers of the last are in the plain groups{earlier}",
+        representation_names=("single", "pair"),
+    )
+    return Manifest(
+        tensors=tuple(tensors),
+        metadata=metadata,
+        provenance=Provenance(
+            source=f"captured live from {facts.name} {facts.version}",
+            seed=settings.seed,
+            trained=facts.trained,
+            bf16_born=False,
+            note=_note(facts, settings, query),
+        ),
+    )
+
+
+def _alignment(query: Query) -> str:
+    rows = len(query.msa)
+    return f"{rows} rows of its alignment" if query.files else "single-sequence alignment"
+
+
+def _note(facts: Facts, settings: Settings, query: Query) -> str:
+    layers = ",".join(map(str, settings.layers)) or "all"
+    parts = [
+        facts.weights,
+        *facts.remarks,
+        f"blocks {settings.blocks}, layers {layers}, recycles {settings.recycles}, seed {settings.seed}",
+        f"attention {','.join(settings.attention) or 'none'}, triangle maps {','.join(map(str, settings.triangle))}",
+        f"computed in float32 on {settings.device}",
+        *(f"alignment {name}, sha256 {digest}" for name, digest in query.files),
+        ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+    ]
+    if "triangle-end" in settings.attention:
+        parts.append("triangle_end maps are in the transposed frame in which the model computes them")
+    return "; ".join(parts)

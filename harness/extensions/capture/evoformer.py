@@ -1,0 +1,183 @@
+"""AlphaFold2's Evoformer as the wheel openfold3 has it, behind a plain embedding of a sequence and its alignment."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.extensions.capture.describe import Facts, describe, input_tensors
+from harness.extensions.capture.device import checked_device
+from harness.extensions.capture.inputs import AMINO_ACIDS, Query
+from harness.extensions.capture.plan import Settings
+from harness.extensions.capture.session import Prepared, Push
+from harness.extensions.capture.trunk import evoformer_trunk
+from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
+
+with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
+    from openfold3.core.model.latent.evoformer import EvoformerStack
+    from openfold3.core.model.primitives import attention as primitives
+
+warnings.filterwarnings("ignore", "CUDA is not available", UserWarning)  # each attention says so on a CPU
+
+# AlphaFold2's supplement, Algorithm 6 and section 1.6; the names are those of openfold3.
+_STACK: dict[str, Any] = {
+    "c_m": 256,
+    "c_z": 128,
+    "c_hidden_msa_att": 32,
+    "c_hidden_opm": 32,
+    "c_hidden_mul": 128,
+    "c_hidden_pair_att": 32,
+    "c_s": 384,
+    "no_heads_msa": 8,
+    "no_heads_pair": 4,
+    "transition_type": "relu",
+    "transition_n": 4,
+    "msa_dropout": 0.15,
+    "pair_dropout": 0.25,
+    "no_column_attention": False,
+    "opm_first": False,
+    "fuse_projection_weights": False,
+    "blocks_per_ckpt": None,
+    "inf": 1e9,
+    "eps": 1e-8,
+}
+_LETTERS = AMINO_ACIDS + "X-"
+_FURTHEST = 32  # residues apart, beyond which relative positions are not told apart (Algorithm 4)
+_REMARK = (
+    "input embedding and recycling are Algorithms 3, 4 and 32 of AlphaFold2 without clusters of the alignment, masked "
+    "letters, templates and the distances of a previous structure, because the wheel has none for this stack"
+)
+
+
+class EvoformerTrunk(nn.Module):
+    """An input embedding, recycling and openfold3's `EvoformerStack`.
+
+    Parameters
+    ----------
+    blocks : int
+        Number of blocks of the stack.
+    """
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        letters, c_m, c_z = len(_LETTERS), _STACK["c_m"], _STACK["c_z"]
+        self.linear_target_i = nn.Linear(letters, c_z)
+        self.linear_target_j = nn.Linear(letters, c_z)
+        self.linear_target_m = nn.Linear(letters, c_m)
+        self.linear_msa = nn.Linear(letters + 2, c_m)
+        self.linear_relpos = nn.Linear(2 * _FURTHEST + 1, c_z)
+        self.layer_norm_m = nn.LayerNorm(c_m)
+        self.layer_norm_z = nn.LayerNorm(c_z)
+        self.evoformer = EvoformerStack(no_blocks=blocks, **_STACK)
+
+    def forward(self, target: torch.Tensor, msa: torch.Tensor, recycles: int) -> tuple[torch.Tensor, ...]:
+        """Run every pass.
+
+        Parameters
+        ----------
+        target : Tensor
+            One-hot letters of the sequence, ``(residues, letters)``.
+        msa : Tensor
+            One-hot letters, whether anything was deleted, and how much; ``(rows, residues, letters + 2)``.
+        recycles : int
+            Passes after the first.
+
+        Returns
+        -------
+        tuple of Tensor
+            MSA, pair and single representation of the last pass.
+        """
+        m_first = torch.zeros(len(target), _STACK["c_m"], device=target.device)
+        z = torch.zeros(len(target), len(target), _STACK["c_z"], device=target.device)
+        ones = torch.ones(msa.shape[:2], device=target.device)
+        for _ in range(recycles + 1):
+            m, z_input = self._embed(target, msa)
+            m[0] += self.layer_norm_m(m_first)
+            m, z, s = self.evoformer(
+                m, z_input + self.layer_norm_z(z), ones, ones.new_ones(z.shape[:2]), chunk_size=None
+            )
+            m_first = m[0]
+        return m, z, s
+
+    def _embed(self, target: torch.Tensor, msa: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        place = torch.arange(len(target), device=target.device)
+        apart = (place[:, None] - place[None, :]).clip(-_FURTHEST, _FURTHEST) + _FURTHEST
+        relpos = self.linear_relpos(nn.functional.one_hot(apart, 2 * _FURTHEST + 1).to(target.dtype))
+        z = self.linear_target_i(target)[:, None] + self.linear_target_j(target)[None, :] + relpos
+        return self.linear_msa(msa) + self.linear_target_m(target), z
+
+
+def features(query: Query) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn a query into what `EvoformerTrunk` takes.
+
+    Parameters
+    ----------
+    query : Query
+        Sequence and alignment.
+
+    Returns
+    -------
+    target : Tensor
+        ``(residues, 22)``.
+    msa : Tensor
+        ``(rows, residues, 24)``; deletions are squashed as in AlphaFold2, by ``2 / pi * arctan(count / 3)``.
+    """
+    table = np.full(256, _LETTERS.index("X"))
+    for number, letter in enumerate(_LETTERS):
+        table[ord(letter)] = number
+    letters = nn.functional.one_hot(torch.from_numpy(table[query.msa]), len(_LETTERS)).float()
+    deletions = torch.from_numpy(query.deletions).float()[..., None]
+    msa = torch.cat([letters, (deletions > 0).float(), torch.atan(deletions / 3) * (2 / torch.pi)], dim=-1)
+    return letters[0], msa
+
+
+class PreparedEvoformer(Prepared):
+    """The trunk with its weights and its inputs."""
+
+    def __init__(self, settings: Settings, query: Query) -> None:
+        query = query.first_rows(settings.msa_depth)
+        self._settings, self._query = settings, query
+        self._device = checked_device(settings.device)
+        seed_everything(settings.seed)
+        self.model = EvoformerTrunk(settings.blocks).eval()
+        checkpoint = read_checkpoint(settings.checkpoint) if settings.checkpoint else None
+        weights = set_weights(self.model, checkpoint, settings.seed)
+        self.model.to(self._device)
+        self.trunk = evoformer_trunk(self.model.evoformer, primitives, _STACK, query.residues)
+        self._inputs = input_tensors(query)
+        facts = Facts(
+            name="OpenFold3 EvoformerStack",
+            version=version("openfold3"),
+            config=f"AlphaFold2's Evoformer with {settings.blocks} blocks",
+            heads=_STACK["no_heads_msa"],
+            hidden=_STACK["c_s"],
+            trained=weights.trained,
+            weights=weights.note,
+            versions={"openfold3": version("openfold3"), "torch": torch.__version__},
+            remarks=(_REMARK,),
+        )
+        tensors = [*self._inputs, *self.trunk.tensors(settings, query.residues)]
+        self.manifest = describe(facts, settings, query, tensors)
+
+    def compute(self) -> tuple[torch.Tensor, ...]:
+        """Run the model as it is."""
+        target, msa = (part.to(self._device) for part in features(self._query))
+        with torch.no_grad():
+            found: tuple[torch.Tensor, ...] = self.model(target, msa, self._settings.recycles)
+        return found
+
+    def run(self, push: Push) -> None:
+        for spec, array in self._inputs.items():
+            push(spec.path, array)
+        with self.trunk.hooked(self._settings, self._query.residues, push):
+            self.compute()
+
+
+def load(settings: Settings, query: Query) -> PreparedEvoformer:
+    """Make the trunk ready; see `harness.extensions.capture.models.ModelKind.open`."""
+    return PreparedEvoformer(settings, query)

@@ -1,0 +1,121 @@
+"""The models that can be captured: what each has, what it needs, and how it is opened."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.extensions.capture.inputs import Query
+from harness.extensions.capture.plan import Settings, check_settings
+from harness.extensions.capture.session import Prepared
+
+_INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]'"
+_WHEEL = ", then pip install --no-deps openfold3==0.5.0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelKind:
+    """A model that can be captured; a line in the entry points ``harness.models`` registers one.
+
+    Attributes
+    ----------
+    name : str
+        What ``--model`` selects.
+    description : str
+        One line for ``harness list``.
+    blocks : int
+        Number of blocks when the caller names none.
+    attention : tuple of str
+        Kinds of attention that can be captured.
+    load : callable
+        Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
+    sourced : bool
+        Whether its code comes from a checkout that the caller names.
+    diffuses : bool
+        Whether it has steps of diffusion.
+    missing : callable
+        Says what is not installed and how to install it; empty when nothing is.
+    """
+
+    name: str
+    description: str
+    blocks: int
+    attention: tuple[str, ...]
+    load: Callable[[Settings, Query], Prepared]
+    sourced: bool = False
+    diffuses: bool = False
+    missing: Callable[[], str] = lambda: ""
+
+    def open(self, settings: Settings, query: Query) -> Prepared:
+        """Make a model ready, after checking that it has what is asked for.
+
+        Parameters
+        ----------
+        settings : Settings
+            What the caller asked for.
+        query : Query
+            The sequence and its alignment.
+
+        Returns
+        -------
+        Prepared
+            With its weights and inputs.
+
+        Raises
+        ------
+        UsageError
+            For settings that the model or the sequence does not have, a wrong checkpoint or a wrong checkout.
+        """
+        check_settings(settings, self.attention, query.residues)
+        return self.load(settings, query)
+
+
+def _needs(*packages: str) -> Callable[[], str]:
+    def missing() -> str:
+        lacking = [name for name in packages if importlib.util.find_spec(name) is None]
+        wheel = _WHEEL if "openfold3" in packages else ""
+        return f"needs {', '.join(lacking)}: {_INSTALL}{wheel}" if lacking else ""
+
+    return missing
+
+
+def _lazily(module: str) -> Callable[[Settings, Query], Prepared]:
+    """Import the file that uses a model's library only when the model is opened."""
+
+    def load(settings: Settings, query: Query) -> Prepared:
+        opened: Prepared = importlib.import_module(f"harness.extensions.capture.{module}").load(settings, query)
+        return opened
+
+    return load
+
+
+evoformer = ModelKind(
+    name="openfold3-evoformer",
+    description="AlphaFold2's Evoformer in the wheel openfold3, with a plain input embedding",
+    blocks=48,
+    attention=("msa-row", "triangle-start", "triangle-end"),
+    load=_lazily("evoformer"),
+    missing=_needs("torch", "openfold3", "gemmi", "ml_collections", "scipy", "biotite"),
+)
+
+openfold3 = ModelKind(
+    name="openfold3",
+    description="OpenFold3's whole model, in the manner of AlphaFold3, in the wheel openfold3",
+    blocks=48,
+    attention=("triangle-start", "triangle-end", "pair-bias"),
+    load=_lazily("openfold3"),
+    diffuses=True,
+    missing=evoformer.missing,
+)
+
+openfold2 = ModelKind(
+    name="openfold",
+    description="OpenFold 2 from a checkout of its source (--source DIR): AlphaFold2's whole model",
+    blocks=48,
+    attention=("msa-row", "triangle-start", "triangle-end"),
+    load=_lazily("openfold2"),
+    sourced=True,
+    missing=_needs("torch", "ml_collections", "scipy", "tree", "Bio", "modelcif"),
+)

@@ -1,0 +1,169 @@
+"""One capture: a model on one thread, and a writer on a thread of its own for every destination."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.extensions.capture.live import Feed, LiveTrace, Stopped
+from harness.extensions.capture.plan import layer_bytes
+from harness.formats.archive import remove, write_archive
+from harness.formats.base import Format, Profile, blame
+from harness.trace.schema import Manifest, validate
+
+Push = Callable[[str, np.ndarray], None]
+
+BUFFERED_LAYERS = 1
+"""Layers that wait to be written at most, the one that is being written included."""
+
+
+class Prepared(ABC):
+    """A model that is ready to run on one sequence.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Every tensor that it will give, in the order in which it will.
+    """
+
+    manifest: Manifest
+
+    @abstractmethod
+    def run(self, push: Push) -> None:
+        """Run the model once.
+
+        Parameters
+        ----------
+        push : callable
+            Takes the path and the values of every tensor of the manifest, in order, as soon as it is computed. The
+            values have to be a copy that the model does not change any more.
+        """
+
+
+@dataclass(frozen=True)
+class Destination:
+    """An archive to write.
+
+    Attributes
+    ----------
+    backend : Format
+        Its format.
+    path : Path
+        Its name; must not exist.
+    """
+
+    backend: Format
+    path: Path
+
+
+def record(
+    model: Prepared,
+    destinations: Sequence[Destination],
+    *,
+    label: str = "capture",
+    layers: int = BUFFERED_LAYERS,
+    profile: Profile = "tuned",
+    written: Callable[[str], None] | None = None,
+) -> list[Manifest]:
+    """Run a model and write what it computes into archives while it computes.
+
+    Parameters
+    ----------
+    model : Prepared
+        Runs on the calling thread.
+    destinations : sequence of Destination
+        Each gets every tensor; each archive appears under its name only when it is complete.
+    label : str
+        Name of the trace.
+    layers : int
+        Layers that are held between the model and the slowest writer at most.
+    profile : {"seed", "tuned", "matched"}
+        The formats' settings.
+    written : callable, optional
+        Called with the path of every tensor that the first destination has taken.
+
+    Returns
+    -------
+    list of Manifest
+        One for each destination, with digests.
+
+    Raises
+    ------
+    HarnessError
+        The first error on any side, also for whatever the model's library raises. Of an archive that was not complete
+        by then, whole layers are kept under the name that `harness.formats.recovery.incomplete_path` gives, where its
+        format can.
+    KeyboardInterrupt
+        On Ctrl-C; the same holds.
+    """
+    validate(model.manifest)
+    feed = Feed(model.manifest, len(destinations), layers * layer_bytes(model.manifest.tensors))
+    writers = [
+        _Writer(destination, LiveTrace(label, model.manifest, feed, number, None if number else written), feed, profile)
+        for number, destination in enumerate(destinations)
+    ]
+    try:
+        for writer in writers:
+            writer.start()
+        with blame(label, "running"):
+            model.run(feed.push)
+        feed.finish()
+        for writer in writers:
+            writer.ended.wait()
+    except BaseException as error:
+        feed.fail(error)
+        if isinstance(error, Stopped) and feed.error is not None:
+            raise feed.error from None
+        raise
+    finally:
+        for writer in writers:
+            writer.wait()
+    if feed.error is not None:
+        raise feed.error
+    return [_check(writer, feed) for writer in writers]
+
+
+def _check(writer: _Writer, feed: Feed) -> Manifest:
+    """Return what a writer wrote, after comparing it with what the model gave."""
+    manifest = writer.manifest
+    if manifest is None or dict(manifest.digests) != feed.digests:
+        remove(writer.destination.path)
+        raise HarnessError(f"{writer.destination.path} was not written from what the model gave, and was removed.")
+    return manifest
+
+
+class _Writer:
+    """A thread that writes one archive from a live trace."""
+
+    def __init__(self, destination: Destination, trace: LiveTrace, feed: Feed, profile: Profile) -> None:
+        self.destination = destination
+        self.manifest: Manifest | None = None
+        self.ended = threading.Event()
+        self._trace, self._feed, self._profile = trace, feed, profile
+        self._thread = threading.Thread(target=self._write, name=f"writing {destination.path.name}")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait for the thread, if it was started."""
+        if self._thread.ident is not None:
+            self.ended.wait()
+            self._thread.join()
+
+    def _write(self) -> None:
+        try:
+            backend, path = self.destination.backend, self.destination.path
+            self.manifest = write_archive(
+                self._trace, backend, path, self._profile, keep_incomplete=backend.recoverable
+            )
+        except BaseException as error:  # noqa: BLE001 - whatever ends a writer has to end the model as well
+            self._feed.fail(error)
+        finally:
+            self.ended.set()

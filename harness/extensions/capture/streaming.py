@@ -1,0 +1,141 @@
+"""Write layers while they are produced: what a model that is captured has to wait for, format by format.
+
+A stand-in takes the model's place, so that every format meets the same producer on any machine: it hands over the
+layers of a trace that is in memory, each as a fresh copy as hooks make them, and computes before each of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.extensions.capture.session import Destination, Prepared, Push, record
+from harness.formats.archive import remove
+from harness.formats.archive_trace import ArchiveTrace
+from harness.formats.base import Profile
+from harness.sampling.accounting import reset_peak_rss
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import without_collection
+from harness.sampling.worker import Children
+from harness.sampling.writing import Written, written
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.stream import MemoryTrace, TraceView, read_whole
+
+CHANNELS = 128
+"""Width of the pair representation of AlphaFold 2."""
+
+
+class StandIn(Prepared):
+    """Takes a model's place: gives the tensors of a trace in memory, layer by layer.
+
+    Before each layer it computes one gated projection of a pair representation with as many values as the layer has
+    (AlphaFold 2, supplementary information, algorithm 11: of its lines, the last two), on the threads that numpy uses.
+    Blocks of real models compute far more for each value that is kept.
+
+    Parameters
+    ----------
+    trace : MemoryTrace
+        What it gives.
+
+    Attributes
+    ----------
+    seconds : float
+        Time until the last tensor was handed over, in the last run.
+    """
+
+    def __init__(self, trace: MemoryTrace) -> None:
+        self.manifest = trace.manifest
+        self.seconds = 0.0
+        self._layers = [
+            [(spec, read_whole(trace, spec.path)) for spec in specs] for specs in _by_layer(trace.manifest.tensors)
+        ]
+        largest = max(sum(array.size for _, array in layer) for layer in self._layers)
+        rng = np.random.default_rng(0)
+        self._values = rng.random((largest // CHANNELS + 1, CHANNELS), np.float32)
+        self._gate, self._projection = rng.random((2, CHANNELS, CHANNELS), np.float32) - np.float32(0.5)
+        self._compute()  # numpy starts its threads now, and not in whichever format comes first
+
+    def run(self, push: Push) -> None:
+        start = time.perf_counter_ns()
+        for layer in self._layers:
+            self._compute()
+            for spec, array in layer:
+                push(spec.path, array.copy())
+        self.seconds = (time.perf_counter_ns() - start) / 1e9
+
+    def _compute(self) -> None:
+        for part in np.array_split(self._values, max(1, len(self._values) // 4096)):  # what is between stays small
+            (1 + np.tanh(part @ self._gate)) * (part @ self._projection)  # a sigmoid, but for constant factors
+
+
+def _by_layer(tensors: Sequence[TensorSpec]) -> Iterator[list[TensorSpec]]:
+    """Split tensors, in their order, where the layer changes."""
+    for _, group in itertools.groupby(tensors, key=lambda spec: spec.layer):
+        yield list(group)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamTask:
+    """Write an archive while its tensors are produced, read it back, and report.
+
+    Attributes
+    ----------
+    backend : str
+        The format.
+    profile : Profile
+        Its settings.
+    source : Path
+        A raw archive that holds the trace.
+    tensors : tuple of (str, str)
+        Names to write and where their values come from.
+    bfloat16 : frozenset of str
+        The source tensors known to be exactly bfloat16.
+    destination : Path
+        The archive; removed at the end.
+    """
+
+    backend: str
+    profile: Profile
+    source: Path
+    tensors: tuple[tuple[str, str], ...]
+    bfloat16: frozenset[str] = frozenset()
+    destination: Path
+
+    def run(self, children: Children) -> Written:
+        """Let the stand-in run and the writer write; time until the producer has ended, and until all is on disk."""
+        backend = rehearsed(self.backend, self.profile)
+        archive = ArchiveTrace(self.source)
+        view = TraceView(archive, {archive.manifest[source]: source for _, source in self.tensors})
+        arrays = {spec.path: read_whole(view, spec.path) for spec in view.manifest.tensors}
+        model = StandIn(MemoryTrace(view.label, view.manifest, arrays))
+        reset_peak_rss()
+        with without_collection():
+            start = time.perf_counter_ns()
+            (manifest,) = record(model, [Destination(backend, self.destination)], profile=self.profile)
+            total = (time.perf_counter_ns() - start) / 1e9
+        found = written(
+            self.destination,
+            backend,
+            manifest,
+            seconds=model.seconds,
+            sync_seconds=total - model.seconds,
+            bfloat16=self.bfloat16,
+            problems=_differences(manifest, archive.manifest),
+        )
+        remove(self.destination)
+        return found
+
+
+def _differences(written: Manifest, source: Manifest) -> list[str]:
+    """Name tensors that were written with other values than the source has."""
+    if not source.digests:
+        raise HarnessError("The trace to stream has no digests, so what was written from it cannot be checked.")
+    return [
+        f"{path} has other values than the source" for path, d in written.digests.items() if source.digests[path] != d
+    ]

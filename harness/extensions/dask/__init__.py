@@ -1,0 +1,1 @@
+"""Reads on the workers of a Dask cluster."""

@@ -1,0 +1,1 @@
+"""Whether synthetic tensors resemble real ones."""

@@ -1,0 +1,36 @@
+"""The command that compares synthetic tensors with real ones: ``fidelity``."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.cli import show
+from harness.cli.options import add_max_inflated
+from harness.extensions.fidelity.comparison import compare
+from harness.trace.sources import find_source, open_trace
+
+
+def add_fidelity(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``fidelity``."""
+    parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
+    add_max_inflated(parser)
+    parser.set_defaults(command=_fidelity)
+
+
+def _fidelity(arguments: argparse.Namespace) -> int:
+    real = {}
+    for name, role in (("af2-1ubq", "pair"), ("vit-mnist", "attention")):
+        source, _ = find_source(name)
+        real[role] = None if source.missing() else open_trace(name)
+    rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
+    table = show.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
+    for row in rows:
+        difference = f"{row.relative_difference:+.1%}"
+        table.add_row(row.role.value, row.statistic, f"{row.synthetic:.4g}", f"{row.real:.4g}", difference)
+    out = show.console()
+    out.print(table, markup=False)
+    if any(row.published for row in rows):
+        out.print(
+            "Real values are the published ones where HARNESS_DATA names no real tensors to measure.", markup=False
+        )
+    return 0

@@ -1,0 +1,176 @@
+"""The commands ``history add`` and ``history show``: runs of one kind of machine over time, and the steps in them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from harness.analysis import formatting as words
+from harness.cli import show
+from harness.cli.options import add_plugins
+from harness.errors import UsageError
+from harness.extensions.history.changepoint import LEAST_RUNS
+from harness.extensions.history.commits import commit_range
+from harness.extensions.history.file import append, read_histories
+from harness.extensions.history.machine_kind import Followed, kind_of
+from harness.extensions.history.record import RunRecord
+from harness.extensions.history.series import Series, arrange, vanished
+from harness.extensions.history.steps import Step, find_steps, standing
+from harness.extensions.history.summing import summarise_run
+from harness.extensions.history.telling import FIGURES, case, cell, change, level, step_table
+from harness.extensions.history.trends import draw_trends
+from harness.report.write import write_table
+from harness.run.machine import describe
+
+FOLDER = Path("results") / "history"
+SUFFIX = ".jsonl"
+NO_STEP, REGRESSION, TOO_FEW = 0, 1, 3
+_MOST = 24  # steps printed
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``history``."""
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    parser = actions.add_parser(
+        "add",
+        help="add a run to the history of its kind of machine",
+        description=f"Append a summary of a run to {FOLDER}/<kind of machine>{SUFFIX}.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a bundle")
+    parser.add_argument("--file", type=Path, metavar="FILE", help="the history (default: by the run's kind of machine)")
+    add_plugins(parser)
+    parser.set_defaults(command=_add)
+    parser = actions.add_parser(
+        "show",
+        help="list the steps, name the commits they come from, draw the trends",
+        description="List the steps of a history and draw every cell's trend. Exit code: 0 no regression, 1 where the "
+        "newest step of a cell is one or the newest run lacks a cell of earlier ones, 2 for bad input, 3 where fewer "
+        f"than {LEAST_RUNS} runs measured the same.",
+    )
+    parser.add_argument(
+        "--file", action="append", type=Path, metavar="FILE",
+        help="a history; repeatable, for files of one kind of machine (default: that of this machine)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the drawings and of steps.csv")
+    parser.add_argument(
+        "--since", metavar="RUN", help="count only steps after this run (its name, or the start of its commit)"
+    )
+    parser.set_defaults(command=_show)
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    record = summarise_run(arguments.run)
+    path: Path = arguments.file or FOLDER / f"{record.machine.name}{SUFFIX}"
+    history = append(path, record)
+    many = len(history.records)
+    now = f"now {many} run{'s'[: many > 1]}"
+    show.say(f"Added {record.run_id} ({record.label}, {len(record.cells)} cells) to {path}, {now}.")
+    _say_corrupt(len(history.corrupt), path)
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    paths: list[Path] = arguments.file or [_of_this_machine()]
+    history = read_histories(paths)
+    _say_corrupt(len(history.corrupt), *paths)
+    if not history.records:
+        raise UsageError(f"{words.listed(map(str, paths))} holds no run: add one with 'harness history add RUN'.")
+    series = arrange(history.records)
+    found = [find_steps(part) for part in series]
+    out: Path = arguments.out or _drawings(paths[0])
+    _print(series, found)
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(step_table(series, found), out / "steps.csv")
+    drawn = draw_trends(series, found, out)
+    show.say(f"Steps:  {out / 'steps.csv'}")
+    show.say(f"Trends: {', '.join(str(path) for path in drawn if path.suffix == '.png')}")
+    return _outcome(series[-1], found[-1], arguments.since)
+
+
+def _of_this_machine() -> Path:
+    path = FOLDER / f"{kind_of(cast(Followed, describe(Path.cwd()))).name}{SUFFIX}"
+    if path.exists():
+        return path
+    others = sorted(str(found) for found in FOLDER.glob(f"*{SUFFIX}"))
+    if others:
+        raise UsageError(f"There is no history of this machine, {path}; name another with --file: {', '.join(others)}.")
+    raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.")
+
+
+def _drawings(path: Path) -> Path:
+    """Say where drawings go: ``plots/history`` for a file in ``results/history``, else ``plots`` beside the file."""
+    resolved = path.resolve()
+    if resolved.parts[-3:-1] == FOLDER.parts:
+        return resolved.parents[2] / "plots" / FOLDER.name / resolved.stem
+    return path.parent / "plots" / path.stem
+
+
+def _say_corrupt(count: int, *paths: Path) -> None:
+    if count:
+        show.say(
+            f"{words.listed(map(str, paths))}: {count} line{'s'[: count > 1]} cut or damaged, skipped and kept as "
+            f"{'they are' if count > 1 else 'it is'}."
+        )
+
+
+def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
+    newest = series[-1].records[-1]
+    show.say(f"{newest.machine.name}: {sum(len(part.records) for part in series)} runs, {len(series)} series")
+    for number, (part, steps) in enumerate(zip(series, found, strict=True), 1):
+        runs = part.records
+        title = f"Series {number}: {len(runs)} run{'s'[: len(runs) > 1]}, {runs[0].label} to {runs[-1].label}"
+        if part.changed:
+            title += f"; not compared with the one before, because of {part.changed}"
+        show.say(title)
+        if len(runs) < LEAST_RUNS:
+            show.say(f"  Too few runs for a step in times: {len(runs)} of {LEAST_RUNS}. Exact figures are followed.")
+        if steps:
+            _print_steps(steps)
+        else:
+            show.say("  No step.")
+
+
+def _print_steps(steps: Sequence[Step]) -> None:
+    shown = show.table("", "case", "figure", "from", "to", "change", "commits", "found in", "meanwhile")
+    for step in list(reversed(steps))[:_MOST]:
+        shown.add_row(
+            case(step), FIGURES[step.figure], level(step, step.level_before), level(step, step.level_after),
+            change(step), commit_range(step.before, step.after), step.series, ", ".join(step.meanwhile),
+        )  # fmt: skip
+    show.console().print(shown, markup=False)
+    if len(steps) > _MOST:
+        show.say(f"and {len(steps) - _MOST} older ones, in steps.csv")
+
+
+def _outcome(newest: Series, steps: Sequence[Step], since: str | None) -> int:
+    first = 0 if since is None else _number(newest, since) + 1
+    gone = [one for one in vanished(newest) if one.place >= first]
+    for one in gone[:_MOST]:
+        show.say(f"Gone: {cell(one.key)}: the newest run has no good measurement of it, last was {one.last.run_id}.")
+    if len(gone) > _MOST:
+        show.say(f"and {len(gone) - _MOST} more")
+    worse = [step for step in standing(steps) if step.place >= first]
+    if gone:
+        many = f"{len(gone)} cell{'s'[: len(gone) > 1]}"
+        show.say(f"Regression: {many} failed or {'were' if len(gone) > 1 else 'was'} not measured in the newest run.")
+    if worse:
+        many = f"{len(worse)} figure{'s'[: len(worse) > 1]}"
+        show.say(f"Regression: the newest step of {many} is for the worse, first of all {case(worse[-1])}.")
+    if gone or worse:
+        return REGRESSION
+    if len(newest.records) < LEAST_RUNS:
+        show.say(f"Too few runs: {len(newest.records)} measured the same, {LEAST_RUNS} are needed to tell a step.")
+        return TOO_FEW
+    show.say("No regression.")
+    return NO_STEP
+
+
+def _number(series: Series, name: str) -> int:
+    """Return the number of the run that a name or the start of a commit means: the last one that fits."""
+    runs: list[RunRecord] = list(series.records)
+    fits = [i for i, run in enumerate(runs) if run.run_id == name or (run.commit or "").startswith(name)]
+    if not fits or not name:
+        raise UsageError(f"--since names no run of the newest series; it has {', '.join(run.run_id for run in runs)}.")
+    return fits[-1]

@@ -1,0 +1,166 @@
+"""A history on disk: one line a run, appended whole and never changed; what is damaged is counted and kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError, UsageError
+from harness.extensions.history.machine_kind import difference
+from harness.extensions.history.record import CorruptLine, RunRecord
+from harness.files import WHOLE, check_regular, read_bytes, sync
+
+
+@dataclass(frozen=True)
+class History:
+    """What a file of a history holds.
+
+    Attributes
+    ----------
+    records : tuple of RunRecord
+        In the order of the file.
+    corrupt : tuple of int
+        Numbers of the lines, from 1, that are not what was written.
+    """
+
+    records: tuple[RunRecord, ...]
+    corrupt: tuple[int, ...]
+
+
+def read_history(path: Path) -> History:
+    """Read a history.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    History
+        Without the lines that are damaged, such as a last one that was cut off by a crash.
+
+    Raises
+    ------
+    UsageError
+        When there is none, or its runs are of several kinds of machine.
+    HarnessError
+        When a line is of a version this reader does not know.
+    """
+    try:
+        data = read_bytes(path, WHOLE)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.") from error
+    except OSError as error:
+        raise UsageError(f"The history {path} cannot be read: {error.strerror or error}.") from error
+    return _parse(data, path)
+
+
+def read_histories(paths: Sequence[Path]) -> History:
+    """Read several files of one kind of machine as one history; a run that stands in two of them counts once.
+
+    Raises
+    ------
+    UsageError, HarnessError
+        As `read_history`, and when the files are of several kinds of machine.
+    """
+    parts = [read_history(path) for path in paths]
+    first = next((record for part in parts for record in part.records), None)
+    for path, part in zip(paths, parts, strict=True):
+        if first is not None and part.records:
+            require_same_machine(first, part.records[0], f"{paths[0]} and {path} are of different kinds of machine")
+    records = {record.samples_sha256: record for part in parts for record in part.records}
+    return History(tuple(records.values()), tuple(line for part in parts for line in part.corrupt))
+
+
+def _parse(data: bytes, path: Path) -> History:
+    records, corrupt = [], []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            records.append(RunRecord.from_line(line.decode("utf-8")))
+        except (CorruptLine, UnicodeDecodeError):
+            corrupt.append(number)
+        except HarnessError as error:
+            raise HarnessError(f"{path}, line {number}: {error}") from error
+    for record in records:
+        require_same_machine(records[0], record, f"{path} mixes machines")
+    return History(tuple(records), tuple(corrupt))
+
+
+def require_same_machine(one: RunRecord, other: RunRecord, what: str) -> None:
+    """Refuse two runs whose times cannot be compared, naming what differs."""
+    if differs := difference(one.machine, other.machine):
+        raise UsageError(
+            f"{what}: {differs}. Times of {one.run_id} and {other.run_id} cannot be compared; "
+            f"keep one file for each kind of machine."
+        )
+
+
+def append(path: Path, record: RunRecord) -> History:
+    """Add a run to a history, as one line that is on disk when this returns.
+
+    Appenders take turns by a lock on the file. The line is written by one call; where that fails, or the disk is full,
+    what was written of it is taken back. A last line that a crash cut off stays, and the new one begins behind it.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made when it does not exist.
+    record : RunRecord
+        The run.
+
+    Returns
+    -------
+    History
+        As it is now.
+
+    Raises
+    ------
+    UsageError
+        When the history is of another kind of machine, holds the run already, or cannot be written to.
+    HarnessError
+        When the line cannot be written; the file is then as it was.
+    """
+    try:
+        if path.exists():
+            check_regular(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UsageError(
+            f"The history {path} cannot be written to ({error.strerror}): choose another --file."
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        data = path.read_bytes()
+        before = _parse(data, path)
+        _require_new(before, record, path)
+        _write(descriptor, data, record.to_line(), path)
+    finally:
+        os.close(descriptor)
+    sync(path.parent)
+    return History((*before.records, record), before.corrupt)
+
+
+def _require_new(before: History, record: RunRecord, path: Path) -> None:
+    for known in before.records:
+        require_same_machine(known, record, f"{path} is of another kind of machine")
+        if known.samples_sha256 == record.samples_sha256:
+            raise UsageError(f"{path} holds the run {known.run_id} of {known.started} already: add each run once.")
+
+
+def _write(descriptor: int, data: bytes, line: str, path: Path) -> None:
+    payload = (b"\n" if data and not data.endswith(b"\n") else b"") + line.encode("utf-8")
+    try:
+        written = os.write(descriptor, payload)
+        if written != len(payload):
+            raise OSError(None, "the disk is full")
+        os.fsync(descriptor)
+    except OSError as error:
+        os.ftruncate(descriptor, len(data))
+        raise HarnessError(f"{path} could not be written ({error.strerror}); it is as it was.") from error

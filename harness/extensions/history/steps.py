@@ -1,0 +1,177 @@
+"""The steps of a history: which cell, between which commits, by how much, and what else changed there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from harness.analysis.verdict import EQUIVALENT_WITHIN
+from harness.extensions.history.changepoint import SIDE, find_changes, shared
+from harness.extensions.history.record import EXACT, RunRecord
+from harness.extensions.history.series import Series
+from harness.records import CellKey
+
+SECONDS = "median_seconds"
+MACHINE = "machine"
+_BUSIER = 0.5  # a change of the load average that is told
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A level that changed and stayed, or an exact figure that changed.
+
+    Attributes
+    ----------
+    key : CellKey or None
+        The cell; None for the machine, which is what the raw ceiling of all places says.
+    figure : str
+        ``median_seconds``, ``machine``, or one of `harness.extensions.history.record.EXACT`.
+    place : int
+        Number of the first run after it, in its series.
+    before, after : RunRecord
+        The last run before and the first one after that have the figure.
+    level_before, level_after : float
+        Medians of the two levels, in seconds without what the machine did (1 is its usual time), or the exact figures.
+    series : str
+        In words, what was followed.
+    load_before, load_after : float or None
+        Median load average of the machine in the nearest runs on either side, of a step in a time.
+    """
+
+    key: CellKey | None
+    figure: str
+    place: int
+    before: RunRecord
+    after: RunRecord
+    level_before: float
+    level_after: float
+    series: str = "exact figure"
+    load_before: float | None = None
+    load_after: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """The new level divided by the old one; infinite from zero."""
+        return self.level_after / self.level_before if self.level_before else np.inf
+
+    @property
+    def regression(self) -> bool:
+        """Whether it is for the worse: slower, larger, more."""
+        return self.key is not None and self.level_after > self.level_before
+
+    @property
+    def meanwhile(self) -> list[str]:
+        """What else changed with it: versions, such as ``zarr 3.1.6 to 3.4.2``, and how busy the machine was."""
+        old, new = self.before.libraries, self.after.libraries
+        one, other = self.load_before, self.load_after
+        busy = []
+        if one is not None and other is not None and abs(other - one) > _BUSIER:
+            busy = [f"load average {one:.1f} to {other:.1f}"]
+        return busy + [
+            f"{name} {old.get(name) or 'none'} to {new.get(name) or 'none'}"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)
+        ]
+
+
+def find_steps(series: Series) -> list[Step]:
+    """Find every step of a series, in the order of runs.
+
+    Times are followed without what the machine did: from the logarithm of each median, what the raw ceiling did is
+    taken off, as much as the cell shares of it from run to run (`changepoint.shared`): either that of
+    the same reads, which were measured in the same minute, or that of all reads, which has less noise of its own,
+    whichever leaves less change from run to run. The time as it was measured and its ratio to the raw ceiling of all
+    reads are the witnesses: a step that one of them does not show to a half is the machine's, not the cell's.
+
+    Parameters
+    ----------
+    series : Series
+        From `harness.extensions.history.series.arrange`.
+
+    Returns
+    -------
+    list of Step
+        Of times those that chance does not explain over all cells together and that are larger than what verdicts call
+        equivalent; of exact figures every change.
+    """
+    return sorted([*_exact(series), *_timed(series)], key=lambda step: step.place)
+
+
+def _timed(series: Series) -> Iterator[Step]:
+    keys = [key for key in series.claims if not np.isnan(series.figures(key, SECONDS)).all()]
+    logs, machine = series.logs(keys), series.machine
+    followed = [_without_machine(row, series, key) for row, key in zip(logs, keys, strict=True)]
+    values = np.vstack([*(row for row, _ in followed), machine])
+    witnesses = [np.vstack([logs, machine]), np.vstack([logs - machine, machine])]
+    for row, changes in enumerate(find_changes(values, witnesses, float(np.log(1 + EQUIVALENT_WITHIN)))):
+        own = row < len(keys)
+        ends = [0, *(change.place for change in changes), len(series.records)]
+        levels = [float(np.nanmedian(values[row, a:b])) for a, b in pairwise(ends)]
+        for change, before, after in zip(changes, levels[:-1], levels[1:], strict=True):
+            last = int(np.flatnonzero(~np.isnan(values[row, : change.place]))[-1])
+            yield Step(
+                key=keys[row] if own else None,
+                figure=SECONDS if own else MACHINE,
+                place=change.place,
+                before=series.records[last],
+                after=series.records[change.place],
+                level_before=float(np.exp(before)),
+                level_after=float(np.exp(after)),
+                series=followed[row][1] if own else "raw ceiling, median of all reads",
+                load_before=_load(series.records[max(0, change.place - SIDE) : change.place]),
+                load_after=_load(series.records[change.place : change.place + SIDE]),
+            )
+
+
+def _load(records: Sequence[RunRecord]) -> float | None:
+    known = [record.load_average for record in records if record.load_average is not None]
+    return float(np.median(known)) if known else None
+
+
+def _without_machine(logs: np.ndarray, series: Series, key: CellKey) -> tuple[np.ndarray, str]:
+    """Return a cell's times without what the machine did, and in words what that is."""
+    good = ~np.isnan(logs)
+    best, words = logs, "time"
+    references = (("the same reads", series.ceiling(key)), ("all reads", series.machine))
+    for name, machine in references:
+        share = shared(logs[good], machine[good]) if not np.isnan(machine[good]).any() else 0.0
+        rest = logs - share * np.nan_to_num(machine)
+        if share and _restless(rest[good]) < _restless(best[good]):
+            best, words = rest, f"time less {share:.1f} of the raw ceiling of {name}"
+    return best, words
+
+
+def _restless(values: np.ndarray) -> float:
+    return float(np.abs(np.diff(values)).mean()) if len(values) > 1 else 0.0
+
+
+def _exact(series: Series) -> Iterator[Step]:
+    keys = series.claims
+    # The size of an archive stands in its own suite; beside times it would only say the same again.
+    sized = {key for key in keys if key.suite == "size"}
+    for name in EXACT:
+        for key in keys:
+            if name in ("size_bytes", "files") and sized and key not in sized:
+                continue
+            values = series.figures(key, name)
+            known = np.flatnonzero(~np.isnan(values))
+            for last, place in pairwise(known):
+                if values[last] != values[place]:
+                    yield Step(
+                        key=key,
+                        figure=name,
+                        place=int(place),
+                        before=series.records[last],
+                        after=series.records[place],
+                        level_before=float(values[last]),
+                        level_after=float(values[place]),
+                    )
+
+
+def standing(steps: Sequence[Step]) -> list[Step]:
+    """Return the newest step of each figure of each cell where that is a regression."""
+    newest = {(step.key, step.figure): step for step in steps}
+    return [step for step in newest.values() if step.regression]

@@ -1,0 +1,301 @@
+"""A source that is imported: its tensors gathered into a trace, its files with their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import harness
+from harness.errors import HarnessError, MachineError, UsageError, cause_of
+from harness.foreign.files import file_digest
+from harness.formats.selection import in_blocks
+from harness.trace.schema import Manifest, Metadata, Provenance, Role, SchemaError, TensorSpec, tensor, validate
+from harness.trace.stream import Trace
+
+_PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
+
+_MOST_TENSORS = 20_000
+"""Of a trace that is imported; one of a model with 100 blocks and 20 recyclings has half as many."""
+
+HEADS = ("head", "residue", "residue")
+"""Axes of the attention maps of one layer."""
+
+Load = Callable[[], Any]
+"""Gives an array, or what yields one when it is sliced, such as an h5py dataset."""
+
+
+class SourceError(HarnessError):
+    """A source is truncated, damaged, unfinished, or not what it seemed; the message names the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importer:
+    """A kind of source: what ``harness import --kind NAME`` selects.
+
+    Attributes
+    ----------
+    name : str
+        Registered name.
+    description : str
+        One line for ``harness list``.
+    recognises : callable
+        Says from names and first bytes whether a path is of this kind; never raises for a stray file. A damaged one is
+        still recognised, so that what is wrong with it can be said.
+    read : callable
+        Takes the path and gives the trace; raises `SourceError` or `UsageError`.
+    """
+
+    name: str
+    description: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path], ImportedTrace]
+
+
+def unpadded(name: str) -> str:
+    """Return a path with its layers and steps as the schema names them: ``layer_007`` becomes ``layer_7``."""
+    return _PADDED.sub(r"\1_", name)
+
+
+def tree_digest(folder: Path) -> str:
+    """Return one SHA-256 for all files of a folder: of their digests and relative names, as ``sha256sum`` prints them.
+
+    Parameters
+    ----------
+    folder : Path
+        A store of many files; links are not followed.
+
+    Returns
+    -------
+    str
+        What ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` prints there.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in tree_files(folder)}
+    state = hashlib.sha256()
+    for name in sorted(files, key=str.encode):
+        state.update(f"{file_digest(files[name])}  {name}\n".encode())
+    return state.hexdigest()
+
+
+def tree_files(folder: Path) -> list[Path]:
+    """List all regular files of a folder, without following links."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+@contextmanager
+def named(origin: str) -> Iterator[None]:
+    """Say of what misfits or is damaged where it comes from.
+
+    Raises
+    ------
+    SourceError
+        In place of any other error of this harness.
+    """
+    try:
+        yield
+    except (SourceError, UsageError):
+        raise
+    except HarnessError as error:
+        raise SourceError(f"{origin}: {error}") from error
+
+
+@contextmanager
+def readable(origin: str) -> Iterator[None]:
+    """Turn whatever a library raises at damaged bytes into one sentence.
+
+    Raises
+    ------
+    SourceError
+        In place of anything but an error of this harness.
+    MachineError
+        When the machine failed, which says nothing about the bytes.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        if cause_of(error):
+            said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "out of memory"
+            raise MachineError(f"{origin} cannot be read: {said}.") from error
+        first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
+        said = f"{type(error).__name__}: {first}"
+        raise SourceError(
+            f"{origin} cannot be read ({said}): it is truncated or damaged, or stored in a way that is not known here."
+        ) from error
+
+
+class ImportedTrace(Trace):
+    """A trace whose tensors are read from foreign files when they are streamed.
+
+    Parameters
+    ----------
+    path : Path
+        The source.
+    manifest : Manifest
+        What was found in it.
+    loads : mapping of str to (str, callable)
+        Of every tensor: where it comes from, and what gives its values.
+    states : mapping of Path to tuple
+        Size and time of change of each file when it was digested.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        loads: Mapping[str, tuple[str, Load]],
+        states: Mapping[Path, tuple[int, int]],
+    ) -> None:
+        self.label, self.manifest = path.name, manifest
+        self._loads, self._states = loads, states
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        spec, (origin, load) = self.manifest[path], self._loads[path]
+        with readable(origin):
+            rows = load()
+        if not spec.shape:
+            yield _checked(spec, np.asarray(rows).reshape(()), origin)
+            return
+        chunks = getattr(rows, "shards", None) or getattr(rows, "chunks", None)  # h5py's and zarr-python's names
+        for part, *_ in in_blocks(spec, chunks, whole_rows=True):
+            with readable(origin):
+                block = np.asarray(rows[part])
+            yield _checked(spec, block, origin)
+
+    def check_unchanged(self) -> None:
+        """Refuse a source whose files are no longer those whose digests the manifest states.
+
+        Raises
+        ------
+        SourceError
+            Naming the file.
+        """
+        for path, state in self._states.items():
+            if not path.is_file() or _state(path) != state:
+                raise SourceError(f"{path} changed while it was imported; import it again when nothing writes to it.")
+
+
+def _checked(spec: TensorSpec, block: np.ndarray, origin: str) -> np.ndarray:
+    if block.dtype.name != spec.dtype or block.shape[1:] != spec.shape[1:]:
+        raise SourceError(f"{origin} gave {block.dtype} of shape {block.shape} where {spec.dtype} was announced.")
+    return np.asarray(block, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")
+
+
+def _state(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+class Gathering:
+    """Gathers what a source holds, then makes a trace of it.
+
+    Parameters
+    ----------
+    path : Path
+        The source.
+    kind : str
+        Name of its importer.
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
+        self.path, self._kind = path, kind
+        self._specs: dict[str, TensorSpec] = {}
+        self._loads: dict[str, tuple[str, Load]] = {}
+        self._files: dict[str, str] = {}
+        self._states: dict[Path, tuple[int, int]] = {}
+        self.notes: list[str] = []
+
+    def file(self, path: Path) -> None:
+        """Take a file, or a folder that is one store, into the provenance."""
+        if path.is_dir() and (link := next((each for each in path.rglob("*") if each.is_symlink()), None)):
+            raise SourceError(
+                f"{link} is a link out of the store; import a copy that holds what it points to (cp -rL)."
+            )
+        for part in tree_files(path) if path.is_dir() else [path]:
+            self._states[part] = _state(part)
+        name = path.name if path == self.path else path.relative_to(self.path).as_posix()
+        self._files[name] = tree_digest(path) if path.is_dir() else file_digest(path)
+
+    def add(
+        self,
+        path: str,
+        shape: Iterable[int],
+        dtype: Any,
+        load: Load,
+        origin: str,
+        axes: Sequence[str] | None = None,
+        role: Role | None = None,
+    ) -> None:
+        """Take a tensor into the trace.
+
+        Parameters
+        ----------
+        path : str
+            Its name in the schema.
+        shape, dtype, axes, role
+            As for `harness.trace.schema.tensor`.
+        load : callable
+            Gives its values.
+        origin : str
+            Where they are, for messages.
+
+        Raises
+        ------
+        SourceError
+            When it does not fit the schema, or the name is taken.
+        """
+        with named(origin):
+            spec = tensor(path, shape, dtype, axes=axes, role=role)
+        if len(self._specs) == _MOST_TENSORS:
+            raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
+        if path in self._specs:
+            raise SourceError(f"{origin}: {path} stands in {self._loads[path][0]} too; remove one of the two.")
+        self._specs[path], self._loads[path] = spec, (origin, load)
+
+    def leave_out(self, names: Iterable[str], why: str = "") -> None:
+        """Note what of the source is not in the trace."""
+        if listed := sorted(names):
+            shown = ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+            self.notes.append(f"left out{f' ({why})' if why else ''}: {shown}")
+
+    def trace(self, metadata: Metadata | None = None, seed: int | None = None) -> ImportedTrace:
+        """Make the trace, in which nothing stands that the source does not say.
+
+        Raises
+        ------
+        SourceError
+            When the source holds no tensor, or its tensors disagree.
+        """
+        if not self._specs:
+            raise SourceError(f"{self.path} holds no tensor that can be imported.")
+        provenance = Provenance(
+            source=self.path.resolve().name,
+            seed=seed,
+            note="; ".join(self.notes) or None,
+            importer=f"harness {harness.__version__}, {self._kind}",
+            files=dict(self._files),
+        )
+        tensors = tuple(self._specs[name] for name in self._specs)
+        manifest = Manifest(tensors=tensors, metadata=metadata or Metadata(), provenance=provenance)
+        try:
+            validate(manifest)
+        except SchemaError as error:
+            raise SourceError(f"{self.path}: {error}") from error
+        return ImportedTrace(self.path, _with_residues(manifest), self._loads, self._states)
+
+
+def _with_residues(manifest: Manifest) -> Manifest:
+    # The residue axes of the tensors agree by now, and say the number as well as any field.
+    for spec in manifest.tensors:
+        if "residue" in spec.axes:
+            found = spec.shape[spec.axes.index("residue")]
+            return replace(manifest, metadata=replace(manifest.metadata, num_residues=found))
+    return manifest

@@ -1,0 +1,136 @@
+"""A second look at a lossy trace: compare it with its source, by other means than those that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.extensions.lossy.derived import recompute, rule_for
+from harness.extensions.lossy.grid import sum_tolerance
+from harness.extensions.lossy.record import Dropped, Loss, Rounded
+from harness.trace.schema import Role, TensorSpec
+from harness.trace.stream import Digest, Trace, digest, read_whole
+
+_BOUND = "a value moved by more than the bound"
+_SUMMING = 1e-12  # what two sums in float64, added up in different orders, may differ by
+
+
+def check_loss(source: Trace, lossy: Trace) -> list[str]:
+    """Check that a lossy trace keeps what its record promises.
+
+    Parameters
+    ----------
+    source : Trace
+        What it was made from.
+    lossy : Trace
+        What came of it, such as an archive that was written and is read again; its manifest has the record.
+
+    Returns
+    -------
+    list of str
+        What is wrong, one phrase for each tensor; empty when every tensor of the source is bit for bit the same,
+        within its bound with the errors that the record states, or dropped as the record says.
+    """
+    loss = lossy.manifest.loss
+    assert loss is not None
+    kept = {spec.path: spec for spec in lossy.manifest.tensors}
+    rounded = {row.path: row for row in loss.rounded}
+    dropped = {row.path: row for row in loss.dropped}
+    problems = []
+    for spec in source.manifest.tensors:
+        if kept.get(spec.path) == spec:
+            problem = _compare(source, lossy, spec, loss, rounded.get(spec.path))
+        elif spec.path in dropped and spec.path not in kept:
+            problem = _check_dropped(source, lossy, spec, dropped[spec.path])
+        else:
+            problem = "is neither there as it was specified nor listed as dropped"
+        if problem:
+            problems.append(f"{spec.path}: {problem}")
+    return problems
+
+
+def _compare(source: Trace, lossy: Trace, spec: TensorSpec, loss: Loss, row: Rounded | None) -> str:
+    changed, largest, relative, sums = 0, 0.0, 0.0, 0.0
+    for before, after in _together(source.blocks(spec.path), lossy.blocks(spec.path)):
+        moved = _bits(before) != _bits(after)
+        if not moved.any():
+            continue
+        if row is None:
+            return "a value changed where no bound applies"
+        if problem := _promises(before, after, moved, spec, loss):
+            return problem
+        was, now = before[moved].astype(np.float64), after[moved].astype(np.float64)
+        changed += was.size
+        largest = max(largest, float(np.abs(now - was).max()))
+        relative = max(relative, float((np.abs(now - was) / np.abs(was)).max()))
+        if spec.role is Role.ATTENTION:
+            rows = moved.any(axis=-1)
+            was, now = before[rows].sum(-1, dtype=np.float64), after[rows].sum(-1, dtype=np.float64)
+            sums = max(sums, float(np.abs(now - was).max()))
+    if row is None:
+        return ""
+    same = (changed, largest, relative) == (row.changed, row.largest_absolute_error, row.largest_relative_error)
+    same &= abs(sums - (row.largest_sum_change or 0.0)) <= _SUMMING
+    return "" if same else "the errors are not those of the record"
+
+
+def _together(first: Iterator[np.ndarray], second: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the same rows of two streams; as many at a time as both have ready, all values of a scalar."""
+    before = after = np.empty(0)
+    for before in first:
+        while before.ndim == 0 or len(before):
+            after = after if after.ndim and len(after) else next(second)
+            if before.ndim == 0:
+                yield before.reshape(1), after.reshape(1)
+                break
+            rows = min(len(before), len(after))
+            yield before[:rows], after[:rows]
+            before, after = before[rows:], after[rows:]
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
+
+
+def _promises(before: np.ndarray, after: np.ndarray, moved: np.ndarray, spec: TensorSpec, loss: Loss) -> str:
+    bound = loss.bounds[spec.role.value]
+    if spec.role is Role.ATTENTION:
+        rows = moved.any(axis=-1)
+        assert loss.top_k is not None
+        was, now = before[rows].astype(np.float64), after[rows].astype(np.float64)
+        return _row_promises(was, now, bound, loss.top_k, sum_tolerance(spec.shape[-1], spec.dtype))
+    was, now = before[moved].astype(np.float64), after[moved].astype(np.float64)
+    if not (np.isfinite(was) & np.isfinite(now) & (was != 0)).all():
+        return "a zero, an infinity or a NaN changed"
+    return "" if (np.abs(now - was) <= bound * np.abs(was)).all() else _BOUND
+
+
+def _row_promises(was: np.ndarray, now: np.ndarray, bound: float, top_k: int, tolerance: float) -> str:
+    """Check rows of attention of which some value changed, given as float64."""
+    if not ((was >= 0) & (was <= 1) & ~np.signbit(was)).all():
+        return "a row with a value that is no weight changed"
+    if not (np.abs(now - was) <= bound).all():
+        return _BOUND
+    sums = was.sum(axis=-1)
+    if not (np.abs(now.sum(axis=-1) - sums) <= tolerance * sums * (1 + 1e-9)).all():  # these sums err too
+        return "the sum of a row moved by more than a sum in its precision can show"
+    order = np.argsort(-was, axis=-1, kind="stable")
+    steps = [np.diff(np.take_along_axis(values, order, axis=-1), axis=-1) for values in (was, now)]
+    if not (steps[1] <= 0).all() or (steps[1][steps[0] == 0] != 0).any():
+        return "a weight overtook another"
+    apart_before, apart_after = (step[..., :top_k] < 0 for step in steps)
+    return "" if np.array_equal(apart_before, apart_after) else f"the top {top_k} of a row are not told apart as before"
+
+
+def _check_dropped(source: Trace, lossy: Trace, spec: TensorSpec, row: Dropped) -> str:
+    state = Digest()
+    for block in source.blocks(spec.path):
+        state.update(block)
+    if state.hexdigest() != row.digest:
+        return "it was dropped with another digest than it has"
+    if row.rule is None:
+        return ""
+    rule = rule_for(spec.path, row.rule)
+    made = None if rule is None else recompute(rule, read_whole(lossy, rule.source), spec)
+    return "" if made is not None and digest(made) == row.digest else "it was dropped but does not follow from the rest"

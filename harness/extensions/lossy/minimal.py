@@ -1,0 +1,123 @@
+"""A trace made smaller by declared loss: any format can store it, and every format then stores the same bits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.extensions.lossy.derived import RULES, Rule, recompute
+from harness.extensions.lossy.grid import put_on_grids
+from harness.extensions.lossy.measured import Measured
+from harness.extensions.lossy.record import Dropped, Loss, Rounded
+from harness.extensions.lossy.request import Request
+from harness.extensions.lossy.significand import round_significands, significand_bits
+from harness.trace.schema import Provenance, Role, TensorSpec
+from harness.trace.stream import Digest, Trace, digest, read_whole, shown_label
+
+
+class MinimalTrace(Trace):
+    """A trace with values rounded within bounds, and without what can be recomputed or was named.
+
+    The manifest's record of loss is complete from the start, as every writer needs it: making the trace streams every
+    tensor that is to be rounded once, to measure its errors, and writing it streams them again.
+
+    Parameters
+    ----------
+    trace : Trace
+        The source; nothing of it may be lossy.
+    request : Request
+        The bounds, and what to drop.
+
+    Raises
+    ------
+    UsageError
+        When the source is lossy already, or holds nothing that a bound or a name to drop applies to.
+    """
+
+    def __init__(self, trace: Trace, request: Request) -> None:
+        source = trace.manifest
+        if source.loss is not None:
+            raise UsageError(f"{trace.label} is lossy already and errors would add up; convert what it was made from.")
+        self._trace, self._request = trace, request
+        named = request.named(source)
+        kept = [spec for spec in source.tensors if spec.path not in named]
+        for role in request.bounds:
+            if not any(spec.role is role and self._rounds(spec) for spec in kept):
+                raise UsageError(
+                    f"{trace.label} holds no {role.value} tensor to round; leave out --bound {role.value}."
+                )
+        dropped = [_drop(trace, spec, how=named[spec.path]) for spec in source.tensors if spec.path in named]
+        dropped += [row for rule in RULES if (row := self._derived(rule, kept)) is not None]
+        gone = {row.path for row in dropped}
+        kept = [spec for spec in kept if spec.path not in gone]
+        loss = Loss(
+            bounds={role.value: bound for role, bound in request.bounds.items()},
+            top_k=request.top_k if Role.ATTENTION in request.bounds else None,
+            rounded=tuple(self._survey(spec) for spec in kept if self._rounds(spec)),
+            dropped=tuple(dropped),
+        )
+        self.manifest = dataclasses.replace(
+            source, tensors=tuple(kept), provenance=_told(source.provenance, loss), digests={}, loss=loss
+        )
+        name = trace.label.removesuffix(shown_label("", source))
+        self.label = shown_label(name, self.manifest)
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        spec = self.manifest[path]
+        for block in self._trace.blocks(path):
+            yield self._round(spec, block)[0] if self._rounds(spec) else block
+
+    def _rounds(self, spec: TensorSpec) -> bool:
+        """Say whether a bound applies: to floats of its role, and to attention only where there are whole rows."""
+        rows = spec.role is not Role.ATTENTION or len(spec.shape) > 1
+        return spec.role in self._request.bounds and spec.dtype.startswith("float") and rows
+
+    def _bits(self, spec: TensorSpec) -> int | None:
+        """Return the bits of significand that a tensor keeps; None for attention, which is put on grids."""
+        return None if spec.role is Role.ATTENTION else significand_bits(self._request.bounds[spec.role], spec.dtype)
+
+    def _round(self, spec: TensorSpec, block: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        if (bits := self._bits(spec)) is not None:
+            return round_significands(block, bits), None
+        return put_on_grids(block, self._request.bounds[spec.role], self._request.top_k)
+
+    def _survey(self, spec: TensorSpec) -> Rounded:
+        measured = Measured(spec.path)
+        for block in self._trace.blocks(spec.path):
+            measured.add(block, *self._round(spec, block))
+        return measured.rounded(self._bits(spec))
+
+    def _derived(self, rule: Rule, kept: list[TensorSpec]) -> Dropped | None:
+        """Record a tensor as dropped if it follows bit for bit from one that stays as it is."""
+        specs = {spec.path: spec for spec in kept}
+        if rule.path not in specs or rule.source not in specs or self._rounds(specs[rule.source]):
+            return None
+        spec = specs[rule.path]
+        made = recompute(rule, read_whole(self._trace, rule.source), spec)
+        dropped = _drop(self._trace, spec, how=f"{rule.how}, as {spec.dtype}", rule=rule.name)
+        return dropped if made is not None and digest(made) == dropped.digest else None
+
+
+def _drop(trace: Trace, spec: TensorSpec, *, how: str, rule: str | None = None) -> Dropped:
+    state = Digest()
+    for block in trace.blocks(spec.path):
+        state.update(block)
+    return Dropped(
+        path=spec.path,
+        shape=spec.shape,
+        dtype=spec.dtype,
+        axes=spec.axes,
+        role=spec.role.value,
+        digest=state.hexdigest(),
+        recompute=how,
+        rule=rule,
+    )
+
+
+def _told(provenance: Provenance, loss: Loss) -> Provenance:
+    """Say in the provenance what was given up; whether values are bfloat16 is open after rounding."""
+    note = ". ".join(filter(None, ((provenance.note or "").rstrip("."), loss.summary())))
+    return dataclasses.replace(provenance, bf16_born=None, note=note)

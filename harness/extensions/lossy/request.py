@@ -1,0 +1,108 @@
+"""What a user asks of the lossy mode: a bound per role, how many of the largest weights keep their order, what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from harness.errors import UsageError, unknown_name
+from harness.extensions.lossy.record import NOT_RECOMPUTABLE
+from harness.trace.schema import Manifest, Role
+
+BOUNDED = (Role.PAIR, Role.SINGLE, Role.ATTENTION)
+TOP_K = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What may be given up; from `parse`, or checked by its caller.
+
+    Attributes
+    ----------
+    bounds : mapping of Role to float
+        Above 0 and below 1: relative to each value for pair and single, absolute for attention. Other roles are kept
+        bit for bit.
+    top_k : int
+        How many of the largest weights of a row of attention keep their order.
+    drop : mapping of str to str
+        How a tensor comes back, by its name or by a pattern of names with ``*``.
+    """
+
+    bounds: Mapping[Role, float]
+    top_k: int = TOP_K
+    drop: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, manifest: Manifest) -> dict[str, str]:
+        """List the tensors of a trace that the user drops, and how each comes back.
+
+        Raises
+        ------
+        UsageError
+            When a name or pattern fits none.
+        """
+        paths = [spec.path for spec in manifest.tensors]
+        found: dict[str, str] = {}
+        for pattern, how in self.drop.items():
+            fitting = [path for path in paths if fnmatchcase(path, pattern)]
+            if not fitting:
+                raise unknown_name("tensor for --drop", pattern, paths)
+            found |= dict.fromkeys(fitting, how)
+        return found
+
+
+def parse(bounds: Sequence[str], top_k: str | None = None, drop: Sequence[str] = ()) -> Request:
+    """Read what the options of the command line say.
+
+    Parameters
+    ----------
+    bounds : sequence of str
+        Each ``ROLE=BOUND``.
+    top_k : str, optional
+        A positive whole number; `TOP_K` when not given.
+    drop : sequence of str
+        Each ``NAME`` or ``NAME=HOW``, where HOW says in words how the tensor comes back.
+
+    Returns
+    -------
+    Request
+        Checked.
+
+    Raises
+    ------
+    UsageError
+        When there is no bound, or an option does not say what it has to.
+    """
+    found: dict[Role, float] = {}
+    for text in bounds:
+        role, bound = _bound(text)
+        if role in found:
+            raise UsageError(f"The bound of {role.value} is given twice; give --bound {role.value}=... once.")
+        found[role] = bound
+    if not found:
+        raise UsageError(
+            "--mode minimal gives up precision and needs a bound for each role that it may round, such as "
+            "--bound pair=1e-2 or --bound attention=1e-3."
+        )
+    if top_k is not None and Role.ATTENTION not in found:
+        raise UsageError("--top-k is about attention; give --bound attention=... with it, or leave it out.")
+    if top_k is not None and not (top_k.isascii() and top_k.isdigit() and int(top_k) > 0):
+        raise UsageError(f"--top-k has to be a positive whole number, not {top_k!r}.")
+    ways = {name: how or NOT_RECOMPUTABLE for name, _, how in (text.partition("=") for text in drop)}
+    return Request(bounds=found, top_k=TOP_K if top_k is None else int(top_k), drop=ways)
+
+
+def _bound(text: str) -> tuple[Role, float]:
+    name, equals, number = text.partition("=")
+    known = [role.value for role in BOUNDED]
+    if not equals:
+        raise UsageError(f"--bound {text!r} has to have the form ROLE=BOUND, such as pair=1e-2.")
+    if name not in known:
+        raise unknown_name("role for --bound", name, known)
+    try:
+        bound = float(number)
+    except ValueError:
+        bound = 0.0
+    if not 0 < bound < 1:
+        raise UsageError(f"--bound {text} has to give a number above 0 and below 1.")
+    return Role(name), bound

@@ -1,0 +1,133 @@
+"""Ask again after a fault that may pass, say clearly what is wrong after one that will not."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from types import TracebackType
+
+from obstore import exceptions
+
+from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
+from harness.extensions.object_store.traffic import count
+
+ATTEMPTS = 5
+"""How often a request is sent before its fault is reported."""
+
+_FIRST_PAUSE = 0.05  # seconds; doubled with each further attempt, with a random part so that threads do not meet again
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_NOT_PARTIAL = re.compile(r"NotPartial|not a partial|UnexpectedRange|range mismatch", re.IGNORECASE)
+_PASSING = (408, 429)  # besides every 5xx
+
+
+class StoreError(HarnessError):
+    """A store refused a request or did not keep to its protocol."""
+
+
+class StoreLostError(StoreError, MachineError):
+    """A store could not be reached, or failed although the request was sent again and again."""
+
+
+class RangeError(StoreError):
+    """A store sent other bytes than those that were asked for."""
+
+
+class Attempt:
+    """One sending of a request; a fault that may pass is swallowed, unless it was the last attempt."""
+
+    def __init__(self, what: str, number: int, attempts: int) -> None:
+        self._what, self._number, self._last = what, number, number == attempts
+        self.pause = 0.0 if number == 1 else _FIRST_PAUSE * 2 ** (number - 2) * (1 + random.random())
+        self.done = False
+
+    def __enter__(self) -> Attempt:
+        count(requests=1, retries=int(self._number > 1))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None:
+            self.done = True
+            return False
+        if not isinstance(error, exceptions.BaseError | OSError | RangeError):
+            return False
+        if passing(error) and not self._last:
+            return True
+        raise explained(error, self._what, self._number) from error
+
+
+def attempts(what: str, most: int = ATTEMPTS) -> Iterator[Attempt]:
+    """Give attempts until one succeeds; between them the caller waits for as long as each says.
+
+    Parameters
+    ----------
+    what : str
+        What is asked for, for the error.
+    most : int
+        After how many the fault is reported.
+    """
+    for number in range(1, most + 1):
+        attempt = Attempt(what, number, most)
+        yield attempt
+        if attempt.done:
+            return
+
+
+def passing(error: BaseException) -> bool:
+    """Say whether the same request may succeed a moment later."""
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return False
+    if isinstance(error, RangeError):
+        return True  # a body that was cut; a store that ignores ranges does so each time and is reported then
+    status = _STATUS.search(str(error))
+    if status:
+        return int(status[1]) >= 500 or int(status[1]) in _PASSING
+    return isinstance(error, exceptions.GenericError | OSError)
+
+
+def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
+    """Put a fault into one sentence.
+
+    Parameters
+    ----------
+    error : BaseException
+        As obstore raised it.
+    what : str
+        What was asked for.
+    number : int
+        How many attempts there were.
+    """
+    text = str(error)
+    code = (_CODE.search(text) or ["", ""])[1]
+    status = (_STATUS.search(text) or ["", ""])[1]
+    times = f" after {number} attempts" if number > 1 else ""
+    if isinstance(error, HarnessError):
+        return type(error)(f"{str(error).rstrip('.')}{times}.")
+    if code == "NoSuchBucket":
+        return UsageError(f"There is no such bucket: {what}. Create it, or name another.")
+    if isinstance(error, FileNotFoundError):
+        return ArchiveError(f"The store has no object {what}.")
+    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError) or status in (
+        "401",
+        "403",
+    ):
+        return UsageError(
+            f"The store refused the keys ({code or status}) for {what}: check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and what they may do."
+        )
+    if isinstance(error, exceptions.PreconditionError):
+        return StoreError(f"{what} was changed in the store while it was read.")
+    if _NOT_PARTIAL.search(text):
+        return RangeError(f"{what}: the store sent another part than the range that was asked for{times}.")
+    if status:
+        refused = StoreLostError if passing(error) else StoreError
+        return refused(f"The store answered {what} with {status}{f' ({code})' if code else ''}{times}.")
+    if "kind: Connect" in text:
+        return StoreLostError(f"The store cannot be reached for {what}{times}: check AWS_ENDPOINT_URL and the network.")
+    if "TimedOut" in text or "kind: Timeout" in text:
+        return StoreLostError(f"The store did not answer {what} in time{times}.")
+    first = (text.strip().splitlines() or [type(error).__name__])[0][:200]
+    return StoreLostError(f"The store failed for {what}{times}: {first.rstrip('.')}.")

@@ -1,0 +1,208 @@
+"""The one way to a store: ranged requests through obstore, counted, checked for length, and sent again after faults."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import obstore
+from obstore.store import S3Store
+
+from harness.extensions.object_store.attempts import ATTEMPTS, Attempt, RangeError, attempts
+from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.traffic import count
+
+WHOLE: Any = {"offset": 0}
+"""A range that is the whole object: its answer states the object's size apart from its own length, so a cut shows."""
+
+CONCURRENCY = 16
+"""Requests that one reader has under way at the same time."""
+
+_TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
+
+Answer = TypeVar("Answer")
+
+
+def connect(place: Place, folder: str = "", timeout: str = _TIMEOUT) -> S3Store:
+    """Make obstore's client for a folder of a place; nothing is sent yet.
+
+    Its own retries are off, for it does not say how many there were; `attempts` counts ours.
+
+    Parameters
+    ----------
+    place : Place
+        The bucket and its prefix; keys come from the environment.
+    folder : str
+        Within the prefix.
+    timeout : str
+        For one request, its body included.
+    """
+    options: dict[str, Any] = {"endpoint": place.endpoint} if place.endpoint else {}
+    return S3Store(
+        place.bucket,
+        prefix="/".join(part for part in (place.prefix, folder) if part) or None,
+        client_options={
+            "allow_http": place.endpoint.startswith("http://"),
+            "timeout": timeout,
+            "connect_timeout": _CONNECT_TIMEOUT,
+        },
+        retry_config={"max_retries": 0},
+        **options,
+    )
+
+
+class Client:
+    """Reads and writes the objects of one folder of a store.
+
+    An object is one version of itself: once its tag is known, every further request asks for that tag, so bytes of two
+    versions are never mixed.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    folder : str
+        Within the place's prefix.
+    timeout : str
+        For one request.
+    most_attempts : int
+        After how many a fault is reported.
+    """
+
+    def __init__(
+        self, place: Place, folder: str = "", *, timeout: str = _TIMEOUT, most_attempts: int = ATTEMPTS
+    ) -> None:
+        self.store = connect(place, folder, timeout)
+        self._most, self._where = most_attempts, f"{place.url}/{folder}".rstrip("/")
+        self._tags: dict[str, str] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def whole(self, name: str) -> memoryview:
+        """Return all bytes of an object."""
+        return self._get(name, WHOLE)[0]
+
+    def range(self, name: str, start: int, length: int) -> memoryview:
+        """Return a part of an object.
+
+        Raises
+        ------
+        HarnessError
+            When the store cannot be reached, has no such object, or sends anything but these bytes.
+        """
+        return self._get(name, (start, start + length))[0] if length else memoryview(b"")
+
+    def tail(self, name: str, length: int) -> tuple[memoryview, int]:
+        """Return the last bytes of an object, all of it where it is shorter, and its size."""
+        return self._get(name, {"suffix": length})
+
+    def fetch(self, name: str, start: int, length: int) -> Future[memoryview]:
+        """Start reading a part of an object, beside other requests of this client."""
+        with self._lock:
+            self._pool = self._pool or ThreadPoolExecutor(CONCURRENCY)
+            return self._pool.submit(self.range, name, start, length)
+
+    def size(self, name: str) -> int:
+        """Return the size of an object, in bytes."""
+        return int(self._send(name, lambda: obstore.head(self.store, name))["size"])
+
+    def put(self, name: str, data: Any) -> None:
+        """Store an object, in place of what had its name."""
+        self._send(name, lambda: obstore.put(self.store, name, data, use_multipart=False))
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove objects."""
+        for start in range(0, len(names), 1000):  # the most that the protocol takes at once
+            part = list(names[start : start + 1000])
+            self._send(f"{len(part)} objects", partial(obstore.delete, self.store, part))
+
+    def _get(self, name: str, wanted: Any) -> tuple[memoryview, int]:
+        return self._send(name, lambda: self._ask(name, wanted))
+
+    def _ask(self, name: str, wanted: Any) -> tuple[memoryview, int]:
+        answer = obstore.get(self.store, name, options=self._options(name, wanted))
+        return self._checked(name, wanted, answer, memoryview(answer.bytes()))
+
+    async def ask_later(self, name: str, wanted: Any) -> memoryview:
+        """Do what `whole`, `range` and `tail` do, for a library that has an event loop."""
+        for attempt in self._attempts(name):
+            await asyncio.sleep(attempt.pause)
+            with attempt:
+                answer = await obstore.get_async(self.store, name, options=self._options(name, wanted))
+                return self._checked(name, wanted, answer, memoryview(await answer.bytes_async()))[0]
+        raise AssertionError("the last attempt raises")
+
+    async def has_later(self, name: str) -> bool:
+        """Say whether there is an object of a name."""
+        for attempt in self._attempts(name):
+            await asyncio.sleep(attempt.pause)
+            with attempt:
+                try:
+                    await obstore.head_async(self.store, name)
+                except FileNotFoundError:
+                    return False
+                return True
+        raise AssertionError("the last attempt raises")
+
+    def _options(self, name: str, wanted: Any) -> Any:
+        options: dict[str, Any] = {"range": wanted}
+        return options | ({"if_match": self._tags[name]} if name in self._tags else {})
+
+    def _checked(self, name: str, wanted: Any, answer: Any, body: memoryview) -> tuple[memoryview, int]:
+        size = int(answer.meta["size"])
+        check_answer(name, wanted, tuple(answer.range), len(body), size)
+        count(bytes_read=len(body))
+        if answer.meta["e_tag"]:
+            self._tags.setdefault(name, answer.meta["e_tag"])
+        return body, size
+
+    def _send(self, name: str, send: Callable[[], Answer]) -> Answer:
+        for attempt in self._attempts(name):
+            time.sleep(attempt.pause)
+            with attempt:
+                return send()
+        raise AssertionError("the last attempt raises")
+
+    def _attempts(self, name: str) -> Iterator[Attempt]:
+        return attempts(f"{self._where}/{name}".rstrip("/"), self._most)
+
+    def close(self) -> None:
+        """End the threads; what is under way is waited for, so that it is counted where it belongs."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+
+def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size: int) -> None:
+    """Hold an answer against what was asked for.
+
+    Parameters
+    ----------
+    name : str
+        Of the object.
+    wanted : tuple of (int, int) or dict
+        Start and stop, ``{"offset": start}`` or ``{"suffix": length}``.
+    got : tuple of (int, int)
+        Start and stop as the answer states them.
+    length : int
+        Bytes of the body.
+    size : int
+        Of the object as the answer states it.
+
+    Raises
+    ------
+    RangeError
+        When the answer is another part of the object, or not as long as it says.
+    """
+    if isinstance(wanted, dict):
+        start, stop = (wanted["offset"] if "offset" in wanted else max(0, size - wanted["suffix"])), size
+    else:
+        start, stop = wanted
+    if got != (start, stop) or length != stop - start:
+        raise RangeError(
+            f"{name}: bytes {start} to {stop} were asked for, the store sent {length} bytes as {got[0]} to {got[1]}"
+        )

@@ -1,0 +1,219 @@
+"""A proxy on loopback in a process of its own, which makes a near store far: latency, bandwidth, and faults by rule.
+
+``python -m harness.extensions.object_store.shaper`` is not a command for people: `shaped` starts it, and it ends when
+its input does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+from harness.errors import HarnessError, UsageError
+from harness.extensions.object_store.faults import Fault, parse_fault
+from harness.extensions.object_store.place import Place
+
+_PIECE = 64 << 10  # bytes that are passed on at a time
+_SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+_INTERNAL = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>Try again.</Message></Error>"
+
+
+@contextmanager
+def shaped(place: Place) -> Iterator[Place]:
+    """Put a shaper in front of a store, where its place asks for one.
+
+    Parameters
+    ----------
+    place : Place
+        With an ``http`` endpoint.
+
+    Yields
+    ------
+    Place
+        The same with the shaper's endpoint; as it was where nothing is to be shaped.
+
+    Raises
+    ------
+    UsageError
+        When the endpoint is not plain ``http``: nothing can be put into an encrypted connection.
+    """
+    if not place.shaped:
+        yield place
+        return
+    if urlsplit(place.endpoint).scheme != "http":
+        raise UsageError("Latency, bandwidth and faults can be added in front of an http:// endpoint only.")
+    settings = json.dumps([place.endpoint, place.latency_ms, place.bandwidth, place.fault])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__, settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        port = process.stdout.readline().strip()
+        if not port:
+            raise HarnessError("The shaper in front of the store did not start.")
+        yield dataclasses.replace(place, endpoint=f"http://127.0.0.1:{port}")
+    finally:
+        process.stdin.close()  # it ends when its input does, also when this process is killed
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+class Shaper:
+    """Passes requests on, later and slower.
+
+    Parameters
+    ----------
+    endpoint : str
+        The server's URL.
+    latency_ms : float
+        Wait of each request, before it is passed on.
+    bandwidth : float
+        Bytes per second of all bodies that are read together; 0 for no limit.
+    fault : Fault or None
+        What goes wrong with requests that read.
+    """
+
+    def __init__(self, endpoint: str, latency_ms: float, bandwidth: float, fault: Fault | None) -> None:
+        parts = urlsplit(endpoint)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        self._latency, self._bandwidth, self._fault = latency_ms / 1e3, bandwidth, fault
+        self._free = 0.0  # when the line has passed on all that it took
+        self._reads = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection of a client, with one to the server."""
+        upstream: asyncio.StreamWriter | None = None
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _Dropped):
+            answers, upstream = await asyncio.open_connection(self._host, self._port, limit=1 << 20)
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(_length(head))
+                await asyncio.sleep(self._latency)
+                await self._exchange(head, body, answers, upstream, writer)
+        for open_writer in (upstream, writer):
+            if open_writer is not None:
+                open_writer.close()
+
+    async def _exchange(
+        self,
+        head: bytes,
+        body: bytes,
+        answers: asyncio.StreamReader,
+        upstream: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Pass one request on, and its answer back."""
+        fault = self._next_fault(head)
+        if fault in ("500", "503"):
+            text = _INTERNAL if fault == "500" else _SLOW_DOWN
+            status = "500 Internal Server Error" if fault == "500" else "503 Slow Down"
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+            await writer.drain()
+            return
+        upstream.write(head + body)
+        await upstream.drain()
+        answer = await answers.readuntil(b"\r\n\r\n")
+        if fault == "norange":  # to ask for the whole object would break the signature, which covers the range
+            answer = b"HTTP/1.1 200 OK\r\n" + _without(answer, b"content-range").partition(b"\r\n")[2]
+        bodiless = head.startswith(b"HEAD ") or answer.split(b" ", 2)[1] in (b"204", b"304")
+        if _header(answer, b"transfer-encoding"):
+            writer.write(answer)
+            await self._chunks(answers, writer)
+        else:
+            await self._body(answer, 0 if bodiless else _length(answer), fault, answers, writer)
+        await writer.drain()
+
+    def _next_fault(self, head: bytes) -> str:
+        """Return the fault of a request; only those that read have any."""
+        if self._fault is None or not head.startswith(b"GET "):
+            return ""
+        number, self._reads = self._reads, self._reads + 1
+        return self._fault.kind if self._fault.strikes(number) else ""
+
+    async def _body(
+        self, answer: bytes, length: int, fault: str, answers: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Pass on an answer whose length is known, with what goes wrong in its body."""
+        sent = length // 2 if fault in ("drop", "truncate") else length
+        if fault == "truncate" and length:
+            answer = _without(answer, b"content-length")[:-2] + f"Content-Length: {sent}\r\n\r\n".encode()
+        writer.write(answer)
+        done = 0
+        while done < length:
+            piece = await answers.read(min(_PIECE, length - done))
+            if not piece:
+                raise _Dropped
+            if fault == "flip" and done <= length // 2 < done + len(piece):
+                at = length // 2 - done
+                piece = piece[:at] + bytes([piece[at] ^ 1]) + piece[at + 1 :]
+            await self._send(piece[: max(0, sent - done)], writer)
+            done += len(piece)
+            if fault == "drop" and done >= sent:
+                await writer.drain()
+                raise _Dropped
+
+    async def _chunks(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on an answer that comes in chunks, up to the empty one."""
+        while True:
+            line = await answers.readuntil(b"\r\n")
+            size = int(line.split(b";")[0], 16)
+            writer.write(line)
+            await self._send(await answers.readexactly(size + 2), writer)
+            if not size:
+                return
+
+    async def _send(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
+        """Send when the line is free, which all connections share."""
+        if self._bandwidth and piece:
+            now = time.monotonic()
+            self._free = max(self._free, now) + len(piece) / self._bandwidth
+            if self._free - now > 1e-3:  # a timer cannot wait for less
+                await asyncio.sleep(self._free - now)
+        writer.write(piece)
+        await writer.drain()
+
+
+class _Dropped(Exception):
+    """A connection has to end here."""
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    """Return a header of a request or an answer; empty where it has none."""
+    for line in head.split(b"\r\n")[1:]:
+        key, _, value = line.partition(b":")
+        if key.strip().lower() == name:
+            return value.strip()
+    return b""
+
+
+def _length(head: bytes) -> int:
+    return int(_header(head, b"content-length") or 0)
+
+
+def _without(head: bytes, name: bytes) -> bytes:
+    return b"\r\n".join(line for line in head.split(b"\r\n") if line.partition(b":")[0].strip().lower() != name)
+
+
+async def _run(settings: str) -> None:
+    endpoint, latency, bandwidth, fault = json.loads(settings)
+    shaper = Shaper(endpoint, latency, bandwidth, parse_fault(fault))
+    server = await asyncio.start_server(shaper.serve, "127.0.0.1", 0, limit=1 << 20)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it goes away
+    server.close()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_run(sys.argv[1]))

@@ -1,0 +1,59 @@
+"""Bring archives into a store, object for object, and take them away again."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.extensions.object_store.client import CONCURRENCY, Client
+from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.stored import beside
+from harness.formats.seal import files_of
+
+
+def objects_of(archive: Path, key: str) -> dict[str, Path]:
+    """Name the objects of an archive: a file is one, a folder one for each of its files; parameters as for `upload`."""
+    if not archive.is_dir():
+        return {key: archive}
+    return {f"{key}/{file.relative_to(archive).as_posix()}": file for file in files_of(archive)}
+
+
+def upload(place: Place, archive: Path, key: str) -> list[str]:
+    """Store an archive as `objects_of` names its objects.
+
+    Parameters
+    ----------
+    place : Place
+        The store.
+    archive : Path
+        What to store.
+    key : str
+        Its name there, within the place's prefix.
+
+    Returns
+    -------
+    list of str
+        The keys of its objects.
+
+    Raises
+    ------
+    HarnessError
+        When the store does not take one of them.
+    """
+    names = objects_of(archive, key)
+    with contextlib.closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
+        list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))
+    return list(names)
+
+
+def upload_beside(place: Place, data: bytes, key: str) -> None:
+    """Store what `Format.beside` says of an archive, by the archive's key."""
+    with contextlib.closing(Client(place)) as client:
+        client.put(beside(key), data)
+
+
+def remove_objects(place: Place, keys: list[str]) -> None:
+    """Take objects out of a store; those that are not there are none to take."""
+    with contextlib.closing(Client(place)) as client:
+        client.delete(keys)

@@ -1,0 +1,62 @@
+"""A store as zarr-python sees one: its own `ObjectStore`, with requests that are counted, checked and sent again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.storage import ObjectStore
+
+from harness.errors import ArchiveError
+from harness.extensions.object_store.client import WHOLE, Client
+
+if TYPE_CHECKING:
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+
+class CountedStore(ObjectStore[Any]):
+    """Reads through a `Client`; what zarr-python asks for, and how much of it at a time, is its own choice.
+
+    Parameters
+    ----------
+    client : Client
+        Of the archive's folder.
+    """
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client.store, read_only=True)
+        self._client = client
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        try:
+            return prototype.buffer.from_bytes(await self._client.ask_later(key, _wanted(byte_range)))
+        except ArchiveError as error:  # there is no such object
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
+
+    async def exists(self, key: str) -> bool:
+        return await self._client.has_later(key)
+
+    def close(self) -> None:
+        super().close()
+        self._client.close()
+
+
+def _wanted(part: ByteRequest | None) -> Any:
+    """Translate a part of an object from zarr-python's words into obstore's."""
+    match part:
+        case RangeByteRequest():
+            return (part.start, part.end)
+        case OffsetByteRequest():
+            return {"offset": part.offset}
+        case SuffixByteRequest():
+            return {"suffix": part.suffix}
+    return WHOLE

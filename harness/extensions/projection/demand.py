@@ -1,0 +1,110 @@
+"""What an access demands of a format, known from its plan and its layout alone, before anything is timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from harness.formats.base import Format, Profile
+from harness.formats.selection import whole
+from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.stream import LARGE_BYTES
+from harness.workload import Read
+
+FEATURES = (
+    "opening", "reads", "chunks", "bytes decoded of attention", "bytes decoded of pair", "bytes decoded of others",
+    "bytes returned",
+)  # fmt: skip
+"""What a time is made of: each has one coefficient, in seconds."""
+
+_ROLES = {Role.ATTENTION: 0, Role.PAIR: 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """What reads demand together.
+
+    Attributes
+    ----------
+    reads : int
+        Calls of the reader.
+    chunks : int
+        Stored pieces that are fetched and decoded; for a format without chunks one a read.
+    decoded : tuple of int
+        Bytes that come out of the codec: of attention, of pair tensors, of all others.
+    returned : int
+        Bytes of the arrays that come back.
+    """
+
+    reads: int
+    chunks: int
+    decoded: tuple[int, int, int]
+    returned: int
+
+    @property
+    def features(self) -> np.ndarray:
+        """The values of `FEATURES`, with one opening."""
+        return np.array([1, self.reads, self.chunks, *self.decoded, self.returned], float)
+
+
+def demand(backend: Format, profile: Profile, manifest: Manifest, reads: Iterable[Read]) -> Demand:
+    """Reckon what reads demand of a format.
+
+    Parameters
+    ----------
+    backend : Format
+        The format.
+    profile : Profile
+        The settings that the archive is written with.
+    manifest : Manifest
+        What the trace holds.
+    reads : iterable of Read
+        In their order.
+
+    Returns
+    -------
+    Demand
+        For one opened archive. What is read twice is decoded twice: no format here keeps what it has decoded, but for
+        a chunk cache that is small against these tensors.
+    """
+    count = chunks = returned = 0
+    decoded = [0, 0, 0]
+    row = ("", 0)  # how far a member that can only be read from its start is decoded
+    for read in reads:
+        spec = manifest[read.path]
+        wanted = whole(spec.shape, read.selection)
+        size = np.dtype(spec.dtype).itemsize
+        asked = prod(part.stop - part.start for part in wanted) * size
+        if not backend.partial:
+            row, pieces, nbytes = _from_start(backend, spec, read, row)
+        else:
+            pieces, nbytes = _touched(backend, profile, spec, wanted, asked)
+        count, chunks, returned = count + 1, chunks + pieces, returned + asked
+        decoded[_ROLES.get(spec.role, 2)] += nbytes
+    return Demand(reads=count, chunks=chunks, decoded=(decoded[0], decoded[1], decoded[2]), returned=returned)
+
+
+def _touched(
+    backend: Format, profile: Profile, spec: TensorSpec, wanted: tuple[slice, ...], asked: int
+) -> tuple[int, int]:
+    """Return how many chunks a selection touches, and their bytes."""
+    layout = backend.layout(spec, profile)
+    if not layout.chunks or not spec.items:
+        return 1, asked
+    pieces = prod(-(-part.stop // edge) - part.start // edge for part, edge in zip(wanted, layout.chunks, strict=True))
+    return pieces, pieces * prod(layout.chunks) * np.dtype(spec.dtype).itemsize
+
+
+def _from_start(
+    backend: Format, spec: TensorSpec, read: Read, row: tuple[str, int]
+) -> tuple[tuple[str, int], int, int]:
+    """Return where a member stands afterwards, whether it is opened, and how many bytes of it are decoded."""
+    if not (backend.streams and read.selection and spec.nbytes > LARGE_BYTES):
+        return ("", 0), 1, spec.nbytes
+    start, stop = read.selection[0].start, read.selection[0].stop
+    begun = row[0] == spec.path and row[1] <= start
+    rows = stop - row[1] if begun else stop
+    return (spec.path, stop), 0 if begun else 1, rows * (spec.nbytes // spec.shape[0])

@@ -1,0 +1,299 @@
+"""What many traces on a store would cost, take and request in each format: a projection, never a measurement."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis.choice.costs import SUITES
+from harness.analysis.choice.mix import Mix
+from harness.errors import UsageError
+from harness.extensions.projection.demand import Demand, demand
+from harness.extensions.projection.model import Cell, Model, cells_of, fit_all
+from harness.extensions.projection.section import FILE, VERSION
+from harness.files import write_text
+from harness.formats.base import load_format
+from harness.records import read_samples
+from harness.run.config import RunConfig
+from harness.run.subject import Subject, choose_arms, open_subjects
+from harness.trace.sources import find_source
+from harness.workload import ReadAccess
+
+_ZIP_DIRECTORY = 2  # requests: the end of the file, which says where its directory is, and that
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """Where the traces are.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    latency : float
+        Seconds until the first byte of a request.
+    bandwidth : float
+        Bytes a second for each reader.
+    in_flight : int
+        Requests of one access that are under way at the same time.
+    gigabyte_month, thousand_gets, thousand_puts, gigabyte_out : float
+        Prices in USD; a gigabyte is 10**9 bytes.
+    prices_from : str
+        Where they were taken from.
+    """
+
+    name: str
+    latency: float
+    bandwidth: float
+    in_flight: int = 1
+    gigabyte_month: float
+    thousand_gets: float
+    thousand_puts: float
+    gigabyte_out: float
+    prices_from: str
+
+
+STORES = {
+    "s3": Store(
+        name="s3",
+        latency=0.020,
+        bandwidth=125e6,
+        gigabyte_month=0.023,
+        thousand_gets=0.0004,
+        thousand_puts=0.005,
+        gigabyte_out=0.0,
+        prices_from="S3 Standard in us-east-1, first 50 TB, read from the same region: https://aws.amazon.com/s3/pricing/",
+    ),
+    "local": Store(
+        name="local",
+        latency=0.0,
+        bandwidth=float("inf"),
+        gigabyte_month=0.0,
+        thousand_gets=0.0,
+        thousand_puts=0.0,
+        gigabyte_out=0.0,
+        prices_from="a disk that costs nothing, with all of it in the page cache as in the run",
+    ),
+}
+"""Stores by name, with prices to be overridden by options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is to be projected.
+
+    Attributes
+    ----------
+    traces, n_res, readers : int
+        How many traces, of which length, and how many read at the same time, each on a machine of its own.
+    accesses : int
+        Accesses to each trace, each of which opens the archive and finds nothing of it in memory.
+    mix : Mix
+        Of which the shares of accesses count.
+    store : Store
+        Where the traces are.
+    """
+
+    traces: int
+    n_res: int
+    readers: int
+    accesses: int
+    mix: Mix
+    store: Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """What was projected; the table has a row for each format and profile, times in seconds and prices in USD."""
+
+    question: Question
+    trace: str
+    table: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def project(folder: Path, trace: str | None, question: Question) -> Projection:
+    """Project a use onto a store, from the cost models of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    trace : str or None
+        Which of its traces; None for the only one that is made in any length.
+    question : Question
+        What is asked.
+
+    Returns
+    -------
+    Projection
+        Cheapest waiting first.
+
+    Raises
+    ------
+    UsageError
+        When the run lacks lengths, cells, sizes or accesses that are needed.
+    """
+    config = RunConfig.read(folder / "run.json")
+    text = trace or _only_trace(config)
+    if text not in config.traces:
+        raise UsageError(f"The run has no trace {text!r}; it has {', '.join(config.traces)}.")
+    models = fit_all(cells_of(folder, text))
+    subject = _subject(config, text, question.n_res)
+    planned = _planned(subject, question.mix)
+    samples = read_samples(folder / "samples.csv")
+    settings = {(arm.label, arm.profile): arm for arm in choose_arms(config)}
+    counts = {"window_attention": config.options.attention_windows, "window_pair": config.options.pair_windows}
+    rows = []
+    for model in models:
+        arm = settings[model.format, model.profile]
+        wanted = {
+            name: (demand(load_format(arm.backend), arm.settings, subject.manifest, access.reads), counts.get(name, 1))
+            for name, access in planned.items()
+        }
+        size, files = _archive(samples, model, subject)
+        rows.append(_row(model, wanted, question, size, files, load_format(arm.backend).partial))
+    table = pd.DataFrame(rows).sort_values("seconds_per_access", kind="stable").reset_index(drop=True)
+    return Projection(question=question, trace=subject.label, table=table, notes=_notes(question, models))
+
+
+def _only_trace(config: RunConfig) -> str:
+    names = [text for text in config.traces if find_source(text)[0].sized]
+    if len(names) != 1:
+        which = (
+            f"name one with --trace: {', '.join(names)}" if names else "measure a synthetic trace at several --sizes"
+        )
+        raise UsageError(f"The run has {len(names)} traces that are made in any length: {which}.")
+    return names[0]
+
+
+def _subject(config: RunConfig, text: str, n_res: int) -> Subject:
+    """Plan the accesses at a length; no tensor is made."""
+    (subject,) = open_subjects(dataclasses.replace(config, traces=(text,), sizes=(n_res,)))
+    return subject
+
+
+def _planned(subject: Subject, mix: Mix) -> dict[str, ReadAccess]:
+    found = {}
+    for name in (name for name, share in mix.shares.items() if share):
+        planned = [a for suite, a in subject.plans if (suite, a.name) == SUITES[name] and isinstance(a, ReadAccess)]
+        if not planned:
+            raise UsageError(
+                f"The mix {mix.name!r} has {name}, which the run did not measure: run the suite {SUITES[name][0]} too, "
+                "or choose another --mix."
+            )
+        found[name] = planned[0]
+    return found
+
+
+def _archive(samples: pd.DataFrame, model: Model, subject: Subject) -> tuple[float, float]:
+    """Return bytes and files of an archive at the asked length: as measured, or as the largest measured one grows."""
+    rows = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
+    rows = rows[(rows["format"] == model.format) & (rows["profile"] == model.profile)]
+    rows = rows[rows["trace"] == subject.label].sort_values("n_res")
+    if rows.empty:
+        raise UsageError("The run has no sizes of archives: run the suite size too.")
+    exact = rows[rows["n_res"] == subject.n_res]
+    row = (rows if exact.empty else exact).iloc[-1]
+    growth = subject.manifest.nbytes / float(row["bytes_requested"])
+    size, files = float(row["size_bytes"]) * growth, float(row["files"])
+    first = rows.iloc[0]
+    if exact.empty and len(rows) > 1 and first["files"] != row["files"]:  # as many files as chunks: they grow as bytes
+        files *= growth
+    return size, files
+
+
+def _row(
+    model: Model, wanted: Mapping[str, tuple[Demand, int]], question: Question, size: float, files: float, partial: bool
+) -> dict[str, Any]:
+    store, shares = question.store, question.mix.shares
+    opening = _opening(model.cells) if partial else _ZIP_DIRECTORY
+    seconds = requests = moved = 0.0
+    for name, (needs, count) in wanted.items():
+        like = _like(model.cells, *SUITES[name])
+        pieces = needs.chunks * min(1.0, max(1.0, like.requests - opening) / like.demand.chunks)
+        read = sum(needs.decoded) * like.bytes_read / sum(like.demand.decoded)
+        # One access of a mix is one window: all of a sample, but for the opening, is divided by their number.
+        computed = model.seconds[0] + (model.predict(needs) - model.seconds[0]) / count
+        waits = (opening + pieces / count / store.in_flight) * store.latency
+        seconds += shares[name] * (computed + waits + read / count / store.bandwidth)
+        requests += shares[name] * (opening + pieces / count)
+        moved += shares[name] * read / count
+    total = question.traces * question.accesses
+    kept, gigabytes_read = question.traces * size / 1e9, total * moved / 1e9
+    return {
+        "format": model.format,
+        "profile": model.profile,
+        "gigabytes": kept,
+        "storage_per_month": kept * store.gigabyte_month,
+        "upload_requests": question.traces * files,
+        "upload": question.traces * files / 1000 * store.thousand_puts,
+        "requests_per_access": requests,
+        "requests": total * requests,
+        "reading": total * requests / 1000 * store.thousand_gets + gigabytes_read * store.gigabyte_out,
+        "gigabytes_read": gigabytes_read,
+        "seconds_per_access": seconds,
+        "seconds": total * seconds / question.readers,
+        "error_by_length": model.by_length,
+        "error_by_access": model.by_access,
+    }
+
+
+def _opening(cells: Iterable[Cell]) -> float:
+    """Return the read calls that are not of chunks, in the cell with the fewest of these."""
+    fewest = min(cells, key=lambda cell: (cell.demand.chunks, cell.requests))
+    return max(1.0, fewest.requests - fewest.demand.chunks)
+
+
+def _like(cells: Iterable[Cell], suite: str, access: str) -> Cell:
+    """Return the longest measured cell of an access."""
+    same = [cell for cell in cells if (cell.suite, cell.access) == (suite, access)]
+    if not same:
+        raise UsageError(
+            f"The run has no warm {suite}/{access} that did not fail: measure it, or choose another --mix."
+        )
+    return max(same, key=lambda cell: cell.n_res)
+
+
+def _notes(question: Question, models: Sequence[Model]) -> tuple[str, ...]:
+    store = question.store
+    lengths = sorted({cell.n_res for model in models for cell in model.cells})
+    inside = lengths[0] <= question.n_res <= lengths[-1]
+    rate = "without limit" if store.bandwidth == float("inf") else f"at {store.bandwidth * 8 / 1e9:g} Gbit/s"
+    return (
+        "Projection, not a measurement: no request was made to any store.",
+        f"Computing is what the cost models of the run say, fitted at {', '.join(map(str, lengths))} residues with a "
+        "warm page cache; held-out errors are medians over cells that were predicted without any of their length, and "
+        "without any of their access.",
+        *(
+            ()
+            if inside
+            else (f"{question.n_res} residues lie outside the measured lengths: this is an extrapolation.",)
+        ),
+        f"Added to that, {store.latency * 1e3:g} ms for each request, {store.in_flight} at a time, and the bytes that "
+        f"were read, {rate} for each of the readers, which do not slow each other down.",
+        "A request is a read call of the run, or a stored piece where there are fewer of those.",
+        f"Each access opens the archive and finds nothing in memory; their shares are those of {question.mix.name}.",
+        f"Prices: {store.gigabyte_month:g} USD a GB and month, {store.thousand_puts:g} USD for 1000 uploads, "
+        f"{store.thousand_gets:g} USD for 1000 requests, {store.gigabyte_out:g} USD a GB read ({store.prices_from}).",
+    )
+
+
+def save(projection: Projection, folder: Path) -> Path:
+    """Write a projection beside the run, from where the report shows it as one."""
+    question = projection.question
+    document = {
+        "projection_version": VERSION,
+        "asked": f"{question.traces:,} traces of {question.n_res} residues ({projection.trace}) "
+        f"on {question.store.name}, each read {question.accesses:,} times, by {question.readers} readers at once",
+        "notes": list(projection.notes),
+        "rows": json.loads(projection.table.to_json(orient="records")),
+    }
+    write_text(folder / FILE, json.dumps(document, indent=1) + "\n")
+    return folder / FILE

@@ -1,0 +1,88 @@
+"""What `harness project` left beside a run, for the report to show as a projection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+from harness.analysis import formatting as words
+from harness.documents import Figure, read_document
+
+FILE = "projection.json"
+VERSION = 1
+
+COLUMNS = (
+    "format", "stored", "a month", "uploads", "requests an access", "all requests", "cost of reading",
+    "time an access", "all accesses", "held-out error (lengths, accesses)",
+)  # fmt: skip
+
+
+def read_projection(folder: Path) -> dict[str, Any] | None:
+    """Read the projection of a run; None where there is none.
+
+    Raises
+    ------
+    HarnessError
+        When it is damaged or of a version that this reader does not know.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    mend = "remove it and project again"
+    found = read_document(path, _Projected, version=("projection_version", VERSION), mend=mend, extra=True)
+    return {"asked": found["asked"], "notes": found["notes"], "rows": [cells(row) for row in found["rows"]]}
+
+
+class Projected(TypedDict):
+    """A row of a projection, as far as it is shown."""
+
+    format: str
+    profile: str
+    gigabytes: Figure
+    storage_per_month: Figure
+    upload_requests: Figure
+    upload: Figure
+    requests_per_access: Figure
+    requests: Figure
+    reading: Figure
+    seconds_per_access: Figure
+    seconds: Figure
+    error_by_length: Figure | None
+    error_by_access: Figure | None
+
+
+class _Projected(TypedDict):
+    asked: str
+    notes: list[str]
+    rows: list[Projected]
+
+
+def cells(row: Projected) -> list[str]:
+    """Write one row of a projection under `COLUMNS`, for people."""
+    name = row["format"] if row["profile"] in ("", "tuned") else f"{row['format']} {row['profile']}"
+    return [
+        name,
+        words.size(row["gigabytes"] * 1e9),
+        _dollars(row["storage_per_month"]),
+        f"{row['upload_requests']:,.0f} ({_dollars(row['upload'])})",
+        f"{row['requests_per_access']:,.0f}",
+        f"{row['requests']:,.0f}",
+        _dollars(row["reading"]),
+        words.duration(row["seconds_per_access"]),
+        _long(row["seconds"]),
+        f"{_percent(row['error_by_length'])}, {_percent(row['error_by_access'])}",
+    ]
+
+
+def _dollars(value: float) -> str:
+    return f"{value:,.2f} USD"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None or value != value else f"{100 * value:.0f} %"
+
+
+def _long(seconds: float) -> str:
+    if seconds >= 2 * 3600:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 120 else words.duration(seconds)

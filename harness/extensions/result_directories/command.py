@@ -1,0 +1,119 @@
+"""The commands on result directories of AlphaFold: ``slim`` and ``unslim``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.cli import options, show
+from harness.extensions.result_directories.manifest import KINDS, NAME
+from harness.extensions.result_directories.outcome import Outcome
+from harness.extensions.result_directories.restoring import unslim
+from harness.extensions.result_directories.slimming import MODES, PLAIN, parse_bound, slim
+
+_NAMED = 6
+"""Names that a sentence lists before it counts the rest."""
+
+
+def add_slim(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``slim``."""
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument(
+        "--mode", default="slim", metavar="MODE", help=f"{' or '.join(MODES)}: lossless (default) or declared lossy"
+    )
+    parser.add_argument("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get")
+    parser.add_argument(
+        "--plain",
+        default="best",
+        metavar="WHICH",
+        help=f"{' or '.join(PLAIN)}: best keeps what tools read readable by them (plain, or .xz where they take it); "
+        "none is smaller, and tools need unslim first",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
+    parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    options.add_max_inflated(parser)
+    parser.set_defaults(command=_slim)
+
+
+def add_unslim(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``unslim``."""
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    options.add_max_inflated(parser)
+    parser.set_defaults(command=_unslim)
+
+
+def _slim(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.folder
+    bound = None if arguments.bound is None else parse_bound(arguments.bound, "--bound")
+    was_slim = (folder / NAME).exists()
+    found = slim(folder, arguments.mode, bound=bound, plain=arguments.plain, dry_run=arguments.dry_run)
+    if not arguments.quiet:
+        _table(f"{folder}: {KINDS[found.kind]}", found)
+    show.say(" ".join(_closing(folder, found, arguments.dry_run)))
+    if arguments.dry_run and arguments.plain == "best" and not was_slim:
+        smallest = slim(folder, arguments.mode, bound=bound, plain="none", dry_run=True)
+        show.say(" ".join((f"With --plain none: {_sizes(smallest)}.", *_unread(folder, smallest))))
+    if found.large_others:
+        show.say(
+            f"Large, and not touched: {_listed([f'{row.path} ({row.before:,} bytes)' for row in found.large_others])}."
+        )
+    return _problems(found)
+
+
+def _closing(folder: Path, found: Outcome, dry_run: bool) -> Iterator[str]:
+    gained = found.after < found.before
+    if dry_run:
+        yield f"Would change {found.changed} of {found.files} files: {_sizes(found)}. Nothing was written."
+    elif found.changed:
+        yield f"Changed {found.changed} of {found.files} files: {_sizes(found)}."
+    else:
+        yield f"Nothing to change in {found.files} files: {_sizes(found)}."
+    if not gained:
+        yield "Nothing is gained."
+    yield from _unread(folder, found)
+    if found.changed and not dry_run:
+        yield f"{folder / NAME} says where everything is."
+
+
+def _unread(folder: Path, found: Outcome) -> Iterator[str]:
+    """Say which files tools cannot read as they are."""
+    if found.needs_unslim:
+        yield f"Tools need harness unslim {folder} first for {_listed(found.needs_unslim)}."
+    if found.harness_only:
+        yield f"No other tool is known to read what is left of {_listed(found.harness_only)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _sizes(found: Outcome) -> str:
+    return f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
+
+
+def _unslim(arguments: argparse.Namespace) -> int:
+    found = unslim(arguments.folder)
+    if not arguments.quiet:
+        _table(f"{arguments.folder}: {KINDS[found.kind]}", found)
+    show.say(f"Restored {found.changed} files, byte for byte.")
+    return _problems(found)
+
+
+def _table(title: str, found: Outcome) -> None:
+    table = show.table(title, "file", "", "bytes before", "after", "")
+    for row in found.rows:
+        table.add_row(row.path, row.fate, f"{row.before:,}", f"{row.after:,}", row.note)
+    show.console().print(table, markup=False)
+
+
+def _change(found: Outcome) -> str:
+    return f"{found.after / found.before - 1:+.1%}" if found.before else "nothing there"
+
+
+def _problems(found: Outcome) -> int:
+    for problem in found.problems:
+        show.complain(problem)
+    return 1 if found.problems else 0

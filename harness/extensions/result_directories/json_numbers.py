@@ -1,0 +1,199 @@
+"""Take the long arrays of numbers out of a JSON text as binary numbers that give back the same text."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.errors import ArchiveError
+from harness.extensions.result_directories import coding
+
+_NUMBER = rb"-?(?:\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+|Infinity)|NaN"
+_CHUNK = re.compile(rb"\[(?:[\[\],\s]++|" + _NUMBER + rb")++")
+_TOKEN = re.compile(_NUMBER)
+_FEWEST = 64
+"""Numbers; shorter arrays stay in the text."""
+
+_HOLE = b"\x00"
+"""Stands for a number in the skeleton; no JSON text holds it."""
+
+_MOST_DECIMALS = 6
+_FLOATS = {name: np.dtype(name) for name in ("<f4", "<f8")}
+_PIECE = 1 << 18
+"""Numbers, and bytes of a skeleton, that are worked on at once."""
+
+_KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One array of numbers in a text.
+
+    Attributes
+    ----------
+    key : str
+        The key before it; empty when it has none.
+    tokens : list of bytes
+        Its numbers as written.
+    columns : int
+        Length of its rows; 0 when they differ.
+    """
+
+    key: str
+    tokens: list[bytes]
+    columns: int
+
+
+def split(text: bytes) -> tuple[bytes, list[Stream]]:
+    """Take the numbers out of a text.
+
+    Parameters
+    ----------
+    text : bytes
+        The JSON.
+
+    Returns
+    -------
+    bytes
+        The skeleton: the text with a hole for each number taken out.
+    list of Stream
+        The arrays, in order.
+    """
+    if _HOLE in text:
+        return text, []
+    parts, streams, end = [], [], 0
+    for found in _CHUNK.finditer(text):
+        chunk = found.group()
+        tokens = _TOKEN.findall(chunk)
+        if len(tokens) < _FEWEST:
+            continue
+        key = _KEY.search(text, max(0, found.start() - 200), found.start())
+        streams.append(Stream(key.group(1).decode("utf-8", "replace") if key else "", tokens, _columns(chunk)))
+        parts += [text[end : found.start()], _TOKEN.sub(_HOLE, chunk)]
+        end = found.end()
+    return b"".join((*parts, text[end:])), streams
+
+
+def _columns(chunk: bytes) -> int:
+    rows = [row.count(b",") + 1 for row in re.findall(rb"\[([^\[\]]++)\]", chunk)]
+    return rows[0] if rows and len(set(rows)) == 1 else 0
+
+
+def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> bytes:
+    """Put numbers back into the holes of a skeleton.
+
+    Parameters
+    ----------
+    skeleton : bytes
+        The text with its holes.
+    streams : iterable of iterable of bytes
+        The numbers, as written.
+    most : int
+        Bytes of the text.
+
+    Raises
+    ------
+    ArchiveError
+        When there are not as many numbers as holes, or they make a longer text.
+    """
+    tokens, made = itertools.chain.from_iterable(streams), bytearray()
+    for start in range(0, len(skeleton), _PIECE):
+        parts = skeleton[start : start + _PIECE].split(_HOLE)
+        taken = [*itertools.islice(tokens, len(parts) - 1), b""]
+        made += b"".join(part for pair in zip(parts, taken, strict=True) for part in pair)
+        if len(made) > most:
+            raise ArchiveError("a block is damaged: it gives more than is stated")
+    if next(tokens, None) is not None:
+        raise ArchiveError("a block is damaged: it has more numbers than the text has room for")
+    return bytes(made)
+
+
+def encode(stream: Stream) -> tuple[coding.Coded, bytes]:
+    """Code an array of numbers; the text they give back is compared before a coding is used.
+
+    Parameters
+    ----------
+    stream : Stream
+        The numbers.
+
+    Returns
+    -------
+    Coded
+        How; numbers written in no way known here are kept as text.
+    bytes
+        The block.
+    """
+    values = np.array(stream.tokens, dtype="S").astype(np.float64)
+    rows = -1 if stream.columns and values.size % stream.columns == 0 else 1
+    for decimals in _decimals(stream.tokens):
+        scaled = np.rint(values * 10.0**decimals) if np.isfinite(values).all() else np.array(np.inf)
+        if np.abs(scaled).max() >= 1 << 53:
+            break
+        for style in ("repr", "fixed"):
+            integers = scaled.astype(np.int64).reshape(rows, stream.columns if rows == -1 else values.size)
+            if _texts(integers, decimals, style) == stream.tokens:
+                inner, block = coding.encode_integers(integers)
+                return {"how": "decimals", "decimals": decimals, "style": style, "integers": inner}, block
+    for dtype in _FLOATS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = values.astype(dtype)
+        if _floats(stored) == stream.tokens:
+            shape = (rows, stream.columns) if rows == -1 else (values.size,)
+            inner, block = coding.encode_words(stored.tobytes(), stored.itemsize, stored.reshape(shape).shape)
+            return {"how": "floats", "dtype": dtype, "words": inner}, block
+    text = b" ".join(stream.tokens)
+    return {"how": "tokens", "size": len(text)}, coding.encode_text(text)
+
+
+def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
+    """Undo `encode`.
+
+    Yields
+    ------
+    bytes
+        The numbers as they were written.
+    """
+    if coded["how"] == "tokens":
+        for token in re.finditer(rb"[^ ]++", coding.decode_text(block, coded["size"])):
+            yield token.group()
+        return
+    if coded["how"] == "decimals":
+        if not 0 <= coded["decimals"] <= _MOST_DECIMALS:
+            raise ArchiveError(f"a block is damaged: its numbers have {coded['decimals']} decimals")
+        values = coding.integers_of(coded["integers"], block).ravel()
+    else:
+        values = np.frombuffer(coding.decode(coded["words"], block), _FLOATS[coded["dtype"]])
+    for start in range(0, len(values), _PIECE):  # as texts they take many times their memory
+        part = values[start : start + _PIECE]
+        yield from _texts(part, coded["decimals"], coded["style"]) if coded["how"] == "decimals" else _floats(part)
+
+
+def _decimals(tokens: list[bytes]) -> list[int]:
+    sample = tokens[:4096]
+    most = max(len(token.partition(b".")[2]) for token in sample)
+    return [most] if most <= _MOST_DECIMALS and not any(b"e" in token or b"E" in token for token in sample) else []
+
+
+def _texts(integers: np.ndarray, decimals: int, style: str) -> list[bytes]:
+    unique, places = np.unique(integers.ravel(), return_inverse=True)
+    scale = 10**decimals
+    write: Callable[[int], str]
+    if decimals == 0:
+        write = str
+    elif style == "repr":
+        write = lambda value: repr(value / scale)  # noqa: E731
+    else:
+        write = lambda value: f"{value / scale:.{decimals}f}"  # noqa: E731
+    texts = [write(value).encode() for value in unique.tolist()]
+    return [texts[place] for place in places.tolist()]
+
+
+def _floats(values: np.ndarray) -> list[bytes]:
+    # repr is what Python's json writes, except for what is no number in JSON.
+    special = {"nan": b"NaN", "inf": b"Infinity", "-inf": b"-Infinity"}
+    texts = [repr(value) for value in values.astype(np.float64).tolist()]
+    return [special.get(text) or text.encode() for text in texts]

@@ -1,0 +1,217 @@
+"""The manifest of a slimmed directory: for each item where it survives, at what precision, and how to undo it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+import msgspec
+
+import harness
+from harness.documents import Count, Digest, DocumentError, read_document
+from harness.errors import HarnessError
+from harness.extensions.result_directories.disk import is_plain_file, is_safe_name, write_whole
+
+NAME = "slim-manifest.json"
+VERSION = 1
+EXACT = "bit for bit"
+
+Kind = Literal["af2", "af3", "openfold3"]
+Mode = Literal["slim", "minimal"]
+Plain = Literal["best", "none"]
+
+KINDS: dict[Kind, str] = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
+"""What makes result directories, by the name that manifests give it."""
+
+
+_MEND = "nothing was changed"
+_SHOWN = 80
+
+
+class Content(TypedDict):
+    """A file: its size in bytes and its SHA-256; and the size of what it gives back, where precision was given up."""
+
+    size: Count
+    sha256: Digest
+    gives: NotRequired[Count]
+
+
+class TouchedArray(TypedDict):
+    """What became of an array whose precision was given up."""
+
+    path: str
+    fate: Literal["dropped", "rounded"]
+    dtype: NotRequired[str]
+    shape: NotRequired[list[int]]
+    step: NotRequired[float]
+    bound: NotRequired[float]
+    largest_error: NotRequired[float]
+    recompute: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What became of one file.
+
+    Attributes
+    ----------
+    fate : {"kept", "packed", "copy"}
+        Kept: it is there as it was. Packed: it is in the file `survives_in`. Copy: the file `survives_in` has the same
+        bytes.
+    state : {"begun", "done"}
+        Begun: the file `survives_in` may be there and may not be whole; the original is still there.
+    survives_in : str
+        Relative to the directory.
+    precision : str
+        `EXACT`, or what was given up.
+    why : str
+        Why it has this fate.
+    before, after : Content
+        Of the original and of the file `survives_in`; a kept file and a copy have no `after` of their own.
+    mode, mtime_ns : int
+        Of the original, restored with it.
+    arrays : tuple of TouchedArray
+        Where precision was given up.
+    """
+
+    fate: Literal["kept", "packed", "copy"]
+    state: Literal["begun", "done"]
+    survives_in: str
+    precision: str
+    why: str
+    before: Content
+    after: Content | None = None
+    mode: Annotated[int, msgspec.Meta(ge=0, le=0o7777)] = 0o644
+    mtime_ns: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 0
+    arrays: tuple[TouchedArray, ...] = ()
+
+    @property
+    def gives(self) -> int | None:
+        """Bytes of what the file `survives_in` gives back; None where an earlier version gave precision up."""
+        if self.after is not None and "gives" in self.after:
+            return self.after["gives"]
+        return self.before["size"] if self.precision == EXACT else None
+
+
+@dataclass(frozen=True)
+class SlimManifest:
+    """The manifest of one directory.
+
+    Attributes
+    ----------
+    kind : {"af2", "af3", "openfold3"}
+        What made the directory.
+    mode : {"slim", "minimal"}
+        Lossless, or declared lossy.
+    bound : float or None
+        The largest error allowed, in the unit of the values; None for slim.
+    plain : {"best", "none"}
+        Best: what tools read stays readable by them, and of the best prediction as it is. None: nothing has to.
+    best : tuple of str
+        The best predictions; more than one when they tie.
+    items : dict
+        `Entry` by path, relative to the directory.
+    """
+
+    kind: Kind
+    mode: Mode
+    bound: float | None
+    plain: Plain
+    best: tuple[str, ...] = ()
+    items: dict[str, Entry] = field(default_factory=dict)
+
+    def with_entry(self, path: str, entry: Entry) -> SlimManifest:
+        """Return a manifest in which a file has this entry."""
+        return dataclasses.replace(self, items={**self.items, path: entry})
+
+    def without(self, path: str) -> SlimManifest:
+        """Return a manifest that says nothing of a file."""
+        return dataclasses.replace(self, items={name: item for name, item in self.items.items() if name != path})
+
+    def text(self) -> str:
+        """Return the manifest as its file holds it."""
+        facts = dataclasses.asdict(self)
+        facts["items"] = dict(sorted(facts["items"].items()))
+        return json.dumps({"slim_manifest": VERSION, "harness": harness.__version__, **facts}, indent=1) + "\n"
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest, whole or not at all; one that says the same is not written again."""
+        path, text = folder / NAME, self.text()
+        if not (path.is_file() and path.read_text() == text):
+            write_whole(path, text.encode())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(SlimManifest):
+    slim_manifest: int
+    harness: str
+
+
+def load_manifest(folder: Path) -> SlimManifest | None:
+    """Read the manifest of a directory.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+
+    Returns
+    -------
+    SlimManifest or None
+        None when the directory has none.
+
+    Raises
+    ------
+    HarnessError
+        When it is damaged, was written by a newer version, or names a file outside of the directory.
+    """
+    path = folder / NAME
+    if not is_plain_file(path):
+        if path.is_symlink() or path.exists():
+            raise HarnessError(f"{path} is no plain file, so no manifest can lie there; rename it.")
+        return None
+    stored = read_document(path, _Stored, version=("slim_manifest", VERSION), mend=_MEND, extra=True)
+    for name, item in stored.items.items():
+        _check(folder, name, item)
+        original = stored.items.get(item.survives_in)
+        if item.fate == "copy" and original is not None and original.fate == "copy":
+            raise _damaged(folder, f"{name} is a copy of a copy")
+    return SlimManifest(**{part.name: getattr(stored, part.name) for part in dataclasses.fields(SlimManifest)})
+
+
+def _damaged(folder: Path, what: str) -> HarnessError:
+    return DocumentError(f"{folder / NAME} is damaged: {what}; {_MEND}.")
+
+
+def _check(folder: Path, name: str, item: Entry) -> None:
+    inside(folder, name)
+    inside(folder, item.survives_in)
+    fits = {
+        "kept": item.survives_in == name,
+        # What is removed after restoring can only be a file that packing makes.
+        "packed": item.survives_in in (f"{name}.slim", f"{name}.xz") and item.after is not None,
+        "copy": item.survives_in != name,
+    }
+    rounded = [array for array in item.arrays if array["fate"] == "rounded"]
+    if not fits[item.fate] or any("largest_error" not in array for array in rounded):
+        raise _damaged(folder, f"what it says of {name} does not fit together")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the path of an item, which has to lie in the directory itself and not behind a link.
+
+    Raises
+    ------
+    HarnessError
+        When it does not.
+    """
+    relative = PurePosixPath(name)
+    parents = [folder.joinpath(*relative.parts[:count]) for count in range(1, len(relative.parts))]
+    fits = is_safe_name(name) and str(relative) == name and not relative.is_absolute() and ".." not in relative.parts
+    if not fits or name in (NAME, ".") or any(parent.is_symlink() for parent in parents):
+        shown = repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "...")
+        raise _damaged(folder, f"it names {shown}, which is no file that can be slimmed in the directory")
+    return folder / relative

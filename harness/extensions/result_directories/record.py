@@ -1,0 +1,105 @@
+"""``directories.json``: every file of each result directory in each mode, and what was read from it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, cast
+
+from harness.documents import Count, Digest, Figure, read_document
+from harness.errors import HarnessError
+from harness.extensions.result_directories.manifest import KINDS, Kind
+from harness.files import write_text
+from harness.run.config import VANILLA
+
+DIRECTORIES_VERSION = 1
+DIRECTORIES = "directories.json"
+
+
+class RecordedFile(TypedDict):
+    """A file of a result directory."""
+
+    size: Count
+    sha256: Digest
+
+
+class RecordedMode(TypedDict):
+    """A result directory in a mode: every file by path; of a slimmed one also what was restored and read."""
+
+    contents: dict[str, RecordedFile]
+    bound: NotRequired[Figure | None]
+    files_restored: NotRequired[Count]
+    files_given_up: NotRequired[list[str]]
+    files_need_unslim: NotRequired[list[str]]
+    values_compared: NotRequired[Count]
+    values_same: NotRequired[Count]
+    values_dropped: NotRequired[Count]
+    largest_error: NotRequired[Figure | None]
+
+
+class RecordedDirectory(TypedDict):
+    """A result directory: its name, what made it, and its modes."""
+
+    directory: str
+    kind: str
+    program: str
+    modes: dict[str, RecordedMode]
+
+
+class _Directories(TypedDict):
+    directories: list[RecordedDirectory]
+
+
+class DirectoryRecord:
+    """The file, written anew with every mode of a directory.
+
+    Parameters
+    ----------
+    path : Path
+        The file; what an earlier session of the run wrote is kept.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._found = read_directories(path) if path.exists() else []
+
+    def add(self, label: str, kind: Kind, mode: str, facts: dict[str, Any]) -> None:
+        """Note a directory in a mode.
+
+        Parameters
+        ----------
+        label, kind : str
+            The directory, and what made it.
+        mode : str
+            One of `DIRECTORY_MODES`, the directory as it was written first.
+        facts : dict
+            ``before`` and ``contents``: size and SHA-256 by path, as it was written and in this mode; and what was
+            restored and read.
+
+        Raises
+        ------
+        HarnessError
+            When the directory is not what it was when it was counted as written.
+        """
+        if not any(each["directory"] == label for each in self._found):
+            self._found.append({"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}})
+        found = next(each for each in self._found if each["directory"] == label)
+        before = facts["before"]
+        if VANILLA in found["modes"] and found["modes"][VANILLA]["contents"] != before:
+            raise HarnessError("the directory changed while it was measured")
+        found["modes"][mode] = cast(RecordedMode, {name: facts[name] for name in facts if name != "before"})
+        document = {"directories_version": DIRECTORIES_VERSION, "directories": self._found}
+        write_text(self._path, json.dumps(document, indent=1) + "\n")
+
+
+def read_directories(path: Path) -> list[RecordedDirectory]:
+    """Read what `DirectoryRecord` wrote: one entry a directory.
+
+    Raises
+    ------
+    HarnessError
+        When it is missing, damaged or of a version this reader does not know.
+    """
+    absent = f"There is no {path}, though the run has result directories: make it again."
+    version = ("directories_version", DIRECTORIES_VERSION)
+    return read_document(path, _Directories, version=version, absent=absent)["directories"]

@@ -1,0 +1,124 @@
+"""Bring a slimmed directory back, byte for byte."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.errors import HarnessError, UsageError
+from harness.extensions.result_directories.disk import (
+    clear_partials,
+    digest,
+    disk_is_whole,
+    is_plain_file,
+    locked,
+    remove_file,
+    sizes,
+    write_whole,
+)
+from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
+from harness.extensions.result_directories.outcome import Outcome, Row
+from harness.extensions.result_directories.surviving import read_entry
+from harness.files import LimitError, in_words, limits
+from harness.foreign.files import file_digest
+
+_SMALL, _RATIO = 128 << 20, 100
+"""Bytes that any directory may be restored to, and times its own size that a larger one may."""
+
+
+def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) -> Outcome:
+    """Restore every file that slimming packed or dropped as a copy.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    progress : callable
+        Told each file before it is worked on.
+
+    Returns
+    -------
+    Outcome
+        File by file; its problems name what could not be restored and stays as it is.
+
+    Raises
+    ------
+    UsageError
+        When the directory is not slimmed.
+    HarnessError
+        When its manifest is damaged or newer, or the disk is full; nothing is lost then.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no directory {folder}.")
+    with disk_is_whole(folder), locked(folder):
+        manifest = load_manifest(folder)
+        if manifest is None:
+            raise UsageError(f"{folder} is not slimmed: it has no {NAME}.")
+        clear_partials({folder, *(inside(folder, name).parent for name in manifest.items)})
+        _check_total(folder, manifest)
+        rows, problems = [], []
+        # All files first, then what they came from: a copy needs the file that it is a copy of.
+        changed = [(name, entry) for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"]
+        restored = []
+        for name, entry in changed:
+            progress(name)
+            try:
+                _restore(folder, name, entry, manifest)
+            except HarnessError as error:
+                problems.append(f"{name} was not restored: {error}".rstrip(".") + ".")
+            except MemoryError:
+                problems.append(f"{name} was not restored: it needs more memory than there is.")
+            else:
+                restored.append((name, entry))
+                size = entry.after["size"] if entry.after else 0
+                rows.append(Row(name, "restored", size, entry.before["size"], "byte for byte"))
+        for _, entry in restored:
+            place = inside(folder, entry.survives_in)
+            written = entry.after["sha256"] if entry.after else ""
+            # Only what packing wrote: a file that has changed since is not ours to remove.
+            if entry.fate == "packed" and is_plain_file(place) and file_digest(place) == written:
+                remove_file(place)
+        if problems:
+            for name, _ in restored:
+                manifest = manifest.without(name)
+            if restored:
+                manifest.save(folder)
+        else:
+            remove_file(folder / NAME)
+        return Outcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
+
+
+def _check_total(folder: Path, manifest: SlimManifest) -> None:
+    """Refuse a manifest that makes far more of the directory than it holds, or than fits on the disk."""
+    missing = {name: entry for name, entry in manifest.items.items() if entry.fate != "kept"}
+    needed = sum(entry.before["size"] for name, entry in missing.items() if not (folder / name).exists())
+    held = sum(sizes(folder).values())
+    most = limits.inflated if limits.inflated is not None else max(_SMALL, _RATIO * held)
+    if needed > most:
+        raise LimitError(
+            f"{folder / NAME} makes {in_words(needed)} of {in_words(held)}; nothing was changed: if you trust it, "
+            f"raise the limit of {in_words(most)} with --max-inflated."
+        )
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise HarnessError(
+            f"{folder} takes {in_words(needed)} more when it is restored, and the disk has {in_words(free)} free; "
+            "nothing was changed: free some space first."
+        )
+
+
+def _restore(folder: Path, name: str, entry: Entry, manifest: SlimManifest) -> None:
+    path = inside(folder, name)
+    if path.is_symlink() or path.exists():
+        if entry.state == "begun" and is_plain_file(path):
+            return  # its slimming was begun and not finished: it is there, whatever it holds by now
+        if not is_plain_file(path) or file_digest(path) != entry.before["sha256"]:
+            raise HarnessError("another file has taken its name; remove or rename it")
+        return
+    found = read_entry(folder, name, manifest)
+    if not found.exact:
+        raise HarnessError(f"mode minimal gave up precision in it; {entry.survives_in} has what is left")
+    if digest(found.data) != entry.before["sha256"]:
+        raise HarnessError(f"{entry.survives_in} does not give the bytes it had")
+    write_whole(path, found.data, entry.mode, entry.mtime_ns)

@@ -1,0 +1,169 @@
+"""Safetensors: a JSON header with offsets, then the bytes of every tensor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+
+from harness.documents import DocumentError, decode
+from harness.files import DOCUMENT
+from harness.formats.base import Layout, Opened, Profile, Reader, Selection, Stored, UnsupportedProfile
+from harness.formats.flat import FlatFormat, FlatWriter
+from harness.formats.replay import Replay, contiguous
+from harness.formats.seal import BLANK
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.stream import Digest
+
+# Names from the format's description: https://github.com/huggingface/safetensors#format
+_DTYPES = {
+    "bool": "BOOL",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    **{f"int{bits}": f"I{bits}" for bits in (8, 16, 32, 64)},
+    **{f"uint{bits}": f"U{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
+class _Header(TypedDict):
+    """What a header says of the file, beside its tensors."""
+
+    __metadata__: NotRequired[dict[str, str]]
+
+
+class SafetensorsWriter(FlatWriter):
+    """Streams tensors behind a header of known length.
+
+    The library's own ``save_file`` wants all tensors in memory. Digests are known only at the end, but their length
+    is known from the start, so the header is written once to keep its place and once with their values.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        blank = Digest().hexdigest()
+        header = _header(dataclasses.replace(manifest, digests={spec.path: blank for spec in manifest.tensors}))
+        self._length = len(header)
+        super().__init__(path.open("xb"))
+        self._file.write(header)
+
+    def commit(self, manifest: Manifest) -> None:
+        header = _header(manifest)
+        assert len(header) == self._length
+        self._file.seek(0)
+        self._file.write(header)
+        self._file.close()
+
+
+def _header(manifest: Manifest) -> bytes:
+    entries: dict[str, Any] = {"__metadata__": {"manifest": manifest.to_json(), "seal": BLANK}}
+    offset = 0
+    for spec in manifest.tensors:
+        entries[spec.path] = {
+            "dtype": _DTYPES[spec.dtype],
+            "shape": list(spec.shape),
+            "data_offsets": [offset, offset + spec.nbytes],
+        }
+        offset += spec.nbytes
+    text = json.dumps(entries).encode()
+    text += b" " * (-len(text) % 8)  # the format wants the data aligned to 8 bytes
+    return len(text).to_bytes(8, "little") + text
+
+
+class SafetensorsReader(Reader):
+    """Reads with the library's ``safe_open``."""
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        self._path = path
+        self._file = safe_open(path, framework="numpy")
+        self._names = {code: dtype for dtype, code in _DTYPES.items()}
+
+    def manifest_text(self) -> str:
+        return str((self._file.metadata() or {})["manifest"])
+
+    def stored(self) -> dict[str, Stored]:
+        slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 - not a mapping
+        return {name: Stored(tuple(s.get_shape()), self._names[s.get_dtype()]) for name, s in slices.items()}
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        if selection is None:
+            return self._file.get_tensor(path)
+        part = self._file.get_slice(path)
+        shape = [s.stop - s.start for s in selection]
+        if 0 in shape:  # the library refuses a part without values
+            return np.empty(shape, self._names[part.get_dtype()])
+        # The library copies the selected bytes out of its map.
+        return np.asarray(part[selection])
+
+    def opened(self, path: str) -> Opened:
+        from safetensors import __version__
+
+        return Opened(reader=f"safetensors {__version__}", cache="the kernel's, through mmap")
+
+    def locate(self, path: str) -> None:
+        self._file.get_slice(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay:
+        start, header = self._header
+        entry = header[path]
+        dtype = self._names[entry["dtype"]]
+        return contiguous(self._path, start + entry["data_offsets"][0], tuple(entry["shape"]), dtype, selection)
+
+    @cached_property
+    def _header(self) -> tuple[int, dict[str, Any]]:
+        """The first byte behind the header, and the header, which the library keeps to itself."""
+        with self._path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return 8 + length, json.loads(file.read(length))
+
+    def close(self) -> None:
+        del self._file
+
+
+class SafetensorsFormat(FlatFormat):
+    """Safetensors, as its users know it: uncompressed."""
+
+    name = "safetensors"
+    description = "safetensors, uncompressed, mapped into memory"
+    suffix = ".safetensors"
+    extra = "safetensors"
+    library = "safetensors"
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        if profile == "matched":
+            raise UnsupportedProfile(
+                "safetensors has neither chunks nor codecs, so it cannot take the matched settings"
+            )
+        return Layout(origin="default", why="the format has one layout: contiguous, uncompressed")
+
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> SafetensorsWriter:
+        return SafetensorsWriter(path, manifest)
+
+    def reader(self, path: Path) -> SafetensorsReader:
+        return SafetensorsReader(path)
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return 2 < length < DOCUMENT and file.read(1) == b"{"
+
+    def foreign(self, path: Path) -> bool:
+        try:
+            with path.open("rb") as file:
+                text = file.read(min(int.from_bytes(file.read(8), "little"), DOCUMENT))
+            header = decode(text, _Header, path, extra=True)
+        except (OSError, DocumentError):
+            return False
+        return "manifest" not in header.get("__metadata__", {})
+
+    def settings(self) -> dict[str, str]:
+        from safetensors import __version__
+
+        return {"versions": f"safetensors {__version__}", "threads": "1", "caches": "the kernel's, through mmap"}

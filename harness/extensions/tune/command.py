@@ -1,0 +1,187 @@
+"""The command ``tune``: search the settings of one format for one use."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+import shlex
+from pathlib import Path
+
+from harness.analysis import formatting as words
+from harness.analysis.choice.mix import PRESETS as MIXES
+from harness.analysis.choice.mix import Mix, parse_mix
+from harness.cli import show
+from harness.cli.convert import trace_text
+from harness.cli.folders import held
+from harness.cli.options import add_max_inflated, integers, typed
+from harness.errors import UsageError
+from harness.extensions.tune.front import draw_front
+from harness.extensions.tune.question import Question, questions
+from harness.extensions.tune.race import TuneConfig
+from harness.extensions.tune.result import Found, find, profile, sentence, table
+from harness.extensions.tune.search import search
+from harness.files import write_text
+from harness.formats.base import PROFILES, load_format
+from harness.formats.settings import Value
+from harness.report.write import write_table
+from harness.sampling.interrupt import exit_code
+from harness.trace.sources import find_source, open_trace
+
+_DEFAULT_MIX = "interactive-viewer"
+_MEGABYTE = 1 << 20
+
+
+def add_tune(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``tune``."""
+    parser.description = (
+        "Race settings of one format on a sample of a trace: samples.csv, candidates.csv, the Pareto front "
+        "as front.png, and a profile file for 'harness run --profile-file'."
+    )
+    add = parser.add_argument
+    add("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
+    add("--format", type=typed("formats"), required=True, metavar="FORMAT", help="the format to tune")
+    add(
+        "--mix", default=_DEFAULT_MIX, metavar="MIX",
+        help=f"the use: {', '.join(MIXES)}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})",
+    )  # fmt: skip
+    add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace")
+    add("--rounds", default="10", metavar="N", help="samples of the candidates that remain (default: 10)")
+    add("--candidates", default="32", metavar="N", help="candidates for each role of tensor (default: 32)")
+    add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured (default: 128)")
+    add(
+        "--budget",
+        metavar="SECONDS",
+        help="start no further round after that, once candidates were compared (default: none)",
+    )
+    add("--seed", default="0", metavar="N", help="decides candidates, windows and order (default: 0)")
+    add("--timeout", default="600", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
+    add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")
+    add("--out", type=Path, metavar="DIR", help="the search's folder (default: results/<time>-tune-<format>)")
+    add("--quiet", action="store_true", help="print nothing but errors")
+    add_max_inflated(parser)
+    parser.set_defaults(command=_tune)
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    backend = load_format(arguments.format)
+    mix = parse_mix(arguments.mix)
+    name = _name(arguments.name or re.sub(r"[^A-Za-z0-9._-]+", "-", mix.name))
+    megabytes = _number(arguments.sample, "--sample")
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    folder: Path = arguments.out or Path("results") / f"{stamp}-tune-{backend.name}"
+    text = trace_text(arguments.source)
+    requested = _number(arguments.n_res, "--n-res") if arguments.n_res is not None else None
+    if requested is not None and not find_source(text)[0].sized:
+        raise UsageError(f"--n-res is for traces that are made in any length, which {arguments.source!r} is not.")
+    trace = open_trace(text, requested)
+    config = TuneConfig(
+        run_id=folder.resolve().name, backend=arguments.format, source=text, trace=trace.label, requested=requested,
+        n_res=trace.manifest.metadata.num_residues, rounds=_number(arguments.rounds, "--rounds"),
+        most=_number(arguments.candidates, "--candidates"), seed=_number(arguments.seed, "--seed", least=0),
+        budget=float("inf") if arguments.budget is None else _number(arguments.budget, "--budget"),
+        timeout=_number(arguments.timeout, "--timeout"),
+    )  # fmt: skip
+    asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
+    with held(folder, new=True):
+        return _search(arguments, config, asked, notes, name, mix, folder)
+
+
+def _search(
+    arguments: argparse.Namespace,
+    config: TuneConfig,
+    asked: list[Question],
+    notes: list[str],
+    name: str,
+    mix: Mix,
+    folder: Path,
+) -> int:
+    """Search, and write what was found."""
+    with show.progress(quiet=arguments.quiet) as progress:
+        try:
+            races = search(config, asked, folder, progress)
+        except KeyboardInterrupt as error:
+            show.complain(f"Interrupted; the samples taken so far are in {folder / 'samples.csv'}, nothing is chosen.")
+            return exit_code(error)
+    found = [find(race) for race in races]
+    notes += [
+        f"{one.race.question.role.value}: --budget ended the search after {one.race.rounds} of {config.rounds} rounds."
+        for one in found
+        if one.race.rounds < config.rounds
+    ]
+    origin = _origin(arguments, config, asked, mix)
+    _write(folder, name, found, profile(found, name, arguments.format, origin), notes, config, mix)
+    _told(folder, name, found, notes, quiet=arguments.quiet)
+    return 0
+
+
+def _origin(arguments: argparse.Namespace, config: TuneConfig, asked: list[Question], mix: Mix) -> dict[str, Value]:
+    """Say where the values come from: what was asked, without what does not bear on the result."""
+    options = ("mix", "n_res", "rounds", "candidates", "sample", "budget", "seed")
+    given = {name: getattr(arguments, name) for name in options}
+    parts = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items() if value is not None]
+    origin: dict[str, Value] = {
+        "command": " ".join(["harness tune", shlex.quote(arguments.source), f"--format {arguments.format}", *parts]),
+        "trace": config.trace,
+        "mix": mix.to_flags(),
+        "sample": "; ".join(question.shown_sample for question in asked),
+    }
+    return origin | ({"n_res": config.n_res} if config.n_res is not None else {})
+
+
+def _write(
+    folder: Path, name: str, found: list[Found], text: str, notes: list[str], config: TuneConfig, mix: Mix
+) -> None:
+    """Write the table, the picture and, last, the profile file."""
+    candidates = table(found)
+    write_table(candidates, folder / "candidates.csv")
+    length = f" at {config.n_res} residues" if config.n_res else ""
+    notes = [f"Trace: {words.pretty_trace(config.trace)}{length}. Mix: {mix.name}.", *notes]
+    notes.append(f"Sample: {'; '.join(one.race.question.shown_sample for one in found)}.")
+    draw_front(candidates, folder, title=f"Settings of {config.backend}: size and times", notes=notes)
+    write_text(folder / f"{name}.toml", text)
+
+
+def _told(folder: Path, name: str, found: list[Found], notes: list[str], *, quiet: bool) -> None:
+    if quiet:
+        return
+    for one in found:
+        _print_table(one)
+        show.say(sentence(one))
+    for note in notes:
+        show.say(note)
+    show.say(f"Candidates: {folder / 'candidates.csv'}   samples: {folder / 'samples.csv'}")
+    show.say(f"Pareto front: {folder / 'front.png'}")
+    show.say(f"Profile: {folder / f'{name}.toml'}   use it: harness run --profile-file {folder / f'{name}.toml'}")
+
+
+def _print_table(found: Found) -> None:
+    """Print the candidates that were measured to the end, cheapest first."""
+    last = found.table[(found.table["rounds"] == found.race.rounds) & (found.table["status"] == "ok")]
+    columns = ("candidate", "size", "read (95 % interval)", "write", "cost against present", "front", "")
+    shown = show.table(f"{found.race.question.role.value}: {found.race.question.shown_sample}", *columns)
+    for row in last.to_dict("records"):
+        shown.add_row(
+            row["candidate"],
+            words.size(row["size_bytes"]),
+            f"{words.duration(row['wait'])} ({words.duration(row['wait_low'])} to {words.duration(row['wait_high'])})",
+            words.duration(row["write"]),
+            f"x{row['ratio']:.2f} ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})",
+            "yes" if row["front"] else "",
+            row["choice"],
+        )
+    show.console().print(shown, markup=False)
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name in PROFILES:
+        raise UsageError(
+            f"A profile cannot be named {name!r}: give --name letters, digits, '.', '_' and '-', "
+            f"and none of {', '.join(PROFILES)}."
+        )
+    return name
+
+
+def _number(text: str, option: str, *, least: int = 1) -> int:
+    (value,) = integers(text, option, single=True, least=least)
+    return value

@@ -1,0 +1,148 @@
+"""The corner of a tensor that is measured in its place: the first residues, in the chunks that the whole one has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.formats.archive import write_archive
+from harness.formats.base import Layout, load_format
+from harness.run.config import RAW
+from harness.sampling.worker import Children
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.sources import open_trace
+from harness.trace.stream import Trace
+from harness.workload import Read
+
+_STEP = 64  # residues that the length of a corner is a multiple of, where it is longer
+
+
+def cut_axes(spec: TensorSpec) -> list[int]:
+    """Return the axes that a corner is cut along: those of residues, all alike, or else the first."""
+    return [axis for axis, name in enumerate(spec.axes) if name == "residue"] or [0]
+
+
+def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec:
+    """Return the largest corner of a tensor that takes so many bytes.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor; itself when it takes no more.
+    nbytes : int
+        At most, unless the longest chunk takes more.
+    edges : iterable of int
+        Extents of chunks along the axes that are cut; the corner is no shorter than any.
+
+    Returns
+    -------
+    TensorSpec
+        Of the same path, equally long along all axes of residues.
+    """
+    if spec.nbytes <= nbytes:
+        return spec
+    axes = cut_axes(spec)
+    length = spec.shape[axes[0]]
+    fitting = int(length * (nbytes / spec.nbytes) ** (1 / len(axes)))
+    fitting -= fitting % _STEP if fitting > _STEP else 0
+    return cut(spec, min(length, max([fitting, *edges])))
+
+
+def cut(spec: TensorSpec, length: int) -> TensorSpec:
+    """Return a tensor cut to a length along `cut_axes`."""
+    axes = cut_axes(spec)
+    shape = tuple(max(1, min(length, n)) if axis in axes else n for axis, n in enumerate(spec.shape))
+    return dataclasses.replace(spec, shape=shape)
+
+
+def in_whole_chunks(whole: TensorSpec, corner: TensorSpec, layout: Layout) -> TensorSpec:
+    """Shorten a corner until it ends with a chunk: what is padded there is not padded in the whole tensor.
+
+    Parameters
+    ----------
+    whole, corner : TensorSpec
+        The tensor and its corner; where they are the same nothing is changed.
+    layout : Layout
+        Of the whole tensor.
+
+    Returns
+    -------
+    TensorSpec
+        More than half as long as the corner, which is no shorter than a chunk.
+    """
+    axis = cut_axes(whole)[-1]
+    if corner == whole or not layout.chunks:
+        return corner
+    edge, length = layout.chunks[axis], corner.shape[axis]
+    return cut(whole, max(length - length % edge, min(edge, length)))
+
+
+def within(reads: Iterable[Read], part: TensorSpec) -> tuple[Read, ...]:
+    """Cut reads of a corner to a shorter one."""
+    return tuple(
+        read
+        if read.selection is None
+        else Read(
+            path=read.path,
+            selection=tuple(slice(s.start, min(s.stop, n)) for s, n in zip(read.selection, part.shape, strict=True)),
+        )
+        for read in reads
+    )
+
+
+class Corner(Trace):
+    """The first residues, or the first rows, of one tensor of a trace.
+
+    Parameters
+    ----------
+    trace : Trace
+        Where they come from.
+    part : TensorSpec
+        Of the same path, shorter along some axes or as long.
+    """
+
+    def __init__(self, trace: Trace, part: TensorSpec) -> None:
+        self._trace = trace
+        self.label = trace.label
+        residues = next((n for n, name in zip(part.shape, part.axes, strict=True) if name == "residue"), None)
+        metadata = dataclasses.replace(trace.manifest.metadata, num_residues=residues)
+        self.manifest = dataclasses.replace(trace.manifest, metadata=metadata, tensors=(part,), digests={})
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        rows, *others = self.manifest[path].shape
+        for block in self._trace.blocks(path):
+            yield np.ascontiguousarray(block[(slice(0, rows), *(slice(0, n) for n in others))])
+            rows -= len(block)
+            if rows <= 0:
+                return
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleTask:
+    """Write the sample of a role as a raw archive, from which candidates are written and against which they are read.
+
+    Attributes
+    ----------
+    source : str
+        The trace as ``NAME[:key=value,...]``.
+    n_res : int or None
+        Sequence length, for a trace that is made in any length.
+    part : TensorSpec
+        What of a tensor to take.
+    destination : Path
+        The archive.
+    """
+
+    source: str
+    n_res: int | None
+    part: TensorSpec
+    destination: Path
+
+    def run(self, children: Children) -> Manifest:
+        """Return the manifest of the sample, with its digest."""
+        trace = Corner(open_trace(self.source, self.n_res), self.part)
+        return write_archive(trace, load_format(RAW), self.destination)

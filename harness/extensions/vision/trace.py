@@ -1,0 +1,140 @@
+"""Make the trace: train or load the model, measure its accuracy, run it, and say all that in the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.extensions.vision import digits, training
+from harness.extensions.vision.capture import capture
+from harness.extensions.vision.models import CLASSES, VERSION, Cnn, Vit, VitShape
+from harness.extensions.vision.parameters import CNN, DIGITS, HELD_OUT, Parameters
+from harness.extensions.vision.weights import enlarge, load_vit
+from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor, validate
+from harness.trace.stream import MemoryTrace
+
+_AXES = {4: ("image", "channel", "row", "column"), 2: ("image", "channel")}  # of activations without layers
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model that can be run.
+
+    Attributes
+    ----------
+    model : Module
+        In evaluation mode.
+    images : ndarray
+        All digits as the model takes them, held-out ones first.
+    accuracy : float
+        Fraction of the held-out digits that it names right.
+    trained : bool
+        Whether its weights were trained.
+    origin : str
+        Where the weights come from, for the provenance.
+    """
+
+    model: nn.Module
+    images: np.ndarray
+    accuracy: float
+    trained: bool
+    origin: str
+
+
+def make_trace(parameters: Parameters) -> MemoryTrace:
+    """Make the trace of a model.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Which model, and how many images.
+
+    Returns
+    -------
+    MemoryTrace
+        Equal parameters give equal bits with one version of PyTorch on one kind of processor.
+
+    Raises
+    ------
+    UsageError
+        When a file of weights cannot be used.
+    """
+    p = parameters
+    with training.reproducible(p.seed):
+        ready = _loaded(p) if p.weights is not None else _trained(p.source, p.layers, p.epochs, p.seed)
+        images = ready.images[: p.images]
+        arrays = {
+            "inputs/images": images,
+            "inputs/labels": digits.read_digits()[1][: p.images],
+            **capture(ready.model, images),
+        }
+    specs = [_spec(path, array) for path, array in arrays.items()]
+    manifest = Manifest(tensors=tuple(specs), metadata=_metadata(p, ready), provenance=_provenance(p, ready))
+    validate(manifest)
+    return MemoryTrace(p.label, manifest, arrays)
+
+
+@lru_cache(maxsize=2)  # opening the trace again in this process does not train again
+def _trained(source: str, layers: int, epochs: int, seed: int) -> Ready:
+    images, labels = digits.read_digits()
+    with training.reproducible(seed):
+        model = Cnn(layers) if source == CNN else Vit(VitShape(layers=layers))
+        training.train(model, digits.for_training(images), digits.for_training(labels), epochs, seed)
+        right = training.accuracy(model, digits.held_out(images), digits.held_out(labels))
+    passes = f"{epochs} epoch{'s' * (epochs != 1)}"
+    origin = (
+        f"trained for {passes} on {DIGITS - HELD_OUT} digits ({training.SETTINGS}, seed {seed})"
+        if epochs
+        else f"UNTRAINED weights, seed {seed}"
+    )
+    return Ready(model, images, right, bool(epochs), origin)
+
+
+def _loaded(parameters: Parameters) -> Ready:
+    assert parameters.weights is not None
+    model, sha256 = load_vit(parameters.weights)
+    images, labels = digits.read_digits()
+    images = enlarge(images, model.shape.side)
+    right = training.accuracy(model, digits.held_out(images), digits.held_out(labels))
+    # A file does not say whether it was trained; what guesses right no more often than by chance was not.
+    trained = right > 2 / CLASSES
+    origin = f"weights from {parameters.weights.name} (SHA-256 {sha256}), digits enlarged to MNIST's size and scale"
+    return Ready(model, images, right, trained, origin if trained else f"UNTRAINED {origin}")
+
+
+def _spec(path: str, array: np.ndarray) -> TensorSpec:
+    if path == "inputs/labels":
+        return tensor(path, array.shape, array.dtype, axes=("image",))
+    free = path.startswith("activations/") and "/layer_" not in path
+    return tensor(path, array.shape, array.dtype, axes=_AXES[array.ndim] if free else None)
+
+
+def _metadata(parameters: Parameters, ready: Ready) -> Metadata:
+    model, count = ready.model, parameters.images
+    shape = model.shape if isinstance(model, Vit) else None
+    return Metadata(
+        model_name="CNN" if shape is None else "ViT",
+        model_version=VERSION,
+        config_version=None
+        if shape is None
+        else f"{shape.side}x{shape.side} images, {shape.patch}x{shape.patch} patches",
+        num_layers=parameters.layers if shape is None else shape.layers,
+        num_heads=None if shape is None else shape.heads,
+        hidden_dim=Cnn.hidden_dim if shape is None else shape.channels,
+        input_description=f"{count} of scikit-learn's {DIGITS} digits (UCI optical recognition), held-out ones first",
+        representation_names=("activations",) if shape is None else ("hidden_states", "attention"),
+    )
+
+
+def _provenance(parameters: Parameters, ready: Ready) -> Provenance:
+    versions = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()} instructions, one thread"
+    note = (
+        f"{ready.origin}; names {ready.accuracy:.1%} of {HELD_OUT} held-out digits right; not a protein. "
+        f"{versions}; {digits.VERSION}."
+    )
+    seed = None if parameters.weights is not None else parameters.seed
+    return Provenance(source=parameters.label, seed=seed, trained=ready.trained, bf16_born=False, note=note)

@@ -1,0 +1,81 @@
+"""An archive as a trace: what ``file:PATH`` and ``harness convert`` read from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import ArchiveError, UsageError
+from harness.formats.archive import check_bytes, check_total, detect, open_archive, read_blocks
+from harness.trace.stream import Digest, Trace, TraceSource, shown_label
+
+
+class ArchiveTrace(Trace):
+    """An archive as a trace: what ``file:PATH`` opens. Every tensor is checked against its digest as it streams.
+
+    Parameters
+    ----------
+    path : Path
+        An archive in any format.
+
+    Raises
+    ------
+    ArchiveError
+        From `open_archive`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with open_archive(path) as (backend, _, manifest):
+            self._backend, self.manifest = backend, manifest
+        self.label = shown_label(f"file:{path.name}", manifest)
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        state = Digest()
+        with open_archive(self._path, self._backend, looked_at=True) as (backend, reader, manifest):
+            for block in read_blocks(backend, reader, manifest[path], whole_rows=True):
+                state.update(block)
+                yield block
+        if state.hexdigest() != self.manifest.digests.get(path):
+            raise ArchiveError(f"{self._path}: {path} does not have the digest that was recorded when it was written.")
+
+
+def open_file(path: Path) -> ArchiveTrace:
+    """Open an archive as a trace after checking its bytes: some libraries crash the process on damaged chunks.
+
+    Parameters
+    ----------
+    path : Path
+        An archive in any format.
+
+    Returns
+    -------
+    ArchiveTrace
+        Of an archive whose every byte is as it was written.
+
+    Raises
+    ------
+    ArchiveError
+        When it is not.
+    """
+    if broken := check_bytes(path, detect(path)):
+        raise ArchiveError(broken)
+    trace = ArchiveTrace(path)
+    check_total(path, trace.manifest)
+    return trace
+
+
+def _open_source(text: str, n_res: int | None) -> ArchiveTrace:
+    if not text:
+        raise UsageError("The trace 'file' needs a path: --trace file:PATH.")
+    return open_file(Path(text))
+
+
+file_source = TraceSource(
+    name="file",
+    description="an archive that this harness wrote, in any format: file:PATH",
+    open=_open_source,
+    paths=lambda text: (text,),
+)

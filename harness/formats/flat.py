@@ -1,0 +1,154 @@
+"""Tensors whose bytes lie in one file as they are, one after the other, as in every format without codecs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from harness.errors import ArchiveError
+from harness.formats.base import Format, Opened, Place, Reader, Selection, Stored, Writer
+from harness.formats.objects import Objects
+from harness.formats.replay import Replay, contiguous, runs
+from harness.trace.schema import Manifest, TensorSpec
+
+
+class FlatWriter(Writer):
+    """Appends the bytes of tensors, which follow each other in the order of the manifest.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        Open for writing, at the place of the first tensor.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._current = ("", 0)
+        self._ended: dict[str, Place] = {}
+
+    def begin(self, spec: TensorSpec) -> None:
+        self._current = spec.path, self._file.tell()
+
+    def append(self, block: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+
+    def end(self) -> None:
+        path, start = self._current
+        self._ended[path] = {"offset": start, "length": self._file.tell() - start}
+
+    def checkpoint(self) -> dict[str, Place]:
+        self._file.flush()
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def abort(self) -> None:
+        self._file.close()
+
+
+class FlatReader(Reader):
+    """Reads whole tensors with `numpy.fromfile` and selections with `os.preadv`, one call per contiguous run.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    text : str or bytes
+        The manifest.
+    tensors : mapping of str to (int, TensorSpec)
+        Where each tensor starts in the file, in bytes, and what it is, by path.
+    """
+
+    def __init__(self, path: Path, text: str | bytes, tensors: Mapping[str, tuple[int, TensorSpec]]) -> None:
+        self._text, self._tensors = text, tensors
+        self._file = path.open("rb", buffering=0)
+
+    def manifest_text(self) -> str | bytes:
+        return self._text
+
+    def stored(self) -> dict[str, Stored]:
+        return {path: Stored(spec.shape, spec.dtype) for path, (_, spec) in self._tensors.items()}
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        offset, spec = self._tensors[path]
+        if selection is None or not spec.shape:
+            # A descriptor of its own: fromfile moves the position, which threads that share a reader would fight over.
+            with Path(self._file.name).open("rb", buffering=0) as file:
+                return np.fromfile(file, dtype=spec.dtype, count=spec.items, offset=offset).reshape(spec.shape)
+        out = np.empty([s.stop - s.start for s in selection], dtype=spec.dtype)
+        target = out.reshape(-1).view(np.uint8).data
+        done = 0
+        for start, length in runs(spec.shape, out.itemsize, selection):
+            got = os.preadv(self._file.fileno(), [target[done : done + length]], offset + start)
+            while got != length:  # one call reads 2 GiB at most
+                more = os.preadv(self._file.fileno(), [target[done + got : done + length]], offset + start + got)
+                if not more:
+                    raise ArchiveError(
+                        f"{path}: expected {length} bytes at offset {offset + start}, the file ended after {got}."
+                    )
+                got += more
+            done += length
+        return out
+
+    def opened(self, path: str) -> Opened:
+        return Opened(reader=f"numpy {np.__version__}, the file's own bytes")
+
+    def locate(self, path: str) -> None:
+        self._tensors[path]
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay:
+        offset, spec = self._tensors[path]
+        return contiguous(Path(self._file.name), offset, spec.shape, spec.dtype, selection)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class RemoteFlatReader(Reader):
+    """Reads from an object store: one request for a tensor, several at a time for the runs of a selection.
+
+    Parameters
+    ----------
+    objects : Objects
+        The archive.
+    text, tensors
+        As of `FlatReader`.
+    """
+
+    def __init__(self, objects: Objects, text: str | bytes, tensors: Mapping[str, tuple[int, TensorSpec]]) -> None:
+        self._objects, self._text, self._tensors = objects, text, tensors
+
+    def manifest_text(self) -> str | bytes:
+        return self._text
+
+    def stored(self) -> dict[str, Stored]:
+        return {path: Stored(spec.shape, spec.dtype) for path, (_, spec) in self._tensors.items()}
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        offset, spec = self._tensors[path]
+        if selection is None or not spec.shape:
+            (data,) = self._objects.ranges([(offset, spec.nbytes)])
+            return np.frombuffer(data, np.uint8).view(spec.dtype).reshape(spec.shape)
+        out = np.empty([s.stop - s.start for s in selection], dtype=spec.dtype)
+        target, done = out.reshape(-1).view(np.uint8), 0
+        wanted = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, selection)]
+        for data in self._objects.ranges(wanted):
+            target[done : done + len(data)] = data
+            done += len(data)
+        return out
+
+    def close(self) -> None:
+        self._objects.close()
+
+
+class FlatFormat(Format):
+    """A format whose writer is a `FlatWriter`."""
+
+    recoverable = True
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> FlatReader:
+        tensors = {spec.path: (places[spec.path]["offset"], spec) for spec in manifest.tensors}
+        return FlatReader(path, manifest.to_json(), tensors)

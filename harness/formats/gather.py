@@ -1,0 +1,138 @@
+"""Read a selection out of a shard: neighbouring chunks at once, decoded on a few threads straight into the result.
+
+zarr-python spends about 0.4 ms of its event loop on every chunk, more than most chunks take to decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harness.formats.base import Selection
+from harness.formats.crew import Crew
+from harness.formats.extents import ByteSource
+from harness.formats.narrowing import Narrowing
+from harness.formats.replay import Part, lengths, parts
+from harness.formats.shard import MISSING, read_index, unsealed
+from harness.formats.sharded import ShardedArray
+
+_RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
+_GAP = 16 << 10  # bytes that are copied from the page cache faster than a second request is made
+_ALONE = 2 << 20  # bytes of stored values that are decoded before a second thread would be at work
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One chunk to be read: where it lies in the file, and what is taken of it."""
+
+    start: int
+    length: int
+    part: Part
+
+
+def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
+    """Return offset and length of each chunk in a file, of shape ``(*array.grid, 2)``; see `read_index`."""
+    if array.sharded:
+        return read_index(source, array.grid)
+    return np.array([0, source.tail(0)[1]], np.uint64).reshape(*array.grid, 2)
+
+
+def gather(
+    source: ByteSource, array: ShardedArray, index: np.ndarray, wanted: Selection, narrowing: Narrowing, crew: Crew
+) -> np.ndarray:
+    """Read and widen a selection.
+
+    Memory beside the result is bounded: each thread holds one run of encoded chunks and one decoded chunk.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    array : ShardedArray
+        What the file holds.
+    index : ndarray of uint64
+        What `find_chunks` returned.
+    wanted : tuple of slice
+        One for each axis, within the array.
+    narrowing : Narrowing
+        How the values were made narrow.
+    crew : Crew
+        The threads.
+
+    Returns
+    -------
+    ndarray
+        Of the selection's shape and the narrowing's original dtype.
+
+    Raises
+    ------
+    ArchiveError
+        When a chunk is damaged.
+    """
+    out = np.empty(lengths(wanted), narrowing.dtype)
+    held = []
+    for part in parts(array.chunks, wanted):
+        start, length = index[part.chunk].tolist()
+        if start == MISSING:
+            out[part.target] = 0
+        else:
+            held.append(_Piece(start, length, part))
+    fill = partial(_fill, source, array, narrowing, out)
+    most = max(1, len(held) // (2 * crew.threads))
+    runs = list(_runs(sorted(held, key=lambda piece: piece.start), most))
+    source.expect([(run[0].start, run[-1].start + run[-1].length) for run in runs])
+    if len(held) * array.dtype.itemsize * int(np.prod(array.chunks, dtype=np.int64)) <= _ALONE:
+        fill(runs)
+    else:
+        crew.share(runs, fill)
+    return out
+
+
+def _runs(pieces: Iterable[_Piece], most: int) -> Iterator[list[_Piece]]:
+    """Put chunks that lie next to each other together, to be read at once."""
+    run: list[_Piece] = []
+    for piece in pieces:
+        if run:
+            end = run[-1].start + run[-1].length
+            far = piece.start - end > _GAP or piece.start + piece.length - run[0].start > _RUN
+            if far or len(run) >= most:
+                yield run
+                run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+def _fill(
+    source: ByteSource, array: ShardedArray, narrowing: Narrowing, out: np.ndarray, runs: Iterable[list[_Piece]]
+) -> None:
+    """Read runs and put what is wanted of their chunks where it belongs."""
+    # Both are used again for the next run: fresh memory costs a page fault every 4 KiB.
+    memory, scratch = np.empty(0, np.uint8), None
+    for run in runs:
+        first, last = run[0].start, run[-1].start + run[-1].length
+        if memory.size < last - first:
+            memory = np.empty(last - first, np.uint8)
+        data = source.read(first, last, memory[: last - first])
+        for piece in run:
+            encoded = data[piece.start - first : piece.start - first + piece.length]
+            if array.checked:
+                encoded = unsealed(encoded)
+            target = _view(out, piece.part.target)
+            if narrowing.as_it_is and target.shape == array.chunks and target.flags.c_contiguous:
+                array.decode(encoded, target.reshape(-1))
+                continue
+            if scratch is None:
+                scratch = np.empty(array.chunks, array.dtype)
+            array.decode(encoded, scratch.reshape(-1))
+            narrowing.put(_view(scratch, piece.part.source), target)
+
+
+def _view(array: np.ndarray, selection: Selection) -> np.ndarray:
+    """Return a part of an array as a view, also where the array has no axes and plain indexing gives a value."""
+    key: Any = (*selection, ...)
+    return array[key]

@@ -1,0 +1,308 @@
+"""HDF5 through h5py, with the filters of hdf5plugin."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+import hdf5plugin
+import numpy as np
+
+from harness.errors import ArchiveError
+from harness.files import DOCUMENT, forget_writes, open_regular
+from harness.formats.base import (
+    Codec,
+    Format,
+    Layout,
+    Opened,
+    Place,
+    Profile,
+    Reader,
+    ReadingLock,
+    Route,
+    Selection,
+    Stored,
+    Writer,
+)
+from harness.formats.hdf5_file import link_out, open_hdf5, overstated_chunk
+from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
+from harness.formats.hdf5_replay import filters_in_words, replay_dataset
+from harness.formats.layout import chosen, chosen_chunks, chunk_space, named
+from harness.formats.matched import matched_layout
+from harness.formats.objects import BLOCK, Objects
+from harness.formats.replay import Extent, Replay
+from harness.formats.seal import BLANK
+from harness.formats.settings import SearchSpace
+from harness.trace.schema import Manifest, TensorSpec
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
+_HELD = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
+_ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
+MANIFEST = "metadata/manifest"
+
+_CODECS = named(
+    (
+        Codec(name="blosc-lz4", level=5, shuffle="bit"),
+        Codec(name="blosc-zstd", level=1, shuffle="bit"),
+        Codec(name="blosc-zstd", level=3, shuffle="byte"),
+        Codec(name="blosc-zstd", level=9, shuffle="bit"),
+        None,
+    )
+)
+_TUNED = next(iter(_CODECS))
+
+
+def _filter(codec: Codec | None) -> Mapping[str, Any]:
+    """Translate a codec into the keyword arguments of h5py's ``create_dataset``."""
+    if codec is None:
+        return {}
+    if codec.name == "blosc-zstd":
+        bits = codec.shuffle == "bit"
+        shuffle = hdf5plugin.Blosc.BITSHUFFLE if bits else hdf5plugin.Blosc.SHUFFLE
+        return hdf5plugin.Blosc(cname="zstd", clevel=codec.level, shuffle=shuffle)
+    if codec.name == "blosc-lz4":
+        return hdf5plugin.Bitshuffle(cname="lz4")
+    raise ValueError(f"no HDF5 filter for {codec}")
+
+
+@contextmanager
+def _told_by_system() -> Iterator[None]:
+    """Raise what the system refused as such: h5py does so for all calls but a flush, whose page of text has the number.
+
+    Raises
+    ------
+    OSError
+        In place of a `RuntimeError` with such a number.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if found := _ERRNO.search(str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        raise
+
+
+class Hdf5Writer(Writer):
+    """Writes each tensor as a dataset, slab by slab."""
+
+    def __init__(self, path: Path, backend: Hdf5Format, profile: Profile) -> None:
+        self._file = open_hdf5(path, "x", libver="latest", userblock_size=_USER_BLOCK)
+        self._path, self._backend, self._profile = path, backend, profile
+        self._dataset: h5py.Dataset | None = None
+        self._row = 0
+        self._ended: list[str] = []
+
+    def alignment(self, spec: TensorSpec) -> int:
+        chunks = self._backend.layout(spec, self._profile).chunks
+        return chunks[0] if chunks else 1
+
+    def begin(self, spec: TensorSpec) -> None:
+        layout = self._backend.layout(spec, self._profile)
+        chunked = {"chunks": layout.chunks, **_filter(layout.codec)} if layout.chunks and spec.items else {}
+        self._dataset = self._file.create_dataset(spec.path, spec.shape, spec.dtype, track_times=False, **chunked)
+        self._row = 0
+
+    def append(self, block: np.ndarray) -> None:
+        assert self._dataset is not None
+        if block.ndim == 0:
+            self._dataset[()] = block
+        elif block.size:
+            self._dataset.write_direct(block, dest_sel=np.s_[self._row : self._row + len(block)])
+            self._row += len(block)
+
+    def end(self) -> None:
+        assert self._dataset is not None
+        with _told_by_system():
+            self._dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
+        self._ended.append(self._dataset.name.lstrip("/"))
+        self._dataset = None
+
+    def checkpoint(self) -> dict[str, Place]:
+        ended, self._ended = self._ended, []
+        return {path: place_of(self._file, path) for path in ended}
+
+    def commit(self, manifest: Manifest) -> None:
+        text = np.frombuffer(manifest.to_json().encode(), np.uint8)
+        self._file.create_dataset(MANIFEST, data=text, track_times=False)
+        self._file["metadata"].attrs.update(manifest.attributes())
+        with _told_by_system():
+            self._file.flush()  # what fails here can still be aborted
+        self._file.close()
+        with self._path.open("r+b") as file:
+            file.write(BLANK.encode())
+
+    def abort(self) -> None:
+        # HDF5 crashes the process at its end when it could not close a file, as on a full disk: what it writes while it
+        # closes goes to memory instead, and is forgotten.
+        forget_writes(self._file.id.get_vfd_handle())
+        self._dataset = None
+        self._file.close()
+
+
+class Hdf5Reader(Reader):
+    """Reads datasets with h5py's defaults.
+
+    The last 64 data sets stay open, because HDF5 keeps the chunks that it decoded for as long as their data set is
+    open: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
+    """
+
+    def __init__(self, path: Path | BinaryIO) -> None:
+        self._path = path
+        self._file = open_hdf5(path)
+        self._held: OrderedDict[str, h5py.Dataset] = OrderedDict()
+
+    def manifest_text(self) -> bytes:
+        dataset = self._file[MANIFEST]
+        # Its shape is stated in a few bytes, and a filter may give far more than that.
+        if dataset.nbytes > DOCUMENT or dataset.chunks is not None:
+            raise ArchiveError(f"the manifest has {dataset.nbytes} bytes, or is not stored as this harness stores one")
+        return dataset[()].tobytes()
+
+    def stored(self) -> dict[str, Stored]:
+        found: dict[str, Stored] = {}
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and name != MANIFEST:
+                found[name] = Stored(tuple(item.shape), item.dtype.name)
+
+        self._file.visititems(visit)
+        return found
+
+    def _dataset(self, path: str) -> h5py.Dataset:
+        dataset = self._held.pop(path, None)
+        if dataset is None:
+            dataset = self._file[path]
+        self._held[path] = dataset  # the last one used is the last to go
+        if len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        return dataset
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        return np.asarray(self._dataset(path)[() if selection is None else selection])
+
+    def opened(self, path: str) -> Opened:
+        dataset = self._dataset(path)
+        slots, nbytes, preemption = dataset.id.get_access_plist().get_chunk_cache()
+        return Opened(
+            reader=f"h5py {h5py.version.version}, data sets held open",
+            chunks=dataset.chunks,
+            codec=filters_in_words(dataset.id.get_create_plist()),
+            cache=f"chunk cache of {nbytes} bytes, {slots} slots, w0 {preemption:g}, for each of {_HELD} held data sets"
+            if dataset.chunks
+            else "none: contiguous",
+        )
+
+    def locate(self, path: str) -> None:
+        self._dataset(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        return replay_dataset(self._path, self._dataset(path), selection) if isinstance(self._path, Path) else None
+
+    def close(self) -> None:
+        self._held.clear()
+        self._file.close()
+        if not isinstance(self._path, Path):
+            self._path.close()
+
+
+class Hdf5Format(Format):
+    """HDF5."""
+
+    name = "hdf5"
+    description = "HDF5 through h5py"
+    suffix = ".h5"
+    standing = "default"
+    library = "h5py"
+    recoverable = True
+    routes = ("ranges", "reference")
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        if profile == "matched":
+            return matched_layout(spec)
+        if profile == "seed":
+            return Layout(origin="seed", why="contiguous, no compression, no checksum")
+        if not spec.shape:
+            return Layout(origin="default", why="a scalar has no chunks")
+        values = self.values(spec.role, profile)
+        whole, why = chosen(
+            spec,
+            profile,
+            "bitshuffle-lz4 reads twice as fast as blosc zstd-3 at 0.9 of its ratio; small chunks for windows",
+        )
+        # HDF5 takes no chunk that is longer than its tensor.
+        chunks = tuple(min(c, n or 1) for c, n in zip(chosen_chunks(whole, values), spec.shape, strict=True))
+        return Layout(chunks=chunks, codec=_CODECS[str(values.get("codec", _TUNED))], origin="chosen", why=why)
+
+    def search_space(self) -> SearchSpace:
+        return chunk_space(pair=32, attention=128, least=32 << 10, codecs=_CODECS.values())
+
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Hdf5Writer:
+        return Hdf5Writer(path, self, profile)
+
+    def reader(self, path: Path) -> Hdf5Reader:
+        return Hdf5Reader(path)
+
+    def routed(self, route: Route) -> Format:
+        if route != "reference":
+            return self
+        from harness.formats.hdf5_reference import Hdf5ReferenceFormat  # it needs zarr-python, HDF5 does not
+
+        return Hdf5ReferenceFormat()
+
+    def remote_reader(self, objects: Objects) -> Reader:
+        return Hdf5Reader(objects.file())
+
+    def remote_caches(self, files: str) -> str:
+        return (
+            f"{files}; {self.settings()['caches']}; with the route reference the references alone, read whole when it "
+            f"is opened: zarr {version('zarr')} then asks for each chunk, of contiguous tensors for up to "
+            f"{BLOCK >> 10} KiB of rows, and nothing is kept"
+        )
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredHdf5Reader:
+        return RecoveredHdf5Reader(path, manifest, places)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> list[Extent]:
+        return stored_extents(path, place)
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            # HDF5 looks for its signature at 0, 512, 1024, ...; ours stands behind the user block.
+            head = file.read(_USER_BLOCK + len(_SIGNATURE))
+        return _SIGNATURE in (head[: len(_SIGNATURE)], head[_USER_BLOCK:])
+
+    def foreign(self, path: Path) -> bool:
+        try:
+            with open_hdf5(path) as file:
+                return not link_out(file) and MANIFEST not in file
+        except (OSError, RuntimeError, ValueError, KeyError):
+            return False
+
+    def leads_out(self, path: Path) -> str:
+        with open_hdf5(path) as file:
+            return link_out(file)
+
+    def overstated(self, path: Path) -> str:
+        with open_hdf5(path) as file, open_regular(path) as bytes_of_it:
+            return overstated_chunk(file, bytes_of_it.fileno())
+
+    def reading_lock(self) -> tuple[str, ReadingLock] | None:
+        return "the global lock of h5py", h5py._objects.phil
+
+    def settings(self) -> dict[str, str]:
+        versions = {"h5py": h5py.version.version, "HDF5": h5py.version.hdf5_version, "hdf5plugin": hdf5plugin.version}
+        return {
+            "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+            "threads": "1: h5py holds one lock per process",
+            "caches": "HDF5's chunk cache, for as long as a data set is held",
+        }

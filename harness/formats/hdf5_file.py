@@ -1,0 +1,100 @@
+"""Open an HDF5 file: what it means when the system refuses a lock, and what in a file leads out of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import h5py
+
+from harness.errors import MachineError
+from harness.files import NO_LOCKS
+from harness.formats.chunk_headers import HEADER, overstated
+
+# https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
+BLOSC, BITSHUFFLE = 32001, 32008
+
+_CODECS: dict[tuple[int, ...], Literal["none", "blosc", "bitshuffle"]] = {
+    (): "none",
+    (BLOSC,): "blosc",
+    (BITSHUFFLE,): "bitshuffle",
+}
+_REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first where another program holds the lock
+
+
+def open_hdf5(path: Path | BinaryIO, mode: str = "r", **settings: Any) -> h5py.File:
+    """Open a file as `h5py.File` does.
+
+    Raises
+    ------
+    MachineError
+        When the system refuses the lock that HDF5 asks for, which says nothing about the file.
+    OSError
+        When it cannot be opened for another reason.
+    """
+    try:
+        return h5py.File(path, mode, **settings)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise MachineError(
+            f"HDF5 was refused a lock on {path} ({os.strerror(error.errno)}): another program writes to it, or its "
+            "filesystem has no locks; in the second case set HDF5_USE_FILE_LOCKING=FALSE."
+        ) from error
+
+
+def link_out(file: h5py.File) -> str:
+    """Name the first thing in a file by which reading it would read another file; empty where there is none.
+
+    Soft links are refused too, and data sets made of others: they may lead on to one that leads out.
+    """
+
+    def visit(name: bytes, link: Any) -> str | None:
+        shown = repr(name.decode("utf-8", "replace"))
+        if link.type != h5py.h5l.TYPE_HARD:
+            return f"the link {shown}"
+        opened = h5py.h5o.open(file.id, name)
+        if not isinstance(opened, h5py.h5d.DatasetID):
+            return None
+        plist = opened.get_create_plist()
+        if plist.get_layout() == h5py.h5d.VIRTUAL:
+            return f"the virtual data set {shown}"
+        return f"the data set {shown} with external storage" if plist.get_external_count() else None
+
+    return file.id.links.visit(visit, info=True) or ""
+
+
+def overstated_chunk(file: h5py.File, descriptor: int) -> str:
+    """Name the first data set whose filters ask for more than those of this harness do; empty where there is none.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open to read.
+    descriptor : int
+        Of the same file, to read the first bytes of chunks with.
+    """
+
+    def visit(name: str, item: object) -> str | None:
+        if not isinstance(item, h5py.Dataset) or item.chunks is None:
+            return None
+        plist = item.id.get_create_plist()
+        codec = _CODECS.get(tuple(plist.get_filter(number)[0] for number in range(plist.get_nfilters())))
+        if codec is None:
+            return f"{name} is stored by a filter that no archive of this harness uses"
+        nbytes, found = prod(item.chunks) * item.dtype.itemsize, ""
+
+        def look(chunk: Any) -> None:
+            nonlocal found
+            # A filter that made a chunk no smaller is left out of it, as its mask says.
+            own = "none" if chunk.filter_mask & 1 else codec
+            head = os.pread(descriptor, HEADER, chunk.byte_offset)
+            found = found or overstated(own, head, chunk.size, nbytes)
+
+        item.id.chunk_iter(look)
+        return f"{name} {found}" if found else None
+
+    return file.visititems(visit) or ""

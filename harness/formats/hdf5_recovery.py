@@ -1,0 +1,99 @@
+"""Read datasets of an HDF5 file that was not finished.
+
+Such a file cannot be opened: HDF5 writes metadata at any time, and the last of it when the file is closed. But values
+are handed to the system when their dataset is closed, and never move afterwards; a checkpoint notes where they lie.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from harness.errors import ArchiveError
+from harness.formats.base import Opened, Place, Selection
+from harness.formats.hdf5_replay import filters_of, in_memory
+from harness.formats.recovered import RecoveredReader
+from harness.formats.replay import Extent, contiguous, parts
+from harness.formats.selection import lengths, whole
+
+
+def place_of(file: h5py.File, path: str) -> Place:
+    """Say where the values of a dataset lie and how they are filtered.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Being written.
+    path : str
+        Of a dataset that was written and closed.
+
+    Returns
+    -------
+    dict
+        ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
+        numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
+    """
+    dataset = h5py.h5d.open(file.id, path.encode())
+    if 0 in dataset.shape:
+        return {}
+    plist = dataset.get_create_plist()
+    if plist.get_layout() != h5py.h5d.CHUNKED:
+        return {"offset": dataset.get_offset(), "length": dataset.get_storage_size()}
+    chunks = {}
+
+    def note(info: Any) -> None:
+        chunks[info.chunk_offset] = (info.byte_offset, info.size, info.filter_mask)
+
+    dataset.chunk_iter(note)
+    return {
+        "edges": plist.get_chunk(),
+        "filters": filters_of(plist),
+        "chunks": [chunk for _, chunk in sorted(chunks.items())],
+    }
+
+
+def stored_extents(file: Path, place: Place) -> list[Extent]:
+    """List the stored bytes of a dataset."""
+    if "offset" in place:
+        return [Extent(file, place["offset"], place["length"])]
+    return [Extent(file, offset, length) for offset, length, _ in place.get("chunks", ())]
+
+
+class RecoveredHdf5Reader(RecoveredReader):
+    """Reads values where they lie; HDF5 decodes chunks, in a file that exists only in memory."""
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        spec, place = self.manifest[path], self.places[path]
+        wanted = whole(spec.shape, selection)
+        if not spec.items or 0 in lengths(wanted):
+            return np.empty(lengths(wanted), spec.dtype)
+        if "offset" in place:
+            replay = contiguous(self.path, place["offset"], spec.shape, spec.dtype, selection)
+            return replay.place([self._stored(extent.offset, extent.length) for extent in replay.extents]).copy()
+        edges = tuple(place["edges"])
+        grid = [ceil(n / edge) for n, edge in zip(spec.shape, edges, strict=True)]
+        chunks = []
+        for part in parts(edges, wanted):
+            offset, length, mask = place["chunks"][np.ravel_multi_index(part.chunk, grid)]
+            first = tuple(n * edge for n, edge in zip(part.chunk, edges, strict=True))
+            chunks.append((first, self._stored(offset, length), mask))
+        file, identifier = in_memory(place["filters"], np.dtype(spec.dtype), spec.shape, edges, chunks)
+        with file:
+            values: np.ndarray = h5py.Dataset(identifier)[wanted]
+        return values
+
+    def opened(self, path: str) -> Opened:
+        edges = self.places[path].get("edges")
+        return Opened(reader="this project's own, by its journal", chunks=None if edges is None else tuple(edges))
+
+    def _stored(self, offset: int, length: int) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+        if len(data) != length:
+            raise ArchiveError(f"{self.path} ends after {offset + len(data)} bytes; {offset + length} were written.")
+        return data

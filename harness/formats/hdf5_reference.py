@@ -1,0 +1,208 @@
+"""Chunks of an HDF5 file read by reference: what lies where is stored beside the file, and zarr-python reads it."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from math import ceil, prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numcodecs
+import numpy as np
+from numcodecs.abc import Codec
+from numcodecs.compat import ndarray_copy
+
+from harness.errors import ArchiveError
+from harness.formats.base import UnsupportedProfile
+from harness.formats.hdf5 import MANIFEST, Hdf5Format
+from harness.formats.hdf5_file import open_hdf5
+from harness.formats.hdf5_replay import BITSHUFFLE, BLOSC, filters_of, in_memory
+from harness.formats.objects import BLOCK, Objects
+from harness.formats.zarr import ZarrReader, root_attributes
+from harness.trace.schema import Manifest
+
+_GROUP = {"zarr_format": 2}
+
+Reference = tuple[str, int, int]
+"""The file, by its template, the offset and the length of a chunk."""
+
+
+class Hdf5Chunk(Codec):
+    """Decodes a stored chunk: Blosc as Zarr's own arrays do, any other filter by HDF5, in a file in memory.
+
+    Parameters
+    ----------
+    nbytes : int
+        Of the values of a chunk.
+    dtype : str
+        Of the values.
+    filters : list of [int, int, list of int]
+        Code, flags and values of each, as HDF5 numbers them; none for values that are stored as they are.
+    bare : bool
+        Whether a chunk as long as its values was stored without the filters.
+    """
+
+    codec_id = "trace-format-harness.hdf5"
+
+    def __init__(self, nbytes: int, dtype: str, filters: list[Any], bare: bool) -> None:
+        self.nbytes, self.dtype, self.filters, self.bare = nbytes, dtype, filters, bare
+
+    def encode(self, buf: Any) -> Any:
+        """Refuse: nothing is written by reference."""
+        raise NotImplementedError("chunks of HDF5 are only read by reference")
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """Return the values of a chunk as bytes."""
+        stored = bytes(buf)
+        if not self.filters:
+            stored = stored.ljust(self.nbytes, b"\0")  # of a tensor without chunks, the last rows fill no block
+        elif not (self.bare and len(stored) == self.nbytes):
+            return ndarray_copy(self._decoded(stored), out)
+        if len(stored) != self.nbytes:
+            raise ArchiveError(f"a chunk has {len(stored)} bytes of values, {self.nbytes} were expected")
+        return ndarray_copy(np.frombuffer(stored, np.uint8), out)
+
+    def _decoded(self, stored: bytes) -> np.ndarray:
+        codes = [code for code, _, _ in self.filters]
+        # Blosc and bitshuffle believe the sizes in front of what they decode.
+        if (codes == [BLOSC] and (stored[4:8], stored[12:16]) != (_four(self.nbytes), _four(len(stored)))) or (
+            codes == [BITSHUFFLE] and stored[:8] != self.nbytes.to_bytes(8, "big")
+        ):
+            raise ArchiveError("a chunk is not of the size that its reference says")
+        if codes == [BLOSC]:
+            return np.frombuffer(numcodecs.blosc.decompress(stored), np.uint8)
+        values = np.empty(self.nbytes // np.dtype(self.dtype).itemsize, self.dtype)
+        file, dataset = in_memory(self.filters, values.dtype, values.shape, values.shape, [((0,), stored, 0)])
+        with file:
+            dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        return values.view(np.uint8)
+
+
+def _four(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+numcodecs.register_codec(Hdf5Chunk)
+
+
+class Hdf5ReferenceFormat(Hdf5Format):
+    """HDF5 as it is read by reference."""
+
+    def beside(self, path: Path) -> bytes:
+        return references(path)
+
+    def remote_reader(self, objects: Objects) -> ZarrReader:
+        return ZarrReader(objects.reference_store())
+
+
+def references(path: Path) -> bytes:
+    """Say where the chunks of an archive lie, in version 1 of kerchunk's format, as an archive of Zarr format 2.
+
+    A tensor without chunks is cut along its first axis into blocks of up to `BLOCK` bytes, or of one row.
+
+    Parameters
+    ----------
+    path : Path
+        An archive written by `Hdf5Format`.
+
+    Returns
+    -------
+    bytes
+        JSON; the file is its template ``u``. https://fsspec.github.io/kerchunk/spec.html
+
+    Raises
+    ------
+    UnsupportedProfile
+        When a filter cannot be decoded here, or a chunk was stored without filters in a way that cannot be told.
+    """
+    metadata: dict[str, Any] = {".zgroup": _GROUP}
+    chunks: dict[str, Reference] = {}
+    with open_hdf5(path) as file:
+        manifest = Manifest.from_json(file[MANIFEST][()].tobytes())
+        metadata[".zattrs"] = root_attributes(manifest)
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Group):
+                metadata[f"{name}/.zgroup"] = _GROUP
+            elif name != MANIFEST:
+                metadata[f"{name}/.zarray"], found = _array(item)
+                chunks.update({f"{name}/{'.'.join(map(str, place)) or '0'}": part for place, part in found.items()})
+
+        file.visititems(visit)
+    consolidated = {"zarr_consolidated_format": 1, "metadata": metadata}
+    refs = {
+        **{name: json.dumps(metadata[name]) for name in (".zgroup", ".zattrs")},
+        ".zmetadata": json.dumps(consolidated),
+        **chunks,
+    }
+    return json.dumps({"version": 1, "templates": {"u": path.name}, "refs": refs}).encode()
+
+
+def _array(dataset: Any) -> tuple[dict[str, Any], dict[tuple[int, ...], Reference]]:
+    """Describe a dataset as an array of Zarr, and find its chunks by their place in the grid."""
+    layout = dataset.id.get_create_plist().get_layout()
+    if layout == h5py.h5d.CHUNKED:
+        edges, filters, bare, found = _chunked(dataset)
+    elif layout == h5py.h5d.CONTIGUOUS:
+        (edges, found), filters, bare = _contiguous(dataset), [], False
+    else:
+        raise UnsupportedProfile(f"{dataset.name[1:]} stands in its header, where no reference can point")
+    codec = Hdf5Chunk(prod(edges) * dataset.dtype.itemsize, dataset.dtype.str, filters, bare)
+    about = {
+        "zarr_format": 2,
+        "shape": dataset.shape,
+        "chunks": edges,
+        "dtype": dataset.dtype.str,
+        "compressor": codec.get_config(),
+        "filters": None,
+        "fill_value": dataset.fillvalue.item(),
+        "order": "C",
+    }
+    return about, found
+
+
+def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple[int, ...], Reference]]:
+    """Return the edges of chunks, their filters, whether some are without these, and where they are."""
+    edges, name = dataset.chunks, dataset.name[1:]
+    filters = filters_of(dataset.id.get_create_plist())
+    for code, _, _ in filters:
+        if not h5py.h5z.filter_avail(code):
+            raise UnsupportedProfile(f"{name} has the HDF5 filter {code}, which cannot be decoded here")
+    nbytes = prod(edges) * dataset.dtype.itemsize
+    infos: list[Any] = []
+    dataset.id.chunk_iter(infos.append)
+    every = (1 << len(filters)) - 1
+    bare = any(info.filter_mask for info in infos)
+    for info in infos:
+        # A reference is an offset and a length: only by its length can a chunk without the filters be told from others.
+        if info.filter_mask not in (0, every) or (bare and (info.size == nbytes) != (info.filter_mask == every)):
+            raise UnsupportedProfile(f"{name} has chunks without some of its filters, which no reference can say")
+    places = {
+        tuple(start // edge for start, edge in zip(info.chunk_offset, edges, strict=True)): _part(info)
+        for info in infos
+    }
+    return edges, filters, bare, places
+
+
+def _part(info: Any) -> Reference:
+    return "{{u}}", info.byte_offset, info.size
+
+
+def _contiguous(dataset: Any) -> tuple[tuple[int, ...], dict[tuple[int, ...], Reference]]:
+    """Return the edges of blocks of rows, and where they are; nowhere for values that were never written."""
+    if not dataset.shape:
+        edges: tuple[int, ...] = ()
+    else:
+        row = max(1, prod(dataset.shape[1:]) * dataset.dtype.itemsize)
+        edges = (min(max(1, BLOCK // row), dataset.shape[0] or 1), *(n or 1 for n in dataset.shape[1:]))
+    length, block = dataset.id.get_storage_size(), prod(edges) * dataset.dtype.itemsize
+    if not length:
+        return edges, {}
+    start = dataset.id.get_offset()
+    grid = [range(ceil(n / edge)) for n, edge in zip(dataset.shape, edges, strict=True)]
+    return edges, {
+        place: ("{{u}}", start + number * block, min(block, length - number * block))
+        for number, place in enumerate(product(*grid))
+    }

@@ -1,0 +1,278 @@
+"""Chunk shapes by role: the seed's, and those that fit the accesses measured here; and the bound of them all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import gcd, prod
+
+import numpy as np
+
+from harness.formats.base import Codec, Profile
+from harness.formats.settings import Parameter, SearchSpace, Settings, Value
+from harness.trace.schema import Role, TensorSpec
+
+SEED_EDGE = 32
+"""Edge of the seed's chunks along residues, in residues."""
+
+MOST_ROWS = 4096
+"""Rows in a chunk of a tensor that is cut along its first axis alone."""
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of values in a chunk, at most, of a tensor that its role or profile would leave in larger ones."""
+
+_STATED, _ABREAST = 8, 128
+"""How many times as much a chunk that is stated may have, and all chunks beside each other along the first axis."""
+
+CODEC_BYTES = (1 << 31) - 17
+"""The most that Blosc takes at once, its ``BLOSC_MAX_BUFFERSIZE``; an HDF5 chunk ends at 4 GiB."""
+
+NO_CODEC = "none"
+"""What a profile file calls bytes that are stored as they are."""
+
+
+def even(length: int, edge: int) -> int:
+    """Return the chunk length that cuts an axis into equal parts of at most `edge`, so that little is padded.
+
+    Parameters
+    ----------
+    length : int
+        Extent of the axis.
+    edge : int
+        Largest chunk length wanted.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    parts = max(1, -(-length // edge))
+    return max(1, -(-length // parts))
+
+
+def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = False) -> tuple[int, ...]:
+    """Return chunks that are nowhere longer than those given, and small enough to read and write a tensor in parts.
+
+    Every chunk of every format, role and profile comes from here. One of up to eight times `CHUNK_BYTES`, as much as
+    a block of a stream, stays as it is stated. A larger one is cut to `CHUNK_BYTES`: along all axes but the last, into
+    equally long parts, and along the last where one row of it is larger. All chunks that lie beside each other along
+    the first axis, which a stream of rows holds at once, have at most 128 times as much.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    chunks : tuple of int
+        One length per axis of it, at least 1.
+    codec_only : bool
+        Keep what a codec can take: for a profile whose chunks are not this project's choice.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis.
+    """
+    itemsize = np.dtype(spec.dtype).itemsize
+    most = CODEC_BYTES if codec_only else _STATED * CHUNK_BYTES
+    if chunks and not codec_only:
+        row = itemsize * prod(n or 1 for n in spec.shape[1:])
+        chunks = (min(chunks[0], max(1, _ABREAST * CHUNK_BYTES // row)), *chunks[1:])
+    if itemsize * prod(chunks) <= most:
+        return chunks
+    *others, last = chunks
+    last = min(last, CHUNK_BYTES // itemsize)
+    edge = _edge(others, CHUNK_BYTES // (itemsize * last))
+    return tuple(even(n, c) for n, c in zip(spec.shape, (*(min(c, edge) for c in others), last), strict=True))
+
+
+def _edge(lengths: Iterable[int], room: int) -> int:
+    """Return the largest edge of a block that is nowhere longer than `lengths` and has at most `room` values."""
+    left = sorted(lengths)
+    while left:
+        edge = round(room ** (1 / len(left)))
+        edge -= edge ** len(left) > room
+        if edge <= left[0]:
+            return max(1, edge)
+        room //= left.pop(0)
+    return 1
+
+
+def seed_chunks(spec: TensorSpec) -> tuple[int, ...]:
+    """Return the seed's chunks: (32, 384) for single, (32, 32, 128) for pair, (1, 32, 32) for attention.
+
+    Tensors that the seed did not have are one chunk each, as its library would have made them, if its codec takes that.
+    """
+    chunks = tuple(n or 1 for n in spec.shape)
+    if spec.role is Role.ATTENTION and len(chunks) >= 2:
+        chunks = (*(1 for _ in chunks[:-2]), *(min(SEED_EDGE, n) for n in chunks[-2:]))
+    elif spec.role is Role.PAIR and len(chunks) == 3:
+        chunks = (*(min(SEED_EDGE, n) for n in chunks[:2]), chunks[2])
+    elif spec.role is Role.SINGLE and len(chunks) == 2:
+        chunks = (min(SEED_EDGE, chunks[0]), chunks[1])
+    return bounded(spec, chunks, codec_only=True)
+
+
+def fitted_chunks(
+    spec: TensorSpec, *, pair: int, attention: int, least: int, rows: int = MOST_ROWS, codec_only: bool = False
+) -> tuple[int, ...]:
+    """Return chunks of attention maps, and of residue blocks with all channels, cut evenly; the rest by rows.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    pair : int
+        Largest edge along residues of pair tensors.
+    attention : int
+        Largest edge of attention maps.
+    least : int
+        Bytes below which maps of several heads, and then of several images, share a chunk.
+    rows : int
+        Most rows of every other tensor in a chunk.
+    codec_only : bool
+        As for `bounded`.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis, from `bounded`. Single representations and everything small are one chunk up to so
+        many rows.
+    """
+    if spec.role is Role.ATTENTION and len(spec.shape) >= 2:
+        chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
+        for axis in range(len(chunks) - 3, -1, -1):
+            size = prod(chunks) * np.dtype(spec.dtype).itemsize
+            chunks[axis] = even(spec.shape[axis], max(1, least // size))
+    elif spec.role is Role.PAIR and len(spec.shape) == 3:
+        chunks = [*(even(n, pair) for n in spec.shape[:2]), spec.shape[2] or 1]
+    else:
+        chunks = [even(n, rows) if axis == 0 else n or 1 for axis, n in enumerate(spec.shape)]
+    return bounded(spec, tuple(chunks), codec_only=codec_only)
+
+
+def chunk_space(
+    *,
+    pair: int,
+    attention: int,
+    least: int,
+    codecs: Iterable[Codec | None],
+    also: tuple[Parameter, ...] = (),
+) -> SearchSpace:
+    """Return the search space of a format with the chunks of `fitted_chunks`.
+
+    Parameters
+    ----------
+    pair, attention, least : int
+        As for `fitted_chunks`, in the profile ``tuned``.
+    codecs : iterable of Codec or None
+        What the format can compress with, the one of ``tuned`` first; None for nothing.
+    also : tuple of Parameter
+        What else can be chosen for each role.
+
+    Returns
+    -------
+    mapping of Role to tuple of Parameter
+        ``edge``, ``share_bytes`` and ``codec`` for attention, ``edge`` and ``codec`` for pair tensors, ``rows`` and
+        ``codec`` for single representations and activations. The other roles are small.
+    """
+    names = tuple(named(codecs))
+    codec = Parameter(name="codec", about="compressor, level and shuffle", default=names[0], values=names)
+    pair_edge = Parameter(
+        name="edge", about="largest edge of a chunk, in residues", default=pair,
+        values=_with(pair, (16, 24, 32, 40, 48, 64, 96, 128)),
+    )  # fmt: skip
+    map_edge = Parameter(
+        name="edge", about="largest edge of a chunk, in residues", default=attention,
+        values=_with(attention, (64, 128, 192, 256, 512, 1024)),
+    )  # fmt: skip
+    share = Parameter(
+        name="share_bytes", about="bytes below which maps of several heads share a chunk", default=least,
+        values=_with(least, (1, 32 << 10, 128 << 10, 512 << 10)),
+    )  # fmt: skip
+    rows = Parameter(
+        name="rows", about="most rows of a chunk", default=MOST_ROWS, values=_with(MOST_ROWS, (64, 256, 1024))
+    )
+    return {
+        Role.PAIR: (pair_edge, codec, *also),
+        Role.ATTENTION: (map_edge, share, codec, *also),
+        Role.SINGLE: (rows, codec, *also),
+        Role.ACTIVATION: (rows, codec, *also),
+    }
+
+
+def _with(default: int, others: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted({default, *others}))
+
+
+def named(codecs: Iterable[Codec | None]) -> dict[str, Codec | None]:
+    """Return codecs by what a profile file calls them."""
+    return {NO_CODEC if codec is None else str(codec): codec for codec in codecs}
+
+
+def chosen(spec: TensorSpec, profile: Profile, why: str) -> tuple[TensorSpec, str]:
+    """Return the tensor that chunks are worked out for in a profile, and the reason for the ledger.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    profile : Profile
+        ``tuned`` or settings.
+    why : str
+        The reason for ``tuned``.
+
+    Returns
+    -------
+    spec : TensorSpec
+        Another one where settings say that the tensor is a part of it.
+    why : str
+        Of the settings, where they decide.
+    """
+    return (profile.whole_of(spec), profile.why) if isinstance(profile, Settings) else (spec, why)
+
+
+def chosen_chunks(spec: TensorSpec, values: Mapping[str, Value]) -> tuple[int, ...]:
+    """Return the chunks of `fitted_chunks` for values of the parameters of `chunk_space`.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        The tensor.
+    values : mapping of str to int or str
+        From `harness.formats.base.Format.values`, for its role.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis.
+    """
+    edge = int(values.get("edge", 1))
+    return fitted_chunks(
+        spec,
+        pair=edge,
+        attention=edge,
+        least=int(values.get("share_bytes", 1)),
+        rows=int(values.get("rows", MOST_ROWS)),
+    )
+
+
+def in_eights(chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return chunks whose number of values is a multiple of eight, the longest axis made a little longer.
+
+    Blosc leaves a block of any other number of values as it is instead of shuffling its bits: 171 x 171 weights, which
+    are one block, then do not shrink at all (ratio 0.997 in place of 1.22).
+
+    Parameters
+    ----------
+    chunks : tuple of int
+        At least one axis.
+
+    Returns
+    -------
+    tuple of int
+        What is added along an axis is padding, or part of the next chunk.
+    """
+    longest = max(range(len(chunks)), key=chunks.__getitem__)
+    others = prod(n for axis, n in enumerate(chunks) if axis != longest)
+    step = 8 // gcd(8, others)
+    length = -(-chunks[longest] // step) * step
+    return tuple(length if axis == longest else n for axis, n in enumerate(chunks))

@@ -1,0 +1,265 @@
+"""NPZ: one zip member per tensor, written as a stream and read with ``numpy.load``."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import zipfile
+import zlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from math import prod
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from harness.errors import ArchiveError
+from harness.files import forget_writes
+from harness.formats.base import (
+    Codec,
+    Format,
+    Layout,
+    Opened,
+    Place,
+    Profile,
+    Reader,
+    Selection,
+    Stored,
+    UnsupportedProfile,
+    Writer,
+)
+from harness.formats.layout import chosen, named
+from harness.formats.npz_forward import Forward
+from harness.formats.npz_recovery import LOCAL_HEADER, RecoveredNpzReader, header_length
+from harness.formats.objects import Objects
+from harness.formats.replay import Extent, Replay
+from harness.formats.seal import BLANK
+from harness.formats.settings import Parameter, SearchSpace
+from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.stream import LARGE_BYTES
+from harness.zips import DAMAGE, open_zip, read_member
+
+_MANIFEST = "metadata/manifest.json"
+_SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
+_CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
+
+
+class NpzWriter(Writer):
+    """Writes each tensor as a deflated ``.npy`` member, as `numpy.savez_compressed` does, without holding it."""
+
+    def __init__(self, path: Path, backend: NpzFormat, profile: Profile) -> None:
+        self._backend, self._profile = backend, profile
+        self._zip = zipfile.ZipFile(path, "x", zipfile.ZIP_DEFLATED)
+        self._member: IO[bytes] | None = None
+        self._ended: dict[str, Place] = {}
+
+    def begin(self, spec: TensorSpec) -> None:
+        codec = self._backend.layout(spec, self._profile).codec
+        self._zip.compression = zipfile.ZIP_STORED if codec is None else zipfile.ZIP_DEFLATED
+        self._zip.compresslevel = None if codec is None else codec.level
+        # By name: zipfile then gives the member the archive's present level and a fixed date, so equal traces give
+        # equal bytes.
+        self._member = self._zip.open(f"{spec.path}.npy", "w", force_zip64=True)
+        header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
+        npy.write_array_header_1_0(self._member, header)
+
+    def append(self, block: np.ndarray) -> None:
+        assert self._member is not None
+        self._member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+
+    def end(self) -> None:
+        assert self._member is not None
+        self._member.close()
+        self._member = None
+        info = self._zip.infolist()[-1]
+        # Where the next member will start is where this one ends; the directory behind them all comes last.
+        place = {"offset": info.header_offset, "length": self._zip.start_dir - info.header_offset, "crc": info.CRC}
+        self._ended[info.filename.removesuffix(".npy")] = place
+
+    def checkpoint(self) -> dict[str, Place]:
+        assert self._zip.fp is not None
+        self._zip.fp.flush()
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def commit(self, manifest: Manifest) -> None:
+        self._zip.compression = zipfile.ZIP_DEFLATED
+        self._zip.compresslevel = (_SEED if self._profile == "seed" else _TUNED).level
+        with self._zip.open(_MANIFEST, "w") as member:
+            member.write(manifest.to_json().encode())
+        self._zip.comment = BLANK.encode()
+        self._zip.close()
+
+    def abort(self) -> None:
+        if self._zip.fp is not None:
+            forget_writes(self._zip.fp.fileno())  # else what fails here fails again, aloud, when it is collected
+        if self._member is not None:
+            self._member.close()
+        self._zip.close()
+
+
+@cache
+def members_are_apart() -> bool:
+    """Say whether members of one open zip file can be read in turns, as the standard library means them to be.
+
+    In Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 a member may seek from where another one stands:
+    https://github.com/python/cpython/issues/127847
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("a", b"123")
+        file.writestr("b", b"456")
+    with zipfile.ZipFile(buffer) as file, file.open("a") as first, file.open("b") as second:
+        first.read(1)
+        second.seek(1)
+        return second.read(1) == b"5"
+
+
+class NpzReader(Reader):
+    """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers.
+
+    Of a tensor of more than `LARGE_BYTES` a selection is kept while the member is decoded up to it, so that it is never
+    whole in memory; one that starts where the last one of the same thread ended goes on from there, so that consecutive
+    blocks decode the member once. Its checksum is compared when its end is reached.
+    """
+
+    def __init__(self, path: Path | BinaryIO) -> None:
+        self._path = path
+        self._file = np.load(path, allow_pickle=False)
+        # Where members disturb each other, threads that share a reader take turns: slower, and right.
+        self._turns: AbstractContextManager[object] = nullcontext() if members_are_apart() else threading.Lock()
+        self._forward = Forward(self._file.zip.open)
+
+    def manifest_text(self) -> bytes:
+        return read_member(self._file.zip, _MANIFEST)
+
+    def stored(self) -> dict[str, Stored]:
+        found = {}
+        for name in self._file.zip.namelist():
+            if name.endswith(".npy"):
+                with self._file.zip.open(name) as member:
+                    npy.read_magic(member)
+                    shape, _, dtype = npy.read_array_header_1_0(member)
+                    stated = member.tell() + prod(shape) * dtype.itemsize
+                if stated != (size := self._file.zip.getinfo(name).file_size):
+                    raise ArchiveError(f"{name} has {size} bytes where its header asks for {stated}.")
+                found[name.removesuffix(".npy")] = Stored(tuple(shape), dtype.name)
+        return found
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        name = f"{path}.npy"
+        with self._turns:
+            if selection and self._file.zip.getinfo(name).file_size > LARGE_BYTES:
+                return self._forward.read(name, selection)
+            array = self._file[name]
+        # A copy: a view would keep the whole tensor alive behind a small window.
+        return array if selection is None else array[selection].copy()
+
+    def opened(self, path: str) -> Opened:
+        stored = self._file.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
+        return Opened(reader=f"numpy {np.__version__}, numpy.load", codec="none" if stored else "deflate")
+
+    def locate(self, path: str) -> None:
+        with self._file.zip.open(f"{path}.npy") as member:
+            npy.read_magic(member)
+            npy.read_array_header_1_0(member)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        member = self._file.zip.getinfo(f"{path}.npy")
+        if member.compress_type != zipfile.ZIP_DEFLATED or not isinstance(self._path, Path):
+            return None
+        with self._path.open("rb") as file:
+            file.seek(member.header_offset)
+            skipped = header_length(file.read(LOCAL_HEADER))
+        extent = Extent(self._path, member.header_offset, skipped + member.compress_size)
+        with self._file.zip.open(member) as handle:
+            npy.read_magic(handle)
+            shape, _, dtype = npy.read_array_header_1_0(handle)
+            values = handle.tell()
+        if member.file_size - values > LARGE_BYTES:
+            return None  # the steps of a replay follow each other, so that a large member would be whole in memory
+
+        def decode(stored: list[bytes]) -> list[np.ndarray]:
+            data = zlib.decompress(memoryview(stored[0])[skipped:], -zlib.MAX_WBITS, member.file_size)
+            return [np.ndarray(shape, dtype, data, values)]
+
+        return Replay(
+            extents=(extent,),
+            decode=decode,
+            place=lambda pieces: pieces[0][... if selection is None else selection].copy(),
+        )
+
+    def close(self) -> None:
+        self._forward.close()
+        self._file.close()
+        if not isinstance(self._path, Path):
+            self._path.close()
+
+
+class NpzFormat(Format):
+    """NumPy's own archive."""
+
+    name = "npz"
+    description = "NumPy zip archive, deflate"
+    suffix = ".npz"
+    standing = "default"
+    partial = False
+    streams = True
+    recoverable = True
+    routes = ("ranges", "download")
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        if profile == "matched":
+            raise UnsupportedProfile("npz has neither chunks nor blosc, so it cannot take the matched settings")
+        if profile == "seed":
+            return Layout(codec=_SEED, origin="seed", why="numpy.savez_compressed")
+        _, why = chosen(
+            spec,
+            profile,
+            "deflate is the only compressor numpy.load reads at speed; level 1 writes several times faster than 6",
+        )
+        codec = self.values(spec.role, profile).get("codec", str(_TUNED))
+        return Layout(codec=_CODECS[str(codec)], origin="chosen", why=why)
+
+    def search_space(self) -> SearchSpace:
+        codec = Parameter(name="codec", about="compressor and level", default=str(_TUNED), values=tuple(_CODECS))
+        return dict.fromkeys((Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION), (codec,))
+
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
+        return NpzWriter(path, self, profile)
+
+    def reader(self, path: Path) -> NpzReader:
+        return NpzReader(path)
+
+    def remote_reader(self, objects: Objects) -> NpzReader:
+        return NpzReader(objects.file())
+
+    def remote_caches(self, files: str) -> str:
+        return f"{files}; with the route download the whole file, in memory"
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredNpzReader:
+        return RecoveredNpzReader(path, manifest, places)
+
+    def recognises(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            if file.read(4) != b"PK\x03\x04":
+                return False
+        with contextlib.suppress(*DAMAGE):  # it is recognised, and reading it will say that it is damaged
+            open_zip(path).close()  # this says what would take memory without end
+        return True
+
+    def foreign(self, path: Path) -> bool:
+        try:
+            with zipfile.ZipFile(path) as file:
+                return _MANIFEST not in file.namelist()
+        except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+            return False
+
+    def settings(self) -> dict[str, str]:
+        return {"versions": f"numpy {np.__version__}", "threads": "1", "caches": "none"}

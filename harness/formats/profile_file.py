@@ -1,0 +1,169 @@
+"""A profile file: settings of one or more formats under a name, found by ``harness tune`` or written by hand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.documents import decode_toml
+from harness.errors import HarnessError, UsageError
+from harness.files import read_bytes
+from harness.formats.base import PROFILES, Format, load_format
+from harness.formats.settings import Settings, Value
+from harness.toml import toml_value
+from harness.trace.schema import Role
+
+VERSION = 1
+ORIGIN = ("command", "trace", "n_res", "mix", "sample")
+"""What a file may say of where its values come from; all of it is for people."""
+
+_MOST = 1 << 20  # bytes of a file; a hundred formats need a few of them
+_MEND = "write what harness tune writes"
+_KEYS = ("version", "name", "origin", "formats")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class ProfileFile:
+    """A profile that is not built in.
+
+    Attributes
+    ----------
+    name : str
+        The ``profile`` column of records.
+    text : str
+        The file, as it is; `parse_profile_file` reads it again.
+    settings : tuple of Settings
+        One for each format that the file names.
+    """
+
+    name: str
+    text: str
+    settings: tuple[Settings, ...]
+
+    def of(self, backend: Format) -> Settings | None:
+        """Return the settings for a format; None when the file has none."""
+        return next((found for found in self.settings if found.format == backend.name), None)
+
+
+def read_profile_file(path: Path) -> ProfileFile:
+    """Read a profile file.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be read, or as `parse_profile_file`.
+    """
+    try:
+        text = read_bytes(path, _MOST).decode()
+    except OSError as error:
+        raise UsageError(f"The profile file {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The profile file {path} is not TOML: {error}.") from error
+    return parse_profile_file(text, f"the profile file {path}")
+
+
+def parse_profile_file(text: str, where: str) -> ProfileFile:
+    """Read the text of a profile file.
+
+    Parameters
+    ----------
+    text : str
+        TOML: ``version``, ``name``, perhaps a table ``origin``, and a table ``formats.FORMAT.ROLE`` for each role.
+    where : str
+        What the text is called in messages.
+
+    Returns
+    -------
+    ProfileFile
+        Every format, role, key and value in it is one that exists.
+
+    Raises
+    ------
+    UsageError
+        Naming what cannot be.
+    """
+    document = decode_toml(text.encode(), dict[str, Any], _begin(where), mend=_MEND, error=UsageError)
+    _require(document, _KEYS, "key", where)
+    if document.get("version") != VERSION:
+        raise UsageError(f"{_begin(where)} has version {document.get('version')!r}; this reader knows {VERSION}.")
+    name = document.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in PROFILES:
+        raise UsageError(
+            f"In {where}, name is {name!r}; give letters, digits, '.', '_' and '-', and none of {', '.join(PROFILES)}."
+        )
+    _require(_table(document.get("origin", {}), "origin", where), ORIGIN, "key of origin", where)
+    formats = _table(document.get("formats", {}), "formats", where)
+    if not formats:
+        raise UsageError(f"{_begin(where)} has settings for no format; add a table [formats.FORMAT.ROLE].")
+    return ProfileFile(name, text, tuple(_settings(name, key, roles, where) for key, roles in formats.items()))
+
+
+def _settings(profile: str, key: str, roles: Any, where: str) -> Settings:
+    """Read what the file says of one format."""
+    try:
+        backend = load_format(key)
+    except HarnessError as error:
+        raise UsageError(f"In {where}, formats: {error}") from error
+    space = backend.search_space()
+    if not space:
+        raise UsageError(f"In {where}, the format {key!r} has nothing that could be chosen: leave it out.")
+    found: list[tuple[Role, tuple[tuple[str, Value], ...]]] = []
+    for role, values in _table(roles, f"formats.{key}", where).items():
+        _require([role], [role.value for role in space], f"role of {key}", where)
+        parameters = {parameter.name: parameter for parameter in space[Role(role)]}
+        table = _table(values, f"formats.{key}.{role}", where)
+        _require(table, parameters, f"key of formats.{key}.{role}", where)
+        for parameter, value in table.items():
+            if refusal := parameters[parameter].refusal(value):
+                raise UsageError(f"In {where}, formats.{key}.{role}: {parameter} is {value!r}; {refusal}.")
+        found.append((Role(role), tuple(sorted(table.items()))))
+    return Settings(profile=profile, format=backend.name, why=f"profile file {profile}", chosen=tuple(sorted(found)))
+
+
+def _table(value: Any, name: str, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UsageError(f"In {where}, {name} is {value!r}; make it a table, [{name}].")
+    return value
+
+
+def _require(keys: Iterable[str], known: Iterable[str], kind: str, where: str) -> None:
+    for key in keys:
+        if key not in known:
+            raise UsageError(f"In {where}, there is no {kind} named {key!r}; choose among {', '.join(known)}.")
+
+
+def _begin(where: str) -> str:
+    return where[0].upper() + where[1:]
+
+
+def profile_text(
+    name: str, origin: Mapping[str, Value], formats: Mapping[str, Mapping[Role, Mapping[str, Value]]]
+) -> str:
+    """Return the text of a profile file.
+
+    Parameters
+    ----------
+    name : str
+        Of the profile.
+    origin : mapping of str to str or int
+        Where the values come from, by keys of `ORIGIN`.
+    formats : mapping
+        Values by format, role and name of the parameter.
+
+    Returns
+    -------
+    str
+        The same for the same arguments; `parse_profile_file` reads it.
+    """
+    lines = [f"version = {VERSION}", f"name = {toml_value(name)}", "", "[origin]"]
+    lines += [f"{key} = {toml_value(value)}" for key, value in origin.items()]
+    for format_, roles in formats.items():
+        key = format_ if re.fullmatch(r"[A-Za-z0-9_-]+", format_) else toml_value(format_)
+        for role, values in roles.items():
+            lines += ["", f"[formats.{key}.{role.value}]"]
+            lines += [f"{parameter} = {toml_value(value)}" for parameter, value in values.items()]
+    return "\n".join([*lines, ""])

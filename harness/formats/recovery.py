@@ -1,0 +1,232 @@
+"""Read what is whole in an archive that was not finished, without changing anything in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import xxhash
+
+from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
+from harness.formats.base import Format, Place, Reader, blame, load_format
+from harness.formats.journal import (
+    UNFINISHED,
+    Journal,
+    JournalWriter,
+    Whole,
+    has_journal,
+    in_use,
+    locked,
+    read_journal,
+)
+from harness.formats.replay import Extent
+
+SUFFIX = ".incomplete"
+
+_BUFFER = 4 << 20
+
+
+def incomplete_path(destination: Path) -> Path:
+    """Return the name under which an archive stands until it is finished."""
+    return destination.with_name(destination.name + SUFFIX)
+
+
+def move_aside(folder: Path, aside: Path) -> None:
+    """Free the name of an incomplete archive, if it holds nothing that could be read.
+
+    Parameters
+    ----------
+    folder : Path
+        From `incomplete_path`; need not exist.
+    aside : Path
+        Where it goes, to be removed.
+
+    Raises
+    ------
+    UsageError
+        When another process is writing there, or an earlier attempt left something that can be read, or that is not
+        known.
+    """
+    if not os.path.lexists(folder):
+        return
+    if not has_journal(folder):
+        raise UsageError(f"{folder} is in the way: move it elsewhere or name another destination.")
+    with locked(folder):  # two that find the same remains do not both move them
+        try:
+            kept = what_is_kept(folder)
+        except ArchiveError as error:
+            raise UsageError(f"{str(error).rstrip('.')}; remove it or name another destination.") from error
+        if kept:
+            raise UsageError(
+                f"{kept} Keep that with 'harness convert' and remove the folder, or name another destination."
+            )
+        folder.rename(aside)
+
+
+def take_name(begun: Path, folder: Path) -> None:
+    """Give a folder with a journal the name of an incomplete archive.
+
+    Raises
+    ------
+    UsageError
+        When another process was faster.
+    """
+    try:
+        begun.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise in_use(folder) from error
+        raise
+
+
+def what_is_kept(folder: Path) -> str:
+    """Say in a sentence what an incomplete archive holds; empty when it holds no whole layer."""
+    incomplete = read_journal(folder).manifest.incomplete
+    if incomplete is None or incomplete.last_layer is None or not (folder / UNFINISHED).exists():
+        return ""
+    return f"{folder} holds what was whole: {incomplete}."
+
+
+def note(
+    journal: JournalWriter, backend: Format, unfinished: Path, places: Mapping[str, Place], digests: Mapping[str, str]
+) -> None:
+    """Write into a journal which tensors have become whole.
+
+    Parameters
+    ----------
+    journal : JournalWriter
+        Of the archive.
+    backend : Format
+        Its format.
+    unfinished : Path
+        What is being written.
+    places : mapping of str to Place
+        From `harness.formats.base.Writer.checkpoint`.
+    digests : mapping of str to str
+        Of the values of these tensors at least, by path.
+    """
+    whole = {}
+    for path, place in places.items():
+        stored = digest_stored(unfinished, backend.unchecked(unfinished, path, place))
+        whole[path] = Whole(digest=digests[path], stored=stored, place=place)
+    journal.add(whole)
+
+
+def digest_stored(root: Path, extents: Iterable[Extent]) -> str:
+    """Digest stored bytes with the names of the files that hold them.
+
+    Parameters
+    ----------
+    root : Path
+        What the names are relative to.
+    extents : iterable of Extent
+        In any order that is always the same.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits: XXH3 with 128 bits.
+
+    Raises
+    ------
+    ArchiveError
+        When a file is shorter than that.
+    """
+    state = xxhash.xxh3_128()
+    for extent in _neighbours_joined(extents):
+        name = str(extent.file)[len(str(root)) :]
+        state.update(f"{name}\0{extent.length}\0".encode())
+        with extent.file.open("rb", buffering=0) as file:
+            file.seek(extent.offset)
+            left = extent.length
+            while left:
+                part = file.read(min(_BUFFER, left))
+                if not part:
+                    raise ArchiveError(
+                        f"the file {extent.file.name!r} ends before the bytes of a tensor that was whole."
+                    )
+                state.update(part)
+                left -= len(part)
+    return state.hexdigest()
+
+
+def _neighbours_joined(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """Yield extents, those that follow each other in a file as one."""
+    held: Extent | None = None
+    for extent in extents:
+        if held is not None and held.file == extent.file and held.offset + held.length == extent.offset:
+            held = Extent(held.file, held.offset, held.length + extent.length)
+            continue
+        if held is not None:
+            yield held
+        held = extent
+    if held is not None:
+        yield held
+
+
+def recovered(folder: Path, backend: Format) -> Reader:
+    """Open what is whole in an incomplete archive.
+
+    Parameters
+    ----------
+    folder : Path
+        With a journal.
+    backend : Format
+        The format that it names.
+
+    Returns
+    -------
+    Reader
+        Of the whole tensors and no others.
+
+    Raises
+    ------
+    ArchiveError
+        When the journal is damaged, or there is nothing beside it.
+    """
+    journal = _known(folder)
+    return backend.recover(
+        folder / UNFINISHED, journal.manifest, {path: tensor.place for path, tensor in journal.whole.items()}
+    )
+
+
+def format_of(folder: Path) -> Format:
+    """Return the format of an incomplete archive; raises `ArchiveError` as `recovered` does."""
+    return load_format(_known(folder).format)
+
+
+def _known(folder: Path) -> Journal:
+    if not (folder / UNFINISHED).exists():
+        raise ArchiveError(f"{folder} holds a journal and nothing else: its archive was finished, or removed.")
+    return read_journal(folder)
+
+
+def check_stored(folder: Path, backend: Format) -> str:
+    """Compare the stored bytes of every whole tensor with the digests in the journal.
+
+    Parameters
+    ----------
+    folder : Path
+        Of an incomplete archive.
+    backend : Format
+        Its format.
+
+    Returns
+    -------
+    str
+        What is wrong, in one sentence without its end; empty when all bytes are as they were written.
+    """
+    root = folder / UNFINISHED
+    try:
+        for path, tensor in _known(folder).whole.items():
+            with blame(backend.name, f"looking for {path}"):
+                found = digest_stored(root, backend.unchecked(root, path, tensor.place))
+            if found != tensor.stored:
+                return f"the stored bytes of {path} are not those that were written"
+    except MachineError:
+        raise
+    except HarnessError as error:
+        return str(error).rstrip(".")
+    return ""

@@ -1,0 +1,176 @@
+"""A Zarr 3 shard as a file: encoded chunks one after the other, then the index.
+
+zarr-python rewrites the whole shard for each part that is written; a tensor that does not fit in memory would be
+written many times over. The layout is that of the specification's ``sharding_indexed`` codec with the index at the
+end: https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html
+"""
+
+from __future__ import annotations
+
+from math import ceil, prod
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from harness.errors import ArchiveError
+from harness.formats.extents import ByteSource
+
+MISSING = 2**64 - 1
+"""Offset and length of a chunk that was left out, which means the fill value."""
+
+CHECKSUM = 4
+"""Bytes of a CRC32C, little-endian, behind what it covers."""
+
+
+def shard_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the smallest whole number of chunks that covers a tensor."""
+    return tuple(max(1, ceil(n / c)) * c for n, c in zip(shape, chunks, strict=True))
+
+
+def sealed(data: bytes) -> bytes:
+    """Return data with its CRC32C behind it, as Zarr's codec ``crc32c`` does."""
+    return data + google_crc32c.value(data).to_bytes(CHECKSUM, "little")
+
+
+def unsealed(data: np.ndarray) -> np.ndarray:
+    """Return what `sealed` was given, after checking it.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+        One axis.
+
+    Raises
+    ------
+    ArchiveError
+        When the data do not have the checksum that stands behind them.
+    """
+    body, stored = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
+    if len(data) < CHECKSUM or google_crc32c.value(body).to_bytes(CHECKSUM, "little") != stored:
+        raise ArchiveError("stored bytes do not have the checksum stored behind them.")
+    return body
+
+
+class ShardWriter:
+    """One shard file, filled chunk by chunk in C order.
+
+    Parameters
+    ----------
+    path : Path
+        A file that does not exist yet.
+
+    Attributes
+    ----------
+    path : Path
+        Of the file.
+    index : list of tuple of int
+        Offset and length of each chunk so far, in bytes; `MISSING` for one that was left out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("x+b")
+        self.index: list[tuple[int, int]] = []
+        self._offset = 0
+
+    def add(self, chunk: bytes | None) -> None:
+        """Append an encoded chunk; None for one that holds only the fill value and is left out."""
+        if chunk is None:
+            self.index.append((MISSING, MISSING))
+            return
+        self._file.write(chunk)
+        self.index.append((self._offset, len(chunk)))
+        self._offset += len(chunk)
+
+    def chunk(self, number: int) -> bytes | None:
+        """Return an encoded chunk that was added before; None for one that was left out."""
+        offset, length = self.index[number]
+        if offset == MISSING:
+            return None
+        if self.finished:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        self._file.seek(offset)
+        data = self._file.read(length)
+        self._file.seek(self._offset)
+        return data
+
+    def mark(self) -> tuple[int, int]:
+        """Return the place up to which `rewind` can take the file back."""
+        return len(self.index), self._offset
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Take back every chunk that was added since a mark."""
+        count, self._offset = mark
+        del self.index[count:]
+        self._file.seek(self._offset)
+        self._file.truncate()
+
+    def flush(self) -> None:
+        """Hand what was added to the system."""
+        if not self.finished:
+            self._file.flush()
+
+    def move(self, path: Path) -> None:
+        """Give the file another name."""
+        self.path = self.path.rename(path)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can be added."""
+        return self._file.closed
+
+    def finish(self, chunks: int) -> None:
+        """Write the index and close.
+
+        Parameters
+        ----------
+        chunks : int
+            How many the shard has by its shape; those that were not added are left out.
+        """
+        self.index += [(MISSING, MISSING)] * (chunks - len(self.index))
+        self._file.write(sealed(np.asarray(self.index, dtype="<u8").tobytes()))
+        self._file.close()
+
+    def close(self) -> None:
+        """Close without an index, leaving a file that is to be thrown away."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Close, and remove the file."""
+        self._file.close()
+        self.path.unlink()
+
+
+def read_index(source: ByteSource, grid: tuple[int, ...]) -> np.ndarray:
+    """Read and check the index of a shard.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The shard.
+    grid : tuple of int
+        Number of chunks along each axis.
+
+    Returns
+    -------
+    ndarray of uint64
+        Offset and length of each chunk in bytes, `MISSING` for one that was left out; shape ``(*grid, 2)``.
+
+    Raises
+    ------
+    ArchiveError
+        When the index is damaged or names bytes outside of the shard.
+    """
+    length = 16 * prod(grid) + CHECKSUM
+    stored, size = source.tail(length)
+    start = size - length
+    if start < 0:
+        raise ArchiveError("a shard is shorter than its index.")
+    index = unsealed(stored).view("<u8").reshape(*grid, 2)
+    ends = index.sum(axis=-1)  # two of `MISSING` make one less than that, by overflow
+    if ((ends > start) & (index[..., 0] != MISSING)).any():
+        raise ArchiveError("a shard's index names bytes outside of the shard.")
+    return index

@@ -1,0 +1,380 @@
+"""Zarr through zarr-python: format 3, and format 2 for the seed's exact settings."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numcodecs
+import numpy as np
+import zarr
+import zarr.core.sync
+from zarr.abc.store import Store
+from zarr.codecs import BloscCodec, BytesCodec
+
+from harness.documents import DocumentError, decode
+from harness.errors import ArchiveError, HarnessError
+from harness.files import read_bytes
+from harness.foreign.files import parse_json
+from harness.formats.base import (
+    Codec,
+    Format,
+    Layout,
+    Opened,
+    Place,
+    Profile,
+    Reader,
+    Selection,
+    Standing,
+    Stored,
+    Writer,
+)
+from harness.formats.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
+from harness.formats.matched import matched_layout
+from harness.formats.objects import Objects
+from harness.formats.replay import Extent, Replay
+from harness.formats.seal import BLANK, files_of
+from harness.formats.settings import Parameter, SearchSpace, Settings
+from harness.formats.shard import shard_shape
+from harness.formats.zarr_chunks import overstated_array
+from harness.formats.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
+from harness.formats.zarr_replay import replay_array
+from harness.trace.schema import Manifest, Role, TensorSpec, role_of
+
+# Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
+warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")
+
+_KEY = "trace_format_harness"
+_LEFT_TO_ZARR = 16 << 20  # bytes of metadata that are damaged; zarr-python takes minutes for more
+_ROOTS = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
+
+_CODECS = named(
+    (
+        Codec(name="blosc-lz4", level=5, shuffle="bit"),
+        Codec(name="blosc-zstd", level=1, shuffle="bit"),
+        Codec(name="blosc-zstd", level=3, shuffle="byte"),
+        Codec(name="blosc-zstd", level=9, shuffle="bit"),
+        None,
+    )
+)
+_TUNED = next(iter(_CODECS))
+_SHARDED = "row"
+
+
+def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
+    """Return the attributes of an archive's root group: the manifest, the place of the seal, and what a format adds."""
+    return {_KEY: {"manifest": manifest.to_json(), "seal": BLANK, **more}}
+
+
+def own_attributes(path: Path) -> dict[str, Any] | None:
+    """Read what `root_attributes` wrote, without zarr; None where no Zarr group is, empty where it is another's."""
+    for name in ("zarr.json", ".zattrs", ".zgroup"):
+        if path.is_dir() and (path / name).is_file():
+            try:
+                document = decode(read_bytes(path / name), Any, path / name, extra=True)
+            except DocumentError:
+                if (path / name).stat().st_size > _LEFT_TO_ZARR:
+                    raise
+                return {}
+            return own_within(document, name)
+    return None
+
+
+def own_within(document: Any, name: str) -> dict[str, Any]:
+    """Find what `root_attributes` wrote in the document of a root group; empty where there is nothing of it."""
+    for key in ("attributes", _KEY) if name == "zarr.json" else (_KEY,):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def manifest_within(path: object, own: Mapping[str, Any]) -> str:
+    """Return the manifest among an archive's own attributes; raises `ArchiveError` where there is none."""
+    if "manifest" not in own:
+        raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
+    return str(own["manifest"])
+
+
+def _pipeline_in_words(array: zarr.Array) -> str:
+    """Say what an opened array does to a chunk, apart from laying out its bytes in order."""
+    codecs = [*array.filters, array.serializer, *array.compressors]
+    return ", ".join(_in_words(c) for c in codecs if c is not None and not isinstance(c, BytesCodec)) or "none"
+
+
+def _in_words(codec: Any) -> str:
+    """Say what a codec of an opened array is, of Zarr 2 or 3."""
+    facts = codec.get_config() if hasattr(codec, "get_config") else codec.to_dict().get("configuration", {})
+    if "cname" not in facts:
+        name = codec.codec_id if hasattr(codec, "codec_id") else codec.to_dict()["name"]
+        return " ".join([name, *(f"{key} {value}" for key, value in facts.items() if key != "id")])
+    shuffle = {"shuffle": " byte shuffle", "bitshuffle": " bit shuffle", 1: " byte shuffle", 2: " bit shuffle"}
+    return f"blosc-{facts['cname']}-{facts['clevel']}{shuffle.get(facts['shuffle'], '')}"
+
+
+class ZarrWriter(Writer):
+    """Writes each tensor as a chunked array, then consolidates the metadata."""
+
+    def __init__(self, path: Path, backend: ZarrFormat, profile: Profile) -> None:
+        self._format: Literal[2, 3] = 2 if profile == "seed" else 3
+        self._path, self._backend, self._profile = path, backend, profile
+        self._group = zarr.create_group(path, zarr_format=self._format)
+        self._array: zarr.Array | None = None
+        self._row = 0
+        self._ended: dict[str, Place] = {}
+
+    def alignment(self, spec: TensorSpec) -> int:
+        chunks = self._backend.layout(spec, self._profile).chunks
+        return chunks[0] if chunks else 1
+
+    def begin(self, spec: TensorSpec) -> None:
+        layout = self._backend.layout(spec, self._profile)
+        self._group.require_group(spec.path.rpartition("/")[0])
+        with using(self._backend.pipeline(spec.role, self._profile)):
+            self._array = self._group.create_array(
+                spec.path,
+                shape=spec.shape,
+                dtype=spec.dtype,
+                chunks=layout.chunks or "auto",
+                shards=layout.shards,
+                compressors=self._compressor(layout.codec),
+                filters=None,
+                fill_value=0,
+            )
+        self._row = 0
+
+    def _compressor(self, codec: Codec | None) -> Any:
+        if codec is None:
+            return None
+        name: Literal["zstd", "lz4"] = "zstd" if codec.name == "blosc-zstd" else "lz4"
+        if self._format == 2:
+            return numcodecs.Blosc(cname=name, clevel=codec.level, shuffle=numcodecs.Blosc.SHUFFLE)
+        shuffle: Literal["shuffle", "bitshuffle"] = "bitshuffle" if codec.shuffle == "bit" else "shuffle"
+        return BloscCodec(cname=name, clevel=codec.level, shuffle=shuffle)
+
+    def append(self, block: np.ndarray) -> None:
+        assert self._array is not None
+        if block.ndim == 0:
+            self._array[...] = block
+        elif block.size:
+            self._array[self._row : self._row + len(block)] = block
+            self._row += len(block)
+
+    def end(self) -> None:
+        assert self._array is not None
+        self._ended[self._array.path] = {}  # its files are all there is to know
+        self._array = None
+
+    def checkpoint(self) -> dict[str, Place]:
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def commit(self, manifest: Manifest) -> None:
+        self._group.require_group("metadata").update_attributes(manifest.attributes())
+        self._group.update_attributes(root_attributes(manifest))
+        zarr.consolidate_metadata(self._path, zarr_format=self._format)
+
+    def abort(self) -> None:
+        self._array = None
+        zarr.core.sync.sync(_ended())  # else they make files again after all is removed
+
+
+async def _ended() -> None:
+    """Wait for what zarr-python is still writing: the first of many writes that fails stops none of the others."""
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+class ZarrReader(Reader):
+    """Reads arrays with zarr-python's defaults, through the consolidated metadata; holds each array it has opened.
+
+    Parameters
+    ----------
+    path : Path or zarr.abc.store.Store
+        The archive, as a folder or as a store that is one.
+    pipeline : callable, optional
+        Takes a role to the name of the codec pipeline that decodes its tensors; zarr-python's default without it.
+    """
+
+    def __init__(self, path: Path | Store, pipeline: Callable[[Role], str] | None = None) -> None:
+        self._open(path, pipeline, consolidated=True)
+        self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
+
+    def _open(self, path: Path | Store, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
+        self._path, self._pipeline = path, pipeline
+        self._held: dict[str, zarr.Array] = {}
+        self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
+
+    def manifest_text(self) -> str:
+        return self._manifest
+
+    def arrays(self) -> dict[str, zarr.Array]:
+        """Return every array that is listed, by name."""
+        return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
+
+    def stored(self) -> dict[str, Stored]:
+        return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
+
+    def array(self, path: str) -> zarr.Array:
+        """Return an array as zarr-python gives it, the same one each time."""
+        if path in self._held:
+            return self._held[path]
+        with using(self._pipeline(role_of(path))) if self._pipeline else nullcontext():
+            node = self._group[path]
+        if not isinstance(node, zarr.Array):
+            raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
+        return self._held.setdefault(path, node)
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        array = self.array(path)
+        return np.asarray(array[...] if selection is None or not array.shape else array[selection])
+
+    def opened(self, path: str) -> Opened:
+        array = self.array(path)
+        pipeline = type(array.async_array.codec_pipeline).__name__
+        return Opened(
+            reader=f"zarr-python {zarr.__version__}, {pipeline}, arrays held",
+            chunks=array.chunks,
+            shards=array.shards,
+            codec=_pipeline_in_words(array),
+        )
+
+    def locate(self, path: str) -> None:
+        self.array(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        return replay_array(self._path, self.array(path), selection) if isinstance(self._path, Path) else None
+
+    def close(self) -> None:
+        self._group.store.close()
+
+
+class RecoveredZarrReader(ZarrReader):
+    """Reads arrays that are whole among others, through the metadata of each: these are consolidated last."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self._open(path, None, consolidated=False)
+        self._manifest = manifest.to_json()
+        self._whole = [spec.path for spec in manifest.tensors]
+
+    def arrays(self) -> dict[str, zarr.Array]:
+        return {path: self.array(path) for path in self._whole}
+
+
+class ZarrFormat(Format):
+    """Zarr, one file per chunk."""
+
+    name = "zarr"
+    description = "Zarr through zarr-python, one file per chunk"
+    suffix = ".zarr"
+    standing: ClassVar[Standing] = "default"
+    library = "zarr"
+    recoverable = True
+    routes = ("ranges",)
+    _settings: Settings | None = None
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        if profile == "matched":
+            return matched_layout(spec)
+        if not spec.shape:
+            return Layout(origin="default", why="a scalar is one chunk")
+        if profile == "seed":
+            return Layout(
+                chunks=seed_chunks(spec),
+                codec=Codec(name="blosc-zstd", level=3, shuffle="byte"),
+                origin="seed",
+                why="Zarr format 2 with the seed's chunks and codec",
+            )
+        values = self.values(spec.role, profile)
+        whole, why = chosen(
+            spec,
+            profile,
+            "bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms; "
+            "values of a chunk in eights, for Blosc does not shuffle the bits of other numbers",
+        )
+        chunks = in_eights(chosen_chunks(whole, values))
+        rows = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
+        return Layout(
+            chunks=chunks,
+            shards=rows if values.get("shards") == _SHARDED else None,
+            codec=_CODECS[str(values.get("codec", _TUNED))],
+            origin="chosen",
+            why=why,
+        )
+
+    def search_space(self) -> SearchSpace:
+        shards = Parameter(
+            name="shards", about="whether each row of chunks shares a file", default="none", values=("none", _SHARDED)
+        )
+        return chunk_space(
+            pair=32, attention=256, least=128 << 10, codecs=_CODECS.values(), also=(shards, pipeline_parameter())
+        )
+
+    def configured(self, profile: Profile) -> ZarrFormat:
+        found = copy.copy(self)
+        found._settings = profile if isinstance(profile, Settings) else None
+        return found
+
+    def pipeline(self, role: Role, profile: Profile) -> str:
+        """Return the name of the codec pipeline for tensors of a role."""
+        return str(self.values(role, profile).get("pipeline", DEFAULT_PIPELINE))
+
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
+        return ZarrWriter(path, self, profile)
+
+    def reader(self, path: Path) -> Reader:
+        settings = self._settings
+        return ZarrReader(path, None if settings is None else lambda role: self.pipeline(role, settings))
+
+    def remote_reader(self, objects: Objects) -> Reader:
+        settings = self._settings
+        pipeline = None if settings is None else lambda role: self.pipeline(role, settings)
+        return ZarrReader(objects.zarr_store(), pipeline)
+
+    def remote_caches(self, files: str) -> str:
+        return "none; metadata consolidated"
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
+        return RecoveredZarrReader(path, manifest)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
+        return [Extent(file, 0, file.stat().st_size) for file in files_of(path / tensor)]
+
+    def recognises(self, path: Path) -> bool:
+        own = own_attributes(path)
+        return own is not None and "slim" not in own
+
+    def foreign(self, path: Path) -> bool:
+        try:
+            texts = [read_bytes(path / name) for name in _ROOTS if (path / name).is_file()]
+            sound = all(isinstance(parse_json(text), dict) for text in texts)
+        except (OSError, HarnessError):
+            return False
+        return sound and not any(_KEY.encode() in text for text in texts)
+
+    def overstated(self, path: Path) -> str:
+        with closing(ZarrReader(path)) as reader:
+            for name, array in reader.arrays().items():
+                if problem := overstated_array(path, array):
+                    return f"{name} {problem}"
+        return ""
+
+    def seal_file(self, path: Path) -> Path:
+        # Format 2 keeps attributes of its own beside their consolidated copy; either is sealed with the other.
+        return path / ("zarr.json" if (path / "zarr.json").exists() else ".zattrs")
+
+    def settings(self) -> dict[str, str]:
+        chosen = self._settings
+        asked = {self.pipeline(role, chosen) for role in self.search_space()} if chosen is not None else set()
+        other = sorted(asked - {DEFAULT_PIPELINE})
+        return {
+            "versions": f"zarr {zarr.__version__}, numcodecs {version('numcodecs')}",
+            "threads": f"max_workers {zarr.config.get('threading.max_workers')}, "
+            f"concurrency {zarr.config.get('async.concurrency')}, pipeline {zarr.config.get('codec_pipeline.path')}"
+            + (f", for some roles {', '.join(other)}" if other else ""),
+            "caches": "none; metadata consolidated",
+        }

@@ -1,0 +1,137 @@
+"""A read of a Zarr array taken apart: format 2 or 3, one file per chunk or one shard per array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import zarr
+from numcodecs.pcodec import PCodec as Pcodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+from zarr.codecs.numcodecs import PCodec
+
+from harness.formats import blosc
+from harness.formats.base import Selection
+from harness.formats.replay import Extent, Part, Replay, assembled, lengths, parts, whole
+from harness.formats.shard import CHECKSUM, MISSING
+
+Decompress = Callable[[Sequence[Any]], Sequence[Any]]
+Widen = Callable[[np.ndarray], np.ndarray]
+
+
+def _same(pieces: Any) -> Any:
+    return pieces
+
+
+def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, widen: Widen = _same) -> Replay | None:
+    """Take a read of an array apart.
+
+    A shard is read as its index and one extent per chunk, whether zarr-python asks for these or for the whole file.
+
+    Parameters
+    ----------
+    folder : Path
+        The archive.
+    array : zarr.Array
+        In it.
+    selection : tuple of slice or None
+        The part; the whole when None.
+    widen : callable
+        Takes stored values to those of the result; part of decoding.
+
+    Returns
+    -------
+    Replay or None
+        None when a codec is not known here, or the part lies in more than one shard.
+    """
+    wanted = whole(array.shape, selection)
+    decompress = _decompressor(array)
+    if decompress is None:
+        return None
+    touched = parts(array.chunks, wanted)
+    if array.shards is not None and len({_shard_of(array, part) for part in touched}) > 1:
+        return None
+    index, found = _chunk_files(folder, array, touched) if array.shards is None else _shard(folder, array, touched)
+    held = [(part, extent) for part, extent in zip(touched, found, strict=True) if extent is not None]
+    taken = [part for part, _ in held]
+    shape, dtype = array.chunks, array.dtype
+
+    def decode(stored: list[bytes]) -> list[np.ndarray]:
+        values = decompress(stored[len(index) :])
+        chunks = (np.ndarray(shape, dtype, value) for value in values)
+        return [widen(chunk[part.source]) for part, chunk in zip(taken, chunks, strict=True)]
+
+    fill = widen(np.full((), array.fill_value, dtype))
+    return Replay(
+        extents=(*index, *(extent for _, extent in held)),
+        decode=decode,
+        place=assembled(taken, lengths(wanted), None if held and len(held) == len(touched) else fill),
+    )
+
+
+def _shard_of(array: zarr.Array, part: Part) -> tuple[int, ...]:
+    """Return the place of the shard that holds a chunk."""
+    return tuple(n * c // s for n, c, s in zip(part.chunk, array.chunks, array.shards or (), strict=True))
+
+
+def _decompressor(array: zarr.Array) -> Decompress | None:
+    """Return what undoes an array's codec, from chunks of bytes to buffers of values; None for one not known."""
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 2:
+        if metadata.filters or metadata.order != "C":
+            return None
+        compressor = metadata.compressor
+        return _same if compressor is None else blosc.decompress if isinstance(compressor, numcodecs.Blosc) else None
+    codecs = list(metadata.codecs)
+    if isinstance(codecs[0], ShardingCodec):
+        codecs = list(codecs[0].codecs)
+    match codecs:
+        case [*before, Crc32cCodec()]:
+            undo = _undo(before)
+            # The checksum is cut off and not computed: that is no step of a replay.
+            return None if undo is None else lambda pieces: undo([memoryview(piece)[:-CHECKSUM] for piece in pieces])
+    return _undo(codecs)
+
+
+def _undo(codecs: list[Any]) -> Decompress | None:
+    """Return what undoes a chain of codecs without a checksum."""
+    match codecs:
+        case [BytesCodec()]:
+            return _same
+        case [BytesCodec(), BloscCodec()]:
+            return blosc.decompress
+        case [PCodec()]:
+            codec = Pcodec()
+            return lambda pieces: [codec.decode(piece) for piece in pieces]
+    return None
+
+
+def _chunk_files(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
+    """Find the file of each chunk; None where there is none, which means the fill value."""
+    metadata: Any = array.metadata
+    found: list[Extent | None] = []
+    for part in touched:
+        file = folder / array.path / metadata.encode_chunk_key(part.chunk)
+        found.append(Extent(file, 0, file.stat().st_size) if file.exists() else None)
+    return [], found
+
+
+def _shard(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
+    """Find the index of the shard that chunks share, and by it each of them; one of the fill value alone has none."""
+    metadata: Any = array.metadata
+    shard = _shard_of(array, touched[0]) if touched else tuple(0 for _ in array.shape)
+    file = folder / array.path / metadata.encode_chunk_key(shard)
+    if not touched or not file.exists():
+        return [], [None] * len(touched)
+    counts = [shard // chunk for shard, chunk in zip(array.shards or (), array.chunks, strict=True)]
+    length = 16 * int(np.prod(counts, dtype=np.int64))
+    extent = Extent(file, file.stat().st_size - length - CHECKSUM, length + CHECKSUM)
+    with file.open("rb") as handle:
+        handle.seek(extent.offset)
+        table = np.frombuffer(handle.read(length), "<u8").reshape(*counts, 2)
+    places = [tuple(n % count for n, count in zip(part.chunk, counts, strict=True)) for part in touched]
+    entries = [(int(table[place][0]), int(table[place][1])) for place in places]
+    return [extent], [None if start == MISSING else Extent(file, start, size) for start, size in entries]

@@ -1,0 +1,275 @@
+"""Read slimmed Zarr straight from its files; zarr-python is asked only for what is not known here."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from harness.documents import Count, convert
+from harness.errors import ArchiveError
+from harness.files import read_bytes
+from harness.formats.base import Opened, Place, Reader, Selection, Stored
+from harness.formats.crew import Crew, cores
+from harness.formats.extents import ByteSource, opened
+from harness.formats.gather import find_chunks, gather
+from harness.formats.narrowing import Narrowing, by_name
+from harness.formats.objects import Objects
+from harness.formats.recovered import RecoveredReader
+from harness.formats.replay import Replay, without_first_axis
+from harness.formats.selection import lengths, whole
+from harness.formats.sharded import VERSION, ShardedArray, describe
+from harness.formats.zarr import ZarrReader, manifest_within, own_within
+from harness.formats.zarr_replay import replay_array
+from harness.trace.schema import Manifest
+
+
+class _Array(msgspec.Struct, tag_field="node_type", tag="array"):
+    """What is asked of the metadata of an array before its chunks are."""
+
+    shape: list[Count]
+    data_type: Any
+    attributes: dict[str, Any] = {}
+
+
+class _Group(msgspec.Struct, tag_field="node_type", tag="group"):
+    """The metadata of a group, of which nothing is asked."""
+
+
+@dataclass(frozen=True)
+class _Slimmed:
+    """What a slimmed archive says of itself: the array that each tensor is in, and its place there if it shares one."""
+
+    version: int
+    setting: str
+    places: dict[str, tuple[str, Count | None]]
+
+
+class ZarrSlimReader(Reader):
+    """Finds each tensor in its array and widens what was stored narrow.
+
+    Metadata and indices of shards are read once; they are only ever added to, so threads may share a reader.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    setting : str
+        The one it has to be of: a measurement of one setting may not read the other's archive.
+    """
+
+    def __init__(self, path: Path, setting: str) -> None:
+        self._path = path
+        self._begin(json.loads(read_bytes(path / "zarr.json")), path, setting)
+
+    def _begin(self, root: Any, path: object, setting: str) -> None:
+        own = own_within(root, "zarr.json")
+        self._manifest = manifest_within(path, own)
+        slim = convert(own.get("slim"), _Slimmed, path, mend="", error=ArchiveError)
+        if slim.version != VERSION:
+            raise ArchiveError(f"{path} was slimmed by version {slim.version}; this reader knows version {VERSION}.")
+        if slim.setting != setting:
+            raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
+        self._places = slim.places
+        self._nodes = self._metadata(root)
+        convert(self._nodes, dict[str, _Array | _Group], path, mend="", error=ArchiveError)
+        self._known: dict[str, tuple[ShardedArray | None, Narrowing]] = {}
+        self._indices: dict[tuple[str, int], np.ndarray] = {}
+        self._crew = Crew(cores())
+        self._library: ZarrReader | None = None
+        self._lock = threading.Lock()
+
+    def manifest_text(self) -> str:
+        return self._manifest
+
+    def stored(self) -> dict[str, Stored]:
+        arrays = {
+            name: Stored(tuple(node["shape"]), str(node.get("attributes", {}).get("dtype", node["data_type"])))
+            for name, node in self._nodes.items()
+            if node["node_type"] == "array"
+        }
+        stacks = {name for name, index in self._places.values() if index is not None}
+        found = {name: stored for name, stored in arrays.items() if name not in stacks}
+        for tensor, (name, index) in self._places.items():
+            if name in arrays and (index is None or index < arrays[name].shape[0]):
+                found[tensor] = arrays[name] if index is None else replace(arrays[name], shape=arrays[name].shape[1:])
+        return found
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        name, index = self._places.get(path, (path, None))
+        array, narrowing = self._find(name)
+        wanted = self._within(name, index, selection)
+        if array is None or (index is None and array.files > 1):
+            values = narrowing.widen(self._through_library().read(name, wanted))
+        elif 0 in array.shape:
+            values = np.empty(lengths(wanted), narrowing.dtype)  # it has no file
+        else:
+            number, inner = (0, wanted) if index is None else _in_file(array, wanted)
+            with self._opened(array, number, inner) as source:
+                chunks = self._indices.get((name, number))
+                if chunks is None:
+                    chunks = self._indices[name, number] = find_chunks(source, array)
+                values = gather(source, array, chunks, inner, narrowing, self._crew)
+        return values if index is None else values[0]
+
+    def _within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
+        """Return a selection of a tensor as one of the array that it is in."""
+        shape = tuple(self._nodes[name]["shape"])
+        return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
+
+    def _find(self, name: str) -> tuple[ShardedArray | None, Narrowing]:
+        """Look up an array; None in its place for one that only zarr-python may know."""
+        if name not in self._known:
+            if ".." in name.split("/"):
+                raise ArchiveError(f"The array {name!r} is not in the archive.")
+            node = self._nodes[name]
+            if node["node_type"] != "array":
+                raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
+            narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
+            array = describe(self._folder(name), node)
+            if array is not None and array.dtype != narrowing.stored:
+                raise ArchiveError(f"{name}: stored as {array.dtype}, which is not how {narrowing.name} is stored.")
+            self._known[name] = array, narrowing
+        return self._known[name]
+
+    def _metadata(self, root: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the metadata of every array and group by name, from its consolidated copy where there is one."""
+        if (nodes := consolidated(root)) is not None:
+            return nodes
+        files = (file for file in self._path.rglob("zarr.json") if file.parent != self._path)
+        return {file.parent.relative_to(self._path).as_posix(): json.loads(read_bytes(file)) for file in files}
+
+    def _folder(self, name: str) -> str:
+        """Return where an array lies, as `_opened` finds its files."""
+        return f"{self._path}/{name}"
+
+    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+        """Open one file of an array, of which a selection will be read."""
+        return opened(array.file(number))
+
+    def _through_library(self) -> ZarrReader:
+        """Open the archive with zarr-python, at most once."""
+        with self._lock:
+            if self._library is None:
+                self._library = self._open_library()
+            return self._library
+
+    def _open_library(self) -> ZarrReader:
+        return ZarrReader(self._path)
+
+    def opened(self, path: str) -> Opened:
+        name, _ = self._places.get(path, (path, None))
+        array, _ = self._find(name)
+        found = self._through_library().opened(name)  # the same metadata, as zarr-python understands it
+        own = f"this project's own, on {self._crew.threads} threads"
+        return replace(found, reader=found.reader if array is None else own, cache="indices of shards")
+
+    def locate(self, path: str) -> None:
+        self._find(self._places.get(path, (path, None))[0])
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        name, index = self._places.get(path, (path, None))
+        _, narrowing = self._find(name)
+        wanted = self._within(name, index, selection)
+        replay = replay_array(self._path, self._through_library().array(name), wanted, narrowing.widen)
+        return replay if replay is None or index is None else without_first_axis(replay)
+
+    def close(self) -> None:
+        self._crew.close()
+        if self._library is not None:
+            self._library.close()
+
+
+class RemoteSlimReader(ZarrSlimReader):
+    """Reads slimmed Zarr from a store: few requests, each of neighbouring chunks, several at a time.
+
+    Parameters
+    ----------
+    objects : Objects
+        The archive.
+    setting : str
+        As of `ZarrSlimReader`.
+    """
+
+    def __init__(self, objects: Objects, setting: str) -> None:
+        self._objects = objects
+        self._begin(json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
+
+    def _metadata(self, root: Mapping[str, Any]) -> Mapping[str, Any]:
+        if (nodes := consolidated(root)) is None:
+            raise ArchiveError(f"{self._objects.url} has no consolidated metadata, which reading from a store needs.")
+        return nodes
+
+    def _folder(self, name: str) -> str:
+        return name
+
+    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+        in_file = (array.grid[0] * array.chunks[0], *array.shape[1:]) if array.shape else ()
+        first = min(in_file[0], array.shape[0] - number * in_file[0]) if in_file else 1
+        values = prod((first, *in_file[1:]))
+        source = self._objects.source(
+            array.file(number), values * array.dtype.itemsize, everything=prod(lengths(wanted)) == values
+        )
+        return nullcontext(source)
+
+    def _open_library(self) -> ZarrReader:
+        return ZarrReader(self._objects.zarr_store())
+
+    def replay(self, path: str, selection: Selection | None = None) -> None:
+        return None
+
+    def close(self) -> None:
+        super().close()
+        self._objects.close()
+
+
+class RecoveredSlimReader(RecoveredReader):
+    """Reads chunks where a checkpoint says that they lie; a file that was not finished has no index."""
+
+    def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
+        super().__init__(path, manifest, places)
+        self._crew = Crew(cores())
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        place = self.places[path]
+        node, chunks = place["node"], place["chunks"]
+        narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
+        file = self.path / place["file"]
+        array = describe(file.parent, node)
+        if array is None:
+            raise ArchiveError(f"{path} is stored in a way that this reader does not know.")
+        wanted = whole(array.shape, selection)
+        if not chunks:
+            return np.empty(lengths(wanted), narrowing.dtype)
+        with opened(file) as source:
+            index = np.array(chunks, np.uint64).reshape(*array.grid, 2)
+            return gather(source, array, index, wanted, narrowing, self._crew)
+
+    def opened(self, path: str) -> Opened:
+        array = describe(path, self.places[path]["node"])
+        return Opened(reader="this project's own, by its journal", chunks=None if array is None else array.chunks)
+
+    def close(self) -> None:
+        self._crew.close()
+
+
+def _in_file(array: ShardedArray, wanted: Selection) -> tuple[int, Selection]:
+    """Return the file that a selection of one tensor of a stack lies in, and the selection within it."""
+    number, start = divmod(wanted[0].start, array.grid[0])
+    return number, (slice(start, start + 1), *wanted[1:])
+
+
+def consolidated(root: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the metadata of every array and group by name out of a root's document; None where it has no copy."""
+    match root:
+        case {"consolidated_metadata": {"kind": "inline", "metadata": dict(nodes)}}:
+            return nodes
+    return None

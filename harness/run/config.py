@@ -1,0 +1,238 @@
+"""What a run is asked to do: its configuration, the presets, and their file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from harness.documents import Count, Figure, Name, Positive, read_document
+from harness.extensions.object_store.place import Place
+from harness.files import write_text
+from harness.formats.base import Format, Profile, ProfileName
+from harness.formats.profile_file import ProfileFile, parse_profile_file
+from harness.workload import Cache, Number, PlanOptions
+
+CONFIG_VERSION = 1
+VERDICT_ROUNDS = 10
+"""Rounds from which on a comparison may be called a verdict."""
+
+_EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
+
+SLOWEST = 25e6
+"""Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
+
+RAW = "raw"
+TWIN = "a/a"
+REMOTE = "remote"
+"""The cache state of reads from a store: nothing of ours keeps what was read; what the store keeps is its affair."""
+
+RESULT_DIRECTORY = "result_directory"
+"""The access of a sample that holds the size of a result directory; its format is one of `DIRECTORY_MODES`."""
+
+VANILLA: Final = "vanilla"
+DirectoryMode = Literal["vanilla", "slim", "slim-plain-none", "minimal"]
+DIRECTORY_MODES: tuple[DirectoryMode, ...] = (VANILLA, "slim", "slim-plain-none", "minimal")
+"""A result directory as its program wrote it, slimmed without loss so that tools go on reading it or have to restore it
+first, and slimmed within a bound."""
+
+_EARLIER_DIRECTORY_MODES: tuple[DirectoryMode, ...] = (
+    VANILLA,
+    "slim",
+    "minimal",
+)  # of earlier runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run measures.
+
+    Attributes
+    ----------
+    run_id : str
+        Name of the run, and of its folder.
+    preset : str
+        The preset it started from.
+    traces : tuple of str
+        ``NAME[:key=value,...]``.
+    sizes : tuple of int
+        Sequence lengths, for traces that are made in any length.
+    formats : tuple of str
+        Registered names or ``module:Class``.
+    profiles : tuple of str
+        Settings of the formats, of those that every format knows by name.
+    profile_files : tuple of ProfileFile
+        Further ones, each for the formats that it names; their texts are part of the configuration.
+    suites : tuple of str
+        Registered names.
+    caches : tuple of str
+        Cache states for reads.
+    rounds : int
+        Samples per cell.
+    seed : int
+        Decides plans and the order within rounds.
+    baseline : str
+        The format that ratios refer to, and the one that runs twice as the A/A arm.
+    timeout : float
+        Seconds after which a sample of a small trace counts as hung; see `patience`.
+    options : PlanOptions
+        What plans may depend on.
+    directories : tuple of str
+        Result directories to slim, by path.
+    trace_bytes : int or None
+        The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
+    directory_bound : float or None
+        The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
+    directory_modes : tuple of str
+        What is measured of each, of `DIRECTORY_MODES`.
+    store : Place or None
+        The object store that archives are read from; None to read them from the run's folder.
+    scheduler : str or None
+        Address of the Dask scheduler whose workers read; None for a local cluster.
+    """
+
+    run_id: Name
+    preset: str
+    traces: tuple[str, ...]
+    sizes: tuple[Number, ...]
+    formats: tuple[str, ...]
+    profiles: tuple[ProfileName, ...]
+    suites: tuple[str, ...]
+    caches: tuple[Cache, ...]
+    rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    seed: Count = 0
+    baseline: str = "zarr"
+    timeout: Figure = 600.0
+    options: PlanOptions = field(default_factory=PlanOptions)
+    directories: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
+    directory_bound: Figure | None = None
+    directory_modes: tuple[DirectoryMode, ...] = DIRECTORY_MODES
+    profile_files: tuple[ProfileFile, ...] = ()
+    store: Place | None = None
+    scheduler: str | None = None
+    trace_bytes: Positive | None = None
+
+    def patience(self, nbytes: int) -> float:
+        """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
+        return self.timeout + nbytes / SLOWEST
+
+    def profiles_of(self, backend: Format) -> dict[str, Profile]:
+        """Return the profiles that a format is measured in, by the ``profile`` column of records."""
+        files = {file.name: file.of(backend) for file in self.profile_files}
+        return {**{name: name for name in self.profiles}, **{n: found for n, found in files.items() if found}}
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
+        if not self.directories:
+            del document["directories"], document["directory_bound"], document["directory_modes"]
+        if self.store is None:
+            del document["store"]
+        if self.options.parallel_windows is None:
+            del document["options"]["parallel_windows"], document["options"]["parallel_bytes"]
+        if self.scheduler is None:
+            del document["scheduler"]
+        del document["profile_files"]
+        if self.trace_bytes is None:
+            del document["trace_bytes"]
+        for name in ("whole_bytes", "block_bytes"):
+            if getattr(self.options, name) == getattr(PlanOptions, name):
+                del document["options"][name]
+        if self.profile_files:  # a run without any is one that earlier versions can read
+            document["profile_files"] = [file.text for file in self.profile_files]
+        write_text(path, json.dumps(document, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> RunConfig:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        HarnessError
+            When there is none, it is damaged, or of a version this reader does not know.
+        """
+        absent = f"There is no run at {path.parent}: it has no {path.name}."
+        stored = read_document(path, _Stored, version=("config_version", CONFIG_VERSION), absent=absent)
+        files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
+        modes = stored.directory_modes or (_EARLIER_DIRECTORY_MODES if stored.directories else DIRECTORY_MODES)
+        changed = {"profile_files": files, "options": PlanOptions(**_fields(stored.options)), "directory_modes": modes}
+        return cls(**_fields(stored) | changed)
+
+
+def _fields(stored: Any) -> dict[str, Any]:
+    """Return the fields of a decoded dataclass; those that its file left out are not among its own attributes."""
+    return {field.name: getattr(stored, field.name) for field in dataclasses.fields(stored)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StoredOptions(PlanOptions):
+    """Options as a file holds them; one without windows says nothing of their bytes."""
+
+    parallel_bytes: Count | None = _EARLIER_PARALLEL_BYTES
+
+    def __post_init__(self) -> None:
+        if self.parallel_windows is None:
+            object.__setattr__(self, "parallel_bytes", PlanOptions.parallel_bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(RunConfig):
+    """A configuration as its file holds it: the texts of profile files are read one by one."""
+
+    options: _StoredOptions
+    profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
+    directory_modes: tuple[DirectoryMode, ...] | None = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        for name in ("formats", "profiles", "suites", "caches"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"Expected each of the {name} once")
+
+
+PresetName = Literal["quick", "standard", "seed"]
+
+# Attention and pair windows are few because NPZ reads a whole member for each, and every format has the same plan.
+PRESETS: dict[str, dict[str, Any]] = {
+    # A first look in a minute: two lengths, too few rounds for a verdict, and it says so.
+    "quick": {
+        "traces": ("synthetic:layers=2",),
+        "sizes": (64, 128),
+        "profiles": ("tuned",),
+        "caches": ("warm",),
+        "rounds": 3,
+        "options": PlanOptions(
+            attention_windows=16,
+            pair_windows=4,
+            parallel_windows=64,
+            workers=(("threads", 1), ("threads", 2), ("threads-shared", 2), ("processes", 2)),
+        ),
+    },
+    # What make bench runs: enough rounds for a verdict, both cache states, minutes on two cores.
+    "standard": {
+        "traces": ("synthetic:layers=2",),
+        "sizes": (64, 128, 192),
+        "profiles": ("tuned",),
+        "caches": ("warm", "cold"),
+        "rounds": 10,
+        "options": PlanOptions(attention_windows=12, pair_windows=2, parallel_windows=96),
+    },
+    # The seed's tensors, noise and write settings, measured properly.
+    "seed": {
+        "traces": ("synthetic:values=noise",),
+        "sizes": (256,),
+        "profiles": ("seed",),
+        "caches": ("warm",),
+        "rounds": 10,
+        # The twin of the baseline costs as much as the baseline: of the seed's three, HDF5 is the cheapest to repeat.
+        "baseline": "hdf5",
+        "options": PlanOptions(
+            attention_windows=6,
+            pair_windows=2,
+            workers=(("threads", 8), ("threads-shared", 8), ("processes", 2)),
+        ),
+    },
+}

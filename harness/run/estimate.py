@@ -1,0 +1,130 @@
+"""How large the archives of a trace become, estimated from its first layer, where there is no room for the bound."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from harness.formats.archive import remove
+from harness.formats.base import load_format
+from harness.run.config import RAW
+from harness.run.subject import Arm, Subject
+from harness.sampling.interrupt import deferred
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import WriteTask, Written
+from harness.trace.schema import TensorSpec
+
+MARGIN = 1.1
+"""Later layers may compress less than the first: what layers take is reckoned by a tenth more than it suggests."""
+
+
+def sampled(subject: Subject) -> list[TensorSpec]:
+    """List what is written to estimate a trace: of each kind of tensor that layers have, the first of the largest.
+
+    Parameters
+    ----------
+    subject : Subject
+        The trace.
+
+    Returns
+    -------
+    list of TensorSpec
+        Tensors of the first layer, where layers are alike. A kind is a path without the number of its layer, and a
+        dtype.
+    """
+    return [max(alike, key=lambda spec: spec.nbytes) for alike in _kinds(subject)]
+
+
+def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: float) -> int:
+    """Estimate what the archives of a trace take together, by writing a sample of it in each format.
+
+    Each kind of tensor has an archive of its own, so that a trace of which one kind compresses well is not taken to
+    compress well. Tensors without a layer are counted as they are, and so is what could not be written.
+
+    Parameters
+    ----------
+    subject : Subject
+        The trace.
+    arms : sequence of Arm
+        Whose archives to count; those that share another's have none.
+    scratch : Path
+        A folder for the sample, in one that exists; removed at the end, and before when it is there.
+    timeout : float
+        Seconds after which a format that writes the sample counts as hung.
+
+    Returns
+    -------
+    int
+        Bytes, with `MARGIN`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, when the sample is removed.
+    """
+    own = [arm for arm in arms if not arm.shares]
+    kinds, samples = _kinds(subject), sampled(subject)
+    apart = subject.manifest.nbytes - sum(spec.nbytes for alike in kinds for spec in alike)
+    total = 0.0
+    remove(scratch)  # left by a run that was killed
+    with deferred(), ExitStack() as stack:
+        stack.callback(remove, scratch)
+        scratch.mkdir()
+        worker = stack.enter_context(Worker(timeout))
+        raw = _sample(subject, samples, scratch, worker)
+        for arm in own:
+            total += apart
+            for alike, spec in zip(kinds, samples, strict=True):
+                ratio = 1.0 if arm.label == RAW else MARGIN * _ratio(arm, spec, raw, scratch, worker)
+                total += ratio * sum(each.nbytes for each in alike)
+    return round(total)
+
+
+def _kinds(subject: Subject) -> list[list[TensorSpec]]:
+    found: dict[tuple[str, str], list[TensorSpec]] = {}
+    for spec in subject.manifest.tensors:
+        if spec.layer is not None and spec.nbytes:
+            found.setdefault((re.sub(r"\blayer_\d+", "layer", spec.path), spec.dtype), []).append(spec)
+    return list(found.values())
+
+
+def _sample(subject: Subject, samples: Sequence[TensorSpec], scratch: Path, worker: Worker) -> Path | None:
+    """Write the sample as it is, for every format to take its values from; None where it cannot be made."""
+    raw = scratch / "trace.raw"
+    task = WriteTask(
+        backend=RAW,
+        profile="tuned",
+        source=subject.source,
+        n_res=subject.requested,
+        tensors=tuple((spec.path, spec.path) for spec in samples),
+        destination=raw,
+        keep=True,
+    )
+    return raw if samples and _written(task, worker) else None
+
+
+def _ratio(arm: Arm, spec: TensorSpec, raw: Path | None, scratch: Path, worker: Worker) -> float:
+    """Return the size of a tensor's archive as a part of its bytes; 1 where it cannot be told."""
+    if raw is None:
+        return 1.0
+    task = WriteTask(
+        backend=arm.backend,
+        profile=arm.settings,
+        source=raw,
+        tensors=((spec.path, spec.path),),
+        destination=scratch / f"sample{load_format(arm.backend).suffix}",
+        keep=False,
+    )
+    written = _written(task, worker)
+    return written.size_bytes / spec.nbytes if written else 1.0
+
+
+def _written(task: WriteTask, worker: Worker) -> Written | None:
+    try:
+        written: Written = worker.do(task)
+    except WorkerError:
+        remove(task.destination)
+        return None
+    return None if written.problem else written

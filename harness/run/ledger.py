@@ -1,0 +1,141 @@
+"""The fairness ledger: what each format was set to, whether that was a default or a choice, and why."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from harness.extensions.object_store.place import Place
+from harness.files import write_text
+from harness.formats.base import Format, UnsupportedProfile, load_format
+from harness.run.config import RAW, RunConfig
+from harness.run.preparation import Prepared
+from harness.run.subject import Subject
+from harness.trace.schema import Manifest
+
+LEDGER_COLUMNS = [
+    "trace", "n_res", "format", "profile", "role", "example", "shape", "chunks", "shards", "codec", "origin", "why",
+    "versions", "threads", "caches", "reader",
+]  # fmt: skip
+_PLACE = ["trace", "n_res", "format", "profile", "example"]
+
+
+class LedgerFile:
+    """``ledger.csv``: what was asked of each format, and then what the opened archive says in its place.
+
+    Parameters
+    ----------
+    path : Path
+        The file. What an earlier session of the run read back of its archives stays.
+    table : DataFrame
+        From `ledger`.
+    """
+
+    def __init__(self, path: Path, table: pd.DataFrame) -> None:
+        self._path = path
+        # As text, as it will be read: the same numbers, and nothing where there is nothing.
+        text = path.read_text() if path.exists() else ""
+        self._table = _as_text(table.to_csv(index=False))
+        if text and list((earlier := _as_text(text)).columns) == LEDGER_COLUMNS:
+            known = earlier[earlier["reader"] != ""].set_index(_PLACE).to_dict("index")
+            for row in self._table.index:
+                read_back = known.get(tuple(self._table.loc[row, _PLACE]), {})
+                self._table.loc[row, list(read_back)] = list(read_back.values())
+        self._write()
+
+    def add(self, subject: Subject, prepared: Prepared) -> None:
+        """Put what readers of a subject's archives say in place of what was asked."""
+        n_res = subject.n_res
+        here = (self._table["trace"] == subject.label) & (
+            self._table["n_res"] == "" if n_res is None else pd.to_numeric(self._table["n_res"]) == n_res
+        )
+        for arm, (_, written) in prepared.writes.items():
+            mine = here & (self._table["format"] == arm.label)
+            if arm.profile:  # the raw ceiling has none
+                mine &= self._table["profile"] == arm.profile
+            for path, opened in written.opened.items():
+                row = mine & (self._table["example"] == path)
+                self._table.loc[row, ["chunks", "shards", "codec", "reader"]] = [
+                    _chunks(opened.chunks), _shape(opened.shards) if opened.shards else "", opened.codec, opened.reader,
+                ]  # fmt: skip
+                if not arm.route:  # else what the store's client keeps stands there
+                    self._table.loc[row, "caches"] = opened.cache
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self._path, self._table.to_csv(index=False))
+
+
+def _as_text(csv: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False)
+
+
+def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.DataFrame:
+    """List the settings of every format for every role of tensor.
+
+    Parameters
+    ----------
+    manifests : sequence of (str, Manifest)
+        Label and manifest of each trace of the run.
+    config : RunConfig
+        Of the run: its formats, to which the raw ceiling is added, and its profiles.
+
+    Returns
+    -------
+    DataFrame
+        Columns `LEDGER_COLUMNS`; a profile that a format cannot take has one row that says why. ``reader`` is empty,
+        for only an opened archive can tell: see `LedgerFile`.
+    """
+    rows = []
+    for label, manifest in manifests:
+        examples = manifest.examples()
+        for name in (*config.formats, RAW):
+            backend = load_format(name)
+            for column, profile in config.profiles_of(backend).items():
+                for role, spec in sorted(examples.items()):
+                    common = {
+                        "trace": label,
+                        "n_res": manifest.metadata.num_residues,
+                        "format": backend.name,
+                        "profile": column,
+                    }
+                    try:
+                        layout = backend.layout(spec, profile)
+                    except UnsupportedProfile as error:
+                        rows.append({**common, "origin": "skipped", "why": str(error)})
+                        break
+                    rows.append(
+                        {
+                            **common,
+                            "role": role.value,
+                            "example": spec.path,
+                            "shape": _shape(spec.shape),
+                            "chunks": _chunks(layout.chunks),
+                            "shards": _shape(layout.shards) if layout.shards else "",
+                            "codec": str(layout.codec) if layout.codec else "none",
+                            "origin": layout.origin,
+                            "why": layout.why,
+                            **_settings(backend.configured(profile), config.store),
+                            "reader": "",
+                        }
+                    )
+    return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+def _settings(backend: Format, store: Place | None) -> dict[str, str]:
+    """Return what applies to every tensor; of reads from a store, which, and what keeps what was read."""
+    settings = backend.settings()
+    if store is not None:
+        settings["caches"] = f"{backend.remote_caches(store.describe_cache())}; read from {store.describe()}"
+    return settings
+
+
+def _chunks(chunks: tuple[int, ...] | None) -> str:
+    return _shape(chunks) if chunks else "contiguous"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

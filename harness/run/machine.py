@@ -1,0 +1,199 @@
+"""The record of the machine and the libraries that a run was measured with."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+
+import harness
+from harness.capacity import capacity
+from harness.documents import Figure, Positive, convert, read_document
+from harness.files import write_text
+from harness.sampling.cache import filesystem
+from harness.sampling.contention import interpreter_lock
+
+_LIBRARIES = (
+    "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
+    "xxhash", "dask", "distributed", "pandas", "matplotlib", "torch", "scikit-learn",
+)  # fmt: skip
+_THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Describe this machine as far as it can bear on a result.
+
+    Parameters
+    ----------
+    folder : Path
+        Where archives are written, for the filesystem.
+
+    Returns
+    -------
+    dict
+        Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
+        ``cores_limit`` and ``memory_limit_bytes`` are those of control groups; None where they set none.
+    """
+    here = capacity()
+    return {
+        "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "harness": harness.__version__,
+        "commit": _commit(),
+        "python": sys.version.split()[0],
+        "implementation": platform.python_implementation(),
+        "interpreter_lock": interpreter_lock(),
+        "system": platform.system(),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "cpu": _cpu_field("model name"),
+        "cores": here.cores,
+        "cores_usable": here.cores_usable,
+        "cores_limit": here.limits.cores,
+        "virtual_machine": _virtual(),
+        "memory_bytes": here.memory_bytes,
+        "memory_limit_bytes": here.limits.memory_bytes,
+        "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
+        "filesystem": filesystem(folder),
+        "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
+        "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
+        "load_average": load_average(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "packages": _packages(),
+        "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
+    }
+
+
+_Memory = Annotated[int, msgspec.Meta(ge=1, le=1 << 50)]
+
+
+class Session(TypedDict, total=False):
+    """What is read of a description of the machine; each part may be missing where an earlier version wrote it."""
+
+    started: str
+    commit: str | None
+    python: str
+    implementation: str
+    interpreter_lock: bool | None
+    system: str
+    kernel: str
+    machine: str
+    cpu: str | None
+    cores: Positive | None
+    cores_usable: Positive | None
+    cores_limit: Figure | None
+    virtual_machine: bool | None
+    memory_bytes: _Memory | None
+    memory_limit_bytes: _Memory | None
+    filesystem: str
+    load_average: Figure | None
+    load_average_at_end: Figure | None
+    libraries: dict[str, str | None]
+    packages: dict[str, str]
+
+
+class _Sessions(TypedDict):
+    run_id: str
+    sessions: list[Session]
+
+
+def read_environment(path: Path) -> dict[str, Any]:
+    """Read ``environment.json`` as it is, with the parts of `Session` checked.
+
+    Raises
+    ------
+    HarnessError
+        When it is missing or damaged.
+    """
+    document = read_document(path, dict[str, Any])
+    convert(document, _Sessions, path)
+    return document
+
+
+class Environment:
+    """``environment.json``: a description of the machine for every session of a run, one more each time it is resumed.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    run_id : str
+        The run's name.
+    disk : dict, optional
+        What the session needed of the disk, and what there was, from `harness.run.space`.
+    """
+
+    def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
+        self._path, self._run_id = folder / "environment.json", run_id
+        self._sessions = read_environment(self._path)["sessions"] if self._path.exists() else []
+        self._sessions.append({**describe(folder), **({"disk": disk} if disk else {})})
+        self._start = time.monotonic()
+        self._write()
+
+    def close(self) -> None:
+        """Add how the session ended."""
+        self._sessions[-1]["load_average_at_end"] = load_average()
+        self._sessions[-1]["duration_seconds"] = round(time.monotonic() - self._start, 1)
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self._path, json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
+
+
+def load_average() -> float | None:
+    """Return the load average of the last minute; None where the system has none."""
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _packages() -> dict[str, str]:
+    """Return every installed distribution with its version, for a stranger who wants the same environment."""
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def _commit() -> str | None:
+    """Return the commit of the checkout this library runs from, with ``+changes`` when it has any."""
+    folder = Path(harness.__file__).parent.parent
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def _cpu_field(name: str) -> str | None:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == name:
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or None
+
+
+def _virtual() -> bool | None:
+    """Say whether a hypervisor is there, by the flag it sets for its guests."""
+    flags = _cpu_field("flags") if Path("/proc/cpuinfo").exists() else None
+    return None if flags is None else "hypervisor" in flags.split()

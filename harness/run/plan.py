@@ -1,0 +1,240 @@
+"""The plans of a run as a file, so that anyone can see what was asked, and draw the same plans from the seed again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+import msgspec
+
+from harness.documents import Count, Positive, read_document
+from harness.errors import HarnessError
+from harness.files import write_text
+from harness.run.config import RAW, TWIN, RunConfig
+from harness.run.subject import Arm, Subject, bounded, plan_subject, require_few_tensors
+from harness.trace.schema import Manifest
+from harness.workload import Absent, Access, Read, ReadAccess, SizeAccess, StreamAccess, WriteAccess
+
+PLAN_VERSION = 1
+_KINDS = {kind.__name__: kind for kind in (ReadAccess, WriteAccess, StreamAccess, SizeAccess, Absent)}
+
+
+class DescribedRead(TypedDict):
+    """A read, as `describe_plan` gives it."""
+
+    path: str
+    selection: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] | None
+
+
+class DescribedAccess(TypedDict):
+    """An access with its suite; beside its name, what an access of its kind has."""
+
+    suite: str
+    kind: Literal["ReadAccess", "WriteAccess", "StreamAccess", "SizeAccess", "Absent"]
+    name: str
+    reads: NotRequired[list[DescribedRead]]
+    load_once: NotRequired[bool]
+    executor: NotRequired[str]
+    workers: NotRequired[Positive]
+    caches: NotRequired[list[str]]
+    tensors: NotRequired[list[list[Any]] | None]
+    reason: NotRequired[str]
+
+
+class Described(TypedDict):
+    """A subject, as `describe_plan` gives it."""
+
+    trace: str
+    text: str
+    n_res: Positive | None
+    requested: Positive | None
+    manifest: dict[str, Any]
+    accesses: list[DescribedAccess]
+
+
+class DescribedArm(TypedDict):
+    """An arm, as `save_plan` keeps it."""
+
+    label: str
+    backend: str
+    profile: str
+    route: Literal["", "ranges", "download", "reference"]
+
+
+class _Plans(TypedDict):
+    arms: NotRequired[list[DescribedArm]]
+    subjects: list[Described]
+
+
+def describe_plan(subject: Subject) -> dict[str, Any]:
+    """Describe a subject as plain values: its manifest, and every access with every read.
+
+    Parameters
+    ----------
+    subject : Subject
+        From `harness.run.subject.open_subjects`.
+
+    Returns
+    -------
+    dict
+        Equal plans give equal values. A selection is a list of ``[start, stop]``, one for each axis.
+    """
+    return {
+        "trace": subject.label,
+        "text": subject.text,
+        "n_res": subject.n_res,
+        "requested": subject.requested,
+        "manifest": json.loads(subject.manifest.to_json()),
+        "accesses": [describe_access(suite, access) for suite, access in subject.plans],
+    }
+
+
+def describe_access(suite: str, access: Access) -> dict[str, Any]:
+    """Describe one access of a suite, as in `describe_plan`."""
+    return {
+        "suite": suite,
+        "kind": type(access).__name__,
+        **{f.name: _plain(getattr(access, f.name)) for f in dataclasses.fields(access)},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, slice):
+        return [value.start, value.stop]
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value
+
+
+def save_plan(subjects: Sequence[Subject], path: Path, arms: Sequence[Arm] = ()) -> None:
+    """Write the plans of all subjects of a run as JSON, and the arms that it measures, in their order."""
+    document: dict[str, Any] = {"plan_version": PLAN_VERSION}
+    if arms:
+        document["arms"] = [{name: getattr(arm, name) for name in DescribedArm.__annotations__} for arm in arms]
+    document["subjects"] = [describe_plan(subject) for subject in subjects]
+    write_text(path, json.dumps(document, indent=1) + "\n")
+
+
+def read_plan(path: Path) -> list[Described]:
+    """Read what `save_plan` wrote: one description a subject.
+
+    Raises
+    ------
+    HarnessError
+        When there is none, it is damaged, or of a version this reader does not know.
+    """
+    return _read(path)["subjects"]
+
+
+def _read(path: Path) -> _Plans:
+    absent = f"There is no {path}: the run was made before plans were kept, so make it again."
+    document = read_document(path, _Plans, version=("plan_version", PLAN_VERSION), absent=absent)
+    listed = [described["manifest"].get("tensors") for described in document["subjects"]]
+    require_few_tensors(sum(len(tensors) for tensors in listed if isinstance(tensors, list)))
+    return document
+
+
+def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm], bool]:
+    """Read a run's plan as what was planned, without a trace, a format or a suite.
+
+    Parameters
+    ----------
+    path : Path
+        ``plan.json``.
+    config : RunConfig
+        Of the run.
+
+    Returns
+    -------
+    list of Subject
+        With the accesses of the file.
+    list of Arm
+        In their order.
+    bool
+        Whether these are all. A run of an earlier version did not record them: formats that are not registered, and
+        the routes of a run that read from a store, are then not known.
+
+    Raises
+    ------
+    HarnessError
+        As `read_plan`.
+    """
+    document = _read(path)
+    try:
+        subjects = [_planned(described) for described in document["subjects"]]
+    except TypeError as error:  # an access with the fields of another kind
+        raise HarnessError(f"{path} is damaged: {error}. Restore it from a copy.") from error
+    if "arms" in document:
+        return subjects, [Arm(**arm) for arm in document["arms"]], True
+    if config.store is not None:
+        return subjects, [], False
+    return subjects, _earlier_arms(config), not any(":" in name for name in config.formats)
+
+
+def _planned(described: Described) -> Subject:
+    plans = []
+    for access in described["accesses"]:
+        values = {name: _tuples(value) for name, value in access.items() if name not in ("suite", "kind")}
+        if "reads" in values:
+            values["reads"] = tuple(_read_of(read) for read in values["reads"])
+        plans.append((str(access["suite"]), _KINDS[access["kind"]](**values)))
+    manifest = Manifest.from_json(json.dumps(described["manifest"]))
+    return Subject(
+        described["text"], described["trace"], described["n_res"], described["requested"], manifest, tuple(plans)
+    )
+
+
+def _read_of(read: DescribedRead) -> Read:
+    part = read["selection"]
+    return Read(path=read["path"], selection=None if part is None else tuple(slice(*bounds) for bounds in part))
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+def _earlier_arms(config: RunConfig) -> list[Arm]:
+    """Name the arms of a run that did not record them by what it asked for."""
+    arms = []
+    for name in config.formats:
+        files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
+        arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
+    arms.append(Arm(RAW, RAW, ""))
+    return arms + [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
+
+
+def replan(plans: Iterable[Described], config: RunConfig) -> Iterator[Subject]:
+    """Draw the plans of subjects again from the run's seed and the manifests in their descriptions, without traces.
+
+    Parameters
+    ----------
+    plans : iterable of dict
+        From `read_plan`.
+    config : RunConfig
+        Of the run.
+
+    Yields
+    ------
+    Subject
+        One a description; its `describe_plan` equals that when nothing in that was changed.
+
+    Raises
+    ------
+    HarnessError
+        When they ask for more than a run may; see `harness.run.subject.bounded`.
+    """
+    yield from bounded(
+        plan_subject(
+            config,
+            described["text"],
+            described["trace"],
+            described["requested"],
+            Manifest.from_json(json.dumps(described["manifest"])),
+        )
+        for described in plans
+    )

@@ -1,0 +1,180 @@
+"""Write the archives of one trace: the raw one from the source, every other one from that."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.extensions.capture.streaming import StreamTask
+from harness.formats.archive import remove
+from harness.formats.base import UnsupportedProfile, load_format
+from harness.records import NoFigure
+from harness.run import schedule
+from harness.run.config import RAW
+from harness.run.subject import Arm, Subject
+from harness.sampling import cache
+from harness.sampling.reading import ReadTask
+from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
+from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
+from harness.trace.schema import Manifest
+from harness.workload import ReadAccess
+
+
+@dataclass
+class Prepared:
+    """The archives of one subject.
+
+    Attributes
+    ----------
+    raw : Path
+        The raw archive, checked against the digests of the source's stream.
+    manifest : Manifest
+        With those digests.
+    bfloat16 : frozenset of str
+        The tensors that are exactly bfloat16.
+    expected : dict of str to Expected
+        What every read of every plan has to return.
+    archives : dict of Arm to Path
+        The archives that can be trusted.
+    writes : dict of Arm to (int, Written)
+        Position in the random order of writing, and what writing found.
+    failures : dict of Arm to NoFigure
+        The arms without an archive; later also those that were caught at keeping data.
+    """
+
+    raw: Path
+    manifest: Manifest
+    bfloat16: frozenset[str] = frozenset()
+    expected: dict[str, Expected] = field(default_factory=dict)
+    archives: dict[Arm, Path] = field(default_factory=dict)
+    writes: dict[Arm, tuple[int, Written]] = field(default_factory=dict)
+    failures: dict[Arm, NoFigure] = field(default_factory=dict)
+
+    def read_task(self, arm: Arm, access: ReadAccess) -> ReadTask:
+        """Return the discarded read of an access, which comes before its samples; they differ in the cache alone."""
+        return ReadTask(**self.about(arm, access), cache="discard")
+
+    def about(self, arm: Arm, access: ReadAccess) -> dict[str, Any]:
+        """Return what every `harness.sampling.reading.AccessTask` is told of an access."""
+        nbytes = asked_bytes(access.reads, self.expected)
+        sizes = [written.size_bytes for arm, (_, written) in self.writes.items() if arm in self.archives]
+        return {
+            "backend": arm.backend,
+            "profile": arm.settings,
+            "archive": self.archives[arm],
+            "access": access,
+            "expected": {read_id(read): self.expected[read_id(read)] for read in access.reads},
+            # The same for all arms. What Dask workers fetch cannot be counted here.
+            "by_reading": access.executor != "dask" and cache.read_little(sizes, nbytes),
+        }
+
+    def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:
+        """Return the writing of some tensors as an archive that does not stay, with values from the raw one."""
+        return WriteTask(**self._sample(arm, tensors, folder), keep=False)
+
+    def stream_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> StreamTask:
+        """Return the same while the tensors are produced."""
+        return StreamTask(**self._sample(arm, tensors, folder))
+
+    def _sample(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Any]:
+        return {
+            "backend": arm.backend,
+            "profile": arm.settings,
+            "source": self.raw,
+            "tensors": tensors,
+            "bfloat16": self.bfloat16,
+            "destination": folder / f"sample{load_format(arm.backend).suffix}",
+        }
+
+
+def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:
+    """Write every archive of a subject, in random order, and check each.
+
+    Parameters
+    ----------
+    subject : Subject
+        The trace and its plans.
+    arms : list of Arm
+        Of the run.
+    scratch : Path
+        An empty folder.
+    worker : Worker
+        Writes and verifies; samples of reads are taken by another.
+    seed : int
+        Of the run.
+
+    Returns
+    -------
+    Prepared
+        Where the trace itself cannot be made, every arm has failed with the reason.
+    """
+    raw = scratch / "trace.raw"
+    prepared = Prepared(raw, subject.manifest)
+    try:
+        source = WriteTask(
+            backend=RAW,
+            profile="tuned",
+            source=subject.source,
+            n_res=subject.requested,
+            tensors=subject.tensors,
+            destination=raw,
+            keep=True,
+        )
+        written: Written = worker.do(source)
+        if written.problem:
+            raise WorkerError(written.problem)
+        prepared.manifest = written.manifest
+        prepared.bfloat16 = worker.do(ScanTask(archive=raw))
+    except WorkerError as error:
+        prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))
+        return prepared
+    reads = [read for _, access in subject.plans if isinstance(access, ReadAccess) for read in access.reads]
+    prepared.expected = expectations(raw, prepared.manifest, reads)
+    rng = schedule.generator(seed, "archives", subject.label, subject.n_res)
+    own = [arm for arm in arms if not arm.shares]
+    for _, position, arm in schedule.blocks(own, 1, rng):
+        if arm.label == RAW:  # it exists: the others are written from it
+            exact = native_bytes(prepared.manifest, prepared.bfloat16)
+            prepared.archives[arm] = raw
+            prepared.writes[arm] = (position, dataclasses.replace(written, native_bytes=exact))
+        else:
+            _write(prepared, arm, position, scratch, worker)
+    for twin in (arm for arm in arms if arm.shares):
+        original = next(arm for arm in own if (arm.backend, arm.profile) == (twin.backend, twin.profile))
+        if original in prepared.archives:
+            prepared.archives[twin] = prepared.archives[original]
+        else:
+            prepared.failures[twin] = prepared.failures[original]
+    return prepared
+
+
+def _write(prepared: Prepared, arm: Arm, position: int, scratch: Path, worker: Worker) -> None:
+    """Write one archive; note why where there is none that can be trusted."""
+    backend = load_format(arm.backend)
+    task = WriteTask(
+        backend=arm.backend,
+        profile=arm.settings,
+        source=prepared.raw,
+        bfloat16=prepared.bfloat16,
+        destination=scratch / f"{arm.label}-{arm.profile}{backend.suffix}",
+        keep=True,
+    )
+    try:
+        for spec in prepared.manifest.tensors:
+            backend.layout(spec, arm.settings)
+        written: Written = worker.do(task)
+    except UnsupportedProfile as error:
+        prepared.failures[arm] = NoFigure("skipped", str(error))
+        return
+    except WorkerError as error:
+        prepared.failures[arm] = NoFigure.of(error)
+        return
+    if written.problem:
+        prepared.failures[arm] = NoFigure("failed", written.problem)
+        remove(task.destination)
+        return
+    prepared.archives[arm] = task.destination
+    prepared.writes[arm] = (position, written)

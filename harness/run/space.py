@@ -1,0 +1,215 @@
+"""Whether a disk can hold what a run writes on it for a while."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.extensions.result_directories.measuring import Directory
+from harness.run.config import RunConfig
+from harness.run.estimate import MARGIN, estimate, sampled
+from harness.run.subject import Arm, Subject
+from harness.workload import SizeAccess, StreamAccess, WriteAccess
+
+_SAMPLE = 3  # the sample of an estimate, one archive of it, and as much again to spare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What a run may need of the disk at one time, and what there is; in bytes.
+
+    Attributes
+    ----------
+    archives : int
+        The archives of the trace that needs most, and the largest sample of a write.
+    largest : str
+        That trace; empty for a run without any.
+    each, count : int
+        Bytes of that trace, which are those of an archive that does not compress, and how many archives there are.
+    copy : int
+        The packed and the restored copy of the largest result directory.
+    free : int
+        Bytes that are free.
+    bound : int or None
+        What `archives` would be were no format to compress, where it is an estimate; None where it is this bound.
+    """
+
+    archives: int
+    largest: str
+    each: int
+    count: int
+    copy: int
+    free: int
+    bound: int | None = None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.archives:
+            need, size = ("at most", "each") if self.bound is None else ("about", "each before compression")
+            parts.append(
+                f"archives need {need} {_shown(self.archives)} at a time ({self.count} of {self.largest}, "
+                f"{_shown(self.each)} {size}, and a sample of writing{self._from})"
+            )
+        if self.copy:
+            parts.append(f"copies of a result directory at most {_shown(self.copy)}")
+        return f"Disk: {' and '.join(parts) or 'nothing is needed'}, {_shown(self.free)} are free."
+
+    @property
+    def _from(self) -> str:
+        if self.bound is None:
+            return ""
+        return f"; estimated from the first layer, with {MARGIN - 1:.0%} to spare"
+
+    def refusal(self, folder: Path) -> str:
+        """Say why the folder cannot hold the run; empty when it can."""
+        if self.archives > self.free:
+            takes = "may take" if self.bound is None else "take about"
+            return (
+                f"{self.count} archives of {self.largest} {takes} {_shown(self.archives)} with what is written beside "
+                f"them{self._from}, {folder} has {_shown(self.free)} free: choose fewer formats, fewer layers with "
+                "--trace-bytes, a smaller trace or another --out."
+            )
+        if self.copy > self.free:
+            return (
+                f"A copy of the largest result directory may take {_shown(self.copy)}, {folder} has "
+                f"{_shown(self.free)} free: choose a smaller one or another --out."
+            )
+        return ""
+
+    def to_document(self) -> dict[str, Any]:
+        """Return plain values for the record of a run; ``basis`` says whether archives were bounded or estimated."""
+        return {
+            "basis": "bound" if self.bound is None else "estimate",
+            "archives_bytes": self.archives,
+            "archives_bound_bytes": self.archives if self.bound is None else self.bound,
+            "copy_bytes": self.copy,
+            "free_bytes": self.free,
+        }
+
+
+def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], directories: Sequence[Directory]) -> Space:
+    """Reckon what a run may need of the disk, were no format to compress.
+
+    Parameters
+    ----------
+    folder : Path
+        Where archives and copies go; need not exist.
+    subjects : sequence of Subject
+        Traces, of which the archives of one at a time are there.
+    arms : sequence of Arm
+        Each has an archive, but for those that share another's.
+    directories : sequence of Directory
+        Result directories, of which a copy of one at a time is there.
+
+    Returns
+    -------
+    Space
+        An upper bound.
+    """
+    count = sum(not arm.shares for arm in arms)
+    subject = max(subjects, key=lambda subject: _bound(subject, count), default=None)
+    return Space(
+        archives=0 if subject is None else _bound(subject, count),
+        largest="" if subject is None else _name(subject),
+        each=0 if subject is None else subject.manifest.nbytes,
+        count=count,
+        # While a copy is brought back, both its packed and its restored files are there.
+        copy=2 * max((directory.size_bytes for directory in directories), default=0),
+        free=shutil.disk_usage(_existing(folder)).free,
+    )
+
+
+def require_space(
+    folder: Path,
+    subjects: Sequence[Subject],
+    arms: Sequence[Arm],
+    directories: Sequence[Directory],
+    *,
+    timeout: float = RunConfig.timeout,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Space:
+    """Refuse a run whose archives or copies do not fit on the disk.
+
+    Where the bound of `space` does not fit, archives are estimated instead: a sample of each trace that may need more
+    than there is is written in every format, beside the folder, and removed.
+
+    Parameters
+    ----------
+    folder, subjects, arms, directories
+        As for `space`.
+    timeout : float
+        Seconds after which a format that writes a sample counts as hung.
+    tell : callable
+        Told in a sentence that an estimate is made, which may take minutes.
+
+    Returns
+    -------
+    Space
+        What is needed and what there is.
+
+    Raises
+    ------
+    UsageError
+        When there is less space free than is needed at one time.
+    KeyboardInterrupt
+        After Ctrl-C, when the sample is removed.
+    """
+    found = space(folder, subjects, arms, directories)
+    large = [subject for subject in subjects if _bound(subject, found.count) > found.free]
+    if large and found.copy <= found.free and all(_may_fit(subject, found.free) for subject in large):
+        tell(
+            f"Disk: archives need at most {_shown(found.archives)} at a time, {_shown(found.free)} are free: estimate "
+            "from a sample what they take."
+        )
+        scratch = _existing(folder) / f".{folder.absolute().name}-sample"
+        needs = [(estimate(s, arms, scratch, timeout) + _sample(s), s) for s in large]
+        archives, subject = max(needs, key=lambda need: need[0])
+        found = dataclasses.replace(
+            found,
+            archives=archives,
+            largest=_name(subject),
+            each=subject.manifest.nbytes,
+            bound=_bound(subject, found.count),
+        )
+    if refusal := found.refusal(folder):
+        raise UsageError(refusal)
+    return found
+
+
+def _bound(subject: Subject, count: int) -> int:
+    return count * subject.manifest.nbytes + _sample(subject)
+
+
+def _may_fit(subject: Subject, free: int) -> bool:
+    """Say whether an estimate is worth its time: the raw archive does not compress, and the sample must fit as well."""
+    sample = sum(spec.nbytes for spec in sampled(subject))
+    return subject.manifest.nbytes + _sample(subject) <= free and _SAMPLE * sample <= free
+
+
+def _name(subject: Subject) -> str:
+    return f"{subject.label} of {subject.n_res} residues" if subject.n_res else subject.label
+
+
+def _existing(folder: Path) -> Path:
+    """Return the nearest folder that is there: it is on the same disk as what will be made in it."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+
+
+def _shown(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
+
+
+def _sample(subject: Subject) -> int:
+    """Return the bytes of the largest archive that a sample of writing makes."""
+    written: list[tuple[tuple[str, str], ...]] = []
+    for _, access in subject.plans:
+        if isinstance(access, WriteAccess | StreamAccess):
+            written += access.tensors
+        elif isinstance(access, SizeAccess) and access.tensors is not None:
+            written.append(access.tensors)
+    return max((sum(subject.manifest[source].nbytes for _, source in names) for names in written), default=0)

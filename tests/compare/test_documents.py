@@ -1,0 +1,101 @@
+"""What an outcome says: the exit code, one sentence, JSON, JUnit XML, Markdown and the picture."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from harness.analysis.statistics import Interval
+from harness.compare.comparison import Outcome
+from harness.compare.documents import to_json, to_junit, to_markdown
+from harness.compare.exact import Figure, Reading, figures
+from harness.compare.question import Cell
+from harness.compare.ratios import Point, draw_ratios
+from harness.compare.verdict import Judged
+
+CELL = Cell("layer_read", "head", "hdf5", "synthetic:layers=1", 64)
+
+
+def judged(word="no regression", ratio=1.01, needed=None):
+    return Judged(
+        cell=CELL, ratio=Interval(ratio, ratio - 0.02, ratio + 0.02), log_ratios=(0.0,) * 10, rounds=10,
+        base_seconds=1e-3, head_seconds=ratio * 1e-3, word=word, rounds_needed=needed,
+    )  # fmt: skip
+
+
+def figure(base, head):
+    (found,) = figures({(CELL, "base", "bytes"): base, (CELL, "head", "bytes"): head})
+    return found
+
+
+def reading(problem="", reader="head", writer="base"):
+    return Reading(format="zarr", trace="t", n_res=None, writer=writer, reader=reader, problem=problem)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "change"),
+    [([9, 9], [9, 9], "equal"), ([9], [10], "grew"), ([9], [8], "shrank"), ([9, 10], [9, 10], "varies"),
+     ([9], [9, 10], "varies"), ([9, 10], [11, 14], "grew"), ([9, 10], [8], "shrank")],
+)  # fmt: skip
+def test_figures_are_compared_exactly(base, head, change):
+    assert figure(base, head).change == change
+
+
+@pytest.mark.parametrize(
+    ("holds", "code", "sentence"),
+    [
+        ({"judged": [judged()]}, 0, "No regression: a slowdown of 10 % is ruled out in all 1 cells"),
+        ({"judged": [judged("faster", 0.8)], "figures": [figure([9], [8])]}, 0, "No regression"),
+        ({"figures": [figure([9], [10])], "judged": [judged("inconclusive")]}, 1, "bytes 9 to 10"),
+        ({"judged": [judged("slower", 1.25)]}, 1, "+25.0 % (+23.0 to +27.0)"),
+        ({"readings": [reading("3 of 4 tensors differ")]}, 1, "zarr written by base cannot be read by head"),
+        ({"readings": [reading("unknown codec", "base", "head")], "judged": [judged()]}, 0, "No regression"),
+        ({"judged": [judged("inconclusive", 1.08, 60)]}, 3, "about 60 rounds would settle it (--rounds 15"),
+        ({"judged": [judged("inconclusive", 1.08)]}, 3, "no practical number of rounds"),
+    ],
+)
+def test_an_outcome_is_a_code_and_a_sentence(holds, code, sentence):
+    outcome = Outcome(base="a", head="b", **holds)
+    assert outcome.exit_code == code and sentence in outcome.sentence
+    document = json.loads(to_json(outcome))
+    assert document["exit_code"] == code and document["sentence"] == outcome.sentence
+    root = ElementTree.fromstring(to_junit(outcome))
+    assert (int(root.get("failures")) > 0) == (code == 1) == bool(root.findall(".//failure"))
+    assert int(root.get("skipped")) == len(root.findall(".//skipped"))
+    assert int(root.get("tests")) == len(root.findall("testcase"))
+    assert to_markdown(outcome).startswith(f"**{outcome.sentence.split('(')[0].split('_')[0]}")
+
+
+def test_markdown_folds_the_table_and_names_cannot_break_it():
+    outcome = Outcome(base="a|b <i>", head="*x*", judged=[judged()], readings=[reading()], same_bytes={"zarr": True})
+    text = to_markdown(outcome)
+    assert text.count("<details>") == text.count("</details>") == 1
+    assert "a&#124;b &lt;i&gt;" in text and r"\*x\*" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+    assert "write the same bytes in zarr" in text
+
+
+def test_the_picture_has_every_cell_and_the_same_bytes_each_time(tmp_path):
+    words = ("slower", "inconclusive", "no regression", "faster")
+    points = [
+        Point(name=f"$cell {k}", ratio=0.5 + k / 2, low=0.4 + k / 2, high=0.7 + k / 2, word=word)
+        for k, word in enumerate(words)
+    ]
+    first, picture = draw_ratios(points, tmp_path, title="a against b", threshold=0.1, notes=["A note."])
+    before = first.read_bytes()
+    draw_ratios(points, tmp_path, title="a against b", threshold=0.1, notes=["A note."])
+    assert first.read_bytes() == before and picture.stat().st_size > 5000
+
+
+def test_a_figure_knows_its_cell():
+    assert isinstance(figure([1], [1]), Figure) and str(figure([1], [1]).cell).startswith("hdf5 layer_read/head")
+
+
+def test_names_do_nothing_to_a_terminal_and_leave_xml_whole():
+    outcome = Outcome(base="a\x1b[31m\x9b\u202eb", head="c\x07", refused="the run a\x1b[31m\u202eb is gone")
+    for text in (to_junit(outcome), to_markdown(outcome)):
+        assert all(character.isprintable() for line in text.split("\n") for character in line)
+    ElementTree.fromstring(to_junit(outcome))

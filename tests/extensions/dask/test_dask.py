@@ -1,0 +1,233 @@
+"""Reads on the workers of a Dask cluster: a real scheduler and real workers, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+
+from conftest import allow
+from distributed import Client
+
+from harness.cli import main
+from harness.errors import HarnessError
+from harness.extensions.dask.pool import DaskPool
+from harness.formats.archive import write_archive
+from harness.formats.npz import NpzFormat
+from harness.formats.raw import RawFormat
+from harness.records import read_samples
+from harness.sampling.verify import expectations, read_id
+from harness.trace.sources import open_trace
+from harness.workload import Read
+
+TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
+PATH = os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)])
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    """Give the address of a scheduler, and its process and those of its two workers, which nothing restarts."""
+    quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "PYTHONPATH": PATH}
+    program = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    file = folder / "scheduler.json"
+    running = [subprocess.Popen([*program, "--no-dashboard", "--scheduler-file", str(file)], env=environment, **quiet)]
+    try:
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--no-nanny"]
+        worker += ["--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1"]
+        running += [subprocess.Popen(worker, env=environment, **quiet) for _ in range(2)]
+        deadline = time.monotonic() + 60
+        while not _whole(file) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        address = json.loads(file.read_text())["address"]
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address, running
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _whole(file: Path) -> bool:
+    return file.exists() and file.read_text().rstrip().endswith("}")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    with started(tmp_path_factory.mktemp("dask")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("archives")
+    trace = open_trace(TRACE, 40)
+    manifest = write_archive(trace, RawFormat(), folder / "t.raw")
+    write_archive(trace, NpzFormat(), folder / "t.npz")
+    reads = [Read(path="attention/layer_0", selection=(slice(0, 1), slice(k, k + 8), slice(0, 8))) for k in range(12)]
+    return folder / "t.npz", reads, expectations(folder / "t.raw", manifest, reads)
+
+
+def test_workers_read_and_check_their_shares(cluster, archive):
+    address, _ = cluster
+    path, reads, expected = archive
+    pool = DaskPool(address)
+    try:
+        reading = pool.read("npz", "tuned", path, reads, expected, 2)
+        assert reading.problem == "" and reading.rejected == ""
+        assert reading.bytes_returned == sum(expected[read_id(read)].nbytes for read in reads)
+        assert len(reading.worker_seconds) == 2 and reading.seconds == max(reading.worker_seconds)
+        assert reading.latencies is not None and 0 < reading.latencies[0] <= reading.latencies[2]
+        wrong = {name: type(e)("0" * len(e.digest), e.dtype, e.shape, e.nbytes) for name, e in expected.items()}
+        assert "differ from the source" in pool.read("npz", "tuned", path, reads, wrong, 2).problem
+    finally:
+        pool.close()
+
+
+def test_an_archive_that_workers_do_not_see_is_said(cluster, archive, monkeypatch):
+    """Under a relative path, this process and the workers, which were started elsewhere, mean different files."""
+    path, reads, expected = archive
+    monkeypatch.chdir(path.parent)
+    pool = DaskPool(cluster[0])
+    try:
+        with pytest.raises(HarnessError, match="does not see the archive that was written here: give --out a folder"):
+            pool.read("npz", "tuned", Path(path.name), reads, expected, 1)
+    finally:
+        pool.close()
+
+
+def test_a_run_on_the_users_scheduler_has_every_cell(cluster, tmp_path, capsys):
+    folder = tmp_path / "run"
+    argv = [
+        "run",
+        "--preset",
+        "quick",
+        "--sizes",
+        "40",
+        "--trace",
+        TRACE,
+    ]
+    argv += ["--formats", "hdf5", "--baseline", "hdf5", "--suites", "parallel_access", "--rounds", "2", "--quiet"]
+    argv += ["--executors", "dask", "--workers", "1,2", "--scheduler", cluster[0], "--out", str(folder)]
+    assert main(argv) == 0, capsys.readouterr().err
+    rows = read_samples(folder / "samples.csv")
+    assert rows.loc[rows["status"] != "ok", "reason"].tolist() == []
+    assert set(rows["executor"]) == {"dask"} and set(rows["workers"]) == {1, 2}
+    assert (rows["worker_seconds"].str.split().str.len() == rows["workers"]).all()
+    assert rows["latency_p99_seconds"].notna().all() and rows["verified"].astype(bool).all()
+
+
+def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cluster, tmp_path, capsys):
+    folder = tmp_path / "run"
+    argv = ["run", "--preset", "quick", "--out", str(folder), "--executors", "dask"]
+    assert main([*argv, "--workers", "3", "--scheduler", cluster[0]]) == 2
+    assert "has 2 of the 3 workers that the run asks for" in capsys.readouterr().err
+    started = time.monotonic()
+    assert main([*argv, "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    assert "There is no Dask scheduler at tcp://127.0.0.1:9" in capsys.readouterr().err
+    assert time.monotonic() - started < 60 and not folder.exists()
+    assert main([*argv[:-2], "--scheduler", cluster[0]]) == 2
+    assert "add --executors dask" in capsys.readouterr().err
+
+
+def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(archive):
+    allow("dask_slow:Slow")
+    path, reads, expected = archive
+    pool = DaskPool(None)
+    try:
+        pool.read("dask_slow:Slow", "tuned", path, reads, expected, 2)
+        victim = next(iter(pool._cluster._local.workers.values())).pid
+        timer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
+        timer.start()
+        reading = pool.read("dask_slow:Slow", "tuned", path, reads, expected, 2)
+        timer.join()
+    finally:
+        pool.close()
+    assert reading.problem == "" and "a Dask worker died once" in reading.rejected
+    assert reading.bytes_returned == sum(expected[read_id(read)].nbytes for read in reads)
+
+
+def test_worker_after_worker_that_dies_fails_the_sample(archive):
+    allow("dask_slow:Deadly")
+    path, reads, expected = archive
+    pool = DaskPool(None)
+    try:
+        with pytest.raises(HarnessError, match="Dask workers died one after the other"):
+            pool.read("dask_slow:Deadly", "tuned", path, reads, expected, 1)
+    finally:
+        pool.close()
+
+
+@pytest.mark.parametrize(
+    ("victim", "reason"), [(0, "connection to the Dask scheduler at .* was lost"), (1, "has 1 of the 2 workers")]
+)
+def test_a_run_goes_on_when_its_scheduler_or_a_worker_is_killed(tmp_path, victim, reason):
+    folder, mark = tmp_path / "run", str(tmp_path)
+    (tmp_path / "dask").mkdir()
+    with started(tmp_path / "dask") as (address, processes):
+        argv = [
+            "--preset",
+            "quick",
+            "--trace",
+            "synthetic:layers=1",
+            "--sizes",
+            "64",
+            "--formats",
+            "hdf5,zarr-slim",
+            "--quiet",
+        ]
+        argv += ["--suites", "parallel_access", "--executors", "dask", "--workers", "1,2", "--rounds", "2"]
+        argv += ["--baseline", "hdf5", "--scheduler", address, "--out", str(folder)]
+        run = subprocess.Popen(
+            [sys.executable, "-m", "harness", "run", *argv],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONPATH": PATH, "HARNESS_TEST_MARK": mark},
+        )
+        while len(_lines(folder / "samples.csv")) < 2 and run.poll() is None:  # until there is a first sample
+            time.sleep(0.01)
+        processes[victim].kill()
+        said, _ = run.communicate()
+    rows = read_samples(folder / "samples.csv")
+    assert run.returncode == 1 and "Traceback" not in said
+    *told, onward = [line for line in said.splitlines() if line.startswith("harness: ")]
+    assert told and all("failed in" in line for line in told) and "this machine failed, not the format" in onward
+    cells = rows.groupby(["format", "workers"])["status"].agg(list).to_dict()
+    assert set(cells) == {(name, n) for name in ("raw", "hdf5", "zarr-slim", "a/a") for n in (1, 2)}
+    assert all(statuses[-1] == "failed" or len(statuses) == 2 for statuses in cells.values())
+    good, failed = rows[rows["status"] == "ok"], rows[rows["status"] == "failed"]
+    assert len(good) and good["verified"].astype(bool).all() and good["seconds"].gt(0).all()
+    assert (good["bytes_returned"] == good["bytes_requested"]).all()
+    assert (
+        len(failed)
+        and failed["cause"].eq("machine").all()
+        and failed["seconds"].isna().all()
+        and failed["reason"].str.contains(reason).any()
+    )
+    assert "\n" not in "".join(failed["reason"]) and failed["reason"].iloc[-1] in (folder / "report.md").read_text()
+    assert set(rows["status"]) <= {"ok", "failed", "rejected"}
+    assert not [process for process in Path("/proc").glob("[0-9]*") if mark in _environment(process)]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _environment(process: Path) -> str:
+    try:
+        return (process / "environ").read_text(errors="replace").partition("HARNESS_TEST_MARK=")[2].partition("\0")[0]
+    except OSError:
+        return ""  # it is another's, or gone

@@ -1,0 +1,114 @@
+"""What goes wrong between a store and its reader ends in a retry or in a clear error, never in wrong data."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from extensions.object_store.fake import FakeStore
+
+from harness.errors import HarnessError, UsageError
+from harness.extensions.object_store.client import Client
+from harness.extensions.object_store.faults import Fault, parse_fault
+from harness.extensions.object_store.opening import StoredFormat
+from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.shaper import shaped
+from harness.extensions.object_store.stored import Stored
+from harness.extensions.object_store.upload import upload, upload_beside
+from harness.formats.archive import write_archive
+from harness.formats.base import Route, load_format
+from harness.sampling.accounting import StoreCounter
+from harness.sampling.sample import Reading, take
+from harness.sampling.verify import Expected, expectations
+from harness.trace.schema import Role
+from harness.trace.sources import open_trace
+from harness.workload import Read
+
+PASSING = ("drop", "500", "503", "truncate")
+
+
+@pytest.mark.parametrize("kind", PASSING)
+def test_a_passing_fault_is_tried_again_and_counted(kind: str, place: Place, fake: FakeStore) -> None:
+    data = bytes(range(256)) * 1000
+    fake.objects["some/prefix/file"] = data
+    with shaped(replace(place, fault=f"{kind}:every=2")) as near, closing(Client(near)) as client:
+        counter = StoreCounter()
+        assert bytes(client.range("file", 100, 100_000)) == data[100:100_100]
+        assert bytes(client.whole("file")) == data
+        assert counter.counts().retries == 2
+        assert counter.counts().requests == 4
+
+
+@pytest.mark.parametrize("kind", [*PASSING, "norange"])
+def test_a_fault_that_stays_is_a_clear_error(kind: str, place: Place, fake: FakeStore) -> None:
+    fake.objects["some/prefix/file"] = bytes(100_000)
+    with shaped(replace(place, fault=f"{kind}:every=1")) as near, closing(Client(near)) as client:
+        with pytest.raises(HarnessError, match="file") as caught:
+            client.range("file", 100, 50_000)
+        assert "\n" not in str(caught.value)
+
+
+FORMATS = ("raw", "npz", "hdf5", "zarr", "zarr-slim")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One trace in every format, and what reading it has to give."""
+
+    paths: dict[str, Path]
+    reads: tuple[Read, ...]
+    expected: dict[str, Expected]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    trace, folder = open_trace("synthetic:layers=1", 40), tmp_path_factory.mktemp("archives")
+    paths = {name: folder / f"a{load_format(name).suffix}" for name in FORMATS}
+    for name, path in paths.items():
+        manifest = write_archive(trace, load_format(name), path)
+    reads = tuple(Read(path=spec.path) for spec in manifest.tensors if spec.role in (Role.PAIR, Role.ATTENTION))
+    return Written(paths, reads, expectations(paths["raw"], manifest, reads))
+
+
+READ = tuple((name, route) for name in FORMATS for route in load_format(name).routes if route != "download")
+
+
+def sample(written: Written, name: str, route: Route, place: Place) -> Reading:
+    path, backend = written.paths[name], load_format(name)
+    upload(place, path, path.name)
+    if (data := backend.routed(route).beside(path)) is not None:
+        upload_beside(place, data, path.name)
+    with shaped(place) as near:
+        stored = StoredFormat(backend, Stored(place=near, key=path.name, route=route))
+        return take(stored, path, written.reads, written.expected, counter=StoreCounter)
+
+
+@pytest.mark.parametrize("kind", [*PASSING, "norange"])
+@pytest.mark.parametrize(("name", "route"), READ)
+def test_every_format_reads_right_through_faults_that_pass(
+    name: str, route: Route, kind: str, written: Written, place: Place
+) -> None:
+    found = sample(written, name, route, replace(place, fault=f"{kind}:every=2"))
+    assert not found.problem
+    assert found.retries
+
+
+@pytest.mark.parametrize(("name", "route"), READ)
+def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, route: Route, written: Written, place: Place) -> None:
+    try:
+        found = sample(written, name, route, replace(place, fault="flip:every=1"))
+    except HarnessError as error:
+        assert "\n" not in str(error)
+    else:
+        assert found.problem
+
+
+def test_faults_are_read_from_text() -> None:
+    assert parse_fault("") is None
+    assert parse_fault("drop:every=3") == Fault("drop", 3)
+    assert [Fault("drop", 3).strikes(number) for number in range(4)] == [True, False, False, True]
+    for text in ("drip", "drop:every=0", "drop:often", "drop:every=x"):
+        with pytest.raises(UsageError, match="KIND"):
+            parse_fault(text)

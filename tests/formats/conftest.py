@@ -1,0 +1,30 @@
+"""Traces shared by the tests of the formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytest
+from formats.killing import Killer
+from formats.samples import sample_arrays, small_arrays
+
+
+@pytest.fixture(scope="session")
+def sample() -> Mapping[str, np.ndarray]:
+    """Every dtype, role and special value, by path."""
+    return sample_arrays()
+
+
+@pytest.fixture(scope="session")
+def small() -> Mapping[str, np.ndarray]:
+    """A few small tensors, by path."""
+    return small_arrays()
+
+
+@pytest.fixture(scope="session")
+def killer() -> Iterator[Killer]:
+    """Processes that write archives and are killed."""
+    process = Killer()
+    yield process
+    process.close()

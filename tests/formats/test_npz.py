@@ -1,0 +1,108 @@
+"""What is special about NPZ: one open zip file, whose members some versions of Python let disturb each other."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from formats.samples import put
+
+from harness.errors import HarnessError
+from harness.formats import archive, npz
+from harness.formats.base import load_format
+
+ARRAYS = {f"pair/layer_{k}": np.random.default_rng(k).normal(size=(24, 24, 8)).astype(np.float32) for k in range(6)}
+
+
+def read_together(path, workers=8, times=6):
+    """Read with one reader on several threads; return what went wrong."""
+    wrong = []
+    with load_format("npz").reader(path) as reader:
+
+        def work(first):
+            for k in range(times * len(ARRAYS)):
+                name = f"pair/layer_{(first + k) % len(ARRAYS)}"
+                try:
+                    if not np.array_equal(reader.read(name), ARRAYS[name]):
+                        wrong.append(name)
+                except Exception as error:  # noqa: BLE001 - whatever it raises is wrong
+                    wrong.append(repr(error))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return wrong
+
+
+@pytest.mark.parametrize("apart", [None, False])
+def test_threads_that_share_a_reader_read_what_was_written(tmp_path, monkeypatch, apart):
+    if apart is not None:  # as in a Python whose members disturb each other, whatever this one's do
+        monkeypatch.setattr(npz, "members_are_apart", lambda: apart)
+    path = put(tmp_path, "npz", ARRAYS)
+    assert read_together(path) == []
+
+
+def test_a_python_whose_members_disturb_each_other_is_recognised():
+    version = sys.version_info[:3]
+    broken = (3, 12, 0) <= version < (3, 12, 9) or (3, 13, 0) <= version < (3, 13, 2)
+    assert npz.members_are_apart() is not broken
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A reader to which each of the tensors is large, and how often one of its members was opened."""
+    monkeypatch.setattr(npz, "LARGE_BYTES", 1000)
+    opened = []
+    with load_format("npz").reader(put(tmp_path, "npz", ARRAYS)) as reader:
+        real = reader._forward._opened
+        reader._forward._opened = lambda name: (opened.append(name), real(name))[1]
+        yield reader, opened
+
+
+def rows_of(start, stop):
+    return (slice(start, stop), slice(0, 24), slice(0, 8))
+
+
+def test_consecutive_blocks_of_a_large_tensor_decode_its_member_once(large):
+    reader, opened = large
+    parts = [reader.read("pair/layer_2", rows_of(start, min(start + 7, 24))) for start in range(0, 24, 7)]
+    assert np.array_equal(np.concatenate(parts), ARRAYS["pair/layer_2"])
+    assert opened == ["pair/layer_2.npy"]
+
+
+def test_windows_of_large_tensors_in_any_order_are_right(large):
+    reader, opened = large
+    for name, start in [("pair/layer_0", 20), ("pair/layer_0", 3), ("pair/layer_5", 3), ("pair/layer_0", 4)]:
+        window = (slice(start, start + 4), slice(2, 9), slice(0, 8))
+        found = reader.read(name, window)
+        assert np.array_equal(found, ARRAYS[name][window]) and found.base is None
+    assert len(opened) == 4  # none of them lies behind the one before it in the same member
+    assert np.array_equal(reader.read("pair/layer_1"), ARRAYS["pair/layer_1"])
+
+
+def test_a_large_member_with_a_flipped_bit_is_refused_at_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(npz, "LARGE_BYTES", 1000)
+    path = put(tmp_path, "npz", {"pair/layer_0": ARRAYS["pair/layer_0"]}, "tuned")
+    with load_format("npz").reader(path) as reader:
+        reader._file.zip.getinfo("pair/layer_0.npy").CRC ^= 1
+        reader.read("pair/layer_0", rows_of(0, 12))
+        with pytest.raises((HarnessError, zipfile.BadZipFile), match="CRC"):
+            reader.read("pair/layer_0", rows_of(12, 24))
+
+
+def test_a_large_tensor_is_verified_by_blocks(tmp_path, monkeypatch):
+    for module in (npz, archive):
+        monkeypatch.setattr(module, "LARGE_BYTES", 1000)
+    path = put(tmp_path, "npz", ARRAYS)
+    asked = []
+    real = npz.NpzReader.read
+    monkeypatch.setattr(
+        npz.NpzReader, "read", lambda self, path, part=None: (asked.append(part), real(self, path, part))[1]
+    )
+    assert archive.verify_archive(path) == []
+    assert asked and None not in asked

@@ -1,0 +1,93 @@
+"""What readers say of opened archives is what was asked of the writers, and what they hold stays open."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from harness import registry
+from harness.formats.archive import write_archive
+from harness.formats.base import PROFILES, UnsupportedProfile, load_format
+from harness.formats.hdf5_replay import filters_in_words
+from harness.trace.sources import open_trace
+
+TRACE = "synthetic:layers=1,n_res=48"
+FORMATS = [row.name for row in registry.listing("formats") if not row.missing]
+
+# What can be read back of a codec: HDF5's Bitshuffle has no level, a zip member does not tell its.
+STORED = {
+    "hdf5": {"blosc-lz4-5 bit shuffle": "bitshuffle-lz4"},
+    "npz": {f"deflate-{level}": "deflate" for level in range(1, 10)},
+}
+
+
+def compressor(found: str) -> str:
+    """Leave out the number of an HDF5 filter, what is no compressor, and pcodec's defaults."""
+    found = re.sub(r" \(filter \d+\)$|(^|, )crc32c$", "", found)
+    return re.sub(r"^numcodecs\.pcodec level (\d+) .*", r"pcodec-\1", found)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_opened_archive_is_as_it_was_asked_for(name, profile, tmp_path):
+    backend, trace = load_format(name), open_trace(TRACE)
+    try:
+        layouts = {spec.path: backend.layout(spec, profile) for spec in trace.manifest.examples().values()}
+    except UnsupportedProfile as error:
+        pytest.skip(str(error))
+    write_archive(trace, backend, tmp_path / f"a{backend.suffix}", profile)
+    with backend.reader(tmp_path / f"a{backend.suffix}") as reader:
+        for path, layout in layouts.items():
+            found = reader.opened(path)
+            assert found is not None and found.reader, path
+            chunks = found.chunks
+            if chunks and layout.chunks and len(chunks) == len(layout.chunks) + 1:  # one of a stack of layers
+                assert chunks[0] == 1
+                chunks = chunks[1:]
+            assert chunks == layout.chunks, path
+            asked = "none" if layout.codec is None else str(layout.codec)
+            assert compressor(found.codec) == STORED.get(name, {}).get(asked, asked), path
+
+
+def test_hdf5_keeps_the_decoded_chunks_of_a_data_set_between_reads(tmp_path):
+    backend, trace = load_format("hdf5"), open_trace(TRACE)
+    write_archive(trace, backend, tmp_path / "a.h5")
+    window = np.s_[0:8, 0:8, :]
+    with backend.reader(tmp_path / "a.h5") as reader:
+        reader.read("activations/layer_0/pair_repr", window)
+        before = read_bytes()
+        for _ in range(10):
+            reader.read("activations/layer_0/pair_repr", window)
+        assert read_bytes() - before < 1000  # those of the file that says so
+
+
+def read_bytes() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_hdf5_holds_no_more_data_sets_than_it_says(tmp_path):
+    with h5py.File(tmp_path / "many.h5", "w") as file:
+        for number in range(100):
+            file[f"d{number}"] = np.arange(4.0)
+    with load_format("hdf5").reader(tmp_path / "many.h5") as reader:
+        for number in range(100):
+            np.testing.assert_array_equal(reader.read(f"d{number}"), np.arange(4.0))
+        assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_DATASET) <= 64
+
+
+def test_zarr_looks_an_array_up_once(tmp_path):
+    backend, trace = load_format("zarr"), open_trace(TRACE)
+    write_archive(trace, backend, tmp_path / "a.zarr")
+    with backend.reader(tmp_path / "a.zarr") as reader:
+        assert reader.array("activations/layer_0/pair_repr") is reader.array("activations/layer_0/pair_repr")
+
+
+def test_an_unknown_filter_is_named_as_hdf5_names_it():
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((4,))
+    plist.set_deflate(4)
+    assert filters_in_words(plist) == "deflate (4,) (filter 1)"

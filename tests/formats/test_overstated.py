@@ -1,0 +1,131 @@
+"""Sealed archives whose chunks or shapes ask for far more than they hold are refused before they are read."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import zipfile
+from pathlib import Path
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+
+from harness import files
+from harness.cli import main
+from harness.formats.archive import verify_archive, write_archive
+from harness.formats.base import load_format
+from harness.formats.seal import BLANK, files_of, seal
+from harness.trace.sources import open_trace
+
+TRACE = "synthetic:n_res=16,layers=1,heads=2"
+FAR = (2 << 30) - (1 << 20)
+
+
+@pytest.fixture
+def zarr(tmp_path: Path) -> Path:
+    return _written(tmp_path / "a.zarr", "zarr")
+
+
+def _written(path: Path, name: str) -> Path:
+    write_archive(open_trace(TRACE), load_format(name), path)
+    return path
+
+
+def _sealed_again(path: Path, seal_file: Path) -> None:
+    data = seal_file.read_bytes()
+    at = data.index(BLANK[:-64].encode()) + len(BLANK) - 64
+    seal_file.write_bytes(data[:at] + b"0" * 64 + data[at + 64 :])
+    seal(path, seal_file)
+
+
+def _refused(path: Path, tmp_path: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """See that neither command reads a tensor of it."""
+    (problem,) = verify_archive(path)
+    assert said in problem
+    assert main(["convert", str(path), str(tmp_path / "b.raw")]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "b.raw").exists()
+
+
+@pytest.mark.parametrize("profile", ["tuned", "seed"])
+def test_a_chunk_of_zarr_states_what_a_chunk_has(tmp_path, capsys, profile):
+    path = tmp_path / "a.zarr"
+    write_archive(open_trace(TRACE), load_format("zarr"), path, profile)
+    chunk = max(
+        (f for f in files_of(path / "activations" / "layer_0" / "pair_repr") if f.name[0] not in "z."),
+        key=lambda file: file.stat().st_size,
+    )
+    data = chunk.read_bytes()
+    chunk.write_bytes(data[:4] + struct.pack("<I", FAR) + data[8:])
+    _sealed_again(path, load_format("zarr").seal_file(path))
+    _refused(path, tmp_path, "states 1.999 GiB", capsys)
+
+
+def test_other_codecs_of_zarr_are_refused(zarr, tmp_path, capsys):
+    codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "gzip", "configuration": {"level": 5}}]
+    root = json.loads((zarr / "zarr.json").read_text())
+    root["consolidated_metadata"]["metadata"]["activations/layer_0/pair_repr"]["codecs"] = codecs
+    (zarr / "zarr.json").write_text(json.dumps(root))
+    for chunk in files_of(zarr / "activations" / "layer_0" / "pair_repr" / "c"):
+        chunk.write_bytes(gzip.compress(bytes(1 << 20)))
+    _sealed_again(zarr, zarr / "zarr.json")
+    _refused(
+        zarr,
+        tmp_path,
+        "activations/layer_0/pair_repr is stored by a codec that no archive of this harness uses",
+        capsys,
+    )
+
+
+@pytest.mark.parametrize("name", ["zarr", "zarr-slim"])
+def test_a_terabyte_of_which_nothing_is_stored_is_refused(tmp_path, capsys, name, monkeypatch):
+    path = _written(tmp_path / "a", name)
+    monkeypatch.setenv("HARNESS_MAX_INFLATED", str(1 << 10))
+    (problem,) = verify_archive(path)
+    assert "more than 1 KiB" in problem and "--max-inflated" in problem
+    assert main(["convert", str(path), str(tmp_path / "b.raw"), "--max-inflated", "1KiB"]) == 1
+    assert "--max-inflated" in capsys.readouterr().err
+    assert main(["convert", str(path), str(tmp_path / "b.raw"), "--max-inflated", "1GiB"]) == 0
+    assert main(["verify", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("filters", "chunk", "said"),
+    [
+        (dict(hdf5plugin.Blosc(cname="zstd")), struct.pack("<4xIII", FAR, 1 << 20, 116), "states 1.999 GiB"),
+        (dict(hdf5plugin.Bitshuffle(cname="lz4")), struct.pack(">QI", FAR, 8192), "states 1.999 GiB"),
+        (dict(hdf5plugin.Bitshuffle(cname="lz4")), struct.pack(">QI", 2048, 1 << 30), "larger than the chunk"),
+        ({"compression": "gzip"}, b"x", "stored by a filter that no archive of this harness uses"),
+        (dict(hdf5plugin.Zstd()), b"x", "stored by a filter that no archive of this harness uses"),
+    ],
+)
+def test_a_chunk_of_hdf5_states_what_a_chunk_has(tmp_path, capsys, filters, chunk, said):
+    path = _written(tmp_path / "a.h5", "hdf5")
+    with h5py.File(path, "r+") as file:
+        name = "attention/layer_0"
+        shape, dtype = file[name].shape, file[name].dtype
+        del file[name]
+        made = file.create_dataset(name, shape, dtype, chunks=(2, 16, 16), **filters)
+        made.id.write_direct_chunk((0, 0, 0), chunk + bytes(100))
+    _sealed_again(path, path)
+    _refused(path, tmp_path, said, capsys)
+
+
+def test_an_npz_of_another_program_inflates_up_to_a_limit(tmp_path, capsys, monkeypatch):
+    source = tmp_path / "msa_row_attn_layer0.npz"
+    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as file, file.open("attn.npy", "w") as member:
+        np.lib.format.write_array(member, np.zeros((2, 64, 64), np.float32))
+    monkeypatch.setattr(files, "_SMALL", 1 << 10)
+    assert main(["import", str(source), str(tmp_path / "b.raw")]) == 1
+    said = capsys.readouterr().err
+    assert "attn.npy inflates to" in said and str(source) in said and "--max-inflated" in said
+    assert main(["import", str(source), str(tmp_path / "b.raw"), "--max-inflated", "1MiB"]) == 0
+
+
+def test_what_is_no_folder_is_no_run(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["report", str(tmp_path / "file")]) == 1
+    assert "There is no run at" in capsys.readouterr().err

@@ -1,0 +1,197 @@
+"""A run measures every cell once, keeps what it has, and continues where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, Counted, allow
+
+from harness.errors import UsageError
+from harness.formats.archive import write_archive
+from harness.formats.npz import NpzFormat
+from harness.records import read_samples
+from harness.run import space
+from harness.run.archives import read_archives
+from harness.run.config import RunConfig
+from harness.run.run import run
+from harness.run.subject import choose_arms, open_subjects
+from harness.trace.sources import open_trace
+from harness.trace.stream import digest
+from harness.workload import PlanOptions, ReadAccess
+
+ALL_SUITES = ("size", "write", "capture", "full_read", "layer_read", "random_access", "parallel_access")
+
+
+def test_every_cell_has_every_round_and_verified_samples(measure):
+    folder, progress = measure(suites=ALL_SUITES, caches=("warm", "cold"), rounds=3)
+    rows = read_samples(folder / "samples.csv")
+    assert (rows["status"].isin(["ok", "skipped"])).all(), rows[rows["status"] == "failed"]["reason"].unique()
+    good = rows[rows["status"] == "ok"]
+    assert good["verified"].astype(bool).all()
+    assert set(good["format"]) == {"hdf5", "raw", "a/a"}
+    reads = good[~good["suite"].isin(["size", "write", "capture"])]
+    cells = reads.groupby(["suite", "access", "format", "cache", "executor", "workers"])["round"].apply(sorted)
+    assert cells.map(lambda rounds: rounds == [0, 1, 2]).all()
+    assert (reads["bytes_returned"] == reads["bytes_requested"]).all()
+    assert reads.loc[reads["cache"] == "cold", "resident_fraction"].lt(0.01).all()
+    assert reads.loc[reads["cache"] == "warm", "resident_fraction"].ge(0.99).all()
+    assert (reads["files_opened"] >= 1).all() and (reads["requests"] > 0).all()
+    assert progress.steps == progress.planned
+    assert not (folder / ".archives").exists()
+
+
+def test_all_formats_ask_for_the_same_bytes(measure):
+    folder, _ = measure(formats=("npz", "hdf5", "zarr", "zarr-slim"), rounds=1, suites=("layer_read", "random_access"))
+    rows = read_samples(folder / "samples.csv")
+    assert (rows["status"] == "ok").all()
+    assert (rows.groupby("access")["bytes_requested"].nunique() == 1).all()
+
+
+def test_a_run_that_is_complete_takes_nothing_again(measure):
+    folder, _ = measure()
+    before = (folder / "samples.csv").read_bytes()
+    _, progress = measure(folder)
+    assert (folder / "samples.csv").read_bytes() == before
+    assert progress.steps == progress.planned
+    assert len(json.loads((folder / "environment.json").read_text())["sessions"]) == 2
+
+
+@pytest.mark.parametrize("keep", [1, 9, 21, 33])
+def test_a_run_cut_off_anywhere_continues_without_a_gap_or_a_repeat(measure, keep):
+    folder, _ = measure()
+    whole = read_samples(folder / "samples.csv")
+    lines = (folder / "samples.csv").read_bytes().splitlines(keepends=True)
+    (folder / "samples.csv").write_bytes(b"".join(lines[:keep]) + lines[keep][:17])  # the last line cut in two
+    measure(folder)
+    again = read_samples(folder / "samples.csv")
+    key = ["suite", "access", "format", "cache", "executor", "workers", "round"]
+    assert not again.duplicated(key).any()
+    assert sorted(map(tuple, again[key].to_numpy())) == sorted(map(tuple, whole[key].to_numpy()))
+
+
+def test_plans_do_not_depend_on_the_formats():
+    one = open_subjects(TINY)[0]
+    other = open_subjects(dataclasses.replace(TINY, formats=("npz", "zarr"), rounds=7))[0]
+    assert one.plans == other.plans
+    moved = open_subjects(dataclasses.replace(TINY, seed=5))[0]
+    assert one.plans != moved.plans
+
+
+def test_an_unsupported_profile_is_skipped_with_its_reason(measure):
+    folder, _ = measure(formats=("npz", "hdf5"), profiles=("matched",), suites=("full_read", "size"))
+    rows = read_samples(folder / "samples.csv")
+    npz = rows[rows["format"] == "npz"]
+    assert set(npz["status"]) == {"skipped"} and npz["reason"].str.contains("matched").all()
+    assert (rows.loc[rows["format"] == "hdf5", "status"] == "ok").all()
+
+
+def test_several_profiles_share_rounds(measure):
+    folder, _ = measure(profiles=("seed", "tuned"), suites=("layer_read",))
+    rows = read_samples(folder / "samples.csv")
+    arms = set(zip(rows["format"], rows["profile"], strict=True))
+    assert arms == {("hdf5", "seed"), ("hdf5", "tuned"), ("raw", ""), ("a/a", "seed")}
+
+
+def test_a_format_name_that_is_taken_is_refused():
+    with pytest.raises(UsageError, match="is taken"):
+        choose_arms(dataclasses.replace(TINY, formats=("hdf5", "hdf5")))
+
+
+def test_what_is_no_backend_is_refused():
+    allow("liars:NotAFormat")
+    with pytest.raises(UsageError, match="is not a format"):
+        choose_arms(dataclasses.replace(TINY, formats=("liars:NotAFormat",)))
+
+
+def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch, tmp_path):
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(UsageError, match=r"2 archives of synthetic.* MB free: choose fewer formats"):
+        measure()
+
+
+def test_a_configuration_survives_its_file(tmp_path):
+    for config in (
+        TINY,
+        dataclasses.replace(TINY, directories=("a", "b/c"), directory_bound=0.05),
+        dataclasses.replace(TINY, trace_bytes=10**10, options=PlanOptions(whole_bytes=1000)),
+        dataclasses.replace(TINY, options=PlanOptions(parallel_windows=8, parallel_bytes=None)),
+        dataclasses.replace(TINY, options=PlanOptions(parallel_windows=8)),
+    ):
+        config.save(tmp_path / "run.json")
+        assert RunConfig.read(tmp_path / "run.json") == config
+
+
+def test_accesses_a_trace_has_no_tensor_for_are_skipped(measure):
+    folder, _ = measure(
+        traces=("synthetic:values=noise,layers=1,heads=1,hidden_dim=4,pair_dim=4",), suites=("layer_read",), rounds=1
+    )
+    assert set(read_samples(folder / "samples.csv")["status"]) == {"ok"}
+    subject = open_subjects(TINY)[0]
+    assert all(access.reads for _, access in subject.plans if isinstance(access, ReadAccess))
+
+
+def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it(tmp_path, monkeypatch):
+    path = tmp_path / "data" / "vit_mnist" / "vit_mnist_attention.npz"
+    path.parent.mkdir(parents=True)
+    maps = np.random.default_rng(0).random((2, 2, 5, 5), np.float32)
+    np.savez(path, attn_layer_0=maps, images=np.zeros((2, 1, 4, 4)), labels=np.arange(2), preds=np.arange(2))
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read",))
+    subjects = open_subjects(config)
+    path.unlink()  # so that nothing can be opened again
+    folder = tmp_path / "run"
+    folder.mkdir()
+    run(config, choose_arms(config), subjects, folder, Counted())
+    rows = read_samples(folder / "samples.csv")
+    assert len(rows) and set(rows["status"]) == {"ok"}
+    digests = read_archives(folder / "archives.json")[0]["tensor_digests"]
+    assert digests["attention/layer_0"] == digest(maps)
+
+
+def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(tmp_path):
+    path = tmp_path / "broken.npz"
+    write_archive(open_trace(TINY.traces[0], 40), NpzFormat(), path)
+    config = dataclasses.replace(TINY, traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
+    subjects = open_subjects(config)
+    data = bytearray(path.read_bytes())  # damaged after the run has looked at it
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    folder, progress = tmp_path / "run", Counted()
+    folder.mkdir()
+    run(config, choose_arms(config), subjects, folder, progress)
+    rows = read_samples(folder / "samples.csv")
+    broken = rows[rows["trace"] == "file:broken.npz"]
+    assert set(broken["status"]) == {"failed"} and broken["reason"].str.startswith("the trace could not be made").all()
+    assert (rows.loc[rows["trace"] != "file:broken.npz", "status"] == "ok").all()
+    assert progress.steps == progress.planned
+
+
+def test_large_tensors_are_read_by_blocks_and_verified_in_every_format(measure):
+    options = dataclasses.replace(TINY.options, whole_bytes=20_000, block_bytes=8_000)
+    formats = ("npz", "hdf5", "zarr", "zarr-slim")
+    folder, _ = measure(formats=formats, rounds=1, suites=("full_read", "layer_read", "random_access"), options=options)
+    rows = read_samples(folder / "samples.csv")
+    assert set(rows["status"]) == {"ok", "skipped"}
+    pair = rows[(rows["access"] == "pair_layer") & (rows["status"] == "ok")]
+    assert set(pair["bytes_requested"]) == {40 * 40 * 8 * 4} == set(pair["bytes_returned"])
+    assert set(rows.loc[rows["status"] == "skipped", "access"]) == {"window_pair_load_once"}
+
+
+def test_a_trace_is_sampled_by_as_many_first_layers_as_fit_at_its_largest_length(measure):
+    trace = "synthetic:layers=3,heads=2,hidden_dim=16,pair_dim=8"
+    config = dataclasses.replace(TINY, traces=(trace,), sizes=(20, 40), trace_bytes=200_000)
+    cut = "synthetic:values=protein,layers=3,heads=2,hidden_dim=16,pair_dim=8 (first 2 of 3 layers)"
+    subjects = open_subjects(config)
+    assert [subject.label for subject in subjects] == [cut, cut]
+    need = space.space(Path(), subjects, choose_arms(config), [])
+    assert need.count == 2 and need.each == subjects[1].manifest.nbytes <= 200_000
+    written = subjects[1].manifest.nbytes // 2  # about one layer with its pair representation under two names
+    assert 2 * need.each + written < need.archives < 2 * need.each + 2 * written
+    folder, _ = measure(traces=config.traces, trace_bytes=config.trace_bytes, rounds=1)
+    rows = read_samples(folder / "samples.csv")
+    assert set(rows["status"]) == {"ok", "skipped"} and set(rows["trace"]) == {cut}
+    assert rows.loc[rows["access"] == "all_tensors", "bytes_requested"].eq(need.each).all()

@@ -22,7 +22,7 @@ from harness.trace import synthetic
 from harness.workload import ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "suites" / "tracking" / "benchmarks"
+FOLDER = ROOT / "benchmarks" / "tracked"
 METHODS = {
     ReadAccess: {"time_read", "time_open", "peakmem_read", "track_bytes_read", "track_requests", "track_files_opened"},
     WriteAccess: {"time_write", "time_write_durable", "peakmem_write"},

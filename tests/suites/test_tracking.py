@@ -28,7 +28,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not shutil.which("git"):
         pytest.skip("asv needs git")
     folder = tmp_path_factory.mktemp("tracked")
-    for name in (".ci", "suites"):
+    for name in (".ci", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "asv.conf.json", folder)
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "a commit"]):

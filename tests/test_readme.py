@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from outputs import af2_result, attention_folder, pickled
 
 from benchmarks.directories import af2, digests
 from harness.analysis.findings import find_options
@@ -23,6 +22,7 @@ from harness.cli import main
 from harness.evidence import compare
 from harness.formats.archive import open_archive
 from harness.report.write import write_report
+from tests.outputs import af2_result, attention_folder, pickled
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from conftest import allow
 
 from harness import registry
 from harness.errors import UsageError, unknown_name
@@ -14,6 +13,7 @@ from harness.formats.base import Format, load_format
 from harness.formats.raw import RawFormat
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import TraceSource
+from tests.conftest import allow
 
 
 @pytest.fixture

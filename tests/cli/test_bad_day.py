@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import plain
 
 from harness.cli import main
 from harness.files import clear_partials, locked
 from harness.formats.archive import verify_archive
 from harness.records import read_samples
 from harness.sampling.interrupt import ENDING
+from tests.conftest import plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 RUN = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "npz,hdf5", "--suites", "layer_read"]

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import plain
 
 from harness.cli import main
 from harness.formats.archive import verify_archive
 from harness.records import read_samples
 from harness.run.config import RunConfig
 from harness.workload import PlanOptions
+from tests.conftest import plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
@@ -64,7 +64,7 @@ def test_quiet_says_nothing(tmp_path, capfd):
 
 
 def test_failed_cells_are_named_and_give_exit_code_one(tmp_path, capsys):
-    options = [*SMALL, "--suites", "full_read", "--backend", "liars:Zeros"]
+    options = [*SMALL, "--suites", "full_read", "--backend", "tests.liars:Zeros"]
     assert main(["run", "--quiet", *options, "--out", str(tmp_path / "run")]) == 1
     said = plain(capsys.readouterr().err)
     assert "zeros failed in 1 cells (full_read/all_tensors)" in said and "Traceback" not in said

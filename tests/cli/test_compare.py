@@ -13,13 +13,13 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import TINY, measured, plain
 
 from harness.cli import comparing, main
 from harness.compare import comparison
 from harness.compare.exact import Lost
 from harness.compare.rounds import Block
 from harness.compare.side import Side, SideError
+from tests.conftest import TINY, measured, plain
 
 HERE = f"existing:{sys.executable}"
 README = (Path(__file__).parents[2] / "README.md").read_text()

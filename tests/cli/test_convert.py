@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from conftest import plain
 
 from harness.cli import main
 from harness.formats.archive import open_archive, verify_archive
 from harness.records import read_samples
+from tests.conftest import plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4,n_res=20,filled=both"
 MINIMAL = ["--mode", "minimal", "--bound", "pair=1e-2", "--bound", "attention=1e-3"]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import plain
 
 from harness.cli import main
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.trace.sources import open_trace
+from tests.conftest import plain
 
 TRACE = "synthetic:n_res=16,layers=3,heads=2,hidden_dim=8,pair_dim=4"
 

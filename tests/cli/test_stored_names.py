@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import TINY, measured, plain
-from evidence.conftest import repack
 
 from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.records import read_samples
 from harness.report.write import write_report
+from tests.conftest import TINY, measured, plain
+from tests.evidence.conftest import repack
 
 MARK = "import pathlib\npathlib.Path({!r}).touch()\n"
 PROFILE = 'version = 1\nname = "mine"\n[formats."stranger:Format".pair]\ncodec = "none"\n'

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import Counted
 
 from benchmarks.sides import changed_copy, slower
 from harness.compare import probe
@@ -22,6 +21,7 @@ from harness.compare.rounds import Record, _Round, read_each_other, take_rounds,
 from harness.compare.side import Process, Side, SideError
 from harness.compare.verdict import pair
 from harness.errors import UsageError
+from tests.conftest import Counted
 
 TINY = Settings(
     traces=("synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8",), sizes=(40,), formats=("npz",),

@@ -9,7 +9,6 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import TINY, measured
 
 from harness.analysis.findings import find_options
 from harness.cli import main
@@ -19,6 +18,7 @@ from harness.compare.stored_cells import StoredCells
 from harness.errors import UsageError
 from harness.evidence.bundle import write_bundle
 from harness.report.write import write_report
+from tests.conftest import TINY, measured
 
 
 @pytest.fixture(scope="module")

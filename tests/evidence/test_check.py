@@ -8,7 +8,6 @@ import shutil
 import zipfile
 
 import pytest
-from evidence.conftest import repack
 
 from harness.analysis.findings import find_options
 from harness.cli import main
@@ -16,6 +15,7 @@ from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle, read_bundle, write_bundle
 from harness.evidence.check import check
 from harness.report.write import write_report
+from tests.evidence.conftest import repack
 
 
 def problems(bundle: Bundle, tmp_path) -> str:

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from evidence.conftest import repack
 
 from harness.analysis.findings import find, find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle, unpack
 from harness.evidence.check import check
+from tests.evidence.conftest import repack
 
 EARLIER = Path(__file__).parent / "earlier.bundle.zip"
 """Of two formats; its report gives verdicts and grades for reads, and its contention.csv has no rows."""

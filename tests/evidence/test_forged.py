@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from evidence.conftest import repack
 
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
@@ -18,6 +17,7 @@ from harness.evidence import compare
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
 from harness.evidence.rerun import rerun_config
+from tests.evidence.conftest import repack
 
 ELSEWHERE = {"matplotlib": "0", "numpy": "0", "freetype": "0"}
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from evidence.conftest import repack
 
 from harness.errors import HarnessError
 from harness.evidence.bundle import read_bundle
 from harness.evidence.check import check
 from harness.evidence.claims import claimed
+from tests.evidence.conftest import repack
 
 
 def problems(packed: Path, tmp_path: Path, **changed: bytes | None) -> str:

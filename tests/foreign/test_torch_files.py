@@ -8,10 +8,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from outputs import torch_file, torch_pickle, values
 
 from harness.errors import HarnessError
 from harness.foreign import torch_files
+from tests.outputs import torch_file, torch_pickle, values
 
 PATH = "x.pt"
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from formats.samples import INSTALLED, StepTrace, assert_same, bfloat16_exact, contents
 
 from harness.errors import HarnessError
 from harness.formats import archive
@@ -26,6 +25,7 @@ from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import Writer, load_format
 from harness.formats.journal import JournalWriter
 from harness.trace.schema import TensorSpec, tensor
+from tests.formats.samples import INSTALLED, StepTrace, assert_same, bfloat16_exact, contents
 
 N = 45
 
@@ -76,9 +76,9 @@ class Killer:
     """The program, as its caller sees it."""
 
     def __init__(self) -> None:
-        tests = Path(__file__).parents[1]
-        path = os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])
-        command = [sys.executable, "-W", "ignore", "-m", "backends.killing"]
+        root = Path(__file__).parents[2]
+        path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+        command = [sys.executable, "-W", "ignore", "-m", "tests.formats.killing"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, text=True
         )

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from formats.samples import BACKENDS, StepTrace, assert_holds, put, trace_of
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats import archive
@@ -20,6 +19,7 @@ from harness.formats.archive import write_archive
 from harness.formats.base import Writer, load_format
 from harness.formats.raw import RawFormat, RawWriter
 from harness.trace.schema import Manifest, TensorSpec, tensor
+from tests.formats.samples import BACKENDS, StepTrace, assert_holds, put, trace_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -212,8 +212,8 @@ def test_a_refusal_to_write_is_said(small: Arrays, tmp_path: Path, monkeypatch: 
 CHILD = """
 import sys, threading
 from pathlib import Path
-from formats.samples import StepTrace
-from formats.test_archive import LONG
+from tests.formats.samples import StepTrace
+from tests.formats.test_archive import LONG
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 
@@ -229,8 +229,8 @@ write_archive(StepTrace(LONG, rows=7, before=before), load_format(sys.argv[1]), 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_killed_process_leaves_no_archive(name: str, tmp_path: Path) -> None:
     destination = tmp_path / "archive"
-    tests = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests), os.environ.get("PYTHONPATH", "")])}
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-W", "ignore", "-c", CHILD, name, str(destination)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as child:
         assert child.stdout is not None

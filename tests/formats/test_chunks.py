@@ -8,8 +8,6 @@ from math import ceil, prod
 import h5py
 import numpy as np
 import pytest
-from formats.samples import BACKENDS, INSTALLED, StepTrace, assert_same
-from formats.test_archive import failing_at
 from hypothesis import given
 from hypothesis import strategies as st
 from numcodecs import blosc
@@ -23,6 +21,8 @@ from harness.formats.replay import parts
 from harness.formats.selection import in_blocks, lengths
 from harness.formats.settings import Settings
 from harness.trace.schema import Role, TensorSpec, tensor
+from tests.formats.samples import BACKENDS, INSTALLED, StepTrace, assert_same
+from tests.formats.test_archive import failing_at
 
 PATHS = {
     "output": "outputs/distogram_logits",

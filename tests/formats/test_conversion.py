@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from formats.samples import BACKENDS, INSTALLED, assert_holds, assert_same, put, trace_of
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.extensions.lossy.minimal import MinimalTrace
@@ -23,6 +22,7 @@ from harness.formats.conversion import convert
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
+from tests.formats.samples import BACKENDS, INSTALLED, assert_holds, assert_same, put, trace_of
 
 Arrays = Mapping[str, np.ndarray]
 

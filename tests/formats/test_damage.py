@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from formats.samples import BACKENDS, WRITABLE, assert_found, contents, put
 
 from harness.errors import HarnessError
 from harness.formats.archive import files_of, open_archive, verify_archive
 from harness.formats.base import Profile, load_format
 from harness.formats.seal import BLANK
+from tests.formats.samples import BACKENDS, WRITABLE, assert_found, contents, put
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -15,7 +15,6 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from formats.samples import BACKENDS, INSTALLED, put
 
 from harness.cli import main
 from harness.errors import ArchiveError, MachineError
@@ -24,6 +23,7 @@ from harness.formats.archive import detect, open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.npz import NpzReader
 from harness.formats.seal import BLANK, seal
+from tests.formats.samples import BACKENDS, INSTALLED, put
 
 Arrays = Mapping[str, np.ndarray]
 VALUES = np.arange(300, dtype=np.float32)

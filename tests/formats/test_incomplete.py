@@ -10,18 +10,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from formats.killing import ARRAYS, ORDER, SMALL, Killer, listed
-from formats.samples import (
-    BACKENDS,
-    CASES,
-    WRITABLE,
-    StepTrace,
-    assert_found,
-    assert_same,
-    contents,
-    sample_arrays,
-)
-from formats.test_archive import failing_at
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
@@ -33,6 +21,18 @@ from harness.formats.recovery import incomplete_path
 from harness.formats.seal import files_of
 from harness.trace.incomplete import Incomplete
 from harness.trace.schema import tensor
+from tests.formats.killing import ARRAYS, ORDER, SMALL, Killer, listed
+from tests.formats.samples import (
+    BACKENDS,
+    CASES,
+    WRITABLE,
+    StepTrace,
+    assert_found,
+    assert_same,
+    contents,
+    sample_arrays,
+)
+from tests.formats.test_archive import failing_at
 
 LAST = "structure/ptm"
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from formats.killing import Killer, layers, listed
-from formats.samples import BACKENDS
 
 from harness.formats.archive import verify_archive
 from harness.formats.recovery import incomplete_path
 from harness.trace.incomplete import stage_of
+from tests.formats.killing import Killer, layers, listed
+from tests.formats.samples import BACKENDS
 
 
 def has_layer(noted: list[str]) -> bool:
@@ -95,8 +95,8 @@ def test_a_full_disk(name: str, tmp_path: Path, killer: Killer) -> None:
 FULL = """
 import sys
 from pathlib import Path
-from formats.killing import layers
-from formats.samples import StepTrace
+from tests.formats.killing import layers
+from tests.formats.samples import StepTrace
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.errors import HarnessError
@@ -119,7 +119,7 @@ def test_a_disk_that_is_really_full(name: str, tmp_path: Path) -> None:
         pytest.skip("this user may not mount a small disk; another test limits the size of files")
     mount = f"mount -t tmpfs -o size=2m none {shlex.quote(str(tmp_path))}"
     program = shlex.join([sys.executable, "-W", "ignore", "-c", FULL, name, str(tmp_path / "archive")])
-    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         ["unshare", "-rm", "sh", "-c", f"{mount} && exec {program}"],
         env={**os.environ, "PYTHONPATH": paths},

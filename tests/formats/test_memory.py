@@ -6,7 +6,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from formats.samples import BACKENDS
 
 from harness.formats import archive, layout, npz, selection
 from harness.formats.archive import verify_archive, write_archive
@@ -15,6 +14,7 @@ from harness.trace import stream
 from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
 from harness.workload import PlanOptions, whole_reads
+from tests.formats.samples import BACKENDS
 
 TRACE = "synthetic:values=noise,layers=1,heads=1,hidden_dim=1,pair_dim=64"
 PAIR, OUTPUT = "activations/layer_0/pair_repr", "outputs/distogram_logits"

@@ -8,11 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from formats.samples import put
 
 from harness.errors import HarnessError
 from harness.formats import archive, npz
 from harness.formats.base import load_format
+from tests.formats.samples import put
 
 ARRAYS = {f"pair/layer_{k}": np.random.default_rng(k).normal(size=(24, 24, 8)).astype(np.float32) for k in range(6)}
 

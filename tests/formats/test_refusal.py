@@ -13,13 +13,13 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from formats.samples import BACKENDS, INSTALLED, StepTrace, assert_found, put
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.seal import BLANK, seal
 from harness.trace.schema import Manifest, Role, SchemaError, TensorSpec, tensor
+from tests.formats.samples import BACKENDS, INSTALLED, StepTrace, assert_found, put
 
 Arrays = Mapping[str, np.ndarray]
 

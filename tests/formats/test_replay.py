@@ -12,7 +12,6 @@ import hdf5plugin
 import numpy as np
 import pytest
 import zarr
-from formats.samples import WRITABLE, assert_same, put
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from harness.formats.base import Profile, Selection
 from harness.formats.hdf5_replay import replay_dataset
 from harness.formats.replay import Replay, contiguous, lengths, parts, runs, whole
 from harness.formats.zarr_replay import replay_array
+from tests.formats.samples import WRITABLE, assert_same, put
 
 Arrays = Mapping[str, np.ndarray]
 Write = Callable[[str, Profile], Path]

@@ -9,7 +9,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from formats.samples import (
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.formats.archive import archive_size, detect, open_archive, verify_archive, write_archive
+from harness.formats.base import Profile, Selection, Stored, UnsupportedProfile, load_format
+from harness.trace.schema import DTYPES, Role, tensor
+from harness.trace.stream import digest
+from tests.formats.samples import (
     BACKENDS,
     CASES,
     INSTALLED,
@@ -24,13 +31,6 @@ from formats.samples import (
     specials,
     trace_of,
 )
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-from harness.formats.archive import archive_size, detect, open_archive, verify_archive, write_archive
-from harness.formats.base import Profile, Selection, Stored, UnsupportedProfile, load_format
-from harness.trace.schema import DTYPES, Role, tensor
-from harness.trace.stream import digest
 
 Arrays = Mapping[str, np.ndarray]
 Write = Callable[[str, Profile], Path]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from formats.samples import INSTALLED, N, assert_same, put
 
 from harness.errors import UsageError
 from harness.formats.archive import archive_size, open_archive, verify_archive
@@ -17,6 +16,7 @@ from harness.formats.profile_file import parse_profile_file, profile_text, read_
 from harness.formats.settings import Settings
 from harness.formats.zarr_pipeline import pipeline_parameter
 from harness.trace.schema import Role, tensor
+from tests.formats.samples import INSTALLED, N, assert_same, put
 
 TUNABLE = [name for name in INSTALLED if load_format(name).search_space()]
 HEAD = 'version = 1\nname = "mine"\n'

@@ -14,16 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from formats.samples import (
-    StepTrace,
-    assert_same,
-    bfloat16_exact,
-    put,
-    random_bits,
-    slim_place,
-    slim_shard,
-    specials,
-)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +25,16 @@ from harness.formats.narrowing import by_name
 from harness.formats.shard import sealed, shard_shape
 from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.trace.schema import DTYPES, Role, TensorSpec, tensor
+from tests.formats.samples import (
+    StepTrace,
+    assert_same,
+    bfloat16_exact,
+    put,
+    random_bits,
+    slim_place,
+    slim_shard,
+    specials,
+)
 
 Arrays = Mapping[str, np.ndarray]
 Stored = Callable[[Path, str], np.ndarray]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from formats.samples import StepTrace, assert_holds, assert_same, bfloat16_exact, put, slim_place, slim_shard
 
 from harness.errors import ArchiveError
 from harness.formats import stack
@@ -18,6 +17,7 @@ from harness.formats.base import load_format
 from harness.formats.layout import in_eights
 from harness.trace.schema import Role, tensor
 from harness.trace.sources import open_trace
+from tests.formats.samples import StepTrace, assert_holds, assert_same, bfloat16_exact, put, slim_place, slim_shard
 
 ROWS = 34  # rows of a chunk of a tensor of shape SHAPE, which is three chunks long
 SHAPE = (100, 100, 1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from report.browser import Browser, find_chromium
+
+from tests.report.browser import Browser, find_chromium
 
 
 @pytest.fixture(scope="session")

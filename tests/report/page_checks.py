@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from report.browser import PRINT_WIDTH, Browser, Page
+from tests.report.browser import PRINT_WIDTH, Browser, Page
 
 WIDTHS = (360, 1280)
 MOST_PRINTED = 40

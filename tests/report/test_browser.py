@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report import page_checks as checks
-from report.browser import Browser, BrowserError, find_chromium
+
+from tests.report import page_checks as checks
+from tests.report.browser import Browser, BrowserError, find_chromium
 
 GOOD = """<!doctype html>
 <html lang="en">

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report.simulated import DRIFT, interleaved, noise, recorded_rounds, relabelled
 
 from harness.analysis.statistics import compare, interval_ends
 from harness.analysis.verdict import DETECTION_POWER, Floor, judge, noise_floor, smallest_detectable_effect
+from tests.report.simulated import DRIFT, interleaved, noise, recorded_rounds, relabelled
 
 RUNS = 500
 KINDS = ["log-normal", "heavy"]

@@ -13,7 +13,6 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from report.synthetic_samples import cell, frame, size, worked
 
 from harness.analysis.choice.decision import decide, decide_all
 from harness.analysis.choice.envelope import lower_envelope, stays
@@ -21,6 +20,7 @@ from harness.analysis.choice.headline import headline
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
 from harness.workload import PlanOptions
+from tests.report.synthetic_samples import cell, frame, size, worked
 
 HALF = Mix(name="half", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from report.synthetic_samples import worked
 
 from harness.analysis.choice.decision import decide
 from harness.analysis.choice.mix import Mix
 from harness.report.drawing.flips import draw_flips
+from tests.report.synthetic_samples import worked
 
 HALF = Mix(name="half & half $x$", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)
 

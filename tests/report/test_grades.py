@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from report.synthetic_samples import cell, frame, size
 
 from harness.analysis.grades import CRITERIA, GRADE_COLUMNS, grade, rules, word
+from tests.report.synthetic_samples import cell, frame, size
 
 
 def row(grades, criterion, name):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from report.synthetic_samples import cell, frame
 
 from harness.analysis.growth import fit, growth, section
 from harness.analysis.summary import summarise
 from harness.report.drawing.growth import draw_growth
 from harness.run.config import VERDICT_ROUNDS
+from tests.report.synthetic_samples import cell, frame
 
 LENGTHS = (256, 512, 1024)
 

@@ -8,12 +8,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from report.simulated import RECORDED
 
 from harness.analysis.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
 from harness.analysis.summary import summarise
 from harness.records import Sample, SampleFile, read_samples
 from harness.run.config import VERDICT_ROUNDS
+from tests.report.simulated import RECORDED
 
 ARMS = ["zarr", "hdf5", "raw", "a/a"]
 

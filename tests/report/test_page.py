@@ -9,7 +9,6 @@ import shutil
 
 import pandas as pd
 import pytest
-from report import page_checks as checks
 
 from harness.analysis.findings import Options, find
 from harness.cli import main
@@ -18,6 +17,7 @@ from harness.report.page.answer import flips, lead
 from harness.report.page.inline import inline_svg
 from harness.report.page.render import render
 from harness.report.write import write_report
+from tests.report import page_checks as checks
 
 
 @pytest.fixture

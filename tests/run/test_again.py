@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import liars
 import pandas as pd
 import pytest
 
 from harness.errors import HarnessError
 from harness.records import Sample, SampleFile, read_breakdown, read_samples
+from tests import liars
 
 KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]
 
@@ -22,7 +22,7 @@ def struck(measure, tmp_path, monkeypatch):
 
     def go(what: str, *suites: str) -> Path:
         file.write_text(what)
-        return measure(formats=("hdf5", "liars:Struck"), suites=suites)[0]
+        return measure(formats=("hdf5", "tests.liars:Struck"), suites=suites)[0]
 
     return go
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, Counted, allow
 
 from harness.errors import UsageError
 from harness.formats.archive import write_archive
@@ -22,6 +21,7 @@ from harness.run.subject import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
 from harness.workload import PlanOptions, ReadAccess
+from tests.conftest import TINY, Counted, allow
 
 ALL_SUITES = ("size", "write", "capture", "full_read", "layer_read", "random_access", "parallel_access")
 
@@ -102,9 +102,9 @@ def test_a_format_name_that_is_taken_is_refused():
 
 
 def test_what_is_no_backend_is_refused():
-    allow("liars:NotAFormat")
+    allow("tests.liars:NotAFormat")
     with pytest.raises(UsageError, match="is not a format"):
-        choose_arms(dataclasses.replace(TINY, formats=("liars:NotAFormat",)))
+        choose_arms(dataclasses.replace(TINY, formats=("tests.liars:NotAFormat",)))
 
 
 def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch, tmp_path):

@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import TINY
 
 from harness.extensions.breakdown.sampling import BreakdownTask
 from harness.run.preparation import Prepared
@@ -17,6 +16,7 @@ from harness.sampling.contention import ContentionTask
 from harness.sampling.reading import ReadTask
 from harness.sampling.verify import Expected, read_id
 from harness.workload import Read, ReadAccess
+from tests.conftest import TINY
 
 READ = Read(path="pair/layer_0")
 

@@ -7,10 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-import liars
 import pandas as pd
 import pytest
-from conftest import TINY, measured
 
 from harness.analysis.findings import find, find_options
 from harness.errors import HarnessError
@@ -19,6 +17,8 @@ from harness.run.complete import SAMPLES, read_explained, required_rows
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan
 from harness.run.subject import choose_arms, open_subjects
+from tests import liars
+from tests.conftest import TINY, measured
 
 ROOT = Path(__file__).parents[2]
 SUITES = ("size", "write", "full_read", "random_access")
@@ -60,7 +60,7 @@ def test_a_run_that_was_cut_off_lacks_rows_until_it_is_resumed(measure, cut):
 
 
 def test_formats_that_fail_have_all_their_rows(measure):
-    formats = ("hdf5", "npz", "liars:Flipped", "liars:Fickle", "liars:Half")
+    formats = ("hdf5", "npz", "tests.liars:Flipped", "tests.liars:Fickle", "tests.liars:Half")
     folder = planned(measure(formats=formats, suites=SUITES, profiles=("tuned", "matched"), rounds=3)[0])
     samples = read_samples(folder / SAMPLES)
     assert {"ok", "failed", "skipped"} <= set(samples["status"]), "npz has no matched profile, and liars fail"
@@ -74,7 +74,7 @@ def test_what_the_machine_spoilt_is_missing_until_it_is_taken_again(measure, tmp
     strike = tmp_path / "strike"
     monkeypatch.setenv(liars.STRIKE, str(strike))
     strike.write_text("read-memory")
-    made = {"formats": ("hdf5", "liars:Struck"), "suites": ("random_access",)}
+    made = {"formats": ("hdf5", "tests.liars:Struck"), "suites": ("random_access",)}
     folder = planned(measure(**made)[0])
     assert "the machine failed: resume the run" in faults(folder)[0]
     strike.write_text("")

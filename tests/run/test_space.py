@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import TINY, allow
 
 from harness.cli import main
 from harness.errors import UsageError
@@ -16,6 +15,7 @@ from harness.run import space
 from harness.run.estimate import estimate, sampled
 from harness.run.subject import choose_arms, open_subjects
 from harness.sampling.worker import Worker
+from tests.conftest import TINY, allow
 
 
 def free(monkeypatch, nbytes: int) -> None:
@@ -84,7 +84,7 @@ def test_what_belongs_to_no_layer_is_counted_as_it_is(monkeypatch, tmp_path):
 
 
 def test_a_format_that_cannot_write_the_sample_is_counted_as_it_is(tmp_path):
-    config = dataclasses.replace(TINY, formats=("liars:WritesNothing",), traces=COMPRESSING)
+    config = dataclasses.replace(TINY, formats=("tests.liars:WritesNothing",), traces=COMPRESSING)
     allow(*config.formats)
     (subject,) = open_subjects(config)
     arms = [arm for arm in choose_arms(config) if not arm.shares]

@@ -7,7 +7,6 @@ import sys
 import threading
 
 import pytest
-from conftest import TINY
 
 from harness.extensions.breakdown.explaining import ROUNDS
 from harness.formats.archive import write_archive
@@ -19,6 +18,7 @@ from harness.sampling.verify import expectations
 from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
 from harness.workload import PlanOptions, Read, ReadAccess
+from tests.conftest import TINY
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import signal
 import time
 
 import pytest
-from tasks import Blocked, end_at_once
 
 from harness.sampling import worker
 from harness.sampling.interrupt import ENDING, deferred, ending_alike, exit_code, heard, kept_from_children
 from harness.sampling.worker import Worker, WorkerError
+from tests.tasks import Blocked, end_at_once
 
 
 @pytest.fixture(autouse=True)

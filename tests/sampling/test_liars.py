@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import liars
 import numpy as np
 import pytest
 
@@ -19,6 +18,7 @@ from harness.trace.schema import Manifest
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
 from harness.workload import Read
+from tests import liars
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 PAIR = "activations/layer_0/pair_repr"
@@ -94,7 +94,7 @@ def test_an_injected_latency_is_reported_to_the_nanosecond(archive):
 def test_a_run_with_liars_fails_their_cells_and_measures_the_rest(measure):
     names = ["Lazy", "Caching", "Zeros", "Flipped", "Half", "Whole", "WritesNothing", "Fickle", "Hanging", "Dying"]
     folder, progress = measure(
-        formats=("hdf5", *(f"liars:{name}" for name in names)),
+        formats=("hdf5", *(f"tests.liars:{name}" for name in names)),
         suites=("full_read", "layer_read"),
         timeout=10,
     )
@@ -126,7 +126,7 @@ def test_a_run_with_liars_fails_their_cells_and_measures_the_rest(measure):
 
 
 def test_a_format_that_keeps_data_is_out_for_all_later_accesses(measure):
-    folder, _ = measure(formats=("hdf5", "liars:Caching"), suites=("full_read", "layer_read"))
+    folder, _ = measure(formats=("hdf5", "tests.liars:Caching"), suites=("full_read", "layer_read"))
     rows = read_samples(folder / "samples.csv")
     caching = rows[rows["format"] == "caching"]
     assert set(caching["access"]) == {"all_tensors", "attention_layer", "head", "pair_layer"}

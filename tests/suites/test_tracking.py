@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report.browser import Browser, find_chromium
 
 from benchmarks import pages
+from tests.report.browser import Browser, find_chromium
 
 ROOT = Path(__file__).parents[2]
 WANTED = r"(size.track_size|full_read.(time|peakmem)_read|layer_read.track_requests)\(.*('hdf5'|'zarr-slim')"

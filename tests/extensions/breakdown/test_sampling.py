@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
-import liars
 import numpy as np
 import pytest
 
@@ -25,6 +24,7 @@ from harness.report.write import write_report
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess
+from tests import liars
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 PAIR = "activations/layer_0/pair_repr"
@@ -285,7 +285,7 @@ def test_a_run_that_is_complete_takes_no_breakdown_again(measure):
 
 def test_an_arm_that_failed_is_left_out_with_its_reason(measure):
     names = ("Zeros", "Caching", "WritesNothing")
-    folder, progress = measure(formats=("hdf5", *(f"liars:{name}" for name in names)), suites=("layer_read",))
+    folder, progress = measure(formats=("hdf5", *(f"tests.liars:{name}" for name in names)), suites=("layer_read",))
     rows = read_breakdown(folder / "breakdown.csv")
     said = rows[rows["status"] != "ok"].groupby("format")["reason"].agg(lambda reasons: " ".join(set(reasons)))
     assert set(said.index) == {"zeros", "caching", "nothing"}

@@ -11,12 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import plain
 
 from harness.cli import main
 from harness.formats.archive import open_archive
+from tests.conftest import plain
 
 SEQUENCE = "ACDEFGH"
+FAKE = "tests.extensions.capture.fake"
 FORMATS = {"npz": "a.npz", "hdf5": "a.h5", "zarr": "a.zarr", "zarr-slim": "a.slim.zarr"}
 
 
@@ -27,7 +28,7 @@ def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     Path("in").mkdir()
     Path("in/q.fasta").write_text(f">q\n{SEQUENCE}\n")
     Path("in/q.a3m").write_text(f">q\n{SEQUENCE}\n>other\nACDEF--\n")
-    return ["capture", "--model", "capture.fake:model", "--fasta", "in/q.fasta", "--recycles", "1"]
+    return ["capture", "--model", f"{FAKE}:model", "--fasta", "in/q.fasta", "--recycles", "1"]
 
 
 def to(*names: str) -> list[str]:
@@ -80,9 +81,12 @@ REFUSED = {
     "exists": (["--to", "npz:in"], "in exists already; remove it or name another destination"),
     "profile": (["--profile", "tune"], "no profile named 'tune'; did you mean 'tuned'"),
     "model": (["--model", "openfold3-evoforme"], "did you mean 'openfold3-evoformer'"),
-    "no model": (["--model", "capture.fake:NAMES"], "is not a model"),
-    "no library": (["--model", "capture.fake:lacking"], "needs the package 'nothing': pip install nothing"),
-    "no source": (["--model", "capture.fake:sourced"], "name it with --source DIR"),
+    "no model": (["--model", f"{FAKE}:NAMES"], "is not a model"),
+    "no library": (
+        ["--model", f"{FAKE}:lacking"],
+        "needs the package 'nothing': pip install nothing",
+    ),
+    "no source": (["--model", f"{FAKE}:sourced"], "name it with --source DIR"),
     "source": (["--source", "in"], "is an installed package: leave out --source"),
     "alignment": (["--alignments", "x"], "its first row has 3 residues, the sequence 7"),
 }
@@ -111,13 +115,21 @@ def test_a_missing_library_is_named_with_the_commands_that_install_it(options, c
 
 
 def test_ctrl_c_ends_cleanly_and_nothing_looks_whole(options):
-    command = [sys.executable, "-m", "harness", *options, "--model", "capture.fake:waiting", *to(*FORMATS)]
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        *options,
+        "--model",
+        f"{FAKE}:waiting",
+        *to(*FORMATS),
+    ]
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not Path("waiting").exists():

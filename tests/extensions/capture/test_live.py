@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extensions.capture.fake import FakeModel, query, settings
 
 from harness.errors import HarnessError
 from harness.extensions.capture import session
@@ -22,6 +21,7 @@ from harness.formats.base import load_format
 from harness.formats.npz import NpzWriter
 from harness.trace.schema import Manifest, Provenance, SchemaError, tensor
 from harness.trace.stream import digest
+from tests.extensions.capture.fake import FakeModel, query, settings
 
 FORMATS = {"npz": "a.npz", "hdf5": "a.h5", "zarr": "a.zarr", "zarr-slim": "a.slim.zarr"}
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extensions.capture.fake import query, settings
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.capture.models import openfold2
 from harness.extensions.capture.session import Destination, record
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
+from tests.extensions.capture.fake import query, settings
 
 if openfold2.missing():
     pytest.skip(f"the model {openfold2.missing()}", allow_module_level=True)

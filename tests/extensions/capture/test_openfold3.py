@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extensions.capture.fake import query, settings
 
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
@@ -17,6 +16,7 @@ from harness.extensions.capture.models import evoformer
 from harness.extensions.capture.session import Destination, record
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
+from tests.extensions.capture.fake import query, settings
 
 if evoformer.missing():
     pytest.skip(f"the model {evoformer.missing()}", allow_module_level=True)

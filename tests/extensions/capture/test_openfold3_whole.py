@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from extensions.capture.fake import query, settings
 
 from harness.extensions.capture.models import openfold3
 from harness.extensions.capture.session import Destination, record
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.trace.structure import ATOMS
+from tests.extensions.capture.fake import query, settings
 
 if openfold3.missing():
     pytest.skip(f"the model {openfold3.missing()}", allow_module_level=True)

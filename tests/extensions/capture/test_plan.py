@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from extensions.capture.fake import KINDS, FakeModel, query, settings
 
 from harness.errors import UsageError
 from harness.extensions.capture.plan import check_settings
 from harness.trace.recorded import openfold_1ubq
 from harness.trace.schema import Role
+from tests.extensions.capture.fake import KINDS, FakeModel, query, settings
 
 
 def paths(**changes) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import allow
 
 from harness.errors import HarnessError
 from harness.extensions.capture import streaming
@@ -15,6 +14,7 @@ from harness.records import read_samples
 from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, read_whole
+from tests.conftest import allow
 
 TRACE = open_trace("synthetic:layers=3,heads=2,hidden_dim=8,pair_dim=4", 40)
 LAYERS = tuple((spec.path, spec.path) for spec in TRACE.manifest.tensors if spec.layer in (1, 2))
@@ -54,9 +54,9 @@ def test_a_sample_writes_what_was_asked_for_and_leaves_nothing(name, raw):
 
 
 def test_a_format_that_stores_nothing_gives_no_time(raw):
-    allow("liars:WritesNothing")
+    allow("tests.liars:WritesNothing")
     with pytest.raises(HarnessError, match="nothing"):
-        stream(raw, "liars:WritesNothing")
+        stream(raw, "tests.liars:WritesNothing")
 
 
 def test_values_that_are_not_the_sources_are_a_problem(raw, monkeypatch):

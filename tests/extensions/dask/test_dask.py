@@ -17,7 +17,6 @@ import pytest
 
 pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
 
-from conftest import allow
 from distributed import Client
 
 from harness.cli import main
@@ -30,9 +29,10 @@ from harness.records import read_samples
 from harness.sampling.verify import expectations, read_id
 from harness.trace.sources import open_trace
 from harness.workload import Read
+from tests.conftest import allow
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
-PATH = os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)])
+PATH = str(Path(__file__).parents[3])
 
 
 @contextmanager
@@ -143,15 +143,15 @@ def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cl
 
 
 def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(archive):
-    allow("dask_slow:Slow")
+    allow("tests.dask_slow:Slow")
     path, reads, expected = archive
     pool = DaskPool(None)
     try:
-        pool.read("dask_slow:Slow", "tuned", path, reads, expected, 2)
+        pool.read("tests.dask_slow:Slow", "tuned", path, reads, expected, 2)
         victim = next(iter(pool._cluster._local.workers.values())).pid
         timer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
         timer.start()
-        reading = pool.read("dask_slow:Slow", "tuned", path, reads, expected, 2)
+        reading = pool.read("tests.dask_slow:Slow", "tuned", path, reads, expected, 2)
         timer.join()
     finally:
         pool.close()
@@ -160,12 +160,12 @@ def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(arc
 
 
 def test_worker_after_worker_that_dies_fails_the_sample(archive):
-    allow("dask_slow:Deadly")
+    allow("tests.dask_slow:Deadly")
     path, reads, expected = archive
     pool = DaskPool(None)
     try:
         with pytest.raises(HarnessError, match="Dask workers died one after the other"):
-            pool.read("dask_slow:Deadly", "tuned", path, reads, expected, 1)
+            pool.read("tests.dask_slow:Deadly", "tuned", path, reads, expected, 1)
     finally:
         pool.close()
 

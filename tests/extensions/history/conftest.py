@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import TINY, measured
+
+from tests.conftest import TINY, measured
 
 
 @pytest.fixture(scope="session")

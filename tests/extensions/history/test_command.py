@@ -6,12 +6,12 @@ import dataclasses
 
 import pandas as pd
 import pytest
-from conftest import TINY, measured, plain
-from extensions.history.made import MACHINE, SAME, ratios, run, sized
 
 from harness.cli import main
 from harness.extensions.history.file import append
 from harness.extensions.history.record import RunRecord
+from tests.conftest import TINY, measured, plain
+from tests.extensions.history.made import MACHINE, SAME, ratios, run, sized
 
 
 def history(path, values=(), records=()):

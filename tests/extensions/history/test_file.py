@@ -8,13 +8,13 @@ import multiprocessing
 import os
 
 import pytest
-from extensions.history.made import MACHINE, key, ratios, run, sized, timed
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.history import file as history_file
 from harness.extensions.history.file import append, read_histories, read_history
 from harness.extensions.history.machine_kind import kind_of
 from harness.extensions.history.record import RunRecord
+from tests.extensions.history.made import MACHINE, key, ratios, run, sized, timed
 
 
 def made(number, **changes):

@@ -6,12 +6,12 @@ import dataclasses
 import subprocess
 
 import pytest
-from extensions.history.made import SAME, key, ratios, run, sized, timed
 
 from benchmarks.step_power import found
 from harness.extensions.history.commits import commit_range
 from harness.extensions.history.series import arrange
 from harness.extensions.history.steps import MACHINE, SECONDS, find_steps, standing
+from tests.extensions.history.made import SAME, key, ratios, run, sized, timed
 
 STEP = [1.0] * 12 + [1.25] * 6
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from extensions.history.made import SAME, ratios, sized
-
 from harness.extensions.history.series import arrange
 from harness.extensions.history.steps import find_steps
 from harness.extensions.history.telling import step_table
 from harness.extensions.history.trends import draw_trends
+from tests.extensions.history.made import SAME, ratios, sized
 
 
 def history():

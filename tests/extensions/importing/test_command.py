@@ -6,8 +6,15 @@ import os
 
 import numpy as np
 import pytest
-from conftest import plain
-from outputs import (
+
+from harness.cli import main
+from harness.extensions.importing import source
+from harness.extensions.importing.find import read_source
+from harness.extensions.importing.source import SourceError, tree_digest, unpadded
+from harness.formats.archive import verify_archive
+from harness.records import read_samples
+from tests.conftest import plain
+from tests.outputs import (
     af2_result,
     attention,
     attention_folder,
@@ -20,13 +27,6 @@ from outputs import (
     seed_npz,
     seed_zarr,
 )
-
-from harness.cli import main
-from harness.extensions.importing import source
-from harness.extensions.importing.find import read_source
-from harness.extensions.importing.source import SourceError, tree_digest, unpadded
-from harness.formats.archive import verify_archive
-from harness.records import read_samples
 
 MAKERS = {
     "vizfold-attention": lambda folder: attention_folder(folder / "attention")[0],

@@ -7,9 +7,9 @@ import os
 import pickle
 
 import pytest
-from outputs import HEADS, N, esmfold, same, torch_file, values
 
 from harness.trace.schema import Metadata, Role
+from tests.outputs import HEADS, N, esmfold, same, torch_file, values
 
 LAYER = "trace/attention/layer_009.pt"
 

@@ -8,9 +8,9 @@ import pickle
 
 import numpy as np
 import pytest
-from outputs import N, af2_result, openfold_result, pickled, same, values
 
 from harness.trace.schema import Metadata, Role
+from tests.outputs import N, af2_result, openfold_result, pickled, same, values
 
 
 def expected_af2(content):

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 import zarr
-from outputs import LAYERS, N, same, seed_hdf5, seed_npz, seed_tensors, seed_zarr, values
 
 from harness.trace.schema import Metadata
+from tests.outputs import LAYERS, N, same, seed_hdf5, seed_npz, seed_tensors, seed_zarr, values
 
 WRITERS = {"data.npz": seed_npz, "data.h5": seed_hdf5, "data.zarr": seed_zarr}
 

@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 import pytest
-from outputs import N, attention, attention_folder, attention_text, npz_of
 
 from harness.trace.schema import Role
+from tests.outputs import N, attention, attention_folder, attention_text, npz_of
 
 
 def listed(text: str) -> list[list[tuple[int, int, str]]]:

@@ -9,9 +9,9 @@ import numcodecs
 import numpy as np
 import pytest
 import zarr
-from outputs import HEADS, N, attention, prototype_zarr, same, values
 
 from harness.trace.schema import Metadata
+from tests.outputs import HEADS, N, attention, prototype_zarr, same, values
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])

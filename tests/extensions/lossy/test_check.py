@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from formats.samples import StepTrace, trace_of
 
 from harness.extensions.lossy.check import check_loss
 from harness.extensions.lossy.minimal import MinimalTrace
 from harness.extensions.lossy.request import parse
 from harness.trace.schema import Manifest, tensor
 from harness.trace.stream import MemoryTrace, Trace, read_whole
+from tests.formats.samples import StepTrace, trace_of
 
 N = 24
 

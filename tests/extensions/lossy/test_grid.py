@@ -7,11 +7,11 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from formats.samples import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.extensions.lossy.grid import FINEST, NO_GRID, put_on_grids, sum_tolerance
+from tests.formats.samples import assert_same
 
 NO_WEIGHTS = [-0.0, -1e-3, np.nan, np.inf, -np.inf, 1 + 2.0**-23]
 

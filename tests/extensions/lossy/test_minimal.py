@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from formats.samples import StepTrace, assert_same, sample_arrays, trace_of
 
 from harness.errors import ArchiveError, UsageError
 from harness.extensions.lossy.derived import RULES, recompute, rule_for
@@ -19,6 +18,7 @@ from harness.extensions.lossy.request import parse
 from harness.trace.schema import Manifest, Provenance, Role, TensorSpec, tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView, digest, read_whole
+from tests.formats.samples import StepTrace, assert_same, sample_arrays, trace_of
 
 BOUNDS = ["pair=1e-2", "single=1e-3", "attention=1e-3"]
 

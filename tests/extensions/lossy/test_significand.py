@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from formats.samples import assert_same, random_bits, specials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.extensions.lossy.significand import round_significands, significand_bits
+from tests.formats.samples import assert_same, random_bits, specials
 
 DTYPES = ("float16", "float32", "float64")
 

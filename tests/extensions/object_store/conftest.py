@@ -7,10 +7,9 @@ import pytest
 pytest.importorskip("obstore", reason="needs trace-format-harness[s3]")
 pytest.importorskip("fsspec", reason="needs trace-format-harness[s3]")
 
-from extensions.object_store.fake import BUCKET, FakeStore, fake_store
-
 from harness.extensions.object_store import attempts
 from harness.extensions.object_store.place import Place, parse_place
+from tests.extensions.object_store.fake import BUCKET, FakeStore, fake_store
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from extensions.object_store.fake import FakeStore
 
 from harness.cli import main
 from harness.errors import UsageError
 from harness.extensions.object_store.checking import check_store
 from harness.extensions.object_store.place import Place, parse_place
 from harness.extensions.object_store.shaper import shaped
+from tests.extensions.object_store.fake import FakeStore
 
 
 def refused(place: Place) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from extensions.object_store.fake import FakeStore, fake_store
 
 from harness.cli import main
 from harness.records import SCHEMA_VERSION, read_samples
 from harness.run.experiment import Experiment
+from tests.extensions.object_store.fake import FakeStore, fake_store
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from extensions.object_store.fake import FakeStore
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.object_store.client import Client
@@ -25,6 +24,7 @@ from harness.sampling.verify import Expected, expectations
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read
+from tests.extensions.object_store.fake import FakeStore
 
 PASSING = ("drop", "500", "503", "truncate")
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import obstore
 import pytest
-from extensions.object_store.fake import BUCKET, FakeStore
 
 from harness.cli import main
 from harness.extensions.object_store.client import connect
@@ -21,8 +20,9 @@ from harness.extensions.object_store.seaweed import seaweed, weed
 from harness.extensions.object_store.upload import remove_objects
 from harness.extensions.object_store.uploads import UPLOADED
 from harness.records import read_samples
+from tests.extensions.object_store.fake import BUCKET, FakeStore
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from extensions.object_store.fake import FakeStore
 
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.opening import StoredFormat
@@ -20,6 +19,7 @@ from harness.formats.archive import write_archive
 from harness.formats.base import Reader, load_format
 from harness.sampling.accounting import StoreCounter
 from harness.trace.sources import open_trace
+from tests.extensions.object_store.fake import FakeStore
 
 ROUTES = [
     (name, profile, route)

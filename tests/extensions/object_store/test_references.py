@@ -13,7 +13,6 @@ import hdf5plugin
 import numcodecs
 import numpy as np
 import pytest
-from extensions.object_store.fake import FakeStore
 
 from harness.errors import ArchiveError, HarnessError
 from harness.extensions.object_store.opening import StoredFormat
@@ -27,6 +26,7 @@ from harness.formats.hdf5_reference import references
 from harness.sampling.accounting import StoreCounter
 from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
+from tests.extensions.object_store.fake import FakeStore
 
 KEY = "run/a.h5"
 

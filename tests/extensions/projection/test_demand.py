@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from formats.samples import put
 
 from harness.extensions.projection import demand as module
 from harness.extensions.projection.demand import demand
@@ -12,6 +11,7 @@ from harness.formats.base import load_format
 from harness.formats.hdf5 import Hdf5Format
 from harness.trace.schema import Manifest, Provenance, tensor
 from harness.workload import Read
+from tests.formats.samples import put
 
 PAIR, HEADS = tensor("pair/layer_0", (100, 100, 8)), tensor("attention/layer_0", (2, 100, 100))
 MANIFEST = Manifest(tensors=(PAIR, HEADS), provenance=Provenance(source="test"))

@@ -18,7 +18,7 @@ from harness.extensions.projection.model import Cell, cells_of, fit, fit_all
 from harness.extensions.projection.project import STORES, Question, project, save
 from harness.extensions.projection.section import COLUMNS, FILE, read_projection
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=1"
 TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
 ASKED = Question(traces=10_000, n_res=1024, readers=50, accesses=1, mix=PRESETS["shared-cluster"], store=STORES["s3"])

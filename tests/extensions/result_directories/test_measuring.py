@@ -9,9 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import TINY, Counted, plain
-from evidence.conftest import repack
-from report import page_checks
 
 from benchmarks.directories import MODELS, af2, af3, digests, openfold3
 from harness.analysis.findings import find_options
@@ -32,6 +29,9 @@ from harness.run import space
 from harness.run.config import RunConfig
 from harness.run.run import run as take_samples
 from harness.run.subject import choose_arms, open_subjects
+from tests.conftest import TINY, Counted, plain
+from tests.evidence.conftest import repack
+from tests.report import page_checks
 
 BOUND = 0.2
 

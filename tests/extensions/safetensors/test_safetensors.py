@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from formats.samples import assert_same, put
 
 from harness import registry
 from harness.errors import UsageError
@@ -17,6 +16,7 @@ from harness.extensions.safetensors.format import SafetensorsFormat
 from harness.formats.archive import detect, verify_archive
 from harness.formats.base import load_format
 from harness.trace.schema import Manifest
+from tests.formats.samples import assert_same, put
 
 library = pytest.importorskip("safetensors.numpy", reason="pip install 'trace-format-harness[safetensors]'")
 

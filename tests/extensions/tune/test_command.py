@@ -11,7 +11,6 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import plain
 
 from harness.cli import main
 from harness.formats.archive import open_archive
@@ -19,6 +18,7 @@ from harness.formats.profile_file import read_profile_file
 from harness.records import read_samples
 from harness.run.config import RunConfig
 from harness.trace.schema import Role
+from tests.conftest import plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 QUICK = ["--n-res", "40", "--rounds", "2", "--candidates", "3"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Counted, allow
 
 from harness.analysis.choice.mix import Mix, parse_mix
 from harness.errors import HarnessError, UsageError
@@ -20,6 +19,7 @@ from harness.sampling import cache
 from harness.sampling.worker import WorkerError
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
+from tests.conftest import Counted, allow
 
 TRACE = "synthetic:layers=2,heads=2,hidden_dim=16,pair_dim=8"
 WINDOWS = Mix(shares={"window_pair": 0.5, "pair_layer": 0.5})
@@ -70,7 +70,7 @@ def go(folder, backend, mix=WINDOWS, roles=("pair",), clock=None, nbytes=1 << 30
 
 
 def test_a_slow_setting_is_measured_for_what_it_is_and_one_that_lies_is_left_out(tmp_path):
-    (race,), _ = go(tmp_path / "s", "liars:Tunable")
+    (race,), _ = go(tmp_path / "s", "tests.liars:Tunable")
     found = find(race)
     rows = found.table.set_index("candidate")
     assert rows.loc["mode=zeros", "status"] == "failed" and "differ from the source" in rows.loc["mode=zeros", "reason"]
@@ -106,7 +106,7 @@ def test_a_budget_ends_a_search_after_its_first_comparison(tmp_path):
 @pytest.mark.processes
 def test_a_present_setting_that_fails_ends_the_search_with_its_reason(tmp_path):
     with pytest.raises(HarnessError, match="present setting of dying failed: its process ended without an answer"):
-        go(tmp_path / "s", "liars:TunableDying")
+        go(tmp_path / "s", "tests.liars:TunableDying")
     assert not (tmp_path / "s" / ".archives").exists()
 
 

@@ -34,7 +34,7 @@ from harness.extensions.object_store.stored import Stored
 from harness.extensions.object_store.upload import upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import ProfileName, Route, load_format
-from harness.run.config import RAW
+from harness.records import RAW
 from harness.sampling.accounting import StoreCounter
 from harness.sampling.sample import take
 from harness.sampling.verify import Expected, expectations

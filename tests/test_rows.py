@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from harness.documents import DocumentError
-from harness.records import Breakdown, BreakdownFile, Sample, SampleFile, columns, read_breakdown, read_samples
+from harness.records import Breakdown, Sample, columns
+from harness.row_files import BreakdownFile, SampleFile, read_breakdown, read_samples
 
 KEY: dict[str, Any] = {
     "run_id": "r", "suite": "s", "access": "a", "trace": "t", "n_res": 8, "format": "f", "profile": "tuned",

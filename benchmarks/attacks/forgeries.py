@@ -18,7 +18,7 @@ import pandas as pd
 from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle, read_bundle, row_digests, write_bundle
 from harness.evidence.check import check
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.complete import EXPLAINED, SAMPLES, read_explained, required_rows
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan

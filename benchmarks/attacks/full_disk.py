@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.records import CellKey, read_samples
+from harness.records import CellKey
+from harness.row_files import read_samples
 
 _TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 _CONVERTED = "synthetic:layers=2,heads=4,hidden_dim=64,pair_dim=32,n_res=100"

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from harness.formats.archive import verify_archive
-from harness.records import CellKey, read_samples
+from harness.records import CellKey
+from harness.row_files import read_samples
 
 _TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 _RUN = ("--preset", "quick", "--trace", _TRACE, "--sizes", "32", "--formats", "npz,hdf5,zarr", "--rounds", "10",

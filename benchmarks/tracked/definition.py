@@ -8,7 +8,8 @@ from functools import cache
 from typing import Any
 
 from harness import registry
-from harness.run.config import PRESETS, RAW, RunConfig
+from harness.records import RAW
+from harness.run.config import PRESETS, RunConfig
 from harness.run.plan import describe_plan
 from harness.run.subject import Arm, Subject, open_subjects
 from harness.trace.sources import open_trace

@@ -55,7 +55,7 @@ def arms_by_place(samples: pd.DataFrame) -> list[tuple[Arm, ...]]:
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
 
     Returns
     -------

@@ -27,7 +27,7 @@ from harness.extensions.breakdown.analysis import where_time_goes
 from harness.extensions.projection.section import read_projection
 from harness.extensions.result_directories.analysis import DirectorySizes, find_directories, is_directory
 from harness.files import read_bytes
-from harness.records import in_force, read_samples
+from harness.row_files import in_force, read_samples
 from harness.run.complete import SAMPLES, read_explained, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment

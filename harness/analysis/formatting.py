@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.run.config import RAW, TWIN
+from harness.records import CONTROL, RAW
 
 Arm = tuple[str, str]  # format and profile
 
@@ -31,7 +31,7 @@ def ordered(names: Iterable[str]) -> list[str]:
 def arms_of(cells: pd.DataFrame) -> list[Arm]:
     """List the formats and profiles in a table of cells, in order, without the twin."""
     found = dict.fromkeys(zip(cells["format"].astype(str), cells["profile"].fillna("").astype(str), strict=True))
-    names = ordered(name for name, _ in found if name != TWIN)
+    names = ordered(name for name, _ in found if name != CONTROL)
     return [arm for name in names for arm in found if arm[0] == name]
 
 

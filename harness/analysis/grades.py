@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.rounds import RESAMPLES, Arm, Place, Rounds, bounds, largest, rounds, tuned_first
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import SHORT
-from harness.run.config import RAW, TWIN, VERDICT_ROUNDS
+from harness.records import CONTROL, RAW
 
 WORDS = ("Strong", "Good", "Limited", "Poor")
 
@@ -154,7 +155,7 @@ def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
     profile : str, optional
         The settings that are graded; without it ``tuned`` where measured, else the first.
     exact_only : bool
@@ -189,7 +190,7 @@ def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool
 
 
 def _competes(arm: Arm, profile: str) -> bool:
-    return arm[0] not in (RAW, TWIN) and arm[1] == profile
+    return arm[0] not in (RAW, CONTROL) and arm[1] == profile
 
 
 def _most_workers(cells: Sequence[Rounds]) -> list[Rounds]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.rounds import Rounds, bounds, rounds
-from harness.run.config import RAW, TWIN
+from harness.records import CONTROL, RAW
 
 LEAST_LENGTHS = 3
 """Lengths from which on an exponent is fitted: through two points goes every line."""
@@ -33,7 +33,7 @@ def growth(samples: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def _fits(cells: Sequence[Rounds]) -> list[dict[str, Any]]:
     rows = []
     for arm in dict.fromkeys(arm for cell in cells for arm in cell.arms):
         there = [(cell.place.n_res, of[arm]) for cell, of in zip(cells, medians, strict=True) if arm in of]
-        if arm[0] in (RAW, TWIN) or len(there) < LEAST_LENGTHS:
+        if arm[0] in (RAW, CONTROL) or len(there) < LEAST_LENGTHS:
             continue
         lengths, times = np.array([n for n, _ in there], float), np.array([t for _, t in there])
         slopes, coefficient, deviation = fit(lengths, times)

@@ -12,8 +12,8 @@ import pandas as pd
 from harness.analysis.arms import Arm, arms_by_place, paired
 from harness.analysis.statistics import Comparison
 from harness.analysis.summary import FEW_ROUNDS
-from harness.analysis.verdict import Floor, judge
-from harness.run.config import TWIN, VERDICT_ROUNDS
+from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
+from harness.records import CONTROL
 
 MAD_TO_DEVIATION = 1.4826
 """From median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
@@ -130,7 +130,7 @@ def describe_noise(samples: pd.DataFrame, summary: pd.DataFrame, environment: Ma
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
     summary : DataFrame
         From `harness.analysis.summary.summarise`, or read back from ``summary.csv``.
     environment : mapping
@@ -217,10 +217,10 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
 
 def _twins(places: Iterable[Sequence[Arm]], summary: pd.DataFrame) -> list[Comparison]:
     """Compare the A/A arm of every place with the arm that the summary says it is the twin of."""
-    originals = set(summary.loc[summary["format"] == TWIN, "baseline"].dropna())
+    originals = set(summary.loc[summary["format"] == CONTROL, "baseline"].dropna())
     found = []
     for arms in places:
-        twin = next((arm for arm in arms if arm.name == TWIN), None)
+        twin = next((arm for arm in arms if arm.name == CONTROL), None)
         comparison = paired(twin, next((arm for arm in arms if arm.label in originals), None))
         if comparison is not None:
             found.append(comparison)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.statistics import CONFIDENCE
-from harness.run.config import VERDICT_ROUNDS
+from harness.analysis.verdict import VERDICT_ROUNDS
 
 RESAMPLES = 2000
 
@@ -101,7 +101,7 @@ def rounds(samples: pd.DataFrame) -> list[Rounds]:
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
 
     Returns
     -------

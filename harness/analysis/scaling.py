@@ -11,8 +11,7 @@ import pandas as pd
 
 from harness.analysis.arms import Arm, arms_by_place, paired
 from harness.analysis.rounds import RESAMPLES, bounds
-from harness.records import KEY_COLUMNS
-from harness.run.config import RAW
+from harness.records import KEY_COLUMNS, RAW
 
 SCALING_VERSION = 1
 
@@ -41,9 +40,9 @@ def scaling(samples: pd.DataFrame, contention: pd.DataFrame | None = None) -> pd
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
     contention : DataFrame, optional
-        From `harness.records.read_contention`.
+        From `harness.row_files.read_contention`.
 
     Returns
     -------

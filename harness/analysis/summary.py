@@ -11,10 +11,9 @@ import pandas as pd
 
 from harness.analysis.arms import Arm, arms_by_place, paired
 from harness.analysis.statistics import Comparison, median_interval
-from harness.analysis.verdict import Floor, judge, noise_floor, smallest_detectable_effect
+from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge, noise_floor, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
-from harness.records import KEY_COLUMNS
-from harness.run.config import RAW, TWIN, VERDICT_ROUNDS
+from harness.records import CONTROL, KEY_COLUMNS, RAW
 
 SUMMARY_SCHEMA_VERSION = 2  # since 1: bytes_requested, read_amplification; what the smallest detectable effect means
 
@@ -51,7 +50,7 @@ def summarise(samples: pd.DataFrame, baseline: str | None, twin_of: str | None =
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
     baseline : str or None
         The format that ratios refer to, within the same profile where it was measured in it. None for no ratios.
     twin_of : str, optional
@@ -84,7 +83,7 @@ def summarise(samples: pd.DataFrame, baseline: str | None, twin_of: str | None =
 
 
 def _check_measured(samples: pd.DataFrame, baseline: str | None) -> None:
-    measured = sorted(set(samples["format"]) - {TWIN})
+    measured = sorted(set(samples["format"]) - {CONTROL})
     if baseline is None or baseline in measured or not measured:
         return
     near = unknown_name("measured format", baseline, measured)
@@ -96,12 +95,12 @@ def _place(
 ) -> list[_Cell]:
     """Summarise the arms that were measured in the same rounds of one access."""
     raw = next((arm for arm in arms if arm.name == RAW and len(arm.seconds)), None)
-    twin = next((arm for arm in arms if arm.name == TWIN), None)
+    twin = next((arm for arm in arms if arm.name == CONTROL), None)
     original = None if twin is None else _baseline(arms, twin_of, twin.profile, strict=True)
     repeated = paired(twin, original)
     cells = []
     for arm in arms:
-        cell = _Cell(_row(arm, columns), noise_floor(repeated), claim=arm.name not in (RAW, TWIN))
+        cell = _Cell(_row(arm, columns), noise_floor(repeated), claim=arm.name not in (RAW, CONTROL))
         against = original if arm is twin else _baseline(arms, baseline, arm.profile)
         if against is arm:
             against = None

@@ -19,7 +19,9 @@ from harness.analysis.statistics import (
     middle,
     signed_rank_p,
 )
-from harness.run.config import VERDICT_ROUNDS
+
+VERDICT_ROUNDS = 10
+"""Rounds from which on a comparison may be called a verdict."""
 
 EQUIVALENT_WITHIN = 0.05
 """Two times are equivalent when the whole interval of their ratio lies within this part of 1."""

@@ -24,7 +24,7 @@ def withdrawn(samples: pd.DataFrame) -> bool:
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
 
     Returns
     -------

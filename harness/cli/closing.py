@@ -10,12 +10,14 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis import formatting as words
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import show
 from harness.evidence.rerun import Repeat
 from harness.extensions.result_directories.analysis import DirectorySizes, modes_of
-from harness.records import KEY_COLUMNS, read_samples
+from harness.records import CONTROL, KEY_COLUMNS, RAW
 from harness.report.write import Written
-from harness.run.config import DIRECTORY_MODES, RAW, TWIN, VERDICT_ROUNDS, RunConfig
+from harness.row_files import read_samples
+from harness.run.config import DIRECTORY_MODES, RunConfig
 
 
 def tables(written: Written, config: RunConfig) -> None:
@@ -58,7 +60,7 @@ def _closing_traces(summary: pd.DataFrame, config: RunConfig) -> None:
 
 def _closing_table(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
     arms = sorted(set(zip(rows["format"], rows["profile"], strict=True)), key=lambda arm: (arm[0] == RAW, *arm))
-    arms = [arm for arm in arms if arm[0] != TWIN]
+    arms = [arm for arm in arms if arm[0] != CONTROL]
     several = len({profile for _, profile in arms if profile}) > 1
     shown = show.table(title, "case")
     for name, profile in arms:

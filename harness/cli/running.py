@@ -14,6 +14,7 @@ from typing import Any
 from harness import registry
 from harness.analysis.findings import find_options
 from harness.analysis.noise import mixed_machines
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.capacity import capacity
 from harness.cli import closing, show
 from harness.cli.folders import held
@@ -28,7 +29,7 @@ from harness.extensions.result_directories.slimming import parse_bound
 from harness.formats.base import PROFILES, ProfileName, load_format
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
-from harness.run.config import PRESETS, VERDICT_ROUNDS, RunConfig
+from harness.run.config import PRESETS, RunConfig
 from harness.run.machine import describe, read_environment
 from harness.run.plan import save_plan
 from harness.run.run import run

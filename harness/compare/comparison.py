@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.exact import Figure, Lost, Reading, figures, lost_figures, readings, same_bytes
 from harness.compare.question import Cell, Question, Settings
 from harness.compare.rounds import Block, Record, read_each_other, take_rounds
 from harness.compare.side import NotComparable, Side
 from harness.compare.verdict import MOST_LOOKS, THRESHOLD, Judged, settle
 from harness.errors import UsageError
-from harness.run.config import VERDICT_ROUNDS
 from harness.run.machine import load_average
 
 NO_REGRESSION, REGRESSION, NOT_COMPARABLE, INCONCLUSIVE = 0, 1, 2, 3

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.analysis.formatting import WRITTEN_ONCE
 from harness.analysis.statistics import CONFIDENCE, Interval
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.comparison import Outcome
 from harness.compare.exact import figures, lost_figures
 from harness.compare.side import NotComparable
@@ -21,7 +22,7 @@ from harness.compare.verdict import THRESHOLD, Judged
 from harness.errors import UsageError
 from harness.evidence.bundle import MEASURED, SUFFIX, read_bundle
 from harness.run.archives import read_archives
-from harness.run.config import VERDICT_ROUNDS, RunConfig
+from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.plan import read_plan
 

@@ -11,9 +11,9 @@ import pandas as pd
 from harness.analysis.arms import Arm, arms_by_place
 from harness.compare.exact import Lost
 from harness.compare.question import Cell
-from harness.records import read_samples
+from harness.records import CONTROL, RAW
+from harness.row_files import read_samples
 from harness.run.archives import read_archives
-from harness.run.config import RAW, TWIN
 
 _COUNTED = {name: name for name in ("bytes_read", "requests", "files_opened")} | {
     "size_bytes": "bytes",
@@ -43,7 +43,7 @@ class StoredCells:
     def of(cls, folder: Path) -> StoredCells:
         """Read the cells of the run in a folder."""
         samples = read_samples(folder / "samples.csv")
-        arms = [arm for place in arms_by_place(samples) for arm in place if arm.name != TWIN]
+        arms = [arm for place in arms_by_place(samples) for arm in place if arm.name != CONTROL]
         return cls(samples, {_cell(samples, arm): arm for arm in arms})
 
     def reason(self, cell: Cell) -> str:
@@ -96,7 +96,7 @@ def exact_figures(
     for side, folder in (("base", first), ("head", second)):
         for subject in read_archives(folder / "archives.json"):
             for archive in subject["archives"]:
-                if archive["format"] in (RAW, TWIN):
+                if archive["format"] in (RAW, CONTROL):
                     continue
                 label = _label(archive["format"], archive["profile"])
                 cell = Cell("size", "archive", label, subject["trace"], subject["n_res"])

@@ -12,10 +12,9 @@ from typing import Literal
 import numpy as np
 
 from harness.analysis.statistics import Comparison, Interval, interval_ends, median_interval, signed_rank_p
-from harness.analysis.verdict import Floor, judge
+from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
 from harness.compare.question import Cell
 from harness.compare.rounds import Block
-from harness.run.config import VERDICT_ROUNDS
 
 THRESHOLD = 0.10
 """The slowdown that matters: a green comparison rules it out, and it is found. A suspicion begins at half of it."""

@@ -29,8 +29,9 @@ from harness.evidence.bundle import (
 )
 from harness.extensions.result_directories.evidence import check_directories
 from harness.extensions.result_directories.record import DIRECTORIES
-from harness.records import KEY_COLUMNS, read_samples
+from harness.records import KEY_COLUMNS
 from harness.report.write import Target, write_report
+from harness.row_files import read_samples
 from harness.run.archives import read_archives
 from harness.run.complete import SAMPLES, read_explained, required_rows
 from harness.run.config import RunConfig

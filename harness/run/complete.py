@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.extensions.breakdown.explaining import BreakdownRounds, ContentionRounds, ExplainingRounds
-from harness.records import read_breakdown, read_contention
+from harness.row_files import read_breakdown, read_contention
 from harness.run.config import RESULT_DIRECTORY, RunConfig
 from harness.run.faults import Required, Rows, rows_of
 from harness.run.plan import read_planned

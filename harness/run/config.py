@@ -18,18 +18,10 @@ from harness.formats.profile_file import ProfileFile, parse_profile_file
 from harness.workload import Cache, Number, PlanOptions
 
 CONFIG_VERSION = 1
-VERDICT_ROUNDS = 10
-"""Rounds from which on a comparison may be called a verdict."""
-
 _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
 
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
-
-RAW = "raw"
-TWIN = "a/a"
-REMOTE = "remote"
-"""The cache state of reads from a store: nothing of ours keeps what was read; what the store keeps is its affair."""
 
 RESULT_DIRECTORY = "result_directory"
 """The access of a sample that holds the size of a result directory; its format is one of `DIRECTORY_MODES`."""

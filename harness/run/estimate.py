@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.formats.archive import remove
 from harness.formats.base import load_format
-from harness.run.config import RAW
+from harness.records import RAW
 from harness.run.subject import Arm, Subject
 from harness.sampling.interrupt import deferred
 from harness.sampling.worker import Worker, WorkerError

@@ -10,10 +10,10 @@ from harness.extensions.breakdown.explaining import BreakdownRounds, ContentionR
 from harness.extensions.capture.streaming import StreamTask
 from harness.extensions.object_store.uploads import Uploads
 from harness.formats.archive import remove
-from harness.records import CellKey, NoFigure
+from harness.records import CONTROL, CellKey, NoFigure
 from harness.run import schedule
 from harness.run.archives import ArchiveRecord
-from harness.run.config import TWIN, RunConfig
+from harness.run.config import RunConfig
 from harness.run.ledger import LedgerFile
 from harness.run.preparation import Prepared, prepare
 from harness.run.recorder import Recorder, cell_key, cell_keys, cell_names
@@ -152,7 +152,7 @@ class Experiment:
             self._progress.step(f"{suite} {access.name} {arm.label}")
             key = cell_key(subject, suite, access, arm, "")
             if arm.shares:
-                why = NO_TWIN if arm.label == TWIN else SAME_ARCHIVE
+                why = NO_TWIN if arm.label == CONTROL else SAME_ARCHIVE
                 self._recorder.note(subject, suite, access, arm, "", NoFigure("skipped", why))
             elif self._recorder.has(key, 0):
                 continue

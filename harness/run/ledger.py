@@ -11,7 +11,8 @@ import pandas as pd
 from harness.extensions.object_store.place import Place
 from harness.files import write_text
 from harness.formats.base import Format, UnsupportedProfile, load_format
-from harness.run.config import RAW, RunConfig
+from harness.records import RAW
+from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
 from harness.run.subject import Subject
 from harness.trace.schema import Manifest

@@ -13,7 +13,8 @@ import msgspec
 from harness.documents import Count, Positive, read_document
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.run.config import RAW, TWIN, RunConfig
+from harness.records import CONTROL, RAW
+from harness.run.config import RunConfig
 from harness.run.subject import Arm, Subject, bounded, plan_subject, require_few_tensors
 from harness.trace.schema import Manifest
 from harness.workload import Absent, Access, Read, ReadAccess, SizeAccess, StreamAccess, WriteAccess
@@ -205,7 +206,7 @@ def _earlier_arms(config: RunConfig) -> list[Arm]:
         files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
         arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
     arms.append(Arm(RAW, RAW, ""))
-    return arms + [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
+    return arms + [dataclasses.replace(arm, label=CONTROL) for arm in arms if arm.label == config.baseline][:1]
 
 
 def replan(plans: Iterable[Described], config: RunConfig) -> Iterator[Subject]:

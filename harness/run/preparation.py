@@ -10,9 +10,8 @@ from typing import Any
 from harness.extensions.capture.streaming import StreamTask
 from harness.formats.archive import remove
 from harness.formats.base import UnsupportedProfile, load_format
-from harness.records import NoFigure
+from harness.records import RAW, NoFigure
 from harness.run import schedule
-from harness.run.config import RAW
 from harness.run.subject import Arm, Subject
 from harness.sampling import cache
 from harness.sampling.reading import ReadTask

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Generic
 
-from harness.records import AnyRow, CellKey, Mark, NoFigure, RowFile, Sample, SampleFile
-from harness.run.config import REMOTE, RunConfig
+from harness.records import REMOTE, AnyRow, CellKey, Mark, NoFigure, Sample
+from harness.row_files import RowFile, SampleFile
+from harness.run.config import RunConfig
 from harness.run.machine import load_average
 from harness.run.subject import Arm, Subject
 from harness.workload import Access, ReadAccess, StreamAccess, WriteAccess
@@ -54,7 +55,7 @@ class RowLog(Generic[AnyRow]):
     file : RowFile
         Where rows go.
     recorded : dict
-        What the file already holds, from `harness.records.done`.
+        What the file already holds, from `harness.row_files.done`.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Recorder(RowLog[Sample]):
     file : SampleFile
         Where rows go.
     recorded : dict
-        What the file already holds, from `harness.records.done`.
+        What the file already holds, from `harness.row_files.done`.
     """
 
     def __init__(

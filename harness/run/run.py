@@ -11,7 +11,8 @@ from harness.extensions.object_store.uploads import UPLOADED, Uploads, reached
 from harness.extensions.result_directories.measuring import Directory, measure_directory
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
 from harness.formats.archive import remove
-from harness.records import Breakdown, BreakdownFile, Contention, RowFile, SampleFile, done
+from harness.records import Breakdown, Contention
+from harness.row_files import BreakdownFile, RowFile, SampleFile, done
 from harness.run.archives import ArchiveRecord
 from harness.run.config import RunConfig
 from harness.run.experiment import Experiment, Progress

@@ -12,8 +12,9 @@ from harness import registry
 from harness.errors import HarnessError, UsageError
 from harness.formats.base import Profile, Route, load_format
 from harness.formats.settings import Settings
+from harness.records import CONTROL, RAW
 from harness.run import schedule
-from harness.run.config import RAW, TWIN, RunConfig
+from harness.run.config import RunConfig
 from harness.trace.first_layers import first_layers, layers_within
 from harness.trace.schema import MOST_TENSORS, Manifest
 from harness.trace.sources import find_source, open_trace
@@ -55,7 +56,7 @@ class Arm:
     @property
     def shares(self) -> bool:
         """Whether it reads the archive of another arm: the twin does, and one that differs only in its route."""
-        return self.label == TWIN or self.rereads
+        return self.label == CONTROL or self.rereads
 
     @property
     def rereads(self) -> bool:
@@ -128,7 +129,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
     for name in config.formats:
         backend = load_format(name)
         label = backend.name
-        if label in (RAW, TWIN) or any(arm.label == label for arm in arms):
+        if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
         routes: tuple[Route | Literal[""], ...] = (backend.routes if config.store else ()) or ("",)
         for column, profile in config.profiles_of(backend).items():
@@ -140,7 +141,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
             made_for = ", ".join(settings.format for settings in file.settings)
             raise UsageError(f"The profile {file.name!r} is made for {made_for}, which the run does not measure.")
     arms.append(Arm(RAW, RAW, "", route="ranges" if config.store else ""))
-    arms += [dataclasses.replace(arm, label=TWIN) for arm in arms if arm.label == config.baseline][:1]
+    arms += [dataclasses.replace(arm, label=CONTROL) for arm in arms if arm.label == config.baseline][:1]
     return arms
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
 from harness.extensions.breakdown.explaining import WARM, ExplainingRounds, explaining_rounds
-from harness.records import CellKey
+from harness.records import CONTROL, CellKey
 from harness.run import schedule
-from harness.run.config import RESULT_DIRECTORY, TWIN, RunConfig
+from harness.run.config import RESULT_DIRECTORY, RunConfig
 from harness.run.recorder import cell_key, cell_names, states
 from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
@@ -90,7 +90,7 @@ def _turns(
     if isinstance(access, Absent):
         return Turns(cells=cells, rounds=1, draw=_listed, subject=place, told=access.reason)
     if isinstance(access, SizeAccess):
-        told = {arm: NO_TWIN if arm.label == TWIN else SAME_ARCHIVE for arm in cells if arm.shares}
+        told = {arm: NO_TWIN if arm.label == CONTROL else SAME_ARCHIVE for arm in cells if arm.shares}
         return Turns(cells=cells, rounds=1, draw=_listed, subject=place, told_of=told)
     names: tuple[object, ...] = (suite, access.name, subject.label, subject.n_res)
     if isinstance(access, ReadAccess):
@@ -130,7 +130,7 @@ def explaining_turns(
     kind: type[ExplainingRounds], config: RunConfig, arms: Sequence[Arm], subject: Subject
 ) -> Iterator[Turns]:
     """List the turns of the rows that explain samples; arguments as for `sample_turns`."""
-    explained = [arm for arm in arms if arm.label != TWIN]
+    explained = [arm for arm in arms if arm.label != CONTROL]
     rounds = explaining_rounds(config)
     for suite, access in subject.plans:
         if kind.applies(config, access):

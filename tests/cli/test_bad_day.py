@@ -14,7 +14,7 @@ import pytest
 from harness.cli import main
 from harness.files import clear_partials, locked
 from harness.formats.archive import verify_archive
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.sampling.interrupt import ENDING
 from tests.conftest import plain
 

@@ -80,7 +80,7 @@ def test_an_output_folder_in_use_or_out_of_reach_is_refused(capsys, tmp_path):
 
 
 def test_a_full_disk_is_said_and_keeps_what_was_measured(capsys, tmp_path, monkeypatch):
-    from harness.records import SampleFile
+    from harness.row_files import SampleFile
 
     add, calls = SampleFile.add, [0]
 

@@ -16,7 +16,7 @@ import pytest
 
 from harness.cli import main
 from harness.formats.archive import verify_archive
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.workload import PlanOptions
 from tests.conftest import plain

@@ -6,7 +6,7 @@ import pytest
 
 from harness.cli import main
 from harness.formats.archive import open_archive, verify_archive
-from harness.records import read_samples
+from harness.row_files import read_samples
 from tests.conftest import plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4,n_res=20,filled=both"

@@ -15,8 +15,8 @@ import pytest
 from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle, write_bundle
-from harness.records import read_samples
 from harness.report.write import write_report
+from harness.row_files import read_samples
 from tests.conftest import TINY, measured, plain
 from tests.evidence.conftest import repack
 

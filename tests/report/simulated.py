@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.analysis.arms import arms_by_place
-from harness.records import read_samples
-from harness.run.config import RAW
+from harness.records import RAW
+from harness.row_files import read_samples
 from harness.run.schedule import blocks
 
 RECORDED = Path(__file__).resolve().parents[2] / "results" / "reference" / "samples.csv"

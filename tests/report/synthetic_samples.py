@@ -31,7 +31,7 @@ def size(name: str, size_bytes: int, *, requested: int = 2000, **changes: Any) -
 
 
 def frame(*groups: list[Sample]) -> pd.DataFrame:
-    """Put samples into the table that `harness.records.read_samples` gives."""
+    """Put samples into the table that `harness.row_files.read_samples` gives."""
     table = pd.DataFrame([dataclasses.asdict(row) for group in groups for row in group])
     return table.astype({"seconds": float, "n_res": float, "size_bytes": float})
 

@@ -8,8 +8,8 @@ import pytest
 
 from harness.analysis.growth import fit, growth, section
 from harness.analysis.summary import summarise
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.growth import draw_growth
-from harness.run.config import VERDICT_ROUNDS
 from tests.report.synthetic_samples import cell, frame
 
 LENGTHS = (256, 512, 1024)

@@ -11,8 +11,9 @@ import pytest
 
 from harness.analysis.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
 from harness.analysis.summary import summarise
-from harness.records import Sample, SampleFile, read_samples
-from harness.run.config import VERDICT_ROUNDS
+from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.records import Sample
+from harness.row_files import SampleFile, read_samples
 from tests.report.simulated import RECORDED
 
 ARMS = ["zarr", "hdf5", "raw", "a/a"]

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from harness.analysis.scaling import COLUMNS, scaling
-from harness.records import Contention, RowFile, Sample, SampleFile, read_contention, read_samples
+from harness.records import RAW, Contention, Sample
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.scaling import free_threaded, shown_cells, waits
-from harness.run.config import RAW
+from harness.row_files import RowFile, SampleFile, read_contention, read_samples
 
 ROUNDS = 10
 

@@ -12,7 +12,8 @@ from harness.analysis.seed_table import SEED_COLUMNS, seed_table
 from harness.analysis.summary import COLUMNS as CELL_COLUMNS
 from harness.analysis.summary import SUMMARY_SCHEMA_VERSION, summarise
 from harness.errors import HarnessError, UsageError
-from harness.records import COLUMNS, SCHEMA_VERSION, Sample, SampleFile, done, read_samples
+from harness.records import COLUMNS, SCHEMA_VERSION, Sample
+from harness.row_files import SampleFile, done, read_samples
 
 
 def sample(name, number, **changes):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.analysis.grades import grade
 from harness.analysis.summary import summarise
 from harness.analysis.withdrawal import withdrawn, without_verdicts
-from harness.records import HELD_SINCE, SCHEMA_VERSION, read_samples
+from harness.records import HELD_SINCE, SCHEMA_VERSION
+from harness.row_files import read_samples
 
 
 def earlier(samples):

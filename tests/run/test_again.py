@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from harness.errors import HarnessError
-from harness.records import Sample, SampleFile, read_breakdown, read_samples
+from harness.records import Sample
+from harness.row_files import SampleFile, read_breakdown, read_samples
 from tests import liars
 
 KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]

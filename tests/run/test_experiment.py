@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UsageError
 from harness.formats.archive import write_archive
 from harness.formats.npz import NpzFormat
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run import space
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig

@@ -12,7 +12,7 @@ import pytest
 
 from harness.analysis.findings import find, find_options
 from harness.errors import HarnessError
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_explained, required_rows
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan

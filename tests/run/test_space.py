@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UsageError
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run import space
 from harness.run.estimate import estimate, sampled
 from harness.run.subject import choose_arms, open_subjects

@@ -11,7 +11,7 @@ import pytest
 from harness.extensions.breakdown.explaining import ROUNDS
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
-from harness.records import read_contention, read_samples
+from harness.row_files import read_contention, read_samples
 from harness.sampling.contention import ContentionTask, interpreter_lock
 from harness.sampling.together import combine, shares, take_share, take_threads
 from harness.sampling.verify import expectations

@@ -10,7 +10,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.formats.archive import write_archive
 from harness.formats.raw import RawFormat
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.sampling.sample import take
 from harness.sampling.together import take_threads
 from harness.sampling.verify import Expected, check, expectations

@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.analysis.choice.mix import ACCESSES, Mix
 from harness.analysis.rounds import RESAMPLES, Place, Rounds
-from harness.run.config import RAW, TWIN
+from harness.records import CONTROL, RAW
 from harness.workload import PlanOptions
 
 SUITES = {
@@ -182,7 +182,7 @@ def parts(
     sizes, requested = _sizes(samples, trace, n_res, profile)
     gigabytes = None
     if sizes:
-        sizes = sizes | ({TWIN: sizes[baseline]} if baseline in sizes else {})  # a twin is written the same way
+        sizes = sizes | ({CONTROL: sizes[baseline]} if baseline in sizes else {})  # a twin is written the same way
         gigabytes = np.array([sizes.get(name, np.nan) for name in formats]) / _GIGABYTE
         why["size"] = {name: "its archive has no size" for name in formats if name not in sizes}
     write, writes_from = None, ""
@@ -245,7 +245,7 @@ def needed(use: Use) -> list[tuple[str, str]]:
 
 def _formats(cells: Iterable[Rounds], profile: str) -> tuple[str, ...]:
     names = dict.fromkeys(name for c in cells for name, p in [*c.arms, *c.why] if p == profile and name != RAW)
-    return tuple(sorted(names, key=lambda name: (name == TWIN, name)))
+    return tuple(sorted(names, key=lambda name: (name == CONTROL, name)))
 
 
 def _ceiling(cell: Rounds) -> float | None:

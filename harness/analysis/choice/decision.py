@@ -14,7 +14,7 @@ from harness.analysis.choice.mix import Mix
 from harness.analysis.choice.vary import vary
 from harness.analysis.rounds import Rounds, bounds, largest, rounds, tuned_first
 from harness.errors import UsageError
-from harness.run.config import TWIN
+from harness.records import CONTROL
 from harness.workload import PlanOptions
 
 COST_COLUMNS = [
@@ -82,7 +82,7 @@ def decide(
     Parameters
     ----------
     samples : DataFrame
-        From `harness.records.read_samples`.
+        From `harness.row_files.read_samples`.
     mix : Mix
         The use.
     trace : str, optional
@@ -156,8 +156,8 @@ def _decide(measured: Parts, mix: Mix, baseline: str, *, partial: bool) -> Decis
         reason = "not everything that the mix asks was measured"
     else:
         out = _out(measured, use)
-        formats = [name for name in measured.formats if name not in out and name != TWIN]
-        told = list(dict.fromkeys(out[name] for name in measured.formats if name in out and name != TWIN))
+        formats = [name for name in measured.formats if name not in out and name != CONTROL]
+        told = list(dict.fromkeys(out[name] for name in measured.formats if name in out and name != CONTROL))
         reason = "" if formats else f"no format counts in all that the mix asks ({'; '.join(told)})"
     answer = _Answer.of(measured, use, formats, baseline) if formats else None
     if answer is not None and answer.floor is None:
@@ -166,7 +166,7 @@ def _decide(measured: Parts, mix: Mix, baseline: str, *, partial: bool) -> Decis
         trace=measured.trace, n_res=measured.n_res, profile=measured.profile, mix=mix,
         preferred=answer.preferred if answer else None, not_told_apart=answer.not_told_apart if answer else (),
         reason=reason, missing=tuple(missing), assumptions=tuple(assumptions),
-        out={name: text for name, text in out.items() if name != TWIN},
+        out={name: text for name, text in out.items() if name != CONTROL},
         costs=answer.costs if answer else pd.DataFrame(columns=COST_COLUMNS),
         floor=answer.floor if answer else None, flips=answer.flips if answer else (),
     )  # fmt: skip
@@ -297,9 +297,9 @@ def twin_floor(measured: Parts, total: np.ndarray, baseline: str) -> float | Non
     float or None
         None when one of the two has no cost.
     """
-    if TWIN not in measured.formats or baseline not in measured.formats:
+    if CONTROL not in measured.formats or baseline not in measured.formats:
         return None
-    ratio = total[:, measured.formats.index(TWIN)] / total[:, measured.formats.index(baseline)]
+    ratio = total[:, measured.formats.index(CONTROL)] / total[:, measured.formats.index(baseline)]
     if np.isnan(ratio[0]):
         return None
     return float(np.abs(np.log(np.array(bounds(ratio[1:])))).max())

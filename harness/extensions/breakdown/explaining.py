@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Generic
 
 from harness.extensions.breakdown.sampling import BreakdownTask
-from harness.records import AnyRow, Breakdown, CellKey, Contention, Mark, NoFigure, Parts, Waits
+from harness.records import CONTROL, AnyRow, Breakdown, CellKey, Contention, Mark, NoFigure, Parts, Waits
 from harness.run import schedule
-from harness.run.config import TWIN, RunConfig
+from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
 from harness.run.recorder import RowLog, cell_key, cell_keys
 from harness.run.subject import Arm, Subject
@@ -64,7 +64,7 @@ class ExplainingRounds(ABC, Generic[AnyRow]):
     ) -> None:
         self._config, self._explainer, self._log, self._step = config, explainer, log, step
         self._rounds = explaining_rounds(config)
-        self._arms = [arm for arm in arms if arm.label != TWIN]
+        self._arms = [arm for arm in arms if arm.label != CONTROL]
 
     @classmethod
     @abstractmethod

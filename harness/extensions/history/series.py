@@ -11,8 +11,7 @@ import numpy as np
 
 from harness.extensions.history.changepoint import common
 from harness.extensions.history.record import CellFigures, Definition, RunRecord
-from harness.records import CellKey
-from harness.run.config import RAW, TWIN
+from harness.records import CONTROL, RAW, CellKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Series:
     @property
     def claims(self) -> list[CellKey]:
         """The cells that say something about a format."""
-        return [key for key in self.keys if key.format not in (RAW, TWIN)]
+        return [key for key in self.keys if key.format not in (RAW, CONTROL)]
 
     def figures(self, key: CellKey, name: str) -> np.ndarray:
         """Return a figure of a cell in each run: shape (runs,), NaN where a run has none."""

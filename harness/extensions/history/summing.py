@@ -23,9 +23,10 @@ from harness.extensions.history.machine_kind import Followed, kind_of
 from harness.extensions.history.record import EXACT, CellFigures, Definition, RunRecord
 from harness.extensions.result_directories.analysis import is_directory
 from harness.extensions.result_directories.record import DIRECTORIES, read_directories
-from harness.records import CellKey, read_samples
+from harness.records import CONTROL, RAW, CellKey
+from harness.row_files import read_samples
 from harness.run.archives import read_archives
-from harness.run.config import RAW, TWIN, VANILLA, RunConfig
+from harness.run.config import VANILLA, RunConfig
 from harness.run.machine import read_environment
 from harness.run.plan import read_plan
 
@@ -149,7 +150,7 @@ def _cells(samples: pd.DataFrame, config: RunConfig) -> list[CellFigures]:
         figures: dict[str, Any] = {n: _number(row[n]) for n in ("median_seconds", "ci_low", "ci_high")}
         figures |= ratios.get(key, {})
         figures |= {n: _whole(row[n]) for n in ("size_bytes", "files")} | steady.get(key, {})
-        if row["format"] == TWIN:
+        if row["format"] == CONTROL:
             figures["twin_ratio"] = _number(row["ratio"])
         if figures["median_seconds"] is not None or any(figures.get(n) is not None for n in EXACT):
             cells.append(CellFigures(key=key, samples=int(row["samples"]), **figures))

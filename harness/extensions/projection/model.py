@@ -13,8 +13,9 @@ from harness.errors import UsageError
 from harness.extensions.projection.demand import FEATURES, Demand, demand
 from harness.extensions.projection.least_squares import nonnegative
 from harness.formats.base import load_format
-from harness.records import read_samples
-from harness.run.config import RAW, TWIN, RunConfig
+from harness.records import CONTROL, RAW
+from harness.row_files import read_samples
+from harness.run.config import RunConfig
 from harness.run.plan import read_plan, replan
 from harness.run.subject import Arm, Subject, choose_arms
 from harness.workload import ReadAccess
@@ -104,7 +105,7 @@ def cells_of(folder: Path, trace: str) -> list[Cell]:
     """
     config = RunConfig.read(folder / "run.json")
     samples = read_samples(folder / "samples.csv")
-    arms = [arm for arm in choose_arms(config) if arm.label not in (RAW, TWIN)]
+    arms = [arm for arm in choose_arms(config) if arm.label not in (RAW, CONTROL)]
     found = []
     wanted = [described for described in read_plan(folder / "plan.json") if described["text"] == trace]
     for subject in replan(wanted, config):

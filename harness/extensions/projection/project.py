@@ -19,7 +19,7 @@ from harness.extensions.projection.model import Cell, Model, cells_of, fit_all
 from harness.extensions.projection.section import FILE, VERSION
 from harness.files import write_text
 from harness.formats.base import load_format
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.subject import Subject, choose_arms, open_subjects
 from harness.trace.sources import find_source

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.extensions.result_directories.analysis import is_directory
 from harness.extensions.result_directories.record import DIRECTORIES, read_directories
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.config import DIRECTORY_MODES, RunConfig
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.formats.base import Format, Layout
 from harness.formats.settings import Parameter, Settings, Value
-from harness.run.config import TWIN
+from harness.records import CONTROL
 from harness.trace.schema import TensorSpec
 
 _SHOWN = ("edge", "share_bytes", "rows", "codec", "shards")  # what they do is all in the layout
@@ -41,7 +41,7 @@ class Candidate:
     @property
     def present(self) -> bool:
         """Whether it is the present setting itself."""
-        return self.changes == 0 and self.label != TWIN
+        return self.changes == 0 and self.label != CONTROL
 
 
 def settings_of(backend: Format, spec: TensorSpec, label: str, values: Sequence[tuple[str, Value]]) -> Settings:
@@ -86,7 +86,7 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
             key = (layout.chunks, layout.shards, layout.codec, rest)
             found.setdefault(key, Candidate(label=label, values=values, changes=changes, layout=layout))
     present, *others = found.values()
-    twin = Candidate(label=TWIN, values=present.values, changes=0, layout=present.layout)
+    twin = Candidate(label=CONTROL, values=present.values, changes=0, layout=present.layout)
     return [present, twin, *others]
 
 

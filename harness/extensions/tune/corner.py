@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.formats.archive import write_archive
 from harness.formats.base import Layout, load_format
-from harness.run.config import RAW
+from harness.records import RAW
 from harness.sampling.worker import Children
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.sources import open_trace

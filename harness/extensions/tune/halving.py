@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.extensions.tune.candidates import Candidate
 from harness.extensions.tune.standing import Standing
-from harness.run.config import TWIN
+from harness.records import CONTROL
 
 FEW = 4
 """Candidates that are not halved any more."""
@@ -56,7 +56,7 @@ def survivors(found: Standing, candidates: Sequence[Candidate]) -> list[Candidat
     list of Candidate
         In the same order.
     """
-    real = [k for k, label in enumerate(found.labels) if label != TWIN]
+    real = [k for k, label in enumerate(found.labels) if label != CONTROL]
     by_cost = sorted(real, key=lambda k: (np.nan_to_num(found.total[0, k], nan=np.inf), k))
     kept = set(by_cost[: max(FEW, ceil(len(real) / 2))]) | set(np.flatnonzero(found.front()))
-    return [c for k, c in enumerate(candidates) if k in kept or c.present or c.label == TWIN]
+    return [c for k, c in enumerate(candidates) if k in kept or c.present or c.label == CONTROL]

@@ -19,9 +19,9 @@ from harness.extensions.tune.question import Measured, Question
 from harness.extensions.tune.standing import WRITE, Standing, label_of, standing
 from harness.formats.archive import remove
 from harness.formats.base import Format
-from harness.records import Sample, SampleFile
+from harness.records import CONTROL, Sample
+from harness.row_files import SampleFile
 from harness.run import schedule
-from harness.run.config import TWIN
 from harness.run.experiment import Progress
 from harness.run.machine import load_average
 from harness.sampling.reading import Observed, ReadTask, kept_data
@@ -260,10 +260,10 @@ class Track:
     def _add(
         self, candidate: Candidate, number: int, position: int, suite: str, access: str, cache: str, **values: Any
     ) -> None:
-        twin = candidate.label == TWIN
+        twin = candidate.label == CONTROL
         sample = Sample(
             run_id=self._config.run_id, suite=suite, access=access, trace=self._config.trace,
-            n_res=self._config.n_res, format=TWIN if twin else self._backend.name,
+            n_res=self._config.n_res, format=CONTROL if twin else self._backend.name,
             profile=self._race.entered[0].label if twin else candidate.label, cache=cache, executor="main", workers=1,
             round=number, position=position, load_average=load_average(), **values,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from harness.extensions.tune.race import Race
 from harness.extensions.tune.standing import Choice, Standing, choose, label_of, standing
 from harness.formats.profile_file import profile_text
 from harness.formats.settings import Value
-from harness.run.config import TWIN
+from harness.records import CONTROL
 
 _MOST_NAMED = 4
 
@@ -120,7 +120,7 @@ def _part_in(candidate: Candidate, choice: Choice) -> str:
         CHOSEN: candidate.label == choice.label,
         "best": candidate.label == choice.best,
         TIED: candidate.label in choice.tied,
-        "twin": candidate.label == TWIN,
+        "twin": candidate.label == CONTROL,
     }
     return " ".join(name for name, has in parts.items() if has)
 

@@ -16,7 +16,7 @@ from harness.extensions.tune.question import Question
 from harness.extensions.tune.race import Race, Track, TuneConfig
 from harness.formats.archive import remove
 from harness.formats.base import Format, load_format
-from harness.records import SampleFile
+from harness.row_files import SampleFile
 from harness.run import schedule
 from harness.run.experiment import Progress
 from harness.run.machine import Environment

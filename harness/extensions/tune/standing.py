@@ -12,8 +12,7 @@ from harness.analysis.choice.decision import twin_floor
 from harness.analysis.rounds import RESAMPLES, Place, Rounds, bounds
 from harness.extensions.tune.candidates import Candidate
 from harness.extensions.tune.question import Question
-from harness.records import Sample
-from harness.run.config import TWIN
+from harness.records import CONTROL, Sample
 
 WRITE = ("write", "tensor_durable")
 """Suite and access of the samples of writing until the bytes are on disk."""
@@ -63,7 +62,7 @@ class Standing:
             By time to read, time to write and size; False for the twin.
         """
         points = np.column_stack([self.wait[0], self.write[0], self.gigabytes])
-        real = np.array([label != TWIN for label in self.labels])
+        real = np.array([label != CONTROL for label in self.labels])
         no_worse = (points[:, None] <= points[None]).all(axis=2)
         better = (points[:, None] < points[None]).any(axis=2)
         return real & ~(no_worse & better & real[:, None]).any(axis=0)
@@ -146,7 +145,7 @@ class _Times:
 
 def label_of(sample: Sample) -> str:
     """Return the label of the candidate that a sample is of."""
-    return TWIN if sample.format == TWIN else sample.profile
+    return CONTROL if sample.format == CONTROL else sample.profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +192,7 @@ def choose(found: Standing, candidates: Sequence[Candidate]) -> Choice:
     """
     changes = {candidate.label: (candidate.changes, k) for k, candidate in enumerate(candidates)}
     present = next(candidate.label for candidate in candidates if candidate.present)
-    columns = [k for k, label in enumerate(found.labels) if label != TWIN]
+    columns = [k for k, label in enumerate(found.labels) if label != CONTROL]
     best = min(columns, key=lambda k: (found.total[0, k], changes[found.labels[k]]))
     ratios = found.total / found.total[:, [best]]
     apart = np.log(bounds(ratios[1:])[0]) > found.floor

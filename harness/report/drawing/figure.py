@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from harness.files import appearing
-from harness.run.config import RAW
+from harness.records import RAW
 
 Arm = tuple[str, str]  # format and profile
 

@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
+from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.records import CONTROL, RAW
 from harness.report.drawing.figure import (
     CEILING,
     N_RES,
@@ -26,7 +28,6 @@ from harness.report.drawing.figure import (
     looks,
     panel,
 )
-from harness.run.config import RAW, TWIN, VERDICT_ROUNDS
 
 _TEXT = ["suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
 _NUMBERS = ["n_res", "median_seconds", "ci_low", "ci_high", "size_bytes", "ratio_to_float32", "ratio_to_native"]
@@ -91,7 +92,7 @@ def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[
     paths: list[Path] = []
     for name, (suite, prepare) in FIGURES.items():
         cells = frame[frame["suite"] == suite]
-        plot = prepare(cells[(cells["status"] == "ok") & (cells["format"] != TWIN)])
+        plot = prepare(cells[(cells["status"] == "ok") & (cells["format"] != CONTROL)])
         if plot.points["y"].notna().any():
             with drawing():
                 paths += _page(plot, cells).save(folder, name, pictures=pictures)
@@ -115,7 +116,7 @@ def not_shown(cells: pd.DataFrame) -> list[str]:
     place = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
     skipped = (cells["status"] == "skipped").groupby([cells[c] for c in place], dropna=False).transform("all")
     missing = cells[(cells["status"] != "ok") & ~skipped]
-    missing = missing[(missing["format"] != TWIN) | (missing["status"] != "skipped")].fillna({"reason": ""})
+    missing = missing[(missing["format"] != CONTROL) | (missing["status"] != "skipped")].fillna({"reason": ""})
     lines = []
     several = cells["profile"].replace("", np.nan).nunique() > 1
     for key, group in missing.groupby(["format", "profile", "access", "status", "reason"], sort=False, dropna=False):
@@ -369,7 +370,7 @@ def _caption(plot: _Plot, cells: pd.DataFrame, panels: int) -> list[str]:
     traces = "; ".join(words.pretty_trace(t) for t in points["trace"].unique())
     profiles = sorted({str(p) for p in points["profile"]} - {""})
     lines.append(f"Traces: {traces}. Profile{'s' if len(profiles) > 1 else ''}: {', '.join(profiles) or 'none'}.")
-    if ((cells["format"] == TWIN) & (cells["status"] == "ok")).any():
+    if ((cells["format"] == CONTROL) & (cells["status"] == "ok")).any():
         lines[-1] += " The blind A/A twin is measured but not drawn."
     missing = not_shown(cells)
     if len(points.groupby(["row", "column", "trace"])) < panels * points["trace"].nunique():

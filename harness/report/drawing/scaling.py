@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
+from harness.records import RAW
 from harness.report.drawing.figure import CEILING, GREY, Look, Page, drawing, looks
 from harness.report.page.scaling import shown_cells
-from harness.run.config import RAW
 
 _EXECUTORS = {
     "threads": "threads, each its own reader",

@@ -10,8 +10,8 @@ from harness.analysis.choice.decision import Decision
 from harness.analysis.choice.envelope import Flip
 from harness.analysis.choice.mix import Mix
 from harness.analysis.findings import Findings
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
-from harness.run.config import VERDICT_ROUNDS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
-from harness.run.config import TWIN
+from harness.records import CONTROL
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
 
 
@@ -27,7 +27,9 @@ def warm_limits(findings: Findings) -> list[str]:
     if not memory or findings.config.store or "warm" not in findings.config.caches:
         return []
     samples = findings.samples
-    archives = samples[(samples["access"] == "archive") & samples["size_bytes"].notna() & (samples["format"] != TWIN)]
+    archives = samples[
+        (samples["access"] == "archive") & samples["size_bytes"].notna() & (samples["format"] != CONTROL)
+    ]
     archives = archives.drop_duplicates(["trace", "n_res", "format", "profile"])
     large = archives[archives["size_bytes"] > BESIDE_OTHERS * memory]
     larger = large[large["size_bytes"] > memory]

@@ -9,7 +9,7 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.extensions.breakdown.plot import main_subject
-from harness.run.config import RAW, TWIN
+from harness.records import CONTROL, RAW
 
 _MOST = 0.5  # share from which on a lock or one thread is named as what readers wait for
 _SCALES = 0.75  # efficiency from which on there is nothing to explain
@@ -55,7 +55,7 @@ def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
     """Choose the cells to show: of the trace and length with most accesses, without the blind twin."""
     trace, n_res = main_subject(cells)
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
-    shown = cells[here & (cells["format"] != TWIN)]
+    shown = cells[here & (cells["format"] != CONTROL)]
     order = {name: place for place, name in enumerate(words.ordered(shown["format"].astype(str)))}
     places = shown.assign(place=shown["format"].map(order))
     places["kind"] = places["executor"].map({name: place for place, name in enumerate(places["executor"].unique())})

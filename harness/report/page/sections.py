@@ -10,9 +10,10 @@ from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.extensions.breakdown.plot import main_subject
+from harness.records import CONTROL, RAW
 from harness.report.page.memory import warm_limits
-from harness.run.config import RAW, TWIN, VERDICT_ROUNDS
 
 
 def facts(findings: Findings) -> str:
@@ -202,7 +203,7 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
     """Say for every format what it spends most on, over the accesses of one trace."""
     said = []
     for arm in arms:
-        if arm[0] in (RAW, TWIN):
+        if arm[0] in (RAW, CONTROL):
             continue
         own = cells[
             (cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1]) & cells["total_seconds"].notna()
@@ -280,7 +281,7 @@ def noise(found: Noise) -> list[str]:
     else:
         said.append("A/A: no format ran twice in this run, so there is no floor.")
     if found.spread:
-        spread = [f"{name} {words.percent(value)}" for name, value in found.spread.items() if name != TWIN]
+        spread = [f"{name} {words.percent(value)}" for name, value in found.spread.items() if name != CONTROL]
         said.append(f"Spread over rounds, the median over cells (1.4826 MAD over the median): {words.listed(spread)}.")
     if found.drift_median is not None and found.drift_largest is not None:
         said.append(

@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.run.config import RAW, VERDICT_ROUNDS
+from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.records import RAW
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
 

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.extensions.breakdown.analysis import COLUMNS, where_time_goes
-from harness.records import BREAKDOWN_COLUMNS, Breakdown, BreakdownFile, CellKey, Mark, done, read_breakdown
+from harness.records import BREAKDOWN_COLUMNS, Breakdown, CellKey, Mark
+from harness.row_files import BreakdownFile, done, read_breakdown
 
 KEY = CellKey("layer_read", "head", "synthetic", 40, "zarr", "tuned", "warm", "main", 1)
 FIGURES = {

@@ -19,8 +19,8 @@ from harness.formats.archive import write_archive
 from harness.formats.base import Format, Reader, load_format
 from harness.formats.raw import RawFormat, RawReader
 from harness.formats.replay import Replay
-from harness.records import read_breakdown, read_samples
 from harness.report.write import write_report
+from harness.row_files import read_breakdown, read_samples
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess

@@ -10,7 +10,7 @@ from harness.extensions.capture import streaming
 from harness.extensions.capture.streaming import StandIn, StreamTask
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, read_whole

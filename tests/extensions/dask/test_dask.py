@@ -25,7 +25,7 @@ from harness.extensions.dask.pool import DaskPool
 from harness.formats.archive import write_archive
 from harness.formats.npz import NpzFormat
 from harness.formats.raw import RawFormat
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.sampling.verify import expectations, read_id
 from harness.trace.sources import open_trace
 from harness.workload import Read

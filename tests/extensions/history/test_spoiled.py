@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.attacks.documents import spoiled, spoiled_rows
 from harness.errors import HarnessError
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment

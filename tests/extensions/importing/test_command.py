@@ -12,7 +12,7 @@ from harness.extensions.importing import source
 from harness.extensions.importing.find import read_source
 from harness.extensions.importing.source import SourceError, tree_digest, unpadded
 from harness.formats.archive import verify_archive
-from harness.records import read_samples
+from harness.row_files import read_samples
 from tests.conftest import plain
 from tests.outputs import (
     af2_result,

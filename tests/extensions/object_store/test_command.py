@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from harness.cli import main
-from harness.records import SCHEMA_VERSION, read_samples
+from harness.records import SCHEMA_VERSION
+from harness.row_files import read_samples
 from harness.run.experiment import Experiment
 from tests.extensions.object_store.fake import FakeStore, fake_store
 

@@ -19,7 +19,7 @@ from harness.extensions.object_store.place import parse_place
 from harness.extensions.object_store.seaweed import seaweed, weed
 from harness.extensions.object_store.upload import remove_objects
 from harness.extensions.object_store.uploads import UPLOADED
-from harness.records import read_samples
+from harness.row_files import read_samples
 from tests.extensions.object_store.fake import BUCKET, FakeStore
 
 ROOT = Path(__file__).parents[3]

@@ -23,8 +23,8 @@ from harness.extensions.result_directories.disk import contents, copy_folder
 from harness.extensions.result_directories.evidence import check_directories
 from harness.extensions.result_directories.measuring import SlimTask, open_directories
 from harness.extensions.result_directories.slimming import slim
-from harness.records import read_samples
 from harness.report.write import write_report
+from harness.row_files import read_samples
 from harness.run import space
 from harness.run.config import RunConfig
 from harness.run.run import run as take_samples

@@ -15,7 +15,7 @@ import pytest
 from harness.cli import main
 from harness.formats.archive import open_archive
 from harness.formats.profile_file import read_profile_file
-from harness.records import read_samples
+from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.trace.schema import Role
 from tests.conftest import plain

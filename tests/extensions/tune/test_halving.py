@@ -15,8 +15,7 @@ from harness.extensions.tune.race import Race
 from harness.extensions.tune.result import find, sentence
 from harness.extensions.tune.standing import WRITE, choose, standing
 from harness.formats.base import load_format
-from harness.records import Sample
-from harness.run.config import TWIN
+from harness.records import CONTROL, Sample
 from harness.trace.schema import Manifest, Metadata, Provenance, tensor
 
 SPEC = tensor("pair/layer_0", (64, 64, 8))
@@ -40,9 +39,9 @@ def samples(entered, rounds, noise=0.01, **seconds):
     (read,) = asked.reads.values()
     for number, candidate in enumerate(entered):
         reading, writing, size = seconds.get(f"c{number}", (1.0, 1.0, 1000))
-        twin = candidate.label == TWIN
+        twin = candidate.label == CONTROL
         common = {
-            "run_id": "r", "trace": "t", "n_res": 64, "format": TWIN if twin else "hdf5",
+            "run_id": "r", "trace": "t", "n_res": 64, "format": CONTROL if twin else "hdf5",
             "profile": entered[0].label if twin else candidate.label, "executor": "main", "workers": 1, "position": 0,
         }  # fmt: skip
         for k in range(rounds):
@@ -63,7 +62,7 @@ def samples(entered, rounds, noise=0.01, **seconds):
 
 
 def test_the_present_setting_and_its_twin_come_first_and_no_layout_twice(entered):
-    assert entered[0].present and entered[1].label == TWIN and not entered[1].present
+    assert entered[0].present and entered[1].label == CONTROL and not entered[1].present
     assert entered[0].layout.chunks == load_format("hdf5").layout(SPEC, "tuned").chunks
     assert len({(c.layout.chunks, c.layout.codec) for c in entered}) == len(entered) - 1
     assert [c.changes for c in entered] == sorted(c.changes for c in entered)

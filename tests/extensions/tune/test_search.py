@@ -13,8 +13,8 @@ from harness.extensions.tune.race import TuneConfig
 from harness.extensions.tune.result import find, sentence
 from harness.extensions.tune.search import search
 from harness.formats.base import load_format
-from harness.records import read_samples
-from harness.run.config import TWIN
+from harness.records import CONTROL
+from harness.row_files import read_samples
 from harness.sampling import cache
 from harness.sampling.worker import WorkerError
 from harness.trace.schema import Role
@@ -86,7 +86,7 @@ def test_a_slow_setting_is_measured_for_what_it_is_and_one_that_lies_is_left_out
 def test_every_round_has_every_candidate_once_in_another_order_and_the_twin_with_them(tmp_path):
     (race,), progress = go(tmp_path / "s", "hdf5", most=3)
     writes = read_samples(tmp_path / "s" / "samples.csv").query("suite == 'write'")
-    assert set(writes["format"]) == {"hdf5", TWIN} and set(writes["round"]) == {0, 1, 2}
+    assert set(writes["format"]) == {"hdf5", CONTROL} and set(writes["round"]) == {0, 1, 2}
     for _, block in writes.groupby("round"):
         assert sorted(block["position"]) == [0, 1, 2, 3]
     assert writes.groupby("round").apply(lambda b: tuple(b["format"] + b["profile"])).nunique() > 1

@@ -1,4 +1,4 @@
-"""Find plug-ins (backends, suites, trace sources, importers, models) by entry point.
+"""Find plug-ins by entry point: formats, suites, trace sources, importers, models, commands, sections of the report.
 
 A stored file names plug-ins too, and may be a stranger's. So ``module:attribute`` is imported only where a person typed
 it, which the command line says with `allow`; a file that asks for it gets one sentence.
@@ -20,11 +20,14 @@ from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
 
-Group = Literal["formats", "suites", "traces", "importers", "models"]
+Group = Literal["formats", "suites", "traces", "importers", "models", "commands", "sections"]
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
-_KIND = {"formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model"}
+_KIND = {
+    "formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model",
+    "commands": "command", "sections": "section",
+}  # fmt: skip
 _OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
 _allowed: set[Name] = set()
@@ -52,7 +55,7 @@ class Listed:
 @cache
 def _points(group: Group) -> dict[str, EntryPoint]:
     found = {point.name: point for point in entry_points(group=f"harness.{group}")}
-    if not found:
+    if not found and group == "formats":  # every other group may be empty
         raise UsageError("The harness is not installed: run 'pip install -e .' in its folder first.")
     return found
 
@@ -82,7 +85,7 @@ def load(group: Group, name: str) -> Any:
 
     Parameters
     ----------
-    group : {"formats", "suites", "traces", "importers", "models"}
+    group : Group
         Where to look.
     name : str
         A registered name, or ``module:attribute`` where that was allowed.
@@ -157,7 +160,7 @@ def stated(group: Group, name: str, field: str) -> str:
 
     Parameters
     ----------
-    group : {"formats", "suites", "traces", "importers", "models"}
+    group : Group
         Where to look.
     name : str
         A registered name.
@@ -169,15 +172,29 @@ def stated(group: Group, name: str, field: str) -> str:
     str
         The constant that its class or call gives the field; empty where the source is not there or has none.
     """
-    point = _points(group)[name]
+    definition = _definition(_points(group)[name])
+    found = (_constant(node, field) for node in ast.walk(definition)) if definition else ()
+    return next(filter(None, found), "")
+
+
+def purpose(command: str) -> str:
+    """Return the first line of a command's docstring, read from its source: nothing of it is imported."""
+    definition = _definition(_points("commands")[command])
+    text = ast.get_docstring(definition) if isinstance(definition, ast.FunctionDef) else None
+    first = (text or "").partition("\n")[0].rstrip(".")
+    return first[:1].lower() + first[1:]
+
+
+def _definition(point: EntryPoint) -> ast.stmt | None:
+    """Find the statement that makes what an entry point names, in its source."""
     file = _source(point.module)
     for statement in ast.parse(file.read_bytes()).body if file else ():
-        names = [statement.name] if isinstance(statement, ast.ClassDef) else []
+        names = [statement.name] if isinstance(statement, ast.ClassDef | ast.FunctionDef) else []
         if isinstance(statement, ast.Assign):
             names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
         if point.attr in names:
-            return next(filter(None, (_constant(node, field) for node in ast.walk(statement))), "")
-    return ""
+            return statement
+    return None
 
 
 def _constant(node: ast.AST, field: str) -> str:

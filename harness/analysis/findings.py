@@ -24,7 +24,6 @@ from harness.analysis.withdrawal import withdrawn, without_verdicts
 from harness.documents import decode
 from harness.errors import UsageError
 from harness.extensions.breakdown.analysis import where_time_goes
-from harness.extensions.projection.section import read_projection
 from harness.extensions.result_directories.analysis import DirectorySizes, find_directories, is_directory
 from harness.files import read_bytes
 from harness.row_files import in_force, read_samples
@@ -130,8 +129,6 @@ class Findings:
         How reads scale over workers; None for a run without such samples.
     directories : DirectorySizes or None
         Its result directories; their samples and cells are here alone. None for a run without any.
-    projection : dict or None
-        What `harness project` made of the run; None where it was not asked.
     growth : DataFrame
         How times grow with length; empty for a run of fewer than three lengths.
     withdrawn : bool
@@ -155,7 +152,6 @@ class Findings:
     noise: Noise
     directories: DirectorySizes | None = None
     scaling: pd.DataFrame | None = None
-    projection: dict[str, Any] | None = None
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
     withdrawn: bool = False
     incomplete: tuple[str, ...] = ()
@@ -266,7 +262,6 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         noise=noise,
         directories=directories,
         scaling=scaling(samples, in_force(explained["contention.csv"]) if "contention.csv" in explained else None),
-        projection=None if unfair else read_projection(folder),
         growth=growth(samples),
         withdrawn=unfair,
         incomplete=tuple(

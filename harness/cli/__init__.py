@@ -23,25 +23,18 @@ from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrup
 
 # What each command is for, and the module whose function ``add_<command>`` knows its arguments. That is imported when
 # the command is called: nobody waits for the libraries of the others, or fails because one of them is broken.
+# Extensions bring further commands, as entry points of the group ``harness.commands``.
 _COMMANDS = {
     "run": ("running", "measure formats on traces"),
     "plot": ("running", "summarise a run again and redraw its plots"),
     "report": ("evidence", "write the page that answers: which format, by how much, how sure, when not"),
     "bundle": ("evidence", "pack a run into one file that anyone can check"),
     "check": ("evidence", "say whether everything a bundle publishes follows from its samples"),
-    "history": ("history", "follow runs over time, and find where something became slower"),
-    "capture": ("capture", "run a model on a sequence and write its trace while it computes"),
     "list": ("listing", "list what there is, or check what is missing for it"),
     "inspect": ("archives", "show what an archive holds"),
     "verify": ("archives", "check every byte of archives"),
-    "fidelity": ("fidelity", "compare synthetic tensors with real ones"),
     "convert": ("convert", "write an archive or a trace in another format, verified"),
-    "import": ("imports", "bring in what another program wrote, as an archive"),
-    "slim": ("predictions", "make a result directory of AlphaFold smaller, in place"),
-    "unslim": ("predictions", "bring back every file of a slimmed directory, byte for byte"),
-    "tune": ("tuning", "search chunks, codecs and pipelines of a format for one use, and write a profile file"),
     "compare": ("comparing", "catch regressions between two commits, two environments or two stored runs"),
-    "project": ("projecting", "project a run onto many traces on a store"),
 }
 
 
@@ -51,7 +44,7 @@ class _CommandParser(argparse.ArgumentParser):
     Parameters
     ----------
     command : str, optional
-        A key of `_COMMANDS`; None for an action of a command, which is complete already.
+        A key of `_COMMANDS` or an extension's; None for an action of a command, which is complete already.
     **settings
         As for `argparse.ArgumentParser`.
     """
@@ -63,11 +56,13 @@ class _CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         command, self._command = self._command, None
         if command is not None:
-            from harness import registry
-
             with _ending_at_once():
-                place = f"harness.cli.{_COMMANDS[command][0]}:add_{command}"
-                registry.imported(f"What the command {command!r} needs", place)(self)
+                if command in _COMMANDS:
+                    place = f"harness.cli.{_COMMANDS[command][0]}:add_{command}"
+                    add = registry.imported(f"What the command {command!r} needs", place)
+                else:
+                    add = registry.load("commands", command)
+                add(self)
         return super().parse_known_args(args, namespace)
 
 
@@ -151,4 +146,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
     for name, (_, purpose) in _COMMANDS.items():
         commands.add_parser(name, help=purpose, command=name)
+    for name in sorted(registry.names("commands")):
+        commands.add_parser(name, help=registry.purpose(name), command=name)
     return parser

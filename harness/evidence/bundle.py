@@ -20,9 +20,9 @@ from harness import zips
 from harness.analysis.findings import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
-from harness.extensions.projection import section as projection
 from harness.extensions.result_directories.record import DIRECTORIES
 from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
+from harness.report.section import installed
 from harness.report.write import PLOTS, Target, write_report
 from harness.run.config import RunConfig
 
@@ -33,21 +33,33 @@ MANIFEST = "manifest.json"
 MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv")
 """What measuring left; all else follows from it."""
 
-MEASURED_TOO = ("breakdown.csv", "contention.csv", DIRECTORIES, projection.FILE)
-"""What only some runs have."""
+MEASURED_TOO = {
+    "breakdown.csv": "the times in breakdown.csv, those that no published figure uses included",
+    "contention.csv": "the times in contention.csv, those that no published figure uses included",
+    DIRECTORIES: f"the files of result directories and what was read from them, in {DIRECTORIES}",
+}
+"""What only some runs have, each with what a bundle can only claim of it."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
 PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "scaling.csv", "growth.csv")
 
-DRAWN = tuple(f"plots/{name}{ending}" for name in PLOTS for ending in (".png", ".svg"))
-
-FOLLOWING = (*PUBLISHED, *PUBLISHED_TOO, *DRAWN)
-"""What is made from what was measured."""
-
-FILES = frozenset((MANIFEST, *MEASURED, *MEASURED_TOO, *FOLLOWING))
-"""Every name that a file of a bundle may have. A name from outside is held against these, and never used as a path."""
-
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
+
+
+def measured_too() -> dict[str, str]:
+    """Return `MEASURED_TOO` with the files that sections of installed extensions are made from."""
+    return MEASURED_TOO | {name: claim for one in installed() for name, claim in one.measured.items()}
+
+
+def tables() -> tuple[str, ...]:
+    """Return every name that a published table or page may have."""
+    return (*PUBLISHED, *PUBLISHED_TOO, *(name for one in installed() for name in one.published))
+
+
+def drawings() -> tuple[str, ...]:
+    """Return every name that a drawing may have."""
+    names = (*PLOTS, *(name for one in installed() for name in one.drawn))
+    return tuple(f"plots/{name}{ending}" for name in names for ending in (".png", ".svg"))
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (*MEASURED, *MEASURED_TOO):
+    for name in (*MEASURED, *measured_too()):
         if name in files:
             (folder / name).write_bytes(files[name])
     return folder
@@ -119,11 +131,11 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
     config = RunConfig.read(folder / "run.json")
     if lost := [name for name in MEASURED if not (folder / name).is_file()]:
         raise HarnessError(f"{folder} has no {lost[0]}, so nobody could check a bundle of it: make the run again.")
-    files = {name: (folder / name).read_bytes() for name in (*MEASURED, *MEASURED_TOO) if (folder / name).is_file()}
+    files = {n: (folder / n).read_bytes() for n in (*MEASURED, *measured_too()) if (folder / n).is_file()}
     with tempfile.TemporaryDirectory(prefix="harness-bundle-") as scratch:
         made, run = Path(scratch), unpack(files, Path(scratch) / "run")
         write_report(run, find_options(folder), pictures=True, target=Target.apart(made))
-        files |= {n: (made / n).read_bytes() for n in FOLLOWING if (made / n).is_file()}
+        files |= {n: (made / n).read_bytes() for n in (*tables(), *drawings()) if (made / n).is_file()}
     manifest: BundleManifest = {
         "bundle_version": BUNDLE_VERSION,
         "run_id": config.run_id,
@@ -165,8 +177,12 @@ def read_bundle(path: Path) -> Bundle:
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
         raise HarnessError(f"{path} is not a bundle: its files do not lie in one folder.")
     files = {PurePosixPath(*part.parts[1:]).as_posix(): data for part, data in parts.items()}
-    if strange := sorted(set(files) - FILES):
-        raise HarnessError(f"{path} is not a bundle of this harness: it holds {strange[0]!r}, which no run gives.")
+    # A name from outside is held against these, and never used as a path.
+    if strange := sorted(set(files) - {MANIFEST, *MEASURED, *measured_too(), *tables(), *drawings()}):
+        raise HarnessError(
+            f"{path} is not a bundle of this harness: it holds {strange[0]!r}, which no run gives; if an extension "
+            "that is not installed here made it, install that."
+        )
     text = files.pop(MANIFEST, b"")
     manifest = _manifest(path, text)
     return Bundle(manifest, files, hashlib.sha256(text).hexdigest())

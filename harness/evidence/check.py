@@ -18,13 +18,14 @@ from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError
 from harness.evidence import compare
 from harness.evidence.bundle import (
-    FOLLOWING,
     MEASURED,
-    MEASURED_TOO,
     PUBLISHED,
     Bundle,
     drawing_versions,
+    drawings,
+    measured_too,
     row_digests,
+    tables,
     unpack,
 )
 from harness.extensions.result_directories.evidence import check_directories
@@ -255,13 +256,13 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
     version = version_of(bundle.files["report.json"])
     write_report(run, find_options(run, bundle.files["report.json"]), pictures=True, target=target, version=version)
     same = bundle.manifest.get("drawn_with") == drawing_versions()
-    ours = {name: (made / name).read_bytes() for name in FOLLOWING if (made / name).is_file()}
+    ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
     results = []
     if version < REPORT_VERSION:
         since = CORRECTION if withdrawn(read_samples(run / "samples.csv")) else ""
         results.append(Result(f"the report, as version {version} of it was written", [], note=since))
     for name, data in sorted(bundle.files.items()):
-        if name in (*MEASURED, *MEASURED_TOO):
+        if name in (*MEASURED, *measured_too()):
             continue
         if name in ours:
             results.append(_file(name, data, ours[name], same))

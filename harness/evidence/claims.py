@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from harness.evidence.bundle import DRAWN, MEASURED_TOO, PUBLISHED, PUBLISHED_TOO, Bundle
+from harness.evidence.bundle import Bundle, drawings, measured_too, tables
 from harness.evidence.check import Result
-from harness.extensions.projection import section as projection
-from harness.extensions.result_directories.record import DIRECTORIES
 
 _ALWAYS = (
     "that no more was asked for: formats, suites, traces, lengths, rounds and seed, in run.json",
@@ -20,12 +18,6 @@ _ALWAYS = (
     "the machine and its software, in environment.json",
     "the settings of the formats, in ledger.csv",
 )
-_SOMETIMES = {
-    "breakdown.csv": "the times in breakdown.csv, those that no published figure uses included",
-    "contention.csv": "the times in contention.csv, those that no published figure uses included",
-    DIRECTORIES: f"the files of result directories and what was read from them, in {DIRECTORIES}",
-    projection.FILE: f"the projection, in {projection.FILE}",
-}
 
 
 def shown(results: Sequence[Result]) -> Iterator[str]:
@@ -37,8 +29,8 @@ def shown(results: Sequence[Result]) -> Iterator[str]:
         From `harness.evidence.check.check`, without problems.
     """
     good = [result.what for result in results if not result.unchecked]
-    published = [name for name in good if name in (*PUBLISHED, *PUBLISHED_TOO)]
-    drawn = [name for name in good if name in DRAWN]
+    published = [name for name in good if name in tables()]
+    drawn = [name for name in good if name in drawings()]
     yield from (name for name in good if name not in (*published, *drawn))
     if published:
         yield ", ".join(published)
@@ -63,5 +55,5 @@ def claimed(bundle: Bundle, results: Sequence[Result]) -> Iterator[str]:
         yield f"that the machine failed in {again} rows of samples.csv, whose rounds were taken again"
     if rejected := int((rows["status"] == "rejected").sum()):
         yield f"what was recorded of the machine in {rejected} rows of samples.csv that were rejected"
-    yield from (_SOMETIMES[name] for name in MEASURED_TOO if name in bundle.files)
+    yield from (claim for name, claim in measured_too().items() if name in bundle.files)
     yield from (f"{result.what}: not checked here, {result.unchecked}" for result in results if result.unchecked)

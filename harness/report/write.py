@@ -22,6 +22,7 @@ from harness.report.drawing.plots import FIGURES, draw
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.answer import lead
 from harness.report.page.render import render
+from harness.report.section import Section, installed
 
 PLOTS = (*FIGURES, "growth", "decision", "where_time_goes", "scaling")
 """The names of all drawings that a report may have, without their endings."""
@@ -127,11 +128,14 @@ def write_report(
     """
     target = target or Target.of_run(folder)
     findings = find(folder, options, version)
-    _draw(findings, target, pictures=pictures)
+    brought = _brought(folder, findings)
+    _draw(findings, brought, target, pictures=pictures)
     document = findings.to_document()
+    for section, found in brought:
+        document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
     write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
-    page, markdown = render(findings, target.plots, folder, target.links)
+    page, markdown = render(findings, brought, target.plots, folder, target.links)
     write_text(target.folder / "report.html", page)
     write_text(target.folder / "report.md", markdown)
     return Written(
@@ -155,11 +159,18 @@ def write_plots(folder: Path) -> list[Path]:
         As `harness.analysis.findings.find`.
     """
     target = Target.of_run(folder)
-    _draw(find(folder, find_options(folder)), target, pictures=True)
+    findings = find(folder, find_options(folder))
+    _draw(findings, _brought(folder, findings), target, pictures=True)
     return sorted(path for path in target.plots.iterdir() if path.suffix in (".png", ".svg"))
 
 
-def _draw(findings: Findings, where: Target, *, pictures: bool) -> None:
+def _brought(folder: Path, findings: Findings) -> list[tuple[Section, Any]]:
+    """Ask every installed extension for its section of the report."""
+    found = [(section, section.find(folder, findings)) for section in installed()]
+    return [(section, part) for section, part in found if part is not None]
+
+
+def _draw(findings: Findings, brought: list[tuple[Section, Any]], where: Target, *, pictures: bool) -> None:
     folder, target = where.folder, where.plots
     write_table(findings.cells, folder / "summary.csv")
     if not findings.growth.empty:
@@ -171,6 +182,9 @@ def _draw(findings: Findings, where: Target, *, pictures: bool) -> None:
     if findings.config.preset == "seed":
         table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")
+    for section, found in brought:
+        for name, table in section.tables(found).items():
+            write_table(table, folder / name)
     target.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target, pictures=pictures)
     drawn += draw_growth(findings.growth, findings.summary, target, pictures=pictures)
@@ -180,6 +194,8 @@ def _draw(findings: Findings, where: Target, *, pictures: bool) -> None:
         drawn += draw_time(findings.time, target, pictures=pictures)
     if findings.scaling is not None:
         drawn += draw_scaling(findings.scaling, target, pictures=pictures)
+    for section, found in brought:
+        drawn += section.draw(found, target, pictures=pictures)
     for old in set(target.glob("*.svg")) | set(target.glob("*.png")):
         if old not in drawn:  # of an earlier report with other choices: it would no longer be true
             old.unlink()

@@ -21,7 +21,7 @@ from harness.trace.stream import shown_label
 
 
 def add_capture(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``capture``."""
+    """Run a model on a sequence and write its trace while it computes."""
     parser.description = "Run a model on a sequence and write its trace while it computes."
     add = parser.add_argument
     add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")

@@ -11,7 +11,7 @@ from harness.trace.sources import find_source, open_trace
 
 
 def add_fidelity(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``fidelity``."""
+    """Compare synthetic tensors with real ones."""
     parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
     add_max_inflated(parser)
     parser.set_defaults(command=_fidelity)

@@ -31,7 +31,7 @@ _MOST = 24  # steps printed
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``history``."""
+    """Follow runs over time, and find where something became slower."""
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     parser = actions.add_parser(
         "add",

@@ -15,7 +15,7 @@ from harness.formats.conversion import convert
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``import``."""
+    """Bring in what another program wrote, as an archive."""
     parser.add_argument("source", type=Path, metavar="SRC", help="a file or a folder; recognised by its content")
     add_destination(parser)
     parser.add_argument(

@@ -29,7 +29,7 @@ _PRICES = {
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``project``."""
+    """Project a run onto many traces on a store: cost, time and requests."""
     parser.description = "Project a run onto many traces on a store: cost, time and requests, as a projection."
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the run's folder; it has to have several lengths")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
 from harness.analysis import formatting as words
+from harness.analysis.findings import Findings
 from harness.documents import Figure, read_document
+from harness.report.section import Block, Items, Section, Table, Text
 
 FILE = "projection.json"
 VERSION = 1
@@ -17,20 +19,39 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def read_projection(folder: Path) -> dict[str, Any] | None:
-    """Read the projection of a run; None where there is none.
+class _Section(Section):
+    """What `harness project` made of the run, said to be a projection."""
 
-    Raises
-    ------
-    HarnessError
-        When it is damaged or of a version that this reader does not know.
-    """
-    path = folder / FILE
-    if not path.exists():
-        return None
-    mend = "remove it and project again"
-    found = read_document(path, _Projected, version=("projection_version", VERSION), mend=mend, extra=True)
-    return {"asked": found["asked"], "notes": found["notes"], "rows": [cells(row) for row in found["rows"]]}
+    name = "projection"
+    title = "Projection"
+    order = 60
+    measured: ClassVar = {FILE: f"the projection, in {FILE}"}
+
+    def find(self, folder: Path, findings: Findings) -> Any:
+        """Read the projection; None where there is none, or where the run's reads are no basis for one.
+
+        Raises
+        ------
+        HarnessError
+            When it is damaged or of a version that this reader does not know.
+        """
+        path = folder / FILE
+        if findings.withdrawn or not path.exists():
+            return None
+        mend = "remove it and project again"
+        return read_document(path, _Projected, version=("projection_version", VERSION), mend=mend, extra=True)
+
+    def blocks(self, found: Any, findings: Findings) -> list[Block]:
+        """Show what was asked, the rows and the assumptions."""
+        label = "Projection, not a measurement"
+        return [
+            Text(f"{found['asked']}.", markdown=f"**{label}**: {found['asked']}."),
+            Table(label=label, caption=f"{label}.", columns=COLUMNS, rows=[cells(row) for row in found["rows"]]),
+            Items(found["notes"]),
+        ]
+
+
+section = _Section()
 
 
 class Projected(TypedDict):

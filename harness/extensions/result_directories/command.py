@@ -17,7 +17,7 @@ _NAMED = 6
 
 
 def add_slim(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``slim``."""
+    """Make a result directory of AlphaFold smaller, in place."""
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument(
         "--mode", default="slim", metavar="MODE", help=f"{' or '.join(MODES)}: lossless (default) or declared lossy"
@@ -37,7 +37,7 @@ def add_slim(parser: argparse.ArgumentParser) -> None:
 
 
 def add_unslim(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``unslim``."""
+    """Bring back every file of a slimmed directory, byte for byte."""
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
     options.add_max_inflated(parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.analysis.growth import section
 from harness.errors import escaped_lines
-from harness.extensions.projection.section import COLUMNS
 from harness.extensions.result_directories.section import directories
 from harness.report.page import sections
 from harness.report.page.answer import assumptions, flips, lead, uses
@@ -22,6 +22,7 @@ from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import SuiteTable, suite_tables
+from harness.report.section import Picture, Section
 
 _PLOTS = {
     "storage_size": "Storage size",
@@ -42,33 +43,41 @@ _GROWTH = (
     "Time of each warm read against sequence length, both logarithmic, with the fitted power of the length; exponents "
     "stand in the table below."
 )
-_SECTIONS = [
-    ("answer", "Answer"),
-    ("grades", "Grades"),
-    ("plots", "Plots"),
-    ("tables", "Figures"),
-    ("growth", "Growth with length"),
-    ("directories", "Result directories"),
-    ("projection", "Projection"),
-    ("time", "Where the time goes"),
-    ("scaling", "Several workers"),
-    ("fairness", "Fairness"),
-    ("noise", "Noise"),
-    ("limits", "Limits"),
-    ("reproduce", "Reproduce and check"),
-    ("cite", "Cite"),
-]
+SECTIONS = {
+    "answer": (0, "Answer"),
+    "grades": (10, "Grades"),
+    "plots": (20, "Plots"),
+    "tables": (30, "Figures"),
+    "growth": (40, "Growth with length"),
+    "directories": (50, "Result directories"),
+    "time": (70, "Where the time goes"),
+    "scaling": (80, "Several workers"),
+    "fairness": (90, "Fairness"),
+    "noise": (100, "Noise"),
+    "limits": (110, "Limits"),
+    "reproduce": (120, "Reproduce and check"),
+    "cite": (130, "Cite"),
+}
+"""The core's sections, each with its place among those of extensions and its title in the list of sections."""
+
+_BLANK = re.compile(r"\n{3,}")
 _ALONE = "How small do these result directories become?"
 _OF_FORMATS = ("grades", "plots", "tables", "time", "fairness", "noise")
 
 
-def render(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[str, str]:
+Brought = list[tuple[Section, Any]]
+"""The sections of extensions, each with what it found."""
+
+
+def render(findings: Findings, brought: Brought, plots: Path, folder: Path, links: str) -> tuple[str, str]:
     """Write the report.
 
     Parameters
     ----------
     findings : Findings
         Of the run.
+    brought : list of (Section, object)
+        The sections of extensions, each with what it found.
     plots : Path
         Where its plots are.
     folder : Path
@@ -92,7 +101,7 @@ def render(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[s
         finalize=lambda value: escaped_lines(value) if type(value) is str else value,
     )
     environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
-    view, samples = _view(findings, plots, folder, links)
+    view, samples = _view(findings, brought, plots, folder, links)
     source = {name: environment.loader.get_source(environment, name)[0] for name in ("style.css", "script.js")}  # type: ignore[union-attr]
     page = environment.get_template("page.html").render(
         page=view,
@@ -100,10 +109,12 @@ def render(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[s
         script=Markup(source["script.js"]),
         samples=Markup(json.dumps(samples, separators=(",", ":"))),
     )
-    return page, environment.get_template("page.md").render(page=view)
+    return page, _BLANK.sub("\n\n", environment.get_template("page.md").render(page=view))
 
 
-def _view(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[dict[str, Any], list[list[float]]]:
+def _view(
+    findings: Findings, brought: Brought, plots: Path, folder: Path, links: str
+) -> tuple[dict[str, Any], list[list[float]]]:
     """Put every section into words; return them with the samples that cells refer to by number."""
     first = lead(findings)
     tables = suite_tables(findings.summary, findings.samples, findings.config.suites, findings.options.baseline)
@@ -114,7 +125,8 @@ def _view(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[di
         "title": _ALONE if findings.only_directories else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
         "facts": sections.facts(findings),
-        "sections": _sections(findings),
+        "sections": _sections(findings, brought),
+        "brought": _blocks(findings, brought, plots),
         "formats": not findings.only_directories,
         "answer": first.answer,
         "warnings": sections.warnings(findings),
@@ -132,7 +144,6 @@ def _view(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[di
         "tables": [_table(table, samples) for table in tables],
         "growth": growth and {**growth, "picture": _picture(plots, "growth", "Growth with length", _GROWTH)},
         "directories": directories(findings.directories),
-        "projection": findings.projection and {**findings.projection, "columns": COLUMNS},
         "time": {
             **sections.time(findings),
             "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
@@ -149,14 +160,28 @@ def _view(findings: Findings, plots: Path, folder: Path, links: str) -> tuple[di
     return view, samples
 
 
-def _sections(findings: Findings) -> list[tuple[str, str]]:
+def _sections(findings: Findings, brought: Brought) -> list[tuple[str, str]]:
     """List the sections of the page: without those on formats, or on result directories, where there are none."""
     absent = [*(_OF_FORMATS if findings.only_directories else ())]
     absent += ["directories"] if findings.directories is None else []
     absent += ["scaling"] if findings.scaling is None or findings.only_directories else []
     absent += ["growth"] if section(findings.growth) is None else []
-    absent += ["projection"] if findings.projection is None else []
-    return [(name, title) for name, title in _SECTIONS if name not in absent]
+    own = [(order, name, title) for name, (order, title) in SECTIONS.items() if name not in absent]
+    own += [(one.order, one.name, one.title) for one, _ in brought]
+    return [(name, title) for _, name, title in sorted(own)]
+
+
+def _blocks(findings: Findings, brought: Brought, plots: Path) -> dict[str, list[dict[str, Any]]]:
+    """Put the sections of extensions into words, by the name of the core's section that they stand before."""
+    before: dict[str, list[dict[str, Any]]] = {name: [] for name in SECTIONS}
+    for one, found in brought:
+        blocks = []
+        for block in one.blocks(found, findings):
+            drawn = _picture(plots, block.name, block.title, block.caption) if isinstance(block, Picture) else block
+            blocks += [(type(block).__name__, drawn)] if drawn else []
+        place = next((name for name, (order, _) in SECTIONS.items() if order > one.order), "cite")
+        before[place].append({"name": one.name, "title": one.title, "blocks": blocks})
+    return before
 
 
 def _scaling(findings: Findings, plots: Path) -> dict[str, Any] | None:

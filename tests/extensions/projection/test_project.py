@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from harness.errors import HarnessError, UsageError
 from harness.extensions.projection.demand import FEATURES, Demand
 from harness.extensions.projection.model import Cell, cells_of, fit, fit_all
 from harness.extensions.projection.project import STORES, Question, project, save
-from harness.extensions.projection.section import COLUMNS, FILE, read_projection
+from harness.extensions.projection.section import COLUMNS, FILE, section
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=1"
@@ -133,16 +134,18 @@ def test_a_length_that_was_not_measured_is_called_an_extrapolation(reference):
 
 def test_what_is_kept_is_shown_as_a_projection(reference, tmp_path):
     path = save(reference, tmp_path)
-    shown = read_projection(tmp_path)
-    assert shown["notes"][0].startswith("Projection, not a measurement")
-    assert len(shown["rows"]) == 4 and all(len(row) == len(COLUMNS) for row in shown["rows"])
+    fair = SimpleNamespace(withdrawn=False)
+    asked, table, notes = section.blocks(section.find(tmp_path, fair), fair)
+    assert "10,000 traces" in asked.text and notes.texts[0].startswith("Projection, not a measurement")
+    assert len(table.rows) == 4 and all(len(row) == len(COLUMNS) for row in table.rows)
+    assert section.find(tmp_path, SimpleNamespace(withdrawn=True)) is None
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"projection_version": 99}))
     with pytest.raises(HarnessError, match="has version 99"):
-        read_projection(tmp_path)
+        section.find(tmp_path, fair)
     (tmp_path / FILE).write_text("[]")
     with pytest.raises(HarnessError, match="remove it and project again"):
-        read_projection(tmp_path)
+        section.find(tmp_path, fair)
 
 
 @pytest.mark.parametrize(

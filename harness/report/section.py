@@ -1,0 +1,116 @@
+"""A section of a run's report that an extension brings: what it found, its tables, its drawings, its words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from harness import registry
+from harness.analysis.findings import Findings
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `markdown` where that says it in another way."""
+
+    text: str
+    markdown: str = ""
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list, perhaps with a sentence before it."""
+
+    texts: Sequence[str]
+    lead: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table, whose first column names the rows.
+
+    Attributes
+    ----------
+    label, caption : str
+        Its name for a screen reader, and what stands above it.
+    columns, rows : sequence
+        Texts.
+    figures : bool
+        Whether cells are figures, set one below the other.
+    folded : bool
+        Whether Markdown shows it only when it is asked for.
+    """
+
+    label: str
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: bool = False
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing of the section by its name without ending; left out where it was not drawn."""
+
+    name: str
+    title: str
+    caption: str
+
+
+Block = Text | Items | Table | Picture
+
+
+class Section:
+    """What an extension adds to the report; an instance is registered in the group ``harness.sections``.
+
+    Attributes
+    ----------
+    name, title : str
+        The anchor on the page, and the heading.
+    order : int
+        Where it stands: the core's sections stand at the tens of `harness.report.page.render.SECTIONS`.
+    measured : mapping of str to str
+        Files beside the run's own that it is made from, each with what a bundle can only claim of it.
+    published : tuple of str
+        Tables that it writes.
+    drawn : tuple of str
+        Drawings that it may make, without their endings.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    order: ClassVar[int]
+    measured: ClassVar[Mapping[str, str]] = {}
+    published: ClassVar[tuple[str, ...]] = ()
+    drawn: ClassVar[tuple[str, ...]] = ()
+
+    def find(self, folder: Path, findings: Findings) -> Any:
+        """Return what a run's folder holds for this section; None for nothing: then the report has no such section."""
+        raise NotImplementedError
+
+    def blocks(self, found: Any, findings: Findings) -> list[Block]:
+        """Put into words what `find` returned."""
+        raise NotImplementedError
+
+    def document(self, found: Any) -> dict[str, Any]:
+        """Return what ``report.json`` records, as plain values by name."""
+        return {}
+
+    def tables(self, found: Any) -> dict[str, pd.DataFrame]:
+        """Return the tables that are published, by the names in `published`."""
+        return {}
+
+    def draw(self, found: Any, folder: Path, *, pictures: bool) -> list[Path]:
+        """Draw; `pictures` asks for PNG besides SVG. Return the files."""
+        return []
+
+
+def installed() -> list[Section]:
+    """Return the sections of all installed extensions, in the order of the page."""
+    found: list[Section] = [registry.load("sections", name) for name in registry.names("sections")]
+    return sorted(found, key=lambda section: (section.order, section.name))

@@ -22,7 +22,6 @@ anew; their times do not compare formats with equal effort.
 """
 
 BREAKDOWN_VERSION = 2  # since 1: cause, attempt
-CONTENTION_VERSION = 2  # since 1: cause, attempt
 
 RAW = "raw"
 """In the column ``format``: the raw ceiling, the same bytes in one flat file."""
@@ -221,43 +220,6 @@ class Breakdown(Parts, Row):
 
     attempt: Positive = 1
     schema_version: int = BREAKDOWN_VERSION
-
-
-@dataclass(frozen=True, kw_only=True)
-class Waits:
-    """What threads that read together wait for, found apart from the samples.
-
-    Times are in seconds. ``wall_seconds`` runs from the common start to the last end, ``cpu_seconds`` is the processor
-    time of the whole process meanwhile, ``reader_cpu_seconds`` that of the reading threads, and
-    ``busiest_thread_seconds`` that of ``busiest_thread``, the busiest of all other threads of Python: a library that
-    does its work on one thread of its own shows there. ``lock_held`` of ``lock_looks`` looks, taken every half
-    millisecond, found the lock taken that the format's library holds while it reads; both are empty for a library
-    that has no such lock.
-    """
-
-    wall_seconds: Time | None = None
-    cpu_seconds: Figure | None = None
-    reader_cpu_seconds: Figure | None = None
-    busiest_thread: str = ""
-    busiest_thread_seconds: Figure | None = None
-    lock: str = ""
-    lock_looks: Count | None = None
-    lock_held: Count | None = None
-    interpreter_lock: bool | None = None
-    status: Status = "ok"
-    reason: str = ""
-    cause: Cause = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contention(Waits, Row):
-    """One row of ``contention.csv``."""
-
-    called = "a contention file"
-    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
-
-    attempt: Positive = 1
-    schema_version: int = CONTENTION_VERSION
 
 
 AnyRow = TypeVar("AnyRow", bound=Row)

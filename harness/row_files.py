@@ -16,11 +16,11 @@ import pandas as pd
 from harness.documents import DocumentError
 from harness.errors import HarnessError
 from harness.files import read_bytes
-from harness.records import AnyRow, Breakdown, CellKey, Contention, Mark, Row, Sample, columns
+from harness.records import AnyRow, Breakdown, CellKey, Mark, Row, Sample, columns
 from harness.rows import check_rows
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
-_TEXT_TOO = ["worker_seconds", "lock", "busiest_thread"]
+_TEXT_TOO = ["worker_seconds"]
 
 
 class RowFile(Generic[AnyRow]):
@@ -119,12 +119,6 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
 def read_breakdown(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     """Read ``breakdown.csv``; as `read_samples`, one row for each cell and round of `Breakdown`."""
     rows = _read_rows(path, Breakdown)
-    return rows if superseded else in_force(rows)
-
-
-def read_contention(path: Path, *, superseded: bool = False) -> pd.DataFrame:
-    """Read ``contention.csv``; as `read_samples`, one row for each cell and round of `Contention`."""
-    rows = _read_rows(path, Contention)
     return rows if superseded else in_force(rows)
 
 

@@ -197,7 +197,7 @@ def attack_places(bundle: Bundle, folder: Path, attempt: Callable[[Path, Path], 
     for number, place in enumerate(PLACES):
         config = json.loads(bundle.files["run.json"]) | {"run_id": place}
         files = {**bundle.files, "run.json": json.dumps(config).encode()}
-        for name in ("samples.csv", "breakdown.csv", "contention.csv"):
+        for name in ("samples.csv", "breakdown.csv"):
             files[name] = files[name].replace(b"\nforged,", f"\n{place},".encode())
         path = mended(bundle, files, folder / "forged.zip", run_id=place)
         before = {p for p in folder.rglob("*") if folder / "work" not in p.parents}

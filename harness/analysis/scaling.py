@@ -1,9 +1,8 @@
-"""How reads scale over workers: speed against one and against the raw ceiling, latencies, and what threads do."""
+"""How reads scale over workers: speed against one and against the raw ceiling, and latencies."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,13 @@ from harness.analysis.arms import Arm, arms_by_place, paired
 from harness.analysis.rounds import RESAMPLES, bounds
 from harness.records import KEY_COLUMNS, RAW
 
-SCALING_VERSION = 1
+SCALING_VERSION = 2  # without looks at what threads wait for, which version 1 has
 
 LATENCIES = ["latency_p50_seconds", "latency_p95_seconds", "latency_p99_seconds"]
 
-_LOOKS = [
-    "contention_cpu_per_second", "reader_cpu_share", "busiest_thread", "busiest_thread_share", "lock",
-    "lock_held_share", "interpreter_lock",
-]  # fmt: skip
-
 COLUMNS = [
     *KEY_COLUMNS, "samples", "median_seconds", *LATENCIES, "cpu_per_second", "one_worker", "speedup", "speedup_low",
-    "speedup_high", "efficiency", "raw_fraction", "raw_fraction_low", "raw_fraction_high", "raw_speedup", *_LOOKS,
+    "speedup_high", "efficiency", "raw_fraction", "raw_fraction_low", "raw_fraction_high", "raw_speedup",
     "schema_version",
 ]  # fmt: skip
 
@@ -34,15 +28,13 @@ _ALONE = {"threads-shared": "threads"}
 Place = tuple[Any, ...]
 
 
-def scaling(samples: pd.DataFrame, contention: pd.DataFrame | None = None) -> pd.DataFrame | None:
+def scaling(samples: pd.DataFrame) -> pd.DataFrame | None:
     """Summarise what samples by several workers say besides their times.
 
     Parameters
     ----------
     samples : DataFrame
         From `harness.row_files.read_samples`.
-    contention : DataFrame, optional
-        From `harness.row_files.read_contention`.
 
     Returns
     -------
@@ -52,14 +44,13 @@ def scaling(samples: pd.DataFrame, contention: pd.DataFrame | None = None) -> pd
         ``speedup`` is the median time of one worker over that of these, both with rounds drawn anew for the 95 %
         interval, for the two are measured at different times; ``efficiency`` is it over the number of workers.
         ``raw_fraction`` is the time of the flat file with as many workers over this one, paired by round;
-        ``raw_speedup`` is what the flat file itself gained. What was looked at of threads is pooled over its rounds.
+        ``raw_speedup`` is what the flat file itself gained.
         None for a run without such samples, as one that was made before latencies were recorded.
     """
     if not samples["latency_p50_seconds"].notna().any():
         return None
     timed = samples[samples["latency_p50_seconds"].notna() | (samples["status"] == "failed")]
     timed = timed[timed["executor"] != "main"].reset_index(drop=True)
-    looks = _looks(contention)
     places = {_place(timed, arms[0]): arms for arms in arms_by_place(timed)}
     rows = []
     for place, arms in places.items():
@@ -69,7 +60,7 @@ def scaling(samples: pd.DataFrame, contention: pd.DataFrame | None = None) -> pd
         for arm in arms:
             if len(arm.seconds):
                 one = next((a for a in alone if (a.name, a.profile) == (arm.name, arm.profile)), None)
-                rows.append(_row(timed, place, arm, one, raw, looks))
+                rows.append(_row(timed, place, arm, one, raw))
     table = pd.DataFrame(rows, columns=COLUMNS)
     raws = table[table["format"] == RAW].set_index(KEY_COLUMNS[1:5] + KEY_COLUMNS[7:])["speedup"].to_dict()
     keys = table[KEY_COLUMNS[1:5] + KEY_COLUMNS[7:]].itertuples(index=False, name=None)
@@ -86,9 +77,7 @@ def _place_of(row: pd.Series) -> Place:
     return (row["suite"], row["access"], row["trace"], n_res, row["cache"], row["executor"], int(row["workers"]))
 
 
-def _row(
-    samples: pd.DataFrame, place: Place, arm: Arm, one: Arm | None, raw: Arm | None, looks: Mapping[Place, dict]
-) -> dict[str, Any]:
+def _row(samples: pd.DataFrame, place: Place, arm: Arm, one: Arm | None, raw: Arm | None) -> dict[str, Any]:
     suite, access, trace, n_res, cache, executor, workers = place
     good = samples.iloc[arm.good]
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {
@@ -98,7 +87,6 @@ def _row(
         "median_seconds": float(np.median(arm.seconds)),
         "cpu_per_second": float((good["cpu_seconds"] / good["seconds"]).median()),
         **{name: float(good[name].median()) for name in LATENCIES},
-        **looks.get((*place, arm.name, arm.profile), {}),
         "schema_version": SCALING_VERSION,
     }  # fmt: skip
     if one is not None and len(one.seconds):
@@ -122,27 +110,3 @@ def _drawn(arm: Arm, what: str, place: Place) -> np.ndarray:
     rng = np.random.default_rng(zlib.crc32(repr((what, place, arm.name, arm.profile)).encode()))
     picks = rng.integers(len(arm.seconds), size=(RESAMPLES, len(arm.seconds)))
     return np.median(arm.seconds[picks], axis=1)
-
-
-def _looks(contention: pd.DataFrame | None) -> dict[Place, dict[str, Any]]:
-    """Pool what was looked at of threads over rounds, by place and arm."""
-    if contention is None or contention.empty:
-        return {}
-    found: dict[Place, dict[str, Any]] = {}
-    good = contention[contention["status"] == "ok"].reset_index(drop=True)
-    names = ["suite", "access", "trace", "n_res", "cache", "executor", "workers", "format", "profile"]
-    for _, group in good.groupby(names, sort=False, dropna=False):
-        first = group.iloc[0]
-        key = (*_place_of(first), first["format"], first["profile"])
-        wall, cpu, looks = group["wall_seconds"].sum(), group["cpu_seconds"].sum(), group["lock_looks"].sum()
-        threads = group.groupby("busiest_thread")["busiest_thread_seconds"].sum()
-        found[key] = {
-            "contention_cpu_per_second": float(cpu / wall),
-            "reader_cpu_share": float(group["reader_cpu_seconds"].sum() / cpu),
-            "busiest_thread": str(threads.idxmax()) if len(threads) else "",
-            "busiest_thread_share": float(threads.max() / cpu) if len(threads) else np.nan,
-            "lock": str(first["lock"]),
-            "lock_held_share": float(group["lock_held"].sum() / looks) if looks else np.nan,
-            "interpreter_lock": bool(first["interpreter_lock"]),
-        }
-    return found

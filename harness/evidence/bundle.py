@@ -20,6 +20,7 @@ from harness import zips
 from harness.analysis.findings import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
+from harness.evidence.earlier import LOOKS
 from harness.extensions.result_directories.record import DIRECTORIES
 from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
 from harness.report.section import installed
@@ -35,7 +36,7 @@ MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledge
 
 MEASURED_TOO = {
     "breakdown.csv": "the times in breakdown.csv, those that no published figure uses included",
-    "contention.csv": "the times in contention.csv, those that no published figure uses included",
+    LOOKS: f"what an earlier version saw of threads that wait, in {LOOKS}: nothing that is published here uses it",
     DIRECTORIES: f"the files of result directories and what was read from them, in {DIRECTORIES}",
 }
 """What only some runs have, each with what a bundle can only claim of it."""

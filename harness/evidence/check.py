@@ -28,6 +28,7 @@ from harness.evidence.bundle import (
     tables,
     unpack,
 )
+from harness.evidence.earlier import LOOKS, without_looks
 from harness.extensions.result_directories.evidence import check_directories
 from harness.extensions.result_directories.record import DIRECTORIES
 from harness.records import KEY_COLUMNS
@@ -265,7 +266,8 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
         if name in (*MEASURED, *measured_too()):
             continue
         if name in ours:
-            results.append(_file(name, data, ours[name], same))
+            published = without_looks(name, data) if LOOKS in bundle.files else data
+            results.append(_file(name, published, ours[name], same))
         else:
             results.append(Result(name, ["nothing in the samples gives such a file"]))
     return results + [Result(name, ["the bundle lacks it"]) for name in sorted(set(ours) - set(bundle.files))]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -238,16 +238,6 @@ class Reader(ABC):
         self.close()
 
 
-class ReadingLock(Protocol):
-    """A lock that a library holds while it reads, as far as it is looked at from outside."""
-
-    def acquire(self, blocking: bool, /) -> bool:
-        """Take it, or say that somebody else has it."""
-
-    def release(self) -> None:
-        """Give it back."""
-
-
 class Format(ABC):
     """One file format.
 
@@ -433,13 +423,6 @@ class Format(ABC):
         A checkpoint digests them, so that damaged ones are never decoded: some codecs crash the process on them.
         """
         return ()
-
-    def reading_lock(self) -> tuple[str, ReadingLock] | None:
-        """Return what the lock is called, and the lock, that the library holds while it reads in this process.
-
-        Optional, to see what threads wait for; None where the library has no such lock, or does not show it.
-        """
-        return None
 
     def settings(self) -> dict[str, str]:
         """Return library versions, threads and caches that apply to every tensor, for the ledger.

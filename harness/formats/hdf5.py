@@ -25,7 +25,6 @@ from harness.formats.base import (
     Place,
     Profile,
     Reader,
-    ReadingLock,
     Route,
     Selection,
     Stored,
@@ -295,9 +294,6 @@ class Hdf5Format(Format):
     def overstated(self, path: Path) -> str:
         with open_hdf5(path) as file, open_regular(path) as bytes_of_it:
             return overstated_chunk(file, bytes_of_it.fileno())
-
-    def reading_lock(self) -> tuple[str, ReadingLock] | None:
-        return "the global lock of h5py", h5py._objects.phil
 
     def settings(self) -> dict[str, str]:
         versions = {"h5py": h5py.version.version, "HDF5": h5py.version.hdf5_version, "hdf5plugin": hdf5plugin.version}

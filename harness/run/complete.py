@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.extensions.breakdown.explaining import BreakdownRounds, ContentionRounds, ExplainingRounds
-from harness.row_files import read_breakdown, read_contention
+from harness.extensions.breakdown.explaining import BreakdownRounds, ExplainingRounds
+from harness.row_files import read_breakdown
 from harness.run.config import RESULT_DIRECTORY, RunConfig
 from harness.run.faults import Required, Rows, rows_of
 from harness.run.plan import read_planned
@@ -23,13 +23,12 @@ EXPLAINED_SINCE = 3
 
 EXPLAINED: dict[str, type[ExplainingRounds[Any]]] = {
     "breakdown.csv": BreakdownRounds,
-    "contention.csv": ContentionRounds,
 }
 
 
 def read_explained(folder: Path) -> dict[str, pd.DataFrame]:
     """Read all rows that explain a run's samples, by the file's name; a file that it has not is left out."""
-    readers = {"breakdown.csv": read_breakdown, "contention.csv": read_contention}
+    readers = {"breakdown.csv": read_breakdown}
     return {name: read(folder / name, superseded=True) for name, read in readers.items() if (folder / name).exists()}
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.extensions.breakdown.explaining import BreakdownRounds, ContentionRounds
+from harness.extensions.breakdown.explaining import BreakdownRounds
 from harness.extensions.capture.streaming import StreamTask
 from harness.extensions.object_store.uploads import Uploads
 from harness.formats.archive import remove
@@ -53,8 +53,8 @@ class Experiment:
         The processes that measure writes and reads.
     recorder : Recorder
         Where samples go.
-    explained : tuple of BreakdownRounds and ContentionRounds
-        What explains the samples of reads: where their time goes, and what several threads wait for.
+    explained : BreakdownRounds
+        What explains the samples of reads: where their time goes.
     records : tuple of ArchiveRecord and LedgerFile
         Where digests of archives go, and what their readers say of them.
     progress : Progress
@@ -71,7 +71,7 @@ class Experiment:
         writer: Worker,
         reader: Worker,
         recorder: Recorder,
-        explained: tuple[BreakdownRounds, ContentionRounds],
+        explained: BreakdownRounds,
         records: tuple[ArchiveRecord, LedgerFile],
         progress: Progress,
         uploads: Uploads | None = None,
@@ -85,14 +85,13 @@ class Experiment:
         """Return the number of steps that `measure` will report."""
         recorder = self._recorder
         cells = sum(recorder.rounds(access) * len(recorder.states(access)) for _, access in subject.plans)
-        explained = sum(kind.steps(access) for _, access in subject.plans for kind in self._explained)
+        explained = sum(self._explained.steps(access) for _, access in subject.plans)
         return len(self._arms) * (1 + cells) + explained
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
         if all(
-            self._recorder.complete(subject, suite, access)
-            and all(kind.complete(subject, suite, access) for kind in self._explained)
+            self._recorder.complete(subject, suite, access) and self._explained.complete(subject, suite, access)
             for suite, access in subject.plans
         ):
             self._progress.step(f"{subject.label} is complete", self.steps(subject))
@@ -236,8 +235,7 @@ class Experiment:
                     kept = self._read_sample(key, number, position, tasks[arm], arm, first)
                     if kept:  # what it keeps would serve every later access too
                         prepared.failures[arm] = NoFigure("failed", kept)
-        for kind in self._explained:
-            kind.measure(subject, prepared, suite, access, self._recorder.failure)
+        self._explained.measure(subject, prepared, suite, access, self._recorder.failure)
 
     def _read_sample(
         self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]

@@ -20,7 +20,6 @@ from harness.capacity import capacity
 from harness.documents import Figure, Positive, convert, read_document
 from harness.files import write_text
 from harness.sampling.cache import filesystem
-from harness.sampling.contention import interpreter_lock
 
 _LIBRARIES = (
     "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
@@ -146,6 +145,14 @@ class Environment:
 
     def _write(self) -> None:
         write_text(self._path, json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
+
+
+def interpreter_lock() -> bool:
+    """Say whether threads of Python share one interpreter lock; without it, as in free-threaded Python, they need not.
+
+    A library that was not built for it turns the lock on again when it is imported.
+    """
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def load_average() -> float | None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from harness.extensions.breakdown.explaining import BreakdownRounds, ContentionRounds
+from harness.extensions.breakdown.explaining import BreakdownRounds
 from harness.extensions.object_store.uploads import UPLOADED, Uploads, reached
 from harness.extensions.result_directories.measuring import Directory, measure_directory
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
 from harness.formats.archive import remove
-from harness.records import Breakdown, Contention
-from harness.row_files import BreakdownFile, RowFile, SampleFile, done
+from harness.records import Breakdown
+from harness.row_files import BreakdownFile, SampleFile, done
 from harness.run.archives import ArchiveRecord
 from harness.run.config import RunConfig
 from harness.run.experiment import Experiment, Progress
@@ -84,14 +84,10 @@ def run(
         log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
         explainer = stack.enter_context(Worker(patience))
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
-        looks = stack.enter_context(closing(RowFile(folder / "contention.csv", Contention)))
-        looked = RowLog(config.run_id, Contention, looks, done(folder / "contention.csv", Contention))
-        contention = ContentionRounds(config, arms, explainer, looked, progress.step)
         asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
         records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
-        explained = (breakdown, contention)
         uploads = Uploads(place, config.run_id, writer, folder / UPLOADED) if place else None
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, explained, records, progress, uploads)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, records, progress, uploads)
         stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(config.directory_modes))

@@ -25,7 +25,7 @@ TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
 RECORDS = {
     "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv", "breakdown.csv",
-    "contention.csv", "summary.csv", "report.json", "report.md", "report.html",
+    "summary.csv", "report.json", "report.md", "report.html",
 }  # fmt: skip
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from harness.analysis.findings import find, find_options
 from harness.cli import main
-from harness.evidence.bundle import read_bundle, unpack
+from harness.evidence.bundle import read_bundle, unpack, write_bundle
 from harness.evidence.check import check
+from harness.evidence.claims import claimed
+from harness.evidence.earlier import LOOKS, without_looks
 from tests.evidence.conftest import repack
 
 EARLIER = Path(__file__).parent / "earlier.bundle.zip"
@@ -50,3 +54,28 @@ def test_todays_report_of_an_earlier_run_says_in_a_field_that_its_reads_are_with
     run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
     document = find(run, find_options(run)).to_document()
     assert document["report_version"] == 2 and document["withdrawn"] is True and document["decisions"] == []
+
+
+def test_looks_at_threads_are_taken_out_of_what_an_earlier_version_published_and_no_figure_else(tmp_path):
+    recorded = Path(__file__).parents[2] / "results" / "reference"
+    rows = pd.read_csv(io.BytesIO(without_looks("scaling.csv", (recorded / "scaling.csv").read_bytes())))
+    assert not (forgotten := {"contention_cpu_per_second", "lock", "busiest_thread"}) & set(rows)
+    before = pd.read_csv(recorded / "scaling.csv")
+    assert forgotten < set(before) and rows["speedup"].equals(before["speedup"]) and set(rows["schema_version"]) == {2}
+    data = (recorded / "report.json").read_bytes()
+    document, old = json.loads(without_looks("report.json", data)), json.loads(data)
+    assert {**old, "scaling": []} == {**document, "scaling": []} and "lock" not in document["scaling"][0]
+    for name in ("report.md", "report.html"):
+        page = (recorded / name).read_bytes()
+        rest = without_looks(name, page)
+        assert b"wait for" in page and b"wait for" not in rest and len(page) - len(rest) < 2000
+
+
+def test_a_run_with_looks_of_an_earlier_version_is_packed_and_checked(tmp_path):
+    run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
+    assert (run / LOOKS).exists()
+    bundle = write_bundle(run, tmp_path / "new.bundle.zip")
+    assert LOOKS in bundle.files
+    results = check(read_bundle(tmp_path / "new.bundle.zip"), tmp_path / "check")
+    assert not [(r.what, r.problems) for r in results if r.problems]
+    assert any(LOOKS in line for line in claimed(bundle, results))

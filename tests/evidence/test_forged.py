@@ -26,7 +26,7 @@ def renamed(packed: Path, name: str, destination: Path) -> Path:
     """A bundle whose run has another name wherever one is written."""
     files = dict(read_bundle(packed).files)
     files["run.json"] = json.dumps(json.loads(files["run.json"]) | {"run_id": name}).encode()
-    for table in ("samples.csv", "breakdown.csv", "contention.csv"):
+    for table in ("samples.csv", "breakdown.csv"):
         files[table] = files[table].replace(b"\nsmall,", f"\n{name},".encode())
     files["report.md"] = files["report.md"].replace(b"(plots/", f"(../../plots/{name}/".encode())
     return repack(packed, files, destination, run_id=name)

@@ -1,4 +1,4 @@
-"""How reads scale is worked out from samples, said in words from what was seen, and drawn."""
+"""How reads scale is worked out from samples, and drawn."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import pandas as pd
 import pytest
 
 from harness.analysis.scaling import COLUMNS, scaling
-from harness.records import RAW, Contention, Sample
+from harness.records import RAW, Sample
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.page.scaling import free_threaded, shown_cells, waits
-from harness.row_files import RowFile, SampleFile, read_contention, read_samples
+from harness.row_files import SampleFile, read_samples
 
 ROUNDS = 10
 
@@ -48,21 +47,6 @@ def samples(tmp_path, rows):
     return read_samples(path)
 
 
-def looks(tmp_path, **changes):
-    path = tmp_path / "contention.csv"
-    file = RowFile(path, Contention)
-    common = {"wall_seconds": 1.0, "cpu_seconds": 1.0, "reader_cpu_seconds": 0.9, "interpreter_lock": True}
-    shown = {
-        "hdf5": {"lock": "the lock of it", "lock_looks": 100, "lock_held": 90},
-        "zarr": {"busiest_thread": "loop", "busiest_thread_seconds": 0.8},
-        "npz": {"busiest_thread": "other", "busiest_thread_seconds": 0.1},
-    }
-    for name, seen in shown.items():
-        file.add(Contention(**place(name, "threads", 2), round=0, position=0, **{**common, **seen, **changes}))
-    file.close()
-    return read_contention(path)
-
-
 def one(table, name, executor, workers):
     found = table[(table["format"] == name) & (table["executor"] == executor) & (table["workers"] == workers)]
     (row,) = found.to_dict("records")
@@ -99,35 +83,6 @@ def test_a_failed_cell_has_no_scaling_and_a_run_without_latencies_none_at_all(tm
     (tmp_path / "samples.csv").unlink()
     times = dict.fromkeys(("latency_p50_seconds", "latency_p95_seconds", "latency_p99_seconds"))
     assert scaling(samples(tmp_path, cell("zarr", "main", 1, 1.0, **times))) is None
-
-
-def test_words_follow_from_what_was_seen(tmp_path):
-    table = scaling(samples(tmp_path, ROWS), looks(tmp_path))
-    _, _, shown = shown_cells(table)
-    npz, hdf5, zarr = waits(shown, 2)
-    assert (
-        "0.91×" in hdf5
-        and "they do not scale" in hdf5
-        and "the lock of it was held in 90 %" in hdf5.lower()
-        and "take turns" in hdf5
-    )
-    assert "Processes, which share neither: 2 are 2.00×" in hdf5
-    assert "loop, did 80 % of all the work" in zarr and "1.2 times as fast" in zarr
-    assert npz.endswith("they scale.")
-    slow = [*(r for r in ROWS if (r.format, r.workers) != ("npz", 2)), *cell("npz", "threads", 2, 7.9)]
-    (tmp_path / "samples.csv").unlink()
-    table = scaling(samples(tmp_path, slow), read_contention(tmp_path / "contention.csv"))
-    assert "interpreter's lock, which was on" in " ".join(waits(table, 2))
-    (tmp_path / "contention.csv").unlink()
-    table = scaling(read_samples(tmp_path / "samples.csv"), looks(tmp_path, interpreter_lock=False))
-    said = {text.partition(":")[0]: text for text in waits(table, 2)}
-    assert "interpreter's lock was off" in said["npz"]
-    assert "so that reads take turns" in said["hdf5"] and "interpreter" not in said["hdf5"] + said["zarr"]
-    assert "lock was off" in free_threaded(table) and "lock of its own, as h5py" in free_threaded(table)
-    on = table.assign(interpreter_lock=[None if value is None else True for value in table["interpreter_lock"]])
-    assert free_threaded(on) == "" and free_threaded(table.assign(interpreter_lock=None)) == ""
-    noisy = table.assign(speedup_high=3.0)
-    assert "too uncertain to say" in " ".join(waits(noisy, 2))
 
 
 def test_it_is_drawn_where_there_is_something_to_compare(tmp_path):

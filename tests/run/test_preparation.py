@@ -12,7 +12,6 @@ from harness.extensions.breakdown.sampling import BreakdownTask
 from harness.run.preparation import Prepared
 from harness.run.subject import choose_arms, open_subjects
 from harness.sampling import cache
-from harness.sampling.contention import ContentionTask
 from harness.sampling.reading import ReadTask
 from harness.sampling.verify import Expected, read_id
 from harness.workload import Read, ReadAccess
@@ -52,7 +51,7 @@ def test_all_formats_are_warmed_alike(monkeypatch, memory, nbytes, executor, by_
 
 
 @pytest.mark.parametrize("by_reading", [True, False])
-@pytest.mark.parametrize("kind", [ReadTask, BreakdownTask, ContentionTask])
+@pytest.mark.parametrize("kind", [ReadTask, BreakdownTask])
 def test_every_task_warms_as_it_is_told(monkeypatch, kind, by_reading):
     asked = []
 

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from typing import Any, ClassVar, Generic
 
 from harness.extensions.breakdown.sampling import BreakdownTask
-from harness.records import CONTROL, AnyRow, Breakdown, CellKey, Contention, Mark, NoFigure, Parts, Waits
+from harness.records import CONTROL, AnyRow, Breakdown, CellKey, Mark, NoFigure, Parts
 from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
 from harness.run.recorder import RowLog, cell_key, cell_keys
 from harness.run.subject import Arm, Subject
-from harness.sampling.contention import ContentionTask
 from harness.sampling.worker import Task, Worker, WorkerError
 from harness.workload import Access, ReadAccess, requested_bytes
 
@@ -165,20 +164,3 @@ class BreakdownRounds(ExplainingRounds[Breakdown]):
 
     def failure(self, why: NoFigure) -> Parts:
         return Parts(**asdict(why))
-
-
-class ContentionRounds(ExplainingRounds[Contention]):
-    """Looks at the accesses that the most threads read, each with a reader of its own."""
-
-    what, figure = "contention", "wall_seconds"
-
-    @classmethod
-    def explains(cls, config: RunConfig, access: ReadAccess) -> bool:
-        most = max((n for executor, n in config.options.workers if executor == "threads"), default=0)
-        return access.executor == "threads" and access.workers == most > 1
-
-    def task(self, prepared: Prepared, arm: Arm, access: ReadAccess) -> ContentionTask:
-        return ContentionTask(**prepared.about(arm, access))
-
-    def failure(self, why: NoFigure) -> Waits:
-        return Waits(**asdict(why))

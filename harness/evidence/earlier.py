@@ -1,0 +1,55 @@
+"""What earlier versions published and this one does not: looks at what threads wait for, taken out before comparing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from typing import Any
+
+LOOKS = "contention.csv"
+"""The rows behind them: runs of earlier versions have such a file, which nothing reads any more."""
+
+_COLUMNS = frozenset(
+    [
+        "contention_cpu_per_second",
+        "reader_cpu_share",
+        "busiest_thread",
+        "busiest_thread_share",
+        "lock",
+        "lock_held_share",
+        "interpreter_lock",
+    ]
+)
+_LISTS = {
+    "report.md": rb"What threads wait for, looked at apart from the samples:\n\n(?:- [^\n]*\n)+\n",
+    "report.html": rb"<p>What threads wait for[^\n]*</p>\n<ul>\n(?:<li>[^\n]*</li>\n)+</ul>\n",
+}
+
+
+def without_looks(name: str, data: bytes) -> bytes:
+    """Return a published file as it would be without looks, and of the present version of the table they stood in."""
+    if name in _LISTS:
+        return re.sub(_LISTS[name], b"", data)
+    if name == "scaling.csv":
+        kept = [_row(row) for row in csv.DictReader(io.StringIO(data.decode("utf-8", "replace")))]
+        if not kept:
+            return data
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        return text.getvalue().encode()
+    if name == "report.json":
+        document = json.loads(data)
+        if isinstance(rows := document.get("scaling"), list) and all(isinstance(row, dict) for row in rows):
+            return json.dumps(document | {"scaling": [_row(row) for row in rows]}).encode()
+    return data
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if name not in _COLUMNS}
+    if len(kept) < len(row) and str(kept.get("schema_version")) == "1":
+        kept["schema_version"] = type(kept["schema_version"])(2)
+    return kept

@@ -1,21 +1,29 @@
-# Two commands: `make bench` runs the main job, `make test` runs all tests. Both set up .venv from nothing.
-# BENCH holds further options of the run, such as BENCH='--rounds 3'.
+# Two commands: `make bench` runs the main job, `make test` tests the core. Both set up .venv from nothing.
+# BENCH holds further options of the run, such as BENCH='--rounds 3'; PYTEST those of the tests, such as PYTEST='-k zarr'.
+# CAPTURE= leaves out torch and openfold3: the tests of captures of real model code then say that they skip.
 PYTHON ?= python3
 BENCH ?=
+PYTEST ?=
+CAPTURE ?= yes
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-capture capture-demo capture-cost check targets attack clean
+.PHONY: bench test test-core test-extras capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
 
+TESTED := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(TESTED) --ignore tests/extensions $(PYTEST)
 
-# Captures of real model code; with OPENFOLD_SOURCE=DIR also of a checkout of OpenFold 2.
-test-capture: $(VENV)/.test $(VENV)/.capture
-	$(BIN)/python -m pytest tests/extensions/capture
+# For every save: the core without what is marked as slow.
+test-core: $(VENV)/.test
+	$(TESTED) --ignore tests/extensions -m 'not slow' $(PYTEST)
+
+# Extensions, with what each of them needs; with OPENFOLD_SOURCE=DIR also captures from a checkout of OpenFold 2.
+test-extras: $(VENV)/.extras $(if $(CAPTURE),$(VENV)/.capture)
+	$(TESTED) tests/extensions $(PYTEST)
 
 # Eight blocks of the Evoformer on ubiquitin, into four formats from one run, each verified.
 INPUTS := $(if $(wildcard $(HARNESS_DATA)/1ubq_inputs/1UBQ.fasta),$(HARNESS_DATA)/1ubq_inputs)
@@ -37,11 +45,11 @@ check:
 	.ci/run
 
 # Speed and memory goals, each a ratio measured side by side in one run. Takes several minutes and 20 GB of disk.
-targets: $(VENV)/.test
+targets: $(VENV)/.extras
 	$(BIN)/python -m benchmarks.targets
 
 # Kills, flipped bits, hostile files, a full disk, each with its count. Takes half an hour.
-attack: $(VENV)/.test
+attack: $(VENV)/.extras
 	$(BIN)/python -m benchmarks.attacks
 
 $(VENV)/bin/python:
@@ -53,8 +61,12 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,tracking,safetensors]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@ $(VENV)/.core
+
+$(VENV)/.extras: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,extras]'
+	touch $@ $(VENV)/.core $(VENV)/.test
 
 # torch comes first and in one version; openfold3 without what it declares and a capture does not import.
 $(VENV)/.capture: pyproject.toml | $(VENV)/bin/python

@@ -3,86 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.directories import af2, digests
 from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.evidence import compare
-from harness.formats.archive import open_archive
 from harness.report.write import write_report
-from tests.outputs import af2_result, attention_folder, pickled
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
-COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
-
-# What takes minutes, or is this very test run, is run by .ci/run or by hand; each stands there word for word.
-ELSEWHERE = {"make bench", "make test", "make capture-demo"}
-
-# Where the exit code is the answer.
-ANSWERS = {"harness history show": 3}
-
-
-def test_commands_that_are_not_run_here_stand_in_the_makefile():
-    makefile = (ROOT / "Makefile").read_text()
-    assert set(COMMANDS) & ELSEWHERE == ELSEWHERE
-    for command in ELSEWHERE:
-        assert re.search(rf"^{command.split()[1]}:", makefile, re.M)
-
-
-OF_A_RUN = re.compile(r"results/first|first\.bundle|history")  # of the README's first run and what follows from it
-
-
-@pytest.fixture
-def shell(tmp_path, monkeypatch):
-    """Run commands of the README in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-    def run(commands: list[str]) -> None:
-        for written in commands:
-            command = written.replace(".venv/bin/", "")
-            if "HARNESS_DATA=" in command:  # real data of the reader's; here it is refused with what to do
-                result = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True)
-                assert result.returncode == 2 and "needs the file" in result.stderr, result.stderr
-                continue
-            words = shlex.split(command)
-            assert words[0] == "harness", command
-            result = subprocess.run(words, env=environment, capture_output=True, text=True)
-            assert result.returncode == ANSWERS.get(command, 0), f"{command}: {result.stderr}"
-
-    return run
-
-
-def test_every_command_on_a_run_works(shell):
-    shell([command for command in COMMANDS if OF_A_RUN.search(command)])
-
-
-def test_every_other_command_works(shell, tmp_path):
-    before = digests(af2(tmp_path / "predictions" / "job"))
-    (tmp_path / "attention").mkdir()
-    attention_folder(tmp_path / "attention" / "1UBQ_1")
-    pickled(tmp_path / "result_model_1.pkl", af2_result())
-    shell([command for command in COMMANDS if command not in ELSEWHERE and not OF_A_RUN.search(command)])
-    assert digests(tmp_path / "predictions" / "job") == before  # slimmed and brought back
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    found: dict[str, Any] = {}
-    exec(snippet, found)  # reads the archive that a command above wrote
-    with open_archive(tmp_path / "trace.h5") as (_, reader, _):
-        np.testing.assert_array_equal(found["stored"], reader.read("activations/layer_1/pair_repr"))
 
 
 def test_every_subcommand_is_in_the_readme(capsys):

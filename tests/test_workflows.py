@@ -20,7 +20,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 RECIPE = ROOT / ".ci/gitlab-ci.yml"
 PINNED = re.compile(r"- uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 # What a step may run besides a script: making the environment that scripts run in.
-ENVIRONMENT = {"python -m pip install --quiet -e .", "make .venv/.test"}
+ENVIRONMENT = {"python -m pip install --quiet -e .", "make .venv/.extras"}
 
 
 def jobs(workflow: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -112,7 +112,7 @@ IN_THE_WAY = ("numpy", "zarr", "msgspec", "h5py", "signal", "types", "socket", "
 OWN = "from harness.formats.raw import RawFormat\nclass Format(RawFormat):\n    name, suffix = 'own', '.own'\n"
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [[sys.executable, "-m", "harness"], [str(Path(sys.executable).parent / "harness")]])
 def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, tmp_path):
     for name in IN_THE_WAY:

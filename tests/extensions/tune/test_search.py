@@ -103,7 +103,7 @@ def test_a_budget_ends_a_search_after_its_first_comparison(tmp_path):
     assert set(find(race).table["rounds"]) == {2}
 
 
-@pytest.mark.processes
+@pytest.mark.slow
 def test_a_present_setting_that_fails_ends_the_search_with_its_reason(tmp_path):
     with pytest.raises(HarnessError, match="present setting of dying failed: its process ended without an answer"):
         go(tmp_path / "s", "tests.liars:TunableDying")

@@ -21,7 +21,7 @@ from harness.run.subject import open_subjects
 from harness.trace import synthetic
 from harness.workload import ReadAccess, SizeAccess, StreamAccess, WriteAccess
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "benchmarks" / "tracked"
 METHODS = {
     ReadAccess: {"time_read", "time_open", "peakmem_read", "track_bytes_read", "track_requests", "track_files_opened"},

@@ -17,6 +17,7 @@ from types import TracebackType
 from harness import registry
 from harness.formats.archive import remove, write_archive
 from harness.formats.base import Format, load_format
+from harness.formats.recovered import RecoverableFormat
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, read_whole
 
@@ -55,7 +56,7 @@ def main(n_res: int, rounds: int) -> int:
     print(f"{made.label}, {n_res} residues, {made.manifest.nbytes / 1e6:.0f} MB, {rounds} rounds")
     with tempfile.TemporaryDirectory(dir=".", prefix=".checkpoints-") as name:
         for listed in registry.listing("formats"):
-            if listed.missing or not listed.plugin.recoverable:
+            if listed.missing or not issubclass(listed.plugin, RecoverableFormat):
                 continue
             backend, ratios = load_format(listed.name), []
             for number in range(rounds):

@@ -33,7 +33,9 @@ from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import Stored
 from harness.extensions.object_store.upload import upload, upload_beside
 from harness.formats.archive import write_archive
-from harness.formats.base import ProfileName, Route, load_format
+from harness.formats.base import ProfileName, load_format
+from harness.formats.objects import Route, routes_of
+from harness.formats.settings import configured
 from harness.records import RAW
 from harness.sampling.accounting import StoreCounter
 from harness.sampling.sample import take
@@ -111,8 +113,8 @@ def prepare(text: str, n_res: int | None, folder: Path, place: Place) -> Archive
         if not path.exists():
             manifest = write_archive(trace, backend, path, arm.profile)
             upload(place, path, f"{folder.name}/{path.name}")
-        if (data := backend.routed(arm.route).beside(path)) is not None:
-            upload_beside(place, data, f"{folder.name}/{path.name}")
+        if (beside := routes_of(backend)[arm.route].beside) is not None:
+            upload_beside(place, beside(path), f"{folder.name}/{path.name}")
         paths[arm] = path
     pairs = [spec.path for spec in manifest.with_role(Role.PAIR)]
     rng = np.random.default_rng(0)
@@ -133,7 +135,7 @@ def measure(archives: Archives, place: Place, near: Place, rounds: int, seed: in
             for arm in order.sample(ARMS, len(ARMS)):
                 path = archives.paths[arm]
                 stored = Stored(place=near, key=f"{path.parent.name}/{path.name}", route=arm.route)
-                backend = StoredFormat(load_format(arm.format).configured(arm.profile), stored)
+                backend = StoredFormat(configured(load_format(arm.format), arm.profile), stored)
                 # NPZ reads a whole member for each window: at its best it loads each tensor once.
                 once = arm.format == "npz"
                 found = take(backend, path, reads, archives.expected, load_once=once, counter=StoreCounter)

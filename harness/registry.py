@@ -123,6 +123,11 @@ def _look_here(value: str) -> None:
         sys.path.append(str(Path.cwd()))
 
 
+def missing_package(module: str, install: str) -> str:
+    """Say how to install what has a module, as what ``missing()`` of a plug-in returns; empty when it is there."""
+    return "" if importlib.util.find_spec(module) else f"needs the package {module!r}: pip install {install!r}"
+
+
 def imported(what: str, value: str) -> Any:
     """Import an object; the only place where what a broken package raises is turned into a sentence.
 

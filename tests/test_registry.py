@@ -10,7 +10,7 @@ import pytest
 from harness import registry
 from harness.errors import UsageError, unknown_name
 from harness.formats.base import Format, load_format
-from harness.formats.raw import RawFormat
+from harness.formats.raw import RawFormat, RawReader
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import TraceSource
 from tests.conftest import allow
@@ -91,12 +91,17 @@ class Unfinished(Format):
     name = "unfinished"
 
 
+class Unwritable(Format):
+    name, description, suffix, readers = "unwritable", "writes nothing", ".no", {"raw": RawReader}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("harness.errors:UsageError", "has to be a class derived from harness.formats.base.Format"),
         ("harness.errors:unknown_name", "has to be a class derived from harness.formats.base.Format"),
-        (f"{__name__}:Unfinished", "does not implement the whole interface: .*layout"),
+        (f"{__name__}:Unfinished", "does not state description and suffix and readers: set it in its class"),
+        (f"{__name__}:Unwritable", "does not implement the whole interface: .*writer"),
     ],
 )
 def test_what_is_no_format_is_refused(name: str, message: str) -> None:
@@ -120,20 +125,17 @@ def test_a_plugin_whose_library_is_missing_is_listed_with_the_reason(no_h5py: No
 
 def test_a_missing_library_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     class Needy(RawFormat):
-        library = "no_such_library"
+        @staticmethod
+        def missing() -> str:
+            return registry.missing_package("no_such_library", "trace-format-harness[more]")
 
-    class Extra(Needy):
-        extra = "more"
-
-    assert RawFormat.missing() == ""
-    assert Needy.missing() == "needs the package 'no_such_library': pip install no_such_library"
     expected = "needs the package 'no_such_library': pip install 'trace-format-harness[more]'"
-    assert Extra.missing() == expected
-    monkeypatch.setattr(sys.modules[__name__], "Extra", Extra, raising=False)
-    allow(f"{__name__}:Extra")
+    assert registry.missing_package("json", "json") == ""
+    monkeypatch.setattr(sys.modules[__name__], "Needy", Needy, raising=False)
+    allow(f"{__name__}:Needy")
     with pytest.raises(UsageError) as caught:
-        load_format(f"{__name__}:Extra")
-    assert str(caught.value) == f"The format '{__name__}:Extra' {expected}."
+        load_format(f"{__name__}:Needy")
+    assert str(caught.value) == f"The format '{__name__}:Needy' {expected}."
 
 
 def test_traces_without_their_data_are_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,7 +197,7 @@ def _npz(folder: Path, sizes: dict[str, int]) -> None:
     _zipped(path, sizes)
     with zipfile.ZipFile(path, "a") as file:
         file.comment = BLANK.encode()
-    seal(path, path)
+    seal(path)
 
 
 def _attention(path: Path) -> None:
@@ -216,11 +216,11 @@ def _deflated(size: int) -> bytes:
     return b"".join([*(packer.compress(_MEGABYTE) for _ in range(size >> 20)), packer.flush()])
 
 
-def _sealed_again(path: Path, seal_file: Path) -> None:
-    data = seal_file.read_bytes()
+def _sealed_again(path: Path, file: Path) -> None:
+    data = file.read_bytes()
     at = data.index(BLANK[:-64].encode()) + len(BLANK) - 64
-    seal_file.write_bytes(data[:at] + b"0" * 64 + data[at + 64 :])
-    seal(path, seal_file)
+    file.write_bytes(data[:at] + b"0" * 64 + data[at + 64 :])
+    seal(path)
 
 
 def _nodes(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -308,7 +308,7 @@ def _hdf5(path: Path, chunks: tuple[int, ...] | None) -> None:
         file.create_dataset("metadata/manifest", ((1 << 40) if chunks is None else chunks[0],), np.uint8, chunks=chunks)
     with path.open("r+b") as raw:
         raw.write(BLANK.encode())
-    seal(path, path)
+    seal(path)
 
 
 def _raw(path: Path, length: int) -> None:
@@ -316,7 +316,7 @@ def _raw(path: Path, length: int) -> None:
         file.truncate(min(length, 1 << 27))
         file.seek(0, 2)
         file.write(length.to_bytes(8, "little") + BLANK.encode() + b"TFHRAW01")
-    seal(path, path)
+    seal(path)
 
 
 def _zarr(path: Path, document: bytes) -> None:

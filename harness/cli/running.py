@@ -27,6 +27,7 @@ from harness.extensions.object_store.uploads import require_store
 from harness.extensions.result_directories.measuring import Directory, open_directories
 from harness.extensions.result_directories.slimming import parse_bound
 from harness.formats.base import PROFILES, ProfileName, load_format
+from harness.formats.describing import ReadsWhole
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
 from harness.run.config import PRESETS, RunConfig
@@ -248,7 +249,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["caches"] = _CACHES[arguments.cache]
     values["store"] = _store(arguments)
     values["options"] = _workers(values["options"], arguments.workers, arguments.executors)
-    if values["options"].parallel_windows and all(load_format(name).partial for name in values["formats"]):
+    reads_whole = any(isinstance(load_format(name), ReadsWhole) for name in values["formats"])
+    if values["options"].parallel_windows and not reads_whole:
         values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)
     if arguments.scheduler is not None:
         if "dask" not in dict(values["options"].workers):

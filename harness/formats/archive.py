@@ -21,7 +21,9 @@ from harness import registry
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError, cause_of
 from harness.files import LimitError, alive, archive_limit, check_regular, check_tree, in_words, sync
 from harness.formats.base import Format, Profile, Reader, Writer, blame, load_format
+from harness.formats.describing import ListsTensors, ReadsWhole, ShowsStorage, Stored
 from harness.formats.journal import UNFINISHED, JournalWriter, has_journal
+from harness.formats.recovered import RecoverableFormat
 from harness.formats.recovery import (
     check_stored,
     format_of,
@@ -34,6 +36,7 @@ from harness.formats.recovery import (
 )
 from harness.formats.seal import check_seal, files_of, link_in, read_seal, seal
 from harness.formats.selection import in_blocks
+from harness.formats.strangers import TellsForeign, TellsLinks, TellsOverstated
 from harness.trace.incomplete import stage_of
 from harness.trace.schema import Manifest, TensorSpec, validate
 from harness.trace.stream import LARGE_BYTES, Digest, Trace, regroup, split
@@ -96,11 +99,11 @@ def write_archive(
         When the format fails; nothing is left under the final name.
     """
     timed = stopwatch or nullcontext()
-    if keep_incomplete and not backend.recoverable:
+    if keep_incomplete and not isinstance(backend, RecoverableFormat):
         raise UsageError(f"The format {backend.name!r} cannot be read before it is finished: choose another format.")
     validate(trace.manifest)  # before a name becomes a path on disk
-    for spec in trace.manifest.tensors:
-        backend.layout(spec, profile)  # raises UnsupportedProfile before anything is written
+    # Raises UnsupportedProfile before anything is written.
+    alignment = {spec.path: (backend.layout(spec, profile).chunks or (1,))[0] for spec in trace.manifest.tensors}
     begun = _kept(destination, backend, trace.manifest) if keep_incomplete else _beside(destination)
     with begun as (partial, journal):
         digests: dict[str, str] = {}
@@ -108,12 +111,10 @@ def write_archive(
             writer = backend.writer(partial, trace.manifest, profile)
         try:
             for spec, following in zip_longest(trace.manifest.tensors, trace.manifest.tensors[1:]):
-                digests[spec.path] = _write_tensor(trace, spec, backend.name, writer, timed)
+                digests[spec.path] = _write_tensor(trace, spec, alignment[spec.path], backend.name, writer, timed)
                 if journal and not (following and _same_layer(spec, following)):
                     with blame(backend.name, f"keeping what is whole up to {spec.path}"):
-                        with timed:
-                            places = writer.checkpoint()
-                        note(journal, backend, partial, places, digests)
+                        note(journal, backend, writer, timed, partial, digests)
             manifest = dataclasses.replace(trace.manifest, digests=digests)
             with blame(backend.name, "committing an archive"), timed:
                 writer.commit(manifest)
@@ -125,7 +126,7 @@ def write_archive(
             raise HarnessError(f"{backend.name} reported success but wrote nothing.")
         with sync_stopwatch or nullcontext():
             sync_archive(partial)
-        seal(partial, backend.seal_file(partial))
+        seal(partial)
         sync_archive(partial)
         partial.rename(destination)
         sync(destination.parent)
@@ -137,25 +138,54 @@ def _same_layer(spec: TensorSpec, following: TensorSpec) -> bool:
     return stage_of(spec.path) == stage_of(following.path) != ""
 
 
+class _Blocks:
+    """The blocks of a tensor on their way to a writer, whose time stands still while one is made and digested."""
+
+    def __init__(self, spec: TensorSpec, blocks: Iterator[np.ndarray], timed: AbstractContextManager[object]) -> None:
+        self._spec, self._blocks, self._timed = spec, blocks, timed
+        self.rows, self.digest, self.ended = 0, Digest(), False
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while (block := self._next()) is not None:
+            yield block
+        self.ended = True
+
+    def _next(self) -> np.ndarray | None:
+        self._timed.__exit__(None, None, None)
+        try:
+            block = next(self._blocks, None)
+            if block is not None:
+                _check_block(self._spec, block, self.rows)
+                self.digest.update(block)
+                self.rows += len(block) if self._spec.shape else 1
+        except Exception as error:
+            self.error = error  # of the trace, whatever the writer makes of it
+            raise
+        finally:
+            self._timed.__enter__()
+        return block
+
+
 def _write_tensor(
-    trace: Trace, spec: TensorSpec, name: str, writer: Writer, timed: AbstractContextManager[object]
+    trace: Trace, spec: TensorSpec, alignment: int, name: str, writer: Writer, timed: AbstractContextManager[object]
 ) -> str:
     """Stream one tensor into a writer and return the digest of what was streamed."""
-    state, rows = Digest(), 0
-    with blame(name, f"writing {spec.path}"), timed:
-        writer.begin(spec)
-        alignment = writer.alignment(spec)
-    for block in regroup(trace.blocks(spec.path), alignment):
-        _check_block(spec, block, rows)
-        state.update(block)
-        rows += len(block) if spec.shape else 1
+    blocks = _Blocks(spec, regroup(trace.blocks(spec.path), alignment), timed)
+    try:
         with blame(name, f"writing {spec.path}"), timed:
-            writer.append(block)
-    if rows != (spec.shape[0] if spec.shape else 1):
-        raise HarnessError(f"{spec.path}: expected {spec.shape[0] if spec.shape else 1} rows, the trace gave {rows}.")
-    with blame(name, f"writing {spec.path}"), timed:
-        writer.end()
-    return state.hexdigest()
+            writer.write(spec, blocks)
+    except Exception:
+        if blocks.error is None:
+            raise
+    if blocks.error is not None:
+        raise blocks.error
+    if not blocks.ended:
+        raise HarnessError(f"{name} failed writing {spec.path}: it left blocks of it.")
+    if blocks.rows != (spec.shape[0] if spec.shape else 1):
+        wanted = spec.shape[0] if spec.shape else 1
+        raise HarnessError(f"{spec.path}: expected {wanted} rows, the trace gave {blocks.rows}.")
+    return blocks.digest.hexdigest()
 
 
 def _check_block(spec: TensorSpec, block: np.ndarray, rows: int) -> None:
@@ -343,7 +373,7 @@ def _recognised(path: Path) -> Format:
 
 def _foreign(path: Path, backend: Format) -> str:
     """Say that a sound file is another program's; empty for an archive of this harness, however damaged."""
-    if has_journal(path) or read_seal(backend.seal_file(path)) or not backend.foreign(path):
+    if has_journal(path) or read_seal(path) or not (isinstance(backend, TellsForeign) and backend.foreign(path)):
         return ""
     return f"{path} is not an archive of this harness: another program wrote it. {_IMPORT}"
 
@@ -382,7 +412,7 @@ def open_archive(
     unfinished = has_journal(path)
     try:
         with blame(backend.name, f"opening {path}"):
-            out = "" if looked_at else link_in(path) or ("" if unfinished else backend.leads_out(path))
+            out = "" if looked_at else _way_out(path, backend)
             if not out:
                 reader = recovered(path, backend) if unfinished else backend.reader(path)
     except MachineError:
@@ -395,7 +425,8 @@ def open_archive(
         try:
             with blame(backend.name, f"reading the manifest of {path}"):
                 manifest = Manifest.from_json(reader.manifest_text())
-                stored = reader.stored()
+                manifest_only = {spec.path: Stored(spec.shape, spec.dtype) for spec in manifest.tensors}
+                stored = reader.stored() if isinstance(reader, ListsTensors) else manifest_only
         except MachineError:
             raise
         except ArchiveError as error:
@@ -412,6 +443,13 @@ def open_archive(
                     f"the manifest says {spec.shape} and {spec.dtype}."
                 )
         yield backend, reader, manifest
+
+
+def _way_out(path: Path, backend: Format) -> str:
+    """Name what in an archive leads to another file; empty where there is nothing."""
+    if (out := link_in(path)) or has_journal(path) or not isinstance(backend, TellsLinks):
+        return out
+    return backend.leads_out(path)
 
 
 def _unreadable(path: Path, backend: Format, error: HarnessError) -> HarnessError:
@@ -439,7 +477,7 @@ def check_bytes(path: Path, backend: Format) -> str:
         return foreign
     if has_journal(path):
         broken = check_stored(path, backend)
-    elif not (broken := check_seal(path, backend.seal_file(path))):
+    elif not (broken := check_seal(path)) and isinstance(backend, TellsOverstated):
         with blame(backend.name, f"looking at the chunks of {path}"):
             broken = backend.overstated(path)
     return f"{path}: {broken}." if broken else ""
@@ -542,14 +580,14 @@ def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows
     ndarray
         Consecutive parts in C order, of the dtype that `spec` states.
     """
-    by_rows = backend.partial or (backend.streams and spec.nbytes > LARGE_BYTES)
+    by_rows = not isinstance(backend, ReadsWhole) or (backend.streams and spec.nbytes > LARGE_BYTES)
     if not spec.shape or not by_rows:
         with blame(backend.name, f"reading {spec.path}"):
             array = reader.read(spec.path)
         yield from split(array)
         return
     with blame(backend.name, f"reading {spec.path}"):
-        opened = reader.opened(spec.path)
+        opened = reader.opened(spec.path) if isinstance(reader, ShowsStorage) else None
     # One of a stack of layers has an axis of these in front.
     chunks = opened.chunks[-len(spec.shape) :] if opened and opened.chunks else None
     for part in in_blocks(spec, chunks, whole_rows=whole_rows):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from harness.errors import ArchiveError
-from harness.formats.base import Format, Opened, Place, Reader, Selection, Stored, Writer
+from harness.formats.base import Format, Reader, Selection, Writer
+from harness.formats.describing import Opened
 from harness.formats.objects import Objects
-from harness.formats.replay import Replay, contiguous, runs
+from harness.formats.recovered import Place
+from harness.formats.replay import Extent, Replay, contiguous, runs
 from harness.trace.schema import Manifest, TensorSpec
 
 
@@ -27,18 +29,13 @@ class FlatWriter(Writer):
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._current = ("", 0)
         self._ended: dict[str, Place] = {}
 
-    def begin(self, spec: TensorSpec) -> None:
-        self._current = spec.path, self._file.tell()
-
-    def append(self, block: np.ndarray) -> None:
-        self._file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-
-    def end(self) -> None:
-        path, start = self._current
-        self._ended[path] = {"offset": start, "length": self._file.tell() - start}
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
+        start = self._file.tell()
+        for block in blocks:
+            self._file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        self._ended[spec.path] = {"offset": start, "length": self._file.tell() - start}
 
     def checkpoint(self) -> dict[str, Place]:
         self._file.flush()
@@ -68,9 +65,6 @@ class FlatReader(Reader):
 
     def manifest_text(self) -> str | bytes:
         return self._text
-
-    def stored(self) -> dict[str, Stored]:
-        return {path: Stored(spec.shape, spec.dtype) for path, (_, spec) in self._tensors.items()}
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         offset, spec = self._tensors[path]
@@ -124,9 +118,6 @@ class RemoteFlatReader(Reader):
     def manifest_text(self) -> str | bytes:
         return self._text
 
-    def stored(self) -> dict[str, Stored]:
-        return {path: Stored(spec.shape, spec.dtype) for path, (_, spec) in self._tensors.items()}
-
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         offset, spec = self._tensors[path]
         if selection is None or not spec.shape:
@@ -147,8 +138,9 @@ class RemoteFlatReader(Reader):
 class FlatFormat(Format):
     """A format whose writer is a `FlatWriter`."""
 
-    recoverable = True
-
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> FlatReader:
         tensors = {spec.path: (places[spec.path]["offset"], spec) for spec in manifest.tensors}
         return FlatReader(path, manifest.to_json(), tensors)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> tuple[Extent, ...]:
+        return ()  # nothing is decoded

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import h5py
 import hdf5plugin
@@ -21,31 +21,28 @@ from harness.formats.base import (
     Codec,
     Format,
     Layout,
-    Opened,
-    Place,
     Profile,
     Reader,
-    Route,
     Selection,
-    Stored,
     Writer,
 )
-from harness.formats.hdf5_file import link_out, open_hdf5, overstated_chunk
+from harness.formats.describing import Opened, Stored
+from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
 from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.formats.hdf5_replay import filters_in_words, replay_dataset
 from harness.formats.layout import chosen, chosen_chunks, chunk_space, named
 from harness.formats.matched import matched_layout
-from harness.formats.objects import BLOCK, Objects
+from harness.formats.objects import BLOCK, Objects, RemoteRoute
+from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
-from harness.formats.settings import SearchSpace
+from harness.formats.settings import SearchSpace, TunableFormat
 from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
 _HELD = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
 _ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
-MANIFEST = "metadata/manifest"
 
 _CODECS = named(
     (
@@ -95,34 +92,22 @@ class Hdf5Writer(Writer):
     def __init__(self, path: Path, backend: Hdf5Format, profile: Profile) -> None:
         self._file = open_hdf5(path, "x", libver="latest", userblock_size=_USER_BLOCK)
         self._path, self._backend, self._profile = path, backend, profile
-        self._dataset: h5py.Dataset | None = None
-        self._row = 0
         self._ended: list[str] = []
 
-    def alignment(self, spec: TensorSpec) -> int:
-        chunks = self._backend.layout(spec, self._profile).chunks
-        return chunks[0] if chunks else 1
-
-    def begin(self, spec: TensorSpec) -> None:
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         layout = self._backend.layout(spec, self._profile)
         chunked = {"chunks": layout.chunks, **_filter(layout.codec)} if layout.chunks and spec.items else {}
-        self._dataset = self._file.create_dataset(spec.path, spec.shape, spec.dtype, track_times=False, **chunked)
-        self._row = 0
-
-    def append(self, block: np.ndarray) -> None:
-        assert self._dataset is not None
-        if block.ndim == 0:
-            self._dataset[()] = block
-        elif block.size:
-            self._dataset.write_direct(block, dest_sel=np.s_[self._row : self._row + len(block)])
-            self._row += len(block)
-
-    def end(self) -> None:
-        assert self._dataset is not None
+        dataset = self._file.create_dataset(spec.path, spec.shape, spec.dtype, track_times=False, **chunked)
+        row = 0
+        for block in blocks:
+            if block.ndim == 0:
+                dataset[()] = block
+            elif block.size:
+                dataset.write_direct(block, dest_sel=np.s_[row : row + len(block)])
+                row += len(block)
         with _told_by_system():
-            self._dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
-        self._ended.append(self._dataset.name.lstrip("/"))
-        self._dataset = None
+            dataset.flush()  # closing it would also write its last chunks, but h5py does not say when that fails
+        self._ended.append(spec.path)
 
     def checkpoint(self) -> dict[str, Place]:
         ended, self._ended = self._ended, []
@@ -142,7 +127,6 @@ class Hdf5Writer(Writer):
         # HDF5 crashes the process at its end when it could not close a file, as on a full disk: what it writes while it
         # closes goes to memory instead, and is forgotten.
         forget_writes(self._file.id.get_vfd_handle())
-        self._dataset = None
         self._file.close()
 
 
@@ -212,16 +196,31 @@ class Hdf5Reader(Reader):
             self._path.close()
 
 
-class Hdf5Format(Format):
+def _remote(objects: Objects) -> Reader:
+    return Hdf5Reader(objects.file())
+
+
+def _by_reference(objects: Objects) -> Reader:
+    from harness.formats.hdf5_reference import open_reference  # it needs zarr-python, HDF5 does not
+
+    return open_reference(objects)
+
+
+def _references(path: Path) -> bytes:
+    from harness.formats.hdf5_reference import references
+
+    return references(path)
+
+
+class Hdf5Format(TunableFormat, Format):
     """HDF5."""
 
     name = "hdf5"
     description = "HDF5 through h5py"
     suffix = ".h5"
     standing = "default"
-    library = "h5py"
-    recoverable = True
-    routes = ("ranges", "reference")
+    readers: ClassVar = {"h5py": Hdf5Reader}
+    routes: ClassVar = {"ranges": RemoteRoute(_remote), "reference": RemoteRoute(_by_reference, _references)}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -245,19 +244,6 @@ class Hdf5Format(Format):
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Hdf5Writer:
         return Hdf5Writer(path, self, profile)
-
-    def reader(self, path: Path) -> Hdf5Reader:
-        return Hdf5Reader(path)
-
-    def routed(self, route: Route) -> Format:
-        if route != "reference":
-            return self
-        from harness.formats.hdf5_reference import Hdf5ReferenceFormat  # it needs zarr-python, HDF5 does not
-
-        return Hdf5ReferenceFormat()
-
-    def remote_reader(self, objects: Objects) -> Reader:
-        return Hdf5Reader(objects.file())
 
     def remote_caches(self, files: str) -> str:
         return (

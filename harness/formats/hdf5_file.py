@@ -14,6 +14,9 @@ from harness.errors import MachineError
 from harness.files import NO_LOCKS
 from harness.formats.chunk_headers import HEADER, overstated
 
+MANIFEST = "metadata/manifest"
+"""The data set that holds the manifest."""
+
 # https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 BLOSC, BITSHUFFLE = 32001, 32008
 

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 
 from harness.errors import ArchiveError
-from harness.formats.base import Opened, Place, Selection
+from harness.formats.base import Selection
+from harness.formats.describing import Opened
 from harness.formats.hdf5_replay import filters_of, in_memory
-from harness.formats.recovered import RecoveredReader
+from harness.formats.recovered import Place, RecoveredReader
 from harness.formats.replay import Extent, contiguous, parts
 from harness.formats.selection import lengths, whole
 

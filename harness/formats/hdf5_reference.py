@@ -16,8 +16,7 @@ from numcodecs.compat import ndarray_copy
 
 from harness.errors import ArchiveError
 from harness.formats.base import UnsupportedProfile
-from harness.formats.hdf5 import MANIFEST, Hdf5Format
-from harness.formats.hdf5_file import open_hdf5
+from harness.formats.hdf5_file import MANIFEST, open_hdf5
 from harness.formats.hdf5_replay import BITSHUFFLE, BLOSC, filters_of, in_memory
 from harness.formats.objects import BLOCK, Objects
 from harness.formats.zarr import ZarrReader, root_attributes
@@ -87,14 +86,9 @@ def _four(number: int) -> bytes:
 numcodecs.register_codec(Hdf5Chunk)
 
 
-class Hdf5ReferenceFormat(Hdf5Format):
-    """HDF5 as it is read by reference."""
-
-    def beside(self, path: Path) -> bytes:
-        return references(path)
-
-    def remote_reader(self, objects: Objects) -> ZarrReader:
-        return ZarrReader(objects.reference_store())
+def open_reference(objects: Objects) -> ZarrReader:
+    """Open an archive in a store by what `references` said of it."""
+    return ZarrReader(objects.reference_store())
 
 
 def references(path: Path) -> bytes:

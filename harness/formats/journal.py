@@ -42,9 +42,9 @@ class Whole:
     digest : str
         Of its values (see `harness.trace.stream.Digest`).
     stored : str
-        Of the stored bytes that have no checksum of their own (see `harness.formats.base.Format.unchecked`).
+        Of the stored bytes that have no checksum of their own (see `RecoverableFormat.unchecked`).
     place : mapping
-        Where they lie, as its format notes it (see `harness.formats.base.Writer.checkpoint`).
+        Where they lie, as its format notes it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
     """
 
     digest: str

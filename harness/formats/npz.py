@@ -7,12 +7,12 @@ import io
 import threading
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.lib import format as npy
@@ -23,22 +23,21 @@ from harness.formats.base import (
     Codec,
     Format,
     Layout,
-    Opened,
-    Place,
     Profile,
     Reader,
     Selection,
-    Stored,
     UnsupportedProfile,
     Writer,
 )
+from harness.formats.describing import Opened, Stored
 from harness.formats.layout import chosen, named
 from harness.formats.npz_forward import Forward
 from harness.formats.npz_recovery import LOCAL_HEADER, RecoveredNpzReader, header_length
-from harness.formats.objects import Objects
+from harness.formats.objects import Objects, RemoteRoute
+from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
-from harness.formats.settings import Parameter, SearchSpace
+from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
 from harness.zips import DAMAGE, open_zip, read_member
@@ -57,7 +56,7 @@ class NpzWriter(Writer):
         self._member: IO[bytes] | None = None
         self._ended: dict[str, Place] = {}
 
-    def begin(self, spec: TensorSpec) -> None:
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         codec = self._backend.layout(spec, self._profile).codec
         self._zip.compression = zipfile.ZIP_STORED if codec is None else zipfile.ZIP_DEFLATED
         self._zip.compresslevel = None if codec is None else codec.level
@@ -66,19 +65,14 @@ class NpzWriter(Writer):
         self._member = self._zip.open(f"{spec.path}.npy", "w", force_zip64=True)
         header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
         npy.write_array_header_1_0(self._member, header)
-
-    def append(self, block: np.ndarray) -> None:
-        assert self._member is not None
-        self._member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
-
-    def end(self) -> None:
-        assert self._member is not None
+        for block in blocks:
+            self._member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
         self._member.close()
         self._member = None
         info = self._zip.infolist()[-1]
         # Where the next member will start is where this one ends; the directory behind them all comes last.
         place = {"offset": info.header_offset, "length": self._zip.start_dir - info.header_offset, "crc": info.CRC}
-        self._ended[info.filename.removesuffix(".npy")] = place
+        self._ended[spec.path] = place
 
     def checkpoint(self) -> dict[str, Place]:
         assert self._zip.fp is not None
@@ -200,17 +194,20 @@ class NpzReader(Reader):
             self._path.close()
 
 
-class NpzFormat(Format):
+def _remote(objects: Objects) -> NpzReader:
+    return NpzReader(objects.file())
+
+
+class NpzFormat(TunableFormat, Format):
     """NumPy's own archive."""
 
     name = "npz"
     description = "NumPy zip archive, deflate"
     suffix = ".npz"
     standing = "default"
-    partial = False
     streams = True
-    recoverable = True
-    routes = ("ranges", "download")
+    readers: ClassVar = {"numpy.load": NpzReader}
+    routes: ClassVar = {"ranges": RemoteRoute(_remote), "download": RemoteRoute(_remote)}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -232,17 +229,14 @@ class NpzFormat(Format):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
         return NpzWriter(path, self, profile)
 
-    def reader(self, path: Path) -> NpzReader:
-        return NpzReader(path)
-
-    def remote_reader(self, objects: Objects) -> NpzReader:
-        return NpzReader(objects.file())
-
     def remote_caches(self, files: str) -> str:
         return f"{files}; with the route download the whole file, in memory"
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredNpzReader:
         return RecoveredNpzReader(path, manifest, places)
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> tuple[Extent, ...]:
+        return ()  # zip has a checksum of every member
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file():

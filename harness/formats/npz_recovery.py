@@ -10,9 +10,9 @@ from typing import IO, cast
 import numpy as np
 from numpy.lib import format as npy
 
-from harness.formats.base import Place, Selection
+from harness.formats.base import Selection
 from harness.formats.npz_forward import Forward
-from harness.formats.recovered import RecoveredReader
+from harness.formats.recovered import Place, RecoveredReader
 from harness.trace.schema import Manifest
 from harness.trace.stream import LARGE_BYTES
 

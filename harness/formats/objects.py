@@ -1,12 +1,16 @@
-"""An archive whose bytes are in an object store: what a format's reader may ask of it.
+"""An archive whose bytes are in an object store: what a format offers to read it, and may ask of the store.
 
 The store itself, its requests and their counts are in `harness.extensions.object_store`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, runtime_checkable
 
+from harness.formats.base import Reader
 from harness.formats.extents import ByteSource
 
 if TYPE_CHECKING:
@@ -59,7 +63,54 @@ class Objects(Protocol):
         """Open an archive that is a folder as zarr-python sees one."""
 
     def reference_store(self) -> Store:
-        """Open an archive that is one file as zarr-python sees one, by what `Format.beside` said of it."""
+        """Open an archive that is one file as zarr-python sees one, by what `RemoteRoute.beside` said of it."""
 
     def close(self) -> None:
         """Let go of all that was opened."""
+
+
+Route = Literal["ranges", "download", "reference"]
+
+
+@dataclass(frozen=True)
+class RemoteRoute:
+    """One way in which a format's archive in an object store is read.
+
+    Attributes
+    ----------
+    open : callable
+        Takes the objects of an archive to a reader, which closes them.
+    beside : callable or None
+        Takes the path of an archive to what has to be stored beside it; raises `UnsupportedProfile` when the archive
+        cannot be read by this route.
+    """
+
+    open: Callable[[Objects], Reader]
+    beside: Callable[[Path], bytes] | None = None
+
+
+@runtime_checkable
+class RemoteFormat(Protocol):
+    """A format whose archives can be read from an object store."""
+
+    @property
+    def routes(self) -> Mapping[Route, RemoteRoute]:
+        """How, by name.
+
+        ``ranges`` asks for the bytes that a read needs, ``download`` for the whole file first, and ``reference`` finds
+        chunks by what is stored beside the archive.
+        """
+
+    def remote_caches(self, files: str) -> str:
+        """Say what these readers keep of what they have read, for the ledger.
+
+        Parameters
+        ----------
+        files : str
+            The cache behind `Objects.file`, in a few words.
+        """
+
+
+def routes_of(backend: object) -> Mapping[Route, RemoteRoute]:
+    """Return the ways in which archives of a format can be read from a store; empty where there is none."""
+    return backend.routes if isinstance(backend, RemoteFormat) else {}

@@ -12,7 +12,7 @@ from harness.documents import decode_toml
 from harness.errors import HarnessError, UsageError
 from harness.files import read_bytes
 from harness.formats.base import PROFILES, Format, load_format
-from harness.formats.settings import Settings, Value
+from harness.formats.settings import Settings, Value, search_space
 from harness.toml import toml_value
 from harness.trace.schema import Role
 
@@ -108,7 +108,7 @@ def _settings(profile: str, key: str, roles: Any, where: str) -> Settings:
         backend = load_format(key)
     except HarnessError as error:
         raise UsageError(f"In {where}, formats: {error}") from error
-    space = backend.search_space()
+    space = search_space(backend)
     if not space:
         raise UsageError(f"In {where}, the format {key!r} has nothing that could be chosen: leave it out.")
     found: list[tuple[Role, tuple[tuple[str, Value], ...]]] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from harness.errors import ArchiveError
 from harness.files import DOCUMENT
 from harness.formats.base import Layout, Profile
 from harness.formats.flat import FlatFormat, FlatReader, FlatWriter, RemoteFlatReader
-from harness.formats.objects import Objects
+from harness.formats.objects import Objects, RemoteRoute
 from harness.formats.seal import BLANK
 from harness.trace.schema import Manifest, TensorSpec
 
@@ -88,7 +89,8 @@ class RawFormat(FlatFormat):
     description = "flat file, the ceiling that every time is compared with"
     suffix = ".raw"
     standing = "ceiling"
-    routes = ("ranges",)
+    readers: ClassVar = {"pread": RawReader}
+    routes: ClassVar = {"ranges": RemoteRoute(RemoteRawReader)}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         return Layout(origin="chosen", why="the ceiling: the bytes as they are")
@@ -96,11 +98,8 @@ class RawFormat(FlatFormat):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> RawWriter:
         return RawWriter(path)
 
-    def reader(self, path: Path) -> RawReader:
-        return RawReader(path)
-
-    def remote_reader(self, objects: Objects) -> RemoteRawReader:
-        return RemoteRawReader(objects)
+    def remote_caches(self, files: str) -> str:
+        return "none"
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file() or path.stat().st_size < len(_MAGIC):

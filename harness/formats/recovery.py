@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import xxhash
 
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
-from harness.formats.base import Format, Place, Reader, blame, load_format
+from harness.formats.base import Format, Reader, Writer, blame, load_format
 from harness.formats.journal import (
     UNFINISHED,
     Journal,
@@ -21,6 +22,7 @@ from harness.formats.journal import (
     locked,
     read_journal,
 )
+from harness.formats.recovered import CheckpointWriter, RecoverableFormat
 from harness.formats.replay import Extent
 
 SUFFIX = ".incomplete"
@@ -90,23 +92,32 @@ def what_is_kept(folder: Path) -> str:
 
 
 def note(
-    journal: JournalWriter, backend: Format, unfinished: Path, places: Mapping[str, Place], digests: Mapping[str, str]
+    journal: JournalWriter,
+    backend: Format,
+    writer: Writer,
+    timed: AbstractContextManager[object],
+    unfinished: Path,
+    digests: Mapping[str, str],
 ) -> None:
-    """Write into a journal which tensors have become whole.
+    """Have a writer keep what it has written, and note in a journal which tensors have become whole.
 
     Parameters
     ----------
     journal : JournalWriter
         Of the archive.
-    backend : Format
-        Its format.
+    backend, writer : RecoverableFormat, CheckpointWriter
+        Its format, and what writes it.
+    timed : context manager
+        Entered around the writer's part of it.
     unfinished : Path
         What is being written.
-    places : mapping of str to Place
-        From `harness.formats.base.Writer.checkpoint`.
     digests : mapping of str to str
         Of the values of these tensors at least, by path.
     """
+    if not (isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)):
+        raise TypeError("its writer has no checkpoint")
+    with timed:
+        places = writer.checkpoint()
     whole = {}
     for path, place in places.items():
         stored = digest_stored(unfinished, backend.unchecked(unfinished, path, place))
@@ -187,9 +198,15 @@ def recovered(folder: Path, backend: Format) -> Reader:
         When the journal is damaged, or there is nothing beside it.
     """
     journal = _known(folder)
-    return backend.recover(
+    return _recoverable(backend).recover(
         folder / UNFINISHED, journal.manifest, {path: tensor.place for path, tensor in journal.whole.items()}
     )
+
+
+def _recoverable(backend: Format) -> RecoverableFormat:
+    if not isinstance(backend, RecoverableFormat):
+        raise ArchiveError(f"the format {backend.name!r} cannot be read before it is finished")
+    return backend
 
 
 def format_of(folder: Path) -> Format:
@@ -222,7 +239,7 @@ def check_stored(folder: Path, backend: Format) -> str:
     try:
         for path, tensor in _known(folder).whole.items():
             with blame(backend.name, f"looking for {path}"):
-                found = digest_stored(root, backend.unchecked(root, path, tensor.place))
+                found = digest_stored(root, _recoverable(backend).unchecked(root, path, tensor.place))
             if found != tensor.stored:
                 return f"the stored bytes of {path} are not those that were written"
     except MachineError:

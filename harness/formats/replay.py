@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -58,6 +58,32 @@ class Replay:
     load: Callable[[list[bytes]], Any] = _as_it_is
     decode: Callable[[Any], list[Any]] = _as_it_is
     place: Callable[[list[Any]], np.ndarray]
+
+
+@runtime_checkable
+class ReplayingReader(Protocol):
+    """A reader whose reads can be taken apart, for the breakdown of where the time goes."""
+
+    def locate(self, path: str) -> None:
+        """Do only the library's lookup of a tensor, as `Reader.read` does it first; nothing where there is none."""
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        """Take a read apart into the stored bytes it needs, their decoding and their copy into the result.
+
+        Never timed, so it may read whatever it needs to find out.
+
+        Parameters
+        ----------
+        path : str
+            Tensor name.
+        selection : tuple of slice, optional
+            The part; the whole tensor when None.
+
+        Returns
+        -------
+        Replay or None
+            None when the format cannot say it of this tensor.
+        """
 
 
 @dataclass(frozen=True)

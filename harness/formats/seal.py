@@ -12,7 +12,7 @@ from harness.errors import ArchiveError
 _MARK = b"trace-format-harness-seal:"
 _DIGITS = 64
 BLANK = (_MARK + b"0" * _DIGITS).decode()
-"""What a backend stores in its seal file; `seal` replaces the zeros."""
+"""What a format stores in its file, or in one at the top of its folder; `seal` replaces the zeros."""
 
 _BUFFER = 4 << 20
 
@@ -48,6 +48,15 @@ def _stray_folder(path: Path) -> str:
     return next((Path(folder).relative_to(path).as_posix() for folder in empty), "")
 
 
+def seal_file(path: Path) -> Path | None:
+    """Find the file that holds the seal: an archive of one file, or the first at the top of a folder, by name."""
+    if not path.is_dir():
+        return path if path.is_file() and _position(path) >= 0 else None
+    with os.scandir(path) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    return next((path / name for name in names if _position(path / name) >= 0), None)
+
+
 def _position(file: Path) -> int:
     """Find the digits of the seal within a file, in bytes from its start."""
     with file.open("rb") as handle:
@@ -60,7 +69,7 @@ def _position(file: Path) -> int:
             return found + len(_MARK) if 0 <= found <= len(view) - len(BLANK) else -1
 
 
-def _digest(path: Path, seal_file: Path, position: int) -> str:
+def _digest(path: Path, sealed: Path, position: int) -> str:
     state = hashlib.sha256()
     if link := link_in(path):
         raise ArchiveError(f"{path} holds {link}; an archive may not contain symbolic links.")
@@ -68,7 +77,7 @@ def _digest(path: Path, seal_file: Path, position: int) -> str:
         name = file.relative_to(path).as_posix() if file != path else ""
         state.update(f"{name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as handle:
-            if file == seal_file:
+            if file == sealed:
                 # In parts: a seal that stands at the end has the whole archive before it.
                 for start in range(0, position, _BUFFER):
                     state.update(handle.read(min(_BUFFER, position - start)))
@@ -79,15 +88,13 @@ def _digest(path: Path, seal_file: Path, position: int) -> str:
     return state.hexdigest()
 
 
-def seal(path: Path, seal_file: Path) -> str:
+def seal(path: Path) -> str:
     """Seal a finished archive.
 
     Parameters
     ----------
     path : Path
-        The archive, a file or a folder.
-    seal_file : Path
-        The file in it that holds `BLANK`.
+        The archive: a file, or a folder with a file at its top, that holds `BLANK`.
 
     Returns
     -------
@@ -97,45 +104,46 @@ def seal(path: Path, seal_file: Path) -> str:
     Raises
     ------
     ArchiveError
-        When the backend did not store `BLANK`.
+        When the format did not store `BLANK`.
     """
-    position = _position(seal_file) if seal_file.is_file() else -1
-    if position < 0:
-        raise ArchiveError(f"{path.name}: the format wrote no place for the seal; its writer has to store seal.BLANK.")
-    value = _digest(path, seal_file, position)
-    with seal_file.open("r+b") as handle:
+    file = seal_file(path)
+    if file is None:
+        raise ArchiveError(
+            f"{path.name}: the format wrote no place for the seal; its writer has to store seal.BLANK in the file, or "
+            "in one at the top of the folder."
+        )
+    position = _position(file)
+    value = _digest(path, file, position)
+    with file.open("r+b") as handle:
         handle.seek(position)
         handle.write(value.encode())
     return value
 
 
-def read_seal(seal_file: Path) -> str:
+def read_seal(path: Path) -> str:
     """Return the digits that a sealed archive states, without checking them; empty where it has no seal."""
-    position = _position(seal_file) if seal_file.is_file() else -1
-    if position < 0:
-        return ""
-    with seal_file.open("rb") as handle:
-        handle.seek(position)
+    file = seal_file(path)
+    return _digits(file) if file else ""
+
+
+def _digits(file: Path) -> str:
+    with file.open("rb") as handle:
+        handle.seek(_position(file))
         return handle.read(_DIGITS).decode("ascii", "replace")
 
 
-def check_seal(path: Path, seal_file: Path) -> str:
+def check_seal(path: Path) -> str:
     """Compare an archive with its seal.
-
-    Parameters
-    ----------
-    path, seal_file : Path
-        As for `seal`.
 
     Returns
     -------
     str
         What is wrong, in one sentence; empty when every byte is as it was sealed.
     """
-    position = _position(seal_file) if seal_file.is_file() else -1
-    if position < 0:
+    file = seal_file(path)
+    if file is None:
         return "the archive has no seal: it is truncated, damaged, or was not finished"
-    if read_seal(seal_file) != _digest(path, seal_file, position):
+    if _digits(file) != _digest(path, file, _position(file)):
         return "it is damaged: at least one bit changed since it was sealed, or a file was added or lost"
     if stray := _stray_folder(path):
         return f"the empty folder {stray!r} was added"

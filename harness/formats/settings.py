@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
+from harness.errors import HarnessError
 from harness.trace.schema import Role, TensorSpec
 
 Value = int | str
@@ -85,3 +87,60 @@ class Settings:
         """Return the specification of the tensor that one stands for; itself, unless it is a part of a larger one."""
         shape = dict(self.whole).get(spec.path, spec.shape)
         return dataclasses.replace(spec, shape=shape) if len(shape) == len(spec.shape) else spec
+
+
+ProfileName = Literal["seed", "tuned", "matched"]
+PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
+
+Profile = ProfileName | Settings
+"""The settings of a format: a profile that every format knows by its name, or what a profile file chose for one."""
+
+
+class UnsupportedProfile(HarnessError):
+    """A format cannot do what a profile asks for; its cells are skipped with this reason."""
+
+
+@runtime_checkable
+class TunableFormat(Protocol):
+    """A format with something to choose: derive from this too, return it from `search_space`, and obey `values`."""
+
+    name: ClassVar[str]
+
+    def search_space(self) -> SearchSpace:
+        """Return what can be tuned, by role of tensor, with the values that ``harness tune`` tries.
+
+        The defaults are the values of the profile ``tuned``.
+        """
+        raise NotImplementedError
+
+    def values(self, role: Role, profile: Profile) -> dict[str, Value]:
+        """Return the values of all parameters that apply to a role: those of ``tuned``, unless settings say otherwise.
+
+        Raises
+        ------
+        UnsupportedProfile
+            When the settings are another format's.
+        """
+        values = {parameter.name: parameter.default for parameter in self.search_space().get(role, ())}
+        if isinstance(profile, Settings):
+            if profile.format != self.name:
+                raise UnsupportedProfile(f"the profile {profile.profile!r} is made for {profile.format}")
+            values |= profile.values(role)
+        return values
+
+    def configured(self, profile: Profile) -> Self:
+        """Return the format with what a profile decides about reading; itself where it decides nothing."""
+        return self
+
+
+_Any = TypeVar("_Any")
+
+
+def search_space(backend: object) -> SearchSpace:
+    """Return what of a format can be tuned; empty where there is nothing."""
+    return backend.search_space() if isinstance(backend, TunableFormat) else {}
+
+
+def configured(backend: _Any, profile: Profile) -> _Any:
+    """Return a format with what a profile decides about reading."""
+    return backend.configured(profile) if isinstance(backend, TunableFormat) else backend

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, nullcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numcodecs
 import numpy as np
@@ -26,21 +26,20 @@ from harness.formats.base import (
     Codec,
     Format,
     Layout,
-    Opened,
-    Place,
     Profile,
     Reader,
     Selection,
     Standing,
-    Stored,
     Writer,
 )
+from harness.formats.describing import Opened, Stored
 from harness.formats.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
 from harness.formats.matched import matched_layout
-from harness.formats.objects import Objects
+from harness.formats.objects import Objects, RemoteRoute, Route
+from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK, files_of
-from harness.formats.settings import Parameter, SearchSpace, Settings
+from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.zarr_chunks import overstated_array
 from harness.formats.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
@@ -123,19 +122,13 @@ class ZarrWriter(Writer):
         self._format: Literal[2, 3] = 2 if profile == "seed" else 3
         self._path, self._backend, self._profile = path, backend, profile
         self._group = zarr.create_group(path, zarr_format=self._format)
-        self._array: zarr.Array | None = None
-        self._row = 0
         self._ended: dict[str, Place] = {}
 
-    def alignment(self, spec: TensorSpec) -> int:
-        chunks = self._backend.layout(spec, self._profile).chunks
-        return chunks[0] if chunks else 1
-
-    def begin(self, spec: TensorSpec) -> None:
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         layout = self._backend.layout(spec, self._profile)
         self._group.require_group(spec.path.rpartition("/")[0])
         with using(self._backend.pipeline(spec.role, self._profile)):
-            self._array = self._group.create_array(
+            array = self._group.create_array(
                 spec.path,
                 shape=spec.shape,
                 dtype=spec.dtype,
@@ -145,7 +138,14 @@ class ZarrWriter(Writer):
                 filters=None,
                 fill_value=0,
             )
-        self._row = 0
+        row = 0
+        for block in blocks:
+            if block.ndim == 0:
+                array[...] = block
+            elif block.size:
+                array[row : row + len(block)] = block
+                row += len(block)
+        self._ended[spec.path] = {}  # its files are all there is to know
 
     def _compressor(self, codec: Codec | None) -> Any:
         if codec is None:
@@ -155,19 +155,6 @@ class ZarrWriter(Writer):
             return numcodecs.Blosc(cname=name, clevel=codec.level, shuffle=numcodecs.Blosc.SHUFFLE)
         shuffle: Literal["shuffle", "bitshuffle"] = "bitshuffle" if codec.shuffle == "bit" else "shuffle"
         return BloscCodec(cname=name, clevel=codec.level, shuffle=shuffle)
-
-    def append(self, block: np.ndarray) -> None:
-        assert self._array is not None
-        if block.ndim == 0:
-            self._array[...] = block
-        elif block.size:
-            self._array[self._row : self._row + len(block)] = block
-            self._row += len(block)
-
-    def end(self) -> None:
-        assert self._array is not None
-        self._ended[self._array.path] = {}  # its files are all there is to know
-        self._array = None
 
     def checkpoint(self) -> dict[str, Place]:
         ended, self._ended = self._ended, {}
@@ -179,7 +166,6 @@ class ZarrWriter(Writer):
         zarr.consolidate_metadata(self._path, zarr_format=self._format)
 
     def abort(self) -> None:
-        self._array = None
         zarr.core.sync.sync(_ended())  # else they make files again after all is removed
 
 
@@ -265,16 +251,14 @@ class RecoveredZarrReader(ZarrReader):
         return {path: self.array(path) for path in self._whole}
 
 
-class ZarrFormat(Format):
+class ZarrFormat(TunableFormat, Format):
     """Zarr, one file per chunk."""
 
     name = "zarr"
     description = "Zarr through zarr-python, one file per chunk"
     suffix = ".zarr"
     standing: ClassVar[Standing] = "default"
-    library = "zarr"
-    recoverable = True
-    routes = ("ranges",)
+    readers: ClassVar = {"zarr-python": ZarrReader}
     _settings: Settings | None = None
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -314,7 +298,7 @@ class ZarrFormat(Format):
             pair=32, attention=256, least=128 << 10, codecs=_CODECS.values(), also=(shards, pipeline_parameter())
         )
 
-    def configured(self, profile: Profile) -> ZarrFormat:
+    def configured(self, profile: Profile) -> Self:
         found = copy.copy(self)
         found._settings = profile if isinstance(profile, Settings) else None
         return found
@@ -326,14 +310,19 @@ class ZarrFormat(Format):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         return ZarrWriter(path, self, profile)
 
-    def reader(self, path: Path) -> Reader:
-        settings = self._settings
-        return ZarrReader(path, None if settings is None else lambda role: self.pipeline(role, settings))
+    def reader(self, path: Path, name: str | None = None) -> Reader:
+        return self._open(path)
 
-    def remote_reader(self, objects: Objects) -> Reader:
+    def _open(self, where: Path | Store) -> ZarrReader:
         settings = self._settings
-        pipeline = None if settings is None else lambda role: self.pipeline(role, settings)
-        return ZarrReader(objects.zarr_store(), pipeline)
+        return ZarrReader(where, None if settings is None else lambda role: self.pipeline(role, settings))
+
+    @property
+    def routes(self) -> Mapping[Route, RemoteRoute]:
+        return {"ranges": RemoteRoute(self._remote)}
+
+    def _remote(self, objects: Objects) -> Reader:
+        return self._open(objects.zarr_store())
 
     def remote_caches(self, files: str) -> str:
         return "none; metadata consolidated"
@@ -362,10 +351,6 @@ class ZarrFormat(Format):
                 if problem := overstated_array(path, array):
                     return f"{name} {problem}"
         return ""
-
-    def seal_file(self, path: Path) -> Path:
-        # Format 2 keeps attributes of its own beside their consolidated copy; either is sealed with the other.
-        return path / ("zarr.json" if (path / "zarr.json").exists() else ".zattrs")
 
     def settings(self) -> dict[str, str]:
         chosen = self._settings

@@ -10,11 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.formats.base import Codec, Layout, Place, Profile
+from harness.formats.base import Codec, Layout, Profile
 from harness.formats.crew import cores
 from harness.formats.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.formats.matched import MATCHED_CODEC, matched_layout
 from harness.formats.objects import AT_ONCE, BLOCK, KEPT_FILE, Objects
+from harness.formats.recovered import Place
 from harness.formats.replay import Extent
 from harness.formats.settings import SearchSpace
 from harness.formats.shard import shard_shape
@@ -43,7 +44,6 @@ class ZarrSlimFormat(ZarrFormat):
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
-    slims = True
     setting: ClassVar[str] = "small"
     codecs: ClassVar[tuple[Codec, ...]] = (
         Codec(name="pcodec", level=8),
@@ -93,10 +93,10 @@ class ZarrSlimFormat(ZarrFormat):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> ZarrSlimWriter:
         return ZarrSlimWriter(path, self, manifest, profile)
 
-    def reader(self, path: Path) -> ZarrSlimReader:
+    def reader(self, path: Path, name: str | None = None) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
 
-    def remote_reader(self, objects: Objects) -> RemoteSlimReader:
+    def _remote(self, objects: Objects) -> RemoteSlimReader:
         return RemoteSlimReader(objects, self.setting)
 
     def remote_caches(self, files: str) -> str:

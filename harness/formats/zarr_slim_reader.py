@@ -17,13 +17,14 @@ import numpy as np
 from harness.documents import Count, convert
 from harness.errors import ArchiveError
 from harness.files import read_bytes
-from harness.formats.base import Opened, Place, Reader, Selection, Stored
+from harness.formats.base import Reader, Selection
 from harness.formats.crew import Crew, cores
+from harness.formats.describing import Opened, Stored
 from harness.formats.extents import ByteSource, opened
 from harness.formats.gather import find_chunks, gather
 from harness.formats.narrowing import Narrowing, by_name
 from harness.formats.objects import Objects
-from harness.formats.recovered import RecoveredReader
+from harness.formats.recovered import Place, RecoveredReader
 from harness.formats.replay import Replay, without_first_axis
 from harness.formats.selection import lengths, whole
 from harness.formats.sharded import VERSION, ShardedArray, describe

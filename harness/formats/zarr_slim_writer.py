@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from math import ceil
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.formats.base import Place, Profile, Writer
+from harness.formats.base import Profile, Writer
 from harness.formats.crew import cores
 from harness.formats.narrowing import Narrowing, ladder
+from harness.formats.recovered import Place
 from harness.formats.shard import CHECKSUM, sealed, shard_shape
 from harness.formats.sharded import VERSION, array_node, group_node
 from harness.formats.slim_codec import CRC32C, ChunkCodec, chunk_codec, little_endian
@@ -89,9 +90,11 @@ class ZarrSlimWriter(Writer):
         """Name the array that a tensor shares with others; None for one that has an array of its own."""
         return stack_name(spec) if self._backend.slimming else None
 
-    def alignment(self, spec: TensorSpec) -> int:
-        chunks = self._backend.layout(spec, self._profile).chunks
-        return chunks[0] if chunks else 1
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
+        self.begin(spec)
+        for block in blocks:
+            self.append(block)
+        self.end()
 
     def begin(self, spec: TensorSpec) -> None:
         layout = self._backend.layout(spec, self._profile)

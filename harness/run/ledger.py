@@ -11,6 +11,9 @@ import pandas as pd
 from harness.extensions.object_store.place import Place
 from harness.files import write_text
 from harness.formats.base import Format, UnsupportedProfile, load_format
+from harness.formats.describing import StatesSettings
+from harness.formats.objects import RemoteFormat
+from harness.formats.settings import configured
 from harness.records import RAW
 from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
@@ -119,7 +122,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.D
                             "codec": str(layout.codec) if layout.codec else "none",
                             "origin": layout.origin,
                             "why": layout.why,
-                            **_settings(backend.configured(profile), config.store),
+                            **_settings(configured(backend, profile), config.store),
                             "reader": "",
                         }
                     )
@@ -128,9 +131,10 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.D
 
 def _settings(backend: Format, store: Place | None) -> dict[str, str]:
     """Return what applies to every tensor; of reads from a store, which, and what keeps what was read."""
-    settings = backend.settings()
+    settings = backend.settings() if isinstance(backend, StatesSettings) else {}
     if store is not None:
-        settings["caches"] = f"{backend.remote_caches(store.describe_cache())}; read from {store.describe()}"
+        kept = backend.remote_caches(store.describe_cache()) if isinstance(backend, RemoteFormat) else "none"
+        settings["caches"] = f"{kept}; read from {store.describe()}"
     return settings
 
 

@@ -10,7 +10,8 @@ from typing import Literal
 
 from harness import registry
 from harness.errors import HarnessError, UsageError
-from harness.formats.base import Profile, Route, load_format
+from harness.formats.base import Profile, load_format
+from harness.formats.objects import Route, routes_of
 from harness.formats.settings import Settings
 from harness.records import CONTROL, RAW
 from harness.run import schedule
@@ -131,7 +132,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
         label = backend.name
         if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
-        routes: tuple[Route | Literal[""], ...] = (backend.routes if config.store else ()) or ("",)
+        routes: tuple[Route | Literal[""], ...] = tuple(routes_of(backend) if config.store else ()) or ("",)
         for column, profile in config.profiles_of(backend).items():
             for route in routes:
                 own = label if route in ("", "ranges") else f"{label}-{route}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from harness.formats.archive import write_archive
 from harness.formats.base import Format, Profile, blame, load_format
+from harness.formats.settings import configured
 from harness.trace.schema import Manifest, Provenance, TensorSpec, tensor
 from harness.trace.stream import MemoryTrace
 
@@ -38,7 +39,7 @@ def rehearsed(name: str, profile: Profile) -> Format:
     HarnessError
         When it cannot even write and read a few bytes.
     """
-    backend = load_format(name).configured(profile)
+    backend = configured(load_format(name), profile)
     values = np.arange(2 * 40 * 40, dtype=np.float32).reshape(2, 40, 40) / 7
     arrays: dict[TensorSpec, np.ndarray] = {
         tensor("attention/layer_0", (2, 40, 40)): values,

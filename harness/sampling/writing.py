@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.formats.archive import archive_size, remove, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
-from harness.formats.base import Format, Opened, Profile
+from harness.formats.base import Format, Profile
+from harness.formats.describing import Opened, ShowsStorage
 from harness.formats.seal import read_seal
 from harness.sampling.accounting import peak_rss, reset_peak_rss
 from harness.sampling.rehearsal import rehearsed
@@ -188,7 +189,7 @@ def written(
         memory_bytes=manifest.nbytes,
         native_bytes=native_bytes(manifest, bfloat16),
         peak_rss_bytes=peak,
-        sha256=read_seal(backend.seal_file(archive)),
+        sha256=read_seal(archive),
         problem=problems[0] if problems else "",
     )
 
@@ -196,8 +197,9 @@ def written(
 def _opened(archive: Path, backend: Format, manifest: Manifest) -> dict[str, Opened]:
     """Ask a reader of its own how the first tensor of each role is stored and read."""
     with backend.reader(archive) as reader:
-        found = {spec.path: reader.opened(spec.path) for spec in manifest.examples().values()}
-    return {path: opened for path, opened in found.items() if opened is not None}
+        if not isinstance(reader, ShowsStorage):
+            return {}
+        return {spec.path: reader.opened(spec.path) for spec in manifest.examples().values()}
 
 
 def native_bytes(manifest: Manifest, bfloat16: Collection[str]) -> int:

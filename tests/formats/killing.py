@@ -148,9 +148,10 @@ def _write(request: dict[str, Any], tell: Callable[[Any], None]) -> None:
 
     def writer(*arguments: Any) -> Writer:
         found = made(*arguments)
-        for name in ("begin", "append", "end", "checkpoint", "commit"):
+        for name in ("checkpoint", "commit"):
             setattr(found, name, steps.around(getattr(found, name)))
-        given_up = found.abort
+        taken, step, given_up = found.write, steps.around(lambda block: block), found.abort
+        found.write = steps.around(lambda spec, blocks: taken(spec, map(step, blocks)))
 
         def abort() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)  # it holds for files in memory too, a full disk does not

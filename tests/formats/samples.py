@@ -13,6 +13,7 @@ import pytest
 from harness import registry
 from harness.formats.archive import files_of, open_archive, verify_archive, write_archive
 from harness.formats.base import PROFILES, Profile, UnsupportedProfile, load_format
+from harness.formats.describing import ListsTensors
 from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor
 from harness.trace.stream import MemoryTrace, Trace, split
 
@@ -187,7 +188,7 @@ def assert_holds(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Check that an archive holds exactly these tensors, bit for bit."""
     with open_archive(path) as (_, reader, manifest):
         assert [spec.path for spec in manifest.tensors] == list(arrays)
-        assert set(reader.stored()) == set(arrays)
+        assert not isinstance(reader, ListsTensors) or set(reader.stored()) == set(arrays)
         for name, array in arrays.items():
             assert_same(reader.read(name), array)
 

@@ -19,7 +19,7 @@ from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
 from harness.formats.replay import parts
 from harness.formats.selection import in_blocks, lengths
-from harness.formats.settings import Settings
+from harness.formats.settings import Settings, search_space
 from harness.trace.schema import Role, TensorSpec, tensor
 from tests.formats.samples import BACKENDS, INSTALLED, StepTrace, assert_same
 from tests.formats.test_archive import failing_at
@@ -76,7 +76,7 @@ def test_no_chunk_of_any_format_role_or_profile_is_larger_than_its_bound(name, s
 @pytest.mark.parametrize("name", INSTALLED)
 def test_no_chunk_of_any_profile_file_is_larger_than_the_bound(name):
     backend = load_format(name)
-    for role, parameters in backend.search_space().items():
+    for role, parameters in search_space(backend).items():
         for parameter, shape in itertools.product(parameters, LARGE.values()):
             for value in parameter.values:
                 chosen = ((role, ((parameter.name, value),)),)

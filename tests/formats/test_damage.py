@@ -12,7 +12,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.formats.archive import files_of, open_archive, verify_archive
 from harness.formats.base import Profile, load_format
-from harness.formats.seal import BLANK
+from harness.formats.seal import BLANK, seal_file
 from tests.formats.samples import BACKENDS, WRITABLE, assert_found, contents, put
 
 Arrays = Mapping[str, np.ndarray]
@@ -46,7 +46,7 @@ def test_any_flipped_bit_is_found(name: str, profile: Profile, small: Arrays, tm
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_bit_of_the_seal_counts(name: str, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small)
-    file = load_format(name).seal_file(path)
+    file = seal_file(path)
     data = file.read_bytes()
     start = data.index(b"trace-format-harness-seal:")
     for place in range(start, start + len(BLANK)):
@@ -71,7 +71,7 @@ def test_a_file_cut_short_or_made_longer_is_found(name: str, profile: Profile, s
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_truncated_archive_cannot_be_opened_as_whole(name: str, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small)
-    file = load_format(name).seal_file(path)
+    file = seal_file(path)
     data = file.read_bytes()
     for length in (len(data) // 4, len(data) // 2, len(data) - 1):
         with changed(file, data[:length]):

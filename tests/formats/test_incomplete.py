@@ -160,7 +160,9 @@ def test_two_at_once_are_kept_apart_and_what_one_writes_can_be_read_meanwhile(tm
 
 def test_a_format_without_checkpoints_is_refused(tmp_path: Path) -> None:
     class Plain(RawFormat):
-        recoverable = False
+        @property
+        def recover(self) -> None:
+            raise AttributeError("it cannot")
 
     with pytest.raises(UsageError, match="'raw' cannot be read before it is finished: choose another format"):
         write_archive(StepTrace(SMALL), Plain(), tmp_path / "archive", keep_incomplete=True)

@@ -17,7 +17,7 @@ from harness import files
 from harness.cli import main
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
-from harness.formats.seal import BLANK, files_of, seal
+from harness.formats.seal import BLANK, files_of, seal, seal_file
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:n_res=16,layers=1,heads=2"
@@ -34,11 +34,11 @@ def _written(path: Path, name: str) -> Path:
     return path
 
 
-def _sealed_again(path: Path, seal_file: Path) -> None:
-    data = seal_file.read_bytes()
+def _sealed_again(path: Path, file: Path) -> None:
+    data = file.read_bytes()
     at = data.index(BLANK[:-64].encode()) + len(BLANK) - 64
-    seal_file.write_bytes(data[:at] + b"0" * 64 + data[at + 64 :])
-    seal(path, seal_file)
+    file.write_bytes(data[:at] + b"0" * 64 + data[at + 64 :])
+    seal(path)
 
 
 def _refused(path: Path, tmp_path: Path, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +60,7 @@ def test_a_chunk_of_zarr_states_what_a_chunk_has(tmp_path, capsys, profile):
     )
     data = chunk.read_bytes()
     chunk.write_bytes(data[:4] + struct.pack("<I", FAR) + data[8:])
-    _sealed_again(path, load_format("zarr").seal_file(path))
+    _sealed_again(path, seal_file(path))
     _refused(path, tmp_path, "states 1.999 GiB", capsys)
 
 

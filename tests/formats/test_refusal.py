@@ -17,7 +17,7 @@ import zarr
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
-from harness.formats.seal import BLANK, seal
+from harness.formats.seal import BLANK, seal, seal_file
 from harness.trace.schema import Manifest, Role, SchemaError, TensorSpec, tensor
 from tests.formats.samples import BACKENDS, INSTALLED, StepTrace, assert_found, put
 
@@ -108,11 +108,11 @@ def rewrite(path: Path, name: str, change: Callable[[Manifest], Manifest]) -> No
         own = document["attributes"]["trace_format_harness"]
         own.update(manifest=change(Manifest.from_json(own["manifest"])).to_json(), seal=BLANK)
         file.write_text(json.dumps(document))
-    start = load_format(name).seal_file(path)
+    start = seal_file(path)
     data = start.read_bytes()
     place = data.index(b"trace-format-harness-seal:") + len(BLANK) - 64
     start.write_bytes(data[:place] + b"0" * 64 + data[place + 64 :])
-    seal(path, start)
+    seal(path)
 
 
 def with_first(manifest: Manifest, **changes: object) -> Manifest:

@@ -13,12 +13,12 @@ from harness.errors import UsageError
 from harness.formats.archive import archive_size, open_archive, verify_archive
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
 from harness.formats.profile_file import parse_profile_file, profile_text, read_profile_file
-from harness.formats.settings import Settings
+from harness.formats.settings import Settings, configured, search_space
 from harness.formats.zarr_pipeline import pipeline_parameter
 from harness.trace.schema import Role, tensor
 from tests.formats.samples import INSTALLED, N, assert_same, put
 
-TUNABLE = [name for name in INSTALLED if load_format(name).search_space()]
+TUNABLE = [name for name in INSTALLED if search_space(load_format(name))]
 HEAD = 'version = 1\nname = "mine"\n'
 
 
@@ -48,7 +48,7 @@ def one_by_one() -> list[tuple[str, Role, str, int | str]]:
     return [
         (name, role, parameter.name, value)
         for name in TUNABLE
-        for role, parameters in load_format(name).search_space().items()
+        for role, parameters in search_space(load_format(name)).items()
         for parameter in parameters
         for value in parameter.values
     ]
@@ -67,7 +67,7 @@ def test_no_value_of_any_parameter_loses_a_bit(name, arrays, tmp_path):
         seen.add(key)
         (folder := tmp_path / str(number)).mkdir()
         path = put(folder, name, arrays, profile)
-        with open_archive(path, load_format(name).configured(profile)) as (_, reader, _):
+        with open_archive(path, configured(load_format(name), profile)) as (_, reader, _):
             for tensor_path, array in arrays.items():
                 assert_same(reader.read(tensor_path), array)
             part = (slice(3, 30), slice(2, 9), slice(1, 4))
@@ -80,11 +80,11 @@ def test_no_value_of_any_parameter_loses_a_bit(name, arrays, tmp_path):
 def test_the_defaults_of_the_search_space_are_the_profile_tuned(name, arrays):
     backend = load_format(name)
     for spec in specs(arrays):
-        values = {p.name: p.default for p in backend.search_space().get(spec.role, ())}
+        values = {p.name: p.default for p in search_space(backend).get(spec.role, ())}
         explicit, tuned = backend.layout(spec, settings(name, spec.role, **values)), backend.layout(spec, "tuned")
         assert (explicit.chunks, explicit.shards, explicit.codec) == (tuned.chunks, tuned.shards, tuned.codec)
         assert (explicit.origin, explicit.why) == ("chosen", "a test")
-    for parameters in backend.search_space().values():
+    for parameters in search_space(backend).values():
         assert all(p.default in p.values and not p.refusal(p.default) for p in parameters)
 
 
@@ -226,5 +226,5 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path):
 
 def test_every_parameter_says_what_it_decides():
     for name, role in itertools.product(TUNABLE, Role):
-        for parameter in load_format(name).search_space().get(role, ()):
+        for parameter in search_space(load_format(name)).get(role, ()):
             assert parameter.about and len(set(parameter.values)) == len(parameter.values)

@@ -8,14 +8,16 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.formats.base import Layout, Profile
+from harness.formats.describing import Stored
 from harness.formats.raw import RawFormat, RawReader, RawWriter
-from harness.formats.settings import Parameter, SearchSpace
+from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.trace.schema import Role, TensorSpec
 
 PAUSE = 0.005
@@ -23,21 +25,17 @@ PAUSE = 0.005
 
 class _Liar(RawFormat):
     standing = "optional"
-    reader_class: type[RawReader] = RawReader
-
-    def reader(self, path: Path) -> RawReader:
-        return self.reader_class(path)
 
 
 class _LazyReader(RawReader):
     def read(self, path: str, selection: Any = None) -> Any:
-        return self.stored()[path]  # shape and dtype, no data
+        return Stored(*(getattr(self._tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
 
 
 class Lazy(_Liar):
     """Returns only metadata."""
 
-    name, suffix, reader_class = "lazy", ".lazy", _LazyReader
+    name, suffix, readers = "lazy", ".lazy", {"liar": _LazyReader}
 
 
 class _MappedReader(RawReader):
@@ -52,7 +50,7 @@ class _MappedReader(RawReader):
 class Mapped(_Liar):
     """Returns a view of a mapped file: the bytes are read later, outside the timer."""
 
-    name, suffix, reader_class = "mapped", ".mapped", _MappedReader
+    name, suffix, readers = "mapped", ".mapped", {"liar": _MappedReader}
 
 
 _KEPT: dict[tuple[str, str], np.ndarray] = {}
@@ -69,7 +67,7 @@ class _CachingReader(RawReader):
 class Caching(_Liar):
     """Keeps every array after the first read, from reader to reader."""
 
-    name, suffix, reader_class = "caching", ".caching", _CachingReader
+    name, suffix, readers = "caching", ".caching", {"liar": _CachingReader}
 
 
 class _ZerosReader(RawReader):
@@ -80,7 +78,7 @@ class _ZerosReader(RawReader):
 class Zeros(_Liar):
     """Returns zeros of the right shape."""
 
-    name, suffix, reader_class = "zeros", ".zeros", _ZerosReader
+    name, suffix, readers = "zeros", ".zeros", {"liar": _ZerosReader}
 
 
 class _FlippedReader(RawReader):
@@ -93,7 +91,7 @@ class _FlippedReader(RawReader):
 class Flipped(_Liar):
     """Flips one bit."""
 
-    name, suffix, reader_class = "flipped", ".flipped", _FlippedReader
+    name, suffix, readers = "flipped", ".flipped", {"liar": _FlippedReader}
 
 
 class _HalfReader(RawReader):
@@ -105,7 +103,7 @@ class _HalfReader(RawReader):
 class Half(_Liar):
     """Returns float16 for float32."""
 
-    name, suffix, reader_class = "half", ".half", _HalfReader
+    name, suffix, readers = "half", ".half", {"liar": _HalfReader}
 
 
 class _WholeReader(RawReader):
@@ -116,7 +114,7 @@ class _WholeReader(RawReader):
 class Whole(_Liar):
     """Ignores the selection."""
 
-    name, suffix, reader_class = "whole", ".whole", _WholeReader
+    name, suffix, readers = "whole", ".whole", {"liar": _WholeReader}
 
 
 class _SleepyReader(RawReader):
@@ -128,7 +126,7 @@ class _SleepyReader(RawReader):
 class Sleepy(_Liar):
     """Sleeps 5 ms per read, which is slow but no lie: it has to be measured."""
 
-    name, suffix, reader_class = "sleepy", ".sleepy", _SleepyReader
+    name, suffix, readers = "sleepy", ".sleepy", {"liar": _SleepyReader}
 
 
 class _EmptyWriter(RawWriter):
@@ -162,7 +160,7 @@ class _FickleReader(RawReader):
 class Fickle(_Liar):
     """Raises now and then."""
 
-    name, suffix, reader_class = "fickle", ".fickle", _FickleReader
+    name, suffix, readers = "fickle", ".fickle", {"liar": _FickleReader}
 
 
 class _HangingReader(RawReader):
@@ -175,7 +173,7 @@ class _HangingReader(RawReader):
 class Hanging(_Liar):
     """Hangs at the first selection; whole reads work, so that its archive passes verification."""
 
-    name, suffix, partial, reader_class = "hanging", ".hanging", False, _HangingReader
+    name, suffix, streams, readers = "hanging", ".hanging", False, {"liar": _HangingReader}
 
 
 class _DyingReader(RawReader):
@@ -188,7 +186,7 @@ class _DyingReader(RawReader):
 class Dying(_Liar):
     """Takes its process down at the first selection."""
 
-    name, suffix, partial, reader_class = "dying", ".dying", False, _DyingReader
+    name, suffix, streams, readers = "dying", ".dying", False, {"liar": _DyingReader}
 
 
 class _TunableReader(RawReader):
@@ -201,10 +199,10 @@ class _TunableReader(RawReader):
         return np.zeros_like(array) if self.mode == "zeros" and selection is not None else array
 
 
-class Tunable(_Liar):
+class Tunable(TunableFormat, _Liar):
     """Has one parameter: with one value it sleeps 5 ms per read, with another it returns zeros for a selection."""
 
-    name, suffix, partial, reader_class, mode = "tunable", ".tunable", False, _TunableReader, "honest"
+    name, suffix, streams, mode = "tunable", ".tunable", False, "honest"
 
     def search_space(self) -> SearchSpace:
         mode = Parameter(name="mode", about="how it lies", default="honest", values=("honest", "slow", "zeros"))
@@ -220,7 +218,7 @@ class Tunable(_Liar):
         found.mode = str(self.values(Role.PAIR, profile)["mode"])
         return found
 
-    def reader(self, path: Path) -> RawReader:
+    def reader(self, path: Path, name: str | None = None) -> RawReader:
         reader = _TunableReader(path)
         reader.mode = self.mode
         return reader
@@ -234,7 +232,7 @@ class TunableDying(Tunable):
     def configured(self, profile: Profile) -> Tunable:
         return self
 
-    def reader(self, path: Path) -> RawReader:
+    def reader(self, path: Path, name: str | None = None) -> RawReader:
         return _DyingReader(path)
 
 
@@ -263,15 +261,15 @@ class _StruckReader(RawReader):
 
 
 class _StruckWriter(RawWriter):
-    def append(self, block: np.ndarray) -> None:
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         _strike("write")
-        super().append(block)
+        super().write(spec, blocks)
 
 
 class Struck(_Liar):
     """Honest, on a machine that has a bad day."""
 
-    name, suffix, partial, reader_class = "struck", ".struck", False, _StruckReader
+    name, suffix, streams, readers = "struck", ".struck", False, {"liar": _StruckReader}
 
     def writer(self, path: Path, manifest: Any, profile: Any) -> RawWriter:
         return _StruckWriter(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.formats.base import Format, blame
-from harness.formats.replay import Replay
+from harness.formats.replay import Replay, ReplayingReader
 from harness.records import Parts
 from harness.sampling.reading import AccessTask
 from harness.sampling.rehearsal import rehearsed
@@ -144,7 +144,7 @@ def dissect(
 def _can(backend: Format, archive: Path, read: Read) -> bool:
     """Say whether a format replays a read; NPZ does not replay one of a large tensor."""
     with backend.reader(archive) as reader:
-        return reader.replay(read.path, read.selection) is not None
+        return isinstance(reader, ReplayingReader) and reader.replay(read.path, read.selection) is not None
 
 
 @dataclass
@@ -175,6 +175,8 @@ def _replayed(
     steps = _Steps()
     bytes_held = 0
     with backend.reader(archive) as reader, _kept_open(archive) as kept, without_collection():
+        if not isinstance(reader, ReplayingReader):
+            return None
         for read in reads:
             start = clock()
             reader.locate(read.path)

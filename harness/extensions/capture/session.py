@@ -15,6 +15,7 @@ from harness.extensions.capture.live import Feed, LiveTrace, Stopped
 from harness.extensions.capture.plan import layer_bytes
 from harness.formats.archive import remove, write_archive
 from harness.formats.base import Format, Profile, blame
+from harness.formats.recovered import RecoverableFormat
 from harness.trace.schema import Manifest, validate
 
 Push = Callable[[str, np.ndarray], None]
@@ -161,7 +162,7 @@ class _Writer:
         try:
             backend, path = self.destination.backend, self.destination.path
             self.manifest = write_archive(
-                self._trace, backend, path, self._profile, keep_incomplete=backend.recoverable
+                self._trace, backend, path, self._profile, keep_incomplete=isinstance(backend, RecoverableFormat)
             )
         except BaseException as error:  # noqa: BLE001 - whatever ends a writer has to end the model as well
             self._feed.fail(error)

@@ -60,7 +60,7 @@ def probe(backend: str, profile: Profile, archive: Path, allowed: tuple[registry
     Everything else that only the first use of a format in a process does is done here too.
     """
     registry.allow(*allowed)
-    seal = read_seal(rehearsed(backend, profile).seal_file(archive))
+    seal = read_seal(archive)
     if seal:
         cache.warm(archive)
     return seal, _here()
@@ -218,7 +218,7 @@ class DaskPool:
 
     def _require_seen(self, backend: str, profile: Profile, archive: Path, addresses: list[str]) -> None:
         """Let each worker read the archive's seal once, which must be the one that is read here."""
-        seal = read_seal(rehearsed(backend, profile).seal_file(archive))
+        seal = read_seal(archive)
         for address in addresses:
             if self._seen.get((address, archive), ("", ""))[0] == seal:
                 continue

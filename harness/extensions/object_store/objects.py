@@ -13,9 +13,8 @@ from harness.extensions.object_store.file import StoreFile
 from harness.extensions.object_store.place import Place
 from harness.extensions.object_store.shards import StoredFile, joined
 from harness.extensions.object_store.stored import beside
-from harness.formats.base import Route
 from harness.formats.extents import ByteSource
-from harness.formats.objects import AT_ONCE
+from harness.formats.objects import AT_ONCE, Route
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store

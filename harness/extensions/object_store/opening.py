@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.extensions.object_store.objects import StoredArchive
 from harness.extensions.object_store.stored import Stored
 from harness.formats.base import Format, Reader
+from harness.formats.objects import routes_of
 
 
 class StoredFormat:
@@ -21,7 +22,7 @@ class StoredFormat:
     """
 
     def __init__(self, backend: Format, stored: Stored) -> None:
-        self._backend, self._stored = backend.routed(stored.route), stored
+        self._route, self._stored = routes_of(backend)[stored.route], stored
         self.name = backend.name
 
     def reader(self, path: Path) -> Reader:
@@ -35,7 +36,7 @@ class StoredFormat:
         stored = self._stored
         objects = StoredArchive(stored.place, stored.key, stored.route)
         try:
-            return self._backend.remote_reader(objects)
+            return self._route.open(objects)
         except BaseException:
             objects.close()
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.extensions.object_store.place import Place
-from harness.formats.base import Route
+from harness.formats.objects import Route
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.extensions.object_store.place import Place
 from harness.extensions.object_store.stored import Stored
 from harness.formats.base import UnsupportedProfile, load_format
+from harness.formats.objects import routes_of
 from harness.sampling.worker import Children
 
 
@@ -38,11 +39,11 @@ class UploadBesideTask:
         from harness.extensions.object_store.upload import upload_beside
 
         try:
-            data = load_format(self.backend).routed(self.stored.route).beside(self.archive)
+            beside = routes_of(load_format(self.backend))[self.stored.route].beside
+            if beside is not None:
+                upload_beside(self.stored.place, beside(self.archive), self.stored.key)
         except UnsupportedProfile as error:
             return str(error)
-        if data is not None:
-            upload_beside(self.stored.place, data, self.stored.key)
         return ""
 
 

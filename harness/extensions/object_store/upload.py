@@ -48,7 +48,7 @@ def upload(place: Place, archive: Path, key: str) -> list[str]:
 
 
 def upload_beside(place: Place, data: bytes, key: str) -> None:
-    """Store what `Format.beside` says of an archive, by the archive's key."""
+    """Store what `RemoteRoute.beside` says of an archive, by the archive's key."""
     with contextlib.closing(Client(place)) as client:
         client.put(beside(key), data)
 

@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 
 from harness.formats.base import Format, Profile
+from harness.formats.describing import ReadsWhole
 from harness.formats.selection import whole
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
@@ -78,7 +79,7 @@ def demand(backend: Format, profile: Profile, manifest: Manifest, reads: Iterabl
         wanted = whole(spec.shape, read.selection)
         size = np.dtype(spec.dtype).itemsize
         asked = prod(part.stop - part.start for part in wanted) * size
-        if not backend.partial:
+        if isinstance(backend, ReadsWhole):
             row, pieces, nbytes = _from_start(backend, spec, read, row)
         else:
             pieces, nbytes = _touched(backend, profile, spec, wanted, asked)
@@ -99,7 +100,7 @@ def _touched(
 
 
 def _from_start(
-    backend: Format, spec: TensorSpec, read: Read, row: tuple[str, int]
+    backend: ReadsWhole, spec: TensorSpec, read: Read, row: tuple[str, int]
 ) -> tuple[tuple[str, int], int, int]:
     """Return where a member stands afterwards, whether it is opened, and how many bytes of it are decoded."""
     if not (backend.streams and read.selection and spec.nbytes > LARGE_BYTES):

@@ -19,6 +19,7 @@ from harness.extensions.projection.model import Cell, Model, cells_of, fit_all
 from harness.extensions.projection.section import FILE, VERSION
 from harness.files import write_text
 from harness.formats.base import load_format
+from harness.formats.describing import ReadsWhole
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.subject import Subject, choose_arms, open_subjects
@@ -158,7 +159,7 @@ def project(folder: Path, trace: str | None, question: Question) -> Projection:
             for name, access in planned.items()
         }
         size, files = _archive(samples, model, subject)
-        rows.append(_row(model, wanted, question, size, files, load_format(arm.backend).partial))
+        rows.append(_row(model, wanted, question, size, files, not isinstance(load_format(arm.backend), ReadsWhole)))
     table = pd.DataFrame(rows).sort_values("seconds_per_access", kind="stable").reset_index(drop=True)
     return Projection(question=question, trace=subject.label, table=table, notes=_notes(question, models))
 

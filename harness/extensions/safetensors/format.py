@@ -6,17 +6,19 @@ import dataclasses
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import numpy as np
 
+from harness import registry
 from harness.documents import DocumentError, decode
 from harness.files import DOCUMENT
-from harness.formats.base import Layout, Opened, Profile, Reader, Selection, Stored, UnsupportedProfile
+from harness.formats.base import Profile, Reader, Selection
+from harness.formats.describing import Opened, Stored
 from harness.formats.flat import FlatFormat, FlatWriter
 from harness.formats.replay import Replay, contiguous
 from harness.formats.seal import BLANK
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.schema import Manifest
 from harness.trace.stream import Digest
 
 # Names from the format's description: https://github.com/huggingface/safetensors#format
@@ -131,21 +133,15 @@ class SafetensorsFormat(FlatFormat):
     name = "safetensors"
     description = "safetensors, uncompressed, mapped into memory"
     suffix = ".safetensors"
-    extra = "safetensors"
-    library = "safetensors"
+    readers: ClassVar = {"safetensors": SafetensorsReader}
 
-    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
-        if profile == "matched":
-            raise UnsupportedProfile(
-                "safetensors has neither chunks nor codecs, so it cannot take the matched settings"
-            )
-        return Layout(origin="default", why="the format has one layout: contiguous, uncompressed")
+    @staticmethod
+    def missing() -> str:
+        """Say how to install the library; empty when it is there."""
+        return registry.missing_package("safetensors", "trace-format-harness[safetensors]")
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> SafetensorsWriter:
         return SafetensorsWriter(path, manifest)
-
-    def reader(self, path: Path) -> SafetensorsReader:
-        return SafetensorsReader(path)
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file():

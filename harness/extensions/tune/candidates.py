@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.formats.base import Format, Layout
-from harness.formats.settings import Parameter, Settings, Value
+from harness.formats.settings import Parameter, Settings, Value, search_space
 from harness.records import CONTROL
 from harness.trace.schema import TensorSpec
 
@@ -75,7 +75,7 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
         The present setting and its twin first, then by the number of changes. Of candidates that lay the tensor out
         in the same way only the one with the fewest changes is there.
     """
-    parameters = backend.search_space()[spec.role]
+    parameters = search_space(backend)[spec.role]
     found: dict[object, Candidate] = {}
     for changes, values in _by_changes(parameters, rng):
         settings = settings_of(backend, spec, "", values)

@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.extensions.tune.candidates import settings_of
 from harness.extensions.tune.corner import corner_of, cut, cut_axes, in_whole_chunks, within
 from harness.formats.base import Format, Layout
+from harness.formats.settings import search_space
 from harness.run import schedule
 from harness.trace.schema import Manifest, Provenance, Role, TensorSpec
 from harness.workload import Absent, PlanOptions, ReadAccess, Suite, requested_bytes
@@ -140,7 +141,7 @@ def questions(
     UsageError
         When the format has nothing to tune, or the trace has nothing of what could be tuned or of what the mix reads.
     """
-    space = backend.search_space()
+    space = search_space(backend)
     if not space:
         raise UsageError(f"The format {backend.name!r} has nothing to tune.")
     tensors = {role: [s for s in manifest.tensors if s.role is role and s.items and s.shape] for role in space}
@@ -200,7 +201,7 @@ def _question(
 
 def _longest_chunks(backend: Format, spec: TensorSpec) -> Iterator[int]:
     """Yield the extents of chunks along the axes that are cut, for all values of all parameters."""
-    for parameter in backend.search_space()[spec.role]:
+    for parameter in search_space(backend)[spec.role]:
         for value in parameter.values:
             chunks = backend.layout(spec, settings_of(backend, spec, "", [(parameter.name, value)])).chunks
             yield from (chunks[axis] for axis in cut_axes(spec) if chunks)

@@ -17,7 +17,8 @@ from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import Stored
 from harness.extensions.object_store.upload import upload, upload_beside
 from harness.formats.archive import write_archive
-from harness.formats.base import Route, load_format
+from harness.formats.base import load_format
+from harness.formats.objects import Route, routes_of
 from harness.sampling.accounting import StoreCounter
 from harness.sampling.sample import Reading, take
 from harness.sampling.verify import Expected, expectations
@@ -72,14 +73,14 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(paths, reads, expectations(paths["raw"], manifest, reads))
 
 
-READ = tuple((name, route) for name in FORMATS for route in load_format(name).routes if route != "download")
+READ = tuple((name, route) for name in FORMATS for route in routes_of(load_format(name)) if route != "download")
 
 
 def sample(written: Written, name: str, route: Route, place: Place) -> Reading:
     path, backend = written.paths[name], load_format(name)
     upload(place, path, path.name)
-    if (data := backend.routed(route).beside(path)) is not None:
-        upload_beside(place, data, path.name)
+    if (beside_it := routes_of(backend)[route].beside) is not None:
+        upload_beside(place, beside_it(path), path.name)
     with shaped(place) as near:
         stored = StoredFormat(backend, Stored(place=near, key=path.name, route=route))
         return take(stored, path, written.reads, written.expected, counter=StoreCounter)

@@ -21,6 +21,8 @@ from harness.extensions.object_store.stored import Stored, beside
 from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
+from harness.formats.objects import routes_of
+from harness.trace.schema import Manifest
 from harness.trace.sources import open_trace
 
 pytestmark = pytest.mark.skipif(weed() is None, reason="needs trace-format-harness[s3-server]")
@@ -37,22 +39,22 @@ def server() -> object:
 def test_formats_read_from_it_through_the_shaper(server: Server, tmp_path: Path) -> None:
     place = parse_place(f"s3://{server.bucket}/a/b")
     check_store(place)
-    routes = [("raw", "ranges"), ("npz", "ranges"), *(("hdf5", one) for one in load_format("hdf5").routes)]
+    routes = [("raw", "ranges"), ("npz", "ranges"), *(("hdf5", one) for one in routes_of(load_format("hdf5")))]
     for name, route in [*routes, ("zarr", "ranges"), ("zarr-slim", "ranges")]:
         backend = load_format(name)
         path = tmp_path / f"{route}{backend.suffix}"
         write_archive(open_trace("synthetic:layers=1", 40), backend, path)
         keys = upload(place, path, path.name)
-        if (data := backend.routed(route).beside(path)) is not None:
-            upload_beside(place, data, path.name)
+        if (beside_it := routes_of(backend)[route].beside) is not None:
+            upload_beside(place, beside_it(path), path.name)
             keys.append(beside(path.name))
         with (
             shaped(replace(place, latency_ms=1, fault="drop:every=3")) as near,
             backend.reader(path) as local,
             StoredFormat(backend, Stored(place=near, key=path.name, route=route)).reader(path) as far,
         ):
-            for tensor in local.stored():
-                np.testing.assert_array_equal(far.read(tensor), local.read(tensor))
+            for spec in Manifest.from_json(local.manifest_text()).tensors:
+                np.testing.assert_array_equal(far.read(spec.path), local.read(spec.path))
         remove_objects(place, keys)
 
 

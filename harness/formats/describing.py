@@ -1,0 +1,78 @@
+"""What a format may tell of its archives: their tensors, how each is stored and read, what holds for all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a container itself says of a tensor, apart from the manifest."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """How a tensor is stored and read, as the library's own opened objects say; the ledger shows it.
+
+    Attributes
+    ----------
+    reader : str
+        The library that reads, its version, and what of it is in use.
+    chunks, shards : tuple of int or None
+        As in `harness.formats.base.Layout`.
+    codec : str
+        Compressor, level and shuffle, as far as they are stored; ``none`` without one.
+    cache : str
+        What keeps decoded or stored bytes between two reads of one reader.
+    """
+
+    reader: str
+    chunks: tuple[int, ...] | None = None
+    shards: tuple[int, ...] | None = None
+    codec: str = "none"
+    cache: str = "none"
+
+
+@runtime_checkable
+class ListsTensors(Protocol):
+    """A reader whose container has a list of its own."""
+
+    def stored(self) -> dict[str, Stored]:
+        """List the tensors as the container knows them, by path; an archive whose manifest disagrees is refused."""
+
+
+@runtime_checkable
+class ShowsStorage(Protocol):
+    """A reader that can say how a tensor is stored and read."""
+
+    def opened(self, path: str) -> Opened:
+        """Ask the library's opened objects; tensors are verified and converted in blocks that end where chunks do."""
+
+
+@runtime_checkable
+class StatesSettings(Protocol):
+    """A format that says what it is read with."""
+
+    def settings(self) -> dict[str, str]:
+        """Return ``versions``, ``threads`` and ``caches`` that apply to every tensor, for the ledger.
+
+        What `ShowsStorage.opened` says of a cache takes the place of ``caches``.
+        """
+
+
+@runtime_checkable
+class ReadsWhole(Protocol):
+    """A format that reads a whole tensor for any part of it.
+
+    Attributes
+    ----------
+    streams : bool
+        Whether consecutive blocks of rows of a tensor larger than `harness.trace.stream.LARGE_BYTES` cost together
+        what the whole one does.
+    """
+
+    streams: ClassVar[bool]

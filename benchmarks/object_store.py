@@ -22,22 +22,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.latency import draw_latency
+from benchmarks.seaweed import seaweed
 from benchmarks.slim_targets import Found
 from harness.errors import HarnessError
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.latency import draw_latency
-from harness.extensions.object_store.opening import StoredFormat
-from harness.extensions.object_store.place import Place, parse_place
-from harness.extensions.object_store.seaweed import seaweed
+from harness.extensions.object_store.place import S3Place, parse_place
 from harness.extensions.object_store.shaper import shaped
-from harness.extensions.object_store.stored import Stored
+from harness.extensions.object_store.stored import S3Archive, StoredFormat
+from harness.extensions.object_store.traffic import StoreCounter
 from harness.extensions.object_store.upload import upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import ProfileName, load_format
 from harness.formats.objects import Route, routes_of
 from harness.formats.settings import configured
 from harness.records import RAW
-from harness.sampling.accounting import StoreCounter
 from harness.sampling.sample import take
 from harness.sampling.verify import Expected, expectations
 from harness.trace.schema import Role
@@ -91,7 +90,7 @@ class Archives:
     expected: dict[str, Expected]
 
 
-def prepare(text: str, n_res: int | None, folder: Path, place: Place) -> Archives:
+def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archives:
     """Write and upload the archives of a trace, and plan its accesses.
 
     Parameters
@@ -100,7 +99,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: Place) -> Archive
         The trace, as `harness.trace.sources.open_trace` takes it.
     folder : Path
         For archives; its name is part of their keys.
-    place : Place
+    place : S3Place
         The store.
     """
     trace = open_trace(text, n_res)
@@ -126,7 +125,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: Place) -> Archive
     return Archives(trace.label, paths, accesses, expectations(paths[ARMS[0]], manifest, reads))
 
 
-def measure(archives: Archives, place: Place, near: Place, rounds: int, seed: int) -> Iterator[dict[str, object]]:
+def measure(archives: Archives, place: S3Place, near: S3Place, rounds: int, seed: int) -> Iterator[dict[str, object]]:
     """Yield one row a sample: in each round every arm once in random order, after one round that is thrown away."""
     order = random.Random(seed)
     for access, reads in archives.accesses.items():
@@ -134,7 +133,7 @@ def measure(archives: Archives, place: Place, near: Place, rounds: int, seed: in
         for number in range(-1, rounds):
             for arm in order.sample(ARMS, len(ARMS)):
                 path = archives.paths[arm]
-                stored = Stored(place=near, key=f"{path.parent.name}/{path.name}", route=arm.route)
+                stored = S3Archive(place=near, key=f"{path.parent.name}/{path.name}", route=arm.route)
                 backend = StoredFormat(configured(load_format(arm.format), arm.profile), stored)
                 # NPZ reads a whole member for each window: at its best it loads each tensor once.
                 once = arm.format == "npz"
@@ -153,12 +152,12 @@ def measure(archives: Archives, place: Place, near: Place, rounds: int, seed: in
                 yield _row(archives, place, access, number, row)
 
 
-def _row(archives: Archives, place: Place, access: str, number: int, found: dict[str, object]) -> dict[str, object]:
+def _row(archives: Archives, place: S3Place, access: str, number: int, found: dict[str, object]) -> dict[str, object]:
     about = {"trace": archives.label, "latency_ms": place.latency_ms, "bandwidth": place.bandwidth, "access": access}
     return {name: ({**found, **about, "round": number})[name] for name in _COLUMNS}
 
 
-def _one_get(near: Place, key: str, length: int) -> dict[str, object]:
+def _one_get(near: S3Place, key: str, length: int) -> dict[str, object]:
     """Time one request for some bytes on a connection that exists."""
     folder, _, name = key.rpartition("/")
     with closing(Client(near, folder)) as client:

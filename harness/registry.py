@@ -20,15 +20,15 @@ from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
 
-Group = Literal["formats", "suites", "traces", "importers", "models", "commands", "sections"]
+Group = Literal["formats", "suites", "traces", "importers", "models", "commands", "sections", "executors", "stores"]
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
 _KIND = {
     "formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model",
-    "commands": "command", "sections": "section",
+    "commands": "command", "sections": "section", "executors": "executor", "stores": "store",
 }  # fmt: skip
-_OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
+OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
 _allowed: set[Name] = set()
 
@@ -106,10 +106,10 @@ def load(group: Group, name: str) -> Any:
         value = name
     elif name in _points(group):
         value = _points(group)[name].value
-    elif ":" in name and group in _OPTION:
+    elif ":" in name and group in OPTION:
         raise UsageError(
             f"The {kind} {name!r} is registered by no installed package, and is imported only where it was typed: "
-            f"if you trust it, add it to the command with {_OPTION[group]}."
+            f"if you trust it, add it to the command with {OPTION[group]}."
         )
     else:
         raise unknown_name(kind, name, _points(group))

@@ -10,12 +10,11 @@ from typing import Annotated, Literal
 import msgspec
 import numpy as np
 
-from harness.documents import Count, Positive
+from harness.documents import Count, Name, Positive
 from harness.formats.base import Selection
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 
-Executor = Literal["main", "threads", "threads-shared", "processes", "dask"]
 Cache = Literal["warm", "cold"]
 
 MOST_STEPS = 200_000
@@ -25,7 +24,7 @@ Number = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 """Of workers or residues: whatever asks for more is a mistake, and would never end."""
 
 Windows = Annotated[int, msgspec.Meta(ge=1, le=25_000)]
-_Workers = Annotated[tuple[tuple[Executor, Number], ...], msgspec.Meta(max_length=64)]
+_Workers = Annotated[tuple[tuple[Name, Number], ...], msgspec.Meta(max_length=64)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +55,8 @@ class ReadAccess:
         In this order; split over workers in consecutive shares.
     load_once : bool
         Read each tensor whole, once, and take every selection from memory.
-    executor : {"main", "threads", "threads-shared", "processes", "dask"}
-        Who reads; with ``threads-shared`` all workers use one open reader, otherwise each opens its own. With ``dask``
-        workers of a Dask cluster, a process each.
+    executor : str
+        Who reads: a name of the group ``harness.executors``.
     workers : int
         How many.
     caches : tuple of {"warm", "cold"}
@@ -68,7 +66,7 @@ class ReadAccess:
     name: str
     reads: tuple[Read, ...]
     load_once: bool = False
-    executor: Executor = "main"
+    executor: str = "main"
     workers: int = 1
     caches: tuple[Cache, ...] = ("warm", "cold")
 
@@ -150,7 +148,7 @@ class PlanOptions:
         Windows per sample.
     window : int
         Edge of a window, in residues; the seed's is 32.
-    workers : tuple of (Executor, int)
+    workers : tuple of (str, int)
         The parallel configurations.
     parallel_windows : int or None
         Windows that all workers read together in one sample of `parallel_access`; None for as many as are read by one.

@@ -143,7 +143,7 @@ def repeat(found: Repeat, folder: Path) -> None:
         show.say("Every use prefers the same format.")
 
 
-def failures(summary: pd.DataFrame, folder: Path) -> int:
+def failures(summary: pd.DataFrame, folder: Path, resume: str) -> int:
     """Name the cells that failed, on standard error, and say which a resumed run would take again.
 
     Parameters
@@ -152,6 +152,8 @@ def failures(summary: pd.DataFrame, folder: Path) -> int:
         Of the run.
     folder : Path
         The run's folder.
+    resume : str
+        The command that continues the run.
 
     Returns
     -------
@@ -170,6 +172,6 @@ def failures(summary: pd.DataFrame, folder: Path) -> int:
     if spoilt:
         show.complain(
             f"In {spoilt} cells this machine failed, not the format. When it has what it lacked, take them again with: "
-            f"harness run --resume --out {folder}"
+            f"{resume}"
         )
     return 1

@@ -175,7 +175,7 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     config = rerun_config(bundle, folder.resolve().name, outside=arguments.allow_outside)
     arms, subjects, directories = choose_arms(config), open_subjects(config), open_directories(config)
     require_few_rows(config, len(arms), subjects)
-    with held(folder, new=True), continuable(folder):
+    with held(folder, new=True), continuable(folder, config):
         config.save(folder / "run.json")
         if code := measure(config, arms, subjects, directories, folder, quiet=arguments.quiet):
             return code

@@ -15,15 +15,20 @@ from harness import registry
 from harness.analysis.findings import find_options
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.capacity import capacity
 from harness.cli import closing, show
 from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, add_plugins, integers, names
+from harness.cli.readers import (
+    add_reading,
+    chosen_settings,
+    chosen_store,
+    chosen_workers,
+    given_of_stores,
+    require_readers,
+    require_same,
+    resume_command,
+)
 from harness.errors import MachineError, UsageError, cause_of, unknown_name
-from harness.extensions.dask.cluster import require_workers
-from harness.extensions.object_store.faults import FAULTS, parse_fault
-from harness.extensions.object_store.place import FILE_CACHES, Place, parse_place
-from harness.extensions.object_store.uploads import require_store
 from harness.extensions.result_directories.measuring import Directory, open_directories
 from harness.extensions.result_directories.slimming import parse_bound
 from harness.formats.base import PROFILES, ProfileName, load_format
@@ -38,16 +43,13 @@ from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject, choose_arms, open_subjects
 from harness.run.turns import require_few_rows
 from harness.sampling.interrupt import exit_code
-from harness.workload import Cache, Executor, PlanOptions, Suite
+from harness.workload import Cache, Suite
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
-_EXECUTORS: tuple[Executor, ...] = ("threads", "threads-shared", "processes", "dask")
-_ALWAYS = 8  # workers that may be asked for on any machine
 _MEASURING = (
     "preset", "trace", "formats", "suites", "sizes", "profile", "profile_file", "cache", "workers",
-    "executors", "scheduler", "rounds",
+    "executors", "rounds",
     "seed", "baseline", "timeout", "directory", "directory_bound", "trace_bytes",
-    "store", "store_latency", "store_bandwidth", "store_fault", "store_cache",
 )  # fmt: skip
 
 
@@ -72,16 +74,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="a further profile, as 'harness tune' writes one; repeatable",
     )  # fmt: skip
     add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
-    add("--store", metavar="s3://BUCKET/PREFIX", help="read archives from an object store; endpoint and keys are those "
-        "of AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")  # fmt: skip
-    add("--store-latency", metavar="MS", help="add this to each request, in milliseconds, with a proxy on loopback")
-    add("--store-bandwidth", metavar="MB/S", help="limit what is read to so many megabytes per second, with that proxy")
-    add("--store-fault", metavar="KIND", help=f"let it do this wrong: {', '.join(FAULTS)}; KIND:every=N for how often")
-    add("--store-cache", metavar="TYPE[:KIB]", help="fsspec's cache for files in the store, and its blocks: "
-        f"{', '.join(FILE_CACHES)} (default: blockcache:1024)")  # fmt: skip
-    add("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
-    add("--executors", metavar="A,B", help=f"who reads there: {', '.join(_EXECUTORS)} (default: all but dask)")
-    add("--scheduler", metavar="ADDRESS", help="Dask scheduler for the executor dask (default: a local cluster)")
+    add_reading(parser)
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
@@ -106,9 +99,7 @@ def _run(arguments: argparse.Namespace) -> int:
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, directories = open_subjects(config), open_directories(config)
     require_few_rows(config, len(arms), subjects)
-    if config.store is not None:
-        require_store(config.store)
-    _say_workers(config, quiet=arguments.quiet)
+    require_readers(config, quiet=arguments.quiet)
     tell = partial(show.say, quiet=arguments.quiet)
     with ExitStack() as stack:
         if arguments.resume:
@@ -119,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if not arguments.resume:
             stack.enter_context(held(folder, new=True))
             config.save(folder / "run.json")
-        stack.enter_context(continuable(folder))
+        stack.enter_context(continuable(folder, config))
         code = measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
         written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
@@ -127,7 +118,7 @@ def _run(arguments: argparse.Namespace) -> int:
         closing.where(folder, written)
     if code:
         return code
-    return closing.failures(written.cells, folder)
+    return closing.failures(written.cells, folder, resume_command(folder, config))
 
 
 def measure(
@@ -161,13 +152,13 @@ def measure(
         try:
             run(config, arms, subjects, folder, progress, directories, disk)
         except KeyboardInterrupt as error:
-            show.complain(f"Interrupted; what was measured is kept. {_onward(folder)}")
+            show.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
             return exit_code(error)
     return 0
 
 
 @contextmanager
-def continuable(folder: Path) -> Iterator[None]:
+def continuable(folder: Path, config: RunConfig) -> Iterator[None]:
     """Say how to continue a run when its folder cannot be written to any more, as on a full disk.
 
     Raises
@@ -182,12 +173,12 @@ def continuable(folder: Path) -> Iterator[None]:
             raise
         raise MachineError(
             f"{error.filename or folder}: {error.strerror or error}. What was measured is kept. Free some space. "
-            f"{_onward(folder)}"
+            f"{_onward(folder, config)}"
         ) from error
 
 
-def _onward(folder: Path) -> str:
-    return f"Continue with: harness run --resume --out {folder}"
+def _onward(folder: Path, config: RunConfig) -> str:
+    return f"Continue with: {resume_command(folder, config)}"
 
 
 def _require_same_machine(folder: Path) -> None:
@@ -208,15 +199,13 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    given = [name for name in _MEASURING if getattr(arguments, name) is not None and name != "scheduler"]
+    given = [name for name in _MEASURING if getattr(arguments, name) is not None] + given_of_stores(arguments)
     if given:
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
     config = RunConfig.read(arguments.out / "run.json")
-    if config.scheduler != arguments.scheduler:  # its answers are unpickled, so a folder's word is not enough
-        wanted = "leave out --scheduler" if config.scheduler is None else f"repeat --scheduler {config.scheduler}"
-        raise UsageError(f"--resume reads through the scheduler of the run and no other: {wanted}.")
+    require_same(config, arguments)
     return config, arguments.out
 
 
@@ -247,15 +236,12 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         if arguments.cache not in _CACHES:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
-    values["store"] = _store(arguments)
-    values["options"] = _workers(values["options"], arguments.workers, arguments.executors)
+    values["options"] = chosen_workers(arguments, values["options"])
+    values["store"] = chosen_store(arguments, values["options"].workers)
+    values["settings"] = chosen_settings(arguments, values["options"].workers)
     reads_whole = any(isinstance(load_format(name), ReadsWhole) for name in values["formats"])
     if values["options"].parallel_windows and not reads_whole:
         values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)
-    if arguments.scheduler is not None:
-        if "dask" not in dict(values["options"].workers):
-            raise UsageError("--scheduler is for the executor dask: add --executors dask.")
-        values["scheduler"] = arguments.scheduler
     if arguments.rounds is not None:
         (values["rounds"],) = integers(arguments.rounds, "--rounds", single=True)
     if arguments.seed is not None:
@@ -282,41 +268,6 @@ def _directories(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.directory_bound is not None:
         values["directory_bound"] = parse_bound(arguments.directory_bound, "--directory-bound")
     return values if arguments.trace else {**values, "traces": ()}
-
-
-def _store(arguments: argparse.Namespace) -> Place | None:
-    """Return the store that archives are read from, with what is put in between."""
-    shaping = ("store_latency", "store_bandwidth", "store_fault", "store_cache")
-    if arguments.store is None:
-        for name in shaping:
-            if getattr(arguments, name) is not None:
-                raise UsageError(
-                    f"--{name.replace('_', '-')} is about the store of --store s3://BUCKET/PREFIX: add it."
-                )
-        return None
-    if arguments.cache is not None:
-        raise UsageError("--cache is about the page cache of this system, which plays no part in reads from a --store.")
-    if "dask" in (arguments.executors or "").split(","):
-        raise UsageError(
-            "Dask workers read archives from a disk that they see: leave out --store or the executor dask."
-        )
-    place = parse_place(arguments.store)
-    values: dict[str, Any] = {}
-    if arguments.store_latency is not None:
-        (values["latency_ms"],) = integers(arguments.store_latency, "--store-latency", single=True, least=0)
-    if arguments.store_bandwidth is not None:
-        (megabytes,) = integers(arguments.store_bandwidth, "--store-bandwidth", single=True)
-        values["bandwidth"] = megabytes * 1e6
-    if arguments.store_fault is not None:
-        parse_fault(arguments.store_fault)
-        values["fault"] = arguments.store_fault
-    if arguments.store_cache is not None:
-        values["file_cache"], _, block = arguments.store_cache.partition(":")
-        if values["file_cache"] not in FILE_CACHES:
-            raise unknown_name("cache for --store-cache", values["file_cache"], FILE_CACHES)
-        if block:
-            values["block_bytes"] = 1024 * integers(block, "--store-cache", single=True)[0]
-    return dataclasses.replace(place, **values)
 
 
 def _default_formats(*, quiet: bool) -> tuple[str, ...]:
@@ -353,34 +304,3 @@ def _profiles(text: str) -> tuple[ProfileName, ...]:
             raise unknown_name("profile", name, PROFILES)
         found.append(name)
     return tuple(found)
-
-
-def _workers(options: PlanOptions, numbers: str | None, executors: str | None) -> PlanOptions:
-    """Return the options with the parallel configurations that were asked for."""
-    if numbers is None and executors is None:
-        return options
-    cores = capacity().cores_usable
-    most = max(_ALWAYS, 4 * cores)
-    counts = integers(numbers, "--workers") if numbers is not None else tuple({n: 0 for _, n in options.workers})
-    if max(counts) > most:
-        raise UsageError(f"--workers may be at most {most} with the {cores} cores that this process may use.")
-    chosen = names(executors, "executor") or _EXECUTORS[:-1]
-    for name in chosen:
-        if name not in _EXECUTORS:
-            raise unknown_name("executor", name, _EXECUTORS)
-    workers = [(name, n) for name in _EXECUTORS if name in chosen for n in counts if n > 1 or name != "threads-shared"]
-    if not workers:
-        raise UsageError("One worker shares its reader with nobody: give --workers a number above 1.")
-    return dataclasses.replace(options, workers=tuple(workers))
-
-
-def _say_workers(config: RunConfig, *, quiet: bool) -> None:
-    """Check what reads with Dask need, and say when there are more workers than cores."""
-    asked = dict.fromkeys(n for _, n in config.options.workers) if "parallel_access" in config.suites else {}
-    cores = capacity().cores_usable
-    if many := [n for n in asked if n > cores and config.scheduler is None]:
-        numbers = ", ".join(map(str, sorted(many)))
-        show.say(f"More workers ({numbers}) than cores ({cores}): these share cores, and cannot be {max(many)} times "
-                 "as fast as one.", quiet=quiet)  # fmt: skip
-    if asked and (of_dask := [n for executor, n in config.options.workers if executor == "dask"]):
-        require_workers(config.scheduler, max(of_dask))

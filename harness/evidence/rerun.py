@@ -99,9 +99,8 @@ def _named(config: RunConfig) -> Iterator[str]:
         yield from (f"the file {path!r}" for path in source.paths(parameters))
     yield from (f"the directory {path!r}" for path in config.directories)
     if config.store is not None:
-        yield f"the store {config.store.url!r} at {config.store.endpoint or 'Amazon S3'!r}"
-    if config.scheduler is not None:
-        yield f"the scheduler {config.scheduler!r}"
+        yield f"the store {config.store.named()}"
+    yield from (f"the {option} {value!r}" for option, value in config.settings.items())
 
 
 def compare_runs(before: Path, after: Path) -> Repeat:

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from harness.documents import Count, Figure, Name, Positive, read_document
-from harness.extensions.object_store.place import Place
+from harness.documents import Count, Figure, Name, Positive, decode, read_document
 from harness.files import write_text
 from harness.formats.base import Format, Profile, ProfileName
 from harness.formats.profile_file import ProfileFile, parse_profile_file
+from harness.run.store import ArchiveStore, store_of
+from harness.sampling.executor import Settings, executors, load_executor
 from harness.workload import Cache, Number, PlanOptions
 
 CONFIG_VERSION = 1
@@ -81,10 +82,10 @@ class RunConfig:
         The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
     directory_modes : tuple of str
         What is measured of each, of `DIRECTORY_MODES`.
-    store : Place or None
+    store : ArchiveStore or None
         The object store that archives are read from; None to read them from the run's folder.
-    scheduler : str or None
-        Address of the Dask scheduler whose workers read; None for a local cluster.
+    settings : mapping of str to str
+        What is given of the executors' own options; in the file, fields beside the others.
     """
 
     run_id: Name
@@ -104,8 +105,8 @@ class RunConfig:
     directory_bound: Figure | None = None
     directory_modes: tuple[DirectoryMode, ...] = DIRECTORY_MODES
     profile_files: tuple[ProfileFile, ...] = ()
-    store: Place | None = None
-    scheduler: str | None = None
+    store: ArchiveStore | None = None
+    settings: Settings = field(default_factory=dict)
     trace_bytes: Positive | None = None
 
     def patience(self, nbytes: int) -> float:
@@ -126,8 +127,7 @@ class RunConfig:
             del document["store"]
         if self.options.parallel_windows is None:
             del document["options"]["parallel_windows"], document["options"]["parallel_bytes"]
-        if self.scheduler is None:
-            del document["scheduler"]
+        document |= document.pop("settings")
         del document["profile_files"]
         if self.trace_bytes is None:
             del document["trace_bytes"]
@@ -148,16 +148,33 @@ class RunConfig:
             When there is none, it is damaged, or of a version this reader does not know.
         """
         absent = f"There is no run at {path.parent}: it has no {path.name}."
-        stored = read_document(path, _Stored, version=("config_version", CONFIG_VERSION), absent=absent)
+        options = [option for executor in executors() for option in executor.options]
+        kind: type[_Stored] = dataclasses.make_dataclass(
+            "Stored", [(name, str | None, None) for name in options], bases=(_Stored,), frozen=True, kw_only=True
+        )
+        stored = read_document(path, kind, version=("config_version", CONFIG_VERSION), absent=absent)
         files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
         modes = stored.directory_modes or (_EARLIER_DIRECTORY_MODES if stored.directories else DIRECTORY_MODES)
-        changed = {"profile_files": files, "options": PlanOptions(**_fields(stored.options)), "directory_modes": modes}
-        return cls(**_fields(stored) | changed)
+        for executor, _ in stored.options.workers:
+            load_executor(executor)
+        changed = {
+            "profile_files": files,
+            "options": PlanOptions(**_fields(stored.options, PlanOptions)),
+            "directory_modes": modes,
+            "store": None if stored.store is None else _store(stored.store, path),
+            "settings": {name: given for name in options if (given := getattr(stored, name)) is not None},
+        }
+        return cls(**_fields(stored, cls) | changed)
 
 
-def _fields(stored: Any) -> dict[str, Any]:
-    """Return the fields of a decoded dataclass; those that its file left out are not among its own attributes."""
-    return {field.name: getattr(stored, field.name) for field in dataclasses.fields(stored)}
+def _fields(stored: Any, kind: type) -> dict[str, Any]:
+    """Return a decoded dataclass's fields of its kind; those that its file left out are not its own attributes."""
+    return {field.name: getattr(stored, field.name) for field in dataclasses.fields(kind)}
+
+
+def _store(document: dict[str, Any], path: Path) -> ArchiveStore:
+    """Decode what a file holds of a store into that of its URL."""
+    return decode(json.dumps(document), store_of(str(document.get("url"))), f"{path} at $.store")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +193,8 @@ class _Stored(RunConfig):
     """A configuration as its file holds it: the texts of profile files are read one by one."""
 
     options: _StoredOptions
+    store: dict[str, Any] | None = None  # type: ignore[assignment]
+    settings: None = None  # type: ignore[assignment]
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
     directory_modes: tuple[DirectoryMode, ...] | None = None  # type: ignore[assignment]
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from harness.extensions.breakdown.explaining import BreakdownRounds
 from harness.extensions.capture.streaming import StreamTask
-from harness.extensions.object_store.uploads import Uploads
 from harness.formats.archive import remove
 from harness.records import CONTROL, CellKey, NoFigure
 from harness.run import schedule
@@ -17,6 +16,7 @@ from harness.run.config import RunConfig
 from harness.run.ledger import LedgerFile
 from harness.run.preparation import Prepared, prepare
 from harness.run.recorder import Recorder, cell_key, cell_keys, cell_names
+from harness.run.store import Uploads
 from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
 from harness.run.turns import ARCHIVE
 from harness.sampling.reading import Observed, ReadTask, kept_data
@@ -117,14 +117,10 @@ class Experiment:
                 self._writes(subject, prepared, suite, access)
             else:
                 self._reads(subject, prepared, suite, access)
-        self.clear()
-        remove(self._scratch)
-        self._scratch.mkdir()
-
-    def clear(self) -> None:
-        """Take what was uploaded out of the store."""
         if self._uploads:
             self._uploads.remove()
+        remove(self._scratch)
+        self._scratch.mkdir()
 
     def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
         """Record the writing of the archives that are read from: one sample each, which gives no verdict."""
@@ -219,7 +215,7 @@ class Experiment:
             arm: dataclasses.replace(
                 prepared.read_task(arm, access),
                 stored=self._uploads.stored(arm) if self._uploads else None,
-                scheduler=self._config.scheduler,
+                settings=self._config.settings,
             )
             for arm in arms
         }

@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.records import CellKey
 from harness.sampling.cache import COLD_BELOW, WARM_FROM
+from harness.sampling.executor import load_executor
 
 Kind = Literal["missing", "doubled", "extra", "again", "order", "status"]
 
@@ -121,7 +122,7 @@ def _odd(row: Mapping[Any, Any]) -> str:
         if str(row["verified"]) != "True":
             return "ok, and was not verified"
         return "ok, and was not cold" if cold and resident >= COLD_BELOW else ""
-    if row["status"] != "rejected" or row["executor"] == "dask":  # of which a worker may have died
+    if row["status"] != "rejected" or load_executor(row["executor"]).rejects:
         return ""
     signal = resident >= COLD_BELOW if cold else resident < WARM_FROM
     return "" if signal else "rejected, and nothing that was recorded says why"

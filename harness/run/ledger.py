@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness.extensions.object_store.place import Place
 from harness.files import write_text
 from harness.formats.base import Format, UnsupportedProfile, load_format
 from harness.formats.describing import StatesSettings
@@ -17,6 +16,7 @@ from harness.formats.settings import configured
 from harness.records import RAW
 from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
+from harness.run.store import ArchiveStore
 from harness.run.subject import Subject
 from harness.trace.schema import Manifest
 
@@ -129,7 +129,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.D
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
 
 
-def _settings(backend: Format, store: Place | None) -> dict[str, str]:
+def _settings(backend: Format, store: ArchiveStore | None) -> dict[str, str]:
     """Return what applies to every tensor; of reads from a store, which, and what keeps what was read."""
     settings = backend.settings() if isinstance(backend, StatesSettings) else {}
     if store is not None:

@@ -14,6 +14,7 @@ from harness.records import RAW, NoFigure
 from harness.run import schedule
 from harness.run.subject import Arm, Subject
 from harness.sampling import cache
+from harness.sampling.executor import load_executor
 from harness.sampling.reading import ReadTask
 from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
@@ -66,8 +67,8 @@ class Prepared:
             "archive": self.archives[arm],
             "access": access,
             "expected": {read_id(read): self.expected[read_id(read)] for read in access.reads},
-            # The same for all arms. What Dask workers fetch cannot be counted here.
-            "by_reading": access.executor != "dask" and cache.read_little(sizes, nbytes),
+            # The same for all arms.
+            "by_reading": load_executor(access.executor).counted and cache.read_little(sizes, nbytes),
         }
 
     def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from harness.extensions.breakdown.explaining import BreakdownRounds
-from harness.extensions.object_store.uploads import UPLOADED, Uploads, reached
 from harness.extensions.result_directories.measuring import Directory, measure_directory
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
 from harness.formats.archive import remove
@@ -72,7 +70,6 @@ def run(
         stack.callback(remove, scratch)
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
-        place = stack.enter_context(reached(config.store)) if config.store and subjects else None
         file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
         # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
         # for the first time, and what a format keeps in memory shows.
@@ -86,9 +83,9 @@ def run(
         breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
         asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
         records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
-        uploads = Uploads(place, config.run_id, writer, folder / UPLOADED) if place else None
+        store = config.store if subjects else None
+        uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
         experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, records, progress, uploads)
-        stack.callback(experiment.clear)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + len(directories) * len(config.directory_modes))
         for directory in directories:

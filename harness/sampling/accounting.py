@@ -11,8 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.extensions.object_store.traffic import traffic
-
 _IO = Path("/proc/self/io")
 _IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000
 _EVENT = struct.Struct("iIII")
@@ -61,20 +59,6 @@ class LocalCounter:
     def counts(self) -> ReadCounts:
         """Return what was read since the counter was made."""
         return read_counts().since(self._before)
-
-
-class StoreCounter:
-    """Counts what is asked of stores."""
-
-    def __init__(self) -> None:
-        self._before = traffic()
-
-    def counts(self) -> ReadCounts:
-        """Return what was asked for since the counter was made."""
-        now, before = traffic(), self._before
-        return ReadCounts(
-            now.bytes_read - before.bytes_read, now.requests - before.requests, now.retries - before.retries
-        )
 
 
 def _own_cost() -> tuple[int, int]:

@@ -7,21 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.extensions.object_store.stored import Stored
 from harness.formats.base import Profile
 from harness.sampling import cache
 from harness.sampling.accounting import count_opens
+from harness.sampling.executor import Remote, Settings, Share, load_executor
 from harness.sampling.rehearsal import rehearsed
-from harness.sampling.sample import Reading, take
-from harness.sampling.together import combine, shares, take_threads
+from harness.sampling.sample import Reading
 from harness.sampling.verify import Expected
-from harness.sampling.worker import Children, Share, opener
+from harness.sampling.worker import Children
 from harness.workload import ReadAccess
 
 # A fresh reader that reads less than this part of what the first one did has kept data elsewhere. Readers that are open
 # at the same time may share caches, as HDF5's do, so how much several read depends on who comes first.
 _KEPT_ALONE, _KEPT_TOGETHER = 0.5, 0.05
-_OF_DASK = 128 << 10  # bytes that a Dask worker may read of its own meanwhile: modules at first, /proc twice a second
 _NOT_BYTES = 4096  # below this, bytes read are headers of a mapped file and say nothing about its data
 
 
@@ -88,15 +86,15 @@ class ReadTask(AccessTask):
     ----------
     cache : {"warm", "cold", "remote", "discard"}
         State of the page cache; a discarded read warms it, and counts the files that are opened. ``remote`` has none.
-    stored : Stored or None
+    stored : Remote or None
         Where the archive is to be read in a store; None to read it from its folder.
-    scheduler : str or None
-        For the executor ``dask``, as for `harness.extensions.dask.pool.DaskPool`.
+    settings : mapping
+        Of the executor.
     """
 
     cache: str
-    stored: Stored | None = None
-    scheduler: str | None = None
+    stored: Remote | None = None
+    settings: Settings = field(default_factory=dict)
 
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
@@ -122,32 +120,16 @@ class ReadTask(AccessTask):
 
     def _take(self, children: Children) -> Reading:
         access = self.access
-        if access.executor == "processes":
-            return self._take_processes(children)
-        if access.executor == "dask":
-            pool = children.dask(self.scheduler)
-            return pool.read(self.backend, self.profile, self.archive, access.reads, self.expected, access.workers)
-        backend, counter = opener(self.backend, self.profile, self.stored)
-        about = (backend, self.archive, access.reads, self.expected)
-        if access.executor == "main":
-            return take(*about, load_once=access.load_once, counter=counter)
-        return take_threads(*about, access.workers, shared=access.executor == "threads-shared", counter=counter)
-
-    def _take_processes(self, children: Children) -> Reading:
-        parts = children.read(
-            [
-                Share(
-                    backend=self.backend,
-                    profile=self.profile,
-                    archive=self.archive,
-                    reads=tuple(reads),
-                    expected=self.expected,
-                    stored=self.stored,
-                )
-                for reads in shares(self.access.reads, self.access.workers)
-            ]
+        share = Share(
+            backend=self.backend,
+            profile=self.profile,
+            archive=self.archive,
+            reads=access.reads,
+            expected=self.expected,
+            stored=self.stored,
+            load_once=access.load_once,
         )
-        return combine(parts)
+        return children.readers(access.executor, self.settings).read(share, access.workers)
 
 
 def kept_data(first: Observed, observed: Observed, access: ReadAccess) -> str:
@@ -166,7 +148,7 @@ def kept_data(first: Observed, observed: Observed, access: ReadAccess) -> str:
         What was read; empty when nothing is wrong.
     """
     least = _KEPT_ALONE if access.workers == 1 else _KEPT_TOGETHER
-    aside = _OF_DASK * access.workers if access.executor == "dask" else 0
+    aside = load_executor(access.executor).aside * access.workers
     if first.reading is None or observed.reading is None:
         return ""
     before, now = first.reading.bytes_read, observed.reading.bytes_read

@@ -13,14 +13,22 @@ from typing import Protocol
 import numpy as np
 
 from harness.formats.base import Reader, blame
-from harness.sampling.accounting import LocalCounter, ReadCounts, StoreCounter, peak_rss, reset_peak_rss
+from harness.sampling.accounting import LocalCounter, ReadCounts, peak_rss, reset_peak_rss
 from harness.sampling.verify import Expected, check, read_id
 from harness.workload import Read
 
 Clock = Callable[[], int]
 """Returns nanoseconds; `time.perf_counter_ns`, or a fake in tests."""
 
-Counter = Callable[[], LocalCounter | StoreCounter]
+
+class ReadCounter(Protocol):
+    """Counts what this process reads, from when it is made."""
+
+    def counts(self) -> ReadCounts:
+        """Return what was read since."""
+
+
+Counter = Callable[[], ReadCounter]
 """Begins to count what this process reads."""
 
 HELD_BYTES = 64 << 20

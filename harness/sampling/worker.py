@@ -7,29 +7,19 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import Any, Protocol
 
 from harness import registry
 from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
-from harness.extensions.dask.pool import DaskPool
-from harness.extensions.object_store.stored import Stored
-from harness.formats.base import Profile
-from harness.sampling.accounting import LocalCounter, StoreCounter
+from harness.sampling.executor import Readers, Settings, load_executor
 from harness.sampling.interrupt import end_with, heard, kept_from_children
-from harness.sampling.rehearsal import rehearsed
-from harness.sampling.sample import Counter, Opener
-from harness.sampling.together import Part, take_share
-from harness.sampling.verify import Expected
-from harness.workload import Read
 
-_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
+SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
 
 _START = 120.0  # seconds for a worker to start
-_GRACE = 5.0  # seconds for an idle worker to end by itself
+GRACE = 5.0  # seconds for an idle worker to end by itself
 
 
 class Task(Protocol):
@@ -100,7 +90,7 @@ class Worker:
     def _exit_code(self) -> int | None:
         if self._process is None:
             return None
-        self._process.join(_GRACE)
+        self._process.join(GRACE)
         return self._process.exitcode
 
     def _why(self, error: Exception) -> str:
@@ -111,8 +101,8 @@ class Worker:
     def _start(self) -> Connection:
         if self._process is None or self._connection is None or not self._process.is_alive():
             self.stop()
-            self._connection, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(
+            self._connection, theirs = SPAWN.Pipe()
+            process = SPAWN.Process(
                 target=_serve, args=(theirs, os.getpid(), registry.allowed()), name="harness-worker"
             )
             try:
@@ -136,7 +126,7 @@ class Worker:
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
-            self._process.join(_GRACE)
+            self._process.join(GRACE)
         self.stop()
 
     def stop(self) -> None:
@@ -179,10 +169,10 @@ def _answer(task: Task, children: Children) -> tuple[str, Any]:
     except Exception as error:  # noqa: BLE001 - a task's failure must not end the run
         if os.environ.get("HARNESS_DEBUG"):
             sys.excepthook(type(error), error, error.__traceback__)
-        return "error", _told(error)
+        return "error", told(error)
 
 
-def _told(error: Exception) -> tuple[str, Cause]:
+def told(error: Exception) -> tuple[str, Cause]:
     """Put an error, which may be a library's and a page, on one line of a record, with what it is put down to."""
     if isinstance(error, HarnessError):
         return str(error).rstrip("."), cause_of(error)
@@ -191,116 +181,21 @@ def _told(error: Exception) -> tuple[str, Cause]:
     return f"{type(error).__name__}: {' '.join(str(error).split())}", cause_of(error)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """What one reading process is to do."""
-
-    backend: str
-    profile: Profile
-    archive: Path
-    reads: tuple[Read, ...]
-    expected: dict[str, Expected]
-    stored: Stored | None = None
-
-
-def opener(backend: str, profile: Profile, stored: Stored | None) -> tuple[Opener, Counter]:
-    """Return what opens an archive, from its folder or in a store, and what counts its reads."""
-    found = rehearsed(backend, profile)
-    if stored is None:
-        return found, LocalCounter
-    from harness.extensions.object_store.opening import StoredFormat
-
-    return StoredFormat(found, stored), StoreCounter
-
-
 class Children:
-    """Reading processes for accesses over several processes: started once, so that imports are not timed."""
+    """What the tasks of one process share: the readers of each executor, started when they are first needed."""
 
     def __init__(self) -> None:
-        self._running: list[tuple[SpawnProcess, Connection]] = []
-        self._dask: DaskPool | None = None
+        self._readers: dict[str, Readers] = {}
 
-    def dask(self, scheduler: str | None) -> DaskPool:
-        """Return the Dask workers, connected to once; `scheduler` as for `DaskPool`, and the same for a whole run."""
-        self._dask = self._dask or DaskPool(scheduler)
-        return self._dask
-
-    def read(self, work: list[Share]) -> list[Part]:
-        """Let one process do each share, all starting together, and return what `take_share` returned in each.
-
-        Raises
-        ------
-        HarnessError
-            When one of them failed.
-        """
-        while len(self._running) < len(work):
-            ours, theirs = _SPAWN.Pipe()
-            process = _SPAWN.Process(
-                target=_serve_share,
-                args=(theirs, os.getpid(), registry.allowed()),
-                name="harness-reader",
-                daemon=True,
-            )
-            process.start()
-            theirs.close()
-            self._running.append((process, ours))
-        try:
-            return self._read([connection for _, connection in self._running[: len(work)]], work)
-        except (EOFError, ConnectionError) as error:
-            raise self._lost() from error
-
-    def _read(self, connections: list[Connection], work: list[Share]) -> list[Part]:
-        for connection, share in zip(connections, work, strict=True):
-            connection.send(share)
-        ready = [connection.recv() for connection in connections]
-        waiting = [connection for connection, answer in zip(connections, ready, strict=True) if answer == "ready"]
-        for connection in waiting:
-            connection.send("go" if len(waiting) == len(work) else "stop")
-        # One that failed to open has said so already; what the others answer after "stop" only echoes it.
-        answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
-        for answer in answers:
-            if not isinstance(answer, Part):
-                raise WorkerError(*answer)
-        return answers
-
-    def _lost(self) -> HarnessError:
-        """End all processes, because the others wait for one that is gone; the next read starts them anew."""
-        wait([process.sentinel for process, _ in self._running], _GRACE)
-        codes = [process.exitcode for process, _ in self._running if process.exitcode is not None]
-        for process, connection in self._running:
-            process.kill()
-            process.join()
-            connection.close()
-        self._running.clear()
-        return ended("a reading process", codes[0] if codes else None)
+    def readers(self, executor: str, settings: Settings) -> Readers:
+        """Return the readers of an executor; its settings are the same for a whole run."""
+        if executor not in self._readers:
+            self._readers[executor] = load_executor(executor).start(settings)
+        return self._readers[executor]
 
     def __enter__(self) -> Children:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._dask is not None:
-            self._dask.close()
-        for process, connection in self._running:
-            connection.close()
-            process.join()
-
-
-def _serve_share(connection: Connection, parent: int, allowed: tuple[registry.Name, ...]) -> None:
-    end_with(parent)
-    registry.allow(*allowed)
-
-    def wait() -> None:
-        connection.send("ready")
-        if connection.recv() != "go":
-            raise HarnessError("another process failed to open the archive")
-
-    while True:
-        try:
-            share: Share = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            backend, counter = opener(share.backend, share.profile, share.stored)
-            connection.send(take_share(backend, share.archive, share.reads, share.expected, wait, counter))
-        except Exception as error:  # noqa: BLE001 - reported to the process that asked
-            connection.send(_told(error))
+        for readers in self._readers.values():
+            readers.close()

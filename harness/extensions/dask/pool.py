@@ -6,10 +6,9 @@ import dataclasses
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +18,23 @@ from harness.extensions.dask.cluster import START, Cluster, distributed_package
 from harness.formats.base import Profile
 from harness.formats.seal import read_seal
 from harness.sampling import cache
+from harness.sampling.executor import Readers, Share
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Reading
-from harness.sampling.together import Part, combine, shares, take_share
-from harness.sampling.verify import Expected
-from harness.workload import Read
+from harness.sampling.together import Part, combine
 
 _LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
 _LOOK = 0.5  # seconds between two looks at which workers are alive
 _DEATHS = 2  # workers that may die over one share before its sample fails
 
 
-@dataclass(frozen=True, kw_only=True)
-class DaskShare:
-    """What one task is to do; times on the wall clock, which machines share as far as they are set right."""
+def read_share(share: Share, start: float, allowed: tuple[registry.Name, ...]) -> tuple[str, Part]:
+    """Read one share inside a Dask worker; returns which process that is, and what it did.
 
-    backend: str
-    profile: Profile
-    archive: Path
-    reads: tuple[Read, ...]
-    expected: dict[str, Expected]
-    start: float
-    allowed: tuple[registry.Name, ...]
-
-
-def read_share(share: DaskShare) -> tuple[str, Part]:
-    """Read one share inside a Dask worker; returns which process that is, and what it did."""
-    registry.allow(*share.allowed)
-    backend = rehearsed(share.backend, share.profile)
-
-    def wait() -> None:
-        time.sleep(max(0.0, share.start - time.time()))
-
-    return _here(), take_share(backend, share.archive, share.reads, share.expected, wait)
+    It begins at a time on the wall clock, which machines share as far as theirs are set right.
+    """
+    registry.allow(*allowed)
+    return _here(), share.take(lambda: time.sleep(max(0.0, start - time.time())))
 
 
 def probe(backend: str, profile: Profile, archive: Path, allowed: tuple[registry.Name, ...]) -> tuple[str, str]:
@@ -84,7 +67,7 @@ class _WorkerDied(HarnessError):
     """Too many workers died over a task."""
 
 
-class DaskPool:
+class DaskPool(Readers):
     """The workers of one scheduler as readers.
 
     Parameters
@@ -97,16 +80,8 @@ class DaskPool:
         self._cluster = Cluster(scheduler)
         self._seen: dict[tuple[str, Path], tuple[str, str]] = {}
 
-    def read(
-        self,
-        backend: str,
-        profile: Profile,
-        archive: Path,
-        reads: Sequence[Read],
-        expected: Mapping[str, Expected],
-        workers: int,
-    ) -> Reading:
-        """Take one sample with the reads split over workers; parameters as for `harness.sampling.sample.take`.
+    def read(self, share: Share, workers: int) -> Reading:
+        """Take one sample with the reads split over workers.
 
         Returns
         -------
@@ -121,22 +96,11 @@ class DaskPool:
             When the scheduler or too many workers are gone, a worker does not see the archive, the format raised, or
             worker after worker died over a share.
         """
-        addresses = self._ready(backend, profile, archive, workers)
-        wanted = dict(expected)
+        archive = share.archive
+        addresses = self._ready(share.backend, share.profile, archive, workers)
         start = time.time() + _LEAD
-        work = [
-            DaskShare(
-                backend=backend,
-                profile=profile,
-                archive=archive,
-                reads=tuple(share),
-                expected=wanted,
-                start=start,
-                allowed=registry.allowed(),
-            )
-            for share in shares(reads, workers)
-        ]
-        answers, deaths = self._do(read_share, [(share,) for share in work], addresses, _DEATHS)
+        work = [(part, start, registry.allowed()) for part in share.split(workers)]
+        answers, deaths = self._do(read_share, work, addresses, _DEATHS)
         reading = combine([part for _, part in answers])
         again = sum(
             self._seen[address, archive][1] != where for address, (where, _) in zip(addresses, answers, strict=True)

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.extensions.object_store.attempts import RangeError
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.place import S3Place
 
 _TIMEOUT = "10s"
 _ATTEMPTS = 2
@@ -17,7 +17,7 @@ _BYTES = bytes(range(256)) * 4
 
 
 @contextmanager
-def _in_one_sentence(place: Place) -> Iterator[None]:
+def _in_one_sentence(place: S3Place) -> Iterator[None]:
     try:
         yield
     except RangeError as error:
@@ -31,12 +31,12 @@ def _in_one_sentence(place: Place) -> Iterator[None]:
         raise UsageError(str(error)) from error
 
 
-def check_store(place: Place) -> None:
+def check_store(place: S3Place) -> None:
     """Read, write, read a part, and remove a small object.
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         The store, as the run will reach it.
 
     Raises

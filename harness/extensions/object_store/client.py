@@ -14,7 +14,7 @@ import obstore
 from obstore.store import S3Store
 
 from harness.extensions.object_store.attempts import ATTEMPTS, Attempt, RangeError, attempts
-from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.place import S3Place
 from harness.extensions.object_store.traffic import count
 
 WHOLE: Any = {"offset": 0}
@@ -28,14 +28,14 @@ _TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
 Answer = TypeVar("Answer")
 
 
-def connect(place: Place, folder: str = "", timeout: str = _TIMEOUT) -> S3Store:
+def connect(place: S3Place, folder: str = "", timeout: str = _TIMEOUT) -> S3Store:
     """Make obstore's client for a folder of a place; nothing is sent yet.
 
     Its own retries are off, for it does not say how many there were; `attempts` counts ours.
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         The bucket and its prefix; keys come from the environment.
     folder : str
         Within the prefix.
@@ -64,7 +64,7 @@ class Client:
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         The store.
     folder : str
         Within the place's prefix.
@@ -75,7 +75,7 @@ class Client:
     """
 
     def __init__(
-        self, place: Place, folder: str = "", *, timeout: str = _TIMEOUT, most_attempts: int = ATTEMPTS
+        self, place: S3Place, folder: str = "", *, timeout: str = _TIMEOUT, most_attempts: int = ATTEMPTS
     ) -> None:
         self.store = connect(place, folder, timeout)
         self._most, self._where = most_attempts, f"{place.url}/{folder}".rstrip("/")

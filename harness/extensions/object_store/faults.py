@@ -20,7 +20,7 @@ _EVERY = 5
 
 
 @dataclass(frozen=True)
-class Fault:
+class InjectedFault:
     """One fault, in every so many requests that read.
 
     Attributes
@@ -39,7 +39,7 @@ class Fault:
         return number % self.every == 0
 
 
-def parse_fault(text: str) -> Fault | None:
+def parse_fault(text: str) -> InjectedFault | None:
     """Read ``KIND`` or ``KIND:every=N``; None for an empty text.
 
     Raises
@@ -53,4 +53,4 @@ def parse_fault(text: str) -> Fault | None:
     every = rule.removeprefix("every=") if rule else str(_EVERY)
     if kind not in FAULTS or not every.isdigit() or not int(every) or (rule and not rule.startswith("every=")):
         raise UsageError(f"A fault is KIND or KIND:every=N, with KIND one of {', '.join(FAULTS)}; got {text!r}.")
-    return Fault(kind, int(every))
+    return InjectedFault(kind, int(every))

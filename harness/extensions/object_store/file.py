@@ -8,7 +8,7 @@ from typing import Any
 from fsspec.caching import caches
 
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.place import S3Place
 
 
 class StoreFile(io.RawIOBase):
@@ -20,11 +20,11 @@ class StoreFile(io.RawIOBase):
         Of the folder that holds it.
     name : str
         Of the object.
-    place : Place
+    place : S3Place
         Names the cache and its block size.
     """
 
-    def __init__(self, client: Client, name: str, place: Place) -> None:
+    def __init__(self, client: Client, name: str, place: S3Place) -> None:
         self._client, self._name = client, name
         self._size = client.size(name)
         self._cache: Any = caches[place.file_cache](place.block_bytes, self._fetch, self._size)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.file import StoreFile
-from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.place import S3Place
 from harness.extensions.object_store.shards import StoredFile, joined
 from harness.extensions.object_store.stored import beside
 from harness.formats.extents import ByteSource
@@ -27,7 +27,7 @@ class StoredArchive:
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         The store.
     key : str
         Of the archive, within the place's prefix.
@@ -35,7 +35,7 @@ class StoredArchive:
         How an archive that is one file is read.
     """
 
-    def __init__(self, place: Place, key: str, route: Route = "ranges") -> None:
+    def __init__(self, place: S3Place, key: str, route: Route = "ranges") -> None:
         self._place, self._key, self._route = place, key, route
         folder, _, self._name = key.rpartition("/")
         self._single = Client(place, folder)

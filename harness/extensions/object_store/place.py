@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from harness.errors import UsageError
+from harness.cli.options import integers
+from harness.errors import UsageError, unknown_name
+from harness.extensions.object_store.faults import FAULTS, parse_fault
+from harness.run.store import ArchiveStore, Uploads
+
+if TYPE_CHECKING:
+    from harness.sampling.worker import Worker
 
 FILE_CACHES = ("none", "readahead", "blockcache", "background", "all")
 """The caches of fsspec that a file in a store can be read through."""
@@ -21,7 +30,7 @@ _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class S3Place(ArchiveStore):
     """A folder in a bucket, and what stands between it and the reader.
 
     Attributes
@@ -41,6 +50,16 @@ class Place:
     block_bytes : int
         The unit that this cache fetches.
     """
+
+    address: ClassVar[str] = "s3://BUCKET/PREFIX"
+    environment: ClassVar[str] = "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
+    options: ClassVar[Mapping[str, tuple[str, str]]] = {
+        "store-latency": ("MS", "add this to each request, in milliseconds, with a proxy on loopback"),
+        "store-bandwidth": ("MB/S", "limit what is read to so many megabytes per second, with that proxy"),
+        "store-fault": ("KIND", f"let it do this wrong: {', '.join(FAULTS)}; KIND:every=N for how often"),
+        "store-cache": ("TYPE[:KIB]", "fsspec's cache for files in the store, and its blocks: "
+                        f"{', '.join(FILE_CACHES)} (default: blockcache:1024)"),
+    }  # fmt: skip
 
     url: str
     endpoint: str = ""
@@ -65,14 +84,25 @@ class Place:
         """Whether a shaper stands in front of the server."""
         return bool(self.latency_ms or self.bandwidth or self.fault)
 
-    def describe_cache(self) -> str:
-        """Say in a few words what formats that are one file are read through."""
-        if self.file_cache in ("none", "all"):
-            return {"none": "no cache of the file", "all": "the whole file, fetched when it is opened"}[self.file_cache]
-        return f"fsspec's {self.file_cache} in blocks of {self.block_bytes >> 10} KiB, new with every reader"
+    @classmethod
+    def parse(cls, url: str, options: Mapping[str, str]) -> S3Place:
+        values: dict[str, Any] = {}
+        if (latency := options.get("store-latency")) is not None:
+            (values["latency_ms"],) = integers(latency, "--store-latency", single=True, least=0)
+        if (bandwidth := options.get("store-bandwidth")) is not None:
+            values["bandwidth"] = integers(bandwidth, "--store-bandwidth", single=True)[0] * 1e6
+        if (fault := options.get("store-fault")) is not None:
+            parse_fault(fault)
+            values["fault"] = fault
+        if (cache := options.get("store-cache")) is not None:
+            values["file_cache"], _, block = cache.partition(":")
+            if values["file_cache"] not in FILE_CACHES:
+                raise unknown_name("cache for --store-cache", values["file_cache"], FILE_CACHES)
+            if block:
+                values["block_bytes"] = 1024 * integers(block, "--store-cache", single=True)[0]
+        return replace(parse_place(url), **values)
 
     def describe(self) -> str:
-        """Say in a few words where archives are and what was put in between."""
         said = f"{self.url} at {self.endpoint or 'Amazon S3'}"
         if not self.shaped:
             return f"{said}, not shaped"
@@ -80,8 +110,37 @@ class Place:
         fault = f", with the fault {self.fault!r}" if self.fault else ""
         return f"{said}, shaped: {self.latency_ms:g} ms added to each request, {limit}{fault}"
 
+    def describe_cache(self) -> str:
+        if self.file_cache in ("none", "all"):
+            return {"none": "no cache of the file", "all": "the whole file, fetched when it is opened"}[self.file_cache]
+        return f"fsspec's {self.file_cache} in blocks of {self.block_bytes >> 10} KiB, new with every reader"
 
-def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
+    def named(self) -> str:
+        return f"{self.url!r} at {self.endpoint or 'Amazon S3'!r}"
+
+    def require(self) -> None:
+        try:
+            from harness.extensions.object_store.checking import check_store
+        except ImportError as error:
+            needed = f"the package {error.name!r}: pip install 'trace-format-harness[s3]'"
+            raise UsageError(f"Reading from a store needs {needed}.") from error
+        check_store(self)
+
+    @contextmanager
+    def uploads(self, run_id: str, worker: Worker, folder: Path) -> Iterator[Uploads]:
+        self.require()
+        from harness.extensions.object_store.shaper import shaped
+        from harness.extensions.object_store.uploads import UPLOADED, S3Uploads
+
+        with shaped(self) as near:
+            found = S3Uploads(near, run_id, worker, folder / UPLOADED)
+            try:
+                yield found
+            finally:
+                found.remove()
+
+
+def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> S3Place:
     """Read a store's URL and find its endpoint.
 
     Parameters
@@ -93,7 +152,7 @@ def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
 
     Returns
     -------
-    Place
+    S3Place
         Not asked for anything yet.
 
     Raises
@@ -103,7 +162,7 @@ def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
     """
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.netloc or parts.query or parts.fragment:
-        raise UsageError(f"--store takes s3://BUCKET/PREFIX, got {url!r}.")
+        raise UsageError(f"--store takes {S3Place.address}, got {url!r}.")
     endpoint = next((environment[name] for name in _ENDPOINTS if environment.get(name)), "").rstrip("/")
     if endpoint and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname):
         raise UsageError(f"AWS_ENDPOINT_URL has to be a URL such as http://127.0.0.1:8333, it is {endpoint!r}.")
@@ -111,4 +170,4 @@ def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> Place:
         raise UsageError(
             f"There are no keys for {url}: set {' and '.join(_KEYS)}, or AWS_SKIP_SIGNATURE=true for a public bucket."
         )
-    return Place(url=f"s3://{parts.netloc}/{parts.path.strip('/')}".rstrip("/"), endpoint=endpoint)
+    return S3Place(url=f"s3://{parts.netloc}/{parts.path.strip('/')}".rstrip("/"), endpoint=endpoint)

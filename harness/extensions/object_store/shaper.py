@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, UsageError
-from harness.extensions.object_store.faults import Fault, parse_fault
-from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.faults import InjectedFault, parse_fault
+from harness.extensions.object_store.place import S3Place
 
 _PIECE = 64 << 10  # bytes that are passed on at a time
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
@@ -26,17 +26,17 @@ _INTERNAL = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>Try
 
 
 @contextmanager
-def shaped(place: Place) -> Iterator[Place]:
+def shaped(place: S3Place) -> Iterator[S3Place]:
     """Put a shaper in front of a store, where its place asks for one.
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         With an ``http`` endpoint.
 
     Yields
     ------
-    Place
+    S3Place
         The same with the shaper's endpoint; as it was where nothing is to be shaped.
 
     Raises
@@ -80,11 +80,11 @@ class Shaper:
         Wait of each request, before it is passed on.
     bandwidth : float
         Bytes per second of all bodies that are read together; 0 for no limit.
-    fault : Fault or None
+    fault : InjectedFault or None
         What goes wrong with requests that read.
     """
 
-    def __init__(self, endpoint: str, latency_ms: float, bandwidth: float, fault: Fault | None) -> None:
+    def __init__(self, endpoint: str, latency_ms: float, bandwidth: float, fault: InjectedFault | None) -> None:
         parts = urlsplit(endpoint)
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._latency, self._bandwidth, self._fault = latency_ms / 1e3, bandwidth, fault

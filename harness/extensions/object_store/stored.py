@@ -1,20 +1,23 @@
-"""Where a format finds an archive in a store."""
+"""Where an archive is in a store, and how it is opened there as the measurement opens those in a folder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.extensions.object_store.place import Place
-from harness.formats.objects import Route
+from harness.extensions.object_store.place import S3Place
+from harness.formats.base import Format, Reader
+from harness.formats.objects import Route, routes_of
+from harness.sampling.sample import Counter, Opener
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class S3Archive:
     """Where a format finds an archive in a store.
 
     Attributes
     ----------
-    place : Place
+    place : S3Place
         The store.
     key : str
         Of the archive, within the place's prefix.
@@ -22,9 +25,49 @@ class Stored:
         How it is read.
     """
 
-    place: Place
+    place: S3Place
     key: str
     route: Route = "ranges"
+
+    def opener(self, backend: Format) -> tuple[Opener, Counter]:
+        """Return what opens it in a format, and what counts the requests of that."""
+        from harness.extensions.object_store.traffic import StoreCounter
+
+        return StoredFormat(backend, self), StoreCounter
+
+
+class StoredFormat:
+    """A format whose archive is in a store.
+
+    Parameters
+    ----------
+    backend : Format
+        The format.
+    stored : S3Archive
+        Its archive.
+    """
+
+    def __init__(self, backend: Format, stored: S3Archive) -> None:
+        self._route, self._stored = routes_of(backend)[stored.route], stored
+        self.name = backend.name
+
+    def reader(self, path: Path) -> Reader:
+        """Open the archive with a client of its own, which knows nothing of earlier ones.
+
+        Parameters
+        ----------
+        path : Path
+            What was uploaded; not looked at.
+        """
+        from harness.extensions.object_store.objects import StoredArchive
+
+        stored = self._stored
+        objects = StoredArchive(stored.place, stored.key, stored.route)
+        try:
+            return self._route.open(objects)
+        except BaseException:
+            objects.close()
+            raise
 
 
 def beside(key: str) -> str:

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
 
-
-@dataclass(frozen=True)
-class Traffic:
-    """Counts of one process so far.
-
-    Attributes
-    ----------
-    requests : int
-        Sent, each retry and each look at an object's size included.
-    bytes_read : int
-        Of bodies that arrived whole.
-    retries : int
-        Requests that were sent again after a fault.
-    """
-
-    requests: int = 0
-    bytes_read: int = 0
-    retries: int = 0
-
+from harness.sampling.accounting import ReadCounts
 
 _lock = threading.Lock()
-_total = Traffic()
+_requests = _bytes_read = _retries = 0
 
 
 def count(*, requests: int = 0, bytes_read: int = 0, retries: int = 0) -> None:
-    """Add to the counts."""
-    global _total
+    """Add to the counts: each request that was sent, bodies that arrived whole, and what was sent again."""
+    global _requests, _bytes_read, _retries
     with _lock:
-        _total = replace(
-            _total,
-            requests=_total.requests + requests,
-            bytes_read=_total.bytes_read + bytes_read,
-            retries=_total.retries + retries,
-        )
+        _requests += requests
+        _bytes_read += bytes_read
+        _retries += retries
 
 
-def traffic() -> Traffic:
-    """Return what this process has counted so far."""
-    return _total
+class StoreCounter:
+    """Counts what is asked of stores."""
+
+    def __init__(self) -> None:
+        self._before = _requests, _bytes_read, _retries
+
+    def counts(self) -> ReadCounts:
+        """Return what was asked for since the counter was made."""
+        requests, bytes_read, retries = self._before
+        return ReadCounts(_bytes_read - bytes_read, _requests - requests, _retries - retries)

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.extensions.object_store.client import CONCURRENCY, Client
-from harness.extensions.object_store.place import Place
-from harness.extensions.object_store.stored import beside
+from harness.extensions.object_store.place import S3Place
+from harness.extensions.object_store.stored import S3Archive, beside
+from harness.formats.base import UnsupportedProfile, load_format
+from harness.formats.objects import routes_of
 from harness.formats.seal import files_of
 
 
@@ -19,12 +21,12 @@ def objects_of(archive: Path, key: str) -> dict[str, Path]:
     return {f"{key}/{file.relative_to(archive).as_posix()}": file for file in files_of(archive)}
 
 
-def upload(place: Place, archive: Path, key: str) -> list[str]:
+def upload(place: S3Place, archive: Path, key: str) -> list[str]:
     """Store an archive as `objects_of` names its objects.
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         The store.
     archive : Path
         What to store.
@@ -47,13 +49,24 @@ def upload(place: Place, archive: Path, key: str) -> list[str]:
     return list(names)
 
 
-def upload_beside(place: Place, data: bytes, key: str) -> None:
+def upload_beside(place: S3Place, data: bytes, key: str) -> None:
     """Store what `RemoteRoute.beside` says of an archive, by the archive's key."""
     with contextlib.closing(Client(place)) as client:
         client.put(beside(key), data)
 
 
-def remove_objects(place: Place, keys: list[str]) -> None:
+def upload_for_route(backend: str, archive: Path, stored: S3Archive) -> str:
+    """Store what a route needs beside an archive; returns why the archive cannot be read by it, or nothing."""
+    found = routes_of(load_format(backend))[stored.route].beside
+    try:
+        if found is not None:
+            upload_beside(stored.place, found(archive), stored.key)
+    except UnsupportedProfile as error:
+        return str(error)
+    return ""
+
+
+def remove_objects(place: S3Place, keys: list[str]) -> None:
     """Take objects out of a store; those that are not there are none to take."""
     with contextlib.closing(Client(place)) as client:
         client.delete(keys)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from harness.documents import read_document
-from harness.errors import HarnessError, UsageError
-from harness.extensions.object_store.place import Place
-from harness.extensions.object_store.stored import Stored, beside
-from harness.extensions.object_store.storing import RemoveTask, UploadBesideTask, UploadTask
+from harness.errors import HarnessError
+from harness.extensions.object_store.place import S3Place
+from harness.extensions.object_store.stored import S3Archive, beside
+from harness.extensions.object_store.upload import objects_of, remove_objects, upload, upload_for_route
 from harness.files import plain_name, write_text
 from harness.records import NoFigure
 from harness.run.preparation import Prepared
 from harness.run.subject import Arm
-from harness.sampling.worker import Worker, WorkerError
+from harness.sampling.worker import Children, Worker, WorkerError
 
 UPLOADED = "uploaded.json"
 """The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
@@ -28,38 +28,24 @@ _OURS = re.compile(r"harness-[^/]+-[0-9a-f]{8}/.+", re.S)  # what a run may remo
 _NOT_THERE = "could not be uploaded: "
 
 
-@contextmanager
-def reached(place: Place) -> Iterator[Place]:
-    """Check a store, as `require_store` does, and start what stands in front of it; gives it as readers reach it."""
-    from harness.extensions.object_store.shaper import shaped
+@dataclass(frozen=True)
+class StoreTask:
+    """Asks another process to call a function of this extension, which runs there alone."""
 
-    require_store(place)
-    with shaped(place) as near:
-        yield near
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
 
-
-def require_store(place: Place) -> None:
-    """Check that a store can be used.
-
-    Raises
-    ------
-    UsageError
-        When it cannot, or what is needed for it is not installed.
-    """
-    try:
-        from harness.extensions.object_store.checking import check_store
-    except ImportError as error:
-        needed = f"the package {error.name!r}: pip install 'trace-format-harness[s3]'"
-        raise UsageError(f"Reading from a store needs {needed}.") from error
-    check_store(place)
+    def run(self, children: Children) -> Any:
+        """Call it."""
+        return self.function(*self.arguments)
 
 
-class Uploads:
+class S3Uploads:
     """Brings the archives of one subject after the other into a store.
 
     Parameters
     ----------
-    place : Place
+    place : S3Place
         The store, as it is reached.
     run_id : str
         Of the run; part of the keys.
@@ -75,17 +61,14 @@ class Uploads:
         When the record is damaged.
     """
 
-    def __init__(self, place: Place, run_id: str, worker: Worker, record: Path) -> None:
+    def __init__(self, place: S3Place, run_id: str, worker: Worker, record: Path) -> None:
         self._place, self._worker, self._record = place, worker, record
         # Nobody else has such a folder, so whatever is removed at the end is ours.
         self._folder = f"harness-{plain_name(run_id)}-{secrets.token_hex(4)}"
-        self._places: dict[Arm, Stored] = {}
+        self._places: dict[Arm, S3Archive] = {}
         self._keys = _listed(record)
 
-    def add(self, prepared: Prepared, arms: list[Arm]) -> None:
-        """Upload the archives of a subject; an arm whose archive does not get there has failed."""
-        from harness.extensions.object_store.upload import objects_of
-
+    def add(self, prepared: Prepared, arms: Sequence[Arm]) -> None:
         for arm in arms:
             if arm not in prepared.archives:
                 continue
@@ -93,14 +76,14 @@ class Uploads:
                 prepared.failures[arm] = NoFigure("skipped", "this format cannot be read from an object store")
                 continue
             archive = prepared.archives[arm]
-            stored = Stored(place=self._place, key=f"{self._folder}/{archive.name}", route=arm.route)
+            stored = S3Archive(place=self._place, key=f"{self._folder}/{archive.name}", route=arm.route)
             self._places[arm] = stored
             if arm.shares:  # it is there already
                 self._add_beside(prepared, arm, stored)
                 continue
             self._note(objects_of(archive, stored.key))
             try:
-                self._worker.do(UploadTask(archive=archive, stored=stored))
+                self._worker.do(StoreTask(upload, (self._place, archive, stored.key)))
             except WorkerError as error:
                 same = [other for other in arms if prepared.archives.get(other) == archive]
                 prepared.failures.update(dict.fromkeys(same, NoFigure.of(error, _NOT_THERE)))
@@ -110,26 +93,25 @@ class Uploads:
         self._keys += keys
         write_text(self._record, json.dumps({"store": self._place.url, "keys": self._keys}, indent=1) + "\n")
 
-    def _add_beside(self, prepared: Prepared, arm: Arm, stored: Stored) -> None:
+    def _add_beside(self, prepared: Prepared, arm: Arm, stored: S3Archive) -> None:
         """Upload what the route of an arm needs beside the archive."""
         if not arm.rereads or arm in prepared.failures:
             return
         self._note([beside(stored.key)])
-        task = UploadBesideTask(backend=arm.backend, archive=prepared.archives[arm], stored=stored)
+        task = StoreTask(upload_for_route, (arm.backend, prepared.archives[arm], stored))
         try:
             if refusal := self._worker.do(task):
                 prepared.failures[arm] = NoFigure("skipped", refusal)
         except WorkerError as error:
             prepared.failures[arm] = NoFigure.of(error, _NOT_THERE)
 
-    def stored(self, arm: Arm) -> Stored | None:
-        """Return where the archive of an arm is."""
+    def stored(self, arm: Arm) -> S3Archive | None:
         return self._places.get(arm)
 
     def remove(self) -> None:
         """Take away all that was uploaded, also by a session of the run that was killed."""
         if self._keys:
-            self._worker.do(RemoveTask(place=self._place, keys=self._keys))
+            self._worker.do(StoreTask(remove_objects, (self._place, self._keys)))
         self._record.unlink(missing_ok=True)
         self._keys, self._places = [], {}
 

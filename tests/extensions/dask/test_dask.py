@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from harness.formats.archive import write_archive
 from harness.formats.npz import NpzFormat
 from harness.formats.raw import RawFormat
 from harness.row_files import read_samples
+from harness.sampling.executor import Share
 from harness.sampling.verify import expectations, read_id
 from harness.trace.sources import open_trace
 from harness.workload import Read
@@ -71,39 +73,38 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, lis
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory):
+def share(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("archives")
     trace = open_trace(TRACE, 40)
     manifest = write_archive(trace, RawFormat(), folder / "t.raw")
     write_archive(trace, NpzFormat(), folder / "t.npz")
     reads = [Read(path="attention/layer_0", selection=(slice(0, 1), slice(k, k + 8), slice(0, 8))) for k in range(12)]
-    return folder / "t.npz", reads, expectations(folder / "t.raw", manifest, reads)
+    expected = expectations(folder / "t.raw", manifest, reads)
+    return Share(backend="npz", profile="tuned", archive=folder / "t.npz", reads=tuple(reads), expected=expected)
 
 
-def test_workers_read_and_check_their_shares(cluster, archive):
+def test_workers_read_and_check_their_shares(cluster, share):
     address, _ = cluster
-    path, reads, expected = archive
     pool = DaskPool(address)
     try:
-        reading = pool.read("npz", "tuned", path, reads, expected, 2)
+        reading = pool.read(share, 2)
         assert reading.problem == "" and reading.rejected == ""
-        assert reading.bytes_returned == sum(expected[read_id(read)].nbytes for read in reads)
+        assert reading.bytes_returned == sum(share.expected[read_id(read)].nbytes for read in share.reads)
         assert len(reading.worker_seconds) == 2 and reading.seconds == max(reading.worker_seconds)
         assert reading.latencies is not None and 0 < reading.latencies[0] <= reading.latencies[2]
-        wrong = {name: type(e)("0" * len(e.digest), e.dtype, e.shape, e.nbytes) for name, e in expected.items()}
-        assert "differ from the source" in pool.read("npz", "tuned", path, reads, wrong, 2).problem
+        wrong = {name: type(e)("0" * len(e.digest), e.dtype, e.shape, e.nbytes) for name, e in share.expected.items()}
+        assert "differ from the source" in pool.read(replace(share, expected=wrong), 2).problem
     finally:
         pool.close()
 
 
-def test_an_archive_that_workers_do_not_see_is_said(cluster, archive, monkeypatch):
+def test_an_archive_that_workers_do_not_see_is_said(cluster, share, monkeypatch):
     """Under a relative path, this process and the workers, which were started elsewhere, mean different files."""
-    path, reads, expected = archive
-    monkeypatch.chdir(path.parent)
+    monkeypatch.chdir(share.archive.parent)
     pool = DaskPool(cluster[0])
     try:
         with pytest.raises(HarnessError, match="does not see the archive that was written here: give --out a folder"):
-            pool.read("npz", "tuned", Path(path.name), reads, expected, 1)
+            pool.read(replace(share, archive=Path(share.archive.name)), 1)
     finally:
         pool.close()
 
@@ -142,30 +143,28 @@ def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cl
     assert "add --executors dask" in capsys.readouterr().err
 
 
-def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(archive):
-    allow("tests.dask_slow:Slow")
-    path, reads, expected = archive
+def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(share):
+    allow("tests.extensions.dask.dask_slow:Slow")
     pool = DaskPool(None)
     try:
-        pool.read("tests.dask_slow:Slow", "tuned", path, reads, expected, 2)
+        pool.read(replace(share, backend="tests.extensions.dask.dask_slow:Slow"), 2)
         victim = next(iter(pool._cluster._local.workers.values())).pid
         timer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
         timer.start()
-        reading = pool.read("tests.dask_slow:Slow", "tuned", path, reads, expected, 2)
+        reading = pool.read(replace(share, backend="tests.extensions.dask.dask_slow:Slow"), 2)
         timer.join()
     finally:
         pool.close()
     assert reading.problem == "" and "a Dask worker died once" in reading.rejected
-    assert reading.bytes_returned == sum(expected[read_id(read)].nbytes for read in reads)
+    assert reading.bytes_returned == sum(share.expected[read_id(read)].nbytes for read in share.reads)
 
 
-def test_worker_after_worker_that_dies_fails_the_sample(archive):
-    allow("tests.dask_slow:Deadly")
-    path, reads, expected = archive
+def test_worker_after_worker_that_dies_fails_the_sample(share):
+    allow("tests.extensions.dask.dask_slow:Deadly")
     pool = DaskPool(None)
     try:
         with pytest.raises(HarnessError, match="Dask workers died one after the other"):
-            pool.read("tests.dask_slow:Deadly", "tuned", path, reads, expected, 1)
+            pool.read(replace(share, backend="tests.extensions.dask.dask_slow:Deadly"), 1)
     finally:
         pool.close()
 

@@ -8,7 +8,7 @@ pytest.importorskip("obstore", reason="needs trace-format-harness[s3]")
 pytest.importorskip("fsspec", reason="needs trace-format-harness[s3]")
 
 from harness.extensions.object_store import attempts
-from harness.extensions.object_store.place import Place, parse_place
+from harness.extensions.object_store.place import S3Place, parse_place
 from tests.extensions.object_store.fake import BUCKET, FakeStore, fake_store
 
 
@@ -22,5 +22,5 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeStore]:
 
 
 @pytest.fixture
-def place(fake: FakeStore) -> Place:
+def place(fake: FakeStore) -> S3Place:
     return parse_place(f"s3://{BUCKET}/some/prefix")

@@ -11,39 +11,39 @@ import pytest
 from harness.cli import main
 from harness.errors import UsageError
 from harness.extensions.object_store.checking import check_store
-from harness.extensions.object_store.place import Place, parse_place
+from harness.extensions.object_store.place import S3Place, parse_place
 from harness.extensions.object_store.shaper import shaped
 from tests.extensions.object_store.fake import FakeStore
 
 
-def refused(place: Place) -> str:
+def refused(place: S3Place) -> str:
     with pytest.raises(UsageError) as caught:
         check_store(place)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_a_store_that_works_is_left_as_it_was(place: Place, fake: FakeStore) -> None:
+def test_a_store_that_works_is_left_as_it_was(place: S3Place, fake: FakeStore) -> None:
     check_store(place)
     assert not fake.objects
 
 
-def test_no_such_bucket(place: Place) -> None:
+def test_no_such_bucket(place: S3Place) -> None:
     assert "no such bucket" in refused(replace(place, url="s3://elsewhere/x"))
 
 
-def test_wrong_keys(place: Place, fake: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_keys(place: S3Place, fake: FakeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
     assert "refused the keys (InvalidAccessKeyId)" in refused(place)
 
 
-def test_an_endpoint_that_is_not_there(place: Place) -> None:
+def test_an_endpoint_that_is_not_there(place: S3Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert "cannot be reached" in refused(replace(place, endpoint=f"http://127.0.0.1:{port}"))
 
 
-def test_a_store_that_ignores_ranges_is_found_out(place: Place, fake: FakeStore) -> None:
+def test_a_store_that_ignores_ranges_is_found_out(place: S3Place, fake: FakeStore) -> None:
     fake.ignores_ranges = True
     assert "does not keep to range requests" in refused(place)
     assert not fake.objects
@@ -66,7 +66,7 @@ def test_an_endpoint_that_is_none(fake: FakeStore) -> None:
         parse_place("s3://b/x", {**fake.variables(), "AWS_ENDPOINT_URL": "localhost"})
 
 
-def test_nothing_can_be_put_in_front_of_https(place: Place) -> None:
+def test_nothing_can_be_put_in_front_of_https(place: S3Place) -> None:
     with pytest.raises(UsageError, match="http://"), shaped(replace(place, endpoint="https://x", latency_ms=5)):
         pass
 

@@ -10,16 +10,15 @@ import pytest
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.faults import Fault, parse_fault
-from harness.extensions.object_store.opening import StoredFormat
-from harness.extensions.object_store.place import Place
+from harness.extensions.object_store.faults import InjectedFault, parse_fault
+from harness.extensions.object_store.place import S3Place
 from harness.extensions.object_store.shaper import shaped
-from harness.extensions.object_store.stored import Stored
+from harness.extensions.object_store.stored import S3Archive, StoredFormat
+from harness.extensions.object_store.traffic import StoreCounter
 from harness.extensions.object_store.upload import upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.formats.objects import Route, routes_of
-from harness.sampling.accounting import StoreCounter
 from harness.sampling.sample import Reading, take
 from harness.sampling.verify import Expected, expectations
 from harness.trace.schema import Role
@@ -31,7 +30,7 @@ PASSING = ("drop", "500", "503", "truncate")
 
 
 @pytest.mark.parametrize("kind", PASSING)
-def test_a_passing_fault_is_tried_again_and_counted(kind: str, place: Place, fake: FakeStore) -> None:
+def test_a_passing_fault_is_tried_again_and_counted(kind: str, place: S3Place, fake: FakeStore) -> None:
     data = bytes(range(256)) * 1000
     fake.objects["some/prefix/file"] = data
     with shaped(replace(place, fault=f"{kind}:every=2")) as near, closing(Client(near)) as client:
@@ -43,7 +42,7 @@ def test_a_passing_fault_is_tried_again_and_counted(kind: str, place: Place, fak
 
 
 @pytest.mark.parametrize("kind", [*PASSING, "norange"])
-def test_a_fault_that_stays_is_a_clear_error(kind: str, place: Place, fake: FakeStore) -> None:
+def test_a_fault_that_stays_is_a_clear_error(kind: str, place: S3Place, fake: FakeStore) -> None:
     fake.objects["some/prefix/file"] = bytes(100_000)
     with shaped(replace(place, fault=f"{kind}:every=1")) as near, closing(Client(near)) as client:
         with pytest.raises(HarnessError, match="file") as caught:
@@ -76,20 +75,20 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
 READ = tuple((name, route) for name in FORMATS for route in routes_of(load_format(name)) if route != "download")
 
 
-def sample(written: Written, name: str, route: Route, place: Place) -> Reading:
+def sample(written: Written, name: str, route: Route, place: S3Place) -> Reading:
     path, backend = written.paths[name], load_format(name)
     upload(place, path, path.name)
     if (beside_it := routes_of(backend)[route].beside) is not None:
         upload_beside(place, beside_it(path), path.name)
     with shaped(place) as near:
-        stored = StoredFormat(backend, Stored(place=near, key=path.name, route=route))
+        stored = StoredFormat(backend, S3Archive(place=near, key=path.name, route=route))
         return take(stored, path, written.reads, written.expected, counter=StoreCounter)
 
 
 @pytest.mark.parametrize("kind", [*PASSING, "norange"])
 @pytest.mark.parametrize(("name", "route"), READ)
 def test_every_format_reads_right_through_faults_that_pass(
-    name: str, route: Route, kind: str, written: Written, place: Place
+    name: str, route: Route, kind: str, written: Written, place: S3Place
 ) -> None:
     found = sample(written, name, route, replace(place, fault=f"{kind}:every=2"))
     assert not found.problem
@@ -97,7 +96,7 @@ def test_every_format_reads_right_through_faults_that_pass(
 
 
 @pytest.mark.parametrize(("name", "route"), READ)
-def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, route: Route, written: Written, place: Place) -> None:
+def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, route: Route, written: Written, place: S3Place) -> None:
     try:
         found = sample(written, name, route, replace(place, fault="flip:every=1"))
     except HarnessError as error:
@@ -108,8 +107,8 @@ def test_wrong_bytes_are_an_error_or_a_failed_sample(name: str, route: Route, wr
 
 def test_faults_are_read_from_text() -> None:
     assert parse_fault("") is None
-    assert parse_fault("drop:every=3") == Fault("drop", 3)
-    assert [Fault("drop", 3).strikes(number) for number in range(4)] == [True, False, False, True]
+    assert parse_fault("drop:every=3") == InjectedFault("drop", 3)
+    assert [InjectedFault("drop", 3).strikes(number) for number in range(4)] == [True, False, False, True]
     for text in ("drip", "drop:every=0", "drop:often", "drop:every=x"):
         with pytest.raises(UsageError, match="KIND"):
             parse_fault(text)

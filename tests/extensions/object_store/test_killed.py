@@ -13,10 +13,10 @@ from pathlib import Path
 import obstore
 import pytest
 
+from benchmarks.seaweed import seaweed, weed
 from harness.cli import main
 from harness.extensions.object_store.client import connect
 from harness.extensions.object_store.place import parse_place
-from harness.extensions.object_store.seaweed import seaweed, weed
 from harness.extensions.object_store.upload import remove_objects
 from harness.extensions.object_store.uploads import UPLOADED
 from harness.row_files import read_samples

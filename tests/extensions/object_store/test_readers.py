@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.opening import StoredFormat
-from harness.extensions.object_store.place import FILE_CACHES, Place
+from harness.extensions.object_store.place import FILE_CACHES, S3Place
 from harness.extensions.object_store.shards import StoredFile
-from harness.extensions.object_store.stored import Stored, beside
+from harness.extensions.object_store.stored import S3Archive, StoredFormat, beside
+from harness.extensions.object_store.traffic import StoreCounter
 from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import Reader, load_format
 from harness.formats.describing import ListsTensors
 from harness.formats.objects import routes_of
-from harness.sampling.accounting import StoreCounter
 from harness.trace.schema import Manifest
 from harness.trace.sources import open_trace
 from tests.extensions.object_store.fake import FakeStore
@@ -49,14 +48,14 @@ def text_of(reader: Reader) -> str:
 
 @pytest.mark.parametrize(("name", "profile", "route"), ROUTES)
 def test_reads_the_same_bits(
-    name: str, profile: str, route: str, place: Place, fake: FakeStore, tmp_path: Path
+    name: str, profile: str, route: str, place: S3Place, fake: FakeStore, tmp_path: Path
 ) -> None:
     backend, path = load_format(name), written(name, profile, tmp_path)
     keys = upload(place, path, f"run/{path.name}")
     if (beside_it := routes_of(backend)[route].beside) is not None:
         upload_beside(place, beside_it(path), keys[0])
         keys.append(beside(keys[0]))
-    remote = StoredFormat(backend, Stored(place=place, key=f"run/{path.name}", route=route))  # type: ignore[arg-type]
+    remote = StoredFormat(backend, S3Archive(place=place, key=f"run/{path.name}", route=route))  # type: ignore[arg-type]
     fake.requests.clear()
     counter = StoreCounter()
     with backend.reader(path) as near, remote.reader(path) as far:
@@ -74,10 +73,10 @@ def test_reads_the_same_bits(
     assert not fake.objects
 
 
-def test_slimmed_zarr_takes_one_request_for_a_layer_in_a_small_file(place: Place, tmp_path: Path) -> None:
+def test_slimmed_zarr_takes_one_request_for_a_layer_in_a_small_file(place: S3Place, tmp_path: Path) -> None:
     path = written("zarr-slim", "tuned", tmp_path)
     upload(place, path, "run/a")
-    with StoredFormat(load_format("zarr-slim"), Stored(place=place, key="run/a")).reader(path) as reader:
+    with StoredFormat(load_format("zarr-slim"), S3Archive(place=place, key="run/a")).reader(path) as reader:
         counter = StoreCounter()
         reader.read("activations/layer_0/pair_repr")
         assert counter.counts().requests == 1
@@ -86,7 +85,7 @@ def test_slimmed_zarr_takes_one_request_for_a_layer_in_a_small_file(place: Place
 
 
 @pytest.mark.parametrize("size", [300_000, 40 << 20])
-def test_pieces_of_a_file_are_those_that_were_asked_for(size: int, place: Place, fake: FakeStore) -> None:
+def test_pieces_of_a_file_are_those_that_were_asked_for(size: int, place: S3Place, fake: FakeStore) -> None:
     data = np.random.default_rng(size).bytes(size)
     fake.objects["some/prefix/file"] = data
     with closing(Client(place)) as client:
@@ -100,17 +99,17 @@ def test_pieces_of_a_file_are_those_that_were_asked_for(size: int, place: Place,
 
 
 @pytest.mark.parametrize("cache", FILE_CACHES)
-def test_hdf5_reads_through_every_cache(cache: str, place: Place, tmp_path: Path) -> None:
+def test_hdf5_reads_through_every_cache(cache: str, place: S3Place, tmp_path: Path) -> None:
     path = written("hdf5", "tuned", tmp_path)
     upload(place, path, "run/a")
     other = replace(place, file_cache=cache, block_bytes=64 << 10)
     backend = load_format("hdf5")
-    with backend.reader(path) as near, StoredFormat(backend, Stored(place=other, key="run/a")).reader(path) as far:
+    with backend.reader(path) as near, StoredFormat(backend, S3Archive(place=other, key="run/a")).reader(path) as far:
         tensor = "activations/layer_1/pair_repr"
         assert np.array_equal(far.read(tensor), near.read(tensor))
 
 
-def test_an_object_that_changes_while_it_is_read_is_an_error(place: Place, fake: FakeStore) -> None:
+def test_an_object_that_changes_while_it_is_read_is_an_error(place: S3Place, fake: FakeStore) -> None:
     fake.objects["some/prefix/file"] = bytes(1000)
     with closing(Client(place)) as client:
         client.range("file", 0, 10)

@@ -15,16 +15,13 @@ import numpy as np
 import pytest
 
 from harness.errors import ArchiveError, HarnessError
-from harness.extensions.object_store.opening import StoredFormat
-from harness.extensions.object_store.place import Place
-from harness.extensions.object_store.stored import Stored, beside
-from harness.extensions.object_store.storing import UploadBesideTask
-from harness.extensions.object_store.upload import upload, upload_beside
+from harness.extensions.object_store.place import S3Place
+from harness.extensions.object_store.stored import S3Archive, StoredFormat, beside
+from harness.extensions.object_store.traffic import StoreCounter
+from harness.extensions.object_store.upload import upload, upload_beside, upload_for_route
 from harness.formats.archive import write_archive
 from harness.formats.base import UnsupportedProfile, load_format
 from harness.formats.hdf5_reference import references
-from harness.sampling.accounting import StoreCounter
-from harness.sampling.worker import Children
 from harness.trace.sources import open_trace
 from tests.extensions.object_store.fake import FakeStore
 
@@ -38,10 +35,10 @@ def path(tmp_path: Path) -> Path:
     return found
 
 
-def far(path: Path, place: Place) -> Any:
+def far(path: Path, place: S3Place) -> Any:
     upload(place, path, KEY)
     upload_beside(place, references(path), KEY)
-    return StoredFormat(load_format("hdf5"), Stored(place=place, key=KEY, route="reference")).reader(path)
+    return StoredFormat(load_format("hdf5"), S3Archive(place=place, key=KEY, route="reference")).reader(path)
 
 
 def bools(shape: tuple[int, ...]) -> np.ndarray:
@@ -62,7 +59,7 @@ DATASETS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_every_filter_is_decoded(kind: str, path: Path, place: Place, fake: FakeStore) -> None:
+def test_every_filter_is_decoded(kind: str, path: Path, place: S3Place, fake: FakeStore) -> None:
     values, options = DATASETS[kind]
     with h5py.File(path, "a") as file:
         file.create_dataset("pair/x", data=values, **options)
@@ -77,7 +74,7 @@ def test_every_filter_is_decoded(kind: str, path: Path, place: Place, fake: Fake
         assert not reader.read("pair/unwritten").any()
 
 
-def test_opening_is_one_request_and_a_chunk_another(path: Path, place: Place, fake: FakeStore) -> None:
+def test_opening_is_one_request_and_a_chunk_another(path: Path, place: S3Place, fake: FakeStore) -> None:
     with h5py.File(path, "a") as file:
         file.create_dataset("pair/x", data=np.arange(64, dtype="<f4"), chunks=(16,))
     fake.requests.clear()
@@ -135,28 +132,26 @@ def in_the_header(file: h5py.File) -> None:
     ],
 )
 def test_what_no_reference_can_say_is_refused(
-    make: Callable[[h5py.File], None], message: str, path: Path, place: Place, fake: FakeStore
+    make: Callable[[h5py.File], None], message: str, path: Path, place: S3Place, fake: FakeStore
 ) -> None:
     with h5py.File(path, "a") as file:
         make(file)
     with pytest.raises(UnsupportedProfile, match=message):
         references(path)
-    task = UploadBesideTask(backend="hdf5", archive=path, stored=Stored(place=place, key=KEY, route="reference"))
-    with Children() as children:
-        assert message in task.run(children)
+    assert message in upload_for_route("hdf5", path, S3Archive(place=place, key=KEY, route="reference"))
     assert not fake.objects
 
 
 @pytest.mark.parametrize("text", ["none", "[]", '{"version": 1}', '{"version": 1, "refs": {"a": ["u", -1, 5]}}'])
-def test_references_that_are_none(text: str, path: Path, place: Place, fake: FakeStore) -> None:
+def test_references_that_are_none(text: str, path: Path, place: S3Place, fake: FakeStore) -> None:
     far(path, place).close()
     fake.objects[f"some/prefix/{beside(KEY)}"] = text.encode()
     with pytest.raises(ArchiveError, match="holds no references"):
-        StoredFormat(load_format("hdf5"), Stored(place=place, key=KEY, route="reference")).reader(path)
+        StoredFormat(load_format("hdf5"), S3Archive(place=place, key=KEY, route="reference")).reader(path)
 
 
 @pytest.mark.parametrize("profile", ["tuned", "matched"])
-def test_references_to_other_bytes_are_an_error(profile: Any, tmp_path: Path, place: Place, fake: FakeStore) -> None:
+def test_references_to_other_bytes_are_an_error(profile: Any, tmp_path: Path, place: S3Place, fake: FakeStore) -> None:
     path = tmp_path / "b.h5"
     write_archive(open_trace("synthetic:layers=1", 24), load_format("hdf5"), path, profile)
     far(path, place).close()
@@ -164,7 +159,7 @@ def test_references_to_other_bytes_are_an_error(profile: Any, tmp_path: Path, pl
     document["refs"]["activations/layer_0/pair_repr/0.0.0"][1] -= 4
     upload_beside(place, json.dumps(document).encode(), KEY)
     with (
-        StoredFormat(load_format("hdf5"), Stored(place=place, key=KEY, route="reference")).reader(path) as reader,
+        StoredFormat(load_format("hdf5"), S3Archive(place=place, key=KEY, route="reference")).reader(path) as reader,
         pytest.raises(HarnessError, match="not of the size that its reference says"),
     ):
         reader.read("activations/layer_0/pair_repr")

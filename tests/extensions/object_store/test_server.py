@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.seaweed import Server, seaweed, weed
 from harness.errors import UsageError
 from harness.extensions.object_store.checking import check_store
-from harness.extensions.object_store.opening import StoredFormat
 from harness.extensions.object_store.place import parse_place
-from harness.extensions.object_store.seaweed import Server, seaweed, weed
 from harness.extensions.object_store.shaper import shaped
-from harness.extensions.object_store.stored import Stored, beside
+from harness.extensions.object_store.stored import S3Archive, StoredFormat, beside
 from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
@@ -51,7 +50,7 @@ def test_formats_read_from_it_through_the_shaper(server: Server, tmp_path: Path)
         with (
             shaped(replace(place, latency_ms=1, fault="drop:every=3")) as near,
             backend.reader(path) as local,
-            StoredFormat(backend, Stored(place=near, key=path.name, route=route)).reader(path) as far,
+            StoredFormat(backend, S3Archive(place=near, key=path.name, route=route)).reader(path) as far,
         ):
             for spec in Manifest.from_json(local.manifest_text()).tensors:
                 np.testing.assert_array_equal(far.read(spec.path), local.read(spec.path))
@@ -68,7 +67,7 @@ def test_its_refusals_are_put_into_words(server: Server, monkeypatch: pytest.Mon
 
 def test_it_ends_with_the_process_that_started_it() -> None:
     code = (
-        "import time\nfrom harness.extensions.object_store.seaweed import seaweed\n"
+        "import time\nfrom benchmarks.seaweed import seaweed\n"
         "with seaweed() as s:\n print(s.endpoint, flush=True)\n time.sleep(99)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

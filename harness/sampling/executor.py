@@ -1,0 +1,191 @@
+"""Who reads in parallel access: the protocol of an executor, and the share of a sample that a worker of it reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from harness import registry
+from harness.formats.base import Format, Profile
+from harness.sampling.accounting import LocalCounter
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.sample import Counter, Opener, Reading
+from harness.sampling.together import Part, shares, take_share
+from harness.sampling.verify import Expected
+from harness.workload import Read
+
+Settings = Mapping[str, str]
+"""What was given of an executor's own options, by name."""
+
+
+class Remote(Protocol):
+    """Where the archive of a share is instead of a folder; pickled to the processes that read."""
+
+    def opener(self, backend: Format) -> tuple[Opener, Counter]:
+        """Return what opens the archive in a format, and what counts its reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one worker reads of a sample; pickled to its process, so it names the format instead of holding it.
+
+    Attributes
+    ----------
+    backend : str
+        The format.
+    profile : Profile
+        The settings that the archive was written with.
+    archive : Path
+        What to read.
+    reads : tuple of Read
+        In this order.
+    expected : dict of str to Expected
+        What has to come back.
+    stored : Remote or None
+        Where the archive is instead of its folder.
+    load_once : bool
+        Read each tensor whole, once; of a single worker in the thread that measures.
+    """
+
+    backend: str
+    profile: Profile
+    archive: Path
+    reads: tuple[Read, ...]
+    expected: dict[str, Expected] = field(repr=False)
+    stored: Remote | None = None
+    load_once: bool = False
+
+    def opener(self) -> tuple[Opener, Counter]:
+        """Return what opens the archive, after its first use in this process, and what counts its reads."""
+        found = rehearsed(self.backend, self.profile)
+        return (found, LocalCounter) if self.stored is None else self.stored.opener(found)
+
+    def split(self, workers: int) -> list[Share]:
+        """Split into consecutive shares, one for each worker."""
+        return [dataclasses.replace(self, reads=tuple(reads)) for reads in shares(self.reads, workers)]
+
+    def take(self, wait: Callable[[], object]) -> Part:
+        """Read it in this process, from when ``wait`` returns on."""
+        backend, counter = self.opener()
+        return take_share(backend, self.archive, self.reads, self.expected, wait, counter)
+
+
+class Readers(ABC):
+    """The workers of an executor, in the process that measures: started once, so that starting is not timed."""
+
+    @abstractmethod
+    def read(self, share: Share, workers: int) -> Reading:
+        """Take one sample of a share, split over so many workers that begin together.
+
+        Returns
+        -------
+        Reading
+            With a problem where a result was wrong; rejected where its time says nothing.
+
+        Raises
+        ------
+        HarnessError
+            When a worker failed.
+        """
+
+    def close(self) -> None:
+        """Let all workers end."""
+        return
+
+
+class Executor(ABC):
+    """Who reads in parallel access; registered in the group ``harness.executors``.
+
+    Attributes
+    ----------
+    name : str
+        Registered name, and the ``executor`` column of records.
+    order : int
+        Place among the executors, in tables and plots.
+    parallel : bool
+        Whether a run can be asked for it.
+    unasked : bool
+        Whether a run includes it where no executor is named.
+    options : mapping of str to (str, str)
+        Its own options of ``harness run``, by name: what the value is called, and the help. What is given is text, and
+        stands in ``run.json`` under the same name.
+    least : int
+        The smallest number of workers that makes sense.
+    stores : bool
+        Whether its workers read archives from an object store too.
+    counted : bool
+        Whether what its workers fetch from a disk is counted by the process that measures.
+    aside : int
+        Bytes that a worker may read for itself during a sample.
+    rejects : bool
+        Whether its `Readers` may reject a sample, as when a worker died.
+    worker : (str, str)
+        One worker and several, in words.
+    readers : str
+        What tells it from another executor with the same workers, in words.
+    shared : bool
+        Whether all workers use one open reader.
+    alone : str
+        The executor whose one worker is what several of this one are held against, where that is another.
+    """
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+    parallel: ClassVar[bool] = True
+    unasked: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    least: ClassVar[int] = 1
+    stores: ClassVar[bool] = True
+    counted: ClassVar[bool] = True
+    aside: ClassVar[int] = 0
+    rejects: ClassVar[bool] = False
+    worker: ClassVar[tuple[str, str]]
+    readers: ClassVar[str] = ""
+    shared: ClassVar[bool] = False
+    alone: ClassVar[str] = ""
+
+    def require(self, settings: Settings, most: int) -> None:
+        """Refuse a run that its workers cannot serve, before anything is written.
+
+        Parameters
+        ----------
+        settings : mapping
+            What the run gives of `options`.
+        most : int
+            The most workers that it asks for.
+
+        Raises
+        ------
+        UsageError
+            In one sentence, within seconds.
+        """
+        return
+
+    def here(self, settings: Settings) -> bool:
+        """Say whether its workers share the cores of this machine."""
+        return True
+
+    @abstractmethod
+    def start(self, settings: Settings) -> Readers:
+        """Start its workers, or what starts them when they are first needed, in the process that measures."""
+
+
+def load_executor(name: str) -> Executor:
+    """Return a registered executor.
+
+    Raises
+    ------
+    UsageError
+        When there is none of this name, or it cannot be imported.
+    """
+    found: Executor = registry.load("executors", name)()
+    return found
+
+
+def executors() -> list[Executor]:
+    """Return all that are registered, in their order."""
+    return sorted(map(load_executor, registry.names("executors")), key=lambda executor: executor.order)

@@ -1,0 +1,98 @@
+"""Reading processes: started once, so that imports are not timed, and told when all may begin."""
+
+from __future__ import annotations
+
+import os
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from harness import registry
+from harness.errors import HarnessError, ended
+from harness.sampling.executor import Executor, Readers, Settings, Share
+from harness.sampling.interrupt import end_with
+from harness.sampling.sample import Reading
+from harness.sampling.together import Part, combine
+from harness.sampling.worker import GRACE, SPAWN, WorkerError, told
+
+
+class Processes(Executor):
+    """Processes of this machine."""
+
+    name, order = "processes", 3
+    worker = ("process", "processes")
+
+    def start(self, settings: Settings) -> Readers:
+        return ReadingProcesses()
+
+
+class ReadingProcesses(Readers):
+    """Processes, each of which reads one share at a time."""
+
+    def __init__(self) -> None:
+        self._running: list[tuple[SpawnProcess, Connection]] = []
+
+    def read(self, share: Share, workers: int) -> Reading:
+        work = share.split(workers)
+        while len(self._running) < len(work):
+            ours, theirs = SPAWN.Pipe()
+            process = SPAWN.Process(
+                target=_serve, args=(theirs, os.getpid(), registry.allowed()), name="harness-reader", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._running.append((process, ours))
+        try:
+            return combine(_read([connection for _, connection in self._running[: len(work)]], work))
+        except (EOFError, ConnectionError) as error:
+            raise self._lost() from error
+
+    def _lost(self) -> HarnessError:
+        """End all processes, because the others wait for one that is gone; the next read starts them anew."""
+        wait([process.sentinel for process, _ in self._running], GRACE)
+        codes = [process.exitcode for process, _ in self._running if process.exitcode is not None]
+        for process, connection in self._running:
+            process.kill()
+            process.join()
+            connection.close()
+        self._running.clear()
+        return ended("a reading process", codes[0] if codes else None)
+
+    def close(self) -> None:
+        for process, connection in self._running:
+            connection.close()
+            process.join()
+
+
+def _read(connections: list[Connection], work: list[Share]) -> list[Part]:
+    for connection, share in zip(connections, work, strict=True):
+        connection.send(share)
+    ready = [connection.recv() for connection in connections]
+    waiting = [connection for connection, answer in zip(connections, ready, strict=True) if answer == "ready"]
+    for connection in waiting:
+        connection.send("go" if len(waiting) == len(work) else "stop")
+    # One that failed to open has said so already; what the others answer after "stop" only echoes it.
+    answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
+    for answer in answers:
+        if not isinstance(answer, Part):
+            raise WorkerError(*answer)
+    return answers
+
+
+def _serve(connection: Connection, parent: int, allowed: tuple[registry.Name, ...]) -> None:
+    end_with(parent)
+    registry.allow(*allowed)
+
+    def begin() -> None:
+        connection.send("ready")
+        if connection.recv() != "go":
+            raise HarnessError("another process failed to open the archive")
+
+    while True:
+        try:
+            share: Share = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            connection.send(share.take(begin))
+        except Exception as error:  # noqa: BLE001 - reported to the process that asked
+            connection.send(told(error))

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records import CONTROL, RAW
+from harness.sampling.executor import load_executor
 
 Arm = tuple[str, str]  # format and profile
 
@@ -120,19 +121,10 @@ def access(name: str) -> str:
     return _ACCESS.get(name, name.replace("_", " "))
 
 
-_KINDS = {
-    "threads": ("thread", "threads"),
-    "threads-shared": ("thread", "threads"),
-    "processes": ("process", "processes"),
-    "dask": ("Dask worker", "Dask workers"),
-}
-
-
 def workers(row: Mapping[Any, Any] | pd.Series) -> str:
     """Say how many of what read."""
-    number, executor = int(row["workers"]), str(row["executor"])
-    shared = ", one shared reader" if executor == "threads-shared" else ""
-    return f"{number} {_KINDS[executor][number != 1]}{shared}"
+    number, executor = int(row["workers"]), load_executor(str(row["executor"]))
+    return f"{number} {executor.worker[number != 1]}{f', {executor.readers}' if executor.shared else ''}"
 
 
 def case(row: Mapping[Any, Any] | pd.Series) -> str:

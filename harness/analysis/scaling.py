@@ -11,6 +11,7 @@ import pandas as pd
 from harness.analysis.arms import Arm, arms_by_place, paired
 from harness.analysis.rounds import RESAMPLES, bounds
 from harness.records import KEY_COLUMNS, RAW
+from harness.sampling.executor import load_executor
 
 SCALING_VERSION = 2  # without looks at what threads wait for, which version 1 has
 
@@ -21,9 +22,6 @@ COLUMNS = [
     "speedup_high", "efficiency", "raw_fraction", "raw_fraction_low", "raw_fraction_high", "raw_speedup",
     "schema_version",
 ]  # fmt: skip
-
-_ALONE = {"threads-shared": "threads"}
-"""The executor whose one worker is what several of another are held against, where it is another."""
 
 Place = tuple[Any, ...]
 
@@ -55,7 +53,7 @@ def scaling(samples: pd.DataFrame) -> pd.DataFrame | None:
     rows = []
     for place, arms in places.items():
         executor = place[-2]
-        alone = places.get((*place[:-2], _ALONE.get(executor, executor), 1), ())
+        alone = places.get((*place[:-2], load_executor(executor).alone or executor, 1), ())
         raw = next((arm for arm in arms if arm.name == RAW and len(arm.seconds)), None)
         for arm in arms:
             if len(arm.seconds):

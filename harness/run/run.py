@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from harness.extensions.breakdown.explaining import BreakdownRounds
 from harness.extensions.result_directories.measuring import Directory, measure_directory
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
 from harness.formats.archive import remove

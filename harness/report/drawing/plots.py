@@ -28,6 +28,7 @@ from harness.report.drawing.figure import (
     looks,
     panel,
 )
+from harness.sampling.executor import Executor, load_executor
 
 _TEXT = ["suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason"]
 _NUMBERS = ["n_res", "median_seconds", "ci_low", "ci_high", "size_bytes", "ratio_to_float32", "ratio_to_native"]
@@ -178,21 +179,24 @@ def _random_access(cells: pd.DataFrame) -> _Plot:
     return _Plot(title, points, rows, columns, [note], one_scale=True)
 
 
+def _crew(kind: Executor, number: int) -> str:
+    """Head a column with how many of what read."""
+    if number == 1:
+        return f"1 {kind.worker[0]}{', shared reader' if kind.shared else ''}"
+    apart = f",\n{kind.readers}" if kind.readers else ""
+    return f"{number} {kind.worker[1]}{apart}"
+
+
 def _parallel_access(cells: pd.DataFrame) -> _Plot:
     points = _timed(cells)
     points = points.assign(row=points["access"], column=points["executor"] + " " + points["workers"].astype(str))
-    counts = {e: sorted({int(n) for n in g["workers"]}) for e, g in points.groupby("executor")}
-    words = {
-        "threads": ("{} threads,\neach its own reader", "1 thread"),
-        "threads-shared": ("{} threads,\none shared reader", "1 thread, shared reader"),
-        "processes": ("{} processes", "1 process"),
-        "dask": ("{} Dask workers", "1 Dask worker"),
-    }
+    counts = {str(e): sorted({int(n) for n in g["workers"]}) for e, g in points.groupby("executor")}
+    kinds = {kind.name: kind for kind in sorted(map(load_executor, counts), key=lambda kind: kind.order)}
     # One thread is what the others are held against; of the rest the most workers of each kind say most.
     chosen = [("threads", 1)] if 1 in counts.get("threads", []) else []
-    chosen += [(e, counts[e][-1]) for e in words if e in counts and (e, counts[e][-1]) not in chosen]
-    columns = {f"{e} {n}": words[e][n == 1].format(n) for e, n in chosen}
-    left = [f"{e} {n}" for e in words for n in counts.get(e, []) if (e, n) not in chosen]
+    chosen += [(e, counts[e][-1]) for e in kinds if (e, counts[e][-1]) not in chosen]
+    columns = {f"{e} {n}": _crew(kinds[e], n) for e, n in chosen}
+    left = [f"{e} {n}" for e in kinds for n in counts[e] if (e, n) not in chosen]
     note = "Time for the whole plan: the same windows for every format and every number of workers."
     if left:
         note += f" Measured too, see summary.csv: {', '.join(left)}."

@@ -13,13 +13,8 @@ from harness.analysis import formatting as words
 from harness.records import RAW
 from harness.report.drawing.figure import CEILING, GREY, Look, Page, drawing, looks
 from harness.report.page.scaling import shown_cells
+from harness.sampling.executor import load_executor
 
-_EXECUTORS = {
-    "threads": "threads, each its own reader",
-    "threads-shared": "threads, one shared reader",
-    "processes": "processes",
-    "dask": "Dask workers",
-}
 _APART = 0.045  # of the axis, between formats at one number of workers, so that intervals show
 
 
@@ -45,8 +40,9 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
     trace, n_res, shown = shown_cells(cells)
     shown = shown[shown["access"] == shown["access"].iloc[0]]
     shown = shown[shown["speedup"].notna()]
-    executors = [name for name in _EXECUTORS if (shown.loc[shown["executor"] == name, "workers"] > 1).any()]
-    if not executors:
+    several = shown.loc[shown["workers"] > 1, "executor"].unique()
+    kinds = sorted(map(load_executor, several), key=lambda executor: executor.order)
+    if not kinds:
         return []
     found = looks(zip(shown["format"].astype(str), shown["profile"].fillna("").astype(str), strict=True))
     arms = {arm: look for arm, look in found.items() if arm[0] != RAW}
@@ -65,17 +61,17 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
             legend=_legend(arms),
             heights=[2.3, 1.9],
             below=[0.3, 0.5],
-            widths=[1.0] * len(executors),
-            headings=[_EXECUTORS[name] for name in executors],
+            widths=[1.0] * len(kinds),
+            headings=[f"{kind.worker[1]}{kind.readers and f', {kind.readers}'}" for kind in kinds],
         )
         counts = sorted({int(n) for n in shown["workers"]})
-        for column, name in enumerate(executors):
-            part = shown[shown["executor"] == name]
+        for column, kind in enumerate(kinds):
+            part = shown[shown["executor"] == kind.name]
             _speeds(page.axes[0, column], part, arms, counts, labelled=column == 0)
             _tails(page.axes[1, column], part, arms, counts, shown, labelled=column == 0)
             page.under(1, "workers", 0.3, [column])
         top = max(float(shown["speedup_high"].max()) * 1.1, 2.1)
-        for column in range(len(executors)):
+        for column in range(len(kinds)):
             page.axes[0, column].set_ylim(0, top)
         return page.save(folder, "scaling", pictures=pictures)
 

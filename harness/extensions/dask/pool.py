@@ -19,7 +19,6 @@ from harness.formats.base import Profile
 from harness.formats.seal import read_seal
 from harness.sampling import cache
 from harness.sampling.executor import Readers, Share
-from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Reading
 from harness.sampling.together import Part, combine
 

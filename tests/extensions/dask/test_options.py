@@ -8,7 +8,7 @@ import pytest
 
 from harness.cli import main
 from harness.cli.readers import resume_command
-from harness.errors import DocumentError
+from harness.documents import DocumentError
 from harness.run.config import RunConfig
 from harness.sampling.executor import load_executor
 from tests.conftest import TINY

@@ -19,7 +19,7 @@ ADDRESS = "tcp://127.0.0.1:9"
 @pytest.fixture
 def config() -> RunConfig:
     options = dataclasses.replace(TINY.options, workers=(("dask", 2),))
-    return dataclasses.replace(TINY, options=options, settings={"scheduler": ADDRESS})
+    return dataclasses.replace(TINY, suites=("parallel_access",), options=options, settings={"scheduler": ADDRESS})
 
 
 def test_a_configuration_holds_the_scheduler_where_it_always_was(config, tmp_path):

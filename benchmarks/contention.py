@@ -165,7 +165,7 @@ def main() -> int:
     asked = parser.parse_args()
     print(f"the interpreter's lock is {'on' if interpreter_lock() else 'off'}")
     for name in FORMATS:
-        with tempfile.TemporaryDirectory(dir=".", prefix=".contention-") as folder:
+        with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as folder:
             print(line(name, looks(Path(folder), name, asked.residues, asked.threads)))
     return 0
 

@@ -21,7 +21,6 @@ Readers of earlier rows opened an HDF5 data set, and so a new chunk cache, for e
 anew; their times do not compare formats with equal effort.
 """
 
-BREAKDOWN_VERSION = 2  # since 1: cause, attempt
 
 RAW = "raw"
 """In the column ``format``: the raw ceiling, the same bytes in one flat file."""
@@ -97,11 +96,17 @@ class Row:
     ----------
     called : str
         What a file of such rows is called in messages.
+    file : str
+        The name of such a file in a run's folder.
+    figures : tuple of str
+        The columns of which a row that is ok has one.
     added : dict of int to tuple of str
         The columns that each version after the first has added; in files of earlier versions they are empty.
     """
 
     called: ClassVar[str]
+    file: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]]
     added: ClassVar[dict[int, tuple[str, ...]]] = {}
 
     run_id: str
@@ -141,7 +146,8 @@ class Sample(Row):
     that arrived, and every request that was sent; ``retries`` of them were sent again after a fault.
     """
 
-    called = "a sample file"
+    called, file = "a sample file", "samples.csv"
+    figures: ClassVar[tuple[str, ...]] = ("seconds", "size_bytes")
     added: ClassVar[dict[int, tuple[str, ...]]] = {
         2: (
             "latency_p50_seconds",
@@ -181,47 +187,6 @@ class Sample(Row):
     schema_version: int = SCHEMA_VERSION
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """Where the time of a warm read access goes, found apart from its samples.
-
-    Times are in seconds and add up over the reads of the access. ``total_seconds`` is taken as a sample's
-    ``seconds`` is, but in a process that keeps the memory it has freed, so a sample that gets its memory fresh from
-    the kernel takes longer. The parts are taken by replay: ``metadata`` is the library's lookup of the tensor;
-    ``file_read`` opens and reads the stored bytes that the read needs; ``decode`` calls the codec on them, on one
-    thread; ``copy`` puts the values into a new array of the result's shape. ``rest`` is what is left of the total:
-    the library's own work. It is negative where the library does better than the steps one after the other, as by
-    working on several threads or by reading straight into the result. ``stored_bytes`` lie in ``extents`` pieces,
-    each counted as often as it is read, of ``files`` different files.
-    """
-
-    total_seconds: Time | None = None
-    open_seconds: Figure | None = None
-    metadata_seconds: Figure | None = None
-    file_read_seconds: Figure | None = None
-    decode_seconds: Figure | None = None
-    copy_seconds: Figure | None = None
-    rest_seconds: float | None = None
-    stored_bytes: Count | None = None
-    extents: Count | None = None
-    files: Count | None = None
-    bytes_requested: Count | None = None
-    status: Status = "ok"
-    reason: str = ""
-    cause: Cause = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Breakdown(Parts, Row):
-    """One row of ``breakdown.csv``."""
-
-    called = "a breakdown file"
-    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
-
-    attempt: Positive = 1
-    schema_version: int = BREAKDOWN_VERSION
-
-
 AnyRow = TypeVar("AnyRow", bound=Row)
 
 KEY_COLUMNS = ["run_id", *CellKey._fields]
@@ -233,4 +198,3 @@ def columns(row: type[Row]) -> list[str]:
 
 
 COLUMNS = columns(Sample)
-BREAKDOWN_COLUMNS = columns(Breakdown)

@@ -20,13 +20,16 @@ from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
 
-Group = Literal["formats", "suites", "traces", "importers", "models", "commands", "sections", "executors", "stores"]
+Group = Literal[
+    "formats", "suites", "traces", "importers", "models", "commands", "sections", "executors", "stores", "measurements"
+]
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
 _KIND = {
     "formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model",
     "commands": "command", "sections": "section", "executors": "executor", "stores": "store",
+    "measurements": "measurement",
 }  # fmt: skip
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 

@@ -16,7 +16,7 @@ import pandas as pd
 from harness.documents import DocumentError
 from harness.errors import HarnessError
 from harness.files import read_bytes
-from harness.records import AnyRow, Breakdown, CellKey, Mark, Row, Sample, columns
+from harness.records import AnyRow, CellKey, Mark, Row, Sample, columns
 from harness.rows import check_rows
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
@@ -85,13 +85,6 @@ class SampleFile(RowFile[Sample]):
         super().__init__(path, Sample)
 
 
-class BreakdownFile(RowFile[Breakdown]):
-    """``breakdown.csv``, open for more."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, Breakdown)
-
-
 def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     """Read ``samples.csv``.
 
@@ -112,13 +105,7 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
     HarnessError
         When the file is missing, is not a sample file, or has a schema version this reader does not know.
     """
-    rows = _read_rows(path, Sample)
-    return rows if superseded else in_force(rows)
-
-
-def read_breakdown(path: Path, *, superseded: bool = False) -> pd.DataFrame:
-    """Read ``breakdown.csv``; as `read_samples`, one row for each cell and round of `Breakdown`."""
-    rows = _read_rows(path, Breakdown)
+    rows = read_rows(path, Sample)
     return rows if superseded else in_force(rows)
 
 
@@ -141,7 +128,8 @@ def in_force(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["attempt"] == last].reset_index(drop=True)
 
 
-def _read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
+def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
+    """Read every row of a file of rows as recorded; as `read_samples`, with `in_force` for those that count."""
     text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason", "cause"]
     text += [name for name in _TEXT_TOO if name in columns(row)]
     known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
@@ -193,7 +181,7 @@ def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
     if not path.exists():
         return {}
     found: dict[CellKey, dict[int, Mark]] = {}
-    for values in in_force(_read_rows(path, row)).to_dict("records"):
+    for values in in_force(read_rows(path, row)).to_dict("records"):
         cell: dict[str, Any] = {name: values[name] for name in CellKey._fields}
         cell["n_res"] = None if pd.isna(cell["n_res"]) else int(cell["n_res"])
         cell["workers"] = int(cell["workers"])

@@ -191,15 +191,12 @@ class Suite:
     plan : callable
         Takes the manifest, a random generator made from the run's seed, and the options; returns the accesses. Equal
         arguments give equal plans, so that every format executes the same one.
-    result_directories : bool
-        Whether it also asks how small the result directories of a run become, which are no traces and need no plan.
     """
 
     name: str
     description: str
     order: int
     plan: Callable[[Manifest, np.random.Generator, PlanOptions], list[Access]]
-    result_directories: bool = False
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:

@@ -31,5 +31,4 @@ suite = Suite(
     description="bytes and files, against float32 and native bytes",
     order=10,
     plan=plan,
-    result_directories=True,
 )

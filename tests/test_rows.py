@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.documents import DocumentError
-from harness.records import Breakdown, Sample, columns
-from harness.row_files import BreakdownFile, SampleFile, read_breakdown, read_samples
+from harness.records import Sample, columns
+from harness.row_files import SampleFile, read_samples
 
 KEY: dict[str, Any] = {
     "run_id": "r", "suite": "s", "access": "a", "trace": "t", "n_res": 8, "format": "f", "profile": "tuned",
@@ -64,17 +64,6 @@ def test_a_value_that_cannot_be_is_named(path: Path, column: str, value: str) ->
         read_samples(path)
     assert f"{path}, line 5, column {column}" in str(raised.value) and "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
-
-
-def test_only_what_is_left_of_a_total_may_be_negative(tmp_path: Path) -> None:
-    file = BreakdownFile(tmp_path / "breakdown.csv")
-    file.add(Breakdown(**KEY, round=0, total_seconds=1.0, rest_seconds=-0.5))
-    file.close()
-    assert read_breakdown(tmp_path / "breakdown.csv")["rest_seconds"][0] == -0.5
-    text = (tmp_path / "breakdown.csv").read_text()
-    (tmp_path / "breakdown.csv").write_text(text.replace(",1.0,", ",-1.0,"))
-    with pytest.raises(DocumentError, match="line 2, column total_seconds: expected float >= 1e-09"):
-        read_breakdown(tmp_path / "breakdown.csv")
 
 
 @pytest.mark.parametrize("rows", ["1,2\n", "{row},1\n", "{row}\n{row},3\n", "\x00\n", "\n{row}\n\ud800\n"])

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.evidence.bundle import Bundle, read_bundle, row_digests, write_bundle
 from harness.evidence.check import check
 from harness.row_files import read_samples
-from harness.run.complete import EXPLAINED, SAMPLES, read_explained, required_rows
+from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan
 from harness.run.run import run
@@ -114,7 +114,7 @@ def attack_rows(folder: Path) -> tuple[dict[str, list[int]], list[str]]:
     counts: dict[str, list[int]] = {}
     missed: list[str] = []
     environment = json.loads((folder / "environment.json").read_text())
-    for name in (SAMPLES, *EXPLAINED):
+    for name in (SAMPLES, *read_own_rows(folder)):
         original = (folder / name).read_bytes()
         rows = read_rows(folder / name)
         for kind, forged in changed_rows(rows) if rows else ():
@@ -123,7 +123,7 @@ def attack_rows(folder: Path) -> tuple[dict[str, list[int]], list[str]]:
             count[0] += 1
             try:
                 frames: dict[str, pd.DataFrame] = {SAMPLES: read_samples(folder / SAMPLES, superseded=True)}
-                frames |= read_explained(folder)
+                frames |= read_own_rows(folder)
                 sessions = len(environment["sessions"])
                 found = required_rows(folder / "plan.json", CONFIG, frames, sessions=sessions)
                 if not any(required.faults for required in found.values()):

@@ -23,13 +23,12 @@ from harness.analysis.summary import summarise
 from harness.analysis.withdrawal import withdrawn, without_verdicts
 from harness.documents import decode
 from harness.errors import UsageError
-from harness.extensions.breakdown.analysis import where_time_goes
-from harness.extensions.result_directories.analysis import DirectorySizes, find_directories, is_directory
 from harness.files import read_bytes
 from harness.row_files import in_force, read_samples
-from harness.run.complete import SAMPLES, read_explained, required_rows
+from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
+from harness.run.measurement import is_apart, of_installed, unknown_parts
 
 REPORT_VERSION = 2
 """Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
@@ -121,14 +120,14 @@ class Findings:
         By mix, one for each trace.
     headlines : list of Headline
         One for each mix.
-    time : DataFrame or None
-        Where the time goes; None when it was not measured.
     noise : Noise
         How noisy the run was.
     scaling : DataFrame or None
         How reads scale over workers; None for a run without such samples.
-    directories : DirectorySizes or None
-        Its result directories; their samples and cells are here alone. None for a run without any.
+    apart : DataFrame
+        The samples of measurements of extensions, which are none of a format and in no other table.
+    more : DataFrame
+        The cells that sections of extensions make of them.
     growth : DataFrame
         How times grow with length; empty for a run of fewer than three lengths.
     withdrawn : bool
@@ -148,28 +147,26 @@ class Findings:
     grades: Grades
     decisions: dict[str, list[Decision]]
     headlines: list[Headline]
-    time: pd.DataFrame | None
     noise: Noise
-    directories: DirectorySizes | None = None
     scaling: pd.DataFrame | None = None
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
+    apart: pd.DataFrame = field(default_factory=pd.DataFrame)
+    more: pd.DataFrame = field(default_factory=pd.DataFrame)
     withdrawn: bool = False
     incomplete: tuple[str, ...] = ()
     version: int = REPORT_VERSION
 
     @property
-    def only_directories(self) -> bool:
+    def without_formats(self) -> bool:
         """Whether the run measured no format, by design."""
-        return self.directories is not None and not self.config.traces
+        return not self.config.traces
 
     @property
     def cells(self) -> pd.DataFrame:
-        """All that ``summary.csv`` lists: the cells of formats and those of result directories."""
-        if self.directories is None:
-            return self.summary
-        if self.summary.empty:
-            return self.directories.cells
-        return pd.concat([self.summary, self.directories.cells.astype(object)], ignore_index=True)
+        """All that ``summary.csv`` lists: the cells of formats and those of sections of extensions."""
+        if self.more.empty or self.summary.empty:
+            return self.summary if self.more.empty else self.more
+        return pd.concat([self.summary, self.more.astype(object)], ignore_index=True)
 
     @property
     def session(self) -> dict[str, Any]:
@@ -178,7 +175,6 @@ class Findings:
 
     def to_document(self) -> dict[str, Any]:
         """Return everything that is published as plain values, for ``report.json``."""
-        directories = {"directories": plain(self.directories.table)} if self.directories is not None else {}
         return {
             "report_version": self.version,
             "options": self.options.to_document(),
@@ -187,9 +183,7 @@ class Findings:
             "grades": plain(self.grades.table),
             "grade_cells": plain(self.grades.cells),
             "decisions": [_decision(found) for decisions in self.decisions.values() for found in decisions],
-            "where_time_goes": plain(self.time),
             "noise": plain(self.noise),
-            **directories,
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
             **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
             **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
@@ -221,15 +215,15 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         When a file is missing, damaged, or of a version that this reader does not know.
     """
     config = RunConfig.read(folder / "run.json")
-    every = read_samples(folder / "samples.csv", superseded=True)
+    every = of_installed(read_samples(folder / SAMPLES, superseded=True), config, folder / "plan.json")
     samples = in_force(every)
     others = sorted(set(samples["run_id"]) - {config.run_id})
     if others:
         raise UsageError(
             f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
         )
-    directories = find_directories(folder, samples)
-    samples = samples[~is_directory(samples)].reset_index(drop=True)
+    theirs = is_apart(samples)
+    apart, samples = (samples[mask].reset_index(drop=True) for mask in (theirs, ~theirs))
     recorded = folder / "environment.json"
     environment = read_environment(recorded) if recorded.exists() else {}
     if differs := mixed_machines(environment):
@@ -246,7 +240,6 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         for mix in ([] if unfair else mixes)
     }
     noise = describe_noise(samples, summary, environment)
-    explained = read_explained(folder)
     ledger = folder / "ledger.csv"
     return Findings(
         config=config,
@@ -258,14 +251,13 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         grades=grade(samples, exact_only=unfair),
         decisions=decisions,
         headlines=[headline(found) for found in decisions.values() if found],
-        time=where_time_goes(in_force(explained["breakdown.csv"])) if "breakdown.csv" in explained else None,
         noise=noise,
-        directories=directories,
+        apart=apart,
         scaling=scaling(samples),
         growth=growth(samples),
         withdrawn=unfair,
         incomplete=tuple(
-            _incomplete(folder, config, {SAMPLES: every, **explained}, environment) if version > 1 else ()
+            _incomplete(folder, config, {SAMPLES: every, **read_own_rows(folder)}, environment) if version > 1 else ()
         ),
         version=version,
     )
@@ -275,6 +267,8 @@ def _incomplete(
     folder: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame], environment: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say what is wrong with the rows of a run, held against its plan."""
+    for name in unknown_parts(config):
+        yield f"The run measured {name}, which no installed extension knows: its samples are left out."
     if not (plan := folder / "plan.json").exists():
         yield "The run has no plan.json, so nobody can say whether rows of it are missing."
         return

@@ -13,35 +13,22 @@ from harness.analysis import formatting as words
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import show
 from harness.evidence.rerun import Repeat
-from harness.extensions.result_directories.analysis import DirectorySizes, modes_of
 from harness.records import CONTROL, KEY_COLUMNS, RAW
 from harness.report.write import Written
 from harness.row_files import read_samples
-from harness.run.config import DIRECTORY_MODES, RunConfig
+from harness.run.config import RunConfig
 
 
 def tables(written: Written, config: RunConfig) -> None:
-    """Print the closing tables of a run: its traces, and its result directories."""
+    """Print the closing tables of a run: of its traces, and of sections of extensions."""
     if not written.summary.empty:
         _closing_traces(written.summary, config)
-    if written.directories is not None:
-        _closing_directories(written.directories)
-
-
-def _closing_directories(found: DirectorySizes) -> None:
-    """Print one row a result directory, one column a mode."""
-    shown = show.table("Result directories, in bytes", "directory", *DIRECTORY_MODES)
-    for name in dict.fromkeys(found.cells["trace"]):
-        modes = modes_of(found.table, name)
-        shown.add_row(name, *(_mode(modes[mode]) if mode in modes else "" for mode in DIRECTORY_MODES))
-    show.console().print(shown, markup=False)
-
-
-def _mode(row: Mapping[str, Any]) -> str:
-    if row["status"] != "ok":
-        return str(row["status"])
-    change = "" if pd.isna(row["change_percent"]) else f" ({row['change_percent']:+.1f} %)"
-    return f"{int(row['size_bytes']):,}{change}"
+    for section, found in written.brought:
+        if (table := section.closing(found)) is not None:
+            shown = show.table(table.caption, *table.columns)
+            for row in table.rows:
+                shown.add_row(*row)
+            show.console().print(shown, markup=False)
 
 
 def _closing_traces(summary: pd.DataFrame, config: RunConfig) -> None:

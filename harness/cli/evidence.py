@@ -13,15 +13,14 @@ from harness.cli import closing, options, show
 from harness.cli.folders import held
 from harness.cli.running import continuable, measure
 from harness.errors import HarnessError, UsageError
-from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, write_bundle
+from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, unpack, write_bundle
 from harness.evidence.check import Result, check
 from harness.evidence.claims import claimed, shown
 from harness.evidence.rerun import compare_runs, rerun_config
-from harness.extensions.result_directories.measuring import open_directories
-from harness.extensions.result_directories.record import DIRECTORIES
 from harness.files import plain_name
 from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
+from harness.run.measurement import open_measurements
 from harness.run.subject import choose_arms, open_subjects
 from harness.run.turns import require_few_rows
 
@@ -173,18 +172,17 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     name = plain_name(arguments.bundle.name.removesuffix(SUFFIX))
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
     config = rerun_config(bundle, folder.resolve().name, outside=arguments.allow_outside)
-    arms, subjects, directories = choose_arms(config), open_subjects(config), open_directories(config)
+    arms, subjects, measuring = choose_arms(config), open_subjects(config), open_measurements(config)
     require_few_rows(config, len(arms), subjects)
     with held(folder, new=True), continuable(folder, config):
         config.save(folder / "run.json")
-        if code := measure(config, arms, subjects, directories, folder, quiet=arguments.quiet):
+        if code := measure(config, arms, subjects, measuring, folder, quiet=arguments.quiet):
             return code
         write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
-        first = Path(scratch)
-        for file in ("summary.csv", "archives.json", "report.json", DIRECTORIES):
-            if file in bundle.files:
-                (first / file).write_bytes(bundle.files[file])
+        first = unpack(bundle.files, Path(scratch))
+        for file in ("summary.csv", "report.json"):
+            (first / file).write_bytes(bundle.files[file])
         repeat = compare_runs(first, folder)
     closing.repeat(repeat, folder)
     return 0 if repeat.holds else 1

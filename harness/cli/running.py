@@ -29,14 +29,13 @@ from harness.cli.readers import (
     resume_command,
 )
 from harness.errors import MachineError, UsageError, cause_of, unknown_name
-from harness.extensions.result_directories.measuring import Directory, open_directories
-from harness.extensions.result_directories.slimming import parse_bound
 from harness.formats.base import PROFILES, ProfileName, load_format
 from harness.formats.describing import ReadsWhole
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
 from harness.run.config import PRESETS, RunConfig
 from harness.run.machine import describe, read_environment
+from harness.run.measurement import Measuring, copies, installed, open_measurements
 from harness.run.plan import save_plan
 from harness.run.run import run
 from harness.run.space import Space, require_space
@@ -49,7 +48,7 @@ _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "
 _MEASURING = (
     "preset", "trace", "formats", "suites", "sizes", "profile", "profile_file", "cache", "workers",
     "executors", "rounds",
-    "seed", "baseline", "timeout", "directory", "directory_bound", "trace_bytes",
+    "seed", "baseline", "timeout", "trace_bytes",
 )  # fmt: skip
 
 
@@ -59,9 +58,6 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; the options below change it (default: standard)")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
-    add("--directory", action="append", metavar="DIR", help="a result directory of AlphaFold to slim a copy of; "
-        "repeatable; alone, or beside traces that --trace names")  # fmt: skip
-    add("--directory-bound", metavar="ANGSTROM", help="slim it in mode minimal too, within this error")
     add("--formats", metavar="A,B", help="formats to compare")
     add("--suites", metavar="A,B", help="suites to run")
     add_plugins(parser, "is measured besides, or that the run to continue asks for")
@@ -84,7 +80,16 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--quiet", action="store_true", help="print nothing but errors")
     add_max_inflated(parser)
-    parser.set_defaults(command=_run)
+    own: list[str] = []
+
+    def add_own(*names: str, **settings: Any) -> argparse.Action:
+        action = add(*names, **settings)
+        own.append(action.dest)
+        return action
+
+    for each in installed():
+        each.add_options(add_own)
+    parser.set_defaults(command=_run, measuring=own)
 
 
 def add_plot(parser: argparse.ArgumentParser) -> None:
@@ -97,7 +102,7 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
-    subjects, directories = open_subjects(config), open_directories(config)
+    subjects, measuring = open_subjects(config), open_measurements(config)
     require_few_rows(config, len(arms), subjects)
     require_readers(config, quiet=arguments.quiet)
     tell = partial(show.say, quiet=arguments.quiet)
@@ -105,13 +110,13 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.resume:
             stack.enter_context(held(folder))
             _require_same_machine(folder)
-        disk = require_space(folder, subjects, arms, directories, timeout=config.timeout, tell=tell)
+        disk = require_space(folder, subjects, arms, copies(measuring), timeout=config.timeout, tell=tell)
         tell(str(disk))
         if not arguments.resume:
             stack.enter_context(held(folder, new=True))
             config.save(folder / "run.json")
         stack.enter_context(continuable(folder, config))
-        code = measure(config, arms, subjects, directories, folder, disk, quiet=arguments.quiet)
+        code = measure(config, arms, subjects, measuring, folder, disk, quiet=arguments.quiet)
         written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
         closing.tables(written, config)
@@ -125,7 +130,7 @@ def measure(
     config: RunConfig,
     arms: list[Arm],
     subjects: list[Subject],
-    directories: list[Directory],
+    measuring: list[Measuring],
     folder: Path,
     disk: Space | None = None,
     *,
@@ -135,7 +140,7 @@ def measure(
 
     Parameters
     ----------
-    config, arms, subjects, directories, disk
+    config, arms, subjects, measuring, disk
         As for `harness.run.run.run`.
     folder : Path
         The run's folder; holds ``run.json``.
@@ -150,7 +155,7 @@ def measure(
     save_plan(subjects, folder / "plan.json", arms)
     with show.progress(quiet=quiet) as progress:
         try:
-            run(config, arms, subjects, folder, progress, directories, disk)
+            run(config, arms, subjects, folder, progress, measuring, disk)
         except KeyboardInterrupt as error:
             show.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
             return exit_code(error)
@@ -199,7 +204,8 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    given = [name for name in _MEASURING if getattr(arguments, name) is not None] + given_of_stores(arguments)
+    own = (*_MEASURING, *arguments.measuring)
+    given = [name for name in own if getattr(arguments, name) is not None] + given_of_stores(arguments)
     if given:
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
@@ -225,7 +231,9 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     )
     if arguments.trace:
         values["traces"] = tuple(arguments.trace)
-    values.update(_directories(arguments))
+    values["measurements"] = {m.name: asked for m in installed() if (asked := m.asked(arguments)) is not None}
+    if not arguments.trace and any(each.alone for each in installed() if each.name in values["measurements"]):
+        values["traces"] = ()
     if arguments.sizes is not None:
         values["sizes"] = integers(arguments.sizes, "--sizes")
     if arguments.profile is not None:
@@ -256,18 +264,6 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
             raise unknown_name("measured format for --baseline", arguments.baseline, labels)
         values["baseline"] = arguments.baseline
     return RunConfig(**values), folder
-
-
-def _directories(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what result directories change; they are measured alone, unless traces are named too."""
-    if not arguments.directory:
-        if arguments.directory_bound is not None:
-            raise UsageError("--directory-bound is the error that slimming may make in a --directory: name one.")
-        return {}
-    values: dict[str, Any] = {"directories": tuple(arguments.directory)}
-    if arguments.directory_bound is not None:
-        values["directory_bound"] = parse_bound(arguments.directory_bound, "--directory-bound")
-    return values if arguments.trace else {**values, "traces": ()}
 
 
 def _default_formats(*, quiet: bool) -> tuple[str, ...]:

@@ -36,7 +36,6 @@ CANNOT = (
 _RESAMPLES = 2000
 _MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "machine", "virtual_machine", "filesystem")
 _LIMITS = ("cores_limit", "memory_limit_bytes")  # which earlier versions did not record
-_DATA = ("options", "directories", "directory_bound")
 _NOTHING = "no cell is ok in both runs. Compare runs of the same formats, suites and traces."
 
 
@@ -115,8 +114,11 @@ def _require_alike(first: Path, second: Path) -> None:
     _require_same("seeds", configs[0].seed, configs[1].seed)
     # What bounds a plan may differ where the plans do not, which are compared below.
     alike = [dataclasses.replace(c, options=dataclasses.replace(c.options, parallel_bytes=None)) for c in configs]
-    for name in _DATA:
-        _require_same(f"data definitions ({name})", *(getattr(config, name) for config in alike))
+    _require_same("data definitions (options)", *(config.options for config in alike))
+    for name in sorted({*configs[0].measurements, *configs[1].measurements}):
+        ours, theirs = (config.measurements.get(name, {}) for config in configs)
+        both = set(ours) & set(theirs) or set(ours) | set(theirs)  # what earlier versions did not record cannot be held
+        _require_same(f"data definitions ({name})", *({key: p.get(key) for key in both} for p in (ours, theirs)))
     ours, theirs = _common_plans(first, second)
     if ours != theirs:
         raise NotComparable("The runs have different plans of the same traces: a suite or a trace was changed.")

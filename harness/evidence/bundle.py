@@ -21,7 +21,6 @@ from harness.analysis.findings import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
 from harness.evidence.earlier import LOOKS
-from harness.extensions.result_directories.record import DIRECTORIES
 from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
 from harness.report.section import installed
 from harness.report.write import PLOTS, Target, write_report
@@ -35,14 +34,12 @@ MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledge
 """What measuring left; all else follows from it."""
 
 MEASURED_TOO = {
-    "breakdown.csv": "the times in breakdown.csv, those that no published figure uses included",
     LOOKS: f"what an earlier version saw of threads that wait, in {LOOKS}: nothing that is published here uses it",
-    DIRECTORIES: f"the files of result directories and what was read from them, in {DIRECTORIES}",
 }
 """What only some runs have, each with what a bundle can only claim of it."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
-PUBLISHED_TOO = ("benchmark_results.csv", "directories.csv", "scaling.csv", "growth.csv")
+PUBLISHED_TOO = ("benchmark_results.csv", "scaling.csv", "growth.csv")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,21 +30,21 @@ from harness.evidence.bundle import (
     unpack,
 )
 from harness.evidence.earlier import LOOKS, without_looks
-from harness.extensions.result_directories.evidence import check_directories
-from harness.extensions.result_directories.record import DIRECTORIES
 from harness.records import KEY_COLUMNS
+from harness.report.section import installed as sections
 from harness.report.write import Target, write_report
 from harness.row_files import read_samples
 from harness.run.archives import read_archives
-from harness.run.complete import SAMPLES, read_explained, required_rows
+from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
+from harness.run.measurement import installed
 from harness.run.plan import Described, describe_access, read_plan, read_planned, replan
 from harness.run.subject import Arm, Subject, asked_traces, choose_arms
 from harness.workload import ReadAccess, requested_bytes
 
 _ROUGH = "it was drawn by other versions of the libraries, so that only its likeness was compared, and its SVG"
-_KEYS = {"benchmark_results.csv": ["N_res"], "directories.csv": ["directory", "mode"]}
+_KEYS = {"benchmark_results.csv": ["N_res"]}
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,9 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
     steps: list[tuple[str, Callable[[], list[Result]]]] = [
         ("plan.json", lambda: _plan(run)),
         ("archives.json", lambda: [Result("archives.json", _archives(run))]),
+        *((each.name, lambda each=each: list(starmap(Result, each.check(run)))) for each in installed()),
         ("published figures", lambda: _published(bundle, run, folder / "made")),
     ]
-    if DIRECTORIES in bundle.files:
-        steps.insert(2, (DIRECTORIES, lambda: [Result(DIRECTORIES, list(check_directories(run)))]))
     if lost := [name for name in (*MEASURED, *PUBLISHED) if name not in bundle.files]:
         return [*results, Result("published figures", [f"the bundle has no {', '.join(lost)}"])]
     unpack(bundle.files, run)
@@ -148,7 +148,7 @@ def _plan(run: Path) -> list[Result]:
         problems.append("its traces and lengths are not those that the configuration asks for, each once")
     return [
         Result("plan.json: every access, drawn again from the seed", problems),
-        *_rows(run, config, {SAMPLES: samples, **read_explained(run)}),
+        *_rows(run, config, {SAMPLES: samples, **read_own_rows(run)}),
         Result(f"{SAMPLES}: every read asked for the planned bytes", list(_asked_for(samples, subjects))),
     ]
 
@@ -282,7 +282,8 @@ def _links(markdown: bytes) -> str:
 def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
     suffix = PurePosixPath(name).suffix
     if suffix == ".csv":
-        key = _KEYS.get(name, KEY_COLUMNS[1:])
+        keys = _KEYS | {table: list(key) for each in sections() for table, key in each.published.items()}
+        key = keys.get(name, KEY_COLUMNS[1:])
         return Result(name, compare.tables(theirs, ours, key))
     if suffix == ".json":
         return Result(name, compare.documents(theirs, ours))

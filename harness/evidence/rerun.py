@@ -14,10 +14,10 @@ import pandas as pd
 from harness.documents import read_document
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle
-from harness.extensions.result_directories.evidence import directory_differences
 from harness.records import CellKey
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
+from harness.run.measurement import installed
 from harness.trace.sources import find_source
 
 _CELL = list(CellKey._fields)
@@ -97,7 +97,7 @@ def _named(config: RunConfig) -> Iterator[str]:
     for text in config.traces:
         source, parameters = find_source(text)
         yield from (f"the file {path!r}" for path in source.paths(parameters))
-    yield from (f"the directory {path!r}" for path in config.directories)
+    yield from (name for each in installed() for name in each.outside(config))
     if config.store is not None:
         yield f"the store {config.store.named()}"
     yield from (f"the {option} {value!r}" for option, value in config.settings.items())
@@ -117,8 +117,10 @@ def compare_runs(before: Path, after: Path) -> Repeat:
         The two are not paired by round, so times are compared only through the words that each run gives.
     """
     sizes, digests = _archives(before, after)
-    more_sizes, more_digests = directory_differences(before, after)
-    return Repeat(_verdicts(before, after), sizes + more_sizes, digests + more_digests, _answers(before, after))
+    for each in installed():
+        more_sizes, more_digests = each.differences(before, after)
+        sizes, digests = sizes + more_sizes, digests + more_digests
+    return Repeat(_verdicts(before, after), sizes, digests, _answers(before, after))
 
 
 def _verdicts(before: Path, after: Path) -> pd.DataFrame:

@@ -76,8 +76,8 @@ class Section:
         Where it stands: the core's sections stand at the tens of `harness.report.page.render.SECTIONS`.
     measured : mapping of str to str
         Files beside the run's own that it is made from, each with what a bundle can only claim of it.
-    published : tuple of str
-        Tables that it writes.
+    published : mapping of str to sequence of str
+        Tables that it writes, each with the columns that name a row.
     drawn : tuple of str
         Drawings that it may make, without their endings.
     """
@@ -86,7 +86,7 @@ class Section:
     title: ClassVar[str]
     order: ClassVar[int]
     measured: ClassVar[Mapping[str, str]] = {}
-    published: ClassVar[tuple[str, ...]] = ()
+    published: ClassVar[Mapping[str, Sequence[str]]] = {}
     drawn: ClassVar[tuple[str, ...]] = ()
 
     def find(self, folder: Path, findings: Findings) -> Any:
@@ -94,7 +94,7 @@ class Section:
         raise NotImplementedError
 
     def blocks(self, found: Any, findings: Findings) -> list[Block]:
-        """Put into words what `find` returned."""
+        """Put into words what `find` returned; without a block the page has no such section."""
         raise NotImplementedError
 
     def document(self, found: Any) -> dict[str, Any]:
@@ -105,9 +105,31 @@ class Section:
         """Return the tables that are published, by the names in `published`."""
         return {}
 
+    def cells(self, found: Any) -> pd.DataFrame | None:
+        """Return rows for ``summary.csv`` of samples that are none of a format; None for none."""
+        return None
+
+    def limits(self, found: Any, findings: Findings) -> list[str]:
+        """Say what it does not show, for the section on limits."""
+        return []
+
+    def closing(self, found: Any) -> Table | None:
+        """Return a table for the terminal, when the run has ended."""
+        return None
+
     def draw(self, found: Any, folder: Path, *, pictures: bool) -> list[Path]:
         """Draw; `pictures` asks for PNG besides SVG. Return the files."""
         return []
+
+
+Brought = list[tuple[Section, Any]]
+"""The sections of extensions, each with what it found."""
+
+
+def brought(folder: Path, findings: Findings) -> Brought:
+    """Ask every installed extension for its section of the report."""
+    found = [(section, section.find(folder, findings)) for section in installed()]
+    return [(section, part) for section, part in found if part is not None]
 
 
 def installed() -> list[Section]:

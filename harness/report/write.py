@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -13,8 +14,6 @@ import pandas as pd
 
 from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
 from harness.analysis.seed_table import seed_table
-from harness.extensions.breakdown.plot import draw_time
-from harness.extensions.result_directories.analysis import DirectorySizes
 from harness.files import write_text
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
@@ -22,10 +21,10 @@ from harness.report.drawing.plots import FIGURES, draw
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.answer import lead
 from harness.report.page.render import render
-from harness.report.section import Section, installed
+from harness.report.section import Brought, brought
 
-PLOTS = (*FIGURES, "growth", "decision", "where_time_goes", "scaling")
-"""The names of all drawings that a report may have, without their endings."""
+PLOTS = (*FIGURES, "growth", "decision", "scaling")
+"""The names of all drawings that a report may have, without their endings and without those of extensions."""
 
 DIGITS = 10
 """Significant digits of a derived figure. Versions of NumPy and processors differ in the 13th and later ones."""
@@ -69,10 +68,10 @@ class Written:
     ----------
     summary : DataFrame
         The cells of formats.
-    directories : DirectorySizes or None
-        The result directories of the run.
+    brought : list of (Section, object)
+        The sections of extensions, each with what it found.
     cells : DataFrame
-        Of ``summary.csv``: both.
+        Of ``summary.csv``.
     plots : Path
         The folder of the plots.
     page, markdown : Path
@@ -84,7 +83,7 @@ class Written:
     """
 
     summary: pd.DataFrame
-    directories: DirectorySizes | None
+    brought: Brought
     cells: pd.DataFrame
     plots: Path
     page: Path
@@ -127,20 +126,19 @@ def write_report(
         As `harness.analysis.findings.find`.
     """
     target = target or Target.of_run(folder)
-    findings = find(folder, options, version)
-    brought = _brought(folder, findings)
-    _draw(findings, brought, target, pictures=pictures)
+    findings, parts = _found(folder, options, version)
+    _draw(findings, parts, target, pictures=pictures)
     document = findings.to_document()
-    for section, found in brought:
+    for section, found in parts:
         document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
     write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
-    page, markdown = render(findings, brought, target.plots, folder, target.links)
+    page, markdown = render(findings, parts, target.plots, folder, target.links)
     write_text(target.folder / "report.html", page)
     write_text(target.folder / "report.md", markdown)
     return Written(
         summary=findings.summary,
-        directories=findings.directories,
+        brought=parts,
         cells=findings.cells,
         plots=target.plots,
         page=target.folder / "report.html",
@@ -159,30 +157,29 @@ def write_plots(folder: Path) -> list[Path]:
         As `harness.analysis.findings.find`.
     """
     target = Target.of_run(folder)
-    findings = find(folder, find_options(folder))
-    _draw(findings, _brought(folder, findings), target, pictures=True)
+    findings, parts = _found(folder, find_options(folder))
+    _draw(findings, parts, target, pictures=True)
     return sorted(path for path in target.plots.iterdir() if path.suffix in (".png", ".svg"))
 
 
-def _brought(folder: Path, findings: Findings) -> list[tuple[Section, Any]]:
-    """Ask every installed extension for its section of the report."""
-    found = [(section, section.find(folder, findings)) for section in installed()]
-    return [(section, part) for section, part in found if part is not None]
+def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tuple[Findings, Brought]:
+    findings = find(folder, options, version)
+    parts = brought(folder, findings)
+    more = [cells for section, found in parts if (cells := section.cells(found)) is not None]
+    return dataclasses.replace(findings, more=pd.concat(more) if more else findings.more), parts
 
 
-def _draw(findings: Findings, brought: list[tuple[Section, Any]], where: Target, *, pictures: bool) -> None:
+def _draw(findings: Findings, parts: Brought, where: Target, *, pictures: bool) -> None:
     folder, target = where.folder, where.plots
     write_table(findings.cells, folder / "summary.csv")
     if not findings.growth.empty:
         write_table(findings.growth, folder / "growth.csv")
-    if findings.directories is not None:
-        write_table(findings.directories.table, folder / "directories.csv")
     if findings.scaling is not None:
         write_table(findings.scaling, folder / "scaling.csv")
     if findings.config.preset == "seed":
         table = seed_table(findings.summary, findings.config.options.attention_windows)
         write_table(table, folder / "benchmark_results.csv")
-    for section, found in brought:
+    for section, found in parts:
         for name, table in section.tables(found).items():
             write_table(table, folder / name)
     target.mkdir(parents=True, exist_ok=True)
@@ -190,11 +187,9 @@ def _draw(findings: Findings, brought: list[tuple[Section, Any]], where: Target,
     drawn += draw_growth(findings.growth, findings.summary, target, pictures=pictures)
     if (decision := lead(findings).decision) is not None:
         drawn += draw_flips(decision, target, pictures=pictures)
-    if findings.time is not None:
-        drawn += draw_time(findings.time, target, pictures=pictures)
     if findings.scaling is not None:
         drawn += draw_scaling(findings.scaling, target, pictures=pictures)
-    for section, found in brought:
+    for section, found in parts:
         drawn += section.draw(found, target, pictures=pictures)
     for old in set(target.glob("*.svg")) | set(target.glob("*.png")):
         if old not in drawn:  # of an earlier report with other choices: it would no longer be true

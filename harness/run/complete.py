@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from harness.extensions.breakdown.explaining import BreakdownRounds, ExplainingRounds
-from harness.row_files import read_breakdown
-from harness.run.config import RESULT_DIRECTORY, RunConfig
-from harness.run.faults import Required, Rows, rows_of
+from harness.records import CellKey, Sample
+from harness.row_files import read_rows
+from harness.run.config import RunConfig
+from harness.run.faults import Required, rows_of
+from harness.run.measurement import installed
 from harness.run.plan import read_planned
 from harness.run.required import require
 from harness.run.subject import Arm
-from harness.run.turns import directory_cells, explaining_turns, require_few_rows, sample_turns
+from harness.run.turns import require_few_rows, sample_turns
 
 SAMPLES = "samples.csv"
-EXPLAINED_SINCE = 3
-"""The schema of samples from which on a run has each file of `EXPLAINED` that its plan asks for."""
-
-EXPLAINED: dict[str, type[ExplainingRounds[Any]]] = {
-    "breakdown.csv": BreakdownRounds,
-}
 
 
-def read_explained(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read all rows that explain a run's samples, by the file's name; a file that it has not is left out."""
-    readers = {"breakdown.csv": read_breakdown}
-    return {name: read(folder / name, superseded=True) for name, read in readers.items() if (folder / name).exists()}
+def read_own_rows(folder: Path) -> dict[str, pd.DataFrame]:
+    """Read all rows of the files that measurements of extensions wrote, by the file's name."""
+    kinds = [each.rows for each in installed() if each.rows is not None]
+    return {kind.file: read_rows(folder / kind.file, kind) for kind in kinds if (folder / kind.file).exists()}
 
 
 def required_rows(
@@ -49,7 +43,7 @@ def required_rows(
     config : RunConfig
         Of the run.
     frames : mapping of str to DataFrame
-        Its rows of all attempts by the file's name: `SAMPLES`, and those of `EXPLAINED` that it has.
+        Its rows of all attempts by the file's name: `SAMPLES`, and those of `read_own_rows`.
     sessions : int
         How often it was begun or resumed.
     arms : sequence of Arm
@@ -66,28 +60,36 @@ def required_rows(
         When there is no readable plan.
     """
     subjects, recorded, exact = read_planned(plan, config)
-    rows = rows_of(frames[SAMPLES], ("seconds", "size_bytes"))
-    directories = [key for key in rows if key.access == RESULT_DIRECTORY]
+    rows = rows_of(frames[SAMPLES], Sample.figures)
+    others = {each.access for each in installed()}
+    apart = [key for key in rows if key.access in others]
     every, ordered = (list(arms), True) if arms else (recorded, exact)
     if not ordered:
-        every = [*every, *_unknown(rows, every)]
+        every = [*every, *_unknown([key for key in rows if key not in apart], every)]
     require_few_rows(config, len(every), subjects)
     found = {
         SAMPLES: require(
             [turns for subject in subjects for turns in sample_turns(config, every, subject)],
-            directory_cells(config, directories),
+            [
+                cell
+                for each in installed()
+                for cell in each.cells(config, [k for k in apart if k.access == each.access])
+            ],
             rows,
             sessions=sessions,
             samples=True,
             ordered=ordered,
         )
     }
-    for name, kind in EXPLAINED.items():
-        if name in frames or _schema(frames[SAMPLES]) >= EXPLAINED_SINCE:
+    for each in installed():
+        if each.rows is not None and (
+            each.rows.file in frames or (each.since and _schema(frames[SAMPLES]) >= each.since)
+        ):
+            name = each.rows.file
             found[name] = require(
-                [turns for subject in subjects for turns in explaining_turns(kind, config, every, subject)],
+                [turns for subject in subjects for turns in each.turns(config, every, subject)],
                 (),
-                rows_of(frames[name], (kind.figure,)) if name in frames else {},
+                rows_of(frames[name], each.rows.figures) if name in frames else {},
                 sessions=sessions,
                 samples=False,
                 ordered=ordered,
@@ -95,10 +97,10 @@ def required_rows(
     return found
 
 
-def _unknown(rows: Rows, known: Sequence[Arm]) -> list[Arm]:
+def _unknown(keys: Iterable[CellKey], known: Sequence[Arm]) -> list[Arm]:
     """List the arms that have rows and that a run of an earlier version did not record."""
     named = {(arm.label, arm.profile) for arm in known}
-    seen = dict.fromkeys((key.format, key.profile) for key in rows if key.access != RESULT_DIRECTORY)
+    seen = dict.fromkeys((key.format, key.profile) for key in keys)
     return [Arm(label, label, profile) for label, profile in seen if (label, profile) not in named]
 
 

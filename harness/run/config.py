@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -23,21 +23,6 @@ _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `
 
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
-
-RESULT_DIRECTORY = "result_directory"
-"""The access of a sample that holds the size of a result directory; its format is one of `DIRECTORY_MODES`."""
-
-VANILLA: Final = "vanilla"
-DirectoryMode = Literal["vanilla", "slim", "slim-plain-none", "minimal"]
-DIRECTORY_MODES: tuple[DirectoryMode, ...] = (VANILLA, "slim", "slim-plain-none", "minimal")
-"""A result directory as its program wrote it, slimmed without loss so that tools go on reading it or have to restore it
-first, and slimmed within a bound."""
-
-_EARLIER_DIRECTORY_MODES: tuple[DirectoryMode, ...] = (
-    VANILLA,
-    "slim",
-    "minimal",
-)  # of earlier runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +59,14 @@ class RunConfig:
         Seconds after which a sample of a small trace counts as hung; see `patience`.
     options : PlanOptions
         What plans may depend on.
-    directories : tuple of str
-        Result directories to slim, by path.
     trace_bytes : int or None
         The most that the tensors of a trace may take; of a larger one only the first layers are measured. None for all.
-    directory_bound : float or None
-        The largest error that slimming them in mode minimal may make, in Angstrom; None for slim alone.
-    directory_modes : tuple of str
-        What is measured of each, of `DIRECTORY_MODES`.
     store : ArchiveStore or None
         The object store that archives are read from; None to read them from the run's folder.
     settings : mapping of str to str
         What is given of the executors' own options; in the file, fields beside the others.
+    measurements : dict of str to object
+        What is asked of measurements of extensions, by their names, as plain values.
     """
 
     run_id: Name
@@ -101,13 +82,11 @@ class RunConfig:
     baseline: str = "zarr"
     timeout: Figure = 600.0
     options: PlanOptions = field(default_factory=PlanOptions)
-    directories: Annotated[tuple[str, ...], msgspec.Meta(max_length=1000)] = ()
-    directory_bound: Figure | None = None
-    directory_modes: tuple[DirectoryMode, ...] = DIRECTORY_MODES
     profile_files: tuple[ProfileFile, ...] = ()
     store: ArchiveStore | None = None
     settings: Settings = field(default_factory=dict)
     trace_bytes: Positive | None = None
+    measurements: dict[str, Any] = field(default_factory=dict)
 
     def patience(self, nbytes: int) -> float:
         """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
@@ -121,8 +100,8 @@ class RunConfig:
     def save(self, path: Path) -> None:
         """Write as JSON."""
         document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
-        if not self.directories:
-            del document["directories"], document["directory_bound"], document["directory_modes"]
+        if not self.measurements:
+            del document["measurements"]
         if self.store is None:
             del document["store"]
         if self.options.parallel_windows is None:
@@ -154,17 +133,23 @@ class RunConfig:
         )
         stored = read_document(path, kind, version=("config_version", CONFIG_VERSION), absent=absent)
         files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
-        modes = stored.directory_modes or (_EARLIER_DIRECTORY_MODES if stored.directories else DIRECTORY_MODES)
         for executor, _ in stored.options.workers:
             load_executor(executor)
         changed = {
             "profile_files": files,
             "options": PlanOptions(**_fields(stored.options, PlanOptions)),
-            "directory_modes": modes,
             "store": None if stored.store is None else _store(stored.store, path),
             "settings": {name: given for name in options if (given := getattr(stored, name)) is not None},
         }
+        if stored.directories:
+            earlier = {key: getattr(stored, name) for name, key in _EARLIER.items()}
+            changed["measurements"] = {_DIRECTORIES: {k: v for k, v in earlier.items() if v is not None}}
         return cls(**_fields(stored, cls) | changed)
+
+
+_DIRECTORIES = "result-directories"
+_EARLIER = {"directories": "directories", "directory_bound": "bound", "directory_modes": "modes"}
+"""Fields that `run.json` of earlier versions has at its top, by their names in the part of the measurement."""
 
 
 def _fields(stored: Any, kind: type) -> dict[str, Any]:
@@ -196,7 +181,9 @@ class _Stored(RunConfig):
     store: dict[str, Any] | None = None  # type: ignore[assignment]
     settings: None = None  # type: ignore[assignment]
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
-    directory_modes: tuple[DirectoryMode, ...] | None = None  # type: ignore[assignment]
+    directories: tuple[str, ...] = ()
+    directory_bound: Figure | None = None
+    directory_modes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("formats", "profiles", "suites", "caches"):

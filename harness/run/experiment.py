@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.extensions.breakdown.explaining import BreakdownRounds
 from harness.extensions.capture.streaming import StreamTask
 from harness.formats.archive import remove
 from harness.records import CONTROL, CellKey, NoFigure
@@ -14,6 +14,7 @@ from harness.run import schedule
 from harness.run.archives import ArchiveRecord
 from harness.run.config import RunConfig
 from harness.run.ledger import LedgerFile
+from harness.run.measurement import Measuring
 from harness.run.preparation import Prepared, prepare
 from harness.run.recorder import Recorder, cell_key, cell_keys, cell_names
 from harness.run.store import Uploads
@@ -53,8 +54,8 @@ class Experiment:
         The processes that measure writes and reads.
     recorder : Recorder
         Where samples go.
-    explained : BreakdownRounds
-        What explains the samples of reads: where their time goes.
+    measuring : sequence of Measuring
+        What extensions measure besides.
     records : tuple of ArchiveRecord and LedgerFile
         Where digests of archives go, and what their readers say of them.
     progress : Progress
@@ -71,7 +72,7 @@ class Experiment:
         writer: Worker,
         reader: Worker,
         recorder: Recorder,
-        explained: BreakdownRounds,
+        measuring: Sequence[Measuring],
         records: tuple[ArchiveRecord, LedgerFile],
         progress: Progress,
         uploads: Uploads | None = None,
@@ -79,20 +80,18 @@ class Experiment:
         self._uploads = uploads
         self._config, self._arms, self._scratch = config, arms, scratch
         self._writer, self._reader, self._recorder, self._progress = writer, reader, recorder, progress
-        self._explained, self._records = explained, records
+        self._measuring, self._records = measuring, records
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
         recorder = self._recorder
         cells = sum(recorder.rounds(access) * len(recorder.states(access)) for _, access in subject.plans)
-        explained = sum(self._explained.steps(access) for _, access in subject.plans)
-        return len(self._arms) * (1 + cells) + explained
+        return len(self._arms) * (1 + cells) + sum(each.steps(subject) for each in self._measuring)
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
-        if all(
-            self._recorder.complete(subject, suite, access) and self._explained.complete(subject, suite, access)
-            for suite, access in subject.plans
+        if all(self._recorder.complete(subject, suite, access) for suite, access in subject.plans) and all(
+            each.complete(subject) for each in self._measuring
         ):
             self._progress.step(f"{subject.label} is complete", self.steps(subject))
             return
@@ -117,6 +116,8 @@ class Experiment:
                 self._writes(subject, prepared, suite, access)
             else:
                 self._reads(subject, prepared, suite, access)
+            for each in self._measuring:
+                each.after(subject, prepared, suite, access)
         if self._uploads:
             self._uploads.remove()
         remove(self._scratch)
@@ -231,7 +232,6 @@ class Experiment:
                     kept = self._read_sample(key, number, position, tasks[arm], arm, first)
                     if kept:  # what it keeps would serve every later access too
                         prepared.failures[arm] = NoFigure("failed", kept)
-        self._explained.measure(subject, prepared, suite, access, self._recorder.failure)
 
     def _read_sample(
         self, key: CellKey, number: int, position: int, task: ReadTask, arm: Arm, first: dict[Arm, Observed]

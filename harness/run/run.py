@@ -6,18 +6,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from harness.extensions.breakdown.explaining import BreakdownRounds
-from harness.extensions.result_directories.measuring import Directory, measure_directory
-from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
 from harness.formats.archive import remove
-from harness.records import Breakdown
-from harness.row_files import BreakdownFile, SampleFile, done
+from harness.row_files import SampleFile, done
 from harness.run.archives import ArchiveRecord
 from harness.run.config import RunConfig
 from harness.run.experiment import Experiment, Progress
 from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
-from harness.run.recorder import Recorder, RowLog
+from harness.run.measurement import Measuring, RunSession, copies, open_measurements
+from harness.run.recorder import Recorder
 from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject
 from harness.sampling.cache import require_evictable
@@ -31,7 +28,7 @@ def run(
     subjects: list[Subject],
     folder: Path,
     progress: Progress,
-    directories: Sequence[Directory] = (),
+    measuring: Sequence[Measuring] | None = None,
     disk: Space | None = None,
 ) -> None:
     """Measure everything a configuration asks for.
@@ -50,8 +47,8 @@ def run(
         The run's folder; exists and can be written.
     progress : Progress
         Told about every step.
-    directories : sequence of Directory
-        From `open_directories`.
+    measuring : sequence of Measuring, optional
+        From `harness.run.measurement.open_measurements`, where they are open already.
     disk : Space, optional
         From `require_space`, where it was asked already.
 
@@ -66,7 +63,8 @@ def run(
         require_evictable(folder)
     scratch = folder / ".archives"
     remove(scratch)  # left by a run that was killed
-    disk = disk or require_space(folder, subjects, arms, directories, timeout=config.timeout)
+    measuring = open_measurements(config) if measuring is None else measuring
+    disk = disk or require_space(folder, subjects, arms, copies(measuring), timeout=config.timeout)
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
@@ -78,19 +76,27 @@ def run(
         writer = stack.enter_context(Worker(patience))
         reader = stack.enter_context(Worker(patience))
         recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
-        rows = stack.enter_context(closing(BreakdownFile(folder / "breakdown.csv")))
-        log = RowLog(config.run_id, Breakdown, rows, done(folder / "breakdown.csv", Breakdown))
-        explainer = stack.enter_context(Worker(patience))
-        breakdown = BreakdownRounds(config, arms, explainer, log, progress.step)
+        session = RunSession(
+            config=config,
+            arms=arms,
+            folder=folder,
+            scratch=scratch,
+            recorder=recorder,
+            writer=writer,
+            patience=patience,
+            stack=stack,
+            step=progress.step,
+        )
+        for each in measuring:
+            each.begin(session)
         asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
         records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
         store = config.store if subjects else None
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, breakdown, records, progress, uploads)
+        experiment = Experiment(config, arms, scratch, writer, reader, recorder, measuring, records, progress, uploads)
         steps = sum(experiment.steps(subject) for subject in subjects)
-        progress.total(steps + len(directories) * len(config.directory_modes))
-        for directory in directories:
-            record = DirectoryRecord(folder / DIRECTORIES)
-            measure_directory(directory, config, scratch, writer, recorder, record, progress.step)
+        progress.total(steps + sum(each.steps(None) for each in measuring))
+        for each in measuring:
+            each.before()
         for subject in subjects:
             experiment.measure(subject)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.extensions.result_directories.measuring import Directory
 from harness.run.config import RunConfig
 from harness.run.estimate import MARGIN, estimate, sampled
 from harness.run.subject import Arm, Subject
@@ -32,7 +31,7 @@ class Space:
     each, count : int
         Bytes of that trace, which are those of an archive that does not compress, and how many archives there are.
     copy : int
-        The packed and the restored copy of the largest result directory.
+        What copies of measurements of extensions take.
     free : int
         Bytes that are free.
     bound : int or None
@@ -56,7 +55,7 @@ class Space:
                 f"{_shown(self.each)} {size}, and a sample of writing{self._from})"
             )
         if self.copy:
-            parts.append(f"copies of a result directory at most {_shown(self.copy)}")
+            parts.append(f"copies at most {_shown(self.copy)}")
         return f"Disk: {' and '.join(parts) or 'nothing is needed'}, {_shown(self.free)} are free."
 
     @property
@@ -76,8 +75,8 @@ class Space:
             )
         if self.copy > self.free:
             return (
-                f"A copy of the largest result directory may take {_shown(self.copy)}, {folder} has "
-                f"{_shown(self.free)} free: choose a smaller one or another --out."
+                f"A copy of what is measured besides may take {_shown(self.copy)}, {folder} has "
+                f"{_shown(self.free)} free: choose less of it or another --out."
             )
         return ""
 
@@ -92,7 +91,7 @@ class Space:
         }
 
 
-def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], directories: Sequence[Directory]) -> Space:
+def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], copy: int = 0) -> Space:
     """Reckon what a run may need of the disk, were no format to compress.
 
     Parameters
@@ -103,8 +102,8 @@ def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], direct
         Traces, of which the archives of one at a time are there.
     arms : sequence of Arm
         Each has an archive, but for those that share another's.
-    directories : sequence of Directory
-        Result directories, of which a copy of one at a time is there.
+    copy : int
+        Bytes that copies of measurements take at one time.
 
     Returns
     -------
@@ -118,8 +117,7 @@ def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], direct
         largest="" if subject is None else _name(subject),
         each=0 if subject is None else subject.manifest.nbytes,
         count=count,
-        # While a copy is brought back, both its packed and its restored files are there.
-        copy=2 * max((directory.size_bytes for directory in directories), default=0),
+        copy=copy,
         free=shutil.disk_usage(_existing(folder)).free,
     )
 
@@ -128,7 +126,7 @@ def require_space(
     folder: Path,
     subjects: Sequence[Subject],
     arms: Sequence[Arm],
-    directories: Sequence[Directory],
+    copy: int = 0,
     *,
     timeout: float = RunConfig.timeout,
     tell: Callable[[str], None] = lambda text: None,
@@ -140,7 +138,7 @@ def require_space(
 
     Parameters
     ----------
-    folder, subjects, arms, directories
+    folder, subjects, arms, copy
         As for `space`.
     timeout : float
         Seconds after which a format that writes a sample counts as hung.
@@ -159,7 +157,7 @@ def require_space(
     KeyboardInterrupt
         After Ctrl-C, when the sample is removed.
     """
-    found = space(folder, subjects, arms, directories)
+    found = space(folder, subjects, arms, copy)
     large = [subject for subject in subjects if _bound(subject, found.count) > found.free]
     if large and found.copy <= found.free and all(_may_fit(subject, found.free) for subject in large):
         tell(

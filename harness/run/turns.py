@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
-from harness.extensions.breakdown.explaining import WARM, ExplainingRounds, explaining_rounds
 from harness.records import CONTROL, CellKey
 from harness.run import schedule
-from harness.run.config import RESULT_DIRECTORY, RunConfig
+from harness.run.config import RunConfig
 from harness.run.recorder import cell_key, cell_names, states
 from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
@@ -106,6 +105,26 @@ def _turns(
     )
 
 
+def turns_of(
+    config: RunConfig,
+    subject: Subject,
+    suite: str,
+    access: Access,
+    arms: Sequence[Arm],
+    state: str,
+    rounds: int,
+    what: str,
+) -> Turns:
+    """Return the turns of rows that a measurement takes of an access in rounds of its own, drawn for `what`."""
+    names = (suite, access.name, subject.label, subject.n_res, what)
+    return Turns(
+        cells=_cells(subject, suite, access, arms, state),
+        rounds=rounds,
+        draw=lambda usable: _drawn(config, usable, rounds, *names),
+        subject=_place(subject),
+    )
+
+
 def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) -> None:
     """Refuse a run that asks for more rows than `MOST_ROWS`, counted before any is planned.
 
@@ -124,44 +143,6 @@ def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) 
             f"A run has at most {MOST_ROWS} rows, and this one asks for {total}: ask for fewer rounds, formats, "
             "traces, sizes or suites."
         )
-
-
-def explaining_turns(
-    kind: type[ExplainingRounds], config: RunConfig, arms: Sequence[Arm], subject: Subject
-) -> Iterator[Turns]:
-    """List the turns of the rows that explain samples; arguments as for `sample_turns`."""
-    explained = [arm for arm in arms if arm.label != CONTROL]
-    rounds = explaining_rounds(config)
-    for suite, access in subject.plans:
-        if kind.applies(config, access):
-            names = (suite, access.name, subject.label, subject.n_res, kind.what)
-            yield Turns(
-                cells=_cells(subject, suite, access, explained, WARM),
-                rounds=rounds,
-                draw=lambda usable, names=names: _drawn(config, usable, rounds, *names),  # type: ignore[misc]
-                subject=_place(subject),
-            )
-
-
-def directory_cells(config: RunConfig, found: Sequence[CellKey]) -> Iterator[tuple[CellKey, int]]:
-    """List the cells of result directories with their positions, by the names that records give to directories.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Of the run.
-    found : sequence of CellKey
-        The cells of directories that rows were recorded of.
-    """
-    if not config.directories:
-        return
-    suites = list(dict.fromkeys(key.suite for key in found)) or list(config.suites[:1])
-    labels = list(dict.fromkeys(key.trace for key in found))[: len(config.directories)]
-    labels += [f"directory {number + 1}" for number in range(len(labels), len(config.directories))]
-    for label in labels:
-        for position, mode in enumerate(config.directory_modes):
-            for suite in suites:
-                yield CellKey(suite, RESULT_DIRECTORY, label, None, mode, "", "", "main", 1), position
 
 
 def _drawn(config: RunConfig, arms: Sequence[Arm], rounds: int, *names: object) -> dict[tuple[int, Arm], int]:

@@ -16,6 +16,7 @@ import pytest
 
 from harness.cli import main
 from harness.formats.archive import verify_archive
+from harness.report.section import installed
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.workload import PlanOptions
@@ -24,7 +25,7 @@ from tests.conftest import plain
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
 RECORDS = {
-    "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv", "breakdown.csv",
+    "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv",
     "summary.csv", "report.json", "report.md", "report.html",
 }  # fmt: skip
 
@@ -34,10 +35,14 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
     out = plain(capsys.readouterr().out)
     assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
-    assert {p.name for p in run.iterdir()} == RECORDS | {"scaling.csv"}
-    names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access", "where_time_goes")
+    theirs = {name for section in installed() for name in (*section.measured, *section.published)}
+    assert {p.name for p in run.iterdir()} - theirs == RECORDS | {"scaling.csv"}
+    names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
     plots = tmp_path / "plots" / "mine"
-    assert {p.name for p in plots.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    drawn = {
+        p.name for p in plots.iterdir() if p.stem not in {name for section in installed() for name in section.drawn}
+    }
+    assert drawn == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     before = {p: p.read_bytes() for p in (*plots.iterdir(), run / "summary.csv")}
     assert main(["plot", str(run)]) == 0
     assert all(p.read_bytes() == data for p, data in before.items())

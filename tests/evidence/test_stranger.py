@@ -58,10 +58,6 @@ def test_a_plan_has_every_trace_and_length_of_the_configuration_once(packed, tmp
     assert "not those that the configuration asks for" in problems(packed, tmp_path, plan=json.dumps(plan).encode())
 
 
-def test_a_file_of_rows_that_was_deleted_is_missed(packed, tmp_path):
-    assert "rows that the plan asks for are missing" in problems(packed, tmp_path, breakdown=None)
-
-
 def test_a_second_record_of_an_archive_is_named(packed, tmp_path):
     record = document(packed, "archives.json")
     record["subjects"][0]["archives"] *= 2

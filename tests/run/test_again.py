@@ -9,7 +9,8 @@ import pytest
 
 from harness.errors import HarnessError
 from harness.records import Sample
-from harness.row_files import SampleFile, read_breakdown, read_samples
+from harness.row_files import SampleFile, in_force, read_samples
+from harness.run.complete import read_own_rows
 from tests import liars
 
 KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]
@@ -56,8 +57,8 @@ def test_a_sample_that_the_machine_spoilt_is_taken_again_beside_the_others(struc
     assert set(mine["attempt"]) == set(others["attempt"]) == {2}, "what is compared was measured side by side"
     every = read_samples(folder / "samples.csv", superseded=True)
     assert not every.duplicated([*KEY, "attempt"]).any() and set(every["attempt"]) == {1, 2}
-    explained = read_breakdown(folder / "breakdown.csv")
-    assert set(explained["status"]) == {"ok"} and not explained["cause"].any()
+    for explained in map(in_force, read_own_rows(folder).values()):
+        assert set(explained["status"]) == {"ok"} and not explained["cause"].any()
     before = (folder / "samples.csv").read_bytes()
     struck("", "random_access")
     assert (folder / "samples.csv").read_bytes() == before, "once all is well, nothing is taken again"

@@ -116,7 +116,7 @@ def test_too_little_disk_is_said_before_anything_is_written(measure, monkeypatch
 def test_a_configuration_survives_its_file(tmp_path):
     for config in (
         TINY,
-        dataclasses.replace(TINY, directories=("a", "b/c"), directory_bound=0.05),
+        dataclasses.replace(TINY, measurements={"of-an-extension": {"asked": ["a", 0.05]}}),
         dataclasses.replace(TINY, trace_bytes=10**10, options=PlanOptions(whole_bytes=1000)),
         dataclasses.replace(TINY, options=PlanOptions(parallel_windows=8, parallel_bytes=None)),
         dataclasses.replace(TINY, options=PlanOptions(parallel_windows=8)),
@@ -187,7 +187,7 @@ def test_a_trace_is_sampled_by_as_many_first_layers_as_fit_at_its_largest_length
     cut = "synthetic:values=protein,layers=3,heads=2,hidden_dim=16,pair_dim=8 (first 2 of 3 layers)"
     subjects = open_subjects(config)
     assert [subject.label for subject in subjects] == [cut, cut]
-    need = space.space(Path(), subjects, choose_arms(config), [])
+    need = space.space(Path(), subjects, choose_arms(config))
     assert need.count == 2 and need.each == subjects[1].manifest.nbytes <= 200_000
     written = subjects[1].manifest.nbytes // 2  # about one layer with its pair representation under two names
     assert 2 * need.each + written < need.archives < 2 * need.each + 2 * written

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.extensions.breakdown.sampling import BreakdownTask
 from harness.run.preparation import Prepared
 from harness.run.subject import choose_arms, open_subjects
 from harness.sampling import cache
@@ -51,8 +50,7 @@ def test_all_formats_are_warmed_alike(monkeypatch, memory, nbytes, executor, by_
 
 
 @pytest.mark.parametrize("by_reading", [True, False])
-@pytest.mark.parametrize("kind", [ReadTask, BreakdownTask])
-def test_every_task_warms_as_it_is_told(monkeypatch, kind, by_reading):
+def test_a_task_warms_as_it_is_told(monkeypatch, by_reading):
     asked = []
 
     def warm(path, read=None):
@@ -60,11 +58,7 @@ def test_every_task_warms_as_it_is_told(monkeypatch, kind, by_reading):
         return 0.5, "not warm"
 
     monkeypatch.setattr(cache, "warm", warm)
-    task = kind(
-        backend="hdf5", profile="tuned", archive=Path("t.h5"), by_reading=by_reading,
-        access=ReadAccess(name="pair_layer", reads=(READ,)), expected={},
-        **({"cache": "warm"} if kind is ReadTask else {}),
-    )  # fmt: skip
-    found = task.run(None)
-    assert "not warm" in (found.rejected if kind is ReadTask else found.reason)
+    access = ReadAccess(name="pair_layer", reads=(READ,))
+    about = {"backend": "hdf5", "profile": "tuned", "archive": Path("t.h5"), "access": access, "expected": {}}
+    assert "not warm" in ReadTask(**about, by_reading=by_reading, cache="warm").run(None).rejected
     assert [callable(read) for read in asked] == [by_reading]

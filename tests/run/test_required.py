@@ -13,7 +13,7 @@ import pytest
 from harness.analysis.findings import find, find_options
 from harness.errors import HarnessError
 from harness.row_files import read_samples
-from harness.run.complete import SAMPLES, read_explained, required_rows
+from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan
 from harness.run.subject import choose_arms, open_subjects
@@ -35,7 +35,7 @@ def faults(folder: Path, changed: pd.DataFrame | None = None) -> list[str]:
     """Everything that is wrong with the rows of a run, or with other samples in their place."""
     samples = read_samples(folder / SAMPLES, superseded=True) if changed is None else changed
     sessions = len(json.loads((folder / "environment.json").read_text())["sessions"])
-    frames = {SAMPLES: samples, **read_explained(folder)}
+    frames = {SAMPLES: samples, **read_own_rows(folder)}
     found = required_rows(folder / "plan.json", RunConfig.read(folder / "run.json"), frames, sessions=sessions)
     return [line for name, required in found.items() for line in required.summary(name)]
 
@@ -136,7 +136,7 @@ def test_a_doubled_row_and_a_round_that_was_taken_again_for_no_reason_are_named(
     assert "cut off, in a run of 1 sessions" in line
 
 
-@pytest.mark.parametrize("name", ["slower half", "access", "format", "breakdown"])
+@pytest.mark.parametrize("name", ["slower half", "access", "format"])
 def test_deleting_what_does_not_please_is_named_on_the_page(whole, tmp_path, name):
     copy = tmp_path / "run"
     shutil.copytree(whole[0], copy)
@@ -146,14 +146,9 @@ def test_deleting_what_does_not_please_is_named_on_the_page(whole, tmp_path, nam
         gone = mine.index[mine["seconds"].astype(float) > mine["seconds"].astype(float).median()]
     else:
         gone = samples.index[samples["access" if name == "access" else "format"].isin(["window_pair", "npz"])]
-    if name == "breakdown":
-        explained = pd.read_csv(copy / "breakdown.csv", dtype=str, keep_default_na=False)
-        explained.iloc[1:].to_csv(copy / "breakdown.csv", index=False)
-        said, count = "breakdown.csv: 1 of", 1
-    else:
-        samples.drop(gone).to_csv(copy / SAMPLES, index=False)
-        said, count = f"samples.csv: {len(gone)} of", len(gone)
-    assert count and any(line.startswith(said) for line in find(copy, find_options(copy)).incomplete)
+    samples.drop(gone).to_csv(copy / SAMPLES, index=False)
+    said = f"samples.csv: {len(gone)} of"
+    assert len(gone) and any(line.startswith(said) for line in find(copy, find_options(copy)).incomplete)
 
 
 def test_without_a_plan_the_page_says_that_nobody_can_tell(whole, tmp_path):

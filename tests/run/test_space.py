@@ -47,11 +47,11 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
     noise = ("synthetic:values=noise,layers=4,heads=2,hidden_dim=16,pair_dim=16",)
     config = dataclasses.replace(TINY, traces=noise, sizes=(64,))
     (subject,) = open_subjects(config)
-    found = space.space(tmp_path, [subject], choose_arms(config), [])
+    found = space.space(tmp_path, [subject], choose_arms(config))
     free(monkeypatch, found.archives - 1)
     said: list[str] = []
     with pytest.raises(UsageError, match=r"take about .* estimated from the first layer, with 10% to spare.* MB free"):
-        space.require_space(tmp_path / "run", [subject], choose_arms(config), [], tell=said.append)
+        space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
     assert len(said) == 1 and not list(tmp_path.iterdir())
 
 
@@ -60,7 +60,7 @@ def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(mo
     run = tmp_path / "run"
     config = dataclasses.replace(TINY, traces=COMPRESSING, sizes=(64,), suites=("size",))
     (subject,) = open_subjects(config)
-    bound = space.space(tmp_path, [subject], choose_arms(config), []).archives
+    bound = space.space(tmp_path, [subject], choose_arms(config)).archives
     free(monkeypatch, bound - 1)
     assert main(["run", *options, "--suites", "size", "--out", str(run)]) == 0
     said = capsys.readouterr().out

@@ -42,7 +42,7 @@ def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     breakdown : DataFrame
-        From `harness.row_files.read_breakdown`.
+        From `harness.extensions.breakdown.rows.read_breakdown`.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from harness.analysis import formatting as words
 from harness.report.drawing.figure import Page, drawing
+from harness.report.page.scaling import main_subject
 
 # Okabe & Ito (2008); the hatches tell the parts apart in grey print.
 PARTS: dict[str, tuple[str, str, str]] = {
@@ -25,17 +26,6 @@ PARTS: dict[str, tuple[str, str, str]] = {
 }
 _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
-
-
-def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
-    """Choose the trace and length to show: most accesses, then the longest sequence; NaN where it has no residues."""
-    # A key with NaN can be iterated over but not looked up.
-    groups = cells.groupby(["trace", "n_res"], sort=False, dropna=False)
-    counts = [
-        (part["access"].nunique(), float(part["n_res"].iloc[0]), str(part["trace"].iloc[0])) for _, part in groups
-    ]
-    _, n_res, trace = max(counts, key=lambda found: (found[0], np.nan_to_num(found[1])))
-    return trace, n_res
 
 
 def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:

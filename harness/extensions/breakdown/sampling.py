@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.extensions.breakdown.rows import Parts
 from harness.formats.base import Format, blame
 from harness.formats.replay import Replay, ReplayingReader
-from harness.records import Parts
 from harness.sampling.reading import AccessTask
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection

@@ -18,16 +18,15 @@ from harness.analysis.noise import mixed_machines
 from harness.analysis.summary import summarise
 from harness.documents import convert
 from harness.errors import UsageError
-from harness.evidence.bundle import MEASURED, read_bundle
+from harness.evidence.bundle import read_bundle, unpack
 from harness.extensions.history.machine_kind import Followed, kind_of
 from harness.extensions.history.record import EXACT, CellFigures, Definition, RunRecord
-from harness.extensions.result_directories.analysis import is_directory
-from harness.extensions.result_directories.record import DIRECTORIES, read_directories
 from harness.records import CONTROL, RAW, CellKey
 from harness.row_files import read_samples
 from harness.run.archives import read_archives
-from harness.run.config import VANILLA, RunConfig
+from harness.run.config import RunConfig
 from harness.run.machine import read_environment
+from harness.run.measurement import installed, is_apart
 from harness.run.plan import read_plan
 
 
@@ -55,16 +54,15 @@ def summarise_run(path: Path) -> RunRecord:
         return _summarise(path)
     bundle = read_bundle(path)
     with tempfile.TemporaryDirectory(prefix="harness-history-") as scratch:
-        for name in {*MEASURED, DIRECTORIES} & set(bundle.files):
-            (Path(scratch) / name).write_bytes(bundle.files[name])
-        return _summarise(Path(scratch))
+        return _summarise(unpack(bundle.files, Path(scratch)))
 
 
 def _summarise(folder: Path) -> RunRecord:
     config = RunConfig.read(folder / "run.json")
     samples = read_samples(folder / "samples.csv")
     plans, archives = read_plan(folder / "plan.json"), read_archives(_present(folder / "archives.json"))
-    directories = read_directories(folder / DIRECTORIES) if is_directory(samples).any() else []
+    apart = is_apart(samples)
+    others = {name: data for each in installed() for name, data in each.data(folder).items()} if apart.any() else {}
     _require_whole(samples, plans, config, folder)
     session = _session(_present(folder / "environment.json"))
     commit = session["commit"]
@@ -75,10 +73,10 @@ def _summarise(folder: Path) -> RunRecord:
         dirty=commit is not None and commit.endswith("+changes"),
         machine=kind_of(session),
         libraries=session["libraries"],
-        definition=_definition(config, plans, archives, directories),
+        definition=_definition(config, plans, archives, others),
         samples_sha256=hashlib.sha256((folder / "samples.csv").read_bytes()).hexdigest(),
         load_average=_mean(session["load_average"], session.get("load_average_at_end")),
-        cells=(*_cells(samples[~is_directory(samples)], config), *_directories(samples)),
+        cells=(*_cells(samples[~apart], config), *_sizes(samples[apart])),
     )
 
 
@@ -115,17 +113,16 @@ def _definition(
     config: RunConfig,
     plans: Sequence[Mapping[str, Any]],
     archives: Sequence[Mapping[str, Any]],
-    directories: Sequence[Mapping[str, Any]],
+    others: Mapping[str, tuple[Any, Any]],
 ) -> Definition:
     digests = {_subject(found): found["tensor_digests"] for found in archives}
-    contents = {str(found["directory"]): _digest(found["modes"].get(VANILLA)) for found in directories}
     tensors = {_subject(p): _digest([p["manifest"]["tensors"], digests.get(_subject(p))]) for p in plans}
     return Definition(
         seed=config.seed,
         rounds=config.rounds,
         plans={_subject(plan): _digest(plan["accesses"]) for plan in plans}
-        | {name: _digest(config.directory_bound) for name in contents},
-        data=tensors | contents,
+        | {name: _digest(asked) for name, (asked, _) in others.items()},
+        data=tensors | {name: _digest(content) for name, (_, content) in others.items()},
     )
 
 
@@ -157,9 +154,9 @@ def _cells(samples: pd.DataFrame, config: RunConfig) -> list[CellFigures]:
     return cells
 
 
-def _directories(samples: pd.DataFrame) -> Iterator[CellFigures]:
-    """Yield the size of each result directory in each mode."""
-    for row in samples[is_directory(samples) & (samples["status"] == "ok")].to_dict("records"):
+def _sizes(samples: pd.DataFrame) -> Iterator[CellFigures]:
+    """Yield the sizes that measurements of extensions found."""
+    for row in samples[samples["status"] == "ok"].to_dict("records"):
         yield CellFigures(key=_key(row), samples=1, size_bytes=_whole(row["size_bytes"]), files=_whole(row["files"]))
 
 

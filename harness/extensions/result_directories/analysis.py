@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.summary import COLUMNS, SUMMARY_SCHEMA_VERSION
+from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, VANILLA
 from harness.extensions.result_directories.record import DIRECTORIES, read_directories
 from harness.records import KEY_COLUMNS
-from harness.run.config import DIRECTORY_MODES, RESULT_DIRECTORY, VANILLA
 
 SOURCE = "AlphaPulldown, pull request 627"
 
@@ -77,7 +77,7 @@ class DirectorySizes:
 
 def is_directory(samples: pd.DataFrame) -> pd.Series:
     """Tell the samples of result directories from those of formats."""
-    return samples["access"] == RESULT_DIRECTORY
+    return samples["access"] == ACCESS
 
 
 def find_directories(folder: Path, samples: pd.DataFrame) -> DirectorySizes | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.extensions.result_directories.analysis import is_directory
+from harness.extensions.result_directories.asked import DIRECTORY_MODES, asked_of
 from harness.extensions.result_directories.record import DIRECTORIES, read_directories
 from harness.row_files import read_samples
-from harness.run.config import DIRECTORY_MODES, RunConfig
+from harness.run.config import RunConfig
 
 
 def check_directories(run: Path) -> Iterator[str]:
@@ -21,9 +22,9 @@ def check_directories(run: Path) -> Iterator[str]:
         A run's folder.
     """
     stated = _stated(run)
-    config = RunConfig.read(run / "run.json")
-    if len(config.directories) != len({name for name, _ in stated}):
-        yield f"the run asks for {len(config.directories)} directories, the record has {len({n for n, _ in stated})}"
+    asked, recorded = asked_of(RunConfig.read(run / "run.json")), len({name for name, _ in stated})
+    if (count := len(asked.directories) if asked else 0) != recorded:
+        yield f"the run asks for {count} directories, the record has {recorded}"
     samples = read_samples(run / "samples.csv")
     for row in samples[is_directory(samples)].to_dict("records"):
         place = (str(row["trace"]), str(row["format"]))

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import registry
 from harness.errors import HarnessError, UsageError
+from harness.extensions.result_directories.asked import VANILLA, AskedDirectories, directory_key
 from harness.extensions.result_directories.comparing import Compared, compare
 from harness.extensions.result_directories.disk import contents, copy_folder
 from harness.extensions.result_directories.manifest import Kind, Mode, Plain, load_manifest
 from harness.extensions.result_directories.recognise import recognise
-from harness.extensions.result_directories.record import DirectoryRecord
+from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
 from harness.formats.archive import remove
-from harness.records import CellKey, NoFigure
-from harness.run.config import RESULT_DIRECTORY, VANILLA, RunConfig
-from harness.run.recorder import Recorder
-from harness.sampling.worker import Children, Worker, WorkerError
-from harness.workload import Suite
+from harness.records import NoFigure
+from harness.run.measurement import Measuring, RunSession
+from harness.run.subject import Subject
+from harness.sampling.worker import Children, WorkerError
 
 Contents = dict[str, tuple[int, str]]
 """Size and SHA-256 of files, by path."""
@@ -49,8 +48,6 @@ class Directory:
         As records name it: the end of its path, as much as tells it from the others.
     kind : str
         What made it, one of `harness.extensions.result_directories.manifest.KINDS`.
-    suites : tuple of str
-        The suites that measure it.
     size_bytes : int
         Of all its files.
     """
@@ -58,50 +55,38 @@ class Directory:
     text: str
     label: str
     kind: Kind
-    suites: tuple[str, ...]
     size_bytes: int
 
 
-def open_directories(config: RunConfig) -> list[Directory]:
-    """Recognise every result directory of a run; nothing is copied yet.
+def open_directories(asked: AskedDirectories) -> list[Directory]:
+    """Recognise every result directory that is asked for; nothing is copied yet.
 
     Parameters
     ----------
-    config : RunConfig
-        Directories and suites.
+    asked : AskedDirectories
+        Of a run.
 
     Returns
     -------
     list of Directory
-        In the order of the configuration.
+        In the order in which they were asked for.
 
     Raises
     ------
     UsageError
-        When a directory does not exist, is of no known program or slimmed already, or no suite measures it.
+        When a directory does not exist, or is of no known program or slimmed already.
     HarnessError
         When its ranking is damaged.
     """
-    if not config.directories:
-        return []
-    suites = tuple(name for name in config.suites if _asks(name))
-    if not suites:
-        able = ", ".join(name for name in registry.names("suites") if _asks(name))
-        raise UsageError(f"Result directories are measured by the suite {able}, which --suites leaves out: add it.")
     found = []
-    for text, label in zip(config.directories, _labels(config.directories), strict=True):
+    for text, label in zip(asked.directories, _labels(asked.directories), strict=True):
         folder = Path(text)
         kind = recognise(folder, "best").kind
         if load_manifest(folder) is not None:
             raise UsageError(f"{folder} is slimmed already; run harness unslim {folder} first, or name another.")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        found.append(Directory(text, label, kind, suites, size))
+        found.append(Directory(text, label, kind, size))
     return found
-
-
-def _asks(name: str) -> bool:
-    suite: Suite = registry.load("suites", name)
-    return suite.result_directories
 
 
 def _labels(texts: Sequence[str]) -> list[str]:
@@ -227,66 +212,58 @@ def _facts(bound: float | None, slimmed: Slimmed) -> dict[str, Any]:
     }
 
 
-def directory_key(suite: str, label: str, mode: str) -> CellKey:
-    """Return the key of the one sample of a directory in a mode."""
-    return CellKey(suite, RESULT_DIRECTORY, label, None, mode, "", "", "main", 1)
-
-
-def measure_directory(
-    directory: Directory,
-    config: RunConfig,
-    scratch: Path,
-    worker: Worker,
-    recorder: Recorder,
-    record: DirectoryRecord,
-    step: Callable[[str], None],
-) -> None:
-    """Take the sample of a directory in every mode that is not recorded yet; a failure is recorded with its reason.
+class DirectoriesOfRun(Measuring):
+    """Takes the sample of each directory in every mode that is not recorded yet; a failure is recorded with its reason.
 
     Parameters
     ----------
-    directory : Directory
+    asked : AskedDirectories
+        Modes and bound.
+    directories : sequence of Directory
         From `open_directories`.
-    config : RunConfig
-        Of the run.
-    scratch : Path
-        A folder for the copy.
-    worker : Worker
-        Does the work.
-    recorder : Recorder
-        Where samples go.
-    record : DirectoryRecord
-        Where the files of each mode are listed.
-    step : callable
-        Told before each mode.
     """
-    for position, mode in enumerate(config.directory_modes):
-        step(f"{directory.label}: {mode}")
-        keys = [directory_key(suite, directory.label, mode) for suite in directory.suites]
-        if all(recorder.whole([key], 1) for key in keys):
-            continue
-        for key in keys:
-            recorder.begin([key], 1)
-        bound = config.directory_bound if mode == "minimal" else None
-        if unread := recorder.failure(directory_key(directory.suites[0], directory.label, VANILLA)):
+
+    def __init__(self, asked: AskedDirectories, directories: Sequence[Directory]) -> None:
+        self._asked, self._directories = asked, directories
+        # While a copy is brought back, both its packed and its restored files are there.
+        self.copy_bytes = 2 * max(directory.size_bytes for directory in directories)
+
+    def begin(self, session: RunSession) -> None:
+        """Open ``directories.json``."""
+        self._session, self._record = session, DirectoryRecord(session.folder / DIRECTORIES)
+
+    def steps(self, subject: Subject | None) -> int:
+        """Count a step for each mode of a directory, all before the first trace."""
+        return 0 if subject else len(self._directories) * len(self._asked.modes)
+
+    def before(self) -> None:
+        """Measure every directory."""
+        for directory in self._directories:
+            for position, mode in enumerate(self._asked.modes):
+                self._session.step(f"{directory.label}: {mode}")
+                self._measure(directory, mode, position)
+
+    def _measure(self, directory: Directory, mode: str, position: int) -> None:
+        recorder, key = self._session.recorder, directory_key(directory.label, mode)
+        if recorder.whole([key], 1):
+            return
+        recorder.begin([key], 1)
+        bound = self._asked.bound if mode == "minimal" else None
+        if unread := recorder.failure(directory_key(directory.label, VANILLA)):
             values: dict[str, Any] = asdict(NoFigure("skipped", _UNREAD, unread.cause))
         elif mode == "minimal" and bound is None:
             values = {"status": "skipped", "reason": _NO_BOUND}
         else:
-            values = _taken(directory, mode, bound, scratch / "directory", worker, record)
-        for key in keys:
-            recorder.add(key, 0, position, **values)
+            values = self._taken(directory, mode, bound)
+        recorder.add(key, 0, position, **values)
 
-
-def _taken(
-    directory: Directory, mode: str, bound: float | None, copy: Path, worker: Worker, record: DirectoryRecord
-) -> dict[str, Any]:
-    task = SlimTask(Path(directory.text), copy, mode, bound)
-    try:
-        slimmed: Slimmed = worker.do(task)
-        record.add(directory.label, directory.kind, mode, _facts(bound, slimmed))
-    except (WorkerError, HarnessError) as error:
-        remove(copy)
-        return {**asdict(NoFigure.of(error)), "verified": False}
-    size = sum(size for size, _ in slimmed.after.values())
-    return {"status": "ok", "verified": True, "size_bytes": size, "files": len(slimmed.after)}
+    def _taken(self, directory: Directory, mode: str, bound: float | None) -> dict[str, Any]:
+        task = SlimTask(Path(directory.text), self._session.scratch / "directory", mode, bound)
+        try:
+            slimmed: Slimmed = self._session.writer.do(task)
+            self._record.add(directory.label, directory.kind, mode, _facts(bound, slimmed))
+        except (WorkerError, HarnessError) as error:
+            remove(task.copy)
+            return {**asdict(NoFigure.of(error)), "verified": False}
+        size = sum(size for size, _ in slimmed.after.values())
+        return {"status": "ok", "verified": True, "size_bytes": size, "files": len(slimmed.after)}

@@ -8,9 +8,9 @@ from typing import Any, NotRequired, TypedDict, cast
 
 from harness.documents import Count, Digest, Figure, read_document
 from harness.errors import HarnessError
+from harness.extensions.result_directories.asked import VANILLA
 from harness.extensions.result_directories.manifest import KINDS, Kind
 from harness.files import write_text
-from harness.run.config import VANILLA
 
 DIRECTORIES_VERSION = 1
 DIRECTORIES = "directories.json"

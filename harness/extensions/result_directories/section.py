@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.extensions.result_directories.analysis import PUBLISHED, SOURCE, DirectorySizes, modes_of
-from harness.run.config import VANILLA
+from harness.analysis.findings import Findings, plain
+from harness.extensions.result_directories.analysis import PUBLISHED, SOURCE, DirectorySizes, find_directories, modes_of
+from harness.extensions.result_directories.asked import DIRECTORY_MODES, VANILLA
+from harness.extensions.result_directories.record import DIRECTORIES
+from harness.report.section import Block, Items, Section, Table, Text
 
 _COLUMNS = {
     VANILLA: "As written",
@@ -17,31 +23,73 @@ _COLUMNS = {
 }
 
 
-def directories(found: DirectorySizes | None) -> dict[str, Any] | None:
-    """Arrange the result directories of a run: a row for each, beside the published figure for its program.
+class DirectoriesSection(Section):
+    """How small result directories became, beside the published figures for their programs."""
 
-    Parameters
-    ----------
-    found : DirectorySizes or None
-        Of the run.
+    name, title = "directories", "Result directories"
+    order = 50
+    measured: ClassVar = {DIRECTORIES: f"the files of result directories and what was read from them, in {DIRECTORIES}"}
+    published: ClassVar = {"directories.csv": ["directory", "mode"]}
 
-    Returns
-    -------
-    dict or None
-        Texts, columns and rows; None for a run without any.
-    """
-    if found is None:
-        return None
-    rows, read = [], []
-    shown = [mode for mode in _COLUMNS if (found.cells["format"] == mode).any()]
-    for name in dict.fromkeys(found.cells["trace"]):
-        modes = modes_of(found.table, str(name))
-        program = next((row["program"] for row in modes.values() if words.known(row["program"])), "–")
-        cells = [_figure(modes[mode]) if mode in modes else "–" for mode in shown]
-        rows.append([str(name), program, *cells, _published(found.kinds.get(str(name), ""))])
-        read += list(_read(str(name), modes))
-    columns = ["Directory", "Written by", *(_COLUMNS[mode] for mode in shown), "Published, on other data"]
-    return {"text": _text(), "read": read, "columns": columns, "rows": rows}
+    def find(self, folder: Path, findings: Findings) -> DirectorySizes | None:
+        """Arrange the samples with ``directories.json``; None for a run without any."""
+        return find_directories(folder, findings.apart)
+
+    def document(self, found: DirectorySizes) -> dict[str, Any]:
+        """Return the table."""
+        return {"directories": plain(found.table)}
+
+    def tables(self, found: DirectorySizes) -> dict[str, pd.DataFrame]:
+        """Return ``directories.csv``."""
+        return {"directories.csv": found.table}
+
+    def cells(self, found: DirectorySizes) -> pd.DataFrame:
+        """Return a row for each directory and mode."""
+        return found.cells
+
+    def limits(self, found: DirectorySizes, findings: Findings) -> list[str]:
+        """Say what the figures depend on."""
+        return [
+            "What slimming a result directory saves depends on its program, its length and what was kept in it: the "
+            "figures hold for the directories that were measured."
+        ]
+
+    def closing(self, found: DirectorySizes) -> Table:
+        """Return one row a result directory, one column a mode."""
+        rows = []
+        for name in dict.fromkeys(found.cells["trace"]):
+            modes = modes_of(found.table, name)
+            rows.append([name, *(_closed(modes[mode]) if mode in modes else "" for mode in DIRECTORY_MODES)])
+        caption = "Result directories, in bytes"
+        return Table(label=caption, caption=caption, columns=["directory", *DIRECTORY_MODES], rows=rows)
+
+    def blocks(self, found: DirectorySizes, findings: Findings) -> list[Block]:
+        """Show a row for each directory, beside the published figure for its program."""
+        rows, read = [], []
+        shown = [mode for mode in _COLUMNS if (found.cells["format"] == mode).any()]
+        for name in dict.fromkeys(found.cells["trace"]):
+            modes = modes_of(found.table, str(name))
+            program = next((row["program"] for row in modes.values() if words.known(row["program"])), "–")
+            cells = [_figure(modes[mode]) if mode in modes else "–" for mode in shown]
+            rows.append([str(name), program, *cells, _published(found.kinds.get(str(name), ""))])
+            read += list(_read(str(name), modes))
+        table = Table(
+            label="Result directories: bytes in each mode",
+            caption="Bytes and files of each directory, and the change against the directory as it was written.",
+            columns=["Directory", "Written by", *(_COLUMNS[mode] for mode in shown), "Published, on other data"],
+            rows=rows,
+        )
+        return [*map(Text, _text()), table, Items(read)]
+
+
+section = DirectoriesSection()
+
+
+def _closed(row: Mapping[str, Any]) -> str:
+    if row["status"] != "ok":
+        return str(row["status"])
+    change = "" if pd.isna(row["change_percent"]) else f" ({row['change_percent']:+.1f} %)"
+    return f"{int(row['size_bytes']):,}{change}"
 
 
 def _figure(row: Mapping[str, Any]) -> str:

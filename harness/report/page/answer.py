@@ -82,8 +82,8 @@ def _range(decisions: list[Decision]) -> str:
 
 
 def _no_answer(findings: Findings) -> str:
-    if findings.only_directories:
-        return "No format was measured: the run slimmed result directories alone; how small they became stands below."
+    if findings.without_formats:
+        return "No format was measured: what the run measured in their place stands below."
     if findings.samples.empty:
         return "No answer: the run has no samples yet."
     if findings.withdrawn:

@@ -15,14 +15,13 @@ from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.analysis.growth import section
 from harness.errors import escaped_lines
-from harness.extensions.result_directories.section import directories
 from harness.report.page import sections
 from harness.report.page.answer import assumptions, flips, lead, uses
 from harness.report.page.inline import inline_svg
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import SuiteTable, suite_tables
-from harness.report.section import Picture, Section
+from harness.report.section import Block, Brought, Picture, Section
 
 _PLOTS = {
     "storage_size": "Storage size",
@@ -31,10 +30,6 @@ _PLOTS = {
     "random_access": "Random access",
     "parallel_access": "Parallel access",
 }
-_TIME = (
-    "Stacked bars of open, metadata, file reads, decode, copy and the rest of the library, for each access and format; "
-    "the same figures stand in the table below."
-)
 _SCALING = (
     "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
     "of reads came back; the same figures stand in the table below."
@@ -49,8 +44,6 @@ SECTIONS = {
     "plots": (20, "Plots"),
     "tables": (30, "Figures"),
     "growth": (40, "Growth with length"),
-    "directories": (50, "Result directories"),
-    "time": (70, "Where the time goes"),
     "scaling": (80, "Several workers"),
     "fairness": (90, "Fairness"),
     "noise": (100, "Noise"),
@@ -61,12 +54,7 @@ SECTIONS = {
 """The core's sections, each with its place among those of extensions and its title in the list of sections."""
 
 _BLANK = re.compile(r"\n{3,}")
-_ALONE = "How small do these result directories become?"
-_OF_FORMATS = ("grades", "plots", "tables", "time", "fairness", "noise")
-
-
-Brought = list[tuple[Section, Any]]
-"""The sections of extensions, each with what it found."""
+_OF_FORMATS = ("grades", "plots", "tables", "fairness", "noise")
 
 
 def render(findings: Findings, brought: Brought, plots: Path, folder: Path, links: str) -> tuple[str, str]:
@@ -121,13 +109,15 @@ def _view(
     samples: list[list[float]] = []
     changes = flips(findings)
     growth = section(findings.growth)
+    own = [(one, blocks) for one, found in brought if (blocks := one.blocks(found, findings))]
+    alone = " and ".join(one.title for one, _ in own)
     view = {
-        "title": _ALONE if findings.only_directories else "Which file format for these inference traces?",
+        "title": alone if findings.without_formats and alone else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
         "facts": sections.facts(findings),
-        "sections": _sections(findings, brought),
-        "brought": _blocks(findings, brought, plots),
-        "formats": not findings.only_directories,
+        "sections": _sections(findings, [one for one, _ in own]),
+        "brought": _placed(own, plots),
+        "formats": not findings.without_formats,
         "answer": first.answer,
         "warnings": sections.warnings(findings),
         "uses": uses(findings),
@@ -143,15 +133,10 @@ def _view(
         ],
         "tables": [_table(table, samples) for table in tables],
         "growth": growth and {**growth, "picture": _picture(plots, "growth", "Growth with length", _GROWTH)},
-        "directories": directories(findings.directories),
-        "time": {
-            **sections.time(findings),
-            "picture": _picture(plots, "where_time_goes", "Where the time goes", _TIME),
-        },
         "scaling": _scaling(findings, plots),
         "ledger": sections.ledger(findings.ledger),
         "noise": sections.noise(findings.noise),
-        "limits": sections.limits(findings),
+        "limits": sections.limits(findings, brought),
         "reproduce": reproduce(findings),
         "cite": cite(findings, folder),
         "plots_at": links,
@@ -160,23 +145,22 @@ def _view(
     return view, samples
 
 
-def _sections(findings: Findings, brought: Brought) -> list[tuple[str, str]]:
-    """List the sections of the page: without those on formats, or on result directories, where there are none."""
-    absent = [*(_OF_FORMATS if findings.only_directories else ())]
-    absent += ["directories"] if findings.directories is None else []
-    absent += ["scaling"] if findings.scaling is None or findings.only_directories else []
+def _sections(findings: Findings, brought: list[Section]) -> list[tuple[str, str]]:
+    """List the sections of the page: without those on formats where there are none."""
+    absent = [*(_OF_FORMATS if findings.without_formats else ())]
+    absent += ["scaling"] if findings.scaling is None or findings.without_formats else []
     absent += ["growth"] if section(findings.growth) is None else []
     own = [(order, name, title) for name, (order, title) in SECTIONS.items() if name not in absent]
-    own += [(one.order, one.name, one.title) for one, _ in brought]
+    own += [(one.order, one.name, one.title) for one in brought]
     return [(name, title) for _, name, title in sorted(own)]
 
 
-def _blocks(findings: Findings, brought: Brought, plots: Path) -> dict[str, list[dict[str, Any]]]:
-    """Put the sections of extensions into words, by the name of the core's section that they stand before."""
+def _placed(brought: list[tuple[Section, list[Block]]], plots: Path) -> dict[str, list[dict[str, Any]]]:
+    """Arrange the sections of extensions by the name of the core's section that they stand before."""
     before: dict[str, list[dict[str, Any]]] = {name: [] for name in SECTIONS}
-    for one, found in brought:
+    for one, own in brought:
         blocks = []
-        for block in one.blocks(found, findings):
+        for block in own:
             drawn = _picture(plots, block.name, block.title, block.caption) if isinstance(block, Picture) else block
             blocks += [(type(block).__name__, drawn)] if drawn else []
         place = next((name for name, (order, _) in SECTIONS.items() if order > one.order), "cite")

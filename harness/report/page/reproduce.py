@@ -10,6 +10,7 @@ from typing import Any
 import harness
 from harness.analysis.findings import Findings
 from harness.run.config import PRESETS, RunConfig
+from harness.run.measurement import installed
 
 
 def command_of(config: RunConfig, out: str) -> str:
@@ -24,10 +25,8 @@ def command_of(config: RunConfig, out: str) -> str:
     """
     preset = PRESETS.get(config.preset, PRESETS["standard"])
     parts = ["harness run", f"--preset {config.preset if config.preset in PRESETS else 'standard'}"]
-    parts += [f"--directory {shlex.quote(directory)}" for directory in config.directories]
-    if config.directory_bound is not None:
-        parts.append(f"--directory-bound {config.directory_bound!r}")
-    if config.traces != tuple(preset["traces"]) or config.directories:
+    parts += [option for each in installed() for option in each.options(config)]
+    if config.traces != tuple(preset["traces"]) or config.measurements:
         parts += [f"--trace {shlex.quote(trace)}" for trace in config.traces]
     for name in ("sizes", "profiles"):
         if getattr(config, name) != tuple(preset[name]):

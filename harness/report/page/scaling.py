@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
-from harness.extensions.breakdown.plot import main_subject
 from harness.records import CONTROL, RAW
 
 _COLUMNS = [
@@ -51,6 +51,17 @@ def scaling(findings: Findings) -> dict[str, Any] | None:
         for row in shown.to_dict("records")
     ]  # fmt: skip
     return {"text": text, "columns": _COLUMNS, "rows": rows}
+
+
+def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
+    """Choose the trace and length to show: most accesses, then the longest sequence; NaN where it has no residues."""
+    # A key with NaN can be iterated over but not looked up.
+    groups = cells.groupby(["trace", "n_res"], sort=False, dropna=False)
+    counts = [
+        (part["access"].nunique(), float(part["n_res"].iloc[0]), str(part["trace"].iloc[0])) for _, part in groups
+    ]
+    _, n_res, trace = max(counts, key=lambda found: (found[0], np.nan_to_num(found[1])))
+    return trace, n_res
 
 
 def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:

@@ -11,9 +11,9 @@ from harness.analysis.findings import Findings
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.extensions.breakdown.plot import main_subject
 from harness.records import CONTROL, RAW
 from harness.report.page.memory import warm_limits
+from harness.report.section import Brought
 
 
 def facts(findings: Findings) -> str:
@@ -28,7 +28,7 @@ def facts(findings: Findings) -> str:
         if limit := session.get("memory_limit_bytes"):
             memory += f" of which {limit / 2**30:.1f} may be used"
         parts.append(f"Measured on a {kind} with {counted} ({session['cpu']}{memory}, {session.get('filesystem')})")
-    if not findings.only_directories:
+    if not findings.without_formats:
         parts.append(f"{config.rounds} rounds, seed {config.seed}, baseline {findings.options.baseline}")
     if session.get("commit"):
         parts.append(f"harness at commit {session['commit'][:12]}")
@@ -128,99 +128,6 @@ def _graded(row: dict[Any, Any]) -> dict[str, str]:
     if row["seed_grade"]:
         seed = f"seed: {row['seed_grade']}" + (", which the data contradict" if row["disagrees"] else "")
     return {"grade": given, "figure": figure, "note": "; ".join(notes), "seed": seed}
-
-
-_PARTS = ["open", "metadata", "file_read", "decode", "copy", "rest"]
-
-
-def time(findings: Findings) -> dict[str, Any]:
-    """Say where time goes on the trace that is drawn, in words and figures."""
-    cells = findings.time
-    if cells is None or cells.empty or cells["total_seconds"].isna().all():
-        return {"text": ["It was not measured in this run."], "rows": [], "columns": []}
-    trace, n_res = main_subject(cells[cells["total_seconds"].notna()])
-    shown = cells[(cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)]
-    arms = words.arms_of(shown)
-    counts = _counts(findings.summary, trace, n_res)
-    accesses = list(dict.fromkeys(shown["access"]))
-    rows = []
-    order = {arm: place for place, arm in enumerate(arms)}
-    found = [row for _, part in shown.groupby("access", sort=False) for row in part.to_dict("records")]
-    found.sort(key=lambda row: (accesses.index(row["access"]), order[row["format"], row["profile"] or ""]))
-    for row in found:
-        if not words.known(row["total_seconds"]):
-            continue
-        arm = (str(row["format"]), str(row["profile"] or ""))
-        told = counts.get((row["access"], *arm), {})
-        rows.append(
-            [
-                words.access(str(row["access"])),
-                words.arm_name(arm, arms),
-                words.duration(row["total_seconds"]),
-                *(words.duration(row[f"{part}_seconds"]) for part in _PARTS),
-                _share(told.get("percent_of_raw")),
-                words.times(told["read_amplification"]) if "read_amplification" in told else "–",
-                f"{told['median_requests']:.0f}" if "median_requests" in told else "–",
-                f"{told['files_opened']:.0f}" if "files_opened" in told else "–",
-            ]
-        )
-    columns = [
-        "Access", "Format", "Read", "Open", "Metadata", "File reads", "Decode", "Copy", "Rest",
-        "Of the raw ceiling's speed", "Bytes read per byte asked for", "Read calls", "Files opened",
-    ]  # fmt: skip
-    return {"text": [_slow(shown, arms)], "rows": rows, "columns": columns}
-
-
-def _counts(summary: pd.DataFrame, trace: str, n_res: float) -> dict[tuple[str, ...], dict[str, float]]:
-    length = summary["n_res"].isna() if pd.isna(n_res) else summary["n_res"] == n_res
-    rows = summary[
-        (summary["trace"] == trace) & length & (summary["cache"] == "warm") & (summary["executor"] == "main")
-    ]
-    names = ["percent_of_raw", "read_amplification", "median_requests", "files_opened"]
-    return {
-        (str(row["access"]), str(row["format"]), str(row["profile"] or "")): {
-            name: float(row[name]) for name in names if words.known(row[name])
-        }
-        for row in rows.to_dict("records")
-    }
-
-
-def _share(percent: float | None) -> str:
-    return "–" if percent is None else words.percent(percent / 100)
-
-
-_PART_WORDS = {
-    "open": "opening",
-    "metadata": "looking the tensor up",
-    "file_read": "reading the file",
-    "decode": "decoding",
-    "copy": "copying into place",
-    "rest": "the rest of the library",
-}
-
-
-def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
-    """Say for every format what it spends most on, over the accesses of one trace."""
-    said = []
-    for arm in arms:
-        if arm[0] in (RAW, CONTROL):
-            continue
-        own = cells[
-            (cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1]) & cells["total_seconds"].notna()
-        ]
-        if own.empty or own[[f"{part}_seconds" for part in _PARTS]].isna().all(axis=None):
-            continue
-        # Each access counts alike, however long it takes. Parts that reach beyond the read are shares of their sum.
-        parts = own[[f"{part}_seconds" for part in _PARTS]].clip(lower=0)
-        shares = {part: float((parts[f"{part}_seconds"] / parts.sum(axis=1)).mean()) for part in _PARTS}
-        top = sorted(shares, key=lambda part: -shares[part])[:2]
-        said.append(
-            f"{words.arm_name(arm, arms)} on "
-            + words.listed(f"{_PART_WORDS[p]} ({words.percent(shares[p])})" for p in top)
-        )
-    if not said:
-        return "No format says where its bytes lie, so only whole reads were timed."
-    return f"On average over the accesses of the trace that is drawn, most time goes, for {'; for '.join(said)}."
 
 
 _SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "threads", "caches", "reader"]
@@ -324,17 +231,16 @@ def noise(found: Noise) -> list[str]:
     return said
 
 
-def limits(findings: Findings) -> list[str]:
-    """Say what the run does not show."""
+def limits(findings: Findings, brought: Brought) -> list[str]:
+    """Say what the run does not show: first of cells that are no format's, then of formats and what explains them."""
     config, samples = findings.config, findings.samples
-    said = []
-    if findings.directories is not None:
-        said.append(
-            "What slimming a result directory saves depends on its program, its length and what was kept in it: the "
-            "figures hold for the directories that were measured."
-        )
-    if findings.only_directories:
-        return said
+    others, own = (
+        [text for one, found in brought if (one.cells(found) is None) is of for text in one.limits(found, findings)]
+        for of in (True, False)
+    )
+    if findings.without_formats:
+        return own
+    said = own
     where = (
         f"Archives were written to a local disk and read from {config.store.describe()}, each time by a new client: "
         "the figures hold for such a store, which may keep what it has sent before in a cache of its own."
@@ -392,8 +298,4 @@ def limits(findings: Findings) -> list[str]:
     said += warm_limits(findings)
     if findings.growth.empty and config.rounds < VERDICT_ROUNDS and samples["n_res"].nunique() >= LEAST_LENGTHS:
         said.append(f"How times grow with length is not fitted to fewer than {VERDICT_ROUNDS} rounds.")
-    rounds = "one instrumented round" if config.rounds == 1 else "the quietest of a few instrumented rounds"
-    said.append(
-        f"Where the time goes comes from {rounds}, apart from the samples of the verdicts; its parts have no intervals."
-    )
-    return said
+    return said + others

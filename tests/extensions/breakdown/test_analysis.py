@@ -6,10 +6,12 @@ import math
 
 import pytest
 
+from harness.documents import DocumentError
 from harness.errors import HarnessError
 from harness.extensions.breakdown.analysis import COLUMNS, where_time_goes
-from harness.records import BREAKDOWN_COLUMNS, Breakdown, CellKey, Mark
-from harness.row_files import BreakdownFile, done, read_breakdown
+from harness.extensions.breakdown.rows import Breakdown, read_breakdown
+from harness.records import CellKey, Mark, columns
+from harness.row_files import RowFile, done
 
 KEY = CellKey("layer_read", "head", "synthetic", 40, "zarr", "tuned", "warm", "main", 1)
 FIGURES = {
@@ -28,7 +30,7 @@ def table(tmp_path):
     """Write rows and summarise what is read back."""
 
     def go(*rows: Breakdown):
-        file = BreakdownFile(tmp_path / "breakdown.csv")
+        file = RowFile(tmp_path / "breakdown.csv", Breakdown)
         for each in rows:
             file.add(each)
         file.close()
@@ -105,20 +107,20 @@ def test_a_file_without_rows_gives_a_table_without_rows(table):
 
 def test_a_breakdown_file_continues_behind_a_cut_and_says_what_it_holds(tmp_path):
     path = tmp_path / "breakdown.csv"
-    file = BreakdownFile(path)
+    file = RowFile(path, Breakdown)
     file.add(row(0))
     file.add(row(1, status="rejected", reason="it was, so to say, cold"))
     file.close()
-    assert path.read_text().splitlines()[0].split(",") == BREAKDOWN_COLUMNS
+    assert path.read_text().splitlines()[0].split(",") == columns(Breakdown)
     path.write_bytes(path.read_bytes()[:-5])
-    BreakdownFile(path).close()
+    RowFile(path, Breakdown).close()
     assert done(path, Breakdown) == {KEY: {0: Mark("ok")}}
     assert done(tmp_path / "none.csv", Breakdown) == {}
 
 
 def test_a_schema_that_is_not_known_is_refused_by_name(tmp_path):
     path = tmp_path / "breakdown.csv"
-    file = BreakdownFile(path)
+    file = RowFile(path, Breakdown)
     file.add(row(0, schema_version=7))
     file.close()
     with pytest.raises(HarnessError, match="schema version 7; this reader knows version 2"):
@@ -128,3 +130,14 @@ def test_a_schema_that_is_not_known_is_refused_by_name(tmp_path):
         read_breakdown(path)
     with pytest.raises(HarnessError, match="There is no"):
         read_breakdown(tmp_path / "none.csv")
+
+
+def test_only_what_is_left_of_a_total_may_be_negative(tmp_path):
+    file = RowFile(tmp_path / "breakdown.csv", Breakdown)
+    file.add(row(0, total=1.0, rest_seconds=-0.5, open_seconds=0.5))
+    file.close()
+    assert read_breakdown(tmp_path / "breakdown.csv")["rest_seconds"][0] == -0.5
+    text = (tmp_path / "breakdown.csv").read_text()
+    (tmp_path / "breakdown.csv").write_text(text.replace(",1.0,", ",-1.0,"))
+    with pytest.raises(DocumentError, match="line 2, column total_seconds: expected float >= 1e-09"):
+        read_breakdown(tmp_path / "breakdown.csv")

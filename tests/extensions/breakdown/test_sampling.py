@@ -11,15 +11,16 @@ import pytest
 
 from harness.analysis.findings import find_options
 from harness.errors import HarnessError
-from harness.extensions.breakdown import explaining
-from harness.extensions.breakdown.explaining import ROUNDS
+from harness.extensions.breakdown import measurement
+from harness.extensions.breakdown.measurement import ROUNDS
+from harness.extensions.breakdown.rows import read_breakdown
 from harness.extensions.breakdown.sampling import NO_REPLAY, BreakdownTask, dissect
 from harness.formats.archive import write_archive
 from harness.formats.base import Format, load_format
 from harness.formats.raw import RawFormat, RawReader
 from harness.formats.replay import Replay
 from harness.report.write import write_report
-from harness.row_files import read_breakdown, read_samples
+from harness.row_files import read_samples
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess
@@ -240,7 +241,7 @@ def test_a_run_of_one_round_is_explained_once(measure):
 
 
 def test_a_read_of_very_much_is_not_explained(measure, monkeypatch):
-    monkeypatch.setattr(explaining, "MOST_BYTES", 40 * 40 * 8 * 4)  # a pair layer, and no more
+    monkeypatch.setattr(measurement, "MOST_BYTES", 40 * 40 * 8 * 4)  # a pair layer, and no more
     folder, progress = measure(suites=("full_read", "layer_read"), rounds=1)
     rows = read_breakdown(folder / "breakdown.csv").set_index("access")
     assert set(rows.loc["all_tensors", "status"]) == {"skipped"} and set(rows.loc["pair_layer", "status"]) == {"ok"}

@@ -16,9 +16,10 @@ from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
-from harness.evidence.rerun import compare_runs
+from harness.evidence.rerun import compare_runs, rerun_config
 from harness.extensions.result_directories import measuring as directories
 from harness.extensions.result_directories.analysis import PUBLISHED, modes_of
+from harness.extensions.result_directories.asked import AskedDirectories, asked_of
 from harness.extensions.result_directories.disk import contents, copy_folder
 from harness.extensions.result_directories.evidence import check_directories
 from harness.extensions.result_directories.measuring import SlimTask, open_directories
@@ -27,6 +28,7 @@ from harness.report.write import write_report
 from harness.row_files import read_samples
 from harness.run import space
 from harness.run.config import RunConfig
+from harness.run.measurement import copies, open_measurements
 from harness.run.run import run as take_samples
 from harness.run.subject import choose_arms, open_subjects
 from tests.conftest import TINY, Counted, plain
@@ -34,6 +36,11 @@ from tests.evidence.conftest import repack
 from tests.report import page_checks
 
 BOUND = 0.2
+
+
+def asking(*directories: object) -> dict[str, object]:
+    """The part of a configuration that asks for directories."""
+    return {"result-directories": {"directories": [str(path) for path in directories], "modes": ["vanilla", "slim"]}}
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +153,8 @@ def test_a_run_of_an_earlier_version_keeps_its_modes_and_its_table(run, tmp_path
     earlier = tmp_path / "alone"
     shutil.copytree(run, earlier)
     config = json.loads((earlier / "run.json").read_text())
-    del config["directory_modes"]
+    asked = config.pop("measurements")["result-directories"]
+    config |= {"directories": asked["directories"], "directory_bound": asked["bound"]}
     (earlier / "run.json").write_text(json.dumps(config))
     record = json.loads((earlier / "directories.json").read_text())
     for directory in record["directories"]:
@@ -156,7 +164,7 @@ def test_a_run_of_an_earlier_version_keeps_its_modes_and_its_table(run, tmp_path
     (earlier / "directories.json").write_text(json.dumps(record))
     rows = (earlier / "samples.csv").read_text().splitlines(keepends=True)
     (earlier / "samples.csv").write_text("".join(row for row in rows if "plain-none" not in row))
-    assert RunConfig.read(earlier / "run.json").directory_modes == ("vanilla", "slim", "minimal")
+    assert asked_of(RunConfig.read(earlier / "run.json")).modes == ("vanilla", "slim", "minimal")
     write_report(earlier, find_options(earlier))
     assert "files_need_unslim" not in (earlier / "directories.csv").read_text()
     assert "| As written | Mode slim | Mode minimal | Published" in (earlier / "report.md").read_text()
@@ -210,14 +218,14 @@ def test_a_directory_with_a_damaged_file_fails_by_name_and_the_others_are_measur
 def test_beside_a_trace_they_change_nothing_of_the_formats(made, measure):
 
     folder, _ = measure(suites=("size",))
-    assert not (folder / "directories.json").exists() and "directories" not in (folder / "run.json").read_text()
+    assert not (folder / "directories.json").exists() and "measurements" not in (folder / "run.json").read_text()
     write_report(folder, find_options(folder))
     alone = {name: (folder / name).read_text() for name in ("summary.csv", "report.md")}
-    config = dataclasses.replace(TINY, suites=("size",), directories=(str(made / "af2"),))
+    config = dataclasses.replace(TINY, suites=("size",), measurements=asking(made / "af2"))
     config.save(folder / "run.json")
     progress = Counted()
 
-    take_samples(config, choose_arms(config), open_subjects(config), folder, progress, open_directories(config))
+    take_samples(config, choose_arms(config), open_subjects(config), folder, progress)
     assert progress.steps == progress.planned
     write_report(folder, find_options(folder))
     both = {name: (folder / name).read_text() for name in alone}
@@ -233,7 +241,7 @@ def test_directories_of_one_name_are_told_apart_by_their_parents(tmp_path):
         af3(tmp_path / parent / "job", 8)
     af2(tmp_path / "other", 8)
     texts = tuple(str(tmp_path / name) for name in ("a/job", "b/job", "other"))
-    found = open_directories(dataclasses.replace(TINY, directories=texts))
+    found = open_directories(AskedDirectories(directories=texts))
     assert [each.label for each in found] == ["a/job", "b/job", f"{tmp_path.name}/other"]
     assert [each.kind for each in found] == ["af3", "af3", "af2"]
 
@@ -265,6 +273,17 @@ def test_a_directory_that_changes_meanwhile_fails(made, tmp_path, monkeypatch):
         record.add("job", "af3", "slim", directories._facts(None, take("slim")))
 
 
+def test_measuring_again_uses_no_directory_that_a_bundle_names_unless_allowed(run, tmp_path):
+    write_bundle(run, tmp_path / "a.zip")
+    bundle = read_bundle(tmp_path / "a.zip")
+    for part in ({"measurements": asking("/home")}, {"directories": ["/home"], "directory_bound": None}):
+        config = {k: v for k, v in json.loads(bundle.files["run.json"]).items() if k != "measurements"}
+        bundle.files["run.json"] = json.dumps(config | part).encode()
+        with pytest.raises(UsageError, match=r"the directory '/home'.*add --allow-outside"):
+            rerun_config(bundle, "again")
+        assert asked_of(rerun_config(bundle, "again", outside=True)).directories == ("/home",)
+
+
 def slimmed(folder: Path) -> Path:
     slim(folder, "slim")
     return folder
@@ -272,9 +291,9 @@ def slimmed(folder: Path) -> Path:
 
 def test_too_little_disk_for_a_copy_is_said_before_anything_is_copied(made, tmp_path, monkeypatch):
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    found = open_directories(dataclasses.replace(TINY, directories=(str(made / "af2"),)))
-    with pytest.raises(UsageError, match="A copy of the largest result directory"):
-        space.require_space(tmp_path, [], [], found)
+    found = open_measurements(dataclasses.replace(TINY, measurements=asking(made / "af2")))
+    with pytest.raises(UsageError, match="A copy of what is measured besides"):
+        space.require_space(tmp_path, [], [], copies(found))
 
 
 @pytest.mark.parametrize(
@@ -284,7 +303,6 @@ def test_too_little_disk_for_a_copy_is_said_before_anything_is_copied(made, tmp_
         (lambda t: ["--directory", t], "is neither a result directory of AlphaFold2 nor"),
         (lambda t: ["--directory", slimmed(af3(t / "job", 8))], "is slimmed already; run harness unslim"),
         (lambda t: ["--directory", af3(t / "job", 8), "--directory", t / "job"], "named twice"),
-        (lambda t: ["--directory", af3(t / "job", 8), "--suites", "write"], "measured by the suite size"),
         (lambda t: ["--directory-bound", "0.1"], "name one"),
         (lambda t: ["--directory", t, "--directory-bound", "much"], "--directory-bound has to be a number of Angstrom"),
         (lambda t: ["--directory", t, "--directory-bound", "-1"], "--directory-bound has to be a number of Angstrom"),
@@ -312,7 +330,8 @@ def test_a_damaged_record_is_named(capsys, run, tmp_path):
 def test_the_command_in_the_report_asks_for_the_same_directories(run):
     config = RunConfig.read(run / "run.json")
     (line,) = (x for x in (run / "report.md").read_text().splitlines() if x.startswith(".venv/bin/harness run"))
-    assert all(f"--directory {directory}" in line for directory in config.directories)
+    directories = asked_of(config).directories
+    assert len(directories) == 3 and all(f"--directory {directory}" in line for directory in directories)
     assert f"--directory-bound {BOUND}" in line and "--trace" not in line
 
 

@@ -1,0 +1,131 @@
+"""Explain the samples of a warm read access, in rounds of their own after them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from typing import ClassVar
+
+from harness.extensions.breakdown.rows import Breakdown, Parts
+from harness.extensions.breakdown.sampling import BreakdownTask
+from harness.records import CONTROL, NoFigure
+from harness.row_files import RowFile, done
+from harness.run import schedule
+from harness.run.config import RunConfig
+from harness.run.measurement import Measurement, Measuring, RunSession
+from harness.run.preparation import Prepared
+from harness.run.recorder import RowLog, cell_key, cell_keys
+from harness.run.subject import Arm, Subject
+from harness.run.turns import Turns, turns_of
+from harness.sampling.worker import Worker, WorkerError
+from harness.workload import Access, ReadAccess, requested_bytes
+
+WARM = "warm"
+WHAT = "breakdown"
+
+ROUNDS = 3
+"""What explains a verdict gives none, so three are enough; a run of one round is a first look, explained once."""
+
+MOST_BYTES = 8 << 30
+"""What asks for more is not explained: it would be read several times over, and reads of a part of it are explained."""
+
+
+def rounds_of(config: RunConfig) -> int:
+    """Return how many rows explain a cell of a run."""
+    return 1 if config.rounds == 1 else ROUNDS
+
+
+def _explained(arms: Sequence[Arm]) -> list[Arm]:
+    return [arm for arm in arms if arm.label != CONTROL]
+
+
+def _applies(config: RunConfig, access: Access) -> bool:
+    """Say whether an access is explained: reads by one thread, where no other wait hides the parts, on a local disk."""
+    if not isinstance(access, ReadAccess) or WARM not in config.caches or config.store is not None:
+        return False
+    return WARM in access.caches and access.executor == "main" and not access.load_once
+
+
+class _BreakdownRounds(Measuring):
+    """Takes the breakdowns of one run; the process that explains is one of its own, so that it reaches no sample."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config, self._rounds = config, rounds_of(config)
+
+    def begin(self, session: RunSession) -> None:
+        """Open ``breakdown.csv`` and the process."""
+        path = session.folder / Breakdown.file
+        rows = session.stack.enter_context(closing(RowFile(path, Breakdown)))
+        self._log = RowLog(self._config.run_id, Breakdown, rows, done(path, Breakdown))
+        self._explainer = session.stack.enter_context(Worker(session.patience))
+        self._failure, self._step, self._arms = session.recorder.failure, session.step, _explained(session.arms)
+
+    def steps(self, subject: Subject | None) -> int:
+        """Count a step for each row."""
+        applies = sum(_applies(self._config, access) for _, access in subject.plans) if subject else 0
+        return len(self._arms) * self._rounds * applies
+
+    def complete(self, subject: Subject) -> bool:
+        """Say whether every access is explained."""
+        keys = [
+            cell_keys(subject, suite, access, self._arms, WARM) for suite, access in _accesses(self._config, subject)
+        ]
+        return all(self._log.whole(each, self._rounds) for each in keys)
+
+    def after(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> None:
+        """Take what is missing of an access; a cell whose samples failed has nothing to explain."""
+        if not _applies(self._config, access) or not isinstance(access, ReadAccess):
+            return
+        tasks: dict[Arm, BreakdownTask] = {}
+        for arm in self._arms:
+            key = cell_key(subject, suite, access, arm, WARM)
+            if arm in prepared.failures:
+                why = prepared.failures[arm]
+            elif mark := self._failure(key):
+                why = NoFigure("skipped", "a sample of this cell failed", mark.cause)
+            elif (nbytes := requested_bytes(subject.manifest, access.reads)) > MOST_BYTES:
+                why = NoFigure("skipped", f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long")
+            else:
+                tasks[arm] = BreakdownTask(**prepared.about(arm, access))
+                continue
+            self._log.explain(key, cell_keys(subject, suite, access, self._arms, WARM), self._rounds, why)
+            self._step("skipped", self._rounds)
+        self._log.begin([cell_key(subject, suite, access, arm, WARM) for arm in tasks], self._rounds)
+        rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res, WHAT)
+        for number, position, arm in schedule.blocks(list(tasks), self._rounds, rng):
+            self._step(f"{suite} {access.name} {WHAT} {arm.label}")
+            key = cell_key(subject, suite, access, arm, WARM)
+            if not self._log.has(key, number):
+                self._log.add(key, number, position, **asdict(self._take(tasks[arm])))
+
+    def _take(self, task: BreakdownTask) -> Parts:
+        try:
+            found: Parts = self._explainer.do(task)
+        except WorkerError as error:
+            return Parts(**asdict(NoFigure.of(error)))
+        return found
+
+
+class BreakdownMeasurement(Measurement):
+    """Where the time of warm reads goes, of every run from a local disk."""
+
+    name = WHAT
+    rows = Breakdown
+    since: ClassVar[int | None] = 3
+
+    def open(self, config: RunConfig) -> Measuring:
+        """Open it for every run: its file says that there was nothing to explain."""
+        return _BreakdownRounds(config)
+
+    def turns(self, config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
+        """Return the turns of every access that is explained."""
+        for suite, access in _accesses(config, subject):
+            yield turns_of(config, subject, suite, access, _explained(arms), WARM, rounds_of(config), WHAT)
+
+
+def _accesses(config: RunConfig, subject: Subject) -> list[tuple[str, Access]]:
+    return [(suite, access) for suite, access in subject.plans if _applies(config, access)]
+
+
+measurement = BreakdownMeasurement()

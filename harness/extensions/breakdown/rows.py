@@ -1,0 +1,63 @@
+"""The rows of ``breakdown.csv``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from harness.documents import Count, Figure, Positive
+from harness.errors import Cause
+from harness.records import Row, Status, Time
+from harness.row_files import in_force, read_rows
+
+BREAKDOWN_VERSION = 2  # since 1: cause, attempt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Where the time of a warm read access goes, found apart from its samples.
+
+    Times are in seconds and add up over the reads of the access. ``total_seconds`` is taken as a sample's
+    ``seconds`` is, but in a process that keeps the memory it has freed, so a sample that gets its memory fresh from
+    the kernel takes longer. The parts are taken by replay: ``metadata`` is the library's lookup of the tensor;
+    ``file_read`` opens and reads the stored bytes that the read needs; ``decode`` calls the codec on them, on one
+    thread; ``copy`` puts the values into a new array of the result's shape. ``rest`` is what is left of the total:
+    the library's own work. It is negative where the library does better than the steps one after the other, as by
+    working on several threads or by reading straight into the result. ``stored_bytes`` lie in ``extents`` pieces,
+    each counted as often as it is read, of ``files`` different files.
+    """
+
+    total_seconds: Time | None = None
+    open_seconds: Figure | None = None
+    metadata_seconds: Figure | None = None
+    file_read_seconds: Figure | None = None
+    decode_seconds: Figure | None = None
+    copy_seconds: Figure | None = None
+    rest_seconds: float | None = None
+    stored_bytes: Count | None = None
+    extents: Count | None = None
+    files: Count | None = None
+    bytes_requested: Count | None = None
+    status: Status = "ok"
+    reason: str = ""
+    cause: Cause = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breakdown(Parts, Row):
+    """One row of ``breakdown.csv``."""
+
+    called, file = "a breakdown file", "breakdown.csv"
+    figures: ClassVar[tuple[str, ...]] = ("total_seconds",)
+    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
+
+    attempt: Positive = 1
+    schema_version: int = BREAKDOWN_VERSION
+
+
+def read_breakdown(path: Path) -> pd.DataFrame:
+    """Read the rows that are in force, one for each cell and round."""
+    return in_force(read_rows(path, Breakdown))

@@ -1,0 +1,93 @@
+"""Result directories as a measurement of runs: options, cells, and what evidence asks of their record."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, NAME, VANILLA, asked_of, directory_key
+from harness.extensions.result_directories.evidence import check_directories, directory_differences
+from harness.extensions.result_directories.measuring import DirectoriesOfRun, open_directories
+from harness.extensions.result_directories.record import DIRECTORIES, read_directories
+from harness.extensions.result_directories.slimming import parse_bound
+from harness.records import CellKey
+from harness.run.config import RunConfig
+from harness.run.measurement import Measurement, Measuring
+
+
+class DirectoryMeasurement(Measurement):
+    """How small result directories of AlphaFold become; before the first trace."""
+
+    name = NAME
+    alone = True
+    access = ACCESS
+
+    def add_options(self, add: Callable[..., argparse.Action]) -> None:
+        """Add ``--directory`` and ``--directory-bound``."""
+        add("--directory", action="append", metavar="DIR", help="a result directory of AlphaFold to slim a copy of; "
+            "repeatable; alone, or beside traces that --trace names")  # fmt: skip
+        add("--directory-bound", metavar="ANGSTROM", help="slim it in mode minimal too, within this error")
+
+    def asked(self, arguments: argparse.Namespace) -> dict[str, Any] | None:
+        """Return directories, bound and modes."""
+        bound = arguments.directory_bound
+        if not arguments.directory:
+            if bound is not None:
+                raise UsageError("--directory-bound is the error that slimming may make in a --directory: name one.")
+            return None
+        number = None if bound is None else parse_bound(bound, "--directory-bound")
+        return {"directories": list(arguments.directory), "bound": number, "modes": list(DIRECTORY_MODES)}
+
+    def options(self, config: RunConfig) -> Iterator[str]:
+        """Return the options that ask for the same directories."""
+        if asked := asked_of(config):
+            yield from (f"--directory {shlex.quote(directory)}" for directory in asked.directories)
+            if asked.bound is not None:
+                yield f"--directory-bound {asked.bound!r}"
+
+    def open(self, config: RunConfig) -> Measuring | None:
+        """Recognise every directory."""
+        asked = asked_of(config)
+        return None if asked is None else DirectoriesOfRun(asked, open_directories(asked))
+
+    def cells(self, config: RunConfig, recorded: Sequence[CellKey]) -> Iterator[tuple[CellKey, int]]:
+        """Return the cells of every directory, by the names that the recorded ones give to them."""
+        if (asked := asked_of(config)) is None:
+            return
+        suites = list(dict.fromkeys(key.suite for key in recorded)) or [directory_key("", "").suite]
+        labels = list(dict.fromkeys(key.trace for key in recorded))[: len(asked.directories)]
+        labels += [f"directory {number + 1}" for number in range(len(labels), len(asked.directories))]
+        for label in labels:
+            for position, mode in enumerate(asked.modes):
+                yield from ((directory_key(label, mode, suite), position) for suite in suites)
+
+    def check(self, run: Path) -> Iterator[tuple[str, list[str]]]:
+        """Hold the samples against the record of the files."""
+        if (run / DIRECTORIES).exists():
+            yield DIRECTORIES, list(check_directories(run))
+
+    def outside(self, config: RunConfig) -> Iterable[str]:
+        """Name the directories."""
+        asked = asked_of(config)
+        return [f"the directory {path!r}" for path in asked.directories] if asked else []
+
+    def differences(self, before: Path, after: Path) -> tuple[list[str], list[str]]:
+        """Compare the records of the files."""
+        return directory_differences(before, after)
+
+    def data(self, run: Path) -> Mapping[str, tuple[Any, Any]]:
+        """Return the bound that was asked for, and the files of each directory as it was written."""
+        if not (run / DIRECTORIES).exists():
+            return {}
+        asked = asked_of(RunConfig.read(run / "run.json"))
+        bound = asked.bound if asked else None
+        return {
+            found["directory"]: (bound, found["modes"].get(VANILLA)) for found in read_directories(run / DIRECTORIES)
+        }
+
+
+measurement = DirectoryMeasurement()

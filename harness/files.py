@@ -319,6 +319,14 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
 
 
+def scaled_limit(size: int, small: int = _SMALL, ratio: int = _RATIO) -> int:
+    """Return how many bytes something compressed of a size may give: `ratio` times as many, or `small` if that is more.
+
+    What ``--max-inflated`` says replaces both.
+    """
+    return limits.inflated if limits.inflated is not None else max(small, ratio * size)
+
+
 def inflation_limit(packed: int, stated: int | None = None) -> int:
     """Return how many bytes a compressed stream may inflate to.
 
@@ -335,7 +343,7 @@ def inflation_limit(packed: int, stated: int | None = None) -> int:
         What ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
         more; never more than the stated size.
     """
-    most = limits.inflated if limits.inflated is not None else min(_INFLATED, max(_SMALL, _RATIO * packed))
+    most = limits.inflated if limits.inflated is not None else min(_INFLATED, scaled_limit(packed))
     return most if stated is None else max(0, min(most, stated))
 
 
@@ -353,7 +361,7 @@ def archive_limit(packed: int) -> int:
         What ``--max-inflated`` says, or else 4 GiB, and 100 times the archive's size if that is more: every byte of it
         is read in parts, which costs time and no memory.
     """
-    return limits.inflated if limits.inflated is not None else max(_INFLATED, _RATIO * packed)
+    return scaled_limit(packed, _INFLATED)
 
 
 def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stated: int | None = None) -> bytes:

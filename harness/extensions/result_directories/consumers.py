@@ -79,67 +79,28 @@ def read_file(folder: Path, name: str) -> container.Unpacked:
     return read_entry(folder, name, manifest)  # which says that it is missing
 
 
-def result(folder: Path, model: str) -> dict[str, Any]:
-    """Read the result pickle of an AF2 model.
-
-    Parameters
-    ----------
-    folder : Path
-        The directory.
-    model : str
-        Such as ``model_1_multimer_v3_pred_0``.
-
-    Returns
-    -------
-    dict
-        Nested, with arrays; without those that minimal dropped.
-    """
-    found = container.content(read_file(folder, f"result_{model}.pkl"))
-    if not isinstance(found, dict):
-        raise HarnessError(f"{folder / f'result_{model}.pkl'} is not a result of AlphaFold2.")
-    return found
-
-
-def pae_of_pickle(folder: Path, model: str) -> Sourced:
-    """Read the predicted aligned error, (n_res, n_res) in Angstrom, from the pickle of an AF2 model."""
-    return _of_pickle(folder, model, "predicted_aligned_error")
-
-
-def score_of_pickle(folder: Path, model: str, key: str) -> Sourced:
-    """Read ``plddt``, ``ptm``, ``iptm``, ``ranking_confidence`` or another top-level value from an AF2 pickle."""
-    return _of_pickle(folder, model, key)
-
-
-def _of_pickle(folder: Path, model: str, key: str) -> Sourced:
-    name = f"result_{model}.pkl"
-    found = result(folder, model)
-    if key not in found:
-        raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
-    return Sourced(found[key], name, _errors(folder, name).get(key, 0.0))
-
-
-def of_json(folder: Path, name: str, key: str) -> Sourced:
-    """Read a value from a JSON of confidences.
+def value_of(folder: Path, name: str, key: str) -> Sourced:
+    """Read a value from a pickle or a JSON of confidences.
 
     Parameters
     ----------
     folder : Path
         The directory.
     name : str
-        The file, as its program named it: ``pae_MODEL.json``, ``confidence_MODEL.json``,
-        ``SAMPLE/confidences.json``, ``SAMPLE/summary_confidences.json`` and such.
+        The file, as its program named it: ``result_MODEL.pkl``, ``pae_MODEL.json``, ``SAMPLE/confidences.json`` and
+        such.
     key : str
-        ``predicted_aligned_error``, ``pae``, ``confidenceScore``, ``atom_plddts``, ``ptm``, ``iptm`` and such.
+        ``predicted_aligned_error``, ``plddt``, ``pae``, ``confidenceScore``, ``atom_plddts``, ``ptm`` and such.
 
     Returns
     -------
     Sourced
-        Lists of numbers as arrays.
+        Lists of numbers of a JSON as arrays; nothing that mode minimal dropped.
     """
     facts = _facts(folder, name)
-    if key not in facts:
+    if not isinstance(facts, dict) or key not in facts:
         raise HarnessError(f"{folder / name} has no {key}; no other source is taken for it.")
-    return Sourced(_value(facts[key]), name, _errors(folder, name).get(key, 0.0))
+    return Sourced(facts[key], name, _errors(folder, name).get(key, 0.0))
 
 
 def all_of(folder: Path, name: str) -> dict[str, Sourced]:
@@ -157,12 +118,10 @@ def all_of(folder: Path, name: str) -> dict[str, Sourced]:
     dict of str to Sourced
         By the keys that lead to it, joined by ``/``; a file without keys is one value, its bytes, under an empty one.
     """
-    if name.endswith(".json"):
-        found = {key: _value(value) for key, value in _facts(folder, name).items()}
-    elif name.endswith(".pkl"):
-        found = dict(_flat(container.content(read_file(folder, name))))
-    else:
+    if not name.endswith((".json", ".pkl")):
         return {"": structure(folder, name)}
+    facts = _facts(folder, name)
+    found = dict(_flat(facts)) if name.endswith(".pkl") else facts
     errors = _errors(folder, name)
     return {key: Sourced(value, name, errors.get(key, 0.0)) for key, value in found.items()}
 
@@ -175,10 +134,12 @@ def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]
         yield "/".join(path), content
 
 
-def _facts(folder: Path, name: str) -> dict[str, Any]:
+def _facts(folder: Path, name: str) -> Any:
+    if name.endswith(".pkl"):
+        return container.content(read_file(folder, name))
     facts = parse_json(read_file(folder, name).data)
     facts = facts[0] if isinstance(facts, list) and facts else facts
-    return facts if isinstance(facts, dict) else {}
+    return {key: _value(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
 
 
 def _value(value: Any) -> Any:

@@ -16,7 +16,7 @@ from harness.documents import Count, Digest, decode
 from harness.errors import ArchiveError
 from harness.extensions.result_directories import coding, json_numbers
 from harness.extensions.result_directories.disk import digest
-from harness.files import LimitError, in_words, inflate, limits
+from harness.files import LimitError, in_words, inflate, scaled_limit
 from harness.foreign import pickles
 
 MAGIC = b"\x89HSLIM\r\n"
@@ -202,7 +202,7 @@ def _check_size(size: int, packed: int, stated: int | None) -> None:
     """Refuse what gives too much; numbers in a text take many times its size while they are put together."""
     if stated is not None and size != stated:
         raise ArchiveError(f"it gives {in_words(size)}, and {in_words(stated)} are stated for it")
-    most = limits.inflated if limits.inflated is not None else max(_SMALL, _RATIO * packed)
+    most = scaled_limit(packed, _SMALL, _RATIO)
     if size > most:
         raise LimitError(
             f"it gives {in_words(size)}, more than {in_words(most)}; if you trust it, raise that with --max-inflated"

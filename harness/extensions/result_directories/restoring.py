@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
@@ -20,22 +19,17 @@ from harness.extensions.result_directories.disk import (
 from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
 from harness.extensions.result_directories.outcome import Outcome, Row
 from harness.extensions.result_directories.surviving import read_entry
-from harness.files import LimitError, in_words, limits
+from harness.files import LimitError, in_words, scaled_limit
 from harness.foreign.files import file_digest
 
-_SMALL, _RATIO = 128 << 20, 100
-"""Bytes that any directory may be restored to, and times its own size that a larger one may."""
 
-
-def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) -> Outcome:
+def unslim(folder: Path) -> Outcome:
     """Restore every file that slimming packed or dropped as a copy.
 
     Parameters
     ----------
     folder : Path
         The directory.
-    progress : callable
-        Told each file before it is worked on.
 
     Returns
     -------
@@ -62,7 +56,6 @@ def unslim(folder: Path, *, progress: Callable[[str], None] = lambda _: None) ->
         changed = [(name, entry) for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"]
         restored = []
         for name, entry in changed:
-            progress(name)
             try:
                 _restore(folder, name, entry, manifest)
             except HarnessError as error:
@@ -94,7 +87,7 @@ def _check_total(folder: Path, manifest: SlimManifest) -> None:
     missing = {name: entry for name, entry in manifest.items.items() if entry.fate != "kept"}
     needed = sum(entry.before["size"] for name, entry in missing.items() if not (folder / name).exists())
     held = sum(sizes(folder).values())
-    most = limits.inflated if limits.inflated is not None else max(_SMALL, _RATIO * held)
+    most = scaled_limit(held)
     if needed > most:
         raise LimitError(
             f"{folder / NAME} makes {in_words(needed)} of {in_words(held)}; nothing was changed: if you trust it, "

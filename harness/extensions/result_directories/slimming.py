@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import UsageError, unknown_name
@@ -25,7 +24,6 @@ def slim(
     bound: float | None = None,
     plain: Plain = "best",
     dry_run: bool = False,
-    progress: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Slim a result directory.
 
@@ -42,8 +40,6 @@ def slim(
         smallest files, which tools cannot read before the directory is restored.
     dry_run : bool
         Do everything but write.
-    progress : callable
-        Told each file before it is worked on.
 
     Returns
     -------
@@ -72,7 +68,6 @@ def slim(
             names = [item.path for item in found.items] + list(manifest.items)
             clear_partials({folder, *(inside(folder, name).parent for name in names)})
         for item in found.items:
-            progress(item.path)
             run.work_on(item)
         run.note_what_stays(found)
         return Outcome(found.kind, tuple(sorted(run.rows, key=lambda row: row.path)), tuple(run.problems), run.changed)

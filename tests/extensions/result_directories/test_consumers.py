@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.directories import MODELS, af2, af3, openfold3
 from harness.errors import HarnessError, UsageError
-from harness.extensions.result_directories import consumers
+from harness.extensions.result_directories import consumers, container
 from harness.extensions.result_directories.manifest import load_manifest
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
@@ -25,11 +25,11 @@ def af2_values(folder):
     """What is read from an AF2 directory: value and source by name."""
     values = {}
     for model in MODELS:
-        values[f"pae pkl {model}"] = consumers.pae_of_pickle(folder, model)
+        values[f"pae pkl {model}"] = consumers.value_of(folder, f"result_{model}.pkl", "predicted_aligned_error")
         for key in ("plddt", "ptm", "iptm", "ranking_confidence", "structure_module"):
-            values[f"{key} pkl {model}"] = consumers.score_of_pickle(folder, model, key)
-        values[f"pae json {model}"] = consumers.of_json(folder, f"pae_{model}.json", "predicted_aligned_error")
-        values[f"plddt json {model}"] = consumers.of_json(folder, f"confidence_{model}.json", "confidenceScore")
+            values[f"{key} pkl {model}"] = consumers.value_of(folder, f"result_{model}.pkl", key)
+        values[f"pae json {model}"] = consumers.value_of(folder, f"pae_{model}.json", "predicted_aligned_error")
+        values[f"plddt json {model}"] = consumers.value_of(folder, f"confidence_{model}.json", "confidenceScore")
         values[f"structure {model}"] = consumers.structure(folder, f"unrelaxed_{model}.pdb")
     return values
 
@@ -39,9 +39,9 @@ def af3_values(folder):
     values = {}
     for name in ("job_", *(f"seed-1_sample-{number}/" for number in range(3))):
         for key in ("pae", "atom_plddts", "contact_probs", "token_chain_ids"):
-            values[f"{name} {key}"] = consumers.of_json(folder, f"{name}confidences.json", key)
+            values[f"{name} {key}"] = consumers.value_of(folder, f"{name}confidences.json", key)
         for key in ("ptm", "iptm", "ranking_score"):
-            values[f"{name} {key}"] = consumers.of_json(folder, f"{name}summary_confidences.json", key)
+            values[f"{name} {key}"] = consumers.value_of(folder, f"{name}summary_confidences.json", key)
         values[f"{name} structure"] = consumers.structure(folder, f"{name}model.cif")
     return values
 
@@ -52,8 +52,8 @@ def openfold3_values(folder):
     for number in (1, 2):
         name = f"query_seed_42_sample_{number}"
         for key in ("plddt", "pde"):
-            values[f"{name} {key}"] = consumers.of_json(folder, f"{name}_confidences.json", key)
-        values[f"{name} mean"] = consumers.of_json(folder, f"{name}_confidences_aggregated.json", "avg_plddt")
+            values[f"{name} {key}"] = consumers.value_of(folder, f"{name}_confidences.json", key)
+        values[f"{name} mean"] = consumers.value_of(folder, f"{name}_confidences_aggregated.json", "avg_plddt")
     return values
 
 
@@ -104,13 +104,13 @@ def test_minimal_says_of_each_array_what_became_of_it(tmp_path):
     }
     assert 0 < fates["predicted_aligned_error"]["largest_error"] <= 0.05
     assert "run AlphaFold2 again" in fates["distogram/logits"]["recompute"]
-    found = consumers.result(folder, MODELS[0])
+    found = container.content(consumers.read_file(folder, f"result_{MODELS[0]}.pkl"))
     assert "logits" not in found["distogram"] and "bin_edges" in found["distogram"]
     with pytest.raises(HarnessError, match="has no aligned_confidence_probs; no other source"):
-        consumers.score_of_pickle(folder, MODELS[0], "aligned_confidence_probs")
+        consumers.value_of(folder, f"result_{MODELS[0]}.pkl", "aligned_confidence_probs")
     told = unslim(folder)
     assert len(told.problems) == 3 and "gave up precision" in told.problems[0]
-    assert consumers.pae_of_pickle(folder, MODELS[0]).largest_error > 0
+    assert consumers.value_of(folder, f"result_{MODELS[0]}.pkl", "predicted_aligned_error").largest_error > 0
 
 
 def test_no_other_source_is_taken(tmp_path):
@@ -118,14 +118,14 @@ def test_no_other_source_is_taken(tmp_path):
     slim(folder, "slim")
     next(folder.glob(f"result_{MODELS[0]}.pkl.*")).unlink()
     with pytest.raises(HarnessError, match="survives, is missing"):
-        consumers.pae_of_pickle(folder, MODELS[0])
+        consumers.value_of(folder, f"result_{MODELS[0]}.pkl", "predicted_aligned_error")
     folder = af2(tmp_path / "stripped")
     path = folder / f"result_{MODELS[0]}.pkl"
     content = pickle.loads(path.read_bytes())
     del content["predicted_aligned_error"]
     path.write_bytes(pickle.dumps(content))
     with pytest.raises(HarnessError, match="has no predicted_aligned_error; no other source"):
-        consumers.pae_of_pickle(folder, MODELS[0])
+        consumers.value_of(folder, f"result_{MODELS[0]}.pkl", "predicted_aligned_error")
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress)])
@@ -140,7 +140,7 @@ def test_files_that_other_tools_compressed_are_read(tmp_path, suffix, pack):
     broken = folder / f"pae_{MODELS[0]}.json{suffix}"
     broken.write_bytes(broken.read_bytes()[:-20])
     with pytest.raises(HarnessError, match="truncated or damaged"):
-        consumers.of_json(folder, f"pae_{MODELS[0]}.json", "predicted_aligned_error")
+        consumers.value_of(folder, f"pae_{MODELS[0]}.json", "predicted_aligned_error")
 
 
 def test_what_is_not_taken_apart_is_plain_xz(tmp_path):
@@ -179,14 +179,14 @@ def real_values(folder):
         if name.startswith("result_"):
             for key in ("predicted_aligned_error", "plddt", "ptm", "iptm", "ranking_confidence"):
                 model = name.removeprefix("result_").removesuffix(".pkl")
-                values[f"{name} {key}"] = consumers.score_of_pickle(folder, model, key)
+                values[f"{name} {key}"] = consumers.value_of(folder, f"result_{model}.pkl", key)
         elif name.startswith("pae_"):
-            values[name] = consumers.of_json(folder, name, "predicted_aligned_error")
+            values[name] = consumers.value_of(folder, name, "predicted_aligned_error")
         elif name.startswith("confidence_"):
-            values[name] = consumers.of_json(folder, name, "confidenceScore")
+            values[name] = consumers.value_of(folder, name, "confidenceScore")
         elif name.endswith("_confidences.json"):
             for key in ("plddt", "pde"):
-                values[f"{name} {key}"] = consumers.of_json(folder, name, key)
+                values[f"{name} {key}"] = consumers.value_of(folder, name, key)
         elif name.endswith((".pdb", ".cif")):
             values[name] = consumers.structure(folder, name)
     return values

@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 
 from benchmarks.directories import MODELS, af2, af3, confidences, digests
-from harness.extensions.result_directories import consumers
+from harness.extensions.result_directories import consumers, container
 from harness.extensions.result_directories.manifest import load_manifest
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
@@ -20,7 +20,7 @@ def test_1_the_unrounded_error_and_arrays_with_no_other_copy_stay(tmp_path):
     rounded = np.array(json.loads((folder / f"pae_{MODELS[0]}.json").read_text())[0]["predicted_aligned_error"])
     assert np.abs(rounded - before["predicted_aligned_error"]).max() > 0.04  # the sidecar would be a loss
     slim(folder, "slim")
-    found = consumers.result(folder, MODELS[0])
+    found = container.content(consumers.read_file(folder, f"result_{MODELS[0]}.pkl"))
     for key in ("predicted_aligned_error", "max_predicted_aligned_error", "aligned_confidence_probs"):
         assert found[key].tobytes() == before[key].tobytes()
     for key in ("distogram", "masked_msa"):
@@ -32,7 +32,7 @@ def test_2_no_sidecar_is_needed(tmp_path):
     before = pickle.loads((folder / f"result_{MODELS[0]}.pkl").read_bytes())
     for mode, bound in (("slim", None), ("minimal", 0.05)):
         assert not slim(folder, mode, bound=bound).problems
-        found = consumers.pae_of_pickle(folder, MODELS[0])
+        found = consumers.value_of(folder, f"result_{MODELS[0]}.pkl", "predicted_aligned_error")
         assert np.abs(found.value - before["predicted_aligned_error"]).max() <= (bound or 0)
         if mode == "slim":
             unslim(folder)

@@ -87,6 +87,7 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
     results = [_digests(bundle)]
     run = folder / "run"
     steps: list[tuple[str, Callable[[], list[Result]]]] = [
+        ("run.json", lambda: _named(bundle, run)),
         ("plan.json", lambda: _plan(run)),
         ("archives.json", lambda: [Result("archives.json", _archives(run))]),
         *((each.name, lambda each=each: list(starmap(Result, each.check(run)))) for each in installed()),
@@ -117,6 +118,13 @@ def _digests(bundle: Bundle) -> Result:
             if name == "samples.csv":
                 problems += _changed_rows(bundle)
     return Result(f"sha256 of {len(stated)} files", problems)
+
+
+def _named(bundle: Bundle, run: Path) -> list[Result]:
+    stated, found = bundle.manifest["run_id"], RunConfig.read(run / "run.json").run_id
+    return (
+        [] if stated == found else [Result("run.json", [f"it is of the run {found!r}, the manifest names {stated!r}"])]
+    )
 
 
 def _changed_rows(bundle: Bundle) -> list[str]:
@@ -224,7 +232,7 @@ def _place(key: Any) -> tuple[Any, ...]:
 
 
 def _archives(run: Path) -> list[str]:
-    """Hold the sizes in ``samples.csv`` against the archives whose digests were recorded."""
+    """Hold the sizes in ``samples.csv``, and the formats in ``ledger.csv``, against the archives that were recorded."""
     samples = read_samples(run / "samples.csv")
     sizes = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
     listed = [
@@ -236,6 +244,10 @@ def _archives(run: Path) -> list[str]:
     counts = Counter(key for key, _ in listed)
     problems = [
         f"{' '.join(str(p) for p in key if p)}: {n} records of one archive" for key, n in counts.items() if n > 1
+    ]
+    told = set(pd.read_csv(run / "ledger.csv", dtype=str, keep_default_na=False)["format"])
+    problems += [
+        f"{name}: ledger.csv says nothing of it" for name in dict.fromkeys(k[2] for k in stated) if name not in told
     ]
     for row in sizes.to_dict("records"):
         n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])

@@ -11,7 +11,7 @@ from harness.records import CellKey, Sample
 from harness.row_files import read_rows
 from harness.run.config import RunConfig
 from harness.run.faults import Required, rows_of
-from harness.run.measurement import installed
+from harness.run.measurement import Measurement, installed
 from harness.run.plan import read_planned
 from harness.run.required import require
 from harness.run.subject import Arm
@@ -61,20 +61,16 @@ def required_rows(
     """
     subjects, recorded, exact = read_planned(plan, config)
     rows = rows_of(frames[SAMPLES], Sample.figures)
-    others = {each.access for each in installed()}
-    apart = [key for key in rows if key.access in others]
+    apart = {each: [key for key in rows if key.access == each.access] for each in installed()}
+    others = {key for keys in apart.values() for key in keys}
     every, ordered = (list(arms), True) if arms else (recorded, exact)
     if not ordered:
-        every = [*every, *_unknown([key for key in rows if key not in apart], every)]
+        every = [*every, *_unknown([key for key in rows if key not in others], every)]
     require_few_rows(config, len(every), subjects)
     found = {
         SAMPLES: require(
             [turns for subject in subjects for turns in sample_turns(config, every, subject)],
-            [
-                cell
-                for each in installed()
-                for cell in each.cells(config, [k for k in apart if k.access == each.access])
-            ],
+            [cell for each, keys in apart.items() for cell in each.cells(config, keys)],
             rows,
             sessions=sessions,
             samples=True,
@@ -82,10 +78,7 @@ def required_rows(
         )
     }
     for each in installed():
-        if each.rows is not None and (
-            each.rows.file in frames or (each.since and _schema(frames[SAMPLES]) >= each.since)
-        ):
-            name = each.rows.file
+        if each.rows is not None and ((name := each.rows.file) in frames or _due(each, frames[SAMPLES])):
             found[name] = require(
                 [turns for subject in subjects for turns in each.turns(config, every, subject)],
                 (),
@@ -104,5 +97,6 @@ def _unknown(keys: Iterable[CellKey], known: Sequence[Arm]) -> list[Arm]:
     return [Arm(label, label, profile) for label, profile in seen if (label, profile) not in named]
 
 
-def _schema(samples: pd.DataFrame) -> int:
-    return int(samples["schema_version"].iloc[0]) if len(samples) else 0
+def _due(each: Measurement, samples: pd.DataFrame) -> bool:
+    """Say whether a run has to have the file of a measurement."""
+    return each.since is not None and len(samples) > 0 and int(samples["schema_version"].iloc[0]) >= each.since

@@ -64,22 +64,30 @@ def require(
             planned, faults = planned + count, [*faults, *found]
             faults += _order(each, rows, sessions) if ordered else []
             cuts += [] if each.once else _replaced(block, each, rows)
-    faults += [fault for fault in cuts if fault.why]
-    if len(short := [fault for fault in cuts if not fault.why]) > max(0, sessions - 1):
-        faults += [Fault("again", f.cell, f.rounds, f"cut off, in a run of {sessions} sessions") for f in short]
-    for cells in skipped.values():
-        if len(set(cells.values())) > 1:
-            why = "skipped, though this format was measured on this trace"
-            faults += [Fault("status", key, (0,), why) for key, was_skipped in cells.items() if was_skipped]
+    faults += [*_cut(cuts, sessions), *_skipped(skipped.values())]
     for key, position in alone:
         known.add(key)
         planned += 1
         seen = rows.get(key, ())
         faults += [*_alone(key, seen, position), *_consistent(key, seen)]
-    for key, seen in rows.items():
-        if key not in known:
-            faults.append(Fault("extra", key, tuple(row.round for row in seen), "not in the plan"))
+    others = {key: seen for key, seen in rows.items() if key not in known}
+    faults += [Fault("extra", k, tuple(row.round for row in seen), "not in the plan") for k, seen in others.items()]
     return Required(planned, tuple(faults))
+
+
+def _cut(cuts: Sequence[Fault], sessions: int) -> Iterator[Fault]:
+    """Yield the rounds that were taken again for no reason; each session but the last may have cut one off."""
+    yield from (fault for fault in cuts if fault.why)
+    if len(short := [fault for fault in cuts if not fault.why]) > max(0, sessions - 1):
+        yield from (Fault("again", f.cell, f.rounds, f"cut off, in a run of {sessions} sessions") for f in short)
+
+
+def _skipped(subjects: Iterable[dict[CellKey, bool]]) -> Iterator[Fault]:
+    """Yield the cells that were skipped though their format was measured on the trace."""
+    why = "skipped, though this format was measured on this trace"
+    for cells in subjects:
+        if len(set(cells.values())) > 1:
+            yield from (Fault("status", key, (0,), why) for key, was_skipped in cells.items() if was_skipped)
 
 
 def _alone(key: CellKey, seen: Sequence[Seen], position: int) -> Iterator[Fault]:

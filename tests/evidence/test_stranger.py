@@ -58,6 +58,17 @@ def test_a_plan_has_every_trace_and_length_of_the_configuration_once(packed, tmp
     assert "not those that the configuration asks for" in problems(packed, tmp_path, plan=json.dumps(plan).encode())
 
 
+def test_a_ledger_without_its_rows_is_missed(packed, tmp_path):
+    header = read_bundle(packed).files["ledger.csv"].splitlines(keepends=True)[0]
+    assert "hdf5: ledger.csv says nothing of it" in problems(packed, tmp_path, ledger=header)
+
+
+def test_a_manifest_that_names_another_run_is_named(packed, tmp_path):
+    path = repack(packed, read_bundle(packed).files, tmp_path / "forged.zip", run_id="other")
+    (found,) = (result for result in check(read_bundle(path), tmp_path / "check") if result.what == "run.json")
+    assert found.problems == ["it is of the run 'small', the manifest names 'other'"]
+
+
 def test_a_second_record_of_an_archive_is_named(packed, tmp_path):
     record = document(packed, "archives.json")
     record["subjects"][0]["archives"] *= 2

@@ -15,6 +15,7 @@ from harness.formats.describing import Opened
 from harness.formats.objects import Objects
 from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay, contiguous, runs
+from harness.formats.selection import lengths, whole
 from harness.trace.schema import Manifest, TensorSpec
 
 
@@ -68,14 +69,15 @@ class FlatReader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         offset, spec = self._tensors[path]
-        if selection is None or not spec.shape:
+        if selection is None:
             # A descriptor of its own: fromfile moves the position, which threads that share a reader would fight over.
             with Path(self._file.name).open("rb", buffering=0) as file:
                 return np.fromfile(file, dtype=spec.dtype, count=spec.items, offset=offset).reshape(spec.shape)
-        out = np.empty([s.stop - s.start for s in selection], dtype=spec.dtype)
+        wanted = whole(spec.shape, selection)
+        out = np.empty(lengths(wanted), dtype=spec.dtype)
         target = out.reshape(-1).view(np.uint8).data
         done = 0
-        for start, length in runs(spec.shape, out.itemsize, selection):
+        for start, length in runs(spec.shape, out.itemsize, wanted):
             got = os.preadv(self._file.fileno(), [target[done : done + length]], offset + start)
             while got != length:  # one call reads 2 GiB at most
                 more = os.preadv(self._file.fileno(), [target[done + got : done + length]], offset + start + got)
@@ -120,13 +122,14 @@ class RemoteFlatReader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         offset, spec = self._tensors[path]
-        if selection is None or not spec.shape:
+        if selection is None:
             (data,) = self._objects.ranges([(offset, spec.nbytes)])
             return np.frombuffer(data, np.uint8).view(spec.dtype).reshape(spec.shape)
-        out = np.empty([s.stop - s.start for s in selection], dtype=spec.dtype)
+        wanted = whole(spec.shape, selection)
+        out = np.empty(lengths(wanted), dtype=spec.dtype)
         target, done = out.reshape(-1).view(np.uint8), 0
-        wanted = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, selection)]
-        for data in self._objects.ranges(wanted):
+        extents = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, wanted)]
+        for data in self._objects.ranges(extents):
             target[done : done + len(data)] = data
             done += len(data)
         return out

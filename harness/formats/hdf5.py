@@ -36,6 +36,7 @@ from harness.formats.objects import BLOCK, Objects, RemoteRoute
 from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
+from harness.formats.selection import whole
 from harness.formats.settings import SearchSpace, TunableFormat
 from harness.trace.schema import Manifest, TensorSpec
 
@@ -169,7 +170,8 @@ class Hdf5Reader(Reader):
         return dataset
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        return np.asarray(self._dataset(path)[() if selection is None else selection])
+        dataset = self._dataset(path)
+        return np.asarray(dataset[() if selection is None else whole(dataset.shape, selection)])
 
     def opened(self, path: str) -> Opened:
         dataset = self._dataset(path)

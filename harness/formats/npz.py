@@ -37,6 +37,7 @@ from harness.formats.objects import Objects, RemoteRoute
 from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
+from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
@@ -147,11 +148,11 @@ class NpzReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name = f"{path}.npy"
         with self._turns:
-            if selection and self._file.zip.getinfo(name).file_size > LARGE_BYTES:
+            if selection is not None and self._file.zip.getinfo(name).file_size > LARGE_BYTES:
                 return self._forward.read(name, selection)
             array = self._file[name]
         # A copy: a view would keep the whole tensor alive behind a small window.
-        return array if selection is None else array[selection].copy()
+        return array if selection is None else np.array(array[whole(array.shape, selection)])
 
     def opened(self, path: str) -> Opened:
         stored = self._file.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED

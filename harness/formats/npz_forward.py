@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from harness.errors import ArchiveError
-from harness.formats.selection import Selection, lengths
+from harness.formats.selection import Selection, lengths, whole
 
 _SKIPPED = 1 << 20  # bytes decoded at a time
 
@@ -75,6 +75,7 @@ class Forward:
     def read(self, name: str, selection: Selection) -> np.ndarray:
         """Return a part, of which only whole rows, or whole parts of one row, are held beside it."""
         member = self._member(name)
+        selection = whole(member.shape, selection)
         if 0 in lengths(selection):
             return np.empty(lengths(selection), member.dtype)
         axis = 0  # the first along which there is more than one step: what lies beyond it is decoded whole

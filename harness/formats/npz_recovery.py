@@ -13,6 +13,7 @@ from numpy.lib import format as npy
 from harness.formats.base import Selection
 from harness.formats.npz_forward import Forward
 from harness.formats.recovered import Place, RecoveredReader
+from harness.formats.selection import whole
 from harness.trace.schema import Manifest
 from harness.trace.stream import LARGE_BYTES
 
@@ -53,7 +54,7 @@ class RecoveredNpzReader(RecoveredReader):
         with self._opened(path) as member:
             array: np.ndarray = npy.read_array(member, allow_pickle=False)
             member.read(1)  # its end, behind which zipfile compares the checksum
-        return array if selection is None else array[selection].copy()
+        return array if selection is None else np.array(array[whole(array.shape, selection)])
 
     def close(self) -> None:
         self._forward.close()

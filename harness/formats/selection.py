@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from harness.errors import UsageError
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import BLOCK_BYTES
 
@@ -14,12 +15,38 @@ MOST_BYTES = 256 << 20
 """Of a block of chunks that lie beside each other, in an archive with larger ones than are written here."""
 
 Selection = tuple[slice, ...]
-"""One slice with explicit start and stop, and step 1, for each axis; a selection keeps every axis."""
+"""One slice for each axis, with step 1 and without negative ends; a selection keeps every axis."""
 
 
 def whole(shape: Sequence[int], selection: Selection | None) -> Selection:
-    """Return the selection, or the one that takes all of `shape` where there is none; a scalar has only that."""
-    return tuple(slice(0, n) for n in shape) if selection is None or not shape else selection
+    """Return a selection as every reader takes it: checked, and without open ends.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the tensor.
+    selection : tuple of slice or None
+        What was asked for; None for all of it. An open end means that of the axis.
+
+    Raises
+    ------
+    UsageError
+        When it is not one slice for each axis, or one of these counts from the end, goes beyond it, or has a step.
+    """
+    if selection is None:
+        return tuple(slice(0, n) for n in shape)
+    if not isinstance(selection, tuple) or len(selection) != len(shape):
+        raise UsageError(f"A selection of {len(shape)} axes is a tuple of {len(shape)} slices, got {selection!r}.")
+    return tuple(_within(n, part) for n, part in zip(shape, selection, strict=True))
+
+
+def _within(length: int, part: object) -> slice:
+    if isinstance(part, slice) and part.step in (None, 1):
+        start, stop = 0 if part.start is None else part.start, length if part.stop is None else part.stop
+        whole_numbers = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (start, stop))
+        if whole_numbers and 0 <= start <= stop <= length:
+            return slice(int(start), int(stop))
+    raise UsageError(f"An axis of {length} takes a slice from 0 to {length} with step 1, got {part!r}.")
 
 
 def lengths(selection: Selection) -> tuple[int, ...]:

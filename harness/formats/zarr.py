@@ -39,6 +39,7 @@ from harness.formats.objects import Objects, RemoteRoute, Route
 from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK, files_of
+from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.zarr_chunks import overstated_array
@@ -217,7 +218,7 @@ class ZarrReader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         array = self.array(path)
-        return np.asarray(array[...] if selection is None or not array.shape else array[selection])
+        return np.asarray(array[...] if selection is None else array[whole(array.shape, selection)])
 
     def opened(self, path: str) -> Opened:
         array = self.array(path)

@@ -260,16 +260,22 @@ def validate_tensor(spec: TensorSpec) -> None:
         Naming the path and what was expected.
     """
     validate_path(spec.path)
-    if spec.dtype not in DTYPES:
+    if not isinstance(spec.dtype, str) or spec.dtype not in DTYPES:
         raise SchemaError(f"{spec.path}: expected a dtype among {', '.join(DTYPES)}, got {spec.dtype!r}.")
-    if any(not isinstance(n, int) or n < 0 for n in spec.shape):
+    if not isinstance(spec.role, Role):
+        raise SchemaError(f"{spec.path}: expected a Role, such as Role.PAIR, got {spec.role!r}.")
+    if not isinstance(spec.shape, tuple) or any(type(n) is not int or n < 0 for n in spec.shape):
         raise SchemaError(f"{spec.path}: expected a shape of non-negative integers, got {spec.shape}.")
     if len(spec.shape) > MOST_AXES:
         raise SchemaError(f"{spec.path}: expected at most {MOST_AXES} axes, got {len(spec.shape)}.")
     # As numpy does, which counts the others even where one axis is empty.
     if prod(n or 1 for n in spec.shape) * np.dtype(spec.dtype).itemsize > MOST_BYTES:
         raise SchemaError(f"{spec.path}: expected a tensor of less than 2**63 bytes, got shape {spec.shape}.")
-    if len(spec.axes) != len(spec.shape) or any(not isinstance(name, str) for name in spec.axes):
+    if (
+        not isinstance(spec.axes, tuple)
+        or len(spec.axes) != len(spec.shape)
+        or any(not isinstance(name, str) for name in spec.axes)
+    ):
         raise SchemaError(f"{spec.path}: expected one axis name for each of {len(spec.shape)} axes, got {spec.axes}.")
     known = _lookup(spec.path)
     if known and known[1]:

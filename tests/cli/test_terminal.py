@@ -59,7 +59,7 @@ def test_an_error_of_the_system_is_said_with_escapes(tmp_path, capsys, monkeypat
     def fails(path):
         raise PermissionError(13, "Permission denied", "a\x1bb")
 
-    monkeypatch.setattr("harness.formats.archive.check_tree", fails)
+    monkeypatch.setattr("harness.formats.opening.check_tree", fails)
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04")
     assert main(["verify", str(tmp_path / "x.npz")]) == 1
     assert capsys.readouterr().err == "harness: a\\x1bb: Permission denied.\n"

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pytest
 
+from harness.testing.samples import sample_arrays, small_arrays
 from tests.formats.killing import Killer
-from tests.formats.samples import sample_arrays, small_arrays
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.formats import archive
+from harness.formats import archive, placing
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import Writer, load_format
 from harness.formats.journal import JournalWriter
+from harness.testing.samples import StepTrace, bfloat16_exact
 from harness.trace.schema import TensorSpec, tensor
-from tests.formats.samples import INSTALLED, StepTrace, assert_same, bfloat16_exact, contents
+from tests.formats.samples import INSTALLED, assert_same, contents
 
 N = 45
 
@@ -163,8 +164,8 @@ def _write(request: dict[str, Any], tell: Callable[[Any], None]) -> None:
     backend.writer = steps.around(writer)  # type: ignore[method-assign]
     JournalWriter.add = steps.around(JournalWriter.add, lambda journal, whole: list(whole))  # type: ignore[method-assign]
     Path.rename = steps.around(Path.rename)  # type: ignore[method-assign]
-    for name in ("seal", "sync", "remove"):
-        setattr(archive, name, steps.around(getattr(archive, name)))
+    archive.seal, archive.sync = steps.around(archive.seal), steps.around(archive.sync)
+    placing.remove = steps.around(placing.remove)
     if (limit := request.get("limit")) is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     start = time.perf_counter()

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from harness.errors import ArchiveError, HarnessError, UsageError
-from harness.formats import archive
+from harness.formats import placing
 from harness.formats.archive import write_archive
 from harness.formats.base import Writer, load_format
 from harness.formats.raw import RawFormat, RawWriter
+from harness.testing.samples import StepTrace
 from harness.trace.schema import Manifest, TensorSpec, tensor
-from tests.formats.samples import BACKENDS, StepTrace, assert_holds, put, trace_of
+from tests.formats.samples import BACKENDS, assert_holds, put, trace_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -219,7 +220,7 @@ def test_a_refusal_to_write_is_said(small: Arrays, tmp_path: Path, monkeypatch: 
 CHILD = """
 import sys, threading
 from pathlib import Path
-from tests.formats.samples import StepTrace
+from harness.testing.samples import StepTrace
 from tests.formats.test_archive import LONG
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
@@ -294,8 +295,8 @@ def test_a_folder_is_removed_although_something_still_writes_in_it(tmp_path, mon
             raise OSError(errno.ENOTEMPTY, "a chunk appeared", str(path))
         really(path, *args, **more)
 
-    monkeypatch.setattr(archive.shutil, "rmtree", disturbed)
-    archive.remove(folder)
+    monkeypatch.setattr(placing.shutil, "rmtree", disturbed)
+    placing.remove(folder)
     assert len(calls) == 3 and not folder.exists()
 
 
@@ -304,6 +305,6 @@ def test_a_folder_that_cannot_be_removed_says_so(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "not yours", str(path))
 
     (tmp_path / "archive.zarr").mkdir()
-    monkeypatch.setattr(archive.shutil, "rmtree", refused)
+    monkeypatch.setattr(placing.shutil, "rmtree", refused)
     with pytest.raises(PermissionError):
-        archive.remove(tmp_path / "archive.zarr")
+        placing.remove(tmp_path / "archive.zarr")

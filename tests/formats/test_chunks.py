@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from numcodecs import blosc
 
 from harness.extensions.importing.seed_benchmark import importer
-from harness.formats import archive, flat, layout, npz, npz_recovery, selection
+from harness.formats import flat, layout, npz, npz_recovery, opening, selection
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
 from harness.formats.replay import parts
 from harness.formats.selection import in_blocks, lengths
 from harness.formats.settings import Settings, search_space
+from harness.testing.samples import StepTrace
 from harness.trace.schema import Role, TensorSpec, tensor
-from tests.formats.samples import BACKENDS, INSTALLED, StepTrace, assert_same
+from tests.formats.samples import BACKENDS, INSTALLED, assert_same
 from tests.formats.test_archive import failing_at
 
 PATHS = {
@@ -118,7 +119,7 @@ def small_bound(monkeypatch):
     monkeypatch.setattr(layout, "CHUNK_BYTES", 4 << 10)
     monkeypatch.setattr(selection, "BLOCK_BYTES", 16 << 10)
     monkeypatch.setattr(selection, "MOST_BYTES", 64 << 10)
-    for module in (archive, npz, npz_recovery):
+    for module in (npz, npz_recovery, opening):
         monkeypatch.setattr(module, "LARGE_BYTES", 16 << 10)
 
 

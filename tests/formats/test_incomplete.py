@@ -19,19 +19,11 @@ from harness.formats.journal import NAME, UNFINISHED, being_written, read_journa
 from harness.formats.raw import RawFormat
 from harness.formats.recovery import incomplete_path
 from harness.formats.seal import files_of
+from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.incomplete import Incomplete
 from harness.trace.schema import tensor
 from tests.formats.killing import ARRAYS, ORDER, SMALL, Killer, listed
-from tests.formats.samples import (
-    BACKENDS,
-    CASES,
-    WRITABLE,
-    StepTrace,
-    assert_found,
-    assert_same,
-    contents,
-    sample_arrays,
-)
+from tests.formats.samples import BACKENDS, INSTALLED, WRITABLE, assert_found, assert_same, contents
 from tests.formats.test_archive import failing_at
 
 LAST = "structure/ptm"
@@ -76,21 +68,23 @@ def test_nothing_is_left_where_nothing_was_whole(name: str, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "profile"), CASES)
+@pytest.mark.parametrize(("name", "profile"), WRITABLE)
 def test_a_finished_archive_is_the_same_byte_for_byte(name: str, profile: Profile, tmp_path: Path) -> None:
     arrays = {tensor(path, array.shape, array.dtype): array for path, array in sample_arrays().items()}
     arrays |= {spec: array for spec, array in SMALL.items() if spec.path.endswith("layer_1")}
     backend, trace = load_format(name), StepTrace(arrays)
-    try:
-        write_archive(trace, backend, tmp_path / "plain", profile)
-    except UnsupportedProfile:
-        with pytest.raises(UnsupportedProfile):
-            write_archive(trace, backend, tmp_path / "kept", profile, keep_incomplete=True)
-        assert list(tmp_path.iterdir()) == []
-        return
+    write_archive(trace, backend, tmp_path / "plain", profile)
     write_archive(trace, backend, tmp_path / "kept", profile, keep_incomplete=True)
     assert contents(tmp_path / "kept") == contents(tmp_path / "plain")
     assert {path.name for path in tmp_path.iterdir()} == {"kept", "plain"}
+
+
+@pytest.mark.parametrize("name", sorted({"npz", "safetensors"} & {*INSTALLED}))
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_profile_that_a_format_cannot_take_is_refused_with_a_reason(name: str, keep: bool, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedProfile, match=f"{name} has neither chunks nor"):
+        write_archive(StepTrace(SMALL), load_format(name), tmp_path / "kept", "matched", keep_incomplete=keep)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
@@ -160,9 +154,7 @@ def test_two_at_once_are_kept_apart_and_what_one_writes_can_be_read_meanwhile(tm
 
 def test_a_format_without_checkpoints_is_refused(tmp_path: Path) -> None:
     class Plain(RawFormat):
-        @property
-        def recover(self) -> None:
-            raise AttributeError("it cannot")
+        recover = None
 
     with pytest.raises(UsageError, match="'raw' cannot be read before it is finished: choose another format"):
         write_archive(StepTrace(SMALL), Plain(), tmp_path / "archive", keep_incomplete=True)

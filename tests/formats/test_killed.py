@@ -96,7 +96,7 @@ FULL = """
 import sys
 from pathlib import Path
 from tests.formats.killing import layers
-from tests.formats.samples import StepTrace
+from harness.testing.samples import StepTrace
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.errors import HarnessError

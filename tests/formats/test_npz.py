@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.formats import archive, npz
+from harness.formats import archive, npz, opening
 from harness.formats.base import load_format
 from tests.formats.samples import put
 
@@ -96,7 +96,7 @@ def test_a_large_member_with_a_flipped_bit_is_refused_at_its_end(tmp_path, monke
 
 
 def test_a_large_tensor_is_verified_by_blocks(tmp_path, monkeypatch):
-    for module in (npz, archive):
+    for module in (npz, opening):
         monkeypatch.setattr(module, "LARGE_BYTES", 1000)
     path = put(tmp_path, "npz", ARRAYS)
     asked = []

@@ -18,8 +18,9 @@ from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.seal import BLANK, seal, seal_file
+from harness.testing.samples import StepTrace
 from harness.trace.schema import Manifest, Role, SchemaError, TensorSpec, tensor
-from tests.formats.samples import BACKENDS, INSTALLED, StepTrace, assert_found, put
+from tests.formats.samples import BACKENDS, INSTALLED, assert_found, put
 
 Arrays = Mapping[str, np.ndarray]
 

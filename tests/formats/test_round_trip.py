@@ -12,42 +12,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.formats.archive import archive_size, detect, open_archive, verify_archive, write_archive
-from harness.formats.base import Profile, Selection, UnsupportedProfile, load_format
-from harness.formats.describing import ListsTensors, Stored
+from harness.formats.archive import open_archive, verify_archive, write_archive
+from harness.formats.base import Profile, Selection, load_format
+from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
 from harness.trace.schema import DTYPES, Role, tensor
-from harness.trace.stream import digest
 from tests.formats.samples import (
     BACKENDS,
-    CASES,
     INSTALLED,
     WRITABLE,
-    StepTrace,
     assert_holds,
     assert_same,
-    bfloat16_exact,
     contents,
     put,
-    random_bits,
-    specials,
-    trace_of,
 )
 
 Arrays = Mapping[str, np.ndarray]
 Write = Callable[[str, Profile], Path]
-
-
-@pytest.fixture(scope="module")
-def write(sample: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Write:
-    """Write the sample once for each format and profile."""
-    done: dict[tuple[str, Profile], Path] = {}
-
-    def once(name: str, profile: Profile) -> Path:
-        if (name, profile) not in done:
-            done[name, profile] = put(tmp_path_factory.mktemp(name), name, sample, profile)
-        return done[name, profile]
-
-    return once
 
 
 @st.composite
@@ -57,74 +37,6 @@ def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
         start = draw(st.integers(0, length))
         parts.append(slice(start, draw(st.integers(start, length))))
     return tuple(parts)
-
-
-@pytest.mark.parametrize(("name", "profile"), CASES)
-def test_a_profile_is_written_or_refused_with_a_reason(
-    name: str, profile: Profile, sample: Arrays, tmp_path: Path
-) -> None:
-    backend = load_format(name)
-    destination = tmp_path / f"archive{backend.suffix}"
-    if (name, profile) in {("npz", "matched"), ("safetensors", "matched")}:
-        with pytest.raises(UnsupportedProfile, match=f"{name} has neither chunks nor"):
-            write_archive(trace_of(sample), backend, destination, profile)
-        assert list(tmp_path.iterdir()) == []
-    else:
-        write_archive(trace_of(sample), backend, destination, profile)
-        assert list(tmp_path.iterdir()) == [destination]
-
-
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
-def test_whole_tensors_come_back_bit_for_bit(name: str, profile: Profile, write: Write, sample: Arrays) -> None:
-    path = write(name, profile)
-    assert detect(path).name == name
-    assert_holds(path, sample)
-    assert verify_archive(path) == []
-
-
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
-def test_the_container_lists_what_was_written(name: str, profile: Profile, write: Write, sample: Arrays) -> None:
-    with open_archive(write(name, profile)) as (backend, reader, manifest):
-        assert backend.name == name
-        if isinstance(reader, ListsTensors):
-            listed = {path: Stored(array.shape, array.dtype.name) for path, array in sample.items()}
-            assert reader.stored() == listed
-        assert dict(manifest.digests) == {path: digest(array) for path, array in sample.items()}
-        assert manifest.provenance == trace_of(sample).manifest.provenance
-        assert manifest.metadata == trace_of(sample).manifest.metadata
-        assert manifest.tensors == trace_of(sample).manifest.tensors
-
-
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(data=st.data())
-def test_parts_come_back_bit_for_bit(
-    name: str, profile: Profile, write: Write, sample: Arrays, data: st.DataObject
-) -> None:
-    with open_archive(write(name, profile)) as (_, reader, _):
-        for path in data.draw(st.lists(st.sampled_from(list(sample)), min_size=2, max_size=4)):
-            selection = data.draw(selections(sample[path].shape))
-            assert_same(reader.read(path, selection), sample[path][selection])
-
-
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
-def test_what_was_read_is_its_own_memory(name: str, profile: Profile, write: Write, sample: Arrays) -> None:
-    selection = (slice(3, 30), slice(0, 45), slice(1, 4))
-    with open_archive(write(name, profile)) as (_, reader, _):
-        whole, part = reader.read("pair/layer_0"), reader.read("pair/layer_0", selection)
-        owner = part if part.base is None else part.base
-    assert_same(whole, sample["pair/layer_0"])  # still there when the archive is closed
-    assert_same(part, sample["pair/layer_0"][selection])
-    assert memoryview(owner).nbytes < whole.nbytes  # a window does not keep the whole tensor alive
-
-
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
-def test_the_size_is_that_of_all_files(name: str, profile: Profile, write: Write, sample: Arrays) -> None:
-    path = write(name, profile)
-    files = [file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
-    assert archive_size(path) == (sum(file.stat().st_size for file in files), len(files))
-    if name in {"raw", "safetensors"}:
-        assert archive_size(path)[0] > sum(array.nbytes for array in sample.values())
 
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)

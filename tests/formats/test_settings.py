@@ -15,8 +15,9 @@ from harness.formats.base import PROFILES, UnsupportedProfile, load_format
 from harness.formats.profile_file import parse_profile_file, profile_text, read_profile_file
 from harness.formats.settings import Settings, configured, search_space
 from harness.formats.zarr_pipeline import pipeline_parameter
+from harness.testing.samples import N
 from harness.trace.schema import Role, tensor
-from tests.formats.samples import INSTALLED, N, assert_same, put
+from tests.formats.samples import INSTALLED, assert_same, put
 
 TUNABLE = [name for name in INSTALLED if search_space(load_format(name))]
 HEAD = 'version = 1\nname = "mine"\n'

@@ -24,17 +24,9 @@ from harness.formats.crew import Crew
 from harness.formats.narrowing import by_name
 from harness.formats.shard import sealed, shard_shape
 from harness.formats.zarr_slim import ZarrSlimFormat
+from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
 from harness.trace.schema import DTYPES, Role, TensorSpec, tensor
-from tests.formats.samples import (
-    StepTrace,
-    assert_same,
-    bfloat16_exact,
-    put,
-    random_bits,
-    slim_place,
-    slim_shard,
-    specials,
-)
+from tests.formats.samples import assert_same, put, slim_place, slim_shard
 
 Arrays = Mapping[str, np.ndarray]
 Stored = Callable[[Path, str], np.ndarray]

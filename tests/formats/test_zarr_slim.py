@@ -15,9 +15,10 @@ from harness.formats import stack
 from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.layout import in_eights
+from harness.testing.samples import StepTrace, bfloat16_exact
 from harness.trace.schema import Role, tensor
 from harness.trace.sources import open_trace
-from tests.formats.samples import StepTrace, assert_holds, assert_same, bfloat16_exact, put, slim_place, slim_shard
+from tests.formats.samples import assert_holds, assert_same, put, slim_place, slim_shard
 
 ROWS = 34  # rows of a chunk of a tensor of shape SHAPE, which is three chunks long
 SHAPE = (100, 100, 1)

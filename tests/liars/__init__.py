@@ -17,6 +17,7 @@ import numpy as np
 from harness.formats.base import Layout, Profile
 from harness.formats.describing import Stored
 from harness.formats.raw import RawFormat, RawReader, RawWriter
+from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.trace.schema import Role, TensorSpec
 
@@ -61,7 +62,7 @@ class _CachingReader(RawReader):
         key = (str(self._file.name), path)
         if key not in _KEPT:
             _KEPT[key] = super().read(path)
-        return _KEPT[key].copy() if selection is None else _KEPT[key][selection].copy()
+        return np.array(_KEPT[key][whole(_KEPT[key].shape, selection)])
 
 
 class Caching(_Liar):

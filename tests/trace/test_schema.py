@@ -98,6 +98,23 @@ def test_what_a_specification_knows(path: str, shape: tuple[int, ...], nbytes: i
 
 
 @pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"role": "pair"}, r"expected a Role, such as Role\.PAIR, got 'pair'"),
+        ({"shape": [3, 3]}, "expected a shape of non-negative integers"),
+        ({"shape": (True, 3)}, "expected a shape of non-negative integers"),
+        ({"dtype": np.dtype("float32")}, "expected a dtype among"),
+        ({"axes": ["a", "b"]}, "expected one axis name for each of 2 axes"),
+        ({"axes": "ab"}, "expected one axis name for each of 2 axes"),
+    ],
+)
+def test_wrong_types_are_refused_although_they_look_alike(wrong: dict[str, object], message: str) -> None:
+    spec = dataclasses.replace(tensor("my_group/x", (3, 3), axes=("a", "b")), **wrong)  # type: ignore[arg-type]
+    with pytest.raises(SchemaError, match=message):
+        validate_tensor(spec)
+
+
+@pytest.mark.parametrize(
     "path",
     ["../x", "a/../b", "a/..", "/abs/x", "a//b", "a/", "/", ".hidden/x", "a/.x", "a/./b", "a\\b/c", "a b/c", "a/b\n",
      "é/x", "a/\0", "-a/b", "", "x", "metadata", "metadata/x", "C:/x", "~/x", "a/*"],

@@ -18,6 +18,7 @@ from harness.formats.describing import Opened, Stored
 from harness.formats.flat import FlatFormat, FlatWriter
 from harness.formats.replay import Replay, contiguous
 from harness.formats.seal import BLANK
+from harness.formats.selection import lengths, whole
 from harness.trace.schema import Manifest
 from harness.trace.stream import Digest
 
@@ -96,11 +97,11 @@ class SafetensorsReader(Reader):
         if selection is None:
             return self._file.get_tensor(path)
         part = self._file.get_slice(path)
-        shape = [s.stop - s.start for s in selection]
-        if 0 in shape:  # the library refuses a part without values
-            return np.empty(shape, self._names[part.get_dtype()])
+        wanted = whole(part.get_shape(), selection)
+        if 0 in lengths(wanted):  # the library refuses a part without values
+            return np.empty(lengths(wanted), self._names[part.get_dtype()])
         # The library copies the selected bytes out of its map.
-        return np.asarray(part[selection])
+        return np.asarray(part[wanted])
 
     def opened(self, path: str) -> Opened:
         from safetensors import __version__

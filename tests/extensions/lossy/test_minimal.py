@@ -15,10 +15,11 @@ from harness.extensions.lossy.derived import RULES, recompute, rule_for
 from harness.extensions.lossy.minimal import MinimalTrace
 from harness.extensions.lossy.record import NOT_RECOMPUTABLE
 from harness.extensions.lossy.request import parse
+from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.schema import Manifest, Provenance, Role, TensorSpec, tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView, digest, read_whole
-from tests.formats.samples import StepTrace, assert_same, sample_arrays, trace_of
+from tests.formats.samples import assert_same, trace_of
 
 BOUNDS = ["pair=1e-2", "single=1e-3", "attention=1e-3"]
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.extensions.lossy.significand import round_significands, significand_bits
-from tests.formats.samples import assert_same, random_bits, specials
+from harness.testing.samples import random_bits, specials
+from tests.formats.samples import assert_same
 
 DTYPES = ("float16", "float32", "float64")
 

@@ -1,0 +1,195 @@
+"""Open an archive of any format, find its format, and read it block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from harness import registry
+from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
+from harness.files import check_regular, check_tree
+from harness.formats.base import Format, Reader, blame, load_format
+from harness.formats.describing import ListsTensors, ReadsWhole, ShowsStorage, Stored
+from harness.formats.journal import UNFINISHED, has_journal
+from harness.formats.recovery import format_of, recovered
+from harness.formats.seal import link_in, read_seal
+from harness.formats.selection import in_blocks
+from harness.formats.strangers import TellsForeign, TellsLinks
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.stream import LARGE_BYTES, split
+
+_IMPORT = "If it is of a kind that 'harness list importers' names, bring it in with 'harness import'."
+
+
+def detect(path: Path) -> Format:
+    """Find the format of an archive from its content.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    Format
+        The registered format that recognises it.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing at the path.
+    ArchiveError
+        When no format recognises it.
+    HarnessError
+        When it is, or holds, what is neither a regular file nor a folder.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no archive at {path}.")
+    backend = _recognised(path)
+    check_tree(path)  # a pipe or a device within it would be waited for, or read without end
+    return backend
+
+
+def _recognised(path: Path) -> Format:
+    if not path.is_dir():
+        check_regular(path)
+    if has_journal(path):
+        return format_of(path)
+    if path.name == UNFINISHED and has_journal(path.parent):
+        raise UsageError(f"{path} is of no use alone: give the incomplete archive {path.parent}.")
+    formats = registry.listing("formats")
+    for listed in formats:
+        if listed.plugin is not None and listed.plugin().recognises(path):
+            return load_format(listed.name)
+    if path.is_file() and not path.stat().st_size:
+        raise ArchiveError(f"{path} is empty: it was truncated, or never written.")
+    known = ", ".join(registry.names("formats"))
+    raise ArchiveError(
+        f"{path} is not an archive of any format known here ({known}): it is damaged, or another program wrote it. "
+        f"{_IMPORT}{registry.failed_imports(formats)}"
+    )
+
+
+def foreign_to(path: Path, backend: Format) -> str:
+    """Say that a sound file is another program's; empty for an archive of this harness, however damaged."""
+    if has_journal(path) or read_seal(path) or not (isinstance(backend, TellsForeign) and backend.foreign(path)):
+        return ""
+    return f"{path} is not an archive of this harness: another program wrote it. {_IMPORT}"
+
+
+@contextmanager
+def open_archive(
+    path: Path, backend: Format | None = None, *, looked_at: bool = False
+) -> Iterator[tuple[Format, Reader, Manifest]]:
+    """Open an archive of any format, with a manifest that agrees with what the container lists.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    backend : Format, optional
+        Its format; found from its content when not given.
+    looked_at : bool
+        Whether it was opened before by this process: what could lead out of it is then not looked for again.
+
+    Yields
+    ------
+    backend : Format
+        Its format.
+    reader : Reader
+        Open until the block ends.
+    manifest : Manifest
+        Validated.
+
+    Raises
+    ------
+    ArchiveError
+        When the archive is damaged, of another kind, or its tensors disagree with its manifest; when something in it
+        leads to another file.
+    """
+    backend = backend or detect(path)
+    unfinished = has_journal(path)
+    try:
+        with blame(backend.name, f"opening {path}"):
+            out = "" if looked_at else _way_out(path, backend)
+            if not out:
+                reader = recovered(path, backend) if unfinished else backend.reader(path)
+    except MachineError:
+        raise
+    except HarnessError as error:
+        raise _unreadable(path, backend, error) from error
+    if out:
+        raise ArchiveError(f"{path} holds {out}, which may lead to any file here; nothing of it was read.")
+    with reader:
+        try:
+            with blame(backend.name, f"reading the manifest of {path}"):
+                manifest = Manifest.from_json(reader.manifest_text())
+                manifest_only = {spec.path: Stored(spec.shape, spec.dtype) for spec in manifest.tensors}
+                stored = reader.stored() if isinstance(reader, ListsTensors) else manifest_only
+        except MachineError:
+            raise
+        except ArchiveError as error:
+            raise ArchiveError(f"{path}: {error}") from error
+        except HarnessError as error:
+            raise _unreadable(path, backend, error) from error
+        for spec in manifest.tensors:
+            if spec.path not in stored:
+                raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
+            found = stored[spec.path]
+            if (found.shape, found.dtype) != (spec.shape, spec.dtype):
+                raise ArchiveError(
+                    f"{path}: {spec.path} has shape {found.shape} and dtype {found.dtype}, "
+                    f"the manifest says {spec.shape} and {spec.dtype}."
+                )
+        yield backend, reader, manifest
+
+
+def _way_out(path: Path, backend: Format) -> str:
+    """Name what in an archive leads to another file; empty where there is nothing."""
+    if (out := link_in(path)) or has_journal(path) or not isinstance(backend, TellsLinks):
+        return out
+    return backend.leads_out(path)
+
+
+def _unreadable(path: Path, backend: Format, error: HarnessError) -> HarnessError:
+    return ArchiveError(foreign_to(path, backend) or f"{path} is truncated or damaged ({error})")
+
+
+def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows: bool = False) -> Iterator[np.ndarray]:
+    """Read a tensor block by block where the format can, so that a large one is never whole in memory.
+
+    Blocks end where stored chunks do, so that each of these is decoded once.
+
+    Parameters
+    ----------
+    backend : Format
+        The format.
+    reader : Reader
+        An open archive.
+    spec : TensorSpec
+        Which tensor.
+    whole_rows : bool
+        Cut no row, however large: for a trace, whose blocks are rows.
+
+    Yields
+    ------
+    ndarray
+        Consecutive parts in C order, of the dtype that `spec` states.
+    """
+    by_rows = not isinstance(backend, ReadsWhole) or (backend.streams and spec.nbytes > LARGE_BYTES)
+    if not spec.shape or not by_rows:
+        with blame(backend.name, f"reading {spec.path}"):
+            array = reader.read(spec.path)
+        yield from split(array)
+        return
+    with blame(backend.name, f"reading {spec.path}"):
+        opened = reader.opened(spec.path) if isinstance(reader, ShowsStorage) else None
+    # One of a stack of layers has an axis of these in front.
+    chunks = opened.chunks[-len(spec.shape) :] if opened and opened.chunks else None
+    for part in in_blocks(spec, chunks, whole_rows=whole_rows):
+        with blame(backend.name, f"reading {spec.path}"):
+            block = reader.read(spec.path, part)
+        yield block

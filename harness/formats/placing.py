@@ -1,0 +1,169 @@
+"""Where an archive comes to lie: a name that it gets when it is whole, what is left when it is not, and its size."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import glob
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from harness import registry
+from harness.errors import HarnessError, MachineError, UsageError, cause_of
+from harness.files import alive, sync
+from harness.formats.base import Format
+from harness.formats.journal import UNFINISHED, JournalWriter, has_journal
+from harness.formats.recovery import incomplete_path, move_aside, take_name, what_is_kept
+from harness.formats.seal import files_of
+from harness.trace.schema import Manifest
+
+_PARTIAL = ".partial-"
+_REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
+
+
+def check_destination(destination: Path) -> None:
+    """Check that an archive can be written under a name, before anything is made for it.
+
+    Raises
+    ------
+    UsageError
+        When the name is taken, or its folder is not there or cannot be written to.
+    """
+    if destination.exists():
+        raise UsageError(f"{destination} exists already; remove it or name another destination.")
+    folder = destination.parent
+    if not folder.is_dir():
+        raise UsageError(f"The folder {folder} does not exist; create it first.")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"The folder {folder} cannot be written to; choose another.")
+
+
+def require_outside(destination: Path) -> None:
+    """Check that what is written does not come to lie inside of an archive, such as the one that it is made from.
+
+    Raises
+    ------
+    UsageError
+        When a folder that it is in, links followed, is an archive of any format.
+    """
+    inside = destination.parent.resolve()
+    formats = [listed.plugin() for listed in registry.listing("formats") if listed.plugin is not None]
+    for folder in (inside, *inside.parents):
+        if folder.is_dir() and (has_journal(folder) or any(backend.recognises(folder) for backend in formats)):
+            raise UsageError(f"{destination} lies inside the archive {folder}: name a destination outside of it.")
+
+
+@contextmanager
+def kept(destination: Path, backend: Format, manifest: Manifest) -> Iterator[tuple[Path, JournalWriter]]:
+    """Give a name in a folder beside the destination, and leave that there when the work ends with tensors whole."""
+    folder = incomplete_path(destination)
+    with beside(destination) as (partial, _):
+        move_aside(folder, partial)
+        remove(partial)
+        with closing(JournalWriter(partial, backend.name, manifest)) as journal:
+            take_name(partial, folder)
+            try:
+                yield folder / UNFINISHED, journal
+            except BaseException as error:
+                held = what_is_kept(folder)
+                if not held:
+                    remove(folder)
+                elif isinstance(error, OSError):
+                    raise type(refused := _unwritable(destination, error))(f"{refused} {held}") from error
+                elif isinstance(error, HarnessError):
+                    raise type(error)(f"{error} {held}") from error
+                else:
+                    error.add_note(held)
+                raise
+            remove(folder)
+
+
+def _unwritable(destination: Path, error: OSError) -> HarnessError:
+    raised = MachineError if cause_of(error) else HarnessError
+    return raised(f"{destination} could not be written: {error.strerror or error}.")
+
+
+@contextmanager
+def beside(destination: Path) -> Iterator[tuple[Path, None]]:
+    """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
+    check_destination(destination)
+    folder = destination.parent
+    for stale in folder.glob(f".{glob.escape(destination.name)}{_PARTIAL}*"):
+        if not alive(stale.name.rpartition("-")[2]):  # left by a process that was killed
+            remove(stale)
+    partial = folder / f".{destination.name}{_PARTIAL}{os.getpid()}"
+    remove(partial)
+    try:
+        yield partial, None
+    except OSError as error:
+        raise _unwritable(destination, error) from error
+    finally:
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder if it is there; after a failure its library's own tasks may still be writing in it."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    for last in (*[False] * _REMOVALS, True):
+        try:
+            shutil.rmtree(path)
+            return
+        except OSError as error:
+            if not path.exists():
+                return
+            if last or error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+            time.sleep(_BETWEEN_REMOVALS)
+
+
+def sync_archive(path: Path) -> None:
+    """Wait until an archive is on disk.
+
+    Parameters
+    ----------
+    path : Path
+        A file, synced by itself, or a folder, synced with one ``syncfs`` of its filesystem: thousands of single
+        syncs would measure the number of files twice.
+
+    Raises
+    ------
+    OSError
+        When the filesystem reports that data was lost.
+    """
+    if not path.is_dir():
+        sync(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+        if syncfs is None:
+            os.sync()
+        elif syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+
+
+def archive_size(path: Path) -> tuple[int, int]:
+    """Measure an archive.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Returns
+    -------
+    size : int
+        Bytes of all its files.
+    files : int
+        Their number.
+    """
+    files = files_of(path)
+    return sum(file.stat().st_size for file in files), len(files)

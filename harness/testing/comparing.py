@@ -1,0 +1,75 @@
+"""How checks compare tensors, blocks, files and what is open."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from harness.formats.seal import files_of
+from harness.formats.selection import Selection
+from harness.sampling.verify import Expected, check
+from harness.trace.stream import digest
+
+
+def same(found: object, array: np.ndarray, what: str) -> None:
+    """Compare type, dtype, shape and every bit, as a sample of a run is checked."""
+    problem = check(found, Expected(digest(array), array.dtype.name, array.shape, array.nbytes))
+    assert not problem, f"{what}: the reader {problem}"
+
+
+def parts(shape: tuple[int, ...], rng: np.random.Generator) -> list[Selection]:
+    """Draw parts of a tensor: three at random, one value, none, and all of it."""
+    found = [[sorted(rng.integers(0, n + 1, 2).tolist()) for n in shape] for _ in range(3)]
+    found += [[[n - 1, n] if n else [0, 0] for n in shape], [[n // 2, n // 2] for n in shape], [[0, n] for n in shape]]
+    return [tuple(slice(*ends) for ends in part) for part in found]
+
+
+def owned(array: np.ndarray) -> int:
+    """Return the bytes that an array keeps alive."""
+    return array.nbytes if array.base is None else memoryview(array.base).nbytes  # type: ignore[arg-type]
+
+
+def as_it_is(block: np.ndarray) -> np.ndarray:
+    """Return a block."""
+    return block
+
+
+def fortran(block: np.ndarray) -> np.ndarray:
+    """Return a block in Fortran order, which may not be written to."""
+    block = block.copy(order="F")
+    block.flags.writeable = False
+    return block
+
+
+def big_endian(block: np.ndarray) -> np.ndarray:
+    """Return a block with its bytes in the other order."""
+    return block.astype(block.dtype.newbyteorder(">"))
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Read every file of an archive, by its name within."""
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files_of(path)}
+
+
+def put_in_place(source: Path, path: Path) -> None:
+    """Give an archive the contents of another, in the same files where there are such, with their dates."""
+    for name in contents(path).keys() - contents(source).keys():
+        (path / name).unlink()
+    for name, data in contents(source).items():
+        file = path if name == "." else path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        dates = (file if file.exists() else path).stat()
+        file.write_bytes(data)
+        os.utime(file, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+
+
+def open_files() -> list[str]:
+    """Name what this process has open."""
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # the listing's own
+            found.append(os.readlink(entry))  # noqa: PTH115 - of sockets too
+    return found

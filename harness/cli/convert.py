@@ -15,7 +15,8 @@ from harness.extensions.lossy.minimal import MinimalTrace
 from harness.extensions.lossy.record import Loss
 from harness.formats.archive import archive_size, check_destination, require_outside
 from harness.formats.base import PROFILES, Format, Profile, ProfileName, load_format
-from harness.formats.conversion import SlimmingFormat, convert
+from harness.formats.conversion import convert
+from harness.formats.describing import SlimmingFormat
 from harness.formats.profile_file import read_profile_file
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace
@@ -123,10 +124,10 @@ def _mode(arguments: argparse.Namespace, backend: Format) -> tuple[Format, reque
             raise UsageError(f"{name} gives something up: choose --mode minimal with it, or leave it out.")
     if mode == "slim" and not isinstance(backend, SlimmingFormat):
         raise UsageError(
-            f"The format {backend.name!r} stores everything as given and has no --mode slim; choose zarr-slim, or "
+            f"The format {backend.name!r} stores everything as given and has no --mode slim; choose a slimmed one, or "
             "leave --mode out."
         )
-    return backend.vanilla() if mode == "vanilla" and isinstance(backend, SlimmingFormat) else backend, None
+    return backend.of if mode == "vanilla" and isinstance(backend, SlimmingFormat) else backend, None
 
 
 def _errors(loss: Loss) -> str:

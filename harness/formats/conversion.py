@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
 
 from harness.errors import HarnessError
 from harness.extensions.lossy.check import check_loss
@@ -12,14 +11,6 @@ from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import Format, Profile
 from harness.trace.schema import Manifest
 from harness.trace.stream import Trace
-
-
-@runtime_checkable
-class SlimmingFormat(Protocol):
-    """A format that stores equal tensors once, and values in fewer bits where those hold them exactly."""
-
-    def vanilla(self) -> Self:
-        """Return the format set to store everything as given."""
 
 
 def convert(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+from harness.formats.base import Format
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -76,3 +78,16 @@ class ReadsWhole(Protocol):
     """
 
     streams: ClassVar[bool]
+
+
+@runtime_checkable
+class SlimmingFormat(Protocol):
+    """A format that stores equal tensors once, and values in the fewest bytes that hold them exactly.
+
+    Attributes
+    ----------
+    of : Format
+        The one that stores everything as given and is else the same.
+    """
+
+    of: Format

@@ -15,10 +15,10 @@ import numpy as np
 from harness.formats.base import Selection
 from harness.formats.crew import Crew
 from harness.formats.extents import ByteSource
-from harness.formats.narrowing import Narrowing
 from harness.formats.replay import Part, lengths, parts
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
+from harness.slimming.narrowing import Narrowing
 
 _RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second request is made

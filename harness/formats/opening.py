@@ -12,11 +12,12 @@ from harness import registry
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
 from harness.files import check_regular, check_tree
 from harness.formats.base import Format, Reader, blame, load_format
-from harness.formats.describing import ListsTensors, ReadsWhole, ShowsStorage, Stored
+from harness.formats.describing import ListsTensors, ReadsWhole, ShowsStorage, SlimmingFormat, Stored
 from harness.formats.journal import UNFINISHED, has_journal
 from harness.formats.recovery import format_of, recovered
 from harness.formats.seal import link_in, read_seal
 from harness.formats.selection import in_blocks
+from harness.formats.slimmed import SlimmedReader
 from harness.formats.strangers import TellsForeign, TellsLinks
 from harness.trace.schema import Manifest, TensorSpec
 from harness.trace.stream import LARGE_BYTES, split
@@ -61,9 +62,11 @@ def _recognised(path: Path) -> Format:
     if path.name == UNFINISHED and has_journal(path.parent):
         raise UsageError(f"{path} is of no use alone: give the incomplete archive {path.parent}.")
     formats = registry.listing("formats")
-    for listed in formats:
-        if listed.plugin is not None and listed.plugin().recognises(path):
-            return load_format(listed.name)
+    loaded = [(listed.name, listed.plugin()) for listed in formats if listed.plugin is not None]
+    # The slimmed ones first: what is theirs is an archive of the format below too.
+    for name, plugin in sorted(loaded, key=lambda one: not isinstance(one[1], SlimmingFormat)):
+        if plugin.recognises(path):
+            return load_format(name)
     if path.is_file() and not path.stat().st_size:
         raise ArchiveError(f"{path} is empty: it was truncated, or never written.")
     known = ", ".join(registry.names("formats"))
@@ -127,6 +130,9 @@ def open_archive(
         try:
             with blame(backend.name, f"reading the manifest of {path}"):
                 manifest = Manifest.from_json(reader.manifest_text())
+                if manifest.slimming:  # and its format is not installed here: the one below can read it as well
+                    reader = SlimmedReader(reader)
+                    manifest = Manifest.from_json(reader.manifest_text())
                 manifest_only = {spec.path: Stored(spec.shape, spec.dtype) for spec in manifest.tensors}
                 stored = reader.stored() if isinstance(reader, ListsTensors) else manifest_only
         except MachineError:

@@ -70,7 +70,7 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("x+b")
+        self._file = path.open("xb")
         self.index: list[tuple[int, int]] = []
         self._offset = 0
 
@@ -83,39 +83,10 @@ class ShardWriter:
         self.index.append((self._offset, len(chunk)))
         self._offset += len(chunk)
 
-    def chunk(self, number: int) -> bytes | None:
-        """Return an encoded chunk that was added before; None for one that was left out."""
-        offset, length = self.index[number]
-        if offset == MISSING:
-            return None
-        if self.finished:
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                return file.read(length)
-        self._file.seek(offset)
-        data = self._file.read(length)
-        self._file.seek(self._offset)
-        return data
-
-    def mark(self) -> tuple[int, int]:
-        """Return the place up to which `rewind` can take the file back."""
-        return len(self.index), self._offset
-
-    def rewind(self, mark: tuple[int, int]) -> None:
-        """Take back every chunk that was added since a mark."""
-        count, self._offset = mark
-        del self.index[count:]
-        self._file.seek(self._offset)
-        self._file.truncate()
-
     def flush(self) -> None:
         """Hand what was added to the system."""
         if not self.finished:
             self._file.flush()
-
-    def move(self, path: Path) -> None:
-        """Give the file another name."""
-        self.path = self.path.rename(path)
 
     @property
     def finished(self) -> bool:
@@ -137,11 +108,6 @@ class ShardWriter:
     def close(self) -> None:
         """Close without an index, leaving a file that is to be thrown away."""
         self._file.close()
-
-    def remove(self) -> None:
-        """Close, and remove the file."""
-        self._file.close()
-        self.path.unlink()
 
 
 def read_index(source: ByteSource, grid: tuple[int, ...]) -> np.ndarray:

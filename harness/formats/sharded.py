@@ -118,7 +118,7 @@ def group_node(attributes: Mapping[str, Any], members: Mapping[str, Any] | None 
     return node
 
 
-def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray | None:
+def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
     """Understand an array's metadata.
 
     Parameters
@@ -130,8 +130,13 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray | None:
 
     Returns
     -------
-    ShardedArray or None
-        None for whatever is not known here, such as another codec or shards in a grid: that is left to zarr-python.
+    ShardedArray
+        How its chunks are found and decoded.
+
+    Raises
+    ------
+    ArchiveError
+        For what no version of the writer makes, such as another codec or shards in a grid.
     """
     match node:
         case {
@@ -145,7 +150,7 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray | None:
         } if dtype in DTYPES and str(fill) in {"0", "0.0", "False"} and not node.get("storage_transformers"):
             pass
         case _:
-            return None
+            raise _unknown(folder)
     chunks, sharded = outer, False
     match codecs:
         case [
@@ -162,7 +167,7 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray | None:
             sharded = True
     decode, checked = _decoder(codecs)
     if decode is None or any(n > c for n, c in zip(shape[1:], outer[1:], strict=True)):
-        return None
+        raise _unknown(folder)
     return ShardedArray(
         folder=folder,
         sharded=sharded,
@@ -173,6 +178,10 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray | None:
         decode=decode,
         checked=checked,
     )
+
+
+def _unknown(folder: str) -> ArchiveError:
+    return ArchiveError(f"{folder} is stored in a way that no slimmed archive is.")
 
 
 def _decoder(codecs: list[Any]) -> tuple[Decode | None, bool]:

@@ -12,7 +12,7 @@ from numcodecs import Blosc
 from numcodecs.pcodec import PCodec
 
 from harness.formats.base import Codec
-from harness.formats.shard import CHECKSUM, sealed
+from harness.formats.shard import sealed
 
 # pcodec is registered with zarr-python under numcodecs' name; the warning says that few others know it yet.
 warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr version 3 specification")
@@ -30,14 +30,13 @@ class ChunkCodec:
 
     Attributes
     ----------
-    compress, decompress : callable
-        From values, C-contiguous, to bytes and back.
+    compress : callable
+        From values, C-contiguous, to bytes.
     chain : list
         The codecs of a chunk as Zarr's metadata names them.
     """
 
     compress: Callable[[np.ndarray], bytes]
-    decompress: Callable[[bytes], Any]
     chain: list[dict[str, Any]]
 
     def encode(self, chunk: np.ndarray) -> bytes | None:
@@ -45,10 +44,6 @@ class ChunkCodec:
         if not np.bitwise_or.reduce(chunk.view(f"u{chunk.itemsize}"), axis=None):
             return None
         return sealed(bytes(self.compress(chunk)))
-
-    def decode(self, encoded: bytes) -> Any:
-        """Return the buffer of values of what `encode` made in this process; its checksum is not looked at."""
-        return self.decompress(encoded[:-CHECKSUM])
 
 
 def chunk_codec(codec: Codec, stored: str) -> ChunkCodec:
@@ -75,7 +70,7 @@ def chunk_codec(codec: Codec, stored: str) -> ChunkCodec:
             options |= {"delta_spec": "try_consecutive", "delta_encoding_order": 0}
         pcodec = PCodec(**options)
         chain = [{"name": "numcodecs.pcodec", "configuration": options}, CRC32C]
-        return ChunkCodec(compress=pcodec.encode, decompress=pcodec.decode, chain=chain)
+        return ChunkCodec(compress=pcodec.encode, chain=chain)
     name, bits = codec.name.removeprefix("blosc-"), codec.shuffle == "bit"
     blosc = Blosc(name, codec.level, Blosc.BITSHUFFLE if bits else Blosc.SHUFFLE, typesize=itemsize)
     options = {
@@ -86,7 +81,7 @@ def chunk_codec(codec: Codec, stored: str) -> ChunkCodec:
         "blocksize": 0,
     }
     chain = [little_endian(stored), {"name": "blosc", "configuration": options}, CRC32C]
-    return ChunkCodec(compress=blosc.encode, decompress=blosc.decode, chain=chain)
+    return ChunkCodec(compress=blosc.encode, chain=chain)
 
 
 def little_endian(stored: str) -> dict[str, Any]:

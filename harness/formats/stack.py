@@ -7,10 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 from harness.formats.base import Codec
-from harness.formats.narrowing import Narrowing
 from harness.formats.shard import ShardWriter, shard_shape
+from harness.formats.sharded import array_node
+from harness.formats.slim_codec import chunk_codec
+from harness.slimming.narrowing import Narrowing
 from harness.trace.schema import TensorSpec
 
 _MOST_CHUNKS = 4096
@@ -90,82 +93,65 @@ class Stack:
     kind : Kind
         Of its tensors; the name is the wanted one.
     narrowing : Narrowing
-        How its tensors are made narrow.
+        How their values are held.
     per_shard : int or None
         How many tensors share a file; None when the array is one tensor and has no axis for them.
+    name, folder : str, Path
+        The array's path in the archive, and where its files are.
     tensors : list of str
         Paths of those that are whole, by their place.
-    name : str
-        The array's path in the archive; empty until a tensor is whole, for values that turn out too wide may make it
-        move to another array.
     """
 
     kind: Kind
     narrowing: Narrowing
     per_shard: int | None
+    name: str
+    folder: Path
     tensors: list[str] = field(default_factory=list)
-    name: str = ""
     shards: list[ShardWriter] = field(default_factory=list)
-    _rest: tuple[int, int] = (0, 0)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of the array."""
-        return self.kind.shape if self.per_shard is None else (len(self.tensors), *self.kind.shape)
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Of the array."""
-        return self.kind.chunks if self.per_shard is None else (1, *self.kind.chunks)
-
-    @property
-    def shard_shape(self) -> tuple[int, ...]:
+    def _shard_shape(self) -> tuple[int, ...]:
         """Extent of one file, in values."""
         one = shard_shape(self.kind.shape, self.kind.chunks)
         return one if self.per_shard is None else (self.per_shard, *one)
 
-    def begin(self, folder: Path) -> None:
-        """Start the next tensor; a new file is made where `folder` says, or with those before it."""
+    @property
+    def _chunks(self) -> tuple[int, ...]:
+        return self.kind.chunks if self.per_shard is None else (1, *self.kind.chunks)
+
+    def begin(self) -> None:
+        """Start the next tensor, in a new file or with those before it."""
         number = len(self.tensors) // (self.per_shard or 1)
         if number == len(self.shards):
-            path = self._file(folder / self.name, number) if self.name else folder / f".shard-{id(self)}"
-            self.shards.append(ShardWriter(path))
-        self._rest = self.shards[-1].mark()
+            name = ".".join(["c", str(number), *("0" for _ in self._chunks[1:])])
+            self.shards.append(ShardWriter(self.folder / name))
 
-    def _file(self, folder: Path, number: int) -> Path:
-        return folder / ".".join(["c", str(number), *("0" for _ in self.shape[1:])])
-
-    def chunk(self, tensor: int, number: int) -> bytes | None:
-        """Return an encoded chunk of a tensor, by the tensor's place, that was added before; None for a missing one."""
-        shard, first = self.find(tensor)
-        return shard.chunk(first + number)
+    def end(self, tensor: str) -> None:
+        """Count the tensor that was begun as whole."""
+        self.tensors.append(tensor)
+        if self.per_shard is None or len(self.tensors) % self.per_shard == 0:
+            self.close()
 
     def find(self, tensor: int) -> tuple[ShardWriter, int]:
         """Return the file that holds a tensor, by the tensor's place, and the number of its first chunk in that."""
         shard, place = divmod(tensor, self.per_shard or 1)
         return self.shards[shard], place * grid_size(self.kind.shape, self.kind.chunks)
 
-    def withdraw(self) -> None:
-        """Take back what was added of the tensor that was begun."""
-        self.shards[-1].rewind(self._rest)
-        if not self.shards[-1].index:
-            self.shards.pop().remove()
-
-    def finish(self, tensor: str, folder: Path, taken: Collection[str]) -> None:
-        """Count the tensor that was begun as whole; choose the array's name with the first."""
-        if not self.name:
-            self.name = free_name(self.kind.name, taken)
-            target = folder / self.name
-            target.mkdir(parents=True)
-            self.shards[0].move(self._file(target, 0))
-        self.tensors.append(tensor)
-        if self.per_shard is None or len(self.tensors) % self.per_shard == 0:
-            self.close()
+    def node(self) -> dict[str, Any]:
+        """Compose the array's metadata."""
+        shape = self.kind.shape if self.per_shard is None else (len(self.tensors), *self.kind.shape)
+        attributes: dict[str, Any] = {"narrowing": self.narrowing.name, "dtype": self.kind.dtype}
+        if self.per_shard:
+            attributes["tensors"] = self.tensors
+        stored = self.narrowing.stored
+        chain = chunk_codec(self.kind.codec, stored).chain
+        return array_node(shape, stored, self._chunks, self._shard_shape, chain, attributes)
 
     def close(self) -> None:
         """Write the index of the last file, with no chunks for tensors that did not come."""
         if self.shards and not self.shards[-1].finished:
-            self.shards[-1].finish(grid_size(self.shard_shape, self.chunks))
+            self.shards[-1].finish(grid_size(self._shard_shape, self._chunks))
 
 
 def free_name(wanted: str, taken: Collection[str]) -> str:

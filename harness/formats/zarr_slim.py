@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import copy
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from harness.formats.base import Codec, Layout, Profile
+from harness.formats.base import Codec, Format, Layout, Profile
 from harness.formats.crew import cores
 from harness.formats.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.formats.matched import MATCHED_CODEC, matched_layout
@@ -22,7 +22,8 @@ from harness.formats.shard import shard_shape
 from harness.formats.slim_codec import PCODEC_ITEMSIZES
 from harness.formats.zarr import ZarrFormat, own_attributes
 from harness.formats.zarr_slim_reader import RecoveredSlimReader, RemoteSlimReader, ZarrSlimReader
-from harness.formats.zarr_slim_writer import ZarrSlimWriter
+from harness.formats.zarr_slim_writer import SlimLook, ZarrSlimWriter
+from harness.slimming.slimmer import Slimmer
 from harness.trace.schema import Manifest, Role, TensorSpec
 
 _BYTES = Codec(name="blosc-zstd", level=9, shuffle="byte")  # for one-byte values, which pcodec does not take
@@ -60,10 +61,10 @@ class ZarrSlimFormat(ZarrFormat):
 
     slimming: bool = True
 
-    def vanilla(self) -> ZarrSlimFormat:
-        same = copy(self)
-        same.slimming = False
-        return same
+    def __init__(self, *, slimming: bool = True) -> None:
+        self.slimming = slimming
+        if slimming:
+            self.of: Format = type(self)(slimming=False)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:
@@ -91,7 +92,14 @@ class ZarrSlimFormat(ZarrFormat):
         return codec if codec.name != "pcodec" or np.dtype(stored).itemsize in PCODEC_ITEMSIZES else _BYTES
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> ZarrSlimWriter:
-        return ZarrSlimWriter(path, self, manifest, profile)
+        look = SlimLook(
+            setting=self.setting,
+            stacked=self.slimming,
+            layout=partial(self.layout, profile=profile),
+            codec=partial(self.codec, profile),
+        )
+        slimmer = Slimmer(path.parent, once=self.slimming, narrows=self.slimming and profile != "matched")
+        return ZarrSlimWriter(path, manifest, look, slimmer)
 
     def reader(self, path: Path, name: str | None = None) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)

@@ -1,12 +1,12 @@
-"""Read slimmed Zarr straight from its files; zarr-python is asked only for what is not known here."""
+"""Read slimmed Zarr straight from its files; zarr-python is asked only for how they are stored."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from harness.formats.crew import Crew, cores
 from harness.formats.describing import Opened, Stored
 from harness.formats.extents import ByteSource, opened
 from harness.formats.gather import find_chunks, gather
-from harness.formats.narrowing import Narrowing, by_name
 from harness.formats.objects import Objects
 from harness.formats.recovered import Place, RecoveredReader
 from harness.formats.replay import Replay, without_first_axis
@@ -30,6 +29,7 @@ from harness.formats.selection import lengths, whole
 from harness.formats.sharded import VERSION, ShardedArray, describe
 from harness.formats.zarr import ZarrReader, manifest_within, own_within
 from harness.formats.zarr_replay import replay_array
+from harness.slimming.narrowing import Narrowing, by_name
 from harness.trace.schema import Manifest
 
 
@@ -80,13 +80,11 @@ class ZarrSlimReader(Reader):
         if slim.setting != setting:
             raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
         self._places = slim.places
-        self._nodes = self._metadata(root)
+        self._nodes = _nodes(root, path)
         convert(self._nodes, dict[str, _Array | _Group], path, mend="", error=ArchiveError)
-        self._known: dict[str, tuple[ShardedArray | None, Narrowing]] = {}
+        self._known: dict[str, tuple[ShardedArray, Narrowing]] = {}
         self._indices: dict[tuple[str, int], np.ndarray] = {}
         self._crew = Crew(cores())
-        self._library: ZarrReader | None = None
-        self._lock = threading.Lock()
 
     def manifest_text(self) -> str:
         return self._manifest
@@ -108,9 +106,7 @@ class ZarrSlimReader(Reader):
         name, index = self._places.get(path, (path, None))
         array, narrowing = self._find(name)
         wanted = self._within(name, index, selection)
-        if array is None or (index is None and array.files > 1):
-            values = narrowing.widen(self._through_library().read(name, wanted))
-        elif 0 in array.shape:
+        if 0 in array.shape:
             values = np.empty(lengths(wanted), narrowing.dtype)  # it has no file
         else:
             number, inner = (0, wanted) if index is None else _in_file(array, wanted)
@@ -126,8 +122,8 @@ class ZarrSlimReader(Reader):
         shape = tuple(self._nodes[name]["shape"])
         return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
 
-    def _find(self, name: str) -> tuple[ShardedArray | None, Narrowing]:
-        """Look up an array; None in its place for one that only zarr-python may know."""
+    def _find(self, name: str) -> tuple[ShardedArray, Narrowing]:
+        """Look up an array."""
         if name not in self._known:
             if ".." in name.split("/"):
                 raise ArchiveError(f"The array {name!r} is not in the archive.")
@@ -136,17 +132,10 @@ class ZarrSlimReader(Reader):
                 raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
             narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
             array = describe(self._folder(name), node)
-            if array is not None and array.dtype != narrowing.stored:
+            if array.dtype != narrowing.stored:
                 raise ArchiveError(f"{name}: stored as {array.dtype}, which is not how {narrowing.name} is stored.")
             self._known[name] = array, narrowing
         return self._known[name]
-
-    def _metadata(self, root: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the metadata of every array and group by name, from its consolidated copy where there is one."""
-        if (nodes := consolidated(root)) is not None:
-            return nodes
-        files = (file for file in self._path.rglob("zarr.json") if file.parent != self._path)
-        return {file.parent.relative_to(self._path).as_posix(): json.loads(read_bytes(file)) for file in files}
 
     def _folder(self, name: str) -> str:
         """Return where an array lies, as `_opened` finds its files."""
@@ -156,22 +145,15 @@ class ZarrSlimReader(Reader):
         """Open one file of an array, of which a selection will be read."""
         return opened(array.file(number))
 
-    def _through_library(self) -> ZarrReader:
-        """Open the archive with zarr-python, at most once."""
-        with self._lock:
-            if self._library is None:
-                self._library = self._open_library()
-            return self._library
-
-    def _open_library(self) -> ZarrReader:
+    @cached_property
+    def _library(self) -> ZarrReader:
+        """The same archive as zarr-python sees it."""
         return ZarrReader(self._path)
 
     def opened(self, path: str) -> Opened:
         name, _ = self._places.get(path, (path, None))
-        array, _ = self._find(name)
-        found = self._through_library().opened(name)  # the same metadata, as zarr-python understands it
         own = f"this project's own, on {self._crew.threads} threads"
-        return replace(found, reader=found.reader if array is None else own, cache="indices of shards")
+        return replace(self._library.opened(name), reader=own, cache="indices of shards")
 
     def locate(self, path: str) -> None:
         self._find(self._places.get(path, (path, None))[0])
@@ -180,12 +162,12 @@ class ZarrSlimReader(Reader):
         name, index = self._places.get(path, (path, None))
         _, narrowing = self._find(name)
         wanted = self._within(name, index, selection)
-        replay = replay_array(self._path, self._through_library().array(name), wanted, narrowing.widen)
+        replay = replay_array(self._path, self._library.array(name), wanted, narrowing.widen)
         return replay if replay is None or index is None else without_first_axis(replay)
 
     def close(self) -> None:
         self._crew.close()
-        if self._library is not None:
+        if "_library" in vars(self):
             self._library.close()
 
 
@@ -204,11 +186,6 @@ class RemoteSlimReader(ZarrSlimReader):
         self._objects = objects
         self._begin(json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
 
-    def _metadata(self, root: Mapping[str, Any]) -> Mapping[str, Any]:
-        if (nodes := consolidated(root)) is None:
-            raise ArchiveError(f"{self._objects.url} has no consolidated metadata, which reading from a store needs.")
-        return nodes
-
     def _folder(self, name: str) -> str:
         return name
 
@@ -221,7 +198,8 @@ class RemoteSlimReader(ZarrSlimReader):
         )
         return nullcontext(source)
 
-    def _open_library(self) -> ZarrReader:
+    @cached_property
+    def _library(self) -> ZarrReader:
         return ZarrReader(self._objects.zarr_store())
 
     def replay(self, path: str, selection: Selection | None = None) -> None:
@@ -245,8 +223,6 @@ class RecoveredSlimReader(RecoveredReader):
         narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
         file = self.path / place["file"]
         array = describe(file.parent, node)
-        if array is None:
-            raise ArchiveError(f"{path} is stored in a way that this reader does not know.")
         wanted = whole(array.shape, selection)
         if not chunks:
             return np.empty(lengths(wanted), narrowing.dtype)
@@ -255,8 +231,8 @@ class RecoveredSlimReader(RecoveredReader):
             return gather(source, array, index, wanted, narrowing, self._crew)
 
     def opened(self, path: str) -> Opened:
-        array = describe(path, self.places[path]["node"])
-        return Opened(reader="this project's own, by its journal", chunks=None if array is None else array.chunks)
+        chunks = describe(path, self.places[path]["node"]).chunks
+        return Opened(reader="this project's own, by its journal", chunks=chunks)
 
     def close(self) -> None:
         self._crew.close()
@@ -268,9 +244,9 @@ def _in_file(array: ShardedArray, wanted: Selection) -> tuple[int, Selection]:
     return number, (slice(start, start + 1), *wanted[1:])
 
 
-def consolidated(root: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the metadata of every array and group by name out of a root's document; None where it has no copy."""
+def _nodes(root: Any, path: object) -> Mapping[str, Any]:
+    """Return the metadata of every array and group by name out of a root's document."""
     match root:
         case {"consolidated_metadata": {"kind": "inline", "metadata": dict(nodes)}}:
             return nodes
-    return None
+    raise ArchiveError(f"{path} has no consolidated metadata, which every slimmed archive has.")

@@ -18,6 +18,7 @@ from harness.documents import Count, decode
 from harness.errors import ArchiveError, HarnessError
 from harness.extensions.lossy.record import Loss
 from harness.trace.incomplete import Incomplete
+from harness.trace.slimming import Origin
 
 # What is whole and lossless is written as it was before archives could be anything else. One that is not has a version
 # of its own, so that a reader that does not know it refuses it instead of passing off a part as the whole, or rounded
@@ -362,6 +363,8 @@ class Manifest:
         What was rounded and dropped, with the measured errors; None where every bit is the source's.
     incomplete : Incomplete or None
         How far the writing came, where it ended early and the tensors are only those that were whole by then.
+    slimming : tuple of Origin
+        In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -370,6 +373,7 @@ class Manifest:
     digests: Mapping[str, str] = field(default_factory=dict)
     loss: Loss | None = None
     incomplete: Incomplete | None = None
+    slimming: tuple[Origin, ...] = ()
 
     @property
     def tensor_dtypes(self) -> dict[str, str]:
@@ -428,8 +432,9 @@ class Manifest:
     def to_json(self) -> str:
         """Serialise to JSON text that `from_json` reads back unchanged."""
         plain = dataclasses.asdict(self)
-        for name in ("loss", "incomplete"):
-            if plain[name] is None:
+        plain["slimming"] = [{name: value for name, value in row.items() if value} for row in plain["slimming"]]
+        for name in ("loss", "incomplete", "slimming"):
+            if not plain[name]:
                 del plain[name]
         for name in ("importer", "files"):  # the bytes of an archive that nothing was imported into stay as they were
             if not plain["provenance"][name]:
@@ -514,5 +519,6 @@ def validate(manifest: Manifest) -> None:
         raise SchemaError(f"{min(inside)}: expected either a tensor or a group of tensors under this name, found both.")
     if stray := set(manifest.digests) - seen:
         raise SchemaError(f"{min(stray)}: expected a digest only for tensors that the manifest lists.")
+    seen |= {row.path for row in manifest.slimming}
     if manifest.loss is not None and (stray := {row.path for row in manifest.loss.rounded} - seen):
         raise SchemaError(f"{min(stray)}: expected errors only of tensors that the manifest lists.")

@@ -18,7 +18,8 @@ from harness.extensions.lossy.request import parse
 from harness.formats.archive import archive_size, detect, open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import load_format
-from harness.formats.conversion import SlimmingFormat, convert
+from harness.formats.conversion import convert
+from harness.formats.describing import SlimmingFormat
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
@@ -112,7 +113,7 @@ def test_an_archive_that_breaks_its_bound_is_removed(small: Arrays, tmp_path: Pa
 @pytest.mark.parametrize("name", ["zarr-slim", "zarr-slim-fast"])
 def test_vanilla_stores_every_tensor_as_given(name: str, sample: Arrays, tmp_path: Path) -> None:
     found = {}
-    for kind, backend in (("slim", load_format(name)), ("vanilla", load_format(name).vanilla())):
+    for kind, backend in (("slim", load_format(name)), ("vanilla", load_format(name).of)):
         path = tmp_path / kind
         found[kind] = write_archive(trace_of(sample), backend, path).digests
         assert verify_archive(path) == []

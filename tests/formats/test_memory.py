@@ -10,6 +10,7 @@ import pytest
 from harness.formats import archive, layout, npz, selection
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
+from harness.slimming import slimmer
 from harness.trace import stream
 from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
@@ -25,6 +26,7 @@ OPTIONS = PlanOptions(whole_bytes=1 << 20, block_bytes=1 << 20)
 def traced(monkeypatch):
     for module in (archive, npz):
         monkeypatch.setattr(module, "LARGE_BYTES", OPTIONS.whole_bytes)
+    monkeypatch.setattr(slimmer, "MOST_HELD", OPTIONS.whole_bytes)
     monkeypatch.setattr(selection, "BLOCK_BYTES", OPTIONS.block_bytes)
     monkeypatch.setattr(layout, "CHUNK_BYTES", OPTIONS.block_bytes // 4)
     # A default of `block_rows` too, which is bound when it is defined.

@@ -76,7 +76,8 @@ def test_every_format_refuses_the_files_of_the_others(small: Arrays, tmp_path: P
     archives = {name: put(tmp_path, name, small) for name in INSTALLED}
     for reading in INSTALLED:
         for written, path in archives.items():
-            if reading != written:
+            below = getattr(load_format(written), "of", None)
+            if reading not in (written, below and below.name):  # a slimmed archive is one of the format below
                 with pytest.raises(ArchiveError, match=re.escape(str(path))), open_archive(path, load_format(reading)):
                     pass
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,13 +17,14 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.errors import ArchiveError
 from harness.formats import gather
-from harness.formats.archive import open_archive, write_archive
+from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import Layout, Profile, Selection, load_format
 from harness.formats.crew import Crew
-from harness.formats.narrowing import by_name
 from harness.formats.shard import sealed, shard_shape
 from harness.formats.zarr_slim import ZarrSlimFormat
+from harness.slimming.narrowing import by_name
 from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
 from harness.trace.schema import DTYPES, Role, TensorSpec, tensor
 from tests.formats.samples import assert_same, put, slim_place, slim_shard
@@ -136,38 +137,34 @@ def test_a_damaged_or_lost_shard_is_noticed(small: Arrays, tmp_path: Path) -> No
         reader.read("pair/layer_0")
 
 
-def test_an_archive_without_consolidated_metadata_is_read_alike(written: Path, sample: Arrays, tmp_path: Path) -> None:
-    path = tmp_path / written.name
-    shutil.copytree(written, path)
+def test_what_no_slimmed_archive_has_is_refused(small: Arrays, tmp_path: Path) -> None:
+    path = put(tmp_path, "zarr-slim", small)
     root = json.loads((path / "zarr.json").read_text())
+    nodes = root["consolidated_metadata"]["metadata"]
+    nodes["attention"]["codecs"][0]["configuration"]["codecs"] = [{"name": "bytes"}, {"name": "gzip"}]
+    (path / "zarr.json").write_text(json.dumps(root))
+    with open_archive(path) as (_, reader, _):
+        with pytest.raises(ArchiveError, match="attention is stored in a way that no slimmed archive is"):
+            reader.read("attention/layer_0")
+        assert_same(reader.read("pair/layer_0"), small["pair/layer_0"])
     del root["consolidated_metadata"]
     (path / "zarr.json").write_text(json.dumps(root))
-    with open_archive(path) as (_, reader, _), open_archive(written) as (_, other, _):
-        assert reader.stored() == other.stored()
-        for name, array in sample.items():
-            assert_same(reader.read(name), array)
+    with pytest.raises(ArchiveError, match="has no consolidated metadata"), open_archive(path):
+        pass
 
 
-def test_an_array_with_a_codec_not_known_is_read_by_zarr_python(small: Arrays, tmp_path: Path) -> None:
-    path = put(tmp_path, "zarr-slim", small)
-    group = zarr.open_group(path, mode="a")
-    values = small["attention/layer_0"]
-    attributes = dict(group["attention"].attrs)
-    new = group.create_array(
-        "attention",
-        shape=(1, *values.shape),
-        dtype="float32",
-        chunks=(1, 1, 5, 5),
-        compressors=zarr.codecs.GzipCodec(),
-        attributes=attributes,
-        overwrite=True,
-    )
-    new[0] = values
-    zarr.consolidate_metadata(path, zarr_format=3)
-    with open_archive(path) as (_, reader, _):
-        assert_same(reader.read("attention/layer_0"), values)
-        assert_same(reader.read("attention/layer_0", np.s_[0:1, 3:9, 1:12]), values[0:1, 3:9, 1:12])
-        assert_same(reader.read("pair/layer_0"), small["pair/layer_0"])
+def test_an_archive_of_the_version_before_slimming_was_a_layer_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.slim.zarr"
+    with zipfile.ZipFile(Path(__file__).parent / "archives" / "zarr-slim-version-2.zip") as file:
+        file.extractall(path)
+    assert detect(path).name == "zarr-slim" and verify_archive(path) == []
+    with open_archive(path) as (_, reader, manifest):
+        assert [spec.path for spec in manifest.tensors][:2] == ["pair/layer_0", "pair/layer_1"]
+        assert_same(reader.read("activations/layer_0/pair_repr"), reader.read("pair/layer_0"))
+        assert_same(reader.read("pair/layer_1", np.s_[2:4, 0:6, 1:2]), -reader.read("pair/layer_0")[2:4, :, 1:2])
+        assert_same(reader.read("outputs/labels"), np.arange(-3, 9))
+        assert_same(reader.read("outputs/doubles"), np.array([0.5, -0.0, np.inf]))
+        assert_same(reader.read("structure/ptm"), np.array(0.75, np.float32))
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -1,0 +1,258 @@
+"""Any format with slimming above it: what `harness.slimming` decides to store is an ordinary archive of that format."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from harness import registry
+from harness.errors import HarnessError
+from harness.formats.base import Format, Layout, Profile, Reader, Writer, blame, load_format
+from harness.formats.describing import ListsTensors, Opened, ShowsStorage, Stored
+from harness.formats.objects import routes_of
+from harness.formats.recovered import CheckpointWriter, Place, RecoverableFormat
+from harness.formats.replay import Extent, Replay, ReplayingReader
+from harness.formats.seal import link_in
+from harness.formats.selection import Selection
+from harness.formats.settings import SearchSpace, Settings, TunableFormat, configured, search_space
+from harness.slimming.narrowing import by_name
+from harness.slimming.record import Places, places_in, slimmed, unslimmed
+from harness.slimming.slimmer import Kept, Slimmer
+from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.stream import Digest
+
+_AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated", "remote_caches")
+"""What a format may offer that is not changed by slimming."""
+
+
+class SlimmedWriter(Writer):
+    """Hands each tensor on when its last block has come: narrowed, or not at all.
+
+    Parameters
+    ----------
+    inner : Writer
+        Of the format below.
+    slimmer : Slimmer
+        Decides.
+    rows : callable
+        Takes what is stored to the rows of a chunk.
+    """
+
+    def __init__(self, inner: Writer, slimmer: Slimmer, rows: Callable[[TensorSpec], int]) -> None:
+        self._inner, self._slimmer, self._rows = inner, slimmer, rows
+        self._kept: list[Kept] = []
+        self._digests: dict[str, str] = {}
+        self._places: dict[str, Place] = {}
+        self._noted = 0
+        if isinstance(inner, CheckpointWriter):
+            self.checkpoint = partial(self._checkpoint, inner)
+
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
+        kept = self._slimmer.take(spec, blocks)
+        if not kept.of:
+            state = Digest()
+            self._inner.write(kept.stored, self._stored(kept, state))
+            self._digests[spec.path] = state.hexdigest()
+        self._kept.append(kept)
+
+    def _stored(self, kept: Kept, state: Digest) -> Iterable[np.ndarray]:
+        for block in self._slimmer.blocks(self._rows(kept.stored)):
+            stored = kept.narrowing.narrow(block)
+            assert stored is not None
+            state.update(stored)
+            yield stored
+
+    def _checkpoint(self, inner: CheckpointWriter) -> dict[str, Place]:
+        self._places |= inner.checkpoint()
+        new, self._noted = self._kept[self._noted :], len(self._kept)
+        return {
+            kept.spec.path: {
+                "of": (of := kept.of or kept.spec.path), "narrowing": kept.narrowing.name, "place": self._places[of],
+            }
+            for kept in new
+        }  # fmt: skip
+
+    def commit(self, manifest: Manifest) -> None:
+        self._slimmer.close()
+        self._inner.commit(slimmed(manifest, self._kept, self._digests))
+
+    def abort(self) -> None:
+        self._slimmer.close()
+        self._inner.abort()
+
+
+class SlimmedReader(Reader):
+    """Reads what is stored for a tensor and widens it.
+
+    Parameters
+    ----------
+    inner : Reader
+        Of the format below; closed with this one.
+    places : Places, optional
+        By default those in the manifest that `inner` has.
+    """
+
+    def __init__(self, inner: Reader, places: Places | None = None) -> None:
+        self._inner = inner
+        try:
+            self.places = places_in(inner.manifest_text()) if places is None else places
+        except BaseException:
+            inner.close()
+            raise
+        if isinstance(inner, ShowsStorage):
+            self.opened = partial(self._opened, inner)
+        if isinstance(inner, ReplayingReader):
+            self.locate, self.replay = partial(self._locate, inner), partial(self._replay, inner)
+
+    def _manifest(self) -> Manifest:
+        return unslimmed(Manifest.from_json(self._inner.manifest_text()))
+
+    def manifest_text(self) -> str:
+        return self._manifest().to_json()
+
+    def stored(self) -> dict[str, Stored]:
+        """List the tensors that what the container lists stands for."""
+        as_said = {spec.path: Stored(spec.shape, spec.dtype) for spec in self._manifest().tensors}
+        if not isinstance(self._inner, ListsTensors):
+            return as_said
+        held, found = self._inner.stored(), {}
+        for path, (place, narrowing) in self.places.items():
+            if place in held:
+                fits = held[place] == replace(as_said[path], dtype=narrowing.stored)
+                found[path] = as_said[path] if fits else held[place]
+        return found
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        place, narrowing = self.places[path]
+        return narrowing.widen(self._inner.read(place, selection))
+
+    def _opened(self, inner: ShowsStorage, path: str) -> Opened:
+        return inner.opened(self.places[path][0])
+
+    def _locate(self, inner: ReplayingReader, path: str) -> None:
+        inner.locate(self.places[path][0])
+
+    def _replay(self, inner: ReplayingReader, path: str, selection: Selection | None = None) -> Replay | None:
+        place, narrowing = self.places[path]
+        replay = inner.replay(place, selection)
+        return replay and replace(replay, place=lambda pieces: narrowing.widen(replay.place(pieces)))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class RecoveredSlimmedReader(SlimmedReader):
+    """Reads what is whole in an archive that was not finished, which has no record yet."""
+
+    def __init__(self, inner: Reader, places: Places, manifest: Manifest) -> None:
+        super().__init__(inner, places)
+        self._whole = manifest
+
+    def _manifest(self) -> Manifest:
+        return self._whole
+
+
+class SlimmedFormat(TunableFormat, Format):
+    """A format above another: a class that states four names makes one (docs/slimming.md).
+
+    Attributes
+    ----------
+    inner : str
+        The format below, by its registered name.
+    of : Format
+        That format.
+    """
+
+    inner: ClassVar[str]
+    readers: ClassVar = {}
+    of: Format
+
+    def __init__(self) -> None:
+        if not self.missing():
+            self._stand_above(load_format(self.inner))
+
+    @classmethod
+    def missing(cls) -> str:
+        """Say what the format below lacks."""
+        return str(getattr(registry.load("formats", cls.inner), "missing", str)())
+
+    def _stand_above(self, of: Format) -> None:
+        """Offer what the format below offers."""
+        self.of = of
+        given: dict[str, Any] = {name: getattr(of, name) for name in _AS_BELOW if hasattr(of, name)}
+        given["readers"] = {name: _above(read) for name, read in of.readers.items()}
+        given["routes"] = {name: replace(route, open=_above(route.open)) for name, route in routes_of(of).items()}
+        if isinstance(of, RecoverableFormat):
+            given |= {"recover": partial(self._recover, of), "unchecked": partial(self._unchecked, of)}
+        for name, offered in given.items():
+            setattr(self, name, offered)
+
+    def _profile(self, profile: Profile) -> Profile:
+        """Return the same settings for the format below."""
+        return replace(profile, format=self.of.name) if isinstance(profile, Settings) else profile
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        return self.of.layout(spec, self._profile(profile))
+
+    def search_space(self) -> SearchSpace:
+        return search_space(self.of)
+
+    def configured(self, profile: Profile) -> Self:
+        found = copy(self)
+        found._stand_above(configured(self.of, self._profile(profile)))
+        return found
+
+    def writer(self, path: Path, manifest: Manifest, profile: Profile) -> SlimmedWriter:
+        inner = self.of.writer(path, manifest, self._profile(profile))
+        slimmer = Slimmer(path.parent, narrows=profile != "matched")
+        return SlimmedWriter(inner, slimmer, lambda spec: (self.layout(spec, profile).chunks or (1,))[0])
+
+    def reader(self, path: Path, name: str | None = None) -> SlimmedReader:
+        return SlimmedReader(self.of.reader(path, name))
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether it is of the format below, with a record of slimming that can be read."""
+        if self.missing() or not self.of.recognises(path):
+            return False
+        with contextlib.suppress(HarnessError), blame(self.name, f"looking at {path}"):
+            if not link_in(path) and not getattr(self.of, "leads_out", lambda path: "")(path):
+                with self.reader(path) as reader:
+                    return bool(reader.places)
+        return False
+
+    def _recover(
+        self, of: RecoverableFormat, path: Path, manifest: Manifest, places: Mapping[str, Place]
+    ) -> RecoveredSlimmedReader:
+        found: Places = {}
+        stored: dict[str, TensorSpec] = {}
+        for spec in manifest.tensors:
+            narrowing = by_name(spec.dtype, places[spec.path]["narrowing"])
+            name = places[spec.path]["of"]
+            found[spec.path] = name, narrowing
+            stored[name] = replace(spec, path=name, dtype=narrowing.stored)
+        below = {places[path]["of"]: places[path]["place"] for path in places}
+        inner = of.recover(path, replace(manifest, tensors=tuple(stored.values()), digests={}), below)
+        return RecoveredSlimmedReader(inner, found, manifest)
+
+    def _unchecked(self, of: RecoverableFormat, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
+        return of.unchecked(path, place["of"], place["place"])
+
+
+def _above(read: Callable[[Any], Reader]) -> Callable[[Any], SlimmedReader]:
+    return lambda opened: SlimmedReader(read(opened))
+
+
+class Hdf5SlimFormat(SlimmedFormat):
+    """HDF5 with slimming above it."""
+
+    name = "hdf5-slim"
+    description = "HDF5, equal tensors stored once, values in the fewest bytes that hold them exactly"
+    suffix = ".slim.h5"
+    inner = "hdf5"

@@ -1,0 +1,131 @@
+"""Decide what is stored of a trace, tensor by tensor, from blocks that come once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+
+import numpy as np
+
+from harness.slimming.narrowing import Narrowing, ladder
+from harness.trace.schema import TensorSpec
+from harness.trace.stream import Digest, block_rows
+
+MOST_HELD = 64 << 20
+"""Bytes of a tensor that are held in memory until its last block has come; of a larger one all are in a file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What is stored of a tensor.
+
+    Attributes
+    ----------
+    spec : TensorSpec
+        The tensor as it came.
+    narrowing : Narrowing
+        How its values are held.
+    of : str
+        The earlier tensor that has the same bits and is read in its place; empty where this one is stored.
+    """
+
+    spec: TensorSpec
+    narrowing: Narrowing
+    of: str
+
+    @property
+    def stored(self) -> TensorSpec:
+        """What a container holds, under the same name."""
+        return replace(self.spec, dtype=self.narrowing.stored)
+
+
+def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowing:
+    """Find the fewest bytes that hold every value exactly.
+
+    Parameters
+    ----------
+    dtype : str
+        Of the values.
+    blocks : callable
+        Returns all of them, as often as it is called, each block in C order.
+
+    Returns
+    -------
+    Narrowing
+        The first of `harness.slimming.narrowing.ladder` that every block survives.
+    """
+    return next(
+        step for step in ladder(dtype) if step.as_it_is or all(step.narrow(block) is not None for block in blocks())
+    )
+
+
+class Slimmer:
+    """Takes the tensors of a trace one after the other and says, behind the last block of each, what is stored of it.
+
+    The last value may need more bytes than all before it, and no format can take back what it has written. So the
+    values of one tensor wait here, in memory or in a file without a name.
+
+    Parameters
+    ----------
+    folder : Path
+        Where that file is made: on the disk that will hold the archive.
+    once : bool
+        Whether equal tensors are stored once: those of one shape and dtype whose digest, over every bit, is the same.
+    narrows : bool
+        Whether values are narrowed; those of a tensor without axes never are.
+    """
+
+    def __init__(self, folder: Path, *, once: bool = True, narrows: bool = True) -> None:
+        self._folder, self._once, self._narrows = folder, once, narrows
+        self._known: dict[tuple[tuple[int, ...], str, str], Kept] = {}
+        self._file: SpooledTemporaryFile[bytes] | None = None
+
+    def take(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> Kept:
+        """Take all blocks of a tensor, and forget the values of the one before it.
+
+        Returns
+        -------
+        Kept
+            Of an equal tensor, the narrowing of the one that is stored.
+        """
+        self.close()
+        self._spec, state = spec, Digest()
+        self._file = SpooledTemporaryFile(MOST_HELD, dir=str(self._folder))  # noqa: SIM115 - `close` does
+        for block in blocks:
+            values = np.ascontiguousarray(block, spec.dtype)
+            state.update(values)
+            self._file.write(values.reshape(-1).view(np.uint8).data)
+        known = self._known.get(key := (spec.shape, spec.dtype, state.hexdigest()))
+        if known is not None:
+            return Kept(spec=spec, narrowing=known.narrowing, of=known.spec.path)
+        narrows = self._narrows and spec.shape
+        narrowing = narrowest(spec.dtype, self.blocks) if narrows else ladder(spec.dtype)[-1]
+        kept = Kept(spec=spec, narrowing=narrowing, of="")
+        if self._once and spec.items:
+            self._known[key] = kept
+        return kept
+
+    def blocks(self, rows: int = 1) -> Iterator[np.ndarray]:
+        """Yield the values that were taken last, as they came.
+
+        Parameters
+        ----------
+        rows : int
+            What the length of each block but the last is a multiple of.
+        """
+        assert self._file is not None
+        shape, dtype = self._spec.shape, np.dtype(self._spec.dtype)
+        self._file.seek(0)
+        step = block_rows(shape, dtype.itemsize) if shape else 1
+        step = max(rows, step - step % rows)
+        for start in range(0, shape[0] if shape else 1, step):
+            block = np.empty((min(step, shape[0] - start), *shape[1:]) if shape else (), dtype)
+            self._file.readinto(block.reshape(-1).view(np.uint8).data)
+            yield block
+
+    def close(self) -> None:
+        """Let go of the values."""
+        if self._file is not None:
+            self._file.close()

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import starmap
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -38,7 +38,7 @@ from harness.run.archives import read_archives
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
-from harness.run.measurement import installed
+from harness.run.measurement import installed, of_installed, unknown_parts
 from harness.run.plan import Described, describe_access, read_plan, read_planned, replan
 from harness.run.subject import Arm, Subject, asked_traces, choose_arms
 from harness.workload import ReadAccess, requested_bytes
@@ -146,7 +146,7 @@ def _sample_name(line: bytes) -> str:
 def _plan(run: Path) -> list[Result]:
     """Draw the plans again, and hold plan and samples against each other."""
     config = RunConfig.read(run / "run.json")
-    samples = read_samples(run / "samples.csv", superseded=True)
+    samples = of_installed(read_samples(run / SAMPLES, superseded=True), config, run / "plan.json")
     problems, subjects = [], []
     plans = read_plan(run / "plan.json")
     for described, subject in zip(plans, replan(plans, config), strict=True):
@@ -158,6 +158,7 @@ def _plan(run: Path) -> list[Result]:
         Result("plan.json: every access, drawn again from the seed", problems),
         *_rows(run, config, {SAMPLES: samples, **read_own_rows(run)}),
         Result(f"{SAMPLES}: every read asked for the planned bytes", list(_asked_for(samples, subjects))),
+        *(Result(name, [], unchecked="no installed extension knows it") for name in unknown_parts(config)),
     ]
 
 
@@ -233,7 +234,7 @@ def _place(key: Any) -> tuple[Any, ...]:
 
 def _archives(run: Path) -> list[str]:
     """Hold the sizes in ``samples.csv``, and the formats in ``ledger.csv``, against the archives that were recorded."""
-    samples = read_samples(run / "samples.csv")
+    samples = read_samples(run / SAMPLES)
     sizes = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
     listed = [
         ((subject["trace"], subject["n_res"], archive["format"], archive["profile"]), archive)
@@ -272,7 +273,7 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
     results = []
     if version < REPORT_VERSION:
-        since = CORRECTION if withdrawn(read_samples(run / "samples.csv")) else ""
+        since = CORRECTION if withdrawn(read_samples(run / SAMPLES)) else ""
         results.append(Result(f"the report, as version {version} of it was written", [], note=since))
     for name, data in sorted(bundle.files.items()):
         if name in (*MEASURED, *measured_too()):
@@ -292,19 +293,7 @@ def _links(markdown: bytes) -> str:
 
 
 def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
-    suffix = PurePosixPath(name).suffix
-    if suffix == ".csv":
-        keys = _KEYS | {table: list(key) for each in sections() for table, key in each.published.items()}
-        key = keys.get(name, KEY_COLUMNS[1:])
-        return Result(name, compare.tables(theirs, ours, key))
-    if suffix == ".json":
-        return Result(name, compare.documents(theirs, ours))
-    if suffix == ".html":
-        return Result(name, compare.pages(theirs, ours, same_drawing=same_drawing))
-    if suffix == ".svg":
-        return Result(name, compare.drawings(theirs, ours, same_drawing=same_drawing))
-    if suffix == ".png":
-        problems = compare.pictures(theirs, ours, same_drawing=same_drawing)
-        rough = not (same_drawing or problems or theirs == ours)
-        return Result(name, problems, unchecked=_ROUGH if rough else "")
-    return Result(name, compare.texts(theirs, ours))
+    keys = _KEYS | {table: list(key) for each in sections() for table, key in each.published.items()}
+    problems = compare.files(name, theirs, ours, keys.get(name, KEY_COLUMNS[1:]), same_drawing=same_drawing)
+    rough = name.endswith(".png") and not (same_drawing or problems or theirs == ours)
+    return Result(name, problems, unchecked=_ROUGH if rough else "")

@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,16 @@ pixels by which the edges of a page may. Moving every line by 2 pixels changes a
 _SVG = re.compile(rb"<svg\b.*?</svg>", re.S)
 _ID = re.compile(rb'(?:(?<=id=")|(?<=href="#)|(?<=url\(#))[^")]+')  # of a marker or a clip: a digest of its coordinates
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def files(name: str, theirs: bytes, ours: bytes, key: list[str], *, same_drawing: bool) -> list[str]:
+    """Compare two versions of a file as its name asks for; parameters and result as for `tables` and `drawings`."""
+    kind = name.rpartition(".")[2]
+    if kind == "csv":
+        return tables(theirs, ours, key)
+    if kind in _DRAWN:
+        return _DRAWN[kind](theirs, ours, same_drawing=same_drawing)
+    return documents(theirs, ours) if kind == "json" else texts(theirs, ours)
 
 
 def tables(theirs: bytes, ours: bytes, key: list[str]) -> list[str]:
@@ -214,3 +224,6 @@ def _blocks(picture: np.ndarray, height: int, width: int) -> np.ndarray:
         grey = (colours[..., 0] if colours.shape[-1] == 2 else grey) * colours[..., -1] + 1 - colours[..., -1]
     cut = grey[: height * _BLOCK, : width * _BLOCK]
     return np.asarray(cut.reshape(height, _BLOCK, width, _BLOCK).mean((1, 3)))
+
+
+_DRAWN: dict[str, Callable[..., list[str]]] = {"html": pages, "svg": drawings, "png": pictures}

@@ -12,15 +12,10 @@ LOOKS = "contention.csv"
 """The rows behind them: runs of earlier versions have such a file, which nothing reads any more."""
 
 _COLUMNS = frozenset(
-    [
-        "contention_cpu_per_second",
-        "reader_cpu_share",
-        "busiest_thread",
-        "busiest_thread_share",
-        "lock",
-        "lock_held_share",
-        "interpreter_lock",
-    ]
+    {
+        *("contention_cpu_per_second", "reader_cpu_share", "busiest_thread", "busiest_thread_share"),
+        *("lock", "lock_held_share", "interpreter_lock"),
+    }
 )
 _LISTS = {
     "report.md": rb"What threads wait for, looked at apart from the samples:\n\n(?:- [^\n]*\n)+\n",
@@ -32,19 +27,14 @@ def without_looks(name: str, data: bytes) -> bytes:
     """Return a published file as it would be without looks, and of the present version of the table they stood in."""
     if name in _LISTS:
         return re.sub(_LISTS[name], b"", data)
-    if name == "scaling.csv":
-        kept = [_row(row) for row in csv.DictReader(io.StringIO(data.decode("utf-8", "replace")))]
-        if not kept:
-            return data
+    if name == "scaling.csv" and (rows := [_row(row) for row in csv.DictReader(io.StringIO(data.decode()))]):
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(kept[0]), lineterminator="\n")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(kept)
+        writer.writerows(rows)
         return text.getvalue().encode()
-    if name == "report.json":
-        document = json.loads(data)
-        if isinstance(rows := document.get("scaling"), list) and all(isinstance(row, dict) for row in rows):
-            return json.dumps(document | {"scaling": [_row(row) for row in rows]}).encode()
+    if name == "report.json" and isinstance(rows := (document := json.loads(data)).get("scaling"), list):
+        return json.dumps(document | {"scaling": [_row(row) for row in rows]}).encode()
     return data
 
 

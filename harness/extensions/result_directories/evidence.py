@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.extensions.result_directories.analysis import is_directory
 from harness.extensions.result_directories.asked import DIRECTORY_MODES, asked_of
-from harness.extensions.result_directories.record import DIRECTORIES, read_directories
+from harness.extensions.result_directories.record import DIRECTORIES, RecordedMode, read_directories, total
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 
@@ -32,8 +31,8 @@ def check_directories(run: Path) -> Iterator[str]:
             yield f"{place[0]}: there is no mode {place[1]}"
         elif row["status"] == "ok" and place not in stated:
             yield f"{place[0]}, {place[1]}: no record of its files"
-        elif row["status"] == "ok" and (int(row["size_bytes"]), int(row["files"])) != _total(stated[place]):
-            size, files = _total(stated[place])
+        elif row["status"] == "ok" and (int(row["size_bytes"]), int(row["files"])) != total(stated[place]):
+            size, files = total(stated[place])
             yield (
                 f"{place[0]}, {place[1]}: the sample says {int(row['size_bytes'])} bytes in {int(row['files'])} files, "
                 f"the record {size} bytes in {files}"
@@ -61,19 +60,14 @@ def directory_differences(before: Path, after: Path) -> tuple[list[str], list[st
         name = ", ".join(place)
         if place not in second:
             sizes.append(f"{name}: the second run has no such directory")
-        elif _total(facts) != _total(second[place]):
-            sizes.append(f"{name}: {_total(facts)[0]} bytes, then {_total(second[place])[0]}")
+        elif total(facts) != total(second[place]):
+            sizes.append(f"{name}: {total(facts)[0]} bytes, then {total(second[place])[0]}")
         elif facts["contents"] != second[place]["contents"]:
-            digests.append(f"{name}: {_total(facts)[0]} bytes both times, but not the same ones")
+            digests.append(f"{name}: {total(facts)[0]} bytes both times, but not the same ones")
     return sizes, digests
 
 
-def _stated(run: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _stated(run: Path) -> dict[tuple[str, str], RecordedMode]:
     path = run / DIRECTORIES
     found = read_directories(path) if path.exists() else []
     return {(entry["directory"], mode): facts for entry in found for mode, facts in entry["modes"].items()}
-
-
-def _total(facts: Mapping[str, Any]) -> tuple[int, int]:
-    files = facts["contents"].values()
-    return sum(int(file["size"]) for file in files), len(files)

@@ -9,11 +9,11 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.result_directories.asked import VANILLA, AskedDirectories, directory_key
-from harness.extensions.result_directories.comparing import Compared, compare
+from harness.extensions.result_directories.comparing import compare
 from harness.extensions.result_directories.disk import contents, copy_folder
 from harness.extensions.result_directories.manifest import Kind, Mode, Plain, load_manifest
 from harness.extensions.result_directories.recognise import recognise
-from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord
+from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord, RecordedFile, RecordedMode, total
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
 from harness.formats.archive import remove
@@ -102,26 +102,11 @@ def _labels(texts: Sequence[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Slimmed:
-    """What one mode makes of a directory.
+class SlimmedCopy:
+    """What one mode makes of a directory: its files as it was written, and what is recorded of it in this mode."""
 
-    Attributes
-    ----------
-    before, after : Contents
-        The directory as it was written, and in this mode.
-    compared : Compared or None
-        What is read from it as before; None for the directory as it was written.
-    given_up : tuple of str
-        The files that the mode declares as not to be restored.
-    needs_unslim : tuple of str
-        The files that tools cannot read before the directory is restored.
-    """
-
-    before: Contents
-    after: Contents
-    compared: Compared | None = None
-    given_up: tuple[str, ...] = ()
-    needs_unslim: tuple[str, ...] = ()
+    before: dict[str, RecordedFile]
+    mode: RecordedMode
 
 
 @dataclass(frozen=True)
@@ -145,7 +130,7 @@ class SlimTask:
     mode: str
     bound: float | None
 
-    def run(self, children: Children) -> Slimmed:
+    def run(self, children: Children) -> SlimmedCopy:
         """Do all of it.
 
         Raises
@@ -158,14 +143,26 @@ class SlimTask:
             copy_folder(self.folder, self.copy)
             before = contents(self.copy)
             if self.mode == VANILLA:
-                return Slimmed(before, before)
+                return SlimmedCopy(_listed(before), {"contents": _listed(before)})
             mode, plain = _OPTIONS[self.mode]
             found = slim(self.copy, mode, bound=self.bound, plain=plain)
             _refuse(found.problems)
             after = contents(self.copy)
             compared = compare(self.folder, self.copy)
             _refuse(compared.problems)
-            return Slimmed(before, after, compared, _brought_back(self.copy, before), found.needs_unslim)
+            given_up = _brought_back(self.copy, before)
+            facts: RecordedMode = {
+                "bound": self.bound,
+                "files_restored": len(before) - len(given_up),
+                "files_given_up": given_up,
+                "files_need_unslim": list(found.needs_unslim),
+                "values_compared": compared.values,
+                "values_same": compared.same,
+                "values_dropped": compared.dropped,
+                "largest_error": compared.largest_error,
+                "contents": _listed(after),
+            }
+            return SlimmedCopy(_listed(before), facts)
         finally:
             remove(self.copy)
 
@@ -176,12 +173,12 @@ def _refuse(problems: Sequence[str]) -> None:
         raise HarnessError(problems[0].rstrip(".") + more)
 
 
-def _brought_back(folder: Path, before: Contents) -> tuple[str, ...]:
+def _brought_back(folder: Path, before: Contents) -> list[str]:
     """Bring a directory back and name the files that its manifest declares as given up; no other may be missing."""
     manifest = load_manifest(folder)
     if manifest is None:
-        return ()  # nothing was gained, so nothing was changed
-    given_up = tuple(sorted(name for name, entry in manifest.items.items() if entry.arrays))
+        return []  # nothing was gained, so nothing was changed
+    given_up = sorted(name for name, entry in manifest.items.items() if entry.arrays)
     unslim(folder)
     now = contents(folder)
     missing = [name for name in before if now.get(name) != before[name] and name not in given_up]
@@ -191,25 +188,8 @@ def _brought_back(folder: Path, before: Contents) -> tuple[str, ...]:
     return given_up
 
 
-def _listed(found: Contents) -> dict[str, Any]:
+def _listed(found: Contents) -> dict[str, RecordedFile]:
     return {name: {"size": size, "sha256": digest} for name, (size, digest) in found.items()}
-
-
-def _facts(bound: float | None, slimmed: Slimmed) -> dict[str, Any]:
-    facts: dict[str, Any] = {"before": _listed(slimmed.before), "contents": _listed(slimmed.after)}
-    if slimmed.compared is None:
-        return facts
-    return {
-        "bound": bound,
-        "files_restored": len(slimmed.before) - len(slimmed.given_up),
-        "files_given_up": list(slimmed.given_up),
-        "files_need_unslim": list(slimmed.needs_unslim),
-        "values_compared": slimmed.compared.values,
-        "values_same": slimmed.compared.same,
-        "values_dropped": slimmed.compared.dropped,
-        "largest_error": slimmed.compared.largest_error,
-        **facts,
-    }
 
 
 class DirectoriesOfRun(Measuring):
@@ -260,10 +240,10 @@ class DirectoriesOfRun(Measuring):
     def _taken(self, directory: Directory, mode: str, bound: float | None) -> dict[str, Any]:
         task = SlimTask(Path(directory.text), self._session.scratch / "directory", mode, bound)
         try:
-            slimmed: Slimmed = self._session.writer.do(task)
-            self._record.add(directory.label, directory.kind, mode, _facts(bound, slimmed))
+            slimmed: SlimmedCopy = self._session.writer.do(task)
+            self._record.add(directory.label, directory.kind, mode, slimmed.before, slimmed.mode)
         except (WorkerError, HarnessError) as error:
             remove(task.copy)
             return {**asdict(NoFigure.of(error)), "verified": False}
-        size = sum(size for size, _ in slimmed.after.values())
-        return {"status": "ok", "verified": True, "size_bytes": size, "files": len(slimmed.after)}
+        size, files = total(slimmed.mode)
+        return {"status": "ok", "verified": True, "size_bytes": size, "files": files}

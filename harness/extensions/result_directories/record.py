@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, cast
+from typing import NotRequired, TypedDict
 
 from harness.documents import Count, Digest, Figure, read_document
 from harness.errors import HarnessError
@@ -63,7 +63,7 @@ class DirectoryRecord:
         self._path = path
         self._found = read_directories(path) if path.exists() else []
 
-    def add(self, label: str, kind: Kind, mode: str, facts: dict[str, Any]) -> None:
+    def add(self, label: str, kind: Kind, mode: str, before: dict[str, RecordedFile], facts: RecordedMode) -> None:
         """Note a directory in a mode.
 
         Parameters
@@ -72,9 +72,10 @@ class DirectoryRecord:
             The directory, and what made it.
         mode : str
             One of `DIRECTORY_MODES`, the directory as it was written first.
-        facts : dict
-            ``before`` and ``contents``: size and SHA-256 by path, as it was written and in this mode; and what was
-            restored and read.
+        before : dict of str to RecordedFile
+            Its files as it was written.
+        facts : RecordedMode
+            Its files in this mode, and what was restored and read.
 
         Raises
         ------
@@ -84,12 +85,17 @@ class DirectoryRecord:
         if not any(each["directory"] == label for each in self._found):
             self._found.append({"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}})
         found = next(each for each in self._found if each["directory"] == label)
-        before = facts["before"]
         if VANILLA in found["modes"] and found["modes"][VANILLA]["contents"] != before:
             raise HarnessError("the directory changed while it was measured")
-        found["modes"][mode] = cast(RecordedMode, {name: facts[name] for name in facts if name != "before"})
+        found["modes"][mode] = facts
         document = {"directories_version": DIRECTORIES_VERSION, "directories": self._found}
         write_text(self._path, json.dumps(document, indent=1) + "\n")
+
+
+def total(mode: RecordedMode) -> tuple[int, int]:
+    """Return bytes and files of a directory in a mode."""
+    files = mode["contents"].values()
+    return sum(file["size"] for file in files), len(files)
 
 
 def read_directories(path: Path) -> list[RecordedDirectory]:

@@ -267,10 +267,11 @@ def test_a_directory_that_changes_meanwhile_fails(made, tmp_path, monkeypatch):
     copy_folder(made / "af3", tmp_path / "job")
     record = directories.DirectoryRecord(tmp_path / "directories.json")
     take = lambda mode: SlimTask(tmp_path / "job", tmp_path / "copy", mode, None).run(None)  # noqa: E731
-    record.add("job", "af3", "vanilla", directories._facts(None, take("vanilla")))
+    taken = take("vanilla")
+    record.add("job", "af3", "vanilla", taken.before, taken.mode)
     (tmp_path / "job" / "job_model.cif").write_text("data_other\n")
     with pytest.raises(HarnessError, match="changed while it was measured"):
-        record.add("job", "af3", "slim", directories._facts(None, take("slim")))
+        record.add("job", "af3", "slim", (taken := take("slim")).before, taken.mode)
 
 
 def test_measuring_again_uses_no_directory_that_a_bundle_names_unless_allowed(run, tmp_path):

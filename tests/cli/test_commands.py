@@ -30,13 +30,18 @@ RECORDS = {
 }  # fmt: skip
 
 
+def records(run: Path) -> set[str]:
+    """What a run leaves, without the files of extensions."""
+    theirs = {name for section in installed() for name in (*section.measured, *section.published)}
+    return {path.name for path in run.iterdir()} - theirs
+
+
 def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     run = tmp_path / "results" / "mine"
     assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
     out = plain(capsys.readouterr().out)
     assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
-    theirs = {name for section in installed() for name in (*section.measured, *section.published)}
-    assert {p.name for p in run.iterdir()} - theirs == RECORDS | {"scaling.csv"}
+    assert records(run) == RECORDS | {"scaling.csv"}
     names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
     plots = tmp_path / "plots" / "mine"
     drawn = {
@@ -172,7 +177,7 @@ def test_a_killed_run_leaves_no_process_and_no_half_row_and_continues(tmp_path):
     assert main(["run", "--quiet", "--resume", "--out", str(run)]) == 0
     rows = read_samples(run / "samples.csv")
     assert not rows.duplicated(["suite", "access", "format", "round"]).any() and (rows["status"] != "failed").all()
-    assert {p.name for p in run.iterdir()} == RECORDS
+    assert records(run) == RECORDS
 
 
 def children_of(pid):

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from harness.records import KEY_COLUMNS
 
-PARTS = {
-    "metadata_seconds": "metadata",
-    "file_read_seconds": "file reads",
-    "decode_seconds": "decode",
-    "copy_seconds": "copy",
-    "rest_seconds": "rest of the library",
-}
-"""The parts of a read's total, and what each is called."""
 
-_TIMES = ["total_seconds", "open_seconds", *PARTS]
+class PartOfRead(NamedTuple):
+    """How a part of a read is told: in a table, in a sentence, and drawn."""
+
+    called: str
+    doing: str
+    colour: str  # Okabe & Ito (2008)
+    hatch: str  # tells the parts apart in grey print
+
+
+PARTS = {
+    "metadata_seconds": PartOfRead("metadata", "looking the tensor up", "#E69F00", "...."),
+    "file_read_seconds": PartOfRead("file reads", "reading the file", "#0072B2", "////"),
+    "decode_seconds": PartOfRead("decode", "decoding", "#D55E00", "\\\\\\\\"),
+    "copy_seconds": PartOfRead("copy", "copying into place", "#56B4E9", "xxxx"),
+    "rest_seconds": PartOfRead("rest of the library", "the rest of the library", "#F5EE9E", ""),
+}
+"""The parts of a read's total."""
+
+OPENED = {"open_seconds": PartOfRead("open", "opening", "#bdbdbd", ""), **PARTS}
+"""The same after what opening took, which the total leaves out."""
+
+_TIMES = ["total_seconds", *OPENED]
 _EXACT = ["stored_bytes", "extents", "files", "bytes_requested"]
 
 TIME_VERSION = 1
@@ -86,7 +99,7 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
         if row["stored_bytes"] is not None and row["bytes_requested"]:
             row["stored_fraction"] = row["stored_bytes"] / row["bytes_requested"]
         parts = {name: row[name] for name in PARTS if row[name] is not None}
-        row["main_part"] = PARTS[max(parts, key=lambda name: parts[name])] if parts else ""
+        row["main_part"] = PARTS[max(parts, key=lambda name: parts[name])].called if parts else ""
     row["reason"] = "; ".join(reasons)
     return row
 

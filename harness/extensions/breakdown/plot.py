@@ -12,18 +12,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from harness.analysis import formatting as words
+from harness.extensions.breakdown.analysis import OPENED
 from harness.report.drawing.figure import Page, drawing
 from harness.report.page.scaling import main_subject
 
-# Okabe & Ito (2008); the hatches tell the parts apart in grey print.
-PARTS: dict[str, tuple[str, str, str]] = {
-    "open_seconds": ("open", "#bdbdbd", ""),
-    "metadata_seconds": ("metadata", "#E69F00", "...."),
-    "file_read_seconds": ("file reads", "#0072B2", "////"),
-    "decode_seconds": ("decode", "#D55E00", "\\\\\\\\"),
-    "copy_seconds": ("copy", "#56B4E9", "xxxx"),
-    "rest_seconds": ("rest of the library", "#F5EE9E", ""),
-}
 _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
 
@@ -89,7 +81,7 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
 def _legend() -> list[Patch | Line2D]:
     patches: list[Patch | Line2D] = [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white" if hatch else "#555555", linewidth=0.4, label=name)
-        for name, colour, hatch in PARTS.values()
+        for name, _, colour, hatch in OPENED.values()
     ]
     return [*patches, Line2D([], [], color="black", linewidth=1.6, label="real read")]
 
@@ -107,7 +99,7 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
             axes.text(0, place, " no result", va="center", fontsize=7, color="#6e6e6e")
             continue
         start = 0.0
-        for column, (_, colour, hatch) in PARTS.items():
+        for column, (_, _, colour, hatch) in OPENED.items():
             value = float(shown[arm][column])
             if value > 0:  # a negative rest shows as parts that reach beyond the line
                 axes.barh(
@@ -137,7 +129,7 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
 
 def _end(row: pd.Series) -> float:
     """Return where a bar ends: at the real read, or where its parts reach."""
-    parts = sum(max(float(row[column]), 0.0) for column in PARTS if not np.isnan(row[column]))
+    parts = sum(max(float(row[column]), 0.0) for column in OPENED if not np.isnan(row[column]))
     return max(parts, float(row["total_seconds"] + row["open_seconds"]))
 
 

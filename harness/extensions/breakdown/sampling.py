@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache as once
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -126,19 +127,7 @@ def dissect(
         return dataclasses.replace(parts, status="skipped", reason=NO_REPLAY)
     if steps.problem:
         return Parts(status="failed", reason=f"the replay {steps.problem}")
-    taken = (steps.metadata, steps.file_read, steps.decode, steps.copy)
-    metadata, file_read, decode, copy = (nanoseconds / 1e9 for nanoseconds in taken)
-    return dataclasses.replace(
-        parts,
-        metadata_seconds=metadata,
-        file_read_seconds=file_read,
-        decode_seconds=decode,
-        copy_seconds=copy,
-        rest_seconds=(round(reading.seconds * 1e9) - sum(taken)) / 1e9,
-        stored_bytes=steps.stored_bytes,
-        extents=steps.extents,
-        files=len(steps.files),
-    )
+    return dataclasses.replace(parts, **steps.columns(reading.seconds))
 
 
 def _can(backend: Format, archive: Path, read: Read) -> bool:
@@ -160,6 +149,18 @@ class _Steps:
     files: set[Path] = field(default_factory=set)
     problem: str = ""
     held: list[tuple[np.ndarray, Expected]] = field(default_factory=list)
+
+    def columns(self, total: float) -> dict[str, Any]:
+        """Return the columns of a row for reads that took a total of seconds."""
+        taken = (self.metadata, self.file_read, self.decode, self.copy)
+        names = ("metadata_seconds", "file_read_seconds", "decode_seconds", "copy_seconds")
+        return {
+            **{name: nanoseconds / 1e9 for name, nanoseconds in zip(names, taken, strict=True)},
+            "rest_seconds": (round(total * 1e9) - sum(taken)) / 1e9,
+            "stored_bytes": self.stored_bytes,
+            "extents": self.extents,
+            "files": len(self.files),
+        }
 
     def settle(self) -> None:
         """Check results and release them."""

@@ -10,14 +10,12 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings, plain
-from harness.extensions.breakdown.analysis import where_time_goes
+from harness.extensions.breakdown.analysis import OPENED, where_time_goes
 from harness.extensions.breakdown.plot import draw_time
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown
 from harness.records import CONTROL, RAW
 from harness.report.page.scaling import main_subject
 from harness.report.section import Block, Picture, Section, Table, Text
-
-_PARTS = ["open", "metadata", "file_read", "decode", "copy", "rest"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def _rows(
                 words.access(str(row["access"])),
                 words.arm_name(arm, arms),
                 words.duration(row["total_seconds"]),
-                *(words.duration(row[f"{part}_seconds"]) for part in _PARTS),
+                *(words.duration(row[name]) for name in OPENED),
                 _share(told.get("percent_of_raw")),
                 words.times(told["read_amplification"]) if "read_amplification" in told else "–",
                 f"{told['median_requests']:.0f}" if "median_requests" in told else "–",
@@ -141,16 +139,6 @@ def _share(percent: float | None) -> str:
     return "–" if percent is None else words.percent(percent / 100)
 
 
-_PART_WORDS = {
-    "open": "opening",
-    "metadata": "looking the tensor up",
-    "file_read": "reading the file",
-    "decode": "decoding",
-    "copy": "copying into place",
-    "rest": "the rest of the library",
-}
-
-
 def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
     """Say for every format what it spends most on, over the accesses of one trace."""
     said = []
@@ -160,15 +148,15 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
         own = cells[
             (cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1]) & cells["total_seconds"].notna()
         ]
-        if own.empty or own[[f"{part}_seconds" for part in _PARTS]].isna().all(axis=None):
+        if own.empty or own[[*OPENED]].isna().all(axis=None):
             continue
         # Each access counts alike, however long it takes. Parts that reach beyond the read are shares of their sum.
-        parts = own[[f"{part}_seconds" for part in _PARTS]].clip(lower=0)
-        shares = {part: float((parts[f"{part}_seconds"] / parts.sum(axis=1)).mean()) for part in _PARTS}
-        top = sorted(shares, key=lambda part: -shares[part])[:2]
+        parts = own[[*OPENED]].clip(lower=0)
+        shares = {name: float((parts[name] / parts.sum(axis=1)).mean()) for name in OPENED}
+        top = sorted(shares, key=lambda name: -shares[name])[:2]
         said.append(
             f"{words.arm_name(arm, arms)} on "
-            + words.listed(f"{_PART_WORDS[p]} ({words.percent(shares[p])})" for p in top)
+            + words.listed(f"{OPENED[name].doing} ({words.percent(shares[name])})" for name in top)
         )
     if not said:
         return "No format says where its bytes lie, so only whole reads were timed."

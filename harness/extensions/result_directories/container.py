@@ -125,12 +125,7 @@ def pack(
     if readable and not dropped:
         packed = coding.encode_xz(data, words=name.endswith(".pkl"))
         return XZ, _proven(packed, data)
-    parts: dict[str, Any] = {}
-    blocks: list[bytes] = []
-    if name.endswith(".pkl"):
-        parts, blocks = _split_pickle(data, steps or {})
-    elif name.endswith(".json"):
-        parts, blocks = _split_json(data)
+    parts, blocks = _split(name, data, steps or {})
     is_text = not blocks or 2 * parts["skeleton"] > len(data)
     wants_xz = not original and (is_text or len(data) <= _XZ_IS_TRIED)
     plain_xz = coding.encode_xz(data, words=name.endswith(".pkl")) if wants_xz else b""
@@ -146,10 +141,15 @@ def pack(
     }
     stated = coding.encode_xz(json.dumps(header, separators=(",", ":")).encode())
     packed = b"".join((MAGIC, struct.pack("<Q", len(stated)), stated, *blocks))
-    suffix = SUFFIX
     if wants_xz and (not blocks or len(packed) > _XZ_IS_ENOUGH * len(plain_xz)):
-        suffix, packed = XZ, plain_xz
-    return suffix, _proven(packed, data)
+        return XZ, _proven(plain_xz, data)
+    return SUFFIX, _proven(packed, data)
+
+
+def _split(name: str, data: bytes, steps: Mapping[int, float]) -> tuple[dict[str, Any], list[bytes]]:
+    if name.endswith(".pkl"):
+        return _split_pickle(data, steps)
+    return _split_json(data) if name.endswith(".json") else ({}, [])
 
 
 def _proven(packed: bytes, data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import ClassVar
 
-from harness.extensions.breakdown.rows import Breakdown, Parts
+from harness.extensions.breakdown.rows import Breakdown, ReadParts
 from harness.extensions.breakdown.sampling import BreakdownTask
 from harness.records import CONTROL, NoFigure
 from harness.row_files import RowFile, done
@@ -99,11 +99,11 @@ class _BreakdownRounds(Measuring):
             if not self._log.has(key, number):
                 self._log.add(key, number, position, **asdict(self._take(tasks[arm])))
 
-    def _take(self, task: BreakdownTask) -> Parts:
+    def _take(self, task: BreakdownTask) -> ReadParts:
         try:
-            found: Parts = self._explainer.do(task)
+            found: ReadParts = self._explainer.do(task)
         except WorkerError as error:
-            return Parts(**asdict(NoFigure.of(error)))
+            return ReadParts(**asdict(NoFigure.of(error)))
         return found
 
 

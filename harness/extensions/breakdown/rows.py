@@ -17,7 +17,7 @@ BREAKDOWN_VERSION = 2  # since 1: cause, attempt
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class ReadParts:
     """Where the time of a warm read access goes, found apart from its samples.
 
     Times are in seconds and add up over the reads of the access. ``total_seconds`` is taken as a sample's
@@ -47,7 +47,7 @@ class Parts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Breakdown(Parts, Row):
+class Breakdown(ReadParts, Row):
     """One row of ``breakdown.csv``."""
 
     called, file = "a breakdown file", "breakdown.csv"

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.extensions.breakdown.rows import Parts
+from harness.extensions.breakdown.rows import ReadParts
 from harness.formats.base import Format, blame
 from harness.formats.replay import Replay, ReplayingReader
 from harness.sampling.reading import AccessTask
@@ -36,14 +36,14 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
 class BreakdownTask(AccessTask):
     """Take the breakdown of a warm access once, in a process that takes no samples."""
 
-    def run(self, children: Children) -> Parts:
+    def run(self, children: Children) -> ReadParts:
         """Warm the archive and take the breakdown."""
         _keep_memory()
         backend = rehearsed(self.backend, self.profile)
         about = (backend, self.archive, self.access.reads, self.expected)
         _, rejected = self.warm(lambda: take(*about))
         if rejected:
-            return Parts(status="rejected", reason=rejected)
+            return ReadParts(status="rejected", reason=rejected)
         return dissect(*about)
 
 
@@ -77,7 +77,7 @@ def dissect(
     expected: Mapping[str, Expected],
     *,
     clock: Clock = time.perf_counter_ns,
-) -> Parts:
+) -> ReadParts:
     """Measure an access as a sample does, then with a fresh reader the steps of each of its reads.
 
     The steps have a reader of their own: a lookup after the real read of the same tensor would find its metadata in
@@ -98,7 +98,7 @@ def dissect(
 
     Returns
     -------
-    Parts
+    ReadParts
         Failed, without a time, when the real read or the replay gave a wrong bit; skipped, with the total alone, when
         the format has no replay.
 
@@ -117,16 +117,16 @@ def dissect(
     _cool_processor()
     reading = take(backend, archive, reads, expected, clock=clock)
     if reading.problem:
-        return Parts(status="failed", reason=reading.problem)
+        return ReadParts(status="failed", reason=reading.problem)
     requested = asked_bytes(reads, expected)
-    parts = Parts(total_seconds=reading.seconds, open_seconds=reading.open_seconds, bytes_requested=requested)
+    parts = ReadParts(total_seconds=reading.seconds, open_seconds=reading.open_seconds, bytes_requested=requested)
     _cool_processor()
     with blame(backend.name, action):
         steps = _replayed(backend, archive, reads, expected, clock) if possible else None
     if steps is None:
         return dataclasses.replace(parts, status="skipped", reason=NO_REPLAY)
     if steps.problem:
-        return Parts(status="failed", reason=f"the replay {steps.problem}")
+        return ReadParts(status="failed", reason=f"the replay {steps.problem}")
     return dataclasses.replace(parts, **steps.columns(reading.seconds))
 
 

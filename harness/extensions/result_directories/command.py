@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.cli import options, show
 from harness.extensions.result_directories.manifest import KINDS, NAME
-from harness.extensions.result_directories.outcome import Outcome
+from harness.extensions.result_directories.outcome import SlimOutcome
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import MODES, PLAIN, parse_bound, slim
 
@@ -62,7 +62,7 @@ def _slim(arguments: argparse.Namespace) -> int:
     return _problems(found)
 
 
-def _closing(folder: Path, found: Outcome, dry_run: bool) -> Iterator[str]:
+def _closing(folder: Path, found: SlimOutcome, dry_run: bool) -> Iterator[str]:
     gained = found.after < found.before
     if dry_run:
         yield f"Would change {found.changed} of {found.files} files: {_sizes(found)}. Nothing was written."
@@ -77,7 +77,7 @@ def _closing(folder: Path, found: Outcome, dry_run: bool) -> Iterator[str]:
         yield f"{folder / NAME} says where everything is."
 
 
-def _unread(folder: Path, found: Outcome) -> Iterator[str]:
+def _unread(folder: Path, found: SlimOutcome) -> Iterator[str]:
     """Say which files tools cannot read as they are."""
     if found.needs_unslim:
         yield f"Tools need harness unslim {folder} first for {_listed(found.needs_unslim)}."
@@ -90,7 +90,7 @@ def _listed(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
-def _sizes(found: Outcome) -> str:
+def _sizes(found: SlimOutcome) -> str:
     return f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
 
 
@@ -102,18 +102,18 @@ def _unslim(arguments: argparse.Namespace) -> int:
     return _problems(found)
 
 
-def _table(title: str, found: Outcome) -> None:
+def _table(title: str, found: SlimOutcome) -> None:
     table = show.table(title, "file", "", "bytes before", "after", "")
     for row in found.rows:
         table.add_row(row.path, row.fate, f"{row.before:,}", f"{row.after:,}", row.note)
     show.console().print(table, markup=False)
 
 
-def _change(found: Outcome) -> str:
+def _change(found: SlimOutcome) -> str:
     return f"{found.after / found.before - 1:+.1%}" if found.before else "nothing there"
 
 
-def _problems(found: Outcome) -> int:
+def _problems(found: SlimOutcome) -> int:
     for problem in found.problems:
         show.complain(problem)
     return 1 if found.problems else 0

@@ -30,7 +30,7 @@ _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 
 
 @dataclass(frozen=True)
-class Stream:
+class NumberStream:
     """One array of numbers in a text.
 
     Attributes
@@ -48,7 +48,7 @@ class Stream:
     columns: int
 
 
-def split(text: bytes) -> tuple[bytes, list[Stream]]:
+def split(text: bytes) -> tuple[bytes, list[NumberStream]]:
     """Take the numbers out of a text.
 
     Parameters
@@ -60,7 +60,7 @@ def split(text: bytes) -> tuple[bytes, list[Stream]]:
     -------
     bytes
         The skeleton: the text with a hole for each number taken out.
-    list of Stream
+    list of NumberStream
         The arrays, in order.
     """
     if _HOLE in text:
@@ -72,7 +72,7 @@ def split(text: bytes) -> tuple[bytes, list[Stream]]:
         if len(tokens) < _FEWEST:
             continue
         key = _KEY.search(text, max(0, found.start() - 200), found.start())
-        streams.append(Stream(key.group(1).decode("utf-8", "replace") if key else "", tokens, _columns(chunk)))
+        streams.append(NumberStream(key.group(1).decode("utf-8", "replace") if key else "", tokens, _columns(chunk)))
         parts += [text[end : found.start()], _TOKEN.sub(_HOLE, chunk)]
         end = found.end()
     return b"".join((*parts, text[end:])), streams
@@ -112,12 +112,12 @@ def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> byte
     return bytes(made)
 
 
-def encode(stream: Stream) -> tuple[coding.Coded, bytes]:
+def encode(stream: NumberStream) -> tuple[coding.Coded, bytes]:
     """Code an array of numbers; the text they give back is compared before a coding is used.
 
     Parameters
     ----------
-    stream : Stream
+    stream : NumberStream
         The numbers.
 
     Returns

@@ -11,7 +11,7 @@ Reader = Literal["tools", "unslim", "harness"]
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """What happened to one file, or would.
 
     Attributes
@@ -39,14 +39,14 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SlimOutcome:
     """What a run did, or would do.
 
     Attributes
     ----------
     kind : str
         What made the directory.
-    rows : tuple of Row
+    rows : tuple of FileRow
         One for each file of the directory.
     problems : tuple of str
         One sentence for each file that was left as it was because something is wrong with it.
@@ -55,7 +55,7 @@ class Outcome:
     """
 
     kind: Kind
-    rows: tuple[Row, ...]
+    rows: tuple[FileRow, ...]
     problems: tuple[str, ...]
     changed: int
 
@@ -85,7 +85,7 @@ class Outcome:
         return tuple(row.path for row in self.rows if row.reader == "harness")
 
     @property
-    def large_others(self) -> tuple[Row, ...]:
+    def large_others(self) -> tuple[FileRow, ...]:
         """The files that slimming has nothing to do with and that take more than a hundredth, the largest first."""
         large = [row for row in self.rows if row.fate == "other" and 100 * row.before > self.before]
         return tuple(sorted(large, key=lambda row: -row.before))

@@ -17,13 +17,13 @@ from harness.extensions.result_directories.disk import (
     write_whole,
 )
 from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
-from harness.extensions.result_directories.outcome import Outcome, Row
+from harness.extensions.result_directories.outcome import FileRow, SlimOutcome
 from harness.extensions.result_directories.surviving import read_entry
 from harness.files import LimitError, in_words, scaled_limit
 from harness.foreign.files import file_digest
 
 
-def unslim(folder: Path) -> Outcome:
+def unslim(folder: Path) -> SlimOutcome:
     """Restore every file that slimming packed or dropped as a copy.
 
     Parameters
@@ -33,7 +33,7 @@ def unslim(folder: Path) -> Outcome:
 
     Returns
     -------
-    Outcome
+    SlimOutcome
         File by file; its problems name what could not be restored and stays as it is.
 
     Raises
@@ -65,7 +65,7 @@ def unslim(folder: Path) -> Outcome:
             else:
                 restored.append((name, entry))
                 size = entry.after["size"] if entry.after else 0
-                rows.append(Row(name, "restored", size, entry.before["size"], "byte for byte"))
+                rows.append(FileRow(name, "restored", size, entry.before["size"], "byte for byte"))
         for _, entry in restored:
             place = inside(folder, entry.survives_in)
             written = entry.after["sha256"] if entry.after else ""
@@ -79,7 +79,7 @@ def unslim(folder: Path) -> Outcome:
                 manifest.save(folder)
         else:
             remove_file(folder / NAME)
-        return Outcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
+        return SlimOutcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
 
 
 def _check_total(folder: Path, manifest: SlimManifest) -> None:

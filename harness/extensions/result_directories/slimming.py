@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import UsageError, unknown_name
 from harness.extensions.result_directories.disk import clear_partials, disk_is_whole, locked
 from harness.extensions.result_directories.manifest import Mode, Plain, SlimManifest, inside, load_manifest
-from harness.extensions.result_directories.outcome import Outcome
+from harness.extensions.result_directories.outcome import SlimOutcome
 from harness.extensions.result_directories.recognise import recognise
 from harness.extensions.result_directories.steps import Run
 
@@ -24,7 +24,7 @@ def slim(
     bound: float | None = None,
     plain: Plain = "best",
     dry_run: bool = False,
-) -> Outcome:
+) -> SlimOutcome:
     """Slim a result directory.
 
     Parameters
@@ -43,7 +43,7 @@ def slim(
 
     Returns
     -------
-    Outcome
+    SlimOutcome
         File by file.
 
     Raises
@@ -70,7 +70,9 @@ def slim(
         for item in found.items:
             run.work_on(item)
         run.note_what_stays(found)
-        return Outcome(found.kind, tuple(sorted(run.rows, key=lambda row: row.path)), tuple(run.problems), run.changed)
+        return SlimOutcome(
+            found.kind, tuple(sorted(run.rows, key=lambda row: row.path)), tuple(run.problems), run.changed
+        )
 
 
 def _check_options(mode: str, bound: float | None, plain: str) -> None:

@@ -17,7 +17,7 @@ from harness.extensions.result_directories.disk import (
     write_whole,
 )
 from harness.extensions.result_directories.manifest import EXACT, NAME, Content, Entry, SlimManifest, inside
-from harness.extensions.result_directories.outcome import Row
+from harness.extensions.result_directories.outcome import FileRow
 from harness.extensions.result_directories.recognise import Item, Recognised, reader_of
 from harness.extensions.result_directories.surviving import read_entry
 from harness.foreign.files import file_digest, parse_json
@@ -31,7 +31,7 @@ class Run:
     ----------
     manifest : SlimManifest
         As it is by now.
-    rows : list of Row
+    rows : list of FileRow
         Filled by `note_what_stays`.
     problems : list of str
         One sentence for each file that was left as it was.
@@ -41,7 +41,7 @@ class Run:
 
     def __init__(self, folder: Path, manifest: SlimManifest, dry_run: bool) -> None:
         self.folder, self.manifest, self.dry_run = folder, manifest, dry_run
-        self.rows: list[Row] = []
+        self.rows: list[FileRow] = []
         self.problems: list[str] = []
         self.changed = 0
         self._left: set[str] = set()
@@ -217,15 +217,17 @@ class Run:
             taken = entry.before if entry.fate == "kept" else entry.after
             note = entry.why if entry.fate == "kept" else f"{entry.survives_in}, {_words(entry)}"
             reader = reader_of(found.kind, name, entry)
-            self.rows.append(Row(name, entry.fate, entry.before["size"], taken["size"] if taken else 0, note, reader))
+            self.rows.append(
+                FileRow(name, entry.fate, entry.before["size"], taken["size"] if taken else 0, note, reader)
+            )
         known = {NAME, *self.manifest.items, *(entry.survives_in for entry in self.manifest.items.values())}
         for name, size in sizes(self.folder).items():
             if name not in known:
-                self.rows.append(Row(name, "left" if name in self._left else "other", size, size, "not touched"))
+                self.rows.append(FileRow(name, "left" if name in self._left else "other", size, size, "not touched"))
         if not self.changed and not (self.folder / NAME).exists():
             return  # there is nothing to bring back
         # It is part of what the directory takes: beside a few short files it can be more than they lost.
-        self.rows.append(Row(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
+        self.rows.append(FileRow(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
         if not self.dry_run:
             self.manifest.save(self.folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -52,12 +53,7 @@ def required_rows(
     Returns
     -------
     dict of str to Required
-        By the file's name.
-
-    Raises
-    ------
-    HarnessError
-        When there is no readable plan.
+        By the file's name; there has to be a readable plan.
     """
     subjects, recorded, exact = read_planned(plan, config)
     rows = rows_of(frames[SAMPLES], Sample.figures)
@@ -67,14 +63,14 @@ def required_rows(
     if not ordered:
         every = [*every, *_unknown([key for key in rows if key not in others], every)]
     require_few_rows(config, len(every), subjects)
+    about: dict[str, Any] = {"sessions": sessions, "ordered": ordered}
     found = {
         SAMPLES: require(
             [turns for subject in subjects for turns in sample_turns(config, every, subject)],
             [cell for each, keys in apart.items() for cell in each.cells(config, keys)],
             rows,
-            sessions=sessions,
             samples=True,
-            ordered=ordered,
+            **about,
         )
     }
     for each in installed():
@@ -83,9 +79,8 @@ def required_rows(
                 [turns for subject in subjects for turns in each.turns(config, every, subject)],
                 (),
                 rows_of(frames[name], each.rows.figures) if name in frames else {},
-                sessions=sessions,
                 samples=False,
-                ordered=ordered,
+                **about,
             )
     return found
 

@@ -30,8 +30,7 @@ def require(
     rows : mapping of CellKey to sequence of Seen
         From `rows_of`.
     sessions : int
-        How often the run was begun or resumed. Formats that have no archive may differ between sessions, and each but
-        the last may have been cut off in one round.
+        How often the run was begun or resumed. Formats without an archive may differ between them.
     samples : bool
         Whether these are samples, which no row that was skipped may stand among.
     ordered : bool
@@ -40,11 +39,9 @@ def require(
     Returns
     -------
     Required
-        A pure function of these: a row that failed ends its cell, so that those after it are not asked for.
+        A row that failed ends its cell, so that those after it are not asked for.
     """
-    planned, known = 0, set[CellKey]()
-    faults: list[Fault] = []
-    cuts: list[Fault] = []
+    planned, known, faults, cuts = 0, set[CellKey](), list[Fault](), list[Fault]()
     skipped: dict[tuple[object, ...], dict[CellKey, bool]] = {}
     for each in turns:
         for arm, keys in each.cells.items():

@@ -21,6 +21,8 @@ from harness.sampling.cache import require_evictable
 from harness.sampling.interrupt import deferred
 from harness.sampling.worker import Worker
 
+_SCRATCH = ".archives"
+
 
 def run(
     config: RunConfig,
@@ -61,7 +63,7 @@ def run(
     """
     if "cold" in config.caches and subjects and config.store is None:
         require_evictable(folder)
-    scratch = folder / ".archives"
+    scratch = folder / _SCRATCH
     remove(scratch)  # left by a run that was killed
     measuring = open_measurements(config) if measuring is None else measuring
     disk = disk or require_space(folder, subjects, arms, copies(measuring), timeout=config.timeout)
@@ -69,34 +71,48 @@ def run(
         stack.callback(remove, scratch)
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
-        file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
-        # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
-        # for the first time, and what a format keeps in memory shows.
-        patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
-        writer = stack.enter_context(Worker(patience))
-        reader = stack.enter_context(Worker(patience))
-        recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
-        session = RunSession(
-            config=config,
-            arms=arms,
-            folder=folder,
-            scratch=scratch,
-            recorder=recorder,
-            writer=writer,
-            patience=patience,
-            stack=stack,
-            step=progress.step,
-        )
-        for each in measuring:
-            each.begin(session)
-        asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
-        records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
-        store = config.store if subjects else None
-        uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
-        experiment = Experiment(config, arms, scratch, writer, reader, recorder, measuring, records, progress, uploads)
+        experiment = _experiment(stack, config, arms, subjects, folder, progress, measuring)
         steps = sum(experiment.steps(subject) for subject in subjects)
         progress.total(steps + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
         for subject in subjects:
             experiment.measure(subject)
+
+
+def _experiment(
+    stack: ExitStack,
+    config: RunConfig,
+    arms: list[Arm],
+    subjects: list[Subject],
+    folder: Path,
+    progress: Progress,
+    measuring: Sequence[Measuring],
+) -> Experiment:
+    """Open the files of a run and start its processes; the stack puts them away."""
+    scratch = folder / _SCRATCH
+    file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
+    # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
+    # for the first time, and what a format keeps in memory shows.
+    patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
+    writer = stack.enter_context(Worker(patience))
+    reader = stack.enter_context(Worker(patience))
+    recorder = Recorder(config, arms, file, done(folder / "samples.csv"))
+    session = RunSession(
+        config=config,
+        arms=arms,
+        folder=folder,
+        scratch=scratch,
+        recorder=recorder,
+        writer=writer,
+        patience=patience,
+        stack=stack,
+        step=progress.step,
+    )
+    for each in measuring:
+        each.begin(session)
+    asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
+    records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
+    store = config.store if subjects else None
+    uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
+    return Experiment(config, arms, scratch, writer, reader, recorder, measuring, records, progress, uploads)

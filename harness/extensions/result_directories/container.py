@@ -105,15 +105,12 @@ def pack(
     steps : mapping of int to float, optional
         For arrays that were reduced to multiples of a step: where the array starts in `data`, and the step.
     readable : bool
-        Whether other tools have to be able to read it. Where arrays were dropped none can: it would take their zeros
-        for values.
+        Whether other tools have to be able to read it; none can where arrays were dropped, whose zeros are no values.
 
     Returns
     -------
-    str
-        The suffix of the packed file: `XZ` for a plain xz file, else `SUFFIX`.
-    bytes
-        The packed file.
+    str, bytes
+        The suffix of the packed file, `XZ` for a plain xz file, else `SUFFIX`; and the packed file.
 
     Raises
     ------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import signal
 import unicodedata
@@ -108,6 +107,8 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
         Not raised, so that the caller can raise it from where it stands.
     """
     names = sorted(known)
+    import difflib  # as late as a name is wrong, so that nobody else waits for it
+
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
     return UsageError(f"There is no {kind} named {name!r}; {hint}")

@@ -1,4 +1,4 @@
-"""Find plug-ins by entry point: formats, suites, trace sources, importers, models, commands, sections of the report.
+"""Find plug-ins by entry point: formats, suites, trace sources, importers, models, commands, sections, modes.
 
 A stored file names plug-ins too, and may be a stranger's. So ``module:attribute`` is imported only where a person typed
 it, which the command line says with `allow`; a file that asks for it gets one sentence.
@@ -6,32 +6,46 @@ it, which the command line says with `allow`; a file that asks for it gets one s
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
+import re
 import sys
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UsageError, unknown_name
 
+if TYPE_CHECKING:
+    import ast
+
 Group = Literal[
-    "formats", "suites", "traces", "importers", "models", "commands", "sections", "executors", "stores", "measurements"
-]
+    "formats", "suites", "traces", "importers", "models", "commands", "sections", "modes", "executors", "stores",
+    "measurements",
+]  # fmt: skip
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
 _KIND = {
     "formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model",
-    "commands": "command", "sections": "section", "executors": "executor", "stores": "store",
+    "commands": "command", "sections": "section", "modes": "mode", "executors": "executor", "stores": "store",
     "measurements": "measurement",
 }  # fmt: skip
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
+
+_MOVED = {
+    "suites": "harness.suites",
+    "harness.suites.capture": "harness.extensions.capture.suite",
+    "harness.backends": "harness.formats",
+    "harness.formats.safetensors": "harness.extensions.safetensors.format",
+    "harness.trace.vision": "harness.extensions.vision",
+    "harness.importing": "harness.extensions.importing",
+    "harness.capture": "harness.extensions.capture",
+}
+"""Where modules lie now that stored files may name by their earlier places; the first that fits, then on."""
 
 _allowed: set[Name] = set()
 
@@ -104,6 +118,7 @@ def load(group: Group, name: str) -> Any:
         When there is no such name, it was not allowed, or what it names cannot be imported.
     """
     kind = _KIND[group]
+    name = current_name(group, name)
     if (group, name) in _allowed:
         _look_here(name)
         value = name
@@ -117,6 +132,20 @@ def load(group: Group, name: str) -> Any:
     else:
         raise unknown_name(kind, name, _points(group))
     return imported(f"The {kind} {name!r}", value)
+
+
+def current_name(group: Group, name: str) -> str:
+    """Return what a name of earlier versions means today: a plug-in of this package is known by its registered name."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return name
+    for before, now in _MOVED.items():
+        if module == before or module.startswith(f"{before}."):
+            module = now + module.removeprefix(before)
+    if group == "formats" and module.startswith("harness."):
+        attribute = re.sub("Backend$", "Format", attribute)
+    value = f"{module}:{attribute}"
+    return next((known for known, point in _points(group).items() if point.value == value), name)
 
 
 def _look_here(value: str) -> None:
@@ -158,6 +187,8 @@ def _reason(error: BaseException) -> str:
     said = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, ImportError | AttributeError):
         return said
+    import traceback  # as late as the others below, so that nobody waits for it
+
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     where = next(name for name in reversed(modules) if not name.startswith("importlib"))
     return f"{where} raised {type(error).__name__}: {said}"
@@ -180,6 +211,8 @@ def stated(group: Group, name: str, field: str) -> str:
     str
         The constant that its class or call gives the field; empty where the source is not there or has none.
     """
+    import ast
+
     definition = _definition(_points(group)[name])
     found = (_constant(node, field) for node in ast.walk(definition)) if definition else ()
     return next(filter(None, found), "")
@@ -187,6 +220,8 @@ def stated(group: Group, name: str, field: str) -> str:
 
 def purpose(command: str) -> str:
     """Return the first line of a command's docstring, read from its source: nothing of it is imported."""
+    import ast
+
     definition = _definition(_points("commands")[command])
     text = ast.get_docstring(definition) if isinstance(definition, ast.FunctionDef) else None
     first = (text or "").partition("\n")[0].rstrip(".")
@@ -195,6 +230,8 @@ def purpose(command: str) -> str:
 
 def _definition(point: EntryPoint) -> ast.stmt | None:
     """Find the statement that makes what an entry point names, in its source."""
+    import ast
+
     file = _source(point.module)
     for statement in ast.parse(file.read_bytes()).body if file else ():
         names = [statement.name] if isinstance(statement, ast.ClassDef | ast.FunctionDef) else []
@@ -207,6 +244,8 @@ def _definition(point: EntryPoint) -> ast.stmt | None:
 
 def _constant(node: ast.AST, field: str) -> str:
     """Return the constant that a node gives a field; empty for any other node."""
+    import ast
+
     given = isinstance(node, ast.keyword) and node.arg == field
     if isinstance(node, ast.Assign):
         given = any(isinstance(target, ast.Name) and target.id == field for target in node.targets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -73,7 +73,7 @@ class ReadAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteAccess:
-    """A new archive written in each sample.
+    """A new archive written in each sample; a suite may bring a kind of its own, with a task that takes its samples.
 
     Attributes
     ----------
@@ -81,26 +81,13 @@ class WriteAccess:
         The case within its suite.
     tensors : tuple of tuple of (str, str)
         For each round in turn (and from the start again), the names to write and the tensor each takes its values from.
+    task : str
+        What takes a sample, as ``module:attribute``: made and run as `harness.sampling.writing.WriteTask` is.
     """
 
     name: str
     tensors: tuple[tuple[tuple[str, str], ...], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StreamAccess:
-    """Layers written while they are produced, as a new archive in each sample.
-
-    Attributes
-    ----------
-    name : str
-        The case within its suite.
-    tensors : tuple of tuple of (str, str)
-        For each round in turn (and from the start again), the names to write and the tensor each takes its values from.
-    """
-
-    name: str
-    tensors: tuple[tuple[tuple[str, str], ...], ...]
+    task: ClassVar[str] = "harness.sampling.writing:WriteTask"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +122,7 @@ class Absent:
     reason: str
 
 
-Access = ReadAccess | WriteAccess | StreamAccess | SizeAccess | Absent
+Access = ReadAccess | WriteAccess | SizeAccess | Absent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +249,7 @@ def count_steps(access: Access) -> int:
     """Return how many reads an access has, or tensors to write; at least 1."""
     if isinstance(access, ReadAccess):
         return max(1, len(access.reads))
-    if isinstance(access, WriteAccess | StreamAccess):
+    if isinstance(access, WriteAccess):
         return 1 + sum(map(len, access.tensors))
     return 1 + len(access.tensors or ()) if isinstance(access, SizeAccess) else 1
 

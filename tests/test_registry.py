@@ -163,3 +163,25 @@ def test_a_trace_is_named_before_the_colon() -> None:
 def test_a_trace_that_is_not_named_or_not_known(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_trace(text, 40)
+
+
+@pytest.mark.parametrize(
+    ("group", "stored", "name"),
+    [
+        ("suites", "suites.size:suite", "size"),
+        ("suites", "harness.suites.full_read:suite", "full_read"),
+        ("formats", "harness.backends.hdf5:Hdf5Backend", "hdf5"),
+        ("formats", "harness.formats.raw:RawFormat", "raw"),
+        ("traces", "harness.backends.archive_trace:file_source", "file"),
+        ("suites", "suites.mine:suite", "suites.mine:suite"),
+        ("formats", "harness.backends.raw:Other", "harness.backends.raw:Other"),
+        ("formats", "mine:MyBackend", "mine:MyBackend"),
+    ],
+)
+def test_names_that_earlier_versions_stored_are_understood(group: registry.Group, stored: str, name: str) -> None:
+    assert registry.current_name(group, stored) == name
+
+
+def test_a_stored_name_of_this_package_is_no_strangers() -> None:
+    assert registry.load("suites", "suites.size:suite").name == "size"
+    assert isinstance(load_format("harness.backends.raw:RawBackend"), RawFormat)

@@ -21,7 +21,7 @@ from harness.errors import HarnessError
 from harness.sampling.reading import Observed
 from harness.sampling.worker import Children
 from harness.sampling.writing import Written
-from harness.workload import Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
+from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
 
 from . import definition
 from .made import LIMIT, Made, counts, make, sizes
@@ -149,11 +149,10 @@ class _Writes(_Suite):
     def _sample(self, made: Made, name: str, case: str) -> None:
         """Write an archive, verify and remove it; the tensors of each round in turn, as in a run."""
         access = self.accesses[case]
-        assert isinstance(access, WriteAccess | StreamAccess)
+        assert isinstance(access, WriteAccess)
         tensors = access.tensors[next(_ROUNDS) % len(access.tensors)]
-        prepared = made.prepared
-        task = prepared.stream_task if isinstance(access, StreamAccess) else prepared.write_task
-        written: Written = task(definition.arms()[name], tensors, Path.cwd()).run(_CHILDREN)
+        task = made.prepared.write_task(definition.arms()[name], tensors, Path.cwd(), access.task)
+        written: Written = task.run(_CHILDREN)
         sizes(written)
         _TAKEN["writer"] += round(written.seconds * 1e9)
         _TAKEN["durable"] += round((written.seconds + written.sync_seconds) * 1e9)
@@ -188,7 +187,6 @@ class _Sizes(_Suite):
 KINDS: dict[type[Access], type[_Suite]] = {
     ReadAccess: _Reads,
     WriteAccess: _Writes,
-    StreamAccess: _Writes,
     SizeAccess: _Sizes,
 }
 """What measures the accesses of a kind."""

@@ -10,7 +10,7 @@ from typing import Any
 from harness import registry
 from harness.records import RAW
 from harness.run.config import PRESETS, RunConfig
-from harness.run.plan import describe_plan
+from harness.run.plan import describe_access
 from harness.run.subject import Arm, Subject, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import Digest
@@ -77,10 +77,13 @@ def version(suite: str, kind: type[Access]) -> str:
         16 hexadecimal digits. What a profile sets a format to is code under test, and so is how a format stores the
         values; of the trace the names, shapes and bytes count, whatever generates them.
     """
-    planned = describe_plan(subject())["accesses"]
     definition: dict[str, Any] = {
         "rules": RULES,
-        "accesses": [access for access in planned if (access["suite"], access["kind"]) == (suite, kind.__name__)],
+        "accesses": [
+            describe_access(name, access)
+            for name, access in subject().plans
+            if name == suite and isinstance(access, kind)
+        ],
         "trace": data(),
         "profiles": config().profiles,
         "caches": config().caches,

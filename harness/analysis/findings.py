@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import is_apart, of_installed, unknown_parts
+from harness.run.plan import read_plan
+from harness.trace.schema import Manifest
 
 REPORT_VERSION = 2
 """Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
@@ -134,6 +137,8 @@ class Findings:
         Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
     incomplete : tuple of str
         What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
+    lacks : dict of str to tuple of str
+        What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.schema.Manifest.lacks`).
     version : int
         Of the document; one of version 1 knows neither of the last two.
     """
@@ -154,6 +159,7 @@ class Findings:
     more: pd.DataFrame = field(default_factory=pd.DataFrame)
     withdrawn: bool = False
     incomplete: tuple[str, ...] = ()
+    lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     version: int = REPORT_VERSION
 
     @property
@@ -259,8 +265,15 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         incomplete=tuple(
             _incomplete(folder, config, {SAMPLES: every, **read_own_rows(folder)}, environment) if version > 1 else ()
         ),
+        lacks=_lacks(folder / "plan.json"),
         version=version,
     )
+
+
+def _lacks(plan: Path) -> dict[str, tuple[str, ...]]:
+    """Return what each trace of a run lacks; nothing is known of a run that kept no plan."""
+    subjects = read_plan(plan) if plan.exists() else []
+    return {one["trace"]: Manifest.from_json(json.dumps(one["manifest"])).lacks for one in subjects}
 
 
 def _incomplete(

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from harness.cli import show
 from harness.cli.options import add_max_inflated
-from harness.extensions.lossy.record import Loss
 from harness.formats.archive import archive_size, open_archive, verify_archive
 from harness.formats.journal import being_written
+from harness.trace.loss import Loss
 
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:

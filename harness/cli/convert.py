@@ -10,29 +10,16 @@ from harness import registry
 from harness.cli import show
 from harness.cli.options import add_max_inflated, typed
 from harness.errors import UsageError, unknown_name
-from harness.extensions.lossy import request
-from harness.extensions.lossy.minimal import MinimalTrace
-from harness.extensions.lossy.record import Loss
 from harness.formats.archive import archive_size, check_destination, require_outside
 from harness.formats.base import PROFILES, Format, Profile, ProfileName, load_format
-from harness.formats.conversion import convert
+from harness.formats.conversion import Mode, convert
 from harness.formats.describing import SlimmingFormat
 from harness.formats.profile_file import read_profile_file
 from harness.trace.sources import open_trace
-from harness.trace.stream import Trace
-
-MODES = ("vanilla", "slim", "minimal")
 
 _MODE_HELP = (
     "vanilla: every tensor under every name in its own dtype; slim: bit for bit, but equal tensors once and values in "
-    "fewer bits where those hold them, in formats that can and there the default; minimal: declared lossy, in any "
-    "format, within --bound"
-)
-_BOUND_HELP = (
-    "minimal: the largest error of a role, relative for pair and single, absolute for attention; again for each role"
-)
-_DROP_HELP = (
-    "minimal: a tensor to leave out, * for any text; HOW says how it comes back, recorded with it; again for more"
+    "fewer bits where those hold them, in formats that can and there the default"
 )
 
 
@@ -40,14 +27,11 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert``."""
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     add_destination(parser)
-    parser.add_argument("--mode", metavar="MODE", help=_MODE_HELP)
-    parser.add_argument("--bound", action="append", default=[], metavar="ROLE=BOUND", help=_BOUND_HELP)
-    parser.add_argument(
-        "--top-k",
-        metavar="K",
-        help=f"minimal: how many of a row's largest attention weights keep their order (default: {request.TOP_K})",
-    )
-    parser.add_argument("--drop", action="append", default=[], metavar="NAME[=HOW]", help=_DROP_HELP)
+    modes: list[Mode] = [registry.load("modes", name) for name in registry.names("modes")]
+    said = "; ".join((_MODE_HELP, *(f"{mode.name}: {mode.help}" for mode in modes)))
+    parser.add_argument("--mode", metavar="MODE", help=said)
+    for mode in modes:
+        mode.add_arguments(parser)
     add_max_inflated(parser)
     parser.set_defaults(command=_convert)
 
@@ -65,21 +49,29 @@ def add_destination(parser: argparse.ArgumentParser) -> None:
 
 def _convert(arguments: argparse.Namespace) -> int:
     backend, profile = chosen_format(arguments)
-    backend, asked = _mode(arguments, backend)
+    mode = _mode(arguments)
+    change = mode.change(arguments) if mode else None
+    if arguments.mode == "slim" and not isinstance(backend, SlimmingFormat):
+        raise UsageError(
+            f"The format {backend.name!r} stores everything as given and has no --mode slim; choose a slimmed one, or "
+            "leave --mode out."
+        )
+    if arguments.mode == "vanilla" and isinstance(backend, SlimmingFormat):
+        backend = backend.of
     check_destination(arguments.destination)
     require_outside(arguments.destination)
     source = open_trace(trace_text(arguments.source))
-    trace: Trace = source if asked is None else MinimalTrace(source, asked)
-    manifest = convert(trace, backend, arguments.destination, profile, source=None if asked is None else source)
+    trace, check = (source, None) if change is None else change(source)
+    manifest = convert(trace, backend, arguments.destination, profile, check=check)
     size, _ = archive_size(arguments.destination)
-    against = "" if asked is None else ", and against the source's values within the bounds"
+    against = f", and {mode.checked}" if mode else ""
     show.say(
         f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}."
     )
     if manifest.incomplete is not None:
         show.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:
-        show.say(f"{manifest.loss.summary()}. {_errors(manifest.loss)}")
+        show.say(f"{manifest.loss.summary()}. {manifest.loss.errors()}")
     return 0
 
 
@@ -112,33 +104,16 @@ def trace_text(source: str) -> str:
     return source if is_trace else f"file:{source}"
 
 
-def _mode(arguments: argparse.Namespace, backend: Format) -> tuple[Format, request.Request | None]:
-    """Return the format as the mode sets it, and for minimal what may be given up."""
-    mode = arguments.mode
-    if mode not in (None, *MODES):
-        raise unknown_name("mode", mode, MODES)
-    if mode == "minimal":
-        return backend, request.parse(arguments.bound, arguments.top_k, arguments.drop)
-    for name, given in (("--bound", arguments.bound), ("--top-k", arguments.top_k), ("--drop", arguments.drop)):
-        if given:
-            raise UsageError(f"{name} gives something up: choose --mode minimal with it, or leave it out.")
-    if mode == "slim" and not isinstance(backend, SlimmingFormat):
-        raise UsageError(
-            f"The format {backend.name!r} stores everything as given and has no --mode slim; choose a slimmed one, or "
-            "leave --mode out."
-        )
-    return backend.of if mode == "vanilla" and isinstance(backend, SlimmingFormat) else backend, None
-
-
-def _errors(loss: Loss) -> str:
-    """Say the largest errors of a record; those of attention are known by their sums."""
-    relative = [row.largest_relative_error for row in loss.rounded if row.largest_sum_change is None]
-    weights = [row for row in loss.rounded if row.largest_sum_change is not None]
-    said = [f"{max(relative):.2g} of a value's size"] if relative else []
-    if weights:
-        sums = max(row.largest_sum_change or 0.0 for row in weights)
-        said.append(f"{max(row.largest_absolute_error for row in weights):.2g} of a weight, {sums:.2g} of a sum")
-    return f"Largest errors: {', '.join(said)}; harness inspect shows them tensor by tensor."
+def _mode(arguments: argparse.Namespace) -> Mode | None:
+    """Return the extension's mode that was chosen, if any; refuse the options of others."""
+    modes: dict[str, Mode] = {name: registry.load("modes", name) for name in registry.names("modes")}
+    if arguments.mode not in (None, "vanilla", "slim", *modes):
+        raise unknown_name("mode", arguments.mode, ("vanilla", "slim", *modes))
+    for name, mode in modes.items():
+        given = [option for option in mode.options if getattr(arguments, option[2:].replace("-", "_"))]
+        if given and name != arguments.mode:
+            raise UsageError(f"{given[0]} is an option of --mode {name}: choose that with it, or leave it out.")
+    return modes.get(arguments.mode)
 
 
 def _by_suffix(destination: Path) -> Format:

@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from harness.errors import HarnessError
-from harness.extensions.lossy.check import check_loss
 from harness.formats.archive import remove, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import Format, Profile
 from harness.trace.schema import Manifest
 from harness.trace.stream import Trace
 
+Check = Callable[[Trace], list[str]]
+"""Says what is wrong with an archive that was written and is read again: phrases, none where nothing is."""
+
+
+class Mode:
+    """A mode of ``harness convert`` that changes the trace first; an instance is registered in ``harness.modes``.
+
+    Attributes
+    ----------
+    name, help : str
+        As ``--mode`` takes it, and what it does.
+    options : tuple of str
+        Those that `add_arguments` adds; they are refused with every other mode.
+    checked : str
+        Against what the archive is held besides what was written, for the closing line.
+    """
+
+    name: ClassVar[str]
+    help: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+    checked: ClassVar[str]
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of this mode."""
+
+    def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
+        """Read the options; return what makes of a trace the one to write and the check of what was written.
+
+        Raises
+        ------
+        UsageError
+            When an option does not say what it has to.
+        """
+        raise NotImplementedError
+
 
 def convert(
-    trace: Trace, backend: Format, destination: Path, profile: Profile = "tuned", *, source: Trace | None = None
+    trace: Trace, backend: Format, destination: Path, profile: Profile = "tuned", *, check: Check | None = None
 ) -> Manifest:
     """Write a trace and verify the archive bit for bit.
 
@@ -28,8 +65,8 @@ def convert(
         The archive's name; must not exist.
     profile : {"seed", "tuned", "matched"}
         The format's settings.
-    source : Trace, optional
-        What a lossy trace was made from; the archive is then also compared with it, against the promised bounds.
+    check : callable, optional
+        What the archive has to pass besides, such as the bounds that a lossy trace promised.
 
     Returns
     -------
@@ -39,14 +76,14 @@ def convert(
     Raises
     ------
     HarnessError
-        When the archive is not what was written, or not within its bounds; it is removed then. Also from
+        When the archive is not what was written, or does not pass the check; it is removed then. Also from
         `write_archive`.
     """
     manifest = write_archive(trace, backend, destination, profile)
     try:
         problems = verify_archive(destination, backend)
-        if not problems and source is not None:
-            problems = check_loss(source, ArchiveTrace(destination))
+        if not problems and check is not None:
+            problems = check(ArchiveTrace(destination))
     except BaseException:
         remove(destination)
         raise

@@ -133,7 +133,7 @@ def write_report(
         document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
     write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
-    page, markdown = render(findings, parts, target.plots, folder, target.links)
+    page, markdown = render(findings, target.plots, folder, target.links, parts)
     write_text(target.folder / "report.html", page)
     write_text(target.folder / "report.md", markdown)
     return Written(

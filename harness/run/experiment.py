@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.extensions.capture.streaming import StreamTask
 from harness.formats.archive import remove
 from harness.records import CONTROL, CellKey, NoFigure
 from harness.run import schedule
@@ -26,7 +25,7 @@ from harness.sampling.together import PERCENTILES
 from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import WriteTask, Written
-from harness.workload import Absent, Access, ReadAccess, SizeAccess, StreamAccess, WriteAccess
+from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 
 class Progress(Protocol):
@@ -112,7 +111,7 @@ class Experiment:
                     self._progress.step("skipped")
             elif isinstance(access, SizeAccess):
                 self._sizes(subject, prepared, suite, access)
-            elif isinstance(access, WriteAccess | StreamAccess):
+            elif isinstance(access, WriteAccess):
                 self._writes(subject, prepared, suite, access)
             else:
                 self._reads(subject, prepared, suite, access)
@@ -159,7 +158,7 @@ class Experiment:
                 values = _no_sample(written) if isinstance(written, NoFigure) else _sizes_of(written)
                 self._recorder.add(key, 0, position, **values)
 
-    def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess | StreamAccess) -> None:
+    def _writes(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess) -> None:
         usable = self._usable(subject, prepared, suite, access)
         arms = [arm for arm in usable if not arm.rereads]
         for arm in usable:
@@ -173,18 +172,14 @@ class Experiment:
             if all(self._recorder.has(key, number) for key in keys):
                 continue
             tensors = access.tensors[number % len(access.tensors)]
-            if isinstance(access, StreamAccess):
-                task: WriteTask | StreamTask = prepared.stream_task(arm, tensors, self._scratch)
-            else:
-                task = prepared.write_task(arm, tensors, self._scratch)
-            written = self._write_sample(task)
+            written = self._write_sample(prepared.write_task(arm, tensors, self._scratch, access.task))
             if isinstance(written, NoFigure):
                 for key in keys:
                     self._recorder.add(key, number, position, **_no_sample(written))
             else:
                 self._add_written(subject, suite, access, arm, number, position, written)
 
-    def _write_sample(self, task: WriteTask | StreamTask) -> Written | NoFigure:
+    def _write_sample(self, task: WriteTask) -> Written | NoFigure:
         """Write once; a failure makes the cell failed."""
         try:
             written: Written = self._writer.do(task)
@@ -197,7 +192,7 @@ class Experiment:
         self,
         subject: Subject,
         suite: str,
-        access: WriteAccess | StreamAccess,
+        access: WriteAccess,
         arm: Arm,
         number: int,
         position: int,

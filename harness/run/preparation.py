@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.extensions.capture.streaming import StreamTask
+from harness import registry
 from harness.formats.archive import remove
 from harness.formats.base import UnsupportedProfile, load_format
 from harness.records import RAW, NoFigure
@@ -20,7 +20,7 @@ from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
 from harness.trace.schema import Manifest
-from harness.workload import ReadAccess
+from harness.workload import ReadAccess, WriteAccess
 
 
 @dataclass
@@ -71,23 +71,19 @@ class Prepared:
             "by_reading": load_executor(access.executor).counted and cache.read_little(sizes, nbytes),
         }
 
-    def write_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> WriteTask:
+    def write_task(
+        self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path, task: str = WriteAccess.task
+    ) -> WriteTask:
         """Return the writing of some tensors as an archive that does not stay, with values from the raw one."""
-        return WriteTask(**self._sample(arm, tensors, folder), keep=False)
-
-    def stream_task(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> StreamTask:
-        """Return the same while the tensors are produced."""
-        return StreamTask(**self._sample(arm, tensors, folder))
-
-    def _sample(self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path) -> dict[str, Any]:
-        return {
-            "backend": arm.backend,
-            "profile": arm.settings,
-            "source": self.raw,
-            "tensors": tensors,
-            "bfloat16": self.bfloat16,
-            "destination": folder / f"sample{load_format(arm.backend).suffix}",
-        }
+        made: WriteTask = registry.imported("What writes a sample", task)(
+            backend=arm.backend,
+            profile=arm.settings,
+            source=self.raw,
+            tensors=tensors,
+            bfloat16=self.bfloat16,
+            destination=folder / f"sample{load_format(arm.backend).suffix}",
+        )
+        return made
 
 
 def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:

@@ -11,12 +11,12 @@ from harness.row_files import RowFile, SampleFile
 from harness.run.config import RunConfig
 from harness.run.machine import load_average
 from harness.run.subject import Arm, Subject
-from harness.workload import Access, ReadAccess, StreamAccess, WriteAccess
+from harness.workload import Access, ReadAccess, WriteAccess
 
 
 def cell_names(access: Access) -> tuple[str, ...]:
     """Name the cells of an access: a write has one until the caller may go on, one until the bytes were on disk."""
-    written = isinstance(access, WriteAccess | StreamAccess)
+    written = isinstance(access, WriteAccess)
     return (access.name, f"{access.name}_durable") if written else (access.name,)
 
 
@@ -153,7 +153,7 @@ class Recorder(RowLog[Sample]):
 
     def rounds(self, access: Access) -> int:
         """Return the number of samples that a cell of this access has."""
-        return self._config.rounds if isinstance(access, ReadAccess | WriteAccess | StreamAccess) else 1
+        return self._config.rounds if isinstance(access, ReadAccess | WriteAccess) else 1
 
     def states(self, access: Access) -> list[str]:
         """List the cache states in which an access is measured; one empty name where the cache plays no part."""

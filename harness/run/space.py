@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.run.config import RunConfig
 from harness.run.estimate import MARGIN, estimate, sampled
 from harness.run.subject import Arm, Subject
-from harness.workload import SizeAccess, StreamAccess, WriteAccess
+from harness.workload import SizeAccess, WriteAccess
 
 _SAMPLE = 3  # the sample of an estimate, one archive of it, and as much again to spare
 
@@ -206,7 +206,7 @@ def _sample(subject: Subject) -> int:
     """Return the bytes of the largest archive that a sample of writing makes."""
     written: list[tuple[tuple[str, str], ...]] = []
     for _, access in subject.plans:
-        if isinstance(access, WriteAccess | StreamAccess):
+        if isinstance(access, WriteAccess):
             written += access.tensors
         elif isinstance(access, SizeAccess) and access.tensors is not None:
             written.append(access.tensors)

@@ -123,7 +123,7 @@ class WriteTask:
     tensors: tuple[tuple[str, str], ...] | None = None
     bfloat16: frozenset[str] = frozenset()
     destination: Path
-    keep: bool
+    keep: bool = False
 
     def run(self, children: Children) -> Written:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from harness.trace.schema import Manifest
 from harness.trace.stream import Trace, TraceView
 
@@ -26,6 +28,10 @@ def first_layers(trace: Trace, count: int) -> Trace:
         return trace
     kept = {spec: spec.path for spec in trace.manifest.tensors if spec.layer is None or spec.layer in layers[:count]}
     view = TraceView(trace, kept)
+    metadata = dataclasses.replace(
+        trace.manifest.metadata, num_layers=trace.manifest.metadata.num_layers or len(layers)
+    )
+    view.manifest = dataclasses.replace(view.manifest, metadata=metadata)
     view.label = f"{trace.label} (first {count} of {len(layers)} layers)"
     return view
 

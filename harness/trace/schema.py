@@ -16,8 +16,8 @@ import numpy as np
 
 from harness.documents import Count, decode
 from harness.errors import ArchiveError, HarnessError
-from harness.extensions.lossy.record import Loss
 from harness.trace.incomplete import Incomplete
+from harness.trace.loss import Loss
 from harness.trace.slimming import Origin
 
 # What is whole and lossless is written as it was before archives could be anything else. One that is not has a version
@@ -389,6 +389,18 @@ class Manifest:
     def nbytes(self) -> int:
         """Bytes of all tensors in memory, duplicates included."""
         return sum(spec.nbytes for spec in self.tensors)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What its values or layers lack against the model's own: any of untrained, lossy, incomplete, sampled."""
+        layers = {spec.layer for spec in self.tensors} - {None}
+        lacks = {
+            "untrained": self.provenance.trained is False,
+            "lossy": self.loss is not None,
+            "incomplete": self.incomplete is not None,
+            "sampled": self.incomplete is None and 0 < len(layers) < (self.metadata.num_layers or 0),
+        }
+        return tuple(name for name, applies in lacks.items() if applies)
 
     def __getitem__(self, path: str) -> TensorSpec:
         try:

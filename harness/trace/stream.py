@@ -53,12 +53,7 @@ class Trace(ABC):
 
 def shown_label(name: str, manifest: Manifest) -> str:
     """Return the label of a trace by a name; what its values or layers lack is shown wherever it is."""
-    lacks = {
-        "untrained": manifest.provenance.trained is False,
-        "lossy": manifest.loss is not None,
-        "incomplete": manifest.incomplete is not None,
-    }
-    marks = [mark for mark, applies in lacks.items() if applies]
+    marks = [mark for mark in manifest.lacks if mark != "sampled"]  # `first_layers` says of how many
     return f"{name} ({', '.join(marks)})" if marks else name
 
 

@@ -22,7 +22,7 @@ class Weather(Section):
     title = "The weather"
     order = 95
     measured = {"weather.txt": "the sky, in weather.txt"}  # noqa: RUF012
-    published = ("weather.csv",)
+    published = {"weather.csv": ("sky",)}  # noqa: RUF012
     drawn = ("sky",)
 
     def find(self, folder, findings):
@@ -54,7 +54,7 @@ def run(measure, tmp_path: Path) -> Path:
 
 
 def test_a_section_is_part_of_the_page_and_of_all_that_is_published(run, monkeypatch):
-    for place in ("harness.report.write", "harness.evidence.bundle"):
+    for place in ("harness.report.section", "harness.evidence.bundle"):
         monkeypatch.setattr(f"{place}.installed", lambda: [weather])
     written = write_report(run, find_options(run))
     page, markdown = written.page.read_text(), written.markdown.read_text()
@@ -77,7 +77,7 @@ def test_a_file_of_an_extension_that_is_missing_is_refused(tmp_path):
 
 
 def test_a_run_without_what_a_section_is_made_of_has_no_such_section(run, monkeypatch):
-    monkeypatch.setattr("harness.report.write.installed", lambda: [weather])
+    monkeypatch.setattr("harness.report.section.installed", lambda: [weather])
     (run / "weather.txt").unlink()
     assert "weather" not in write_report(run, find_options(run)).page.read_text()
     assert not (run / "weather.csv").exists()

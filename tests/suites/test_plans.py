@@ -8,7 +8,6 @@ import itertools
 import pytest
 
 from harness import registry
-from harness.extensions.capture import suite as capture
 from harness.run.schedule import generator
 from harness.trace.schema import Manifest, Provenance, tensor
 from harness.trace.sources import open_trace
@@ -18,7 +17,6 @@ from harness.workload import (
     Read,
     ReadAccess,
     SizeAccess,
-    StreamAccess,
     WriteAccess,
     filled,
     requested_bytes,
@@ -115,18 +113,6 @@ def test_writing_takes_another_layer_in_each_round():
     assert all(f"layer_{k}" in name for k, round_ in enumerate(access.tensors) for name, _ in round_)
 
 
-def test_streaming_takes_two_layers_others_in_each_round():
-    (access,) = plan("capture", PROTEIN)
-    assert isinstance(access, StreamAccess) and len(access.tensors) == 2
-    for first, round_ in enumerate(access.tensors):
-        assert {PROTEIN[name].layer for name, _ in round_} == {first, first + 1}
-
-
-def test_a_trace_of_one_layer_is_not_streamed():
-    (absent,) = plan("capture", open_trace("synthetic:layers=1", 32).manifest)
-    assert isinstance(absent, Absent) and "fewer than 2 layers" in absent.reason
-
-
 def test_the_seed_decides_what_is_drawn():
     assert plan("random_access", PROTEIN, seed=0) != plan("random_access", PROTEIN, seed=1)
 
@@ -160,10 +146,7 @@ def test_a_tensor_of_1024_residues_is_still_one_read():
     assert len(whole_reads(tensor("pair/layer_0", (4096, 4096, 128)), PlanOptions())) == 32
 
 
-def test_what_would_hold_a_large_tensor_is_absent_and_says_why(monkeypatch):
+def test_what_would_hold_a_large_tensor_is_absent_and_says_why():
     once = {a.name: a for a in plan("random_access", PROTEIN, options=SMALL)}
     assert isinstance(once["window_pair_load_once"], Absent) and "GB" in once["window_pair_load_once"].reason
     assert isinstance(once["window_pair"], ReadAccess)
-    monkeypatch.setattr(capture, "LIMIT_BYTES", 1000)
-    (absent,) = plan("capture", PROTEIN)
-    assert isinstance(absent, Absent) and "holds them in memory" in absent.reason

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import ClassVar
 
 import numpy as np
 
 from harness.trace.schema import Manifest
-from harness.workload import Absent, Access, PlanOptions, StreamAccess, Suite
+from harness.workload import Absent, Access, PlanOptions, Suite, WriteAccess
 
 LAYERS = 2
 """Layers in one sample: while the second is produced, the first is written."""
 
 LIMIT_BYTES = 2 << 30
 """Layers of one sample that take more are not streamed: the stand-in for a model holds them, and a copy of each."""
+
+
+class StreamAccess(WriteAccess):
+    """Layers written while they are produced, as a new archive in each sample."""
+
+    task: ClassVar[str] = "harness.extensions.capture.streaming:StreamTask"
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.extensions.lossy.derived import recompute, rule_for
 from harness.extensions.lossy.grid import sum_tolerance
-from harness.extensions.lossy.record import Dropped, Loss, Rounded
+from harness.trace.loss import Dropped, Loss, Rounded
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Digest, Trace, digest, read_whole
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.extensions.lossy.grid import NO_GRID
-from harness.extensions.lossy.record import KEPT, Rounded
+from harness.trace.loss import KEPT, Rounded
 
 _BLOCK = 1 << 16  # values at a time, so that every pass works in cache
 

@@ -11,9 +11,9 @@ from harness.errors import UsageError
 from harness.extensions.lossy.derived import RULES, Rule, recompute
 from harness.extensions.lossy.grid import put_on_grids
 from harness.extensions.lossy.measured import Measured
-from harness.extensions.lossy.record import Dropped, Loss, Rounded
 from harness.extensions.lossy.request import Request
 from harness.extensions.lossy.significand import round_significands, significand_bits
+from harness.trace.loss import Dropped, Loss, Rounded
 from harness.trace.schema import Provenance, Role, TensorSpec
 from harness.trace.stream import Digest, Trace, digest, read_whole, shown_label
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from harness.errors import UsageError, unknown_name
-from harness.extensions.lossy.record import NOT_RECOMPUTABLE
+from harness.trace.loss import NOT_RECOMPUTABLE
 from harness.trace.schema import Manifest, Role
 
 BOUNDED = (Role.PAIR, Role.SINGLE, Role.ATTENTION)

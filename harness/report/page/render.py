@@ -57,21 +57,23 @@ _BLANK = re.compile(r"\n{3,}")
 _OF_FORMATS = ("grades", "plots", "tables", "fairness", "noise")
 
 
-def render(findings: Findings, brought: Brought, plots: Path, folder: Path, links: str) -> tuple[str, str]:
+def render(
+    findings: Findings, plots: Path, folder: Path, links: str, brought: Brought | None = None
+) -> tuple[str, str]:
     """Write the report.
 
     Parameters
     ----------
     findings : Findings
         Of the run.
-    brought : list of (Section, object)
-        The sections of extensions, each with what it found.
     plots : Path
         Where its plots are.
     folder : Path
         The run's folder.
     links : str
         Where Markdown says that the plots are.
+    brought : list of (Section, object), optional
+        The sections of extensions, each with what it found.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def render(findings: Findings, brought: Brought, plots: Path, folder: Path, link
         finalize=lambda value: escaped_lines(value) if type(value) is str else value,
     )
     environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
-    view, samples = _view(findings, brought, plots, folder, links)
+    view, samples = _view(findings, brought or [], plots, folder, links)
     source = {name: environment.loader.get_source(environment, name)[0] for name in ("style.css", "script.js")}  # type: ignore[union-attr]
     page = environment.get_template("page.html").render(
         page=view,

@@ -231,6 +231,12 @@ def noise(found: Noise) -> list[str]:
     return said
 
 
+def _lacking(findings: Findings, what: str) -> list[str]:
+    """List the traces that lack something, as their manifests say."""
+    traces = dict.fromkeys(str(trace) for trace in findings.samples["trace"])
+    return [words.pretty_trace(trace) for trace in traces if what in findings.lacks.get(trace, ())]
+
+
 def limits(findings: Findings, brought: Brought) -> list[str]:
     """Say what the run does not show: first of cells that are no format's, then of formats and what explains them."""
     config, samples = findings.config, findings.samples
@@ -264,22 +270,18 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
     else:
         said.append("Only warm reads were measured: how formats compare when data come from the disk is not known.")
     traces = [words.pretty_trace(str(t)) for t in samples["trace"].unique()]
-    untrained = [name for name in traces if "untrained" in name]
-    if untrained:
+    if untrained := _lacking(findings, "untrained"):
         said.append(
             f"{words.listed(untrained)} has untrained weights: good for shapes and speed, not for compression ratios."
         )
-    lossy = [name for name in traces if "lossy" in name]
-    if lossy:
+    if lossy := _lacking(findings, "lossy"):
         said.append(
             f"{words.listed(lossy)} was rounded within declared bounds before it was measured (harness inspect has the "
             "errors): its sizes are not those of the original, whatever the format."
         )
-    incomplete = [name for name in traces if "incomplete" in name]
-    if incomplete:
+    if incomplete := _lacking(findings, "incomplete"):
         said.append(f"{words.listed(incomplete)} is incomplete: its layers end before the model's did.")
-    sampled = [name for name in traces if "(first " in name]
-    if sampled:
+    if sampled := _lacking(findings, "sampled"):
         said.append(
             f"Of {words.listed(sampled)} only these layers were written and read: sizes and times of the whole trace "
             "are those of its layers, not of all of it."

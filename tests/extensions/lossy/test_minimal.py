@@ -13,9 +13,9 @@ import pytest
 from harness.errors import ArchiveError, UsageError
 from harness.extensions.lossy.derived import RULES, recompute, rule_for
 from harness.extensions.lossy.minimal import MinimalTrace
-from harness.extensions.lossy.record import NOT_RECOMPUTABLE
 from harness.extensions.lossy.request import parse
 from harness.testing.samples import StepTrace, sample_arrays
+from harness.trace.loss import NOT_RECOMPUTABLE
 from harness.trace.schema import Manifest, Provenance, Role, TensorSpec, tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView, digest, read_whole

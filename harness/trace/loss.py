@@ -58,8 +58,7 @@ class Dropped:
     recompute : str
         How it comes back, or `NOT_RECOMPUTABLE`.
     rule : str or None
-        The rule of `harness.extensions.lossy.derived` that gives it back bit for bit, checked before it was dropped;
-        None where the user named it.
+        The rule that gives it back bit for bit, checked before it was dropped; None where the user named it.
     """
 
     path: str
@@ -107,6 +106,16 @@ class Loss:
         if self.dropped:
             said.append(f"{len(self.dropped)} tensor{'s' if len(self.dropped) > 1 else ''} dropped")
         return f"LOSSY ({self.mode}): {'; '.join(said)}"
+
+    def errors(self) -> str:
+        """Say the largest errors; those of attention are known by their sums."""
+        relative = [row.largest_relative_error for row in self.rounded if row.largest_sum_change is None]
+        weights = [row for row in self.rounded if row.largest_sum_change is not None]
+        said = [f"{max(relative):.2g} of a value's size"] if relative else []
+        if weights:
+            sums = max(row.largest_sum_change or 0.0 for row in weights)
+            said.append(f"{max(row.largest_absolute_error for row in weights):.2g} of a weight, {sums:.2g} of a sum")
+        return f"Largest errors: {', '.join(said)}; harness inspect shows them tensor by tensor."
 
     def under(self, names: Mapping[str, str]) -> Loss:
         """Return the record of a trace in which tensors have other names: `names` gives the old one by the new."""

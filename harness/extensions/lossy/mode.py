@@ -1,0 +1,46 @@
+"""The mode ``minimal`` of ``harness convert``: smaller within declared bounds, and checked against its source."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+from harness.extensions.lossy import request
+from harness.extensions.lossy.check import check_loss
+from harness.extensions.lossy.minimal import MinimalTrace
+from harness.formats.conversion import Check, Mode
+from harness.trace.stream import Trace
+
+_BOUND = "minimal: the largest error of a role, relative for pair and single, absolute for attention; again for each"
+_TOP_K = f"minimal: how many of a row's largest attention weights keep their order (default: {request.TOP_K})"
+_DROP = "minimal: a tensor to leave out, * for any text; HOW says how it comes back, recorded with it; again for more"
+
+
+class _Minimal(Mode):
+    """Rounds within bounds, and drops what can be recomputed or was named."""
+
+    name = "minimal"
+    help = "declared lossy, in any format, within --bound"
+    options = ("--bound", "--top-k", "--drop")
+    checked = "against the source's values within the bounds"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of this mode."""
+        parser.add_argument("--bound", action="append", default=[], metavar="ROLE=BOUND", help=_BOUND)
+        parser.add_argument("--top-k", metavar="K", help=_TOP_K)
+        parser.add_argument("--drop", action="append", default=[], metavar="NAME[=HOW]", help=_DROP)
+
+    def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
+        """Read what may be given up.
+
+        Raises
+        ------
+        UsageError
+            When there is no bound, or an option does not say what it has to.
+        """
+        asked = request.parse(arguments.bound, arguments.top_k, arguments.drop)
+        return lambda source: (MinimalTrace(source, asked), partial(check_loss, source))
+
+
+mode = _Minimal()

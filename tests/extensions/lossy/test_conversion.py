@@ -21,11 +21,12 @@ from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import load_format
 from harness.formats.conversion import convert
 from harness.row_files import read_samples
+from harness.testing.samples import sample_arrays, small_arrays
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
 from tests.conftest import plain
-from tests.formats.samples import BACKENDS, sample_arrays, small_arrays, trace_of
+from tests.formats.samples import BACKENDS, trace_of
 
 Arrays = Mapping[str, np.ndarray]
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4,n_res=20,filled=both"

@@ -1,6 +1,6 @@
 """An archive whose bytes are in an object store: what a format offers to read it, and may ask of the store.
 
-The store itself, its requests and their counts are in `harness.extensions.object_store`.
+The store itself, its requests and their counts are an extension's: see `harness.run.store`.
 """
 
 from __future__ import annotations

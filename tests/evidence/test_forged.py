@@ -69,8 +69,6 @@ def test_a_second_run_is_named_after_the_file_that_was_typed(packed, tmp_path, m
     ("change", "named"),
     [
         ({"traces": ["file:/etc/passwd"]}, "the file '/etc/passwd'"),
-        ({"scheduler": "tcp://evil:8786"}, "the scheduler 'tcp://evil:8786'"),
-        ({"store": {"url": "s3://theirs", "endpoint": "http://evil"}}, "the store 's3://theirs' at 'http://evil'"),
     ],
 )
 def test_measuring_again_uses_nothing_that_the_bundle_names_unless_allowed(packed, change, named):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.run import preparation
 from harness.run.preparation import Prepared
 from harness.run.subject import choose_arms, open_subjects
 from harness.sampling import cache
@@ -38,10 +39,12 @@ def prepared(nbytes: int) -> Prepared:
         (100, 16, "main", False),
         (120, 12, "main", False),
         (100, 12, "processes", True),
-        (100, 12, "dask", False),  # what such workers fetch from the disk cannot be counted here
+        (100, 12, "uncounted", False),
     ],
 )
 def test_all_formats_are_warmed_alike(monkeypatch, memory, nbytes, executor, by_reading):
+    """Not by reading where the executor's workers fetch what cannot be counted here."""
+    monkeypatch.setattr(preparation, "load_executor", lambda name: SimpleNamespace(counted=name != "uncounted"))
     monkeypatch.setattr(cache, "capacity", lambda: SimpleNamespace(memory_usable_bytes=memory))
     access = ReadAccess(name="pair_layer", reads=(READ,), executor=executor)
     archives = prepared(nbytes)

@@ -9,6 +9,9 @@ import pytest
 from harness.cli import main
 from harness.cli.readers import resume_command
 from harness.documents import DocumentError
+from harness.errors import UsageError
+from harness.evidence.bundle import Bundle
+from harness.evidence.rerun import rerun_config
 from harness.run.config import RunConfig
 from harness.sampling.executor import load_executor
 from tests.conftest import TINY
@@ -44,6 +47,16 @@ def test_the_command_that_continues_a_run_works(config, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-def test_workers_of_another_machine_share_no_core_of_this_one():
+def test_a_bundles_scheduler_is_used_only_where_that_is_allowed(config, tmp_path):
+    config.save(tmp_path / "run.json")
+    bundle = Bundle({}, {"run.json": (tmp_path / "run.json").read_bytes()}, "")
+    with pytest.raises(UsageError, match=f"the scheduler '{ADDRESS}' here.*add --allow-outside"):
+        rerun_config(bundle, "again")
+    assert rerun_config(bundle, "again", outside=True).settings == config.settings
+
+
+def test_what_the_core_is_told_of_dask():
     executor = load_executor("dask")
-    assert executor.here({}) and not executor.here({"scheduler": ADDRESS})
+    assert executor.here({}) and not executor.here({"scheduler": ADDRESS})  # whose workers may be other machines'
+    assert not executor.counted and not executor.unasked and not executor.stores
+    assert executor.rejects and executor.aside == 128 << 10

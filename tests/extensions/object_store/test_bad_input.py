@@ -10,9 +10,12 @@ import pytest
 
 from harness.cli import main
 from harness.errors import UsageError
+from harness.evidence.bundle import Bundle
+from harness.evidence.rerun import rerun_config
 from harness.extensions.object_store.checking import check_store
 from harness.extensions.object_store.place import S3Place, parse_place
 from harness.extensions.object_store.shaper import shaped
+from tests.conftest import TINY
 from tests.extensions.object_store.fake import FakeStore
 
 
@@ -76,7 +79,6 @@ def test_nothing_can_be_put_in_front_of_https(place: S3Place) -> None:
     [
         (["--store-latency", "5"], "add it"),
         (["--store", "s3://traces/x", "--cache", "warm"], "page cache"),
-        (["--store", "s3://traces/x", "--executors", "threads,dask"], "leave out --store or the executor dask"),
         (["--store", "s3://traces/x", "--store-fault", "fire"], "KIND"),
         (["--store", "s3://traces/x", "--store-cache", "everything"], "no cache for --store-cache"),
         (["--store", "s3://traces/x", "--store-cache", "blockcache:none"], "--store-cache takes"),
@@ -88,3 +90,12 @@ def test_options_that_cannot_be(
     assert main(["run", "--preset", "quick", "--out", str(tmp_path / "run"), *options]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_bundles_store_is_used_only_where_that_is_allowed(tmp_path: Path) -> None:
+    place = S3Place(url="s3://theirs", endpoint="http://evil")
+    replace(TINY, store=place).save(tmp_path / "run.json")
+    bundle = Bundle({}, {"run.json": (tmp_path / "run.json").read_bytes()}, "")  # type: ignore[typeddict-item]
+    with pytest.raises(UsageError, match=r"the store 's3://theirs' at 'http://evil' here.*add --allow-outside"):
+        rerun_config(bundle, "again")
+    assert rerun_config(bundle, "again", outside=True).store == place

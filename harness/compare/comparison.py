@@ -8,16 +8,19 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.compare.exact import Figure, Lost, Reading, figures, lost_figures, readings, same_bytes
+from harness.compare.exact import Figure, Lost, ReadBack, figures, lost_figures, readings, same_bytes
 from harness.compare.question import Cell, Question, Settings
 from harness.compare.rounds import Block, Record, read_each_other, take_rounds
 from harness.compare.side import NotComparable, Side
 from harness.compare.verdict import MOST_LOOKS, THRESHOLD, Judged, settle
 from harness.errors import UsageError
 from harness.run.machine import load_average
+
+if TYPE_CHECKING:
+    from harness.run.experiment import Progress
 
 NO_REGRESSION, REGRESSION, NOT_COMPARABLE, INCONCLUSIVE = 0, 1, 2, 3
 """Exit codes; 2 says also that the question could not be asked."""
@@ -28,16 +31,6 @@ WORDS = {
     NOT_COMPARABLE: "not-comparable",
     INCONCLUSIVE: "inconclusive",
 }
-
-
-class Progress(Protocol):
-    """Told how far a comparison is."""
-
-    def total(self, steps: int) -> None:
-        """Say how many steps there will be."""
-
-    def step(self, text: str, steps: int = 1) -> None:
-        """Say that steps are done, and what comes next."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,7 +49,7 @@ class Outcome:
         Deterministic figures.
     lost : list of Lost
         What base has and head has not.
-    readings : list of Reading
+    readings : list of ReadBack
         Who can read whose archives.
     refused : str
         Why nothing could be compared, in a sentence; empty where something was.
@@ -77,7 +70,7 @@ class Outcome:
     figures: list[Figure] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     refused: str = ""
-    readings: list[Reading] = field(default_factory=list)
+    readings: list[ReadBack] = field(default_factory=list)
     same_bytes: dict[str, bool | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)

@@ -107,7 +107,7 @@ def _change(base: set[int], head: set[int]) -> Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class ReadBack:
     """Whether one side can read what a side wrote.
 
     Attributes
@@ -140,10 +140,10 @@ class Reading:
         return f"{self.format} written by {self.writer} {said}"
 
 
-def readings(found: Mapping[tuple[str, str, int | None, str, str], str]) -> list[Reading]:
+def readings(found: Mapping[tuple[str, str, int | None, str, str], str]) -> list[ReadBack]:
     """Turn what `harness.compare.rounds.read_each_other` found into rows."""
     return [
-        Reading(format=name, trace=trace, n_res=n_res, writer=writer, reader=reader, problem=problem)
+        ReadBack(format=name, trace=trace, n_res=n_res, writer=writer, reader=reader, problem=problem)
         for (name, trace, n_res, writer, reader), problem in found.items()
     ]
 

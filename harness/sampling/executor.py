@@ -14,7 +14,7 @@ from harness.formats.base import Format, Profile
 from harness.sampling.accounting import LocalCounter
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Counter, Opener, Reading
-from harness.sampling.together import Part, shares, take_share
+from harness.sampling.together import WorkerPart, shares, take_share
 from harness.sampling.verify import Expected
 from harness.workload import Read
 
@@ -68,7 +68,7 @@ class Share:
         """Split into consecutive shares, one for each worker."""
         return [dataclasses.replace(self, reads=tuple(reads)) for reads in shares(self.reads, workers)]
 
-    def take(self, wait: Callable[[], object]) -> Part:
+    def take(self, wait: Callable[[], object]) -> WorkerPart:
         """Read it in this process, from when ``wait`` returns on."""
         backend, counter = self.opener()
         return take_share(backend, self.archive, self.reads, self.expected, wait, counter)

@@ -11,7 +11,7 @@ from harness.errors import HarnessError, ended
 from harness.sampling.executor import Executor, Readers, Settings, Share
 from harness.sampling.interrupt import end_with
 from harness.sampling.sample import Reading
-from harness.sampling.together import Part, combine
+from harness.sampling.together import WorkerPart, combine
 from harness.sampling.worker import GRACE, SPAWN, WorkerError, told
 
 
@@ -63,7 +63,7 @@ class ReadingProcesses(Readers):
             process.join()
 
 
-def _read(connections: list[Connection], work: list[Share]) -> list[Part]:
+def _read(connections: list[Connection], work: list[Share]) -> list[WorkerPart]:
     for connection, share in zip(connections, work, strict=True):
         connection.send(share)
     ready = [connection.recv() for connection in connections]
@@ -73,7 +73,7 @@ def _read(connections: list[Connection], work: list[Share]) -> list[Part]:
     # One that failed to open has said so already; what the others answer after "stop" only echoes it.
     answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
     for answer in answers:
-        if not isinstance(answer, Part):
+        if not isinstance(answer, WorkerPart):
             raise WorkerError(*answer)
     return answers
 

@@ -22,7 +22,7 @@ PERCENTILES = (50, 95, 99)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class WorkerPart:
     """What one worker did of a sample; times in nanoseconds, on a clock that all workers of a machine share.
 
     Attributes
@@ -62,7 +62,7 @@ def shares(reads: Sequence[Read], workers: int) -> list[list[Read]]:
     return [list(reads[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
 
-def combine(parts: Sequence[Part]) -> Reading:
+def combine(parts: Sequence[WorkerPart]) -> Reading:
     """Make one reading of all workers' parts, its time from the first start to the last end."""
     latencies = np.concatenate([np.diff(part.marks) for part in parts]) / 1e9
     return Reading(
@@ -126,7 +126,7 @@ def take_threads(
     begun: list[int] = []
     barrier = threading.Barrier(workers, action=lambda: begun.append(time.process_time_ns()))
     common: list[Reader] = []
-    found: dict[int, tuple[Part, list[tuple[object, Expected]]]] = {}
+    found: dict[int, tuple[WorkerPart, list[tuple[object, Expected]]]] = {}
     ends: list[int] = []
     errors: list[BaseException] = []
 
@@ -142,7 +142,10 @@ def take_threads(
                     marks, held = _read(reader, share, expected, clock)
                 ends.append(time.process_time_ns())
                 opened = shared_open if shared else opened
-                found[number] = Part(started=marks[0], ended=marks[-1], opened=opened, marks=np.array(marks)), held
+                found[number] = (
+                    WorkerPart(started=marks[0], ended=marks[-1], opened=opened, marks=np.array(marks)),
+                    held,
+                )
             finally:
                 if not shared:
                     reader.close()
@@ -192,7 +195,7 @@ def take_share(
     wait: Callable[[], object],
     counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
-) -> Part:
+) -> WorkerPart:
     """Take one worker process's share of a sample.
 
     Parameters
@@ -204,7 +207,7 @@ def take_share(
 
     Returns
     -------
-    Part
+    WorkerPart
         Of this share.
     """
     with accounted(counter) as account, without_collection():
@@ -220,7 +223,7 @@ def take_share(
     tally = Tally()
     settle(held, tally)
     process = account(0, 0, tally.bytes_returned, tally.problem)
-    return Part(
+    return WorkerPart(
         started=marks[0],
         ended=marks[-1],
         opened=opened,

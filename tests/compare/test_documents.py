@@ -10,7 +10,7 @@ import pytest
 from harness.analysis.statistics import Interval
 from harness.compare.comparison import Outcome
 from harness.compare.documents import to_json, to_junit, to_markdown
-from harness.compare.exact import Figure, Reading, figures
+from harness.compare.exact import Figure, ReadBack, figures
 from harness.compare.question import Cell
 from harness.compare.ratios import Point, draw_ratios
 from harness.compare.verdict import Judged
@@ -31,7 +31,7 @@ def figure(base, head):
 
 
 def reading(problem="", reader="head", writer="base"):
-    return Reading(format="zarr", trace="t", n_res=None, writer=writer, reader=reader, problem=problem)
+    return ReadBack(format="zarr", trace="t", n_res=None, writer=writer, reader=reader, problem=problem)
 
 
 @pytest.mark.parametrize(

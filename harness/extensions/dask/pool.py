@@ -20,14 +20,14 @@ from harness.formats.seal import read_seal
 from harness.sampling import cache
 from harness.sampling.executor import Readers, Share
 from harness.sampling.sample import Reading
-from harness.sampling.together import Part, combine
+from harness.sampling.together import WorkerPart, combine
 
 _LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
 _LOOK = 0.5  # seconds between two looks at which workers are alive
 _DEATHS = 2  # workers that may die over one share before its sample fails
 
 
-def read_share(share: Share, start: float, allowed: tuple[registry.Name, ...]) -> tuple[str, Part]:
+def read_share(share: Share, start: float, allowed: tuple[registry.Name, ...]) -> tuple[str, WorkerPart]:
     """Read one share inside a Dask worker; returns which process that is, and what it did.
 
     It begins at a time on the wall clock, which machines share as far as theirs are set right.

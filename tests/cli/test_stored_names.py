@@ -129,12 +129,3 @@ def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, tmp
     samples = read_samples(tmp_path / "run" / "samples.csv")
     assert "own" in set(samples["format"]) and set(samples["executor"]) == {"main", "processes"}
     assert (samples["status"] == "ok").all() and not list(tmp_path.glob("imported-*"))
-
-
-def test_a_stored_scheduler_is_not_reached_until_it_is_typed_again(honest, tmp_path, capsys):
-    folder = tmp_path / "results" / "tiny"
-    shutil.copytree(honest, folder)
-    run = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**run, "scheduler": "tcp://192.0.2.1:8786"}))
-    assert main(["run", "--resume", "--out", str(folder)]) == 2
-    assert "repeat --scheduler tcp://192.0.2.1:8786" in plain(capsys.readouterr().err)

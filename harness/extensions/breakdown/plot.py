@@ -52,7 +52,7 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
         page = Page(
             title="Where the time of a warm read goes (shorter is better)",
             caption=[
-                "ReadParts are measured by replay: the stored bytes that a read needs are read again, decoded by the "
+                "Parts are measured by replay: the stored bytes that a read needs are read again, decoded by the "
                 "format's codec called directly on one thread, and copied into place; metadata is the library's "
                 "look-up of the tensor; the rest is what the library takes besides.",
                 "The black line is the time of the real read, opening included. Where parts reach beyond it, the "

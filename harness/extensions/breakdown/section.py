@@ -150,7 +150,7 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
         ]
         if own.empty or own[[*OPENED]].isna().all(axis=None):
             continue
-        # Each access counts alike, however long it takes. ReadParts that reach beyond the read are shares of their sum.
+        # Each access counts alike, however long it takes. Parts that reach beyond the read are shares of their sum.
         parts = own[[*OPENED]].clip(lower=0)
         shares = {name: float((parts[name] / parts.sum(axis=1)).mean()) for name in OPENED}
         top = sorted(shares, key=lambda name: -shares[name])[:2]

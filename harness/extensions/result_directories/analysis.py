@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,19 +17,8 @@ from harness.records import KEY_COLUMNS
 SOURCE = "AlphaPulldown, pull request 627"
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a published mode of storage saves, on data of its own.
-
-    Attributes
-    ----------
-    program : str
-        What made the directory.
-    before, after : str
-        Its size, as it was published.
-    change_percent : int
-        As it was published.
-    """
+class Published(NamedTuple):
+    """What a published mode of storage saves, on data of its own: sizes and change as they were published."""
 
     program: str
     before: str
@@ -42,12 +31,6 @@ PUBLISHED = {
     "af3": Published("AlphaFold3", "628M", "107M", -83),
 }
 """Of mode slim of `SOURCE`, on its directory plasmodium_hap2; that mode drops arrays which have no other copy."""
-
-TABLE_COLUMNS = [
-    "directory", "program", "mode", "bound_angstrom", "size_bytes", "files", "change_percent", "files_restored",
-    "files_given_up", "files_need_unslim", "values_compared", "values_same", "values_dropped", "largest_error_angstrom",
-    "status", "reason", "source",
-]  # fmt: skip
 
 _COUNTS = [
     "size_bytes", "files", "files_restored", "files_given_up", "files_need_unslim", "values_compared", "values_same",
@@ -64,8 +47,7 @@ class DirectorySizes:
     cells : DataFrame
         Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
     table : DataFrame
-        Columns `TABLE_COLUMNS`, without those that a run of an earlier version has nothing for: the same with what was
-        restored and read, and after them the published figures.
+        The same with what was restored and read, and after them the published figures.
     kinds : dict of str to str
         What made each directory, by its label.
     """
@@ -109,7 +91,7 @@ def find_directories(folder: Path, samples: pd.DataFrame) -> DirectorySizes | No
     written = {row["trace"]: row["size_bytes"] for row in found if row["format"] == VANILLA and row["status"] == "ok"}
     cells = [_cell(row, written.get(row["trace"])) for row in found]
     rows = [_row(cell, facts.get(cell["trace"], {})) for cell in cells] + _published(facts)
-    table = pd.DataFrame(rows, columns=TABLE_COLUMNS).astype(dict.fromkeys(_COUNTS, "Int64"))
+    table = pd.DataFrame(rows).astype(dict.fromkeys(_COUNTS, "Int64"))
     if _is_earlier(facts):
         table = table.drop(columns="files_need_unslim")
     return DirectorySizes(
@@ -144,6 +126,7 @@ def _cell(row: Mapping[Any, Any], written: float | None) -> dict[str, Any]:
 
 def _row(cell: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     found: Mapping[str, Any] = facts.get("modes", {}).get(cell["format"], {}) if cell["status"] == "ok" else {}
+    listed = {name: len(found[name]) if name in found else None for name in ("files_given_up", "files_need_unslim")}
     return {
         "directory": cell["trace"],
         "program": facts.get("program"),
@@ -153,14 +136,10 @@ def _row(cell: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
         "files": cell["files"],
         "change_percent": None if cell["ratio"] is None else round(100 * (cell["ratio"] - 1), 1),
         "files_restored": found.get("files_restored"),
-        "files_given_up": len(found["files_given_up"]) if "files_given_up" in found else None,
-        "files_need_unslim": len(found["files_need_unslim"]) if "files_need_unslim" in found else None,
-        "values_compared": found.get("values_compared"),
-        "values_same": found.get("values_same"),
-        "values_dropped": found.get("values_dropped"),
+        **listed,
+        **{name: found.get(name) for name in ("values_compared", "values_same", "values_dropped")},
         "largest_error_angstrom": found.get("largest_error"),
-        "status": cell["status"],
-        "reason": cell["reason"],
+        **{name: cell[name] for name in ("status", "reason")},
         "source": "this run",
     }
 
@@ -171,15 +150,14 @@ def _published(facts: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             "directory": "plasmodium_hap2",
-            "program": PUBLISHED[kind].program,
+            "program": found.program,
             "mode": "slim",
-            "change_percent": PUBLISHED[kind].change_percent,
+            "change_percent": found.change_percent,
             "status": "ok",
-            "reason": f"published: {PUBLISHED[kind].before} to {PUBLISHED[kind].after}",
+            "reason": f"published: {found.before} to {found.after}",
             "source": SOURCE,
         }
-        for kind in kinds
-        if kind in PUBLISHED
+        for found in (PUBLISHED[kind] for kind in kinds if kind in PUBLISHED)
     ]
 
 

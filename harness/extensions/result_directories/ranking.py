@@ -6,9 +6,8 @@ import csv
 import io
 import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import msgspec
 
@@ -53,21 +52,9 @@ class _Openfold3(TypedDict):
     avg_plddt: NotRequired[float | None]
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """The scores of a directory.
+class Ranking(NamedTuple):
+    """The scores of a directory by model or sample, and those with the highest: all of them when they tie."""
 
-    Attributes
-    ----------
-    file : str
-        Where they stand.
-    scores : dict
-        Score by model (AF2) or by sample folder (AF3).
-    best : tuple of str
-        Those with the highest score, all of them when they tie.
-    """
-
-    file: str
     scores: dict[str, float]
     best: tuple[str, ...]
 
@@ -100,7 +87,7 @@ def read_af2(folder: Path) -> Ranking | None:
         raise HarnessError(f"{path}: expected a score of {order[0]!r}; {_MEND}.")
     top = scores[order[0]]
     best = [name for name in order if scores.get(name) == top] or order[:1]
-    return Ranking(AF2_FILE, scores, tuple(best))
+    return Ranking(scores, tuple(best))
 
 
 def read_af3(folder: Path) -> Ranking | None:
@@ -116,7 +103,7 @@ def read_af3(folder: Path) -> Ranking | None:
         finite = [score for score in found.values() if not math.isnan(score)]
         best += [name for name, score in found.items() if finite and score == max(finite) and name not in best]
         scores |= found
-    return Ranking(paths[0].name, scores, tuple(best)) if paths else None
+    return Ranking(scores, tuple(best)) if paths else None
 
 
 def _scores(path: Path) -> dict[str, float]:
@@ -157,7 +144,7 @@ def read_openfold3(folder: Path) -> Ranking | None:
         scored = {name: told[key] for name, told in samples.items()}
         best += [name for name, score in scored.items() if score == max(scored.values())]
         ranked |= scored
-    return Ranking(f"*{OPENFOLD3_FILE}", ranked, tuple(best)) if ranked else None
+    return Ranking(ranked, tuple(best)) if ranked else None
 
 
 def _facts(path: Path, kind: Any) -> Any:

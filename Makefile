@@ -61,11 +61,11 @@ $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,pages]'
 	touch $@ $(VENV)/.core
 
 $(VENV)/.extras: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,extras]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,extras,pages]'
 	touch $@ $(VENV)/.core $(VENV)/.test
 
 # torch comes first and in one version; openfold3 without what it declares and a capture does not import.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,12 +105,43 @@ def measured(folder: Path, config: RunConfig = VERDICTS) -> Path:
     return folder
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Let one process of the tests make a folder and all others wait for it; it is changed only in copies."""
+    root = factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, whole = root / name, root / f"{name}.whole"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            whole.touch()
+    return folder
+
+
+def reported(factory: pytest.TempPathFactory, name: str, config: RunConfig) -> Path:
+    """Make a run and its report, once for all processes of the tests; its name is small."""
+
+    def make(folder: Path) -> None:
+        made = measured(folder / "results" / "small", config)
+        write_report(made, find_options(made), pictures=True)
+
+    return once(factory, name, make) / "results" / "small"
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run with enough rounds for verdicts, and with its report; to be changed only in copies."""
-    folder = measured(tmp_path_factory.mktemp("small") / "results" / "small")
-    write_report(folder, find_options(folder), pictures=True)
-    return folder
+    return reported(tmp_path_factory, "small", VERDICTS)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with enough rounds of little, without a report; to be changed only in copies."""
+    config = dataclasses.replace(TINY, suites=("size", "layer_read"), rounds=10)
+    made = once(tmp_path_factory, "tiny", lambda folder: measured(folder / "results" / "tiny", config))
+    return made / "results" / "tiny"
 
 
 @pytest.fixture

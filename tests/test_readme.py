@@ -71,6 +71,7 @@ def test_no_committed_report_ranks_formats_by_reads_of_unequal_effort(run):
     assert not re.search(r"`(faster|slower)` than|other way round", README)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", ["reference", "long-sequences"])
 def test_a_committed_report_follows_from_the_committed_samples(run, tmp_path):
     """All but the drawings, whose bytes depend on the version of matplotlib."""

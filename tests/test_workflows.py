@@ -139,6 +139,7 @@ def test_the_summary_of_an_earlier_comparison_is_not_taken_for_this_one(stubbed,
     assert found == 2 and "earlier comparison" in output and not (tmp_path / "noted").exists()
 
 
+@pytest.mark.slow
 def test_the_report_of_a_run_is_published_with_its_bundle(tmp_path: Path) -> None:
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     tiny = ["--preset", "quick", "--trace", "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8", "--sizes", "32"]

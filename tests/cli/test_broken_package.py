@@ -13,6 +13,8 @@ import pytest
 from harness import registry
 from harness.cli import main
 
+pytestmark = pytest.mark.slow
+
 REASON = "numcodecs raised ValueError: invalid literal for int() with base 10: 'post0'."
 HEAVY = ("numpy", "pandas", "matplotlib", "zarr", "h5py", "numcodecs", "jinja2")
 

@@ -36,6 +36,7 @@ def records(run: Path) -> set[str]:
     return {path.name for path in run.iterdir()} - theirs
 
 
+@pytest.mark.slow
 def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     run = tmp_path / "results" / "mine"
     assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
@@ -55,10 +56,12 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     assert set(ledger["format"]) == {"hdf5", "npz", "raw"} and ledger["origin"].notna().all()
 
 
+@pytest.mark.slow
 def test_the_seed_preset_writes_the_seeds_table(tmp_path):
     run = tmp_path / "run"
     trace = "synthetic:values=noise,layers=2,heads=2,hidden_dim=8,pair_dim=4"
     options = ["--trace", trace, "--sizes", "16,24", "--rounds", "2", "--formats", "npz,hdf5,zarr", "--workers", "1,8"]
+    options += ["--executors", "threads"]
     assert main(["run", "--quiet", "--preset", "seed", *options, "--out", str(run)]) == 0
     table = pd.read_csv(run / "benchmark_results.csv")
     assert list(table["N_res"]) == [16, 24]
@@ -146,7 +149,8 @@ def wait_for_samples(process, run, count):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("count", [0, 30, 60])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [0, 30])
 def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(tmp_path, count):
     run, process = start(tmp_path, "--suites", "write,full_read", "--rounds", "12")
     wait_for_samples(process, run, count)
@@ -165,6 +169,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(tmp_path, count):
     assert (counts == 12).all()
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_no_half_row_and_continues(tmp_path):
     run, process = start(tmp_path, "--suites", "size,full_read", "--rounds", "12")
     wait_for_samples(process, run, 5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -17,8 +16,10 @@ from harness.cli import main
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.report.write import write_report
 from harness.row_files import read_samples
-from tests.conftest import TINY, measured, plain
+from tests.conftest import plain
 from tests.evidence.conftest import repack
+
+pytestmark = pytest.mark.slow
 
 MARK = "import pathlib\npathlib.Path({!r}).touch()\n"
 PROFILE = 'version = 1\nname = "mine"\n[formats."stranger:Format".pair]\ncodec = "none"\n'
@@ -45,12 +46,19 @@ NEEDS = {  # which commands cannot do their work without the plug-in, and so nam
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def honest(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with its report; not to be changed."""
-    config = dataclasses.replace(TINY, suites=("size", "layer_read"), rounds=10)
-    folder = measured(tmp_path_factory.mktemp("honest") / "results" / "tiny", config)
+    folder = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("honest") / "results" / "tiny"))
     write_report(folder, find_options(folder), pictures=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(honest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its bundle."""
+    path = tmp_path_factory.mktemp("honest") / "honest.bundle.zip"
+    write_bundle(honest, path)
+    return path
 
 
 @pytest.fixture
@@ -64,14 +72,13 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return mark
 
 
-def arguments(command: str, honest: Path, field: str, folder: Path) -> list[str]:
+def arguments(command: str, honest: Path, bundle: Path, field: str, folder: Path) -> list[str]:
     """Make a run and its bundle that name a stranger's module, and fill them into a command."""
     run = Path(shutil.copytree(honest, folder / "results" / "tiny"))
     document = json.loads((run / "run.json").read_text())
     document[field] = FIELDS[field](document)
-    packed = write_bundle(run, folder / "honest.bundle.zip")
     text = json.dumps(document)
-    forged = repack(folder / "honest.bundle.zip", {**packed.files, "run.json": text.encode()}, folder / "b.bundle.zip")
+    forged = repack(bundle, {**read_bundle(bundle).files, "run.json": text.encode()}, folder / "b.bundle.zip")
     (run / "run.json").write_text(text)
     places = {"RUN": run, "BUNDLE": forged, "NEW": folder / "new.bundle.zip"}
     return [str(places.get(word, word)) for word in COMMANDS[command]]
@@ -79,8 +86,8 @@ def arguments(command: str, honest: Path, field: str, folder: Path) -> list[str]
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_command_imports_what_a_stored_file_names(command, field, honest, stranger, tmp_path, capsys):
-    code = main(arguments(command, honest, field, tmp_path))
+def test_no_command_imports_what_a_stored_file_names(command, field, honest, bundle, stranger, tmp_path, capsys):
+    code = main(arguments(command, honest, bundle, field, tmp_path))
     said = "".join(capsys.readouterr())
     assert not stranger.exists() and "Traceback" not in said
     if command in NEEDS[field]:
@@ -89,8 +96,8 @@ def test_no_command_imports_what_a_stored_file_names(command, field, honest, str
         assert code != 0 or "not checked here" in said
 
 
-def test_what_was_typed_is_imported_for_this_command_and_no_other(honest, stranger, tmp_path, capsys):
-    words = arguments("check", honest, "suites", tmp_path)
+def test_what_was_typed_is_imported_for_this_command_and_no_other(honest, bundle, stranger, tmp_path, capsys):
+    words = arguments("check", honest, bundle, "suites", tmp_path)
     main([*words, "--suite", "stranger:suite"])
     assert stranger.exists() and "has no attribute 'suite'" in plain(capsys.readouterr().out)
     stranger.unlink()
@@ -100,11 +107,10 @@ def test_what_was_typed_is_imported_for_this_command_and_no_other(honest, strang
     assert not stranger.exists()
 
 
-def test_a_test_runner_that_a_bundle_names_is_not_run(honest, tmp_path, capsys):
+def test_a_test_runner_that_a_bundle_names_is_not_run(honest, bundle, tmp_path, capsys):
     text = (honest / "run.json").read_text().replace('"layer_read"', '"unittest.__main__:X"')
-    write_bundle(honest, tmp_path / "a.bundle.zip")
-    files = {**read_bundle(tmp_path / "a.bundle.zip").files, "run.json": text.encode()}
-    assert main(["check", str(repack(tmp_path / "a.bundle.zip", files, tmp_path / "b.bundle.zip"))]) == 1
+    files = {**read_bundle(bundle).files, "run.json": text.encode()}
+    assert main(["check", str(repack(bundle, files, tmp_path / "b.bundle.zip"))]) == 1
     assert "Ran 0 tests" not in "".join(capsys.readouterr())
 
 
@@ -112,7 +118,6 @@ IN_THE_WAY = ("numpy", "zarr", "msgspec", "h5py", "signal", "types", "socket", "
 OWN = "from harness.formats.raw import RawFormat\nclass Format(RawFormat):\n    name, suffix = 'own', '.own'\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("program", [[sys.executable, "-m", "harness"], [str(Path(sys.executable).parent / "harness")]])
 def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, tmp_path):
     for name in IN_THE_WAY:

@@ -12,6 +12,8 @@ from harness.compare.building import build, check_sides, commit_recipe, differin
 from harness.compare.side import Side
 from harness.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(sys.executable)
 _NO_BUILD = '[build-system]\nrequires = []\nbuild-backend = "nothing"\nbackend-path = ["."]\n'
 

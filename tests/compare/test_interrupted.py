@@ -15,6 +15,8 @@ import pytest
 
 from harness.compare.command import output
 
+pytestmark = pytest.mark.slow
+
 MARK = "HARNESS_TEST_MARK"
 ROOT = Path(__file__).parents[2]
 

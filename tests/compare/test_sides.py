@@ -23,6 +23,8 @@ from harness.compare.verdict import pair
 from harness.errors import UsageError
 from tests.conftest import Counted
 
+pytestmark = pytest.mark.slow
+
 TINY = Settings(
     traces=("synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8",), sizes=(40,), formats=("npz",),
     suites=("layer_read",), blocks=1, seconds=0.0, timeout=60,

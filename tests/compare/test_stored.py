@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
 
@@ -18,21 +17,13 @@ from harness.compare.stored_cells import StoredCells
 from harness.errors import UsageError
 from harness.evidence.bundle import write_bundle
 from harness.report.write import write_report
-from tests.conftest import TINY, measured
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    """A run with enough rounds of little, without a report."""
-    config = dataclasses.replace(TINY, rounds=10, suites=("size", "layer_read"))
-    return measured(tmp_path_factory.mktemp("stored") / "run", config)
 
 
 @pytest.fixture
-def two(stored, tmp_path):
+def two(tiny, tmp_path):
     """The same run twice, to be changed."""
     for name in ("first", "second"):
-        shutil.copytree(stored, tmp_path / name)
+        shutil.copytree(tiny, tmp_path / name)
     return tmp_path / "first", tmp_path / "second"
 
 

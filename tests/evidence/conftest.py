@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -11,14 +12,28 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.bundle import read_bundle, row_digests, write_bundle
+from tests.conftest import VERDICTS, once, reported
+
+FEW = dataclasses.replace(VERDICTS, suites=("full_read", "layer_read", "random_access"), caches=("warm",))
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of every suite, warm and cold; to be changed only in copies."""
+    return reported(tmp_path_factory, "small", VERDICTS)
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with few drawings, for these tests check it again and again; to be changed only in copies."""
+    return reported(tmp_path_factory, "few", FEW)
 
 
 @pytest.fixture(scope="session")
 def packed(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its bundle; not to be changed."""
-    path = tmp_path_factory.mktemp("bundle") / "small.bundle.zip"
-    write_bundle(small, path)
-    return path
+    name = "small.bundle.zip"
+    return once(tmp_path_factory, "bundle", lambda folder: write_bundle(small, folder / name)) / name
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from harness.evidence.claims import claimed
 from harness.evidence.earlier import LOOKS, without_looks
 from tests.evidence.conftest import repack
 
+pytestmark = pytest.mark.slow
+
 EARLIER = Path(__file__).parent / "earlier.bundle.zip"
 """Of two formats; its report gives verdicts and grades for reads, and its contention.csv has no rows."""
 

@@ -19,6 +19,8 @@ from harness.evidence.check import check
 from harness.evidence.rerun import rerun_config
 from tests.evidence.conftest import repack
 
+pytestmark = pytest.mark.slow
+
 ELSEWHERE = {"matplotlib": "0", "numpy": "0", "freetype": "0"}
 
 

@@ -11,6 +11,8 @@ import pytest
 from harness.cli import main
 from harness.evidence.rerun import compare_runs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def two(copied, tmp_path):

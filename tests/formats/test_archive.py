@@ -234,7 +234,8 @@ write_archive(StepTrace(LONG, rows=7, before=before), load_format(sys.argv[1]), 
 """
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["hdf5", "zarr-slim"])  # one file, and a folder; test_killed.py has them all
 def test_a_killed_process_leaves_no_archive(name: str, tmp_path: Path) -> None:
     destination = tmp_path / "archive"
     root = Path(__file__).parents[2]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,11 @@ def test_the_format_is_found_in_the_content_not_in_the_name(name: str, small: Ar
         assert detect(path).name == name
 
 
-@pytest.mark.parametrize(("source", "target"), list(permutations(INSTALLED, 2)))
+# Each format as a source and as a target, twice, beside another each time.
+PAIRS = [(source, (2 * INSTALLED)[k + step]) for k, source in enumerate(INSTALLED) for step in (1, 3)]
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_any_format_becomes_any_other(source: str, target: str, small: Arrays, tmp_path: Path) -> None:
     first = put(tmp_path, source, small)
     second = tmp_path / "converted"

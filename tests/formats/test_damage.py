@@ -28,14 +28,16 @@ def changed(file: Path, data: bytes) -> Iterator[None]:
     file.write_bytes(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
 def test_any_flipped_bit_is_found(name: str, profile: Profile, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small, profile)
     files = [file for file in files_of(path) if file.stat().st_size]
     rng = np.random.default_rng(11)
+    flips = 120 if profile == "tuned" else 24  # files of other profiles differ by their chunks and codecs alone
     for file in files:
         data = file.read_bytes()
-        for bit in rng.integers(0, len(data) * 8, max(8, 240 // len(files))).tolist():
+        for bit in rng.integers(0, len(data) * 8, max(2, flips // len(files))).tolist():
             flipped = bytearray(data)
             flipped[bit // 8] ^= 1 << (bit % 8)
             with changed(file, flipped):
@@ -54,12 +56,14 @@ def test_every_bit_of_the_seal_counts(name: str, small: Arrays, tmp_path: Path) 
             assert_found(path, place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
 def test_a_file_cut_short_or_made_longer_is_found(name: str, profile: Profile, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small, profile)
     for file in files_of(path):
         data = file.read_bytes()
-        for length in {0, 1, 7, 8, 100, len(data) // 3, len(data) // 2, len(data) - 9, len(data) - 1}:
+        ends = {0, 1, 7, 8, 100, len(data) // 3, len(data) - 9} if profile == "tuned" else set()
+        for length in ends | {len(data) // 2, len(data) - 1}:
             if 0 <= length < len(data):
                 with changed(file, data[:length]):
                     assert_found(path, (file.name, length))

@@ -20,6 +20,8 @@ from harness.trace.incomplete import stage_of
 from tests.formats.killing import Killer, layers, listed
 from tests.formats.samples import BACKENDS
 
+pytestmark = pytest.mark.slow
+
 
 def has_layer(noted: list[str]) -> bool:
     """Say whether a whole layer was noted; the first tensor is an input and belongs to none."""

@@ -17,6 +17,8 @@ from harness.trace.sources import open_trace
 from harness.workload import PlanOptions, whole_reads
 from tests.formats.samples import BACKENDS
 
+pytestmark = pytest.mark.slow
+
 TRACE = "synthetic:values=noise,layers=1,heads=1,hidden_dim=1,pair_dim=64"
 PAIR, OUTPUT = "activations/layer_0/pair_repr", "outputs/distogram_logits"
 OPTIONS = PlanOptions(whole_bytes=1 << 20, block_bytes=1 << 20)

@@ -75,8 +75,9 @@ def test_whole_tensors_are_replayed_bit_for_bit(name: str, profile: Profile, wri
             assert type(result(replay)) is np.ndarray
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_parts_are_replayed_bit_for_bit(
     name: str, profile: Profile, write: Write, sample: Arrays, data: st.DataObject
@@ -209,7 +210,7 @@ def grids(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], Selection]
     return shape, chunks, draw(selections(shape))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(grids())
 def test_a_selection_touches_each_chunk_that_holds_a_value_of_it_once(
     grid: tuple[tuple[int, ...], tuple[int, ...], Selection],
@@ -228,7 +229,7 @@ def test_a_selection_touches_each_chunk_that_holds_a_value_of_it_once(
     assert_same(out, tensor[selection].copy())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(grids())
 def test_the_runs_of_a_selection_are_its_bytes_in_order(
     grid: tuple[tuple[int, ...], tuple[int, ...], Selection],

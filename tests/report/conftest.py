@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.report.browser import Browser, find_chromium
+from tests.report.browser import chromium
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
     """A headless Chromium; the tests that need it have others beside them that do not."""
-    if not find_chromium():
-        pytest.skip("No Chromium was found on this machine, so no page can be opened: name one in HARNESS_CHROMIUM.")
-    with Browser() as browser:
+    with chromium() as browser:
         yield browser

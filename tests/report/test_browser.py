@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.report import page_checks as checks
-from tests.report.browser import Browser, BrowserError, find_chromium
+from tests.report.browser import find_chromium, opened
+
+Put = Callable[[str], Path]
 
 GOOD = """<!doctype html>
 <html lang="en">
@@ -98,25 +98,12 @@ STATIC = {
     "title": (changed("<title>A good page</title>", ""), "no title"),
     "encoding": (changed('<meta charset="utf-8">', ""), "charset"),
     "viewport": (changed("width=device-width, ", ""), "device-width"),
-    "zoom": (changed("initial-scale=1", "user-scalable=no"), "forbids to zoom"),
     "duplicate id": (body('<p id="b">x</p>'), "'b' is used 2 times"),
     "dead reference": (body('<p aria-describedby="gone">x</p>'), "'gone', which is not there"),
     "dead anchor": (body('<p>See <a href="#gone">x</a>.</p>'), "nothing has the id 'gone'"),
-    "skipped heading": (changed("<h2>A table</h2>", "<h3>A table</h3>"), "skips a level: h1"),
     "two h1": (body("<h1>Again</h1>"), "2 h1"),
     "no main": (GOOD.replace("main>", "div>").replace("<main id", "<div id"), "0 main"),
-    "missing alt": (body('<img src="data:,">'), "no alt"),
-    "drawing without role": (body('<svg aria-label="x"></svg>'), "neither role"),
-    "drawing without name": (body('<svg role="img"><g><path d=""/></g></svg>'), "has no name"),
-    "drawing named by nothing": (body('<svg role="img" aria-labelledby="gone"></svg>'), "has no name"),
-    "table without caption": (changed("<caption>Times</caption>", ""), "caption"),
-    "th without scope": (changed('<th scope="col">Seconds', "<th>Seconds"), "scope"),
-    "empty link": (body('<a href="https://example.org/"><svg aria-hidden="true"></svg></a>'), "link without text"),
-    "empty button": (body("<button><span aria-hidden='true'>x</span></button>"), "button without a name"),
-    "input without label": (body("<input type=text>"), "no label"),
     "label of nothing": (body("<label for='gone'>x</label>"), "'gone'"),
-    "positive tabindex": (body("<p tabindex=2>x</p>"), "positive tabindex"),
-    "region without label": (changed(' aria-label="Times"', ""), "role region and no label"),
     "open element": (body("<div>x"), "never ended"),
     "stray end": (body("x</span>"), "ends nothing"),
     "image of the network": (body('<img alt="" src="http://127.0.0.1/x.png">'), "src loads http"),
@@ -131,12 +118,16 @@ STATIC = {
     "background": (style("body { background: url('https://example.org/x.png') }"), "loads https"),
     "background in an attribute": (body("<p style='background: url(x.png)'>x</p>"), "loads x.png"),
     "import": (style("@import 'x.css';"), "imports"),
-    "font": (style("@font-face { font-family: x; src: url(https://example.org/x.woff2) }"), "loads a font"),
+    "font": (style("@font-face { font-family: x; src: url(https://example.org/x.woff2) }"), "loads https"),
     "image-set": (style("p { background: image-set('https://example.org/x.png' 1x) }"), "names https"),
     "script": (body("<script src='https://example.org/x.js'></script>"), "src loads"),
     "fetch": (body("<script>fetch('https://example.org/')</script>"), "asks the network"),
     "socket": (body("<script>new WebSocket('wss://example.org/')</script>"), "asks the network"),
     "module": (body("<script type=module>import x from 'https://example.org/x.js'</script>"), "asks the network"),
+    "drawing without role": (body('<svg aria-label="x"></svg>'), "neither hidden nor an image"),
+    "drawing without name": (body('<svg role="img"><g><path d=""/></g></svg>'), "neither hidden nor an image"),
+    "table without caption": (changed("<caption>Times</caption>", ""), "caption"),
+    "th without scope": (changed('<th scope="col">Seconds', "<th>Seconds"), "scope"),
     "refresh": (body("<meta http-equiv=refresh content='1; url=https://example.org'>"), "sends the reader away"),
 }
 
@@ -155,36 +146,37 @@ def test_what_is_inside_the_page_is_no_problem():
     assert checks.static_problems(html) == []
 
 
-def test_good_page_has_no_problem_in_the_browser(browser: Browser, put: Callable[[str], Path]):
-    assert checks.browser_problems(browser, put(GOOD)) == []
-
-
-WIDE = "<div style='width: 500px'>x</div>"
+TEXT = "some text to be read"
+NARROW = checks.layout_problems
 BAD = {
-    "faint text": (body("<p style='color: #999'>x</p>"), checks.contrast_problems, "2.85, less than 4.5"),
-    "faint large text": (body("<p style='font-size: 24px; color: #aaa'>x</p>"), checks.contrast_problems, "than 3 "),
-    "faded text": (body("<p style='opacity: .5'>x</p>"), checks.contrast_problems, "less than 4.5"),
-    "folded text": (body("<details><summary>y</summary><p style='color: #999'>x</p></details>"),
-                    checks.contrast_problems, "less than 4.5"),
-    "text on a gradient": (body("<p style='background: linear-gradient(#fff, #222)'>x</p>"),
-                           checks.contrast_problems, "is 1.00"),
-    "text on a picture": (body("<p style='background: url(data:,)'>x</p>"), checks.contrast_problems, "be told"),
-    "text on a bar": (changed('fill="#fff"', 'fill="#333"'), checks.contrast_problems, "less than 4.5"),
-    "text on a neighbour": (body("<div style='position: relative'><div style='background: #777; height: 3em'></div>"
-                                 "<span style='position: absolute; top: 0'>x</span></div>"),
-                            checks.contrast_problems, "on #777777"),
-    "text on a photograph": (body("<div style='position: relative'><img alt='' src='data:,' width=99 height=99>"
-                                  "<span style='position: absolute; top: 0; left: 0'>x</span></div>"),
-                             checks.contrast_problems, "be told"),
-    "text of a field": (style("input { color: #999 }").replace("<input type=\"text\"", "<input value=x"),
-                        checks.contrast_problems, "less than 4.5"),
-    "wide page": (body(WIDE), checks.overflow_problems, "in a window of 360 px"),
-    "wide page hidden": (body(WIDE + "<style>html, body { overflow-x: hidden }</style>"),
-                         checks.overflow_problems, "ends at"),
-    "region without focus": (changed(' tabindex="0"', ""), checks.overflow_problems, "cannot be reached"),
-    "region without role": (changed(' role="region"', ""), checks.overflow_problems, "no region with a label"),
-    "tiny text": (body("<p style='font-size: 9px'>x</p>"), checks.text_size_problems, "text of 9px"),
-    "tiny target": (body("<button style='min-height: 0; height: 18px'>x</button>"), checks.target_problems, "18.0 px"),
+    # Found by axe.
+    "faint text": (body(f"<p style='color: #999'>{TEXT}</p>"), checks.axe_problems, "color-contrast"),
+    "faded text": (body(f"<p style='opacity: .5'>{TEXT}</p>"), checks.axe_problems, "color-contrast"),
+    "folded text": (body(f"<details><summary>more</summary><p style='color: #999'>{TEXT}</p></details>"),
+                    checks.axe_problems, "color-contrast"),
+    "tiny target": (body("<button style='display: block; min-height: 0; height: 9px'>x</button>" * 3),
+                    checks.axe_problems, "target-size"),
+    "zoom": (changed("initial-scale=1", "user-scalable=no"), checks.axe_problems, "meta-viewport"),
+    "skipped heading": (changed("<h2>A table</h2>", "<h3>A table</h3>"), checks.axe_problems, "heading-order"),
+    "missing alt": (body('<img src="data:,">'), checks.axe_problems, "image-alt"),
+    "drawing without name": (body('<svg role="img"><g><path d=""/></g></svg>'), checks.axe_problems, "svg-img-alt"),
+    "empty link": (body('<a href="https://example.org/"><svg aria-hidden="true"></svg></a>'),
+                   checks.axe_problems, "link-name"),
+    "empty button": (body("<button><span aria-hidden='true'>x</span></button>"), checks.axe_problems, "button-name"),
+    "nameless to a reader": (body("<div role=button tabindex=0></div>"), checks.axe_problems, "command-name"),
+    "input without label": (body("<input type=text>"), checks.axe_problems, "label"),
+    "positive tabindex": (body("<p tabindex=2>x</p>"), checks.axe_problems, "tabindex"),
+    "region without focus": (changed(' tabindex="0"', ""), NARROW, "no region with a label"),
+    # Found by ours.
+    "text on a bar": (changed('fill="#fff"', 'fill="#333"'), checks.drawing_problems, "not 4.5"),
+    "text on the page": (changed('<text x="5"', '<text x="160"').replace(">hdf5</text", ">a</text"),
+                         checks.drawing_problems, "contrast of 1.00"),
+    "wide page": (body("<div style='width: 500px'>x</div>"), NARROW, "ends at"),
+    "wide page hidden": (body("<div style='width: 500px'>x</div><style>html, body { overflow-x: hidden }</style>"),
+                         NARROW, "ends at"),
+    "region without role": (changed(' role="region"', ""), NARROW, "no region with a label"),
+    "region without label": (changed(' aria-label="Times"', ""), NARROW, "no region with a label"),
+    "tiny text": (body("<p style='font-size: 9px'>x</p>"), NARROW, "text of 9px"),
     "unreachable": (body("<button tabindex=-1>Lost</button>"), checks.focus_problems, "not be reached"),
     "button of a div": (body("<div role=button>Lost</div>"), checks.focus_problems, "not be reached"),
     "trap": (body("<button onkeydown='event.preventDefault()'>Trap</button><button>After</button>"),
@@ -192,140 +184,68 @@ BAD = {
     "other order": (body("<button tabindex=1>First</button>"), checks.focus_problems, "another order"),
     "unseen focus": (style("button:focus { outline: none }"), checks.focus_problems, "does not show"),
     "unseen focus by colour": (style("button:focus { outline-color: transparent }"), checks.focus_problems, "not show"),
-    "nameless to a reader": (body("<div role=button tabindex=0></div>"), checks.tree_problems, "button without a name"),
-    "wide on paper": (body("<pre style='width: 900px'>x</pre>"), checks.print_problems, "on paper"),
+    "wide on paper": (body("<pre style='width: 900px'>x</pre>"), checks.print_problems, "and there are"),
     "cut on paper": (changed("@media print { .scroll { overflow: visible; } .wide", "@media print { .other"),
                      checks.print_problems, "on paper"),
     "endless on paper": (style("h2 { height: 60000px }"), checks.print_problems, "prints on 5"),
-    "console error": (body("<script>console.error('oh', 1)</script>"), checks.console_problems, "error: oh 1"),
-    "exception": (body("<script>throw new Error('oh')</script>"), checks.console_problems, "exception: Error: oh"),
-    "later exception": (body("<script>Promise.reject(new Error('late'))</script>"), checks.console_problems, "late"),
-    "dialog": (body("<script>alert('hello')</script>"), checks.console_problems, "dialog: hello"),
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("html", "check", "said"), BAD.values(), ids=BAD)
-def test_problem_is_found(browser: Browser, put: Callable[[str], Path], html: str, check: Callable, said: str):
-    with browser.open(put(html), width=360 if check is checks.overflow_problems else 1280) as page:
-        assert [p for p in check(page) if said in p], check(page)
+def test_problem_is_found(browser: Any, put: Put, html: str, check: Callable, said: str):
+    with opened(browser, put(html), width=360 if check is NARROW else 1280) as page:
+        found = check(page)
+        assert [p for p in found if said in p], found
 
 
-def test_wide_page_is_found_on_a_telephone_that_zooms_out(browser: Browser, put: Callable[[str], Path]):
-    with browser.open(put(body(WIDE)), width=360, mobile=True) as page:
-        assert page.evaluate("innerWidth") > 360  # so it cannot be what a page is measured by
-        assert checks.overflow_problems(page)
+@pytest.mark.slow
+def test_good_page_has_no_problem_in_the_browser(browser: Any, put: Put):
+    assert checks.browser_problems(browser, put(GOOD)) == []
 
 
-def test_contrast_that_fails_only_in_the_dark_is_found_only_there(browser: Browser, put: Callable[[str], Path]):
-    with browser.open(put(changed("--ink: #eee", "--ink: #444"))) as page:
-        assert checks.contrast_problems(page) == []
-        page.media("dark")
-        assert [p for p in checks.contrast_problems(page) if "#444444 on #111111" in p]
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [("--ink: #eee", "--ink: #444"), ('fill="#036"', 'fill="var(--ink)"')])
+def test_contrast_that_fails_only_in_the_dark_is_found_only_there(browser: Any, put: Put, change: tuple[str, str]):
+    with opened(browser, put(changed(*change))) as page:
+        assert checks.axe_problems(page) + checks.drawing_problems(page) == []
+        page.page.emulate_media(color_scheme="dark")
+        assert checks.axe_problems(page) + checks.drawing_problems(page)
 
 
-def test_page_without_colours_is_measured_on_the_canvas_of_its_scheme(browser: Browser, put: Callable[[str], Path]):
-    html = "<!doctype html><title>x</title><style>:root { color-scheme: light dark }</style><p style='color: #000'>x"
-    with browser.open(put(html)) as page:
-        assert checks.contrast_problems(page) == []
-        page.media("dark")
-        assert checks.contrast_problems(page)
+SAID = {
+    "console error": ("<script>console.error('oh', 1)</script>", "error: oh 1"),
+    "exception": ("<script>throw new Error('oh')</script>", "exception: oh"),
+    "later exception": ("<script>Promise.reject(new Error('late'))</script>", "exception: late"),
+    "dialog": ("<script>alert('hello')</script>", "dialog: hello"),
+}
 
 
-def test_drawing_with_lines_and_turned_text_is_good(browser: Browser, put: Callable[[str], Path]):
-    drawing = """<svg role="img" aria-labelledby="t" width="200" height="200" viewBox="0 0 100 100">
-        <title id="t">Bars</title><rect width="100" height="100" fill="#fff"/>
-        <line x1="0" x2="100" y1="50" y2="50" stroke="#000" stroke-width="20"/>
-        <path d="M0 0L100 100" fill="none" stroke="#eee"/><text x="50" y="52" fill="#111">on</text>
-        <text transform="translate(20 90) rotate(-90)" font-size="14" fill="#888">turned</text></svg>"""
-    assert checks.static_problems(body(drawing)) == []
-    with browser.open(put(body(drawing))) as page:
-        assert checks.contrast_problems(page) == []
-        page.evaluate("document.querySelector('[transform]').setAttribute('fill', '#aaa')")
-        assert [p for p in checks.contrast_problems(page) if "turned" in p and "less than 3 " in p]
+@pytest.mark.parametrize(("html", "said"), SAID.values(), ids=SAID)
+def test_what_a_page_says_is_kept(browser: Any, put: Put, html: str, said: str):
+    with opened(browser, put(body(html))) as page:
+        assert said in page.console
 
 
 @pytest.mark.parametrize(
     "html",
     [
-        "<img alt='' src='{url}'>",
-        "<script>fetch('{url}').catch(() => 0)</script>",
-        "<style>p {{ background: url({url}) }}",
+        "<img alt='' src='{}'>",
+        "<script>fetch('{}').catch(() => 0)</script>",
+        "<style>p {{ background: url({}) }}</style>",
+        "<img alt='' src='plot.png'>",
     ],
-    ids=["image", "fetch", "style"],
+    ids=["image", "fetch", "style", "beside"],
 )
-def test_request_that_leaves_the_page_is_found(browser: Browser, put: Callable[[str], Path], html: str):
-    with socket.socket() as closed:  # bound, never listening: nothing leaves this machine
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}/x.png"
-        with browser.open(put(body(html.format(url=url)))) as page:
-            assert page.outside() == [url]
-            assert checks.request_problems(page)
-            assert checks.console_problems(page)
+def test_request_that_leaves_the_page_is_found(browser: Any, put: Put, html: str):
+    with opened(browser, put(body(html.format("http://127.0.0.1:9/x.png")))) as page:
+        assert [url.rpartition("/")[2] for url in page.outside] in (["x.png"], ["plot.png"])
 
 
-def test_keys_mouse_and_touch_arrive(browser: Browser, put: Callable[[str], Path]):
-    html = """<p id=heard>-</p><script>for (const name of ['keydown', 'click', 'mousemove', 'touchstart'])
-        addEventListener(name, e => { heard.textContent += `${name}:${e.key || e.pointerType || ''} `; })</script>"""
-    with browser.open(put(body(html)), width=360, mobile=True) as page:
-        for key in ("Tab", "Escape"):
-            page.press(key)
-        page.tap(*page.where("#b"))
-        page.viewport(1280)
-        page.click(*page.where("#b"))
-        page.evaluate("document.querySelector('summary').focus()")
-        page.press("Enter")
-        said = page.evaluate("heard.textContent")
-        assert page.evaluate("document.querySelector('details').open")
-    for each in ("keydown:Tab", "keydown:Escape", "touchstart:", "click:touch", "mousemove:", "click:mouse"):
-        assert each in said
-
-
-def test_page_without_javascript(browser: Browser, put: Callable[[str], Path]):
-    path = put(body("<p id=x>without</p><script>document.getElementById('x').textContent = 'with'</script>"))
-    for javascript, said in ((True, "with"), (False, "without")):
-        with browser.open(path, javascript=javascript) as page:
-            assert page.evaluate("document.getElementById('x').textContent") == said
-
-
-def test_pictures_and_paper(browser: Browser, put: Callable[[str], Path], tmp_path: Path):
-    with browser.open(put(style("h2 { margin-top: 3000px }"))) as page:
-        png, pdf = page.screenshot(tmp_path / "x.png"), page.pdf()
-        assert any(node["role"]["value"] == "main" for node in page.tree())
-        width = page.evaluate("document.documentElement.clientWidth")  # without a scroll bar
-    assert (tmp_path / "x.png").read_bytes() == png
-    assert int.from_bytes(png[16:20], "big") == width
-    assert int.from_bytes(png[20:24], "big") > 3000
-    assert pdf.startswith(b"%PDF-")
-
-
-def test_hanging_page_ends_with_its_browser(put: Callable[[str], Path]):
-    if not find_chromium():
-        pytest.skip("No Chromium was found on this machine, so no page can be opened.")
-    with Browser() as browser:
-        folder, process = browser._folder, browser._process
-        page = browser.open(put(GOOD))
-        browser.timeout = 1
-        with pytest.raises(BrowserError, match="no answer"):
-            page.evaluate("(() => { for (;;); })()")
-        started = time.monotonic()
-    assert time.monotonic() - started < 30
-    assert not folder.exists()
-    assert process.returncode is not None
-
-
-def test_missing_or_broken_chromium_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_missing_chromium_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("HARNESS_CHROMIUM", str(tmp_path / "gone"))
-    with pytest.raises(BrowserError, match="HARNESS_CHROMIUM"):
+    with pytest.raises(FileNotFoundError, match="HARNESS_CHROMIUM"):
         find_chromium()
-    broken = tmp_path / "broken"
-    broken.write_text("#!/bin/sh\necho it cannot start >&2\nexit 3\n")
-    broken.chmod(0o755)
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0  # noqa: PTH208
-    with pytest.raises(BrowserError, match="it cannot start"), Browser(str(broken)):
-        pass
-    assert not before or len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
     monkeypatch.delenv("HARNESS_CHROMIUM")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_chromium() is None
-    with pytest.raises(BrowserError, match="No Chromium"), Browser():
-        pass

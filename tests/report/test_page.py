@@ -29,35 +29,6 @@ def test_the_page_has_no_static_problem(text):
     assert checks.static_problems(text) == []
 
 
-def test_the_page_has_no_problem_in_a_browser(small, browser):
-    assert checks.browser_problems(browser, small / "report.html") == []
-
-
-def test_nothing_leaves_the_page(small, browser):
-    with browser.open(small / "report.html") as page:
-        assert page.outside() == [] and page.console == []
-
-
-def test_samples_show_on_hover_on_tap_and_by_keyboard(small, browser):
-    with browser.open(small / "report.html") as page:
-        assert page.evaluate("document.getElementById('samples-of').hidden") is True
-        page.evaluate("document.querySelector('td[data-cell] button').scrollIntoView({block: 'center'})")
-        page.move(*page.where("td[data-cell] button"))
-        shown = page.evaluate("document.getElementById('samples-of').innerText")
-        assert "10 samples from" in shown and "In the order of rounds:" in shown
-        assert page.evaluate("document.querySelectorAll('#samples-of circle').length") == 10
-        page.move(1, 1)
-        assert page.evaluate("document.getElementById('samples-of').hidden") is True
-        page.evaluate("document.querySelector('td[data-cell] button').focus()")
-        first = page.evaluate("document.getElementById('samples-of').innerText")
-        page.press("ArrowRight")
-        assert page.evaluate("document.getElementById('samples-of').innerText") != first
-        page.press("ArrowDown")
-        assert page.evaluate("document.activeElement.tagName") == "BUTTON"
-        page.press("Escape")
-        assert page.evaluate("document.getElementById('samples-of').hidden") is True
-
-
 def test_the_samples_shown_are_those_of_the_cell(small, text):
     shown = json.loads(re.search(r'id="samples">(.*?)</script>', text, re.S).group(1))
     cells = re.findall(r'data-cell="(\d+)" data-name="([^"]+)"', text)
@@ -68,13 +39,6 @@ def test_the_samples_shown_are_those_of_the_cell(small, text):
         (samples["access"] == "head") & (samples["format"] == "hdf5") & (samples["cache"] == "warm")
     ].sort_values("round")
     assert shown[number] == [float(f"{s:.4g}") for s in rows["seconds"]]
-
-
-def test_without_javascript_everything_essential_is_there(small, browser):
-    with browser.open(small / "report.html", javascript=False) as page:
-        said = page.evaluate("document.body.innerText")
-    for needed in ("The answer", "The grades", "Where the time goes", "The fairness ledger", "Limits", "inconclusive"):
-        assert needed in said, needed
 
 
 def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text):

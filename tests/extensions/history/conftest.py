@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, measured
+from tests.conftest import TINY, measured, once
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Not to be changed."""
     config = dataclasses.replace(TINY, formats=("hdf5", "npz"), suites=("size", "layer_read"), rounds=3)
-    return measured(tmp_path_factory.mktemp("history") / "results" / "tiny", config)
+    return (
+        once(tmp_path_factory, "history", lambda folder: measured(folder / "results" / "tiny", config))
+        / "results"
+        / "tiny"
+    )
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks import pages
-from tests.report.browser import Browser, find_chromium
+from tests.report.browser import chromium, opened
 
 ROOT = Path(__file__).parents[3]
 WANTED = r"(size.track_size|full_read.(time|peakmem)_read|layer_read.track_requests)\(.*('hdf5'|'zarr-slim')"
@@ -82,16 +82,14 @@ def test_the_page_without_scripts_shows_what_asv_saved(tracked: Path) -> None:
         assert shown in text
 
 
-def test_asvs_pages_lead_to_it_where_there_is_no_network(tracked: Path, tmp_path: Path) -> None:
-    if not find_chromium():
-        pytest.skip("No Chromium was found on this machine, so no page can be opened.")
-    with Browser() as browser:
-        with browser.open(tracked / "site/asv" / pages.PAGE) as page:
-            assert page.console == [] and page.outside() == []
-            assert page.evaluate("document.querySelectorAll('table').length") == len(results(tracked))
-            assert len(page.screenshot(tmp_path / "page.png")) > 10_000
-        with browser.open(tracked / "site/asv/error.html") as page:
-            href = page.evaluate("document.querySelector('a').href")
+def test_asvs_pages_lead_to_it_where_there_is_no_network(tracked: Path) -> None:
+    with chromium() as browser:
+        with opened(browser, tracked / "site/asv" / pages.PAGE) as found:
+            assert found.console == [] and found.outside == []
+            assert found.page.locator("table").count() == len(results(tracked))
+            assert len(found.page.screenshot(full_page=True)) > 10_000
+        with opened(browser, tracked / "site/asv/error.html") as found:
+            href = found.page.evaluate("document.querySelector('a').href")
             assert href == (tracked / "site/asv" / pages.PAGE).as_uri()
 
 

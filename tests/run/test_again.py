@@ -13,6 +13,8 @@ from harness.row_files import SampleFile, in_force, read_samples
 from harness.run.complete import read_own_rows
 from tests import liars
 
+pytestmark = pytest.mark.slow
+
 KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]
 
 

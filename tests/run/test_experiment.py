@@ -23,6 +23,8 @@ from harness.trace.stream import digest
 from harness.workload import PlanOptions, ReadAccess
 from tests.conftest import TINY, Counted, allow
 
+pytestmark = pytest.mark.slow
+
 ALL_SUITES = ("size", "write", "capture", "full_read", "layer_read", "random_access", "parallel_access")
 
 

@@ -20,6 +20,8 @@ from harness.run.subject import choose_arms, open_subjects
 from tests import liars
 from tests.conftest import TINY, measured
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SUITES = ("size", "write", "full_read", "random_access")
 

@@ -12,6 +12,8 @@ from harness.sampling.interrupt import ENDING, deferred, ending_alike, exit_code
 from harness.sampling.worker import Worker, WorkerError
 from tests.tasks import Blocked, end_at_once
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _default_handler():

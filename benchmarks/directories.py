@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.extensions.result_directories.disk import contents
+from harness.foreign.files import file_digest
 
 MODELS = tuple(f"model_{number}_multimer_v3_pred_0" for number in (1, 2, 3))
 
@@ -28,8 +28,9 @@ def real() -> Iterator[Path]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file, by its path."""
-    return {name: digest for name, (_, digest) in contents(folder).items()}
+    """Return the SHA-256 of every file, by its path; links are not followed."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
 
 
 def result(n_res: int, seed: int) -> dict[str, Any]:

@@ -15,19 +15,9 @@ from harness import registry
 from harness.analysis.findings import find_options
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.cli import closing, show
+from harness.cli import closing, readers, show
 from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, add_plugins, integers, names
-from harness.cli.readers import (
-    add_reading,
-    chosen_settings,
-    chosen_store,
-    chosen_workers,
-    given_of_stores,
-    require_readers,
-    require_same,
-    resume_command,
-)
 from harness.errors import MachineError, UsageError, cause_of, unknown_name
 from harness.formats.base import PROFILES, ProfileName, load_format
 from harness.formats.describing import ReadsWhole
@@ -47,8 +37,7 @@ from harness.workload import Cache, Suite
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (
     "preset", "trace", "formats", "suites", "sizes", "profile", "profile_file", "cache", "workers",
-    "executors", "rounds",
-    "seed", "baseline", "timeout", "trace_bytes",
+    "executors", "rounds", "seed", "baseline", "timeout", "trace_bytes",
 )  # fmt: skip
 
 
@@ -70,7 +59,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="a further profile, as 'harness tune' writes one; repeatable",
     )  # fmt: skip
     add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
-    add_reading(parser)
+    readers.add_reading(parser)
     add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
@@ -104,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, measuring = open_subjects(config), open_measurements(config)
     require_few_rows(config, len(arms), subjects)
-    require_readers(config, quiet=arguments.quiet)
+    readers.require_readers(config, quiet=arguments.quiet)
     tell = partial(show.say, quiet=arguments.quiet)
     with ExitStack() as stack:
         if arguments.resume:
@@ -123,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
         closing.where(folder, written)
     if code:
         return code
-    return closing.failures(written.cells, folder, resume_command(folder, config))
+    return closing.failures(written.cells, folder, readers.resume_command(folder, config))
 
 
 def measure(
@@ -183,7 +172,7 @@ def continuable(folder: Path, config: RunConfig) -> Iterator[None]:
 
 
 def _onward(folder: Path, config: RunConfig) -> str:
-    return f"Continue with: {resume_command(folder, config)}"
+    return f"Continue with: {readers.resume_command(folder, config)}"
 
 
 def _require_same_machine(folder: Path) -> None:
@@ -205,13 +194,13 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     own = (*_MEASURING, *arguments.measuring)
-    given = [name for name in own if getattr(arguments, name) is not None] + given_of_stores(arguments)
+    given = [name for name in own if getattr(arguments, name) is not None] + readers.given_of_stores(arguments)
     if given:
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
     config = RunConfig.read(arguments.out / "run.json")
-    require_same(config, arguments)
+    readers.require_same(config, arguments)
     return config, arguments.out
 
 
@@ -244,9 +233,9 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         if arguments.cache not in _CACHES:
             raise unknown_name("cache state", arguments.cache, _CACHES)
         values["caches"] = _CACHES[arguments.cache]
-    values["options"] = chosen_workers(arguments, values["options"])
-    values["store"] = chosen_store(arguments, values["options"].workers)
-    values["settings"] = chosen_settings(arguments, values["options"].workers)
+    values["options"] = readers.chosen_workers(arguments, values["options"])
+    values["store"] = readers.chosen_store(arguments, values["options"].workers)
+    values["settings"] = readers.chosen_settings(arguments, values["options"].workers)
     reads_whole = any(isinstance(load_format(name), ReadsWhole) for name in values["formats"])
     if values["options"].parallel_windows and not reads_whole:
         values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)

@@ -91,6 +91,45 @@ def _total(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
+class _Crew:
+    """Threads that open, begin together and read: what each found, or what the first that failed raised."""
+
+    def __init__(
+        self, backend: Opener, archive: Path, expected: Mapping[str, Expected], workers: int, clock: Clock
+    ) -> None:
+        self._backend, self._archive, self._expected, self._clock = backend, archive, expected, clock
+        self.begun: list[int] = []  # processor time of the process, as are the ends
+        self.ends: list[int] = []
+        self._barrier = threading.Barrier(workers, action=lambda: self.begun.append(time.process_time_ns()))
+        self.found: dict[int, tuple[WorkerPart, list[tuple[object, Expected]]]] = {}
+        self.errors: list[BaseException] = []
+
+    def opened(self) -> tuple[Reader, int]:
+        """Open a reader; returns how long that took too."""
+        with blame(self._backend.name, f"opening {self._archive.name}"):
+            start = self._clock()
+            return self._backend.reader(self._archive), self._clock() - start
+
+    def read(self, number: int, share: list[Read], common: tuple[Reader, int] | None) -> None:
+        try:
+            reader, opened = common or self.opened()
+            try:
+                self._barrier.wait()
+                with blame(self._backend.name, f"reading {self._archive.name}"):
+                    marks, held = _read(reader, share, self._expected, self._clock)
+                self.ends.append(time.process_time_ns())
+                part = WorkerPart(started=marks[0], ended=marks[-1], opened=opened, marks=np.array(marks))
+                self.found[number] = part, held
+            finally:
+                if common is None:
+                    reader.close()
+        except threading.BrokenBarrierError:
+            pass  # another thread failed, and its error is the one to report
+        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
+            self.errors.append(error)
+            self._barrier.abort()
+
+
 def take_threads(
     backend: Opener,
     archive: Path,
@@ -123,66 +162,32 @@ def take_threads(
     HarnessError
         When the format raised in any thread.
     """
-    begun: list[int] = []
-    barrier = threading.Barrier(workers, action=lambda: begun.append(time.process_time_ns()))
-    common: list[Reader] = []
-    found: dict[int, tuple[WorkerPart, list[tuple[object, Expected]]]] = {}
-    ends: list[int] = []
-    errors: list[BaseException] = []
-
-    def work(number: int, share: list[Read]) -> None:
-        try:
-            with blame(backend.name, f"opening {archive.name}"):
-                start = clock()
-                reader = common[0] if shared else backend.reader(archive)
-                opened = clock() - start
-            try:
-                barrier.wait()
-                with blame(backend.name, f"reading {archive.name}"):
-                    marks, held = _read(reader, share, expected, clock)
-                ends.append(time.process_time_ns())
-                opened = shared_open if shared else opened
-                found[number] = (
-                    WorkerPart(started=marks[0], ended=marks[-1], opened=opened, marks=np.array(marks)),
-                    held,
-                )
-            finally:
-                if not shared:
-                    reader.close()
-        except threading.BrokenBarrierError:
-            pass  # another thread failed, and its error is the one to report
-        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
-            errors.append(error)
-            barrier.abort()
-
+    crew = _Crew(backend, archive, expected, workers, clock)
     with accounted(counter) as account, without_collection():
-        start = clock()
-        if shared:
-            with blame(backend.name, f"opening {archive.name}"):
-                common.append(backend.reader(archive))
-        shared_open = clock() - start
+        common = crew.opened() if shared else None
         threads = [
-            threading.Thread(target=work, args=(number, share)) for number, share in enumerate(shares(reads, workers))
+            threading.Thread(target=crew.read, args=(number, share, common))
+            for number, share in enumerate(shares(reads, workers))
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        for reader in common:
-            reader.close()
-    if errors:
-        raise errors[0]
+        if common:
+            common[0].close()
+    if crew.errors:
+        raise crew.errors[0]
     tally = Tally()
-    for _, held in found.values():
+    for _, held in crew.found.values():
         settle(held, tally)
-    whole = combine([found[number][0] for number in range(workers)])
+    whole = combine([crew.found[number][0] for number in range(workers)])
     process = account(0, 0, tally.bytes_returned, tally.problem)
     return dataclasses.replace(
         process,
         seconds=whole.seconds,
         open_seconds=whole.open_seconds,
         latencies=whole.latencies,
-        cpu_seconds=(max(ends) - begun[0]) / 1e9,
+        cpu_seconds=(max(crew.ends) - crew.begun[0]) / 1e9,
         worker_seconds=whole.worker_seconds,
     )
 

@@ -36,7 +36,7 @@ class _Piece:
 
 def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
     """Return offset and length of each chunk in a file, of shape ``(*array.grid, 2)``; see `read_index`."""
-    if array.sharded:
+    if array.shape:
         return read_index(source, array.grid)
     return np.array([0, source.tail(0)[1]], np.uint64).reshape(*array.grid, 2)
 
@@ -120,8 +120,7 @@ def _fill(
         data = source.read(first, last, memory[: last - first])
         for piece in run:
             encoded = data[piece.start - first : piece.start - first + piece.length]
-            if array.checked:
-                encoded = unsealed(encoded)
+            encoded = unsealed(encoded)
             target = _view(out, piece.part.target)
             if narrowing.as_it_is and target.shape == array.chunks and target.flags.c_contiguous:
                 array.decode(encoded, target.reshape(-1))

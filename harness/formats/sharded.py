@@ -17,6 +17,9 @@ from harness.trace.schema import DTYPES
 VERSION = 2
 """Of the attributes that say where slimmed tensors are; raised whenever an older reader would misread them."""
 
+CRC32C: dict[str, Any] = {"name": "crc32c"}
+"""The codec that puts a checksum behind its bytes."""
+
 Decode = Callable[[np.ndarray, np.ndarray], None]
 """Takes the bytes of one encoded chunk and the memory of its values, one axis each, and fills the latter."""
 
@@ -29,26 +32,20 @@ class ShardedArray:
     ----------
     folder : str
         Where its files are.
-    sharded : bool
-        Whether a file has an index; an array without is one chunk.
     shape, chunks, grid : tuple of int
         Extents of the array and of a chunk, in values, and the number of chunks in a file, along each axis.
     dtype : numpy.dtype
         Of the stored values; chunks that are left out hold zeros of it.
     decode : callable
-        Undoes the codec of one chunk.
-    checked : bool
-        Whether a CRC32C stands behind each chunk.
+        Undoes the codec of one chunk, without the CRC32C that stands behind it.
     """
 
     folder: str
-    sharded: bool
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
     grid: tuple[int, ...]
     dtype: np.dtype
     decode: Decode
-    checked: bool
 
     @property
     def files(self) -> int:
@@ -60,6 +57,12 @@ class ShardedArray:
         if not self.shape:
             return f"{self.folder}/c"
         return f"{self.folder}/c.{number}{'.0' * (len(self.shape) - 1)}"
+
+
+def little_endian(stored: str) -> dict[str, Any]:
+    """Return the codec that makes bytes of values; single bytes have no order."""
+    ordered = {"configuration": {"endian": "little"}} if np.dtype(stored).itemsize > 1 else {}
+    return {"name": "bytes", **ordered}
 
 
 def array_node(
@@ -91,7 +94,7 @@ def array_node(
         What `describe` understands.
     """
     if shape:
-        index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+        index = [little_endian("uint64"), CRC32C]
         options = {"chunk_shape": chunks, "codecs": codecs, "index_codecs": index, "index_location": "end"}
         codecs = [{"name": "sharding_indexed", "configuration": options}]
     return {
@@ -119,7 +122,7 @@ def group_node(attributes: Mapping[str, Any], members: Mapping[str, Any] | None 
 
 
 def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
-    """Understand an array's metadata.
+    """Understand an array's metadata: what `array_node` made, and nothing else.
 
     Parameters
     ----------
@@ -136,71 +139,26 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
     Raises
     ------
     ArchiveError
-        For what no version of the writer makes, such as another codec or shards in a grid.
+        For what no version of the writer makes, such as another codec.
     """
-    match node:
-        case {
-            "zarr_format": 3,
-            "shape": shape,
-            "data_type": str(dtype),
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": outer}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "fill_value": fill,
-            "codecs": codecs,
-        } if dtype in DTYPES and str(fill) in {"0", "0.0", "False"} and not node.get("storage_transformers"):
-            pass
-        case _:
-            raise _unknown(folder)
-    chunks, sharded = outer, False
-    match codecs:
-        case [
-            {
-                "name": "sharding_indexed",
-                "configuration": {
-                    "chunk_shape": chunks,
-                    "codecs": codecs,
-                    "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
-                    "index_location": "end",
-                },
-            }
-        ]:
-            sharded = True
-    decode, checked = _decoder(codecs)
-    if decode is None or any(n > c for n, c in zip(shape[1:], outer[1:], strict=True)):
-        raise _unknown(folder)
+    try:
+        shape, stored, outer = node["shape"], node["data_type"], node["chunk_grid"]["configuration"]["chunk_shape"]
+        inner = node["codecs"][0]["configuration"] if shape else {"chunk_shape": (), "codecs": node["codecs"]}
+        chunks, chain = inner["chunk_shape"], inner["codecs"]
+        decode = _DECODERS[tuple(codec["name"] for codec in chain)]
+        ordered = chain[0]["name"] != "bytes" or chain[0] == little_endian(stored)
+        known = (
+            stored in DTYPES and ordered and array_node(shape, stored, chunks, outer, chain, node["attributes"]) == node
+        )
+        grid = tuple(ceil(n / c) for n, c in zip(outer, chunks, strict=True))
+        known = known and all(n <= c for n, c in zip(shape[1:], outer[1:], strict=True))
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
+        known = False
+    if not known:
+        raise ArchiveError(f"{folder} is stored in a way that no slimmed archive is.")
     return ShardedArray(
-        folder=folder,
-        sharded=sharded,
-        shape=tuple(shape),
-        chunks=tuple(chunks),
-        grid=tuple(ceil(n / c) for n, c in zip(outer, chunks, strict=True)),
-        dtype=np.dtype(dtype),
-        decode=decode,
-        checked=checked,
+        folder=folder, shape=tuple(shape), chunks=tuple(chunks), grid=grid, dtype=np.dtype(stored), decode=decode
     )
-
-
-def _unknown(folder: str) -> ArchiveError:
-    return ArchiveError(f"{folder} is stored in a way that no slimmed archive is.")
-
-
-def _decoder(codecs: list[Any]) -> tuple[Decode | None, bool]:
-    """Return what undoes a chain of codecs, and whether a checksum ends it."""
-    match codecs:
-        case [*before, {"name": "crc32c"}]:
-            decode, twice = _decoder(before)
-            return (None if twice else decode), True
-        case [{"name": "bytes", **options}] if _little(options):
-            return _copy, False
-        case [{"name": "bytes", **options}, {"name": "blosc"}] if _little(options):
-            return _blosc, False
-        case [{"name": "numcodecs.pcodec" | "pcodec"}]:
-            return _pcodec, False
-    return None, False
-
-
-def _little(options: Mapping[Any, Any]) -> bool:
-    return (options.get("configuration") or {}).get("endian", "little") == "little"
 
 
 def _copy(encoded: np.ndarray, out: np.ndarray) -> None:
@@ -218,3 +176,10 @@ def _pcodec(encoded: np.ndarray, out: np.ndarray) -> None:
     done = standalone.simple_decompress_into(encoded.tobytes(), out)
     if done.n_processed != out.size or not done.finished:
         raise ArchiveError("a chunk does not decode to its length.")
+
+
+_DECODERS = {
+    ("bytes", "crc32c"): _copy,
+    ("bytes", "blosc", "crc32c"): _blosc,
+    ("numcodecs.pcodec", "crc32c"): _pcodec,
+}

@@ -13,12 +13,10 @@ from numcodecs.pcodec import PCodec
 
 from harness.formats.base import Codec
 from harness.formats.shard import sealed
+from harness.formats.sharded import CRC32C, little_endian
 
 # pcodec is registered with zarr-python under numcodecs' name; the warning says that few others know it yet.
 warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr version 3 specification")
-
-CRC32C: dict[str, Any] = {"name": "crc32c"}
-"""The codec that puts a checksum behind its bytes."""
 
 PCODEC_ITEMSIZES = (2, 4, 8)
 """Bytes per value that pcodec takes."""
@@ -82,9 +80,3 @@ def chunk_codec(codec: Codec, stored: str) -> ChunkCodec:
     }
     chain = [little_endian(stored), {"name": "blosc", "configuration": options}, CRC32C]
     return ChunkCodec(compress=blosc.encode, chain=chain)
-
-
-def little_endian(stored: str) -> dict[str, Any]:
-    """Return the codec that makes bytes of values; single bytes have no order."""
-    ordered = {"configuration": {"endian": "little"}} if np.dtype(stored).itemsize > 1 else {}
-    return {"name": "bytes", **ordered}

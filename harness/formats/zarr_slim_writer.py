@@ -17,8 +17,8 @@ from harness.formats.base import Codec, Layout, Writer
 from harness.formats.crew import cores
 from harness.formats.recovered import Place
 from harness.formats.shard import CHECKSUM, sealed, shard_shape
-from harness.formats.sharded import VERSION, array_node, group_node
-from harness.formats.slim_codec import CRC32C, chunk_codec, little_endian
+from harness.formats.sharded import CRC32C, VERSION, array_node, group_node, little_endian
+from harness.formats.slim_codec import chunk_codec
 from harness.formats.stack import Kind, Stack, free_name, grid_size, stack_name, tensors_per_shard
 from harness.formats.zarr import root_attributes
 from harness.slimming.slimmer import Kept, Slimmer

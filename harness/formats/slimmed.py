@@ -65,7 +65,6 @@ class SlimmedWriter(Writer):
     def _stored(self, kept: Kept, state: Digest) -> Iterable[np.ndarray]:
         for block in self._slimmer.blocks(self._rows(kept.stored)):
             stored = kept.narrowing.narrow(block)
-            assert stored is not None
             state.update(stored)
             yield stored
 

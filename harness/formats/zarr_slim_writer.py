@@ -94,9 +94,7 @@ class ZarrSlimWriter(Writer):
         codec = chunk_codec(stack.kind.codec, narrowing.stored)
 
         def encode(part: np.ndarray) -> bytes | None:
-            stored = narrowing.narrow(_padded(part, chunks))
-            assert stored is not None
-            return codec.encode(stored)
+            return codec.encode(narrowing.narrow(_padded(part, chunks)))
 
         stack.begin()
         for rows in self._slimmer.blocks(chunks[0]):

@@ -20,8 +20,10 @@ class Narrowing:
         Of the tensor.
     stored : str
         Dtype in the container.
+    fits : callable
+        Takes values of the tensor's dtype in C order; says whether every one of them survives, bit for bit.
     narrow : callable
-        Takes values of the tensor's dtype; returns them in the stored dtype, or None when one does not survive.
+        Takes values that fit; returns them in the stored dtype.
     put : callable
         Takes stored values and the memory, of the same shape, that gets the original ones, bit for bit.
     """
@@ -29,7 +31,8 @@ class Narrowing:
     name: str
     dtype: str
     stored: str
-    narrow: Callable[[np.ndarray], np.ndarray | None]
+    fits: Callable[[np.ndarray], bool]
+    narrow: Callable[[np.ndarray], np.ndarray]
     put: Callable[[np.ndarray, np.ndarray], None]
 
     @property
@@ -46,11 +49,12 @@ class Narrowing:
         return out
 
 
-def _to_bfloat16(values: np.ndarray) -> np.ndarray | None:
-    bits = values.view(np.uint32)
-    if np.bitwise_or.reduce(bits, axis=None) & 0xFFFF:  # one pass, and no copy
-        return None
-    return (bits >> 16).astype(np.uint16)
+def _are_bfloat16(values: np.ndarray) -> bool:
+    return not np.bitwise_or.reduce(values.view(np.uint32), axis=None) & 0xFFFF  # one pass, and no copy
+
+
+def _to_bfloat16(values: np.ndarray) -> np.ndarray:
+    return (values.view(np.uint32) >> 16).astype(np.uint16)
 
 
 def _put_bfloat16(stored: np.ndarray, out: np.ndarray) -> None:
@@ -65,22 +69,29 @@ def _put(stored: np.ndarray, out: np.ndarray) -> None:
 def _cast(dtype: str, stored: str) -> Narrowing:
     """Build the narrowing that is a plain cast there and back, kept only when every bit returns."""
 
-    def narrow(values: np.ndarray) -> np.ndarray | None:
+    def narrow(values: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):
-            cast = values.astype(stored)
-            back = cast.astype(dtype)
+            return values.astype(stored)
+
+    def fits(values: np.ndarray) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            back = narrow(values).astype(dtype)
         bits = f"u{values.dtype.itemsize}"
         # Compared as bits: -0.0 and NaN payloads count.
-        return cast if np.array_equal(back.view(bits), values.view(bits)) else None
+        return np.array_equal(back.view(bits), values.view(bits))
 
-    return Narrowing(name=stored, dtype=dtype, stored=stored, narrow=narrow, put=_put)
+    return Narrowing(name=stored, dtype=dtype, stored=stored, fits=fits, narrow=narrow, put=_put)
 
 
 def _identity(dtype: str) -> Narrowing:
-    return Narrowing(name="none", dtype=dtype, stored=dtype, narrow=lambda values: values, put=_put)
+    return Narrowing(
+        name="none", dtype=dtype, stored=dtype, fits=lambda values: True, narrow=lambda values: values, put=_put
+    )
 
 
-_BFLOAT16 = Narrowing(name="bfloat16", dtype="float32", stored="uint16", narrow=_to_bfloat16, put=_put_bfloat16)
+_BFLOAT16 = Narrowing(
+    name="bfloat16", dtype="float32", stored="uint16", fits=_are_bfloat16, narrow=_to_bfloat16, put=_put_bfloat16
+)
 _NARROWER = {
     "float64": ("float16", "float32"),
     "int64": ("int8", "int16", "int32"),

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 
 from harness.slimming.narrowing import Narrowing, ladder
 from harness.trace.schema import TensorSpec
-from harness.trace.stream import Digest, block_rows
+from harness.trace.stream import Digest, block_rows, regroup
 
 MOST_HELD = 64 << 20
-"""Bytes of a tensor that are held in memory until its last block has come; of a larger one all are in a file."""
+"""Bytes of a tensor that are held in memory until its last block has come; a larger one is in a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,7 @@ def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowi
     Narrowing
         The first of `harness.slimming.narrowing.ladder` that every block survives.
     """
-    return next(
-        step for step in ladder(dtype) if step.as_it_is or all(step.narrow(block) is not None for block in blocks())
-    )
+    return next(step for step in ladder(dtype) if step.as_it_is or all(map(step.fits, blocks())))
 
 
 class Slimmer:
@@ -80,7 +79,8 @@ class Slimmer:
     def __init__(self, folder: Path, *, once: bool = True, narrows: bool = True) -> None:
         self._folder, self._once, self._narrows = folder, once, narrows
         self._known: dict[tuple[tuple[int, ...], str, str], Kept] = {}
-        self._file: SpooledTemporaryFile[bytes] | None = None
+        self._held: list[np.ndarray] = []
+        self._file: IO[bytes] | None = None
 
     def take(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> Kept:
         """Take all blocks of a tensor, and forget the values of the one before it.
@@ -91,12 +91,13 @@ class Slimmer:
             Of an equal tensor, the narrowing of the one that is stored.
         """
         self.close()
-        self._spec, state = spec, Digest()
-        self._file = SpooledTemporaryFile(MOST_HELD, dir=str(self._folder))  # noqa: SIM115 - `close` does
+        self._spec, state, room = spec, Digest(), MOST_HELD
         for block in blocks:
-            values = np.ascontiguousarray(block, spec.dtype)
+            values = np.array(block, spec.dtype, order="C")  # a copy: who made the block may use its memory again
             state.update(values)
-            self._file.write(values.reshape(-1).view(np.uint8).data)
+            self._held.append(values)
+            if (room := room - values.nbytes) < 0 and spec.shape:
+                self._to_file()
         known = self._known.get(key := (spec.shape, spec.dtype, state.hexdigest()))
         if known is not None:
             return Kept(spec=spec, narrowing=known.narrowing, of=known.spec.path)
@@ -107,6 +108,14 @@ class Slimmer:
             self._known[key] = kept
         return kept
 
+    def _to_file(self) -> None:
+        """Move what is held to the end of the file."""
+        if self._file is None:
+            self._file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - `close` does
+        for values in self._held:
+            self._file.write(values.reshape(-1).view(np.uint8).data)
+        self._held = []
+
     def blocks(self, rows: int = 1) -> Iterator[np.ndarray]:
         """Yield the values that were taken last, as they came.
 
@@ -115,17 +124,20 @@ class Slimmer:
         rows : int
             What the length of each block but the last is a multiple of.
         """
-        assert self._file is not None
+        yield from regroup(self._held if self._file is None else self._from_file(self._file), rows)
+
+    def _from_file(self, file: IO[bytes]) -> Iterator[np.ndarray]:
         shape, dtype = self._spec.shape, np.dtype(self._spec.dtype)
-        self._file.seek(0)
-        step = block_rows(shape, dtype.itemsize) if shape else 1
-        step = max(rows, step - step % rows)
-        for start in range(0, shape[0] if shape else 1, step):
-            block = np.empty((min(step, shape[0] - start), *shape[1:]) if shape else (), dtype)
-            self._file.readinto(block.reshape(-1).view(np.uint8).data)
+        step = block_rows(shape, dtype.itemsize)
+        file.seek(0)
+        for start in range(0, shape[0], step):
+            block = np.empty((min(step, shape[0] - start), *shape[1:]), dtype)
+            file.readinto(block.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
             yield block
 
     def close(self) -> None:
         """Let go of the values."""
+        self._held = []
         if self._file is not None:
             self._file.close()
+            self._file = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -133,24 +133,29 @@ def open_archive(
                 if manifest.slimming:  # and its format is not installed here: the one below can read it as well
                     reader = SlimmedReader(reader)
                     manifest = Manifest.from_json(reader.manifest_text())
-                manifest_only = {spec.path: Stored(spec.shape, spec.dtype) for spec in manifest.tensors}
-                stored = reader.stored() if isinstance(reader, ListsTensors) else manifest_only
+                stored = reader.stored() if isinstance(reader, ListsTensors) else None
         except MachineError:
             raise
         except ArchiveError as error:
             raise ArchiveError(f"{path}: {error}") from error
         except HarnessError as error:
             raise _unreadable(path, backend, error) from error
-        for spec in manifest.tensors:
-            if spec.path not in stored:
-                raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
-            found = stored[spec.path]
-            if (found.shape, found.dtype) != (spec.shape, spec.dtype):
-                raise ArchiveError(
-                    f"{path}: {spec.path} has shape {found.shape} and dtype {found.dtype}, "
-                    f"the manifest says {spec.shape} and {spec.dtype}."
-                )
+        if stored is not None:
+            _check_listed(path, manifest, stored)
         yield backend, reader, manifest
+
+
+def _check_listed(path: Path, manifest: Manifest, stored: Mapping[str, Stored]) -> None:
+    """Refuse an archive whose container does not list what its manifest does."""
+    for spec in manifest.tensors:
+        if spec.path not in stored:
+            raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
+        found = stored[spec.path]
+        if (found.shape, found.dtype) != (spec.shape, spec.dtype):
+            raise ArchiveError(
+                f"{path}: {spec.path} has shape {found.shape} and dtype {found.dtype}, "
+                f"the manifest says {spec.shape} and {spec.dtype}."
+            )
 
 
 def _way_out(path: Path, backend: Format) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from harness.errors import HarnessError, UsageError
 from harness.files import sync
 from harness.formats.base import PROFILES, Format, Profile, Writer, blame
+from harness.formats.journal import JournalWriter
 from harness.formats.opening import detect, open_archive, read_blocks
 from harness.formats.placing import (
     archive_size,
@@ -69,21 +70,15 @@ def write_archive(
     Parameters
     ----------
     trace : Trace
-        What to write; streamed, one block at a time.
-    backend : Format
-        The format.
+        What to write.
+    backend, profile : Format, Profile
+        The format and its settings.
     destination : Path
         The archive's name; must not exist.
-    profile : Profile
-        The format's settings.
-    stopwatch : context manager, optional
-        Entered around every call of the format's writer and nothing else: not around the making of blocks, their
-        digests or the seal.
-    sync_stopwatch : context manager, optional
-        Entered around waiting until the archive is on disk.
+    stopwatch, sync_stopwatch : context manager, optional
+        Entered around the format's writer, not the making of blocks or digests; around waiting for the disk.
     keep_incomplete : bool
-        Keep the tensors of whole layers when the writing ends early, killed or not. Costs a look at what was stored,
-        after each layer.
+        Keep the tensors of whole layers when the writing ends early, killed or not.
 
     Returns
     -------
@@ -93,51 +88,69 @@ def write_archive(
     Raises
     ------
     UsageError
-        When the destination exists or cannot be written; with `keep_incomplete` also when an earlier attempt is kept
-        there, or the format cannot do it.
-    SchemaError
-        When the trace's manifest does not fit the schema.
-    UnsupportedProfile
-        When the format cannot do what the profile asks for.
-    HarnessError
-        When the format fails; nothing is left under the final name.
+        When the destination exists or cannot be written, or what is asked for does not exist or cannot be done.
+    SchemaError, UnsupportedProfile, HarnessError
+        When the manifest does not fit the schema, the format cannot take the profile, or the format fails.
     """
     timed = stopwatch or nullcontext()
-    if not isinstance(backend, Format):
-        raise UsageError(f"{backend!r} is not a format: give an instance, such as load_format('hdf5').")
-    if not isinstance(profile, Settings) and profile not in PROFILES:
-        raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
-    if keep_incomplete and not isinstance(backend, RecoverableFormat):
-        raise UsageError(f"The format {backend.name!r} cannot be read before it is finished: choose another format.")
-    validate(trace.manifest)  # before a name becomes a path on disk
-    # Raises UnsupportedProfile before anything is written.
+    _check_request(backend, profile, keep_incomplete)
+    # Before a name becomes a path on disk, and before anything is written for a profile that cannot be.
+    validate(trace.manifest)
     alignment = {spec.path: (backend.layout(spec, profile).chunks or (1,))[0] for spec in trace.manifest.tensors}
     begun = kept(destination, backend, trace.manifest) if keep_incomplete else beside(destination)
     with begun as (partial, journal):
-        digests: dict[str, str] = {}
         with blame(backend.name, "creating an archive"), timed:
             writer = backend.writer(partial, trace.manifest, profile)
         try:
-            for spec, following in zip_longest(trace.manifest.tensors, trace.manifest.tensors[1:]):
-                digests[spec.path] = _write_tensor(trace, spec, alignment[spec.path], backend.name, writer, timed)
-                if journal and not (following and _same_layer(spec, following)):
-                    with blame(backend.name, f"keeping what is whole up to {spec.path}"):
-                        note(journal, backend, writer, timed, partial, digests)
-            manifest = dataclasses.replace(trace.manifest, digests=digests)
-            with blame(backend.name, "committing an archive"), timed:
-                writer.commit(manifest)
+            manifest = _fill(trace, alignment, backend, writer, timed, partial, journal)
         except BaseException:
             with contextlib.suppress(Exception):  # the first error is the one to report
                 writer.abort()
             raise
         if not partial.exists():
             raise HarnessError(f"{backend.name} reported success but wrote nothing.")
-        with sync_stopwatch or nullcontext():
-            sync_archive(partial)
-        seal(partial)
+        _finish(partial, destination, sync_stopwatch or nullcontext())
+    return manifest
+
+
+def _finish(partial: Path, destination: Path, timed: AbstractContextManager[object]) -> None:
+    """Seal an archive and give it its name, each time when what was before is on disk."""
+    with timed:
         sync_archive(partial)
-        partial.rename(destination)
-        sync(destination.parent)
+    seal(partial)
+    sync_archive(partial)
+    partial.rename(destination)
+    sync(destination.parent)
+
+
+def _check_request(backend: Format, profile: Profile, keep_incomplete: bool) -> None:
+    if not isinstance(backend, Format):
+        raise UsageError(f"{backend!r} is not a format: give an instance, such as load_format('hdf5').")
+    if not isinstance(profile, Settings) and profile not in PROFILES:
+        raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
+    if keep_incomplete and not isinstance(backend, RecoverableFormat):
+        raise UsageError(f"The format {backend.name!r} cannot be read before it is finished: choose another format.")
+
+
+def _fill(
+    trace: Trace,
+    alignment: Mapping[str, int],
+    backend: Format,
+    writer: Writer,
+    timed: AbstractContextManager[object],
+    partial: Path,
+    journal: JournalWriter | None,
+) -> Manifest:
+    """Stream all tensors into a writer and commit; note in a journal, if there is one, which layers are whole."""
+    digests: dict[str, str] = {}
+    for spec, following in zip_longest(trace.manifest.tensors, trace.manifest.tensors[1:]):
+        digests[spec.path] = _write_tensor(trace, spec, alignment[spec.path], backend.name, writer, timed)
+        if journal and not (following and _same_layer(spec, following)):
+            with blame(backend.name, f"keeping what is whole up to {spec.path}"):
+                note(journal, backend, writer, timed, partial, digests)
+    manifest = dataclasses.replace(trace.manifest, digests=digests)
+    with blame(backend.name, "committing an archive"), timed:
+        writer.commit(manifest)
     return manifest
 
 

@@ -30,7 +30,7 @@ from harness.formats.describing import Opened, Stored
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
 from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.formats.hdf5_replay import filters_in_words, replay_dataset
-from harness.formats.layout import chosen, chosen_chunks, chunk_space, named
+from harness.formats.layout import BLOSC_CODECS, chosen, chosen_chunks, chunk_space
 from harness.formats.matched import matched_layout
 from harness.formats.objects import BLOCK, Objects, RemoteRoute
 from harness.formats.recovered import Place
@@ -45,16 +45,7 @@ _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
 _HELD = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
 _ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
 
-_CODECS = named(
-    (
-        Codec(name="blosc-lz4", level=5, shuffle="bit"),
-        Codec(name="blosc-zstd", level=1, shuffle="bit"),
-        Codec(name="blosc-zstd", level=3, shuffle="byte"),
-        Codec(name="blosc-zstd", level=9, shuffle="bit"),
-        None,
-    )
-)
-_TUNED = next(iter(_CODECS))
+_TUNED = next(iter(BLOSC_CODECS))
 
 
 def _filter(codec: Codec | None) -> Mapping[str, Any]:
@@ -239,10 +230,10 @@ class Hdf5Format(TunableFormat, Format):
         )
         # HDF5 takes no chunk that is longer than its tensor.
         chunks = tuple(min(c, n or 1) for c, n in zip(chosen_chunks(whole, values), spec.shape, strict=True))
-        return Layout(chunks=chunks, codec=_CODECS[str(values.get("codec", _TUNED))], origin="chosen", why=why)
+        return Layout(chunks=chunks, codec=BLOSC_CODECS[str(values.get("codec", _TUNED))], origin="chosen", why=why)
 
     def search_space(self) -> SearchSpace:
-        return chunk_space(pair=32, attention=128, least=32 << 10, codecs=_CODECS.values())
+        return chunk_space(pair=32, attention=128, least=32 << 10, codecs=BLOSC_CODECS.values())
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Hdf5Writer:
         return Hdf5Writer(path, self, profile)

@@ -19,7 +19,8 @@ from harness.formats.base import UnsupportedProfile
 from harness.formats.hdf5_file import MANIFEST, open_hdf5
 from harness.formats.hdf5_replay import BITSHUFFLE, BLOSC, filters_of, in_memory
 from harness.formats.objects import BLOCK, Objects
-from harness.formats.zarr import ZarrReader, root_attributes
+from harness.formats.zarr import root_attributes
+from harness.formats.zarr_reader import ZarrReader
 from harness.trace.schema import Manifest
 
 _GROUP = {"zarr_format": 2}

@@ -208,6 +208,18 @@ def named(codecs: Iterable[Codec | None]) -> dict[str, Codec | None]:
     return {NO_CODEC if codec is None else str(codec): codec for codec in codecs}
 
 
+BLOSC_CODECS = named(
+    (
+        Codec(name="blosc-lz4", level=5, shuffle="bit"),
+        Codec(name="blosc-zstd", level=1, shuffle="bit"),
+        Codec(name="blosc-zstd", level=3, shuffle="byte"),
+        Codec(name="blosc-zstd", level=9, shuffle="bit"),
+        None,
+    )
+)
+"""What HDF5 and Zarr can be given alike, by name, the one of ``tuned`` first."""
+
+
 def chosen(spec: TensorSpec, profile: Profile, why: str) -> tuple[TensorSpec, str]:
     """Return the tensor that chunks are worked out for in a profile, and the reason for the ledger.
 

@@ -114,39 +114,26 @@ def open_archive(
         leads to another file.
     """
     backend = backend or detect(path)
-    unfinished = has_journal(path)
-    try:
-        with blame(backend.name, f"opening {path}"):
-            out = "" if looked_at else _way_out(path, backend)
-            if not out:
-                reader = recovered(path, backend) if unfinished else backend.reader(path)
-    except MachineError:
-        raise
-    except HarnessError as error:
-        raise _unreadable(path, backend, error) from error
+    with _damage(path, backend, f"opening {path}"):
+        out = "" if looked_at else _way_out(path, backend)
+        if not out:
+            reader = recovered(path, backend) if has_journal(path) else backend.reader(path)
     if out:
         raise ArchiveError(f"{path} holds {out}, which may lead to any file here; nothing of it was read.")
     with reader:
-        try:
-            with blame(backend.name, f"reading the manifest of {path}"):
+        with _damage(path, backend, f"reading the manifest of {path}", said=True):
+            manifest = Manifest.from_json(reader.manifest_text())
+            if manifest.slimming:  # and its format is not installed here: the one below can read it as well
+                reader = SlimmedReader(reader)
                 manifest = Manifest.from_json(reader.manifest_text())
-                if manifest.slimming:  # and its format is not installed here: the one below can read it as well
-                    reader = SlimmedReader(reader)
-                    manifest = Manifest.from_json(reader.manifest_text())
-                stored = reader.stored() if isinstance(reader, ListsTensors) else None
-        except MachineError:
-            raise
-        except ArchiveError as error:
-            raise ArchiveError(f"{path}: {error}") from error
-        except HarnessError as error:
-            raise _unreadable(path, backend, error) from error
+            stored = reader.stored() if isinstance(reader, ListsTensors) else None
         if stored is not None:
             _check_listed(path, manifest, stored)
         yield backend, reader, manifest
 
 
 def _check_listed(path: Path, manifest: Manifest, stored: Mapping[str, Stored]) -> None:
-    """Refuse an archive whose container does not list what its manifest does."""
+    """Raise `ArchiveError` where a container does not hold what its manifest says."""
     for spec in manifest.tensors:
         if spec.path not in stored:
             raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
@@ -158,15 +145,25 @@ def _check_listed(path: Path, manifest: Manifest, stored: Mapping[str, Stored]) 
             )
 
 
+@contextmanager
+def _damage(path: Path, backend: Format, action: str, *, said: bool = False) -> Iterator[None]:
+    """Call what a format raises damage of the archive, unless it is the machine's or, where `said`, says so itself."""
+    try:
+        with blame(backend.name, action):
+            yield
+    except MachineError:
+        raise
+    except HarnessError as error:
+        if said and isinstance(error, ArchiveError):
+            raise ArchiveError(f"{path}: {error}") from error
+        raise ArchiveError(foreign_to(path, backend) or f"{path} is truncated or damaged ({error})") from error
+
+
 def _way_out(path: Path, backend: Format) -> str:
     """Name what in an archive leads to another file; empty where there is nothing."""
     if (out := link_in(path)) or has_journal(path) or not isinstance(backend, TellsLinks):
         return out
     return backend.leads_out(path)
-
-
-def _unreadable(path: Path, backend: Format, error: HarnessError) -> HarnessError:
-    return ArchiveError(foreign_to(path, backend) or f"{path} is truncated or damaged ({error})")
 
 
 def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows: bool = False) -> Iterator[np.ndarray]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -16,10 +16,10 @@ import numpy as np
 import zarr
 import zarr.core.sync
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec, BytesCodec
+from zarr.codecs import BloscCodec
 
 from harness.documents import DocumentError, decode
-from harness.errors import ArchiveError, HarnessError
+from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.formats.base import (
@@ -28,48 +28,35 @@ from harness.formats.base import (
     Layout,
     Profile,
     Reader,
-    Selection,
     Standing,
     Writer,
 )
-from harness.formats.describing import Opened, Stored
-from harness.formats.layout import chosen, chosen_chunks, chunk_space, in_eights, named, seed_chunks
+from harness.formats.layout import BLOSC_CODECS, chosen, chosen_chunks, chunk_space, in_eights, seed_chunks
 from harness.formats.matched import matched_layout
 from harness.formats.objects import Objects, RemoteRoute, Route
 from harness.formats.recovered import Place
-from harness.formats.replay import Extent, Replay
+from harness.formats.replay import Extent
 from harness.formats.seal import BLANK, files_of
-from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.zarr_chunks import overstated_array
 from harness.formats.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
-from harness.formats.zarr_replay import replay_array
-from harness.trace.schema import Manifest, Role, TensorSpec, role_of
+from harness.formats.zarr_reader import KEY, RecoveredZarrReader, ZarrReader, own_within
+from harness.trace.schema import Manifest, Role, TensorSpec
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")
 
-_KEY = "trace_format_harness"
 _LEFT_TO_ZARR = 16 << 20  # bytes of metadata that are damaged; zarr-python takes minutes for more
 _ROOTS = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
-_CODECS = named(
-    (
-        Codec(name="blosc-lz4", level=5, shuffle="bit"),
-        Codec(name="blosc-zstd", level=1, shuffle="bit"),
-        Codec(name="blosc-zstd", level=3, shuffle="byte"),
-        Codec(name="blosc-zstd", level=9, shuffle="bit"),
-        None,
-    )
-)
-_TUNED = next(iter(_CODECS))
+_TUNED = next(iter(BLOSC_CODECS))
 _SHARDED = "row"
 
 
 def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
     """Return the attributes of an archive's root group: the manifest, the place of the seal, and what a format adds."""
-    return {_KEY: {"manifest": manifest.to_json(), "seal": BLANK, **more}}
+    return {KEY: {"manifest": manifest.to_json(), "seal": BLANK, **more}}
 
 
 def own_attributes(path: Path) -> dict[str, Any] | None:
@@ -84,36 +71,6 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
                 return {}
             return own_within(document, name)
     return None
-
-
-def own_within(document: Any, name: str) -> dict[str, Any]:
-    """Find what `root_attributes` wrote in the document of a root group; empty where there is nothing of it."""
-    for key in ("attributes", _KEY) if name == "zarr.json" else (_KEY,):
-        document = document.get(key) if isinstance(document, dict) else None
-    return document if isinstance(document, dict) else {}
-
-
-def manifest_within(path: object, own: Mapping[str, Any]) -> str:
-    """Return the manifest among an archive's own attributes; raises `ArchiveError` where there is none."""
-    if "manifest" not in own:
-        raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
-    return str(own["manifest"])
-
-
-def _pipeline_in_words(array: zarr.Array) -> str:
-    """Say what an opened array does to a chunk, apart from laying out its bytes in order."""
-    codecs = [*array.filters, array.serializer, *array.compressors]
-    return ", ".join(_in_words(c) for c in codecs if c is not None and not isinstance(c, BytesCodec)) or "none"
-
-
-def _in_words(codec: Any) -> str:
-    """Say what a codec of an opened array is, of Zarr 2 or 3."""
-    facts = codec.get_config() if hasattr(codec, "get_config") else codec.to_dict().get("configuration", {})
-    if "cname" not in facts:
-        name = codec.codec_id if hasattr(codec, "codec_id") else codec.to_dict()["name"]
-        return " ".join([name, *(f"{key} {value}" for key, value in facts.items() if key != "id")])
-    shuffle = {"shuffle": " byte shuffle", "bitshuffle": " bit shuffle", 1: " byte shuffle", 2: " bit shuffle"}
-    return f"blosc-{facts['cname']}-{facts['clevel']}{shuffle.get(facts['shuffle'], '')}"
 
 
 class ZarrWriter(Writer):
@@ -176,82 +133,6 @@ async def _ended() -> None:
         await asyncio.gather(*others, return_exceptions=True)
 
 
-class ZarrReader(Reader):
-    """Reads arrays with zarr-python's defaults, through the consolidated metadata; holds each array it has opened.
-
-    Parameters
-    ----------
-    path : Path or zarr.abc.store.Store
-        The archive, as a folder or as a store that is one.
-    pipeline : callable, optional
-        Takes a role to the name of the codec pipeline that decodes its tensors; zarr-python's default without it.
-    """
-
-    def __init__(self, path: Path | Store, pipeline: Callable[[Role], str] | None = None) -> None:
-        self._open(path, pipeline, consolidated=True)
-        self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
-
-    def _open(self, path: Path | Store, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
-        self._path, self._pipeline = path, pipeline
-        self._held: dict[str, zarr.Array] = {}
-        self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
-
-    def manifest_text(self) -> str:
-        return self._manifest
-
-    def arrays(self) -> dict[str, zarr.Array]:
-        """Return every array that is listed, by name."""
-        return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
-
-    def stored(self) -> dict[str, Stored]:
-        return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
-
-    def array(self, path: str) -> zarr.Array:
-        """Return an array as zarr-python gives it, the same one each time."""
-        if path in self._held:
-            return self._held[path]
-        with using(self._pipeline(role_of(path))) if self._pipeline else nullcontext():
-            node = self._group[path]
-        if not isinstance(node, zarr.Array):
-            raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
-        return self._held.setdefault(path, node)
-
-    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        array = self.array(path)
-        return np.asarray(array[...] if selection is None else array[whole(array.shape, selection)])
-
-    def opened(self, path: str) -> Opened:
-        array = self.array(path)
-        pipeline = type(array.async_array.codec_pipeline).__name__
-        return Opened(
-            reader=f"zarr-python {zarr.__version__}, {pipeline}, arrays held",
-            chunks=array.chunks,
-            shards=array.shards,
-            codec=_pipeline_in_words(array),
-        )
-
-    def locate(self, path: str) -> None:
-        self.array(path)
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        return replay_array(self._path, self.array(path), selection) if isinstance(self._path, Path) else None
-
-    def close(self) -> None:
-        self._group.store.close()
-
-
-class RecoveredZarrReader(ZarrReader):
-    """Reads arrays that are whole among others, through the metadata of each: these are consolidated last."""
-
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        self._open(path, None, consolidated=False)
-        self._manifest = manifest.to_json()
-        self._whole = [spec.path for spec in manifest.tensors]
-
-    def arrays(self) -> dict[str, zarr.Array]:
-        return {path: self.array(path) for path in self._whole}
-
-
 class ZarrFormat(TunableFormat, Format):
     """Zarr, one file per chunk."""
 
@@ -286,7 +167,7 @@ class ZarrFormat(TunableFormat, Format):
         return Layout(
             chunks=chunks,
             shards=rows if values.get("shards") == _SHARDED else None,
-            codec=_CODECS[str(values.get("codec", _TUNED))],
+            codec=BLOSC_CODECS[str(values.get("codec", _TUNED))],
             origin="chosen",
             why=why,
         )
@@ -296,7 +177,7 @@ class ZarrFormat(TunableFormat, Format):
             name="shards", about="whether each row of chunks shares a file", default="none", values=("none", _SHARDED)
         )
         return chunk_space(
-            pair=32, attention=256, least=128 << 10, codecs=_CODECS.values(), also=(shards, pipeline_parameter())
+            pair=32, attention=256, least=128 << 10, codecs=BLOSC_CODECS.values(), also=(shards, pipeline_parameter())
         )
 
     def configured(self, profile: Profile) -> Self:
@@ -344,7 +225,7 @@ class ZarrFormat(TunableFormat, Format):
             sound = all(isinstance(parse_json(text), dict) for text in texts)
         except (OSError, HarnessError):
             return False
-        return sound and not any(_KEY.encode() in text for text in texts)
+        return sound and not any(KEY.encode() in text for text in texts)
 
     def overstated(self, path: Path) -> str:
         with closing(ZarrReader(path)) as reader:

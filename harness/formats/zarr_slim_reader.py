@@ -27,7 +27,7 @@ from harness.formats.recovered import Place, RecoveredReader
 from harness.formats.replay import Replay, without_first_axis
 from harness.formats.selection import lengths, whole
 from harness.formats.sharded import VERSION, ShardedArray, describe
-from harness.formats.zarr import ZarrReader, manifest_within, own_within
+from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
 from harness.formats.zarr_replay import replay_array
 from harness.slimming.narrowing import Narrowing, by_name
 from harness.trace.schema import Manifest

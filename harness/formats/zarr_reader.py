@@ -1,0 +1,131 @@
+"""Read Zarr with zarr-python, also archives that were not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store
+from zarr.codecs import BytesCodec
+
+from harness.errors import ArchiveError
+from harness.formats.base import Reader, Selection
+from harness.formats.describing import Opened, Stored
+from harness.formats.replay import Replay
+from harness.formats.selection import whole
+from harness.formats.zarr_pipeline import using
+from harness.formats.zarr_replay import replay_array
+from harness.trace.schema import Manifest, Role, role_of
+
+KEY = "trace_format_harness"
+"""Under which an archive's root group has what this harness says of it."""
+
+
+def own_within(document: Any, name: str) -> dict[str, Any]:
+    """Find what `root_attributes` wrote in the document of a root group; empty where there is nothing of it."""
+    for key in ("attributes", KEY) if name == "zarr.json" else (KEY,):
+        document = document.get(key) if isinstance(document, dict) else None
+    return document if isinstance(document, dict) else {}
+
+
+def manifest_within(path: object, own: Mapping[str, Any]) -> str:
+    """Return the manifest among an archive's own attributes; raises `ArchiveError` where there is none."""
+    if "manifest" not in own:
+        raise ArchiveError(f"{path} is a Zarr group, but not an archive written by this harness: it has no manifest.")
+    return str(own["manifest"])
+
+
+def _pipeline_in_words(array: zarr.Array) -> str:
+    """Say what an opened array does to a chunk, apart from laying out its bytes in order."""
+    codecs = [*array.filters, array.serializer, *array.compressors]
+    return ", ".join(_in_words(c) for c in codecs if c is not None and not isinstance(c, BytesCodec)) or "none"
+
+
+def _in_words(codec: Any) -> str:
+    """Say what a codec of an opened array is, of Zarr 2 or 3."""
+    facts = codec.get_config() if hasattr(codec, "get_config") else codec.to_dict().get("configuration", {})
+    if "cname" not in facts:
+        name = codec.codec_id if hasattr(codec, "codec_id") else codec.to_dict()["name"]
+        return " ".join([name, *(f"{key} {value}" for key, value in facts.items() if key != "id")])
+    shuffle = {"shuffle": " byte shuffle", "bitshuffle": " bit shuffle", 1: " byte shuffle", 2: " bit shuffle"}
+    return f"blosc-{facts['cname']}-{facts['clevel']}{shuffle.get(facts['shuffle'], '')}"
+
+
+class ZarrReader(Reader):
+    """Reads arrays with zarr-python's defaults, through the consolidated metadata; holds each array it has opened.
+
+    Parameters
+    ----------
+    path : Path or zarr.abc.store.Store
+        The archive, as a folder or as a store that is one.
+    pipeline : callable, optional
+        Takes a role to the name of the codec pipeline that decodes its tensors; zarr-python's default without it.
+    """
+
+    def __init__(self, path: Path | Store, pipeline: Callable[[Role], str] | None = None) -> None:
+        self._open(path, pipeline, consolidated=True)
+        self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
+
+    def _open(self, path: Path | Store, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
+        self._path, self._pipeline = path, pipeline
+        self._held: dict[str, zarr.Array] = {}
+        self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
+
+    def manifest_text(self) -> str:
+        return self._manifest
+
+    def arrays(self) -> dict[str, zarr.Array]:
+        """Return every array that is listed, by name."""
+        return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
+
+    def stored(self) -> dict[str, Stored]:
+        return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
+
+    def array(self, path: str) -> zarr.Array:
+        """Return an array as zarr-python gives it, the same one each time."""
+        if path in self._held:
+            return self._held[path]
+        with using(self._pipeline(role_of(path))) if self._pipeline else nullcontext():
+            node = self._group[path]
+        if not isinstance(node, zarr.Array):
+            raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
+        return self._held.setdefault(path, node)
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        array = self.array(path)
+        return np.asarray(array[...] if selection is None else array[whole(array.shape, selection)])
+
+    def opened(self, path: str) -> Opened:
+        array = self.array(path)
+        pipeline = type(array.async_array.codec_pipeline).__name__
+        return Opened(
+            reader=f"zarr-python {zarr.__version__}, {pipeline}, arrays held",
+            chunks=array.chunks,
+            shards=array.shards,
+            codec=_pipeline_in_words(array),
+        )
+
+    def locate(self, path: str) -> None:
+        self.array(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        return replay_array(self._path, self.array(path), selection) if isinstance(self._path, Path) else None
+
+    def close(self) -> None:
+        self._group.store.close()
+
+
+class RecoveredZarrReader(ZarrReader):
+    """Reads arrays that are whole among others, through the metadata of each: these are consolidated last."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self._open(path, None, consolidated=False)
+        self._manifest = manifest.to_json()
+        self._whole = [spec.path for spec in manifest.tensors]
+
+    def arrays(self) -> dict[str, zarr.Array]:
+        return {path: self.array(path) for path in self._whole}

@@ -343,7 +343,7 @@ def inflation_limit(packed: int, stated: int | None = None) -> int:
         What ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
         more; never more than the stated size.
     """
-    most = limits.inflated if limits.inflated is not None else min(_INFLATED, scaled_limit(packed))
+    most = limits.inflated if limits.inflated is not None else min(_INFLATED, scaled_limit(packed, _SMALL))
     return most if stated is None else max(0, min(most, stated))
 
 

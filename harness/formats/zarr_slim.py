@@ -45,6 +45,7 @@ class ZarrSlimFormat(ZarrFormat):
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
+    readers: ClassVar = {"own": ZarrSlimReader}
     setting: ClassVar[str] = "small"
     codecs: ClassVar[tuple[Codec, ...]] = (
         Codec(name="pcodec", level=8),

@@ -64,10 +64,10 @@ class ZarrSlimReader(Reader):
     path : Path
         The archive.
     setting : str
-        The one it has to be of: a measurement of one setting may not read the other's archive.
+        The one it has to be of, if any: a measurement of one setting may not read the other's archive.
     """
 
-    def __init__(self, path: Path, setting: str) -> None:
+    def __init__(self, path: Path, setting: str = "") -> None:
         self._path = path
         self._begin(json.loads(read_bytes(path / "zarr.json")), path, setting)
 
@@ -77,7 +77,7 @@ class ZarrSlimReader(Reader):
         slim = convert(own.get("slim"), _Slimmed, path, mend="", error=ArchiveError)
         if slim.version != VERSION:
             raise ArchiveError(f"{path} was slimmed by version {slim.version}; this reader knows version {VERSION}.")
-        if slim.setting != setting:
+        if setting and slim.setting != setting:
             raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
         self._places = slim.places
         self._nodes = _nodes(root, path)

@@ -270,3 +270,12 @@ def test_chunks_in_eights_are_hardly_larger(chunks: tuple[int, ...]) -> None:
     assert np.prod(found) % 8 == 0
     assert max(found) - max(chunks) < 8
     assert sum(a != b for a, b in zip(found, chunks, strict=True)) <= 1
+
+
+def test_its_reader_is_named_and_is_not_that_of_zarr(tmp_path: Path) -> None:
+    pair = join(("bfloat16", "zero", "bfloat16"))
+    for name in ("zarr-slim", "zarr-slim-fast"):
+        path = put(tmp_path, name, {"pair/layer_0": pair})
+        (read,) = load_format(name).readers.values()
+        with read(path) as reader:
+            assert_same(reader.read("pair/layer_0"), pair)

@@ -168,7 +168,7 @@ class Reads:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Appended:
     """What happened in one case.
 
     Attributes
@@ -254,7 +254,7 @@ def write_once(case: Case, path: Path, values: np.ndarray, answers: Any) -> None
             time.sleep(0.005)
 
 
-def attempt(case: Case, folder: Path) -> Outcome:
+def attempt(case: Case, folder: Path) -> Appended:
     """Let readers read and a writer append, each in a process of its own, and tell what happened.
 
     Parameters
@@ -310,7 +310,7 @@ def attempt(case: Case, folder: Path) -> Outcome:
     except HarnessError as error:
         verified = str(error)
     fresh, held = (_summed([answer[k] for answer in answers]) for k in (0, 1))
-    return Outcome(
+    return Appended(
         appended=appended, refused=refused, fresh=fresh, held=held, held_sees=answers[0][2], fresh_sees=sees,
         verified=verified.replace(f"{folder}{os.sep}", ""),
     )  # fmt: skip

@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.models import evoformer
-from harness.extensions.capture.plan import Settings, layer_bytes
+from harness.extensions.capture.plan import CaptureSettings, layer_bytes
 from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, Push, record
 from harness.formats.archive import remove, write_archive
 from harness.formats.base import load_format
@@ -73,7 +73,7 @@ def prepare(size: Size) -> PreparedEvoformer:
     row = np.frombuffer(sequence.encode(), np.uint8)
     msa = np.tile(row, (size.rows, 1))
     query = Query(name="ubiquitin", sequence=sequence, msa=msa, deletions=np.zeros(msa.shape, np.int32), files=())
-    settings = Settings(blocks=size.blocks, recycles=0, msa_depth=size.rows, attention=evoformer.attention)
+    settings = CaptureSettings(blocks=size.blocks, recycles=0, msa_depth=size.rows, attention=evoformer.attention)
     return evoformer.open(settings, query)  # type: ignore[return-value]
 
 

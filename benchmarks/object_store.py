@@ -24,7 +24,7 @@ import pandas as pd
 
 from benchmarks.latency import draw_latency
 from benchmarks.seaweed import seaweed
-from benchmarks.slim_targets import Found
+from benchmarks.slim_targets import FoundSizes
 from harness.errors import HarnessError
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import S3Place, parse_place
@@ -55,7 +55,7 @@ _COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Arm:
+class StoreArm:
     """A format in a profile, read by one route."""
 
     format: str
@@ -69,14 +69,14 @@ class Arm:
 
 
 ARMS = (
-    Arm(RAW, "tuned"),
-    Arm("npz", "tuned"),
-    Arm("npz", "tuned", "download"),
-    Arm("hdf5", "tuned"),
-    Arm("hdf5", "tuned", "reference"),
-    Arm("zarr", "seed"),
-    Arm("zarr", "tuned"),
-    Arm("zarr-slim", "tuned"),
+    StoreArm(RAW, "tuned"),
+    StoreArm("npz", "tuned"),
+    StoreArm("npz", "tuned", "download"),
+    StoreArm("hdf5", "tuned"),
+    StoreArm("hdf5", "tuned", "reference"),
+    StoreArm("zarr", "seed"),
+    StoreArm("zarr", "tuned"),
+    StoreArm("zarr-slim", "tuned"),
 )
 
 
@@ -85,7 +85,7 @@ class Archives:
     """One trace in a store in every format, and what is asked of it."""
 
     label: str
-    paths: dict[Arm, Path]
+    paths: dict[StoreArm, Path]
     accesses: dict[str, tuple[Read, ...]]
     expected: dict[str, Expected]
 
@@ -104,7 +104,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
     """
     trace = open_trace(text, n_res)
     folder.mkdir()
-    paths: dict[Arm, Path] = {}
+    paths: dict[StoreArm, Path] = {}
     manifest = trace.manifest
     for arm in ARMS:
         backend = load_format(arm.format)
@@ -171,19 +171,19 @@ def _one_get(near: S3Place, key: str, length: int) -> dict[str, object]:
     return {"seconds": seconds, "open_seconds": (opened - start) / 1e9, **dataclasses.asdict(counts)}
 
 
-def goals(samples: pd.DataFrame) -> Iterator[Found]:
+def goals(samples: pd.DataFrame) -> Iterator[FoundSizes]:
     """Yield the goals at 20 ms, each as the median of the ratios of rounds; opening is not counted in either side."""
     far = samples[samples["latency_ms"] == GOAL_LATENCY]
     for trace, rows in far.groupby("trace", sort=False):
         windows = _times(rows, f"{WINDOWS} windows")
         layer = _times(rows, "one pair layer")
-        yield Found(
+        yield FoundSizes(
             text=f"{trace}: {WINDOWS} windows, times as fast as the seed's zarr", goal=2.0,
             value=float((windows["zarr", "seed"] / windows["zarr-slim", "tuned"]).median()),
         )  # fmt: skip
         for other, what in ((RAW, "one GET of its float32 bytes"), (GET, "one GET as large")):
             ratio = float((layer["zarr-slim", "tuned"] / layer[other, ""]).median())
-            yield Found(text=f"{trace}: a layer of zarr-slim over {what}", goal=1.5, value=ratio, at_most=True)
+            yield FoundSizes(text=f"{trace}: a layer of zarr-slim over {what}", goal=1.5, value=ratio, at_most=True)
 
 
 def _times(rows: pd.DataFrame, access: str) -> pd.DataFrame:

@@ -57,7 +57,7 @@ _ELSEWHERE = f"""<!doctype html>
 
 
 @dataclass(frozen=True)
-class Cell:
+class PageCell:
     """One figure of a benchmark: the newest as text, its change, and the drawing of all of them."""
 
     text: str
@@ -144,16 +144,16 @@ def _values(values: Any, count: int) -> Sequence[float | None]:
     return values if isinstance(values, list) else [values] * count
 
 
-def _cell(values: Sequence[float | None], unit: str) -> Cell:
+def _cell(values: Sequence[float | None], unit: str) -> PageCell:
     from asv.util import human_value
 
     newest = values[-1]
     if newest is None:
-        return Cell("n/a", "", Markup(""))
+        return PageCell("n/a", "", Markup(""))
     text = re.sub(r"^(\d+)\.0$", r"\1", human_value(newest, unit))
     before = values[-2] if len(values) > 1 else None
     change = "" if before is None else ("equal" if newest == before else _change(before, newest))
-    return Cell(text, change, _way(values))
+    return PageCell(text, change, _way(values))
 
 
 def _change(before: float, newest: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.slim_targets import Found
+from benchmarks.slim_targets import FoundSizes
 from harness.analysis.statistics import Interval, compare
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
@@ -65,13 +65,13 @@ def process_speed(folder: Path, name: str, rounds: int = _ROUNDS) -> Interval:
     return compare(np.array(times[1]), np.array(times[2])).ratio
 
 
-def process_speeds(folder: Path) -> Iterator[Found]:
+def process_speeds(folder: Path) -> Iterator[FoundSizes]:
     """Yield the goal for every format."""
     for name in FORMATS:
         with tempfile.TemporaryDirectory(dir=folder) as inner:
             ratio = process_speed(Path(inner), name)
         text = f"windows, two processes over one, times as fast, {name}"
-        yield Found(text=text, goal=GOAL, value=ratio.median, interval=ratio)
+        yield FoundSizes(text=text, goal=GOAL, value=ratio.median, interval=ratio)
 
 
 def main() -> int:

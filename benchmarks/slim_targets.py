@@ -30,7 +30,7 @@ _SOURCE, _N_RES = "synthetic:layers=1", 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundSizes:
     """A goal and what was measured.
 
     Attributes
@@ -117,7 +117,7 @@ _WARM: tuple[tuple[str, str, str, float], ...] = (
 )
 
 
-def read_ratios(folder: Path) -> Iterator[Found]:
+def read_ratios(folder: Path) -> Iterator[FoundSizes]:
     """Yield how many times faster slimmed Zarr reads than what it is compared with."""
     trace = open_trace(_SOURCE, _N_RES)
     made: dict[str, tuple[Format, Profile]] = {
@@ -140,10 +140,10 @@ def read_ratios(folder: Path) -> Iterator[Found]:
                 if wanted == access:
                     ratio = compare(np.array(times[slow]), np.array(times[fast])).ratio
                     text = f"{access}, {'cold' if cold else 'warm'}, {slow} over {fast}"
-                    yield Found(text=text, goal=least, value=ratio.median, interval=ratio)
+                    yield FoundSizes(text=text, goal=least, value=ratio.median, interval=ratio)
 
 
-def sizes(folder: Path) -> Iterator[Found]:
+def sizes(folder: Path) -> Iterator[FoundSizes]:
     """Yield how much smaller slimmed Zarr is, and in how many files; of real values where there are."""
     try:
         trace = open_trace("af2-1ubq", None)
@@ -154,7 +154,7 @@ def sizes(folder: Path) -> Iterator[Found]:
         path = folder / f"size-{name}"
         write_archive(TraceView(trace, {pair: pair.path}), load_format(name), path)
         text = f"float32 pair of {trace.label} over {name}"
-        yield Found(text=text, goal=least, value=pair.nbytes / archive_size(path)[0])
+        yield FoundSizes(text=text, goal=least, value=pair.nbytes / archive_size(path)[0])
     layers = open_trace("synthetic:layers=12,filled=both", 128)
     representations = {spec: spec.path for spec in layers.manifest.tensors if spec.role in (Role.PAIR, Role.SINGLE)}
     for text, both in (
@@ -167,11 +167,11 @@ def sizes(folder: Path) -> Iterator[Found]:
             write_archive(both, load_format(name), path, profile)  # type: ignore[arg-type]
             found[name] = archive_size(path)
         ratio = found["zarr"][0] / found["zarr-slim"][0]
-        yield Found(text=f"{text}: zarr (seed) over zarr-slim", goal=2.2, value=ratio)
-    yield Found(text="files of these 12 layers in zarr-slim", goal=40, value=found["zarr-slim"][1], at_most=True)
+        yield FoundSizes(text=f"{text}: zarr (seed) over zarr-slim", goal=2.2, value=ratio)
+    yield FoundSizes(text="files of these 12 layers in zarr-slim", goal=40, value=found["zarr-slim"][1], at_most=True)
 
 
-def write_speeds(folder: Path) -> Iterator[Found]:
+def write_speeds(folder: Path) -> Iterator[FoundSizes]:
     """Yield the bytes a second that the writers take, without waiting for the disk."""
     trace = open_trace(_SOURCE, 512)
     for name, least in (("zarr-slim", 250e6), ("zarr-slim-fast", 1e9)):
@@ -184,7 +184,7 @@ def write_speeds(folder: Path) -> Iterator[Found]:
             remove(path)
         interval = median_interval(np.array(speeds))
         text = f"bytes per second of writing {name}"
-        yield Found(text=text, goal=least, value=interval.median, interval=interval)
+        yield FoundSizes(text=text, goal=least, value=interval.median, interval=interval)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.parallel_targets import process_speeds
-from benchmarks.slim_targets import Found, read_ratios, sizes, write_speeds
+from benchmarks.slim_targets import FoundSizes, read_ratios, sizes, write_speeds
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.sampling.sample import take
@@ -81,14 +81,14 @@ def write_memory(folder: Path, name: str, layers: int) -> float:
         return float(worker.do(task).peak_rss_bytes or 0)
 
 
-def own_goals(folder: Path, layers: int) -> Iterator[Found]:
+def own_goals(folder: Path, layers: int) -> Iterator[FoundSizes]:
     """Yield the goals that are not of one format."""
     deviation = abs(overhead(folder) - 1)
-    yield Found(text="layer read, harness over bare loop, away from 1", goal=0.02, value=deviation, at_most=True)
-    yield Found(text="generator, bytes per second", goal=2e8, value=generator_speed())
+    yield FoundSizes(text="layer read, harness over bare loop, away from 1", goal=0.02, value=deviation, at_most=True)
+    yield FoundSizes(text="generator, bytes per second", goal=2e8, value=generator_speed())
     for name in ("npz", "hdf5", "zarr", "zarr-slim"):
         text = f"peak bytes of memory of writing 1024 residues, {layers} layers, {name}"
-        yield Found(text=text, goal=_WRITE_LIMIT, value=write_memory(folder, name, layers), at_most=True)
+        yield FoundSizes(text=text, goal=_WRITE_LIMIT, value=write_memory(folder, name, layers), at_most=True)
 
 
 def main(layers: int) -> int:

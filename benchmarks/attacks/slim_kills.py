@@ -44,7 +44,7 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
 @dataclass
-class Tally:
+class KillTally:
     """What kills did.
 
     Attributes
@@ -62,7 +62,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
 
 
-class Case:
+class KillCase:
     """A directory to be killed on, with what undisturbed runs make of it.
 
     Parameters
@@ -104,7 +104,7 @@ class Case:
         """Name the original files that cannot be read with the same bytes, nor from what minimal made of them."""
         return [name for name, digest in self.before.items() if not _readable(self.job, name, digest)]
 
-    def resume(self, way: str, tally: Tally) -> None:
+    def resume(self, way: str, tally: KillTally) -> None:
         """Run a way to its end, and hold what it leaves against an undisturbed run."""
         if way == "unslim" and not (self.job / NAME).exists():
             way = self.forward  # it was killed after its last step, or had nothing to undo
@@ -126,12 +126,12 @@ def _readable(folder: Path, name: str, digest: str) -> bool:
     return digest in (disk.digest(found.data), found.original)
 
 
-def kill_at_random(case: Case, kills: int, chance: random.Random) -> Tally:
+def kill_at_random(case: KillCase, kills: int, chance: random.Random) -> KillTally:
     """Kill slim and unslim at moments drawn from their duration; each starts from what the last kill left.
 
     Parameters
     ----------
-    case : Case
+    case : KillCase
         The directory.
     kills : int
         How many times; a process that ends before its moment is not counted, and after three times as many tries it
@@ -141,10 +141,10 @@ def kill_at_random(case: Case, kills: int, chance: random.Random) -> Tally:
 
     Returns
     -------
-    Tally
+    KillTally
         What it did.
     """
-    tally = Tally()
+    tally = KillTally()
     case.begin(case.forward)
     for _ in range(3 * kills):
         if tally.kills == kills:
@@ -160,22 +160,22 @@ def kill_at_random(case: Case, kills: int, chance: random.Random) -> Tally:
     return tally
 
 
-def kill_before_each_step(case: Case, way: str) -> Tally:
+def kill_before_each_step(case: KillCase, way: str) -> KillTally:
     """Kill a way before its first change of the disk, before its second, and so on until it has no more.
 
     Parameters
     ----------
-    case : Case
+    case : KillCase
         The directory.
     way : {"slim", "smallest", "minimal", "unslim"}
         What is killed.
 
     Returns
     -------
-    Tally
+    KillTally
         What it did; it has one kill for each step.
     """
-    tally = Tally()
+    tally = KillTally()
     for stop in itertools.count(1):
         case.begin(way)
         pid = _forked(partial(_work_until, stop, way, case.job))
@@ -242,11 +242,11 @@ def _work_until(stop: int, way: str, folder: Path) -> None:
 
 def main(kills: int = 10) -> int:
     """Kill on every directory and print the counts; return the exit code."""
-    total = Tally()
+    total = KillTally()
     with tempfile.TemporaryDirectory(prefix="harness-kills-") as name:
         made = [make(Path(name) / make.__name__) for make in (af2, af3, openfold3)]
         for number, source in enumerate((*made, *real())):
-            case = Case(source, Path(name) / f"case-{number}")
+            case = KillCase(source, Path(name) / f"case-{number}")
             tallies = {"at random moments": kill_at_random(case, kills, random.Random(number))}
             tallies |= {f"before each step of {way}": kill_before_each_step(case, way) for way in WAYS}
             for when, tally in tallies.items():

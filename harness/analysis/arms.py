@@ -14,7 +14,7 @@ PLACE = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Arm:
+class ArmSamples:
     """One format in one profile, on one access in one state.
 
     Attributes
@@ -49,7 +49,7 @@ class Arm:
         return f"{self.name} ({self.profile})"
 
 
-def arms_by_place(samples: pd.DataFrame) -> list[tuple[Arm, ...]]:
+def arms_by_place(samples: pd.DataFrame) -> list[tuple[ArmSamples, ...]]:
     """Arrange samples by what was measured, and by arm.
 
     Parameters
@@ -59,13 +59,13 @@ def arms_by_place(samples: pd.DataFrame) -> list[tuple[Arm, ...]]:
 
     Returns
     -------
-    list of tuple of Arm
+    list of tuple of ArmSamples
         One tuple for each access in each state, arms and tuples in the order in which they were first measured.
     """
     places = samples.groupby(PLACE, sort=False, dropna=False).ngroup().to_numpy()
     codes = samples.groupby([*PLACE, "format", "profile"], sort=False, dropna=False).ngroup().to_numpy()
     order = np.argsort(codes, kind="stable")
-    found: dict[int, list[Arm]] = {}
+    found: dict[int, list[ArmSamples]] = {}
     # Column by column and by place in the table: a frame for each arm would take longer than all of the statistics.
     status, seconds = samples["status"].to_numpy(object), samples["seconds"].to_numpy(float)
     rounds, positions = samples["round"].to_numpy(int), samples["position"].to_numpy(int)
@@ -75,7 +75,7 @@ def arms_by_place(samples: pd.DataFrame) -> list[tuple[Arm, ...]]:
         good = rows[ok[rows]]
         counted = good[timed[good]] if not failed[rows].any() else good[:0]
         counted = counted[np.argsort(rounds[counted], kind="stable")]
-        arm = Arm(
+        arm = ArmSamples(
             name=str(names[rows[0]]),
             profile=str(profiles[rows[0]]),
             rows=rows,
@@ -89,12 +89,12 @@ def arms_by_place(samples: pd.DataFrame) -> list[tuple[Arm, ...]]:
     return [tuple(arms) for arms in found.values()]
 
 
-def paired(arm: Arm | None, other: Arm | None) -> Comparison | None:
+def paired(arm: ArmSamples | None, other: ArmSamples | None) -> Comparison | None:
     """Compare two arms by the rounds in which both have a time.
 
     Parameters
     ----------
-    arm, other : Arm or None
+    arm, other : ArmSamples or None
         The second is the baseline.
 
     Returns

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.arms import Arm, arms_by_place, paired
+from harness.analysis.arms import ArmSamples, arms_by_place, paired
 from harness.analysis.statistics import Comparison
 from harness.analysis.summary import FEW_ROUNDS
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
@@ -33,7 +33,7 @@ _MACHINE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropped:
+class DroppedSamples:
     """Samples that do not count, by what became of them and why.
 
     Attributes
@@ -88,7 +88,7 @@ class Noise:
         Whether a hypervisor is there; None also when sessions differ in it.
     cores : int or None
         Processor cores; None also when sessions differ in them.
-    dropped : tuple of Dropped
+    dropped : tuple of DroppedSamples
         Failed, rejected and skipped samples, most frequent first.
     rounds_least, rounds_most : int or None
         Samples that count, in the timed cell with fewest and the one with most.
@@ -112,7 +112,7 @@ class Noise:
     load_after: float | None
     virtual_machine: bool | None
     cores: int | None
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedSamples, ...]
     rounds_least: int | None
     rounds_most: int | None
     undecided: int
@@ -215,7 +215,7 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
     return values.pop() if len(values) == 1 else None
 
 
-def _twins(places: Iterable[Sequence[Arm]], summary: pd.DataFrame) -> list[Comparison]:
+def _twins(places: Iterable[Sequence[ArmSamples]], summary: pd.DataFrame) -> list[Comparison]:
     """Compare the A/A arm of every place with the arm that the summary says it is the twin of."""
     originals = set(summary.loc[summary["format"] == CONTROL, "baseline"].dropna())
     found = []
@@ -227,7 +227,7 @@ def _twins(places: Iterable[Sequence[Arm]], summary: pd.DataFrame) -> list[Compa
     return found
 
 
-def _spread(places: Iterable[Sequence[Arm]]) -> dict[str, float]:
+def _spread(places: Iterable[Sequence[ArmSamples]]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     for arms in places:
         for arm in arms:
@@ -238,7 +238,7 @@ def _spread(places: Iterable[Sequence[Arm]]) -> dict[str, float]:
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def _residuals(arms: Sequence[Arm]) -> np.ndarray:
+def _residuals(arms: Sequence[ArmSamples]) -> np.ndarray:
     """Return log times less each arm's median, shape (arms, rounds), NaN where an arm has no time."""
     rounds = np.unique(np.concatenate([arm.rounds for arm in arms]))
     table = np.full((len(arms), len(rounds)), np.nan)
@@ -260,7 +260,7 @@ def _trend(residuals: np.ndarray) -> float | None:
     return float(np.median(slopes) * (count - 1))
 
 
-def _first_in_round(arms: Sequence[Arm], residuals: np.ndarray) -> list[float]:
+def _first_in_round(arms: Sequence[ArmSamples], residuals: np.ndarray) -> list[float]:
     """Return, for each round, the log ratio of the first arm to the median of the others."""
     rounds = np.unique(np.concatenate([arm.rounds for arm in arms]))
     found = []
@@ -274,10 +274,12 @@ def _first_in_round(arms: Sequence[Arm], residuals: np.ndarray) -> list[float]:
     return found
 
 
-def _dropped(samples: pd.DataFrame) -> tuple[Dropped, ...]:
+def _dropped(samples: pd.DataFrame) -> tuple[DroppedSamples, ...]:
     bad = samples[samples["status"] != "ok"]
     groups = [
-        Dropped(status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows))
+        DroppedSamples(
+            status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows)
+        )
         for (status, reason), rows in bad.groupby(["status", "reason"], sort=False, dropna=False)
     ]
     return tuple(sorted(groups, key=lambda group: -group.samples))

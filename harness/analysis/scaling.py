@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.arms import Arm, arms_by_place, paired
+from harness.analysis.arms import ArmSamples, arms_by_place, paired
 from harness.analysis.rounds import RESAMPLES, bounds
 from harness.records import KEY_COLUMNS, RAW
 from harness.sampling.executor import load_executor
@@ -66,7 +66,7 @@ def scaling(samples: pd.DataFrame) -> pd.DataFrame | None:
     return table.reset_index(drop=True)
 
 
-def _place(samples: pd.DataFrame, arm: Arm) -> Place:
+def _place(samples: pd.DataFrame, arm: ArmSamples) -> Place:
     return _place_of(samples.iloc[arm.rows[0]])
 
 
@@ -75,7 +75,9 @@ def _place_of(row: pd.Series) -> Place:
     return (row["suite"], row["access"], row["trace"], n_res, row["cache"], row["executor"], int(row["workers"]))
 
 
-def _row(samples: pd.DataFrame, place: Place, arm: Arm, one: Arm | None, raw: Arm | None) -> dict[str, Any]:
+def _row(
+    samples: pd.DataFrame, place: Place, arm: ArmSamples, one: ArmSamples | None, raw: ArmSamples | None
+) -> dict[str, Any]:
     suite, access, trace, n_res, cache, executor, workers = place
     good = samples.iloc[arm.good]
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {
@@ -103,7 +105,7 @@ def _row(samples: pd.DataFrame, place: Place, arm: Arm, one: Arm | None, raw: Ar
     return row
 
 
-def _drawn(arm: Arm, what: str, place: Place) -> np.ndarray:
+def _drawn(arm: ArmSamples, what: str, place: Place) -> np.ndarray:
     """Return medians of rounds drawn anew with replacement, the same for the same cell."""
     rng = np.random.default_rng(zlib.crc32(repr((what, place, arm.name, arm.profile)).encode()))
     picks = rng.integers(len(arm.seconds), size=(RESAMPLES, len(arm.seconds)))

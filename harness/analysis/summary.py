@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.arms import Arm, arms_by_place, paired
+from harness.analysis.arms import ArmSamples, arms_by_place, paired
 from harness.analysis.statistics import Comparison, median_interval
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge, noise_floor, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
@@ -91,7 +91,7 @@ def _check_measured(samples: pd.DataFrame, baseline: str | None) -> None:
 
 
 def _place(
-    arms: Sequence[Arm], columns: Mapping[str, np.ndarray], baseline: str | None, twin_of: str | None
+    arms: Sequence[ArmSamples], columns: Mapping[str, np.ndarray], baseline: str | None, twin_of: str | None
 ) -> list[_Cell]:
     """Summarise the arms that were measured in the same rounds of one access."""
     raw = next((arm for arm in arms if arm.name == RAW and len(arm.seconds)), None)
@@ -116,14 +116,14 @@ def _place(
     return cells
 
 
-def _baseline(arms: Sequence[Arm], name: str | None, profile: str, *, strict: bool = False) -> Arm | None:
+def _baseline(arms: Sequence[ArmSamples], name: str | None, profile: str, *, strict: bool = False) -> ArmSamples | None:
     """Choose the arm to compare with: in the same profile where it was measured in it, else, unless strict, any."""
     candidates = [arm for arm in arms if arm.name == name]
     same = next((arm for arm in candidates if arm.profile == profile), None)
     return same if same is not None or strict else next(iter(candidates), None)
 
 
-def _row(arm: Arm, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _row(arm: ArmSamples, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Fill in what does not depend on time; a figure that does not apply stays empty."""
     first = arm.rows[0]
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: columns[key][first] for key in KEY_COLUMNS}
@@ -154,7 +154,7 @@ def _row(arm: Arm, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return row
 
 
-def _timed(cell: _Cell, arm: Arm, columns: Mapping[str, np.ndarray], raw: Arm | None) -> None:
+def _timed(cell: _Cell, arm: ArmSamples, columns: Mapping[str, np.ndarray], raw: ArmSamples | None) -> None:
     interval = median_interval(arm.seconds)
     requested, read = cell.row["bytes_requested"], _median(columns["bytes_read"], arm.good)
     peaks = _known(columns["peak_rss_bytes"], arm.good)
@@ -183,7 +183,7 @@ def _median(values: np.ndarray, rows: np.ndarray) -> float | None:
     return float(np.median(known)) if len(known) else None
 
 
-def _compared(cell: _Cell, against: Arm | None, twin: Comparison | None) -> None:
+def _compared(cell: _Cell, against: ArmSamples | None, twin: Comparison | None) -> None:
     if twin is not None:
         # The baseline itself is compared with nothing: its cell shows what two copies of it can tell apart.
         cell.row["smallest_detectable_effect"] = smallest_detectable_effect(cell.comparison or twin, twin)

@@ -14,12 +14,12 @@ from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import show
 from harness.evidence.rerun import Repeat
 from harness.records import CONTROL, KEY_COLUMNS, RAW
-from harness.report.write import Written
+from harness.report.write import WrittenReport
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 
 
-def tables(written: Written, config: RunConfig) -> None:
+def tables(written: WrittenReport, config: RunConfig) -> None:
     """Print the closing tables of a run: of its traces, and of sections of extensions."""
     if not written.summary.empty:
         _closing_traces(written.summary, config)
@@ -88,7 +88,7 @@ def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
     return text if told else f"{text} {row['verdict']}"
 
 
-def where(folder: Path, written: Written) -> None:
+def where(folder: Path, written: WrittenReport) -> None:
     """Say where the results are."""
     show.say(f"Summary: {folder / 'summary.csv'}   samples: {folder / 'samples.csv'}   ledger: {folder / 'ledger.csv'}")
     show.say(f"Plots:   {written.plots}")

@@ -27,7 +27,7 @@ from harness.compare.building import (
 )
 from harness.compare.comparison import WORDS, Outcome, change, compare_sides, require_rounds
 from harness.compare.documents import bytes_sentence, to_json, to_junit, to_markdown, verdict
-from harness.compare.question import Settings, ask
+from harness.compare.question import CompareSettings, ask
 from harness.compare.ratios import Point, draw_ratios
 from harness.compare.side import NotComparable, Side, SideError
 from harness.compare.stored import compare_stored, is_stored
@@ -39,7 +39,7 @@ from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")
 _MOST = 24  # lost cells printed
-_ROUNDS = Settings().rounds
+_ROUNDS = CompareSettings().rounds
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +60,8 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add("--repo", type=Path, default=Path(), metavar="DIR", help="the checkout that has the commits (default: here)")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces (default: 64)")
-    add("--formats", metavar="A,B", help=f"formats (default: {','.join(Settings().formats)})")
-    add("--suites", metavar="A,B", help=f"suites (default: {','.join(Settings().suites)})")
+    add("--formats", metavar="A,B", help=f"formats (default: {','.join(CompareSettings().formats)})")
+    add("--suites", metavar="A,B", help=f"suites (default: {','.join(CompareSettings().suites)})")
     add_plugins(parser, "both sides have, or that the stored runs ask for")
     add("--profile", default="tuned", metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
     add("--rounds", default=str(_ROUNDS), metavar="N", help=f"fresh processes of each side (default: {_ROUNDS})")
@@ -162,11 +162,11 @@ def _besides(arguments: argparse.Namespace, base: Side, head: Side) -> list[str]
     return [f"The two {kind} differ in {words.listed(differs)}."]
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    default = Settings()
+def _settings(arguments: argparse.Namespace) -> CompareSettings:
+    default = CompareSettings()
     if arguments.profile not in PROFILES:
         raise UsageError(f"--profile takes one of {', '.join(PROFILES)}, got {arguments.profile!r}.")
-    return Settings(
+    return CompareSettings(
         traces=tuple(arguments.trace or default.traces),
         sizes=integers(arguments.sizes, "--sizes") if arguments.sizes is not None else default.sizes,
         formats=(names(arguments.formats, "format") or default.formats) + tuple(arguments.backend),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.exact import Figure, Lost, ReadBack, figures, lost_figures, readings, same_bytes
-from harness.compare.question import Cell, Question, Settings
+from harness.compare.question import Cell, CompareSettings, Question
 from harness.compare.rounds import Block, Record, read_each_other, take_rounds
 from harness.compare.side import NotComparable, Side
 from harness.compare.verdict import MOST_LOOKS, THRESHOLD, Judged, settle
@@ -164,7 +164,7 @@ def require_rounds(rounds: int) -> None:
 def compare_sides(
     sides: tuple[Side, Side],
     questions: Sequence[Question],
-    settings: Settings,
+    settings: CompareSettings,
     folder: Path,
     progress: Progress,
     threshold: float = THRESHOLD,
@@ -177,7 +177,7 @@ def compare_sides(
         Base and head.
     questions : sequence of Question
         From `harness.compare.question.ask`.
-    settings : Settings
+    settings : CompareSettings
         What to measure.
     folder : Path
         An empty folder for archives.
@@ -247,7 +247,7 @@ def _untimed(record: Record) -> list[Lost]:
 def _rounds(
     sides: tuple[Side, Side],
     questions: Sequence[Question],
-    settings: Settings,
+    settings: CompareSettings,
     folder: Path,
     progress: Progress,
     threshold: float,

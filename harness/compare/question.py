@@ -48,7 +48,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class CompareSettings:
     """What a comparison is to measure.
 
     Attributes
@@ -121,7 +121,7 @@ class Question:
         return Cell(suite, access, name, self.trace, self.n_res)
 
 
-def ask(settings: Settings, folder: Path) -> list[Question]:
+def ask(settings: CompareSettings, folder: Path) -> list[Question]:
     """Make every trace once, by this version, and draw the plans of all suites on it.
 
     Both sides get the tensors as files, so that a change of a trace's source between two commits is no change of what
@@ -129,7 +129,7 @@ def ask(settings: Settings, folder: Path) -> list[Question]:
 
     Parameters
     ----------
-    settings : Settings
+    settings : CompareSettings
         Traces, suites, seed.
     folder : Path
         An empty folder.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.compare.exact import Lost
-from harness.compare.question import OPENING, WRITING, Cell, Question, Settings
+from harness.compare.question import OPENING, WRITING, Cell, CompareSettings, Question
 from harness.compare.side import Process, Side, SideError
 from harness.run.schedule import generator
 
@@ -95,7 +95,7 @@ class Record:
 def take_rounds(
     sides: tuple[Side, Side],
     questions: Sequence[Question],
-    settings: Settings,
+    settings: CompareSettings,
     numbers: Sequence[int],
     folder: Path,
     record: Record,
@@ -110,7 +110,7 @@ def take_rounds(
         Base and head.
     questions : sequence of Question
         From `harness.compare.question.ask`.
-    settings : Settings
+    settings : CompareSettings
         Formats, blocks, seed.
     numbers : sequence of int
         Of the rounds; each decides its order.
@@ -155,7 +155,7 @@ class _Round:
         self,
         number: int,
         running: list[Process],
-        settings: Settings,
+        settings: CompareSettings,
         scratch: Path,
         record: Record,
         rng: np.random.Generator,
@@ -289,7 +289,7 @@ class _Round:
 
 
 def read_each_other(
-    sides: tuple[Side, Side], questions: Sequence[Question], settings: Settings, folder: Path
+    sides: tuple[Side, Side], questions: Sequence[Question], settings: CompareSettings, folder: Path
 ) -> dict[tuple[str, str, int | None, str, str], str]:
     """Let each side write an archive, and both read both, every tensor, bit for bit.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.analysis.arms import Arm, arms_by_place
+from harness.analysis.arms import ArmSamples, arms_by_place
 from harness.compare.exact import Lost
 from harness.compare.question import Cell
 from harness.records import CONTROL, RAW
@@ -32,12 +32,12 @@ class StoredCells:
     ----------
     samples : DataFrame
         All rows in force.
-    arms : dict of Cell to Arm
+    arms : dict of Cell to ArmSamples
         What the rows say of each cell.
     """
 
     samples: pd.DataFrame
-    arms: dict[Cell, Arm]
+    arms: dict[Cell, ArmSamples]
 
     @classmethod
     def of(cls, folder: Path) -> StoredCells:
@@ -114,7 +114,7 @@ def _label(name: str, profile: str) -> str:
     return name if profile in ("", "tuned") else f"{name} ({profile})"
 
 
-def _cell(samples: pd.DataFrame, arm: Arm) -> Cell:
+def _cell(samples: pd.DataFrame, arm: ArmSamples) -> Cell:
     row = samples.iloc[arm.rows[0]]
     parts = [row["access"], row["cache"] if isinstance(row["cache"], str) else ""]
     if row["executor"] != "main":

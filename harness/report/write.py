@@ -61,7 +61,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Written:
+class WrittenReport:
     """What `write_report` wrote.
 
     Attributes
@@ -99,7 +99,7 @@ def write_report(
     pictures: bool = False,
     target: Target | None = None,
     version: int = REPORT_VERSION,
-) -> Written:
+) -> WrittenReport:
     """Summarise a run, draw its plots and write its report; the same files give the same bytes.
 
     Parameters
@@ -117,7 +117,7 @@ def write_report(
 
     Returns
     -------
-    Written
+    WrittenReport
         ``summary.csv``, ``report.json``, ``report.md``, ``report.html`` and the plots.
 
     Raises
@@ -136,7 +136,7 @@ def write_report(
     page, markdown = render(findings, target.plots, folder, target.links, parts)
     write_text(target.folder / "report.html", page)
     write_text(target.folder / "report.md", markdown)
-    return Written(
+    return WrittenReport(
         summary=findings.summary,
         brought=parts,
         cells=findings.cells,

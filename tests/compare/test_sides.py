@@ -16,7 +16,7 @@ from benchmarks.sides import changed_copy, slower
 from harness.compare import probe
 from harness.compare.comparison import compare_sides, require_rounds
 from harness.compare.exact import figures, same_bytes
-from harness.compare.question import Cell, Settings, ask
+from harness.compare.question import Cell, CompareSettings, ask
 from harness.compare.rounds import Record, _Round, read_each_other, take_rounds, usable_cores
 from harness.compare.side import Process, Side, SideError
 from harness.compare.verdict import pair
@@ -25,7 +25,7 @@ from tests.conftest import Counted
 
 pytestmark = pytest.mark.slow
 
-TINY = Settings(
+TINY = CompareSettings(
     traces=("synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8",), sizes=(40,), formats=("npz",),
     suites=("layer_read",), blocks=1, seconds=0.0, timeout=60,
 )  # fmt: skip
@@ -154,7 +154,7 @@ def test_a_process_says_what_it_died_of(tmp_path):
 
 def test_what_cannot_be_asked_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no suite named 'layer_reed'"):
-        ask(Settings(suites=("layer_reed",)), tmp_path)
+        ask(CompareSettings(suites=("layer_reed",)), tmp_path)
     with pytest.raises(UsageError, match="at least 10 rounds, got 9"):
         require_rounds(9)
 

@@ -11,8 +11,8 @@ from harness.cli.options import integers, names, typed
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.extensions.capture.inputs import read_query
 from harness.extensions.capture.models import ModelKind
-from harness.extensions.capture.plan import Selection, Settings
-from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, Prepared, record
+from harness.extensions.capture.plan import CaptureSettings, Selection
+from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, PreparedModel, record
 from harness.formats.archive import archive_size, check_destination, remove, require_outside, verify_archive
 from harness.formats.base import PROFILES, Profile, blame, load_format
 from harness.formats.recovery import incomplete_path, what_is_kept
@@ -84,7 +84,7 @@ def _capture(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _summary(model: Prepared, settings: Settings) -> str:
+def _summary(model: PreparedModel, settings: CaptureSettings) -> str:
     manifest = model.manifest
     layers = len(settings.kept_layers)
     return (
@@ -134,7 +134,7 @@ def _model(arguments: argparse.Namespace) -> ModelKind:
     return kind
 
 
-def _settings(arguments: argparse.Namespace, kind: ModelKind) -> Settings:
+def _settings(arguments: argparse.Namespace, kind: ModelKind) -> CaptureSettings:
     blocks = kind.blocks
     if arguments.blocks is not None:
         (blocks,) = integers(arguments.blocks, "--blocks", single=True)
@@ -145,7 +145,7 @@ def _settings(arguments: argparse.Namespace, kind: ModelKind) -> Settings:
         (steps,) = integers(arguments.steps, "--steps", single=True)
     (seed,) = integers(arguments.seed, "--seed", single=True, least=0)
     chosen = kind.attention if arguments.attention is None else names(arguments.attention, "kind of attention")
-    return Settings(
+    return CaptureSettings(
         blocks=blocks,
         recycles=recycles,
         msa_depth=depth,

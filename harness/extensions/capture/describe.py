@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.extensions.capture.inputs import Query
-from harness.extensions.capture.plan import Settings
+from harness.extensions.capture.plan import CaptureSettings
 from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor
 
 
@@ -52,14 +52,14 @@ def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
     return {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
 
 
-def describe(facts: Facts, settings: Settings, query: Query, tensors: Iterable[TensorSpec]) -> Manifest:
+def describe(facts: Facts, settings: CaptureSettings, query: Query, tensors: Iterable[TensorSpec]) -> Manifest:
     """Write the manifest of a capture before it starts.
 
     Parameters
     ----------
     facts : Facts
         Of the model.
-    settings : Settings
+    settings : CaptureSettings
         What is captured.
     query : Query
         What the model runs on.
@@ -106,7 +106,7 @@ def _alignment(query: Query) -> str:
     return f"{rows} rows of its alignment" if query.files else "single-sequence alignment"
 
 
-def _note(facts: Facts, settings: Settings, query: Query) -> str:
+def _note(facts: Facts, settings: CaptureSettings, query: Query) -> str:
     layers = ",".join(map(str, settings.layers)) or "all"
     parts = [
         facts.weights,

@@ -13,8 +13,8 @@ from torch import nn
 from harness.extensions.capture.describe import Facts, describe, input_tensors
 from harness.extensions.capture.device import checked_device
 from harness.extensions.capture.inputs import AMINO_ACIDS, Query
-from harness.extensions.capture.plan import Settings
-from harness.extensions.capture.session import Prepared, Push
+from harness.extensions.capture.plan import CaptureSettings
+from harness.extensions.capture.session import PreparedModel, Push
 from harness.extensions.capture.trunk import evoformer_trunk
 from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
 
@@ -136,10 +136,10 @@ def features(query: Query) -> tuple[torch.Tensor, torch.Tensor]:
     return letters[0], msa
 
 
-class PreparedEvoformer(Prepared):
+class PreparedEvoformer(PreparedModel):
     """The trunk with its weights and its inputs."""
 
-    def __init__(self, settings: Settings, query: Query) -> None:
+    def __init__(self, settings: CaptureSettings, query: Query) -> None:
         query = query.first_rows(settings.msa_depth)
         self._settings, self._query = settings, query
         self._device = checked_device(settings.device)
@@ -178,6 +178,6 @@ class PreparedEvoformer(Prepared):
             self.compute()
 
 
-def load(settings: Settings, query: Query) -> PreparedEvoformer:
+def load(settings: CaptureSettings, query: Query) -> PreparedEvoformer:
     """Make the trunk ready; see `harness.extensions.capture.models.ModelKind.open`."""
     return PreparedEvoformer(settings, query)

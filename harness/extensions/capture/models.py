@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.extensions.capture.inputs import Query
-from harness.extensions.capture.plan import Settings, check_settings
-from harness.extensions.capture.session import Prepared
+from harness.extensions.capture.plan import CaptureSettings, check_settings
+from harness.extensions.capture.session import PreparedModel
 
 _INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]'"
 _WHEEL = ", then pip install --no-deps openfold3==0.5.0"
@@ -43,24 +43,24 @@ class ModelKind:
     description: str
     blocks: int
     attention: tuple[str, ...]
-    load: Callable[[Settings, Query], Prepared]
+    load: Callable[[CaptureSettings, Query], PreparedModel]
     sourced: bool = False
     diffuses: bool = False
     missing: Callable[[], str] = lambda: ""
 
-    def open(self, settings: Settings, query: Query) -> Prepared:
+    def open(self, settings: CaptureSettings, query: Query) -> PreparedModel:
         """Make a model ready, after checking that it has what is asked for.
 
         Parameters
         ----------
-        settings : Settings
+        settings : CaptureSettings
             What the caller asked for.
         query : Query
             The sequence and its alignment.
 
         Returns
         -------
-        Prepared
+        PreparedModel
             With its weights and inputs.
 
         Raises
@@ -81,11 +81,11 @@ def _needs(*packages: str) -> Callable[[], str]:
     return missing
 
 
-def _lazily(module: str) -> Callable[[Settings, Query], Prepared]:
+def _lazily(module: str) -> Callable[[CaptureSettings, Query], PreparedModel]:
     """Import the file that uses a model's library only when the model is opened."""
 
-    def load(settings: Settings, query: Query) -> Prepared:
-        opened: Prepared = importlib.import_module(f"harness.extensions.capture.{module}").load(settings, query)
+    def load(settings: CaptureSettings, query: Query) -> PreparedModel:
+        opened: PreparedModel = importlib.import_module(f"harness.extensions.capture.{module}").load(settings, query)
         return opened
 
     return load

@@ -15,8 +15,8 @@ from harness.extensions.capture.device import checked_device
 from harness.extensions.capture.hooks import copied
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.openfold_source import Code, import_openfold
-from harness.extensions.capture.plan import Settings
-from harness.extensions.capture.session import Prepared, Push
+from harness.extensions.capture.plan import CaptureSettings
+from harness.extensions.capture.session import PreparedModel, Push
 from harness.extensions.capture.trunk import evoformer_trunk
 from harness.extensions.capture.weights import Checkpoint, read_checkpoint, seed_everything, set_weights
 from harness.trace.schema import TensorSpec, tensor
@@ -24,15 +24,15 @@ from harness.trace.schema import TensorSpec, tensor
 _ATOMS = 37
 
 
-def load(settings: Settings, query: Query) -> PreparedOpenFold:
+def load(settings: CaptureSettings, query: Query) -> PreparedOpenFold:
     """Make OpenFold ready; see `harness.extensions.capture.models.ModelKind.open`."""
     return PreparedOpenFold(settings, query)
 
 
-class PreparedOpenFold(Prepared):
+class PreparedOpenFold(PreparedModel):
     """OpenFold with its weights and its features."""
 
-    def __init__(self, settings: Settings, query: Query) -> None:
+    def __init__(self, settings: CaptureSettings, query: Query) -> None:
         if settings.source is None:
             raise UsageError("OpenFold 2 is run from a checkout of its code: name it with --source DIR.")
         self._settings, self._query = settings, query
@@ -103,7 +103,7 @@ def config_name(checkpoint: Checkpoint | None) -> str:
     return ("model_1" if templates else "model_3") + ("_ptm" if ptm else "")
 
 
-def configure(code: Code, name: str, settings: Settings, rows: int) -> Any:
+def configure(code: Code, name: str, settings: CaptureSettings, rows: int) -> Any:
     """Return OpenFold's configuration, without anything that hides attention.
 
     Parameters
@@ -112,7 +112,7 @@ def configure(code: Code, name: str, settings: Settings, rows: int) -> Any:
         OpenFold.
     name : str
         A preset of ``openfold.config.model_config``.
-    settings : Settings
+    settings : CaptureSettings
         Number of blocks and passes, depth of the alignment.
     rows : int
         Of the alignment that there is.

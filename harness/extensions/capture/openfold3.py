@@ -15,8 +15,8 @@ import torch
 from harness.extensions.capture.describe import Facts, describe, input_tensors
 from harness.extensions.capture.device import checked_device
 from harness.extensions.capture.inputs import Query
-from harness.extensions.capture.plan import AttentionKind, Settings, Site, end_sites, pair_site
-from harness.extensions.capture.session import Prepared, Push
+from harness.extensions.capture.plan import AttentionKind, CaptureSettings, Site, end_sites, pair_site
+from harness.extensions.capture.session import PreparedModel, Push
 from harness.extensions.capture.trunk import Trunk
 from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
 from harness.trace.schema import Role, TensorSpec, tensor
@@ -39,15 +39,15 @@ _REMARK = (
 )
 
 
-def load(settings: Settings, query: Query) -> PreparedOpenFold3:
+def load(settings: CaptureSettings, query: Query) -> PreparedOpenFold3:
     """Make OpenFold3 ready; see `harness.extensions.capture.models.ModelKind.open`."""
     return PreparedOpenFold3(settings, query)
 
 
-class PreparedOpenFold3(Prepared):
+class PreparedOpenFold3(PreparedModel):
     """OpenFold3 with its weights and its features."""
 
-    def __init__(self, settings: Settings, query: Query) -> None:
+    def __init__(self, settings: CaptureSettings, query: Query) -> None:
         query = query.first_rows(settings.msa_depth)
         self._settings, self._query = settings, query
         self._device = checked_device(settings.device)
@@ -96,12 +96,12 @@ class PreparedOpenFold3(Prepared):
             push(spec.path, pick(output, self._atoms))
 
 
-def configure(settings: Settings) -> Any:
+def configure(settings: CaptureSettings) -> Any:
     """Return OpenFold3's configuration, without anything that hides attention.
 
     Parameters
     ----------
-    settings : Settings
+    settings : CaptureSettings
         Number of blocks, passes and steps of diffusion.
 
     Returns

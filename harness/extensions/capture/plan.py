@@ -18,7 +18,7 @@ _FULL_MAP = ("residue", *_MAP)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class CaptureSettings:
     """What the caller asked for.
 
     Attributes
@@ -107,12 +107,12 @@ class Site:
     role: Role
 
 
-def check_settings(settings: Settings, kinds: Iterable[str], residues: int) -> None:
+def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: int) -> None:
     """Refuse settings that a model or a sequence does not have.
 
     Parameters
     ----------
-    settings : Settings
+    settings : CaptureSettings
         What to check.
     kinds : iterable of str
         The model's kinds of attention.
@@ -146,21 +146,21 @@ def attention_path(kind: AttentionKind, chosen: Selection | None) -> str:
     return f"attention/{name}/layer_{{layer}}"
 
 
-def selections(kind: AttentionKind, settings: Settings) -> tuple[Selection | None, ...]:
+def selections(kind: AttentionKind, settings: CaptureSettings) -> tuple[Selection | None, ...]:
     """Return what is kept of each map of a kind, in order; None where there is nothing to choose."""
     if kind.name not in settings.attention:
         return ()
     return settings.triangle if kind.rows == "residue" else (None,)
 
 
-def attention_sites(kind: AttentionKind, settings: Settings, residues: int) -> list[Site]:
+def attention_sites(kind: AttentionKind, settings: CaptureSettings, residues: int) -> list[Site]:
     """List the attention tensors of one kind that every block gives.
 
     Parameters
     ----------
     kind : AttentionKind
         The kind.
-    settings : Settings
+    settings : CaptureSettings
         Say whether and what of it is kept.
     residues : int
         Length of the sequence.
@@ -205,12 +205,12 @@ def site_path(path: str, layer: int, step: int, recycles: int) -> str:
     return plain if step == recycles else f"recycle/step_{step}/{plain}"
 
 
-def trunk_tensors(settings: Settings, sites: Iterable[Site], ends: Iterable[Site]) -> list[TensorSpec]:
+def trunk_tensors(settings: CaptureSettings, sites: Iterable[Site], ends: Iterable[Site]) -> list[TensorSpec]:
     """List every tensor of a model's trunk, in the order in which it is computed.
 
     Parameters
     ----------
-    settings : Settings
+    settings : CaptureSettings
         Number of passes, and the blocks that are kept.
     sites : iterable of Site
         What each block gives, in order.

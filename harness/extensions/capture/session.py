@@ -24,7 +24,7 @@ BUFFERED_LAYERS = 1
 """Layers that wait to be written at most, the one that is being written included."""
 
 
-class Prepared(ABC):
+class PreparedModel(ABC):
     """A model that is ready to run on one sequence.
 
     Attributes
@@ -64,7 +64,7 @@ class Destination:
 
 
 def record(
-    model: Prepared,
+    model: PreparedModel,
     destinations: Sequence[Destination],
     *,
     label: str = "capture",
@@ -76,7 +76,7 @@ def record(
 
     Parameters
     ----------
-    model : Prepared
+    model : PreparedModel
         Runs on the calling thread.
     destinations : sequence of Destination
         Each gets every tensor; each archive appears under its name only when it is complete.

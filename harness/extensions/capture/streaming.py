@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.extensions.capture.session import Destination, Prepared, Push, record
+from harness.extensions.capture.session import Destination, PreparedModel, Push, record
 from harness.formats.archive import remove
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import Profile
@@ -31,7 +31,7 @@ CHANNELS = 128
 """Width of the pair representation of AlphaFold 2."""
 
 
-class StandIn(Prepared):
+class StandIn(PreparedModel):
     """Takes a model's place: gives the tensors of a trace in memory, layer by layer.
 
     Before each layer it computes one gated projection of a pair representation with as many values as the layer has

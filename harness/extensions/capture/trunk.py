@@ -16,8 +16,8 @@ from harness.errors import HarnessError
 from harness.extensions.capture.hooks import copied, watched_attention, watched_outputs, watched_starts, without_batch
 from harness.extensions.capture.plan import (
     AttentionKind,
+    CaptureSettings,
     Selection,
-    Settings,
     Site,
     attention_path,
     attention_sites,
@@ -57,18 +57,18 @@ class Trunk:
     sites: tuple[tuple[Site, Pick], ...]
     ends: tuple[tuple[Site, Pick], ...]
 
-    def tensors(self, settings: Settings, residues: int) -> list[TensorSpec]:
+    def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
         """List every tensor that the hooks will give, in order."""
         maps = [site for kind, _ in self.attention for site in attention_sites(kind, settings, residues)]
         return trunk_tensors(settings, [*maps, *(site for site, _ in self.sites)], [site for site, _ in self.ends])
 
     @contextmanager
-    def hooked(self, settings: Settings, residues: int, push: Push) -> Iterator[None]:
+    def hooked(self, settings: CaptureSettings, residues: int, push: Push) -> Iterator[None]:
         """Pass every tensor on while the model runs.
 
         Parameters
         ----------
-        settings : Settings
+        settings : CaptureSettings
             Which blocks and passes there are, and which are kept.
         residues : int
             Length of the sequence.
@@ -100,7 +100,7 @@ class Trunk:
 class _Recorder:
     """Gives tensors their names, and passes on those that are kept."""
 
-    def __init__(self, settings: Settings, residues: int, push: Push) -> None:
+    def __init__(self, settings: CaptureSettings, residues: int, push: Push) -> None:
         self._settings, self._residues, self._push = settings, residues, push
         self._step = -1
 

@@ -81,7 +81,7 @@ PUBLISHED: Mapping[Role, Mapping[str, float]] = MappingProxyType(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class StatisticRow:
     """One statistic of the synthetic tensors beside that of real ones.
 
     Attributes
@@ -111,7 +111,7 @@ class Row:
         return difference / abs(self.real)
 
 
-def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None = None) -> list[Row]:
+def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None = None) -> list[StatisticRow]:
     """Measure a synthetic trace and set it beside real tensors.
 
     Only part of a large tensor is read (`RESIDUES`, `ATTENTION_BYTES`), so that this takes seconds.
@@ -127,7 +127,7 @@ def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None
 
     Returns
     -------
-    list of Row
+    list of StatisticRow
         By role, in the order in which the statistics are defined.
 
     Raises
@@ -135,7 +135,7 @@ def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None
     UsageError
         When a real trace has no tensor of the role it is given for.
     """
-    rows: list[Row] = []
+    rows: list[StatisticRow] = []
     for role, real, required in (
         (Role.PAIR, pair, True),
         (Role.SINGLE, pair, False),
@@ -153,7 +153,7 @@ def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None
             figures = measure(real, role, side)
         ours = measure(synthetic, role, side)
         rows += [
-            Row(role=role, statistic=name, synthetic=ours[name], real=value, published=not measured)
+            StatisticRow(role=role, statistic=name, synthetic=ours[name], real=value, published=not measured)
             for name, value in figures.items()
             if name in ours
         ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.arms import Arm, arms_by_place, paired
+from harness.analysis.arms import ArmSamples, arms_by_place, paired
 from harness.analysis.formatting import WRITTEN_ONCE
 from harness.analysis.noise import mixed_machines
 from harness.analysis.summary import summarise
@@ -181,7 +181,7 @@ def _raw_ratios(samples: pd.DataFrame) -> dict[CellKey, dict[str, float]]:
     return found
 
 
-def _arm_key(samples: pd.DataFrame, arm: Arm) -> CellKey:
+def _arm_key(samples: pd.DataFrame, arm: ArmSamples) -> CellKey:
     return _key(samples.iloc[arm.rows[0]].to_dict())
 
 

@@ -14,7 +14,7 @@ from harness.analysis.findings import find_options, plain
 from harness.cli import show
 from harness.cli.options import add_plugins, integers
 from harness.errors import UsageError, unknown_name
-from harness.extensions.projection.project import STORES, Projection, Question, Store, project, save
+from harness.extensions.projection.project import STORES, Projection, ProjectionQuestion, Store, project, save
 from harness.extensions.projection.section import COLUMNS, cells
 from harness.report.write import write_report
 
@@ -51,7 +51,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 
 
 def _project(arguments: argparse.Namespace) -> int:
-    question = Question(
+    question = ProjectionQuestion(
         traces=_count(arguments.traces, "--traces"),
         n_res=_count(arguments.n_res, "--n-res"),
         readers=_count(arguments.readers, "--readers"),

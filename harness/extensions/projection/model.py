@@ -25,7 +25,7 @@ LEAST_CELLS = len(FEATURES) + 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class ModelCell:
     """A measured cell and what it demanded.
 
     Attributes
@@ -64,7 +64,7 @@ class Model:
         Which.
     seconds : ndarray, shape (features,)
         For one of each of `FEATURES`.
-    cells : tuple of Cell
+    cells : tuple of ModelCell
         What it was fitted to.
     by_length, by_access : float
         Median relative error over cells that were predicted without any of their length, and of their access; NaN
@@ -74,7 +74,7 @@ class Model:
     format: str
     profile: str
     seconds: np.ndarray
-    cells: tuple[Cell, ...]
+    cells: tuple[ModelCell, ...]
     by_length: float
     by_access: float
 
@@ -83,7 +83,7 @@ class Model:
         return float(wanted.features @ self.seconds)
 
 
-def cells_of(folder: Path, trace: str) -> list[Cell]:
+def cells_of(folder: Path, trace: str) -> list[ModelCell]:
     """Gather the cells of a run that a model is fitted to: warm reads of one trace by one thread.
 
     Parameters
@@ -95,7 +95,7 @@ def cells_of(folder: Path, trace: str) -> list[Cell]:
 
     Returns
     -------
-    list of Cell
+    list of ModelCell
         Without failed ones, the ceiling and the twin.
 
     Raises
@@ -113,7 +113,7 @@ def cells_of(folder: Path, trace: str) -> list[Cell]:
     return found
 
 
-def _cells(subject: Subject, arms: Sequence[Arm], samples: pd.DataFrame) -> list[Cell]:
+def _cells(subject: Subject, arms: Sequence[Arm], samples: pd.DataFrame) -> list[ModelCell]:
     here = samples[(samples["trace"] == subject.label) & (samples["n_res"] == subject.n_res)]
     here = here[(here["cache"] == "warm") & (here["executor"] == "main")]
     found = []
@@ -130,7 +130,7 @@ def _cells(subject: Subject, arms: Sequence[Arm], samples: pd.DataFrame) -> list
             if not seconds.empty:
                 backend = load_format(arm.backend)
                 found.append(
-                    Cell(
+                    ModelCell(
                         format=arm.label,
                         profile=arm.profile,
                         suite=suite,
@@ -146,12 +146,12 @@ def _cells(subject: Subject, arms: Sequence[Arm], samples: pd.DataFrame) -> list
     return found
 
 
-def fit_all(cells: Sequence[Cell]) -> list[Model]:
+def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
     """Fit a model to the cells of every format and profile.
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of ModelCell
         From `cells_of`.
 
     Returns
@@ -191,19 +191,19 @@ def fit_all(cells: Sequence[Cell]) -> list[Model]:
     return models
 
 
-def fit(cells: Sequence[Cell]) -> np.ndarray:
+def fit(cells: Sequence[ModelCell]) -> np.ndarray:
     """Return the seconds of each of `FEATURES` that fit best, none negative, by the squares of relative errors."""
     times = np.array([cell.seconds for cell in cells])
     demands = np.array([cell.demand.features for cell in cells])
     return nonnegative(demands / times[:, None], np.ones(len(cells)))
 
 
-def held_out(cells: Sequence[Cell], group: Callable[[Cell], object]) -> float:
+def held_out(cells: Sequence[ModelCell], group: Callable[[ModelCell], object]) -> float:
     """Predict each group of cells from all others and return the median relative error.
 
     Parameters
     ----------
-    cells : sequence of Cell
+    cells : sequence of ModelCell
         Of one format.
     group : callable
         Says which cells are left out together.

@@ -15,7 +15,7 @@ from harness.analysis.choice.costs import SUITES
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
 from harness.extensions.projection.demand import Demand, demand
-from harness.extensions.projection.model import Cell, Model, cells_of, fit_all
+from harness.extensions.projection.model import Model, ModelCell, cells_of, fit_all
 from harness.extensions.projection.section import FILE, VERSION
 from harness.files import write_text
 from harness.formats.base import load_format
@@ -86,7 +86,7 @@ STORES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class ProjectionQuestion:
     """What is to be projected.
 
     Attributes
@@ -113,13 +113,13 @@ class Question:
 class Projection:
     """What was projected; the table has a row for each format and profile, times in seconds and prices in USD."""
 
-    question: Question
+    question: ProjectionQuestion
     trace: str
     table: pd.DataFrame
     notes: tuple[str, ...]
 
 
-def project(folder: Path, trace: str | None, question: Question) -> Projection:
+def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Projection:
     """Project a use onto a store, from the cost models of a run.
 
     Parameters
@@ -128,7 +128,7 @@ def project(folder: Path, trace: str | None, question: Question) -> Projection:
         The run's folder.
     trace : str or None
         Which of its traces; None for the only one that is made in any length.
-    question : Question
+    question : ProjectionQuestion
         What is asked.
 
     Returns
@@ -211,7 +211,12 @@ def _archive(samples: pd.DataFrame, model: Model, subject: Subject) -> tuple[flo
 
 
 def _row(
-    model: Model, wanted: Mapping[str, tuple[Demand, int]], question: Question, size: float, files: float, partial: bool
+    model: Model,
+    wanted: Mapping[str, tuple[Demand, int]],
+    question: ProjectionQuestion,
+    size: float,
+    files: float,
+    partial: bool,
 ) -> dict[str, Any]:
     store, shares = question.store, question.mix.shares
     opening = _opening(model.cells) if partial else _ZIP_DIRECTORY
@@ -246,13 +251,13 @@ def _row(
     }
 
 
-def _opening(cells: Iterable[Cell]) -> float:
+def _opening(cells: Iterable[ModelCell]) -> float:
     """Return the read calls that are not of chunks, in the cell with the fewest of these."""
     fewest = min(cells, key=lambda cell: (cell.demand.chunks, cell.requests))
     return max(1.0, fewest.requests - fewest.demand.chunks)
 
 
-def _like(cells: Iterable[Cell], suite: str, access: str) -> Cell:
+def _like(cells: Iterable[ModelCell], suite: str, access: str) -> ModelCell:
     """Return the longest measured cell of an access."""
     same = [cell for cell in cells if (cell.suite, cell.access) == (suite, access)]
     if not same:
@@ -262,7 +267,7 @@ def _like(cells: Iterable[Cell], suite: str, access: str) -> Cell:
     return max(same, key=lambda cell: cell.n_res)
 
 
-def _notes(question: Question, models: Sequence[Model]) -> tuple[str, ...]:
+def _notes(question: ProjectionQuestion, models: Sequence[Model]) -> tuple[str, ...]:
     store = question.store
     lengths = sorted({cell.n_res for model in models for cell in model.cells})
     inside = lengths[0] <= question.n_res <= lengths[-1]

@@ -17,7 +17,7 @@ from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, integers, typed
 from harness.errors import UsageError
 from harness.extensions.tune.front import draw_front
-from harness.extensions.tune.question import Question, questions
+from harness.extensions.tune.question import TuneQuestion, questions
 from harness.extensions.tune.race import TuneConfig
 from harness.extensions.tune.result import Found, find, profile, sentence, table
 from harness.extensions.tune.search import search
@@ -90,7 +90,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 def _search(
     arguments: argparse.Namespace,
     config: TuneConfig,
-    asked: list[Question],
+    asked: list[TuneQuestion],
     notes: list[str],
     name: str,
     mix: Mix,
@@ -115,7 +115,7 @@ def _search(
     return 0
 
 
-def _origin(arguments: argparse.Namespace, config: TuneConfig, asked: list[Question], mix: Mix) -> dict[str, Value]:
+def _origin(arguments: argparse.Namespace, config: TuneConfig, asked: list[TuneQuestion], mix: Mix) -> dict[str, Value]:
     """Say where the values come from: what was asked, without what does not bear on the result."""
     options = ("mix", "n_res", "rounds", "candidates", "sample", "budget", "seed")
     given = {name: getattr(arguments, name) for name in options}

@@ -37,7 +37,7 @@ ROLES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class MeasuredUse:
     """One access of a mix on the sample.
 
     Attributes
@@ -62,7 +62,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class TuneQuestion:
     """What is asked for one role.
 
     Attributes
@@ -75,7 +75,7 @@ class Question:
         The corner of it that is sampled.
     use : Use
         The mix, with the shares of accesses to this role alone.
-    reads : dict of str to Measured
+    reads : dict of str to MeasuredUse
         By access of the mix; accesses that read the same are measured once.
     factor : float
         Bytes of all tensors of the role, divided by those of the corner.
@@ -85,7 +85,7 @@ class Question:
     spec: TensorSpec
     part: TensorSpec
     use: Use
-    reads: dict[str, Measured]
+    reads: dict[str, MeasuredUse]
     factor: float
 
     @property
@@ -105,7 +105,7 @@ class Question:
         """Return how many times as large as that the corner is."""
         return self.part.nbytes / self.part_for(layout).nbytes
 
-    def accesses(self, part: TensorSpec) -> list[tuple[Measured, ReadAccess]]:
+    def accesses(self, part: TensorSpec) -> list[tuple[MeasuredUse, ReadAccess]]:
         """Return what is measured, each once, with its reads cut to a part of the corner."""
         different = {id(measured.access): measured for measured in self.reads.values()}  # a slice has no hash
         return [(m, dataclasses.replace(m.access, reads=within(m.access.reads, part))) for m in different.values()]
@@ -113,7 +113,7 @@ class Question:
 
 def questions(
     backend: Format, manifest: Manifest, mix: Mix, sample_bytes: int, seed: int
-) -> tuple[list[Question], list[str]]:
+) -> tuple[list[TuneQuestion], list[str]]:
     """Work out what to ask for each role that a format can tune and a trace has.
 
     Parameters
@@ -131,7 +131,7 @@ def questions(
 
     Returns
     -------
-    questions : list of Question
+    questions : list of TuneQuestion
         In the order of the search space.
     notes : list of str
         What had to be assumed, one sentence each.
@@ -170,14 +170,14 @@ def _usable(use: Use, manifest: Manifest) -> tuple[Use, list[str]]:
 
 def _question(
     backend: Format, specs: list[TensorSpec], use: Use, sample_bytes: int, seed: int, provenance: Provenance
-) -> Question:
+) -> TuneQuestion:
     spec, role = specs[0], specs[0].role
     part = corner_of(spec, sample_bytes, _longest_chunks(backend, spec))
     factor = sum(s.nbytes for s in specs) / part.nbytes
     shares = {access: share for access, share in use.shares.items() if role in ROLES.get(access, (role,))}
     # Windows lie where every candidate has something: none is cut to less than half of the corner.
     half = part if part == spec else cut(spec, part.shape[cut_axes(spec)[0]] // 2)
-    reads: dict[str, Measured] = {}
+    reads: dict[str, MeasuredUse] = {}
     for access in shares:
         suite_name, case = SUITES[access]
         suite: Suite = registry.load("suites", suite_name)
@@ -189,14 +189,14 @@ def _question(
             raise UsageError(f"The trace gives nothing to read for {access} of the mix: {spec.path} is too small.")
         scale = 1 / WINDOWS[access] if window else factor if access == "full_read" else spec.nbytes / part.nbytes
         same = next((m for m in reads.values() if m.access.reads == planned.reads), None)
-        reads[access] = Measured(
+        reads[access] = MeasuredUse(
             suite=same.suite if same else suite_name,
             access=same.access if same else planned,
             factor=scale,
             grows=not window,
             repeats=_REPEATS if requested_bytes(manifest, planned.reads) < _SHORT else 1,
         )
-    return Question(role=role, spec=spec, part=part, use=use._replace(shares=shares), reads=reads, factor=factor)
+    return TuneQuestion(role=role, spec=spec, part=part, use=use._replace(shares=shares), reads=reads, factor=factor)
 
 
 def _longest_chunks(backend: Format, spec: TensorSpec) -> Iterator[int]:

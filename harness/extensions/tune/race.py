@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.extensions.tune.candidates import Candidate, settings_of
 from harness.extensions.tune.corner import SampleTask
 from harness.extensions.tune.halving import survivors
-from harness.extensions.tune.question import Measured, Question
+from harness.extensions.tune.question import MeasuredUse, TuneQuestion
 from harness.extensions.tune.standing import WRITE, Standing, label_of, standing
 from harness.formats.archive import remove
 from harness.formats.base import Format
@@ -79,7 +79,7 @@ class Race:
 
     Attributes
     ----------
-    question : Question
+    question : TuneQuestion
         What was asked.
     entered : list of Candidate
         All, the present setting and its twin first.
@@ -93,7 +93,7 @@ class Race:
         All that were taken.
     """
 
-    question: Question
+    question: TuneQuestion
     entered: list[Candidate]
     remaining: list[Candidate]
     rounds: int = 0
@@ -108,7 +108,7 @@ class Race:
 class _Sampled(NamedTuple):
     """An access on one part of the corner, with what it has to return."""
 
-    measured: Measured
+    measured: MeasuredUse
     access: ReadAccess
     expected: dict[str, Expected]
 

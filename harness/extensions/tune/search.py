@@ -12,7 +12,7 @@ from harness.analysis.choice.costs import needed
 from harness.errors import UsageError
 from harness.extensions.tune.candidates import candidates
 from harness.extensions.tune.halving import stages
-from harness.extensions.tune.question import Question
+from harness.extensions.tune.question import TuneQuestion
 from harness.extensions.tune.race import Race, Track, TuneConfig
 from harness.formats.archive import remove
 from harness.formats.base import Format, load_format
@@ -27,7 +27,7 @@ from harness.sampling.worker import Worker
 
 def search(
     config: TuneConfig,
-    asked: Sequence[Question],
+    asked: Sequence[TuneQuestion],
     folder: Path,
     progress: Progress,
     clock: Callable[[], float] = time.monotonic,
@@ -40,7 +40,7 @@ def search(
     ----------
     config : TuneConfig
         What to do.
-    asked : sequence of Question
+    asked : sequence of TuneQuestion
         From `harness.extensions.tune.question.questions`.
     folder : Path
         Of the search; exists and can be written.
@@ -95,7 +95,7 @@ def search(
     return races
 
 
-def _race(config: TuneConfig, backend: Format, question: Question) -> Race:
+def _race(config: TuneConfig, backend: Format, question: TuneQuestion) -> Race:
     rng = schedule.generator(config.seed, "candidates", backend.name, question.role.value)
     entered = candidates(backend, question.spec, config.most, rng)
     return Race(question=question, entered=entered, remaining=list(entered))
@@ -110,7 +110,7 @@ def _steps(count: int, after: Sequence[int]) -> int:
     return steps
 
 
-def _require_space(folder: Path, asked: Sequence[Question]) -> None:
+def _require_space(folder: Path, asked: Sequence[TuneQuestion]) -> None:
     # The corner, its parts for chunks of different lengths, an archive, and room for one to grow.
     need = 12 * max(question.part.nbytes for question in asked)
     free = shutil.disk_usage(folder).free

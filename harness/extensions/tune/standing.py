@@ -11,7 +11,7 @@ from harness.analysis.choice.costs import Parts, cost, needed
 from harness.analysis.choice.decision import twin_floor
 from harness.analysis.rounds import RESAMPLES, Place, Rounds, bounds
 from harness.extensions.tune.candidates import Candidate
-from harness.extensions.tune.question import Question
+from harness.extensions.tune.question import TuneQuestion
 from harness.records import CONTROL, Sample
 
 WRITE = ("write", "tensor_durable")
@@ -68,12 +68,12 @@ class Standing:
         return real & ~(no_worse & better & real[:, None]).any(axis=0)
 
 
-def standing(question: Question, samples: Sequence[Sample], chosen: Sequence[Candidate], rounds: int) -> Standing:
+def standing(question: TuneQuestion, samples: Sequence[Sample], chosen: Sequence[Candidate], rounds: int) -> Standing:
     """Work out where candidates stand after a number of rounds.
 
     Parameters
     ----------
-    question : Question
+    question : TuneQuestion
         What was asked.
     samples : sequence of Sample
         All that were taken for the role.

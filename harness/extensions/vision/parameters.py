@@ -27,7 +27,7 @@ _OF_TRAINING = ("layers", "epochs", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class VisionParameters:
     """What a model is and what it is run on.
 
     Attributes
@@ -64,10 +64,10 @@ class Parameters:
         return self.source + (":" + ",".join(parts) if parts else "")
 
 
-def parse(source: str, text: str) -> Parameters:
+def parse(source: str, text: str) -> VisionParameters:
     """Read parameters from the text after the source's name.
 
-    Parameters
+    VisionParameters
     ----------
     source : {"mnist-cnn", "vit-digits"}
         The trace source.
@@ -76,7 +76,7 @@ def parse(source: str, text: str) -> Parameters:
 
     Returns
     -------
-    Parameters
+    VisionParameters
         Checked; that a file of weights can be read is not.
 
     Raises
@@ -89,7 +89,7 @@ def parse(source: str, text: str) -> Parameters:
     if weights is not None and (beside := [key for key in given if key in _OF_TRAINING]):
         raise UsageError(f"The weights of {source!r} say how the model was trained: leave out {beside[0]}, or weights.")
     numbers = {key: _whole(source, key, value) for key, value in given.items()}
-    return Parameters(
+    return VisionParameters(
         source=source, **{**_DEFAULTS[source], **numbers}, weights=None if weights is None else Path(weights)
     )
 

@@ -12,7 +12,7 @@ from torch import nn
 from harness.extensions.vision import digits, training
 from harness.extensions.vision.capture import capture
 from harness.extensions.vision.models import CLASSES, VERSION, Cnn, Vit, VitShape
-from harness.extensions.vision.parameters import CNN, DIGITS, HELD_OUT, Parameters
+from harness.extensions.vision.parameters import CNN, DIGITS, HELD_OUT, VisionParameters
 from harness.extensions.vision.weights import enlarge, load_vit
 from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor, validate
 from harness.trace.stream import MemoryTrace
@@ -45,12 +45,12 @@ class Ready:
     origin: str
 
 
-def make_trace(parameters: Parameters) -> MemoryTrace:
+def make_trace(parameters: VisionParameters) -> MemoryTrace:
     """Make the trace of a model.
 
-    Parameters
+    VisionParameters
     ----------
-    parameters : Parameters
+    parameters : VisionParameters
         Which model, and how many images.
 
     Returns
@@ -94,7 +94,7 @@ def _trained(source: str, layers: int, epochs: int, seed: int) -> Ready:
     return Ready(model, images, right, bool(epochs), origin)
 
 
-def _loaded(parameters: Parameters) -> Ready:
+def _loaded(parameters: VisionParameters) -> Ready:
     assert parameters.weights is not None
     model, sha256 = load_vit(parameters.weights)
     images, labels = digits.read_digits()
@@ -113,7 +113,7 @@ def _spec(path: str, array: np.ndarray) -> TensorSpec:
     return tensor(path, array.shape, array.dtype, axes=_AXES[array.ndim] if free else None)
 
 
-def _metadata(parameters: Parameters, ready: Ready) -> Metadata:
+def _metadata(parameters: VisionParameters, ready: Ready) -> Metadata:
     model, count = ready.model, parameters.images
     shape = model.shape if isinstance(model, Vit) else None
     return Metadata(
@@ -130,7 +130,7 @@ def _metadata(parameters: Parameters, ready: Ready) -> Metadata:
     )
 
 
-def _provenance(parameters: Parameters, ready: Ready) -> Provenance:
+def _provenance(parameters: VisionParameters, ready: Ready) -> Provenance:
     versions = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()} instructions, one thread"
     note = (
         f"{ready.origin}; names {ready.accuracy:.1%} of {HELD_OUT} held-out digits right; not a protein. "

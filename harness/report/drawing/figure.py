@@ -311,7 +311,7 @@ def linear(axes: Axes, high: float) -> None:
 
 
 @dataclass(frozen=True)
-class Block:
+class PageBlock:
     """Panels that share an x axis: one trace at its lengths, or all traces that have only one."""
 
     title: str
@@ -342,7 +342,7 @@ class Block:
             return 0.1 + 0.05 * max(len(label.replace(N_RES, "Nres")) for label in self.labels)
         return 0.22 + 0.13 * max(label.count("\n") for label in self.labels)
 
-    def fitted(self, inches: float) -> Block:
+    def fitted(self, inches: float) -> PageBlock:
         """Turn the labels if a panel of this width is too narrow for them to lie."""
         longest = max(len(line.replace(N_RES, "Nres")) for label in self.labels for line in label.split("\n"))
         turned = not self.sweep and 0.058 * longest > inches / (len(self.keys) + 0.1)
@@ -363,7 +363,7 @@ def _tick(trace: str, n_res: float | None) -> str:
     return "\n".join([*parts, f"{N_RES} = {n_res:g}" if n_res else "no residues"])
 
 
-def panel(axes: Axes, points: pd.DataFrame, block: Block, line: float | None, arms: dict[Arm, Look]) -> None:
+def panel(axes: Axes, points: pd.DataFrame, block: PageBlock, line: float | None, arms: dict[Arm, Look]) -> None:
     """Draw one panel: a point with its interval for each format, and a line only between lengths of one trace.
 
     Parameters
@@ -372,7 +372,7 @@ def panel(axes: Axes, points: pd.DataFrame, block: Block, line: float | None, ar
         Where.
     points : DataFrame
         Columns ``trace, n_res, format, profile, y, low, high``; without an interval, low and high are NaN.
-    block : Block
+    block : PageBlock
         The x axis.
     line : float or None
         Where to draw a line across.
@@ -408,7 +408,7 @@ def panel(axes: Axes, points: pd.DataFrame, block: Block, line: float | None, ar
         axes.tick_params(axis="x", length=0, labelsize=7)
 
 
-def _values(points: pd.DataFrame, block: Block) -> np.ndarray:
+def _values(points: pd.DataFrame, block: PageBlock) -> np.ndarray:
     """Return y, low and high at each position; NaN where there is no point, so that a line breaks there."""
     found = np.full((3, len(block.keys)), np.nan)
     for point in points.itertuples():

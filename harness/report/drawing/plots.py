@@ -19,9 +19,9 @@ from harness.report.drawing.figure import (
     CEILING,
     N_RES,
     Arm,
-    Block,
     Look,
     Page,
+    PageBlock,
     drawing,
     linear,
     logarithmic,
@@ -256,7 +256,7 @@ FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], _Plot]]] = {
 }
 
 
-def _blocks(cells: pd.DataFrame, points: pd.DataFrame) -> list[Block]:
+def _blocks(cells: pd.DataFrame, points: pd.DataFrame) -> list[PageBlock]:
     """Tell traces that were made at several lengths, which get a panel each, from those that share one."""
     blocks, single = [], []
     shown = set(points["trace"])
@@ -265,12 +265,12 @@ def _blocks(cells: pd.DataFrame, points: pd.DataFrame) -> list[Block]:
         if trace not in shown:
             continue
         if len(sizes) > 1:
-            blocks.append(Block(words.pretty_trace(str(trace)), tuple((str(trace), n) for n in sizes), sweep=True))
+            blocks.append(PageBlock(words.pretty_trace(str(trace)), tuple((str(trace), n) for n in sizes), sweep=True))
         else:
             single.append((str(trace), sizes[0] if sizes else None))
     if single:
         title = "traces of one length" if len(single) > 1 else "one length"
-        blocks.append(Block(title, tuple(single), sweep=False))
+        blocks.append(PageBlock(title, tuple(single), sweep=False))
     return blocks
 
 
@@ -335,7 +335,7 @@ def _heading(parts: Sequence[str], inches: float) -> str:
     return "\n".join(line for part in parts for text in part.splitlines() for line in textwrap.wrap(text, fit))
 
 
-def _of(points: pd.DataFrame, row: _Row, block: Block) -> pd.DataFrame:
+def _of(points: pd.DataFrame, row: _Row, block: PageBlock) -> pd.DataFrame:
     return points[(points["row"] == row.name) & points["trace"].isin({trace for trace, _ in block.keys})]
 
 

@@ -16,7 +16,7 @@ _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class ShownCell:
     """One figure of a table.
 
     Attributes
@@ -41,13 +41,13 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One case of a suite on one trace."""
 
     trace: str
     n_res: str
     case: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ShownCell, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class SuiteTable:
     title: str
     note: str
     columns: tuple[str, ...]
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TableRow] = field(default_factory=list)
 
 
 _TITLES = {
@@ -123,7 +123,7 @@ def suite_tables(
             first = cells.iloc[0]
             row = tuple(_cell(found.get(arm), times) for arm in arms)
             n_res = "" if pd.isna(first["n_res"]) else str(int(first["n_res"]))
-            table.rows.append(Row(trace=str(first["trace"]), n_res=n_res, case=words.case(first), cells=row))
+            table.rows.append(TableRow(trace=str(first["trace"]), n_res=n_res, case=words.case(first), cells=row))
         if table.rows:
             tables.append(table)
     return tables
@@ -156,17 +156,17 @@ def _note(suite: str, part: pd.DataFrame, baseline: str | None) -> str:
     )
 
 
-def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[float, ...]]) -> Cell:
+def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[float, ...]]) -> ShownCell:
     if cell is None:
-        return Cell(text="–")
+        return ShownCell(text="–")
     if cell["status"] != "ok":
-        return Cell(text=str(cell["status"]), detail=str(cell["reason"] or ""))
+        return ShownCell(text=str(cell["status"]), detail=str(cell["reason"] or ""))
     figures = {k: float(v) for k, v in cell.items() if isinstance(v, int | float) and words.known(v)}
     if "median_seconds" not in figures:
         return _size(figures, str(cell["format"]))
     names = ["suite", *_PLACE, "format", "profile"]
     key = tuple(cell[k] if words.known(cell[k]) or cell[k] == "" else None for k in names)
-    found = Cell(
+    found = ShownCell(
         text=words.duration(figures["median_seconds"]),
         detail=f"{words.duration(figures['ci_low'])} to {words.duration(figures['ci_high'])}"
         if figures["samples"] > 1
@@ -177,18 +177,18 @@ def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[flo
         return found
     ratio = f"{words.times(figures['ratio'])} ({words.between(figures['ratio_low'], figures['ratio_high'])})"
     word = str(cell["verdict"]) if words.known(cell["verdict"]) and figures["samples"] >= VERDICT_ROUNDS else ""
-    return Cell(text=found.text, detail=found.detail, ratio=ratio, word=word, samples=found.samples)
+    return ShownCell(text=found.text, detail=found.detail, ratio=ratio, word=word, samples=found.samples)
 
 
-def _size(figures: dict[str, float], name: str) -> Cell:
+def _size(figures: dict[str, float], name: str) -> ShownCell:
     if "size_bytes" not in figures:
-        return Cell(text="–")
+        return ShownCell(text="–")
     smaller = ""
     if name != RAW and "ratio_to_float32" in figures:
         smaller = f"{words.times(figures['ratio_to_float32'])}, {words.times(figures['ratio_to_native'])}"
     ratio = words.times(figures["ratio"]) if "ratio" in figures else ""
     files = int(figures["files"])
-    return Cell(
+    return ShownCell(
         text=words.size(figures["size_bytes"]),
         detail=(f"({smaller}) " if smaller else "") + f"{files} file{'s' if files != 1 else ''}",
         ratio=ratio,

@@ -13,13 +13,13 @@ from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.models import ModelKind
 from harness.extensions.capture.plan import (
     AttentionKind,
-    Settings,
+    CaptureSettings,
     attention_sites,
     end_sites,
     pair_site,
     trunk_tensors,
 )
-from harness.extensions.capture.session import Prepared, Push
+from harness.extensions.capture.session import PreparedModel, Push
 from harness.trace.schema import Manifest
 
 KINDS = (AttentionKind("row", 3, "sequence"), AttentionKind("triangle", 2, "residue"), AttentionKind("once", 2, "none"))
@@ -36,9 +36,9 @@ FACTS = Facts(
 )
 
 
-def settings(**changes: object) -> Settings:
+def settings(**changes: object) -> CaptureSettings:
     """Settings of a small capture, changed by keyword."""
-    return Settings(**{"blocks": 3, "recycles": 1, "msa_depth": 4, "attention": NAMES, **changes})  # type: ignore[arg-type]
+    return CaptureSettings(**{"blocks": 3, "recycles": 1, "msa_depth": 4, "attention": NAMES, **changes})  # type: ignore[arg-type]
 
 
 def query(sequence: str = "ACDEFGH") -> Query:
@@ -47,10 +47,10 @@ def query(sequence: str = "ACDEFGH") -> Query:
     return Query(name="q", sequence=sequence, msa=row[None], deletions=np.zeros((1, len(row)), np.int32), files=())
 
 
-class FakeModel(Prepared):
+class FakeModel(PreparedModel):
     """Gives numbers that depend on nothing but the seed; `before` is called in front of every tensor."""
 
-    def __init__(self, settings: Settings, query: Query, before: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, settings: CaptureSettings, query: Query, before: Callable[[str], None] = lambda _: None) -> None:
         self._seed, self._before, n = settings.seed, before, query.residues
         sites = [site for kind in KINDS for site in attention_sites(kind, settings, n)] + [pair_site(n, 5)]
         self._inputs = input_tensors(query)
@@ -72,12 +72,12 @@ class FakeModel(Prepared):
             push(path, array)
 
 
-def _kind(load: Callable[[Settings, Query], Prepared], **changes: object) -> ModelKind:
+def _kind(load: Callable[[CaptureSettings, Query], PreparedModel], **changes: object) -> ModelKind:
     values = {"name": "fake", "description": "", "blocks": 3, "attention": NAMES, "load": load, **changes}
     return ModelKind(**values)  # type: ignore[arg-type]
 
 
-def _waits(settings: Settings, query: Query) -> FakeModel:
+def _waits(settings: CaptureSettings, query: Query) -> FakeModel:
     """A model that says where it is, and goes on only when it is interrupted."""
 
     def before(path: str) -> None:

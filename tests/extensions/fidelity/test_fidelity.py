@@ -11,7 +11,7 @@ from harness.errors import UsageError
 from harness.extensions.fidelity import comparison as fidelity
 from harness.extensions.fidelity.comparison import (
     PUBLISHED,
-    Row,
+    StatisticRow,
     attention_statistics,
     compare,
     compression_ratios,
@@ -29,16 +29,16 @@ def memory_trace(arrays: dict[str, np.ndarray]) -> Trace:
     return MemoryTrace("recorded", Manifest(tensors=specs, provenance=Provenance(source="test")), arrays)
 
 
-def by_statistic(rows: list[Row], role: Role) -> dict[str, Row]:
+def by_statistic(rows: list[StatisticRow], role: Role) -> dict[str, StatisticRow]:
     return {row.statistic: row for row in rows if row.role is role}
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[StatisticRow]:
     return compare(source.open("", 96))
 
 
-def test_synthetic_tensors_compress_like_real_ones(rows: list[Row]) -> None:
+def test_synthetic_tensors_compress_like_real_ones(rows: list[StatisticRow]) -> None:
     ratios = [row for row in rows if row.statistic.startswith("ratio") and row.role is not Role.SINGLE]
     assert len(ratios) == 6
     for row in ratios:
@@ -65,14 +65,14 @@ def test_synthetic_tensors_compress_like_real_ones(rows: list[Row]) -> None:
     ],
 )
 def test_synthetic_statistics_are_near_the_published_ones(
-    rows: list[Row], role: Role, statistic: str, limit: float
+    rows: list[StatisticRow], role: Role, statistic: str, limit: float
 ) -> None:
     row = by_statistic(rows, role)[statistic]
     assert row.published
     assert abs(row.relative_difference) <= limit, row
 
 
-def test_every_published_figure_is_compared(rows: list[Row]) -> None:
+def test_every_published_figure_is_compared(rows: list[StatisticRow]) -> None:
     for role, figures in PUBLISHED.items():
         assert list(by_statistic(rows, role)) == list(figures)
 
@@ -154,5 +154,5 @@ def test_compression_is_measured_in_chunks_of_part_of_an_array(monkeypatch: pyte
     ("synthetic", "real", "difference"), [(3, 2, 0.5), (1, -2, 1.5), (0, 0, 0), (1, 0, math.inf), (-1, 0, -math.inf)]
 )
 def test_relative_difference(synthetic: float, real: float, difference: float) -> None:
-    row = Row(role=Role.PAIR, statistic="mean", synthetic=synthetic, real=real, published=True)
+    row = StatisticRow(role=Role.PAIR, statistic="mean", synthetic=synthetic, real=real, published=True)
     assert row.relative_difference == difference

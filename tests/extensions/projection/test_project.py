@@ -15,14 +15,16 @@ from harness.analysis.choice.mix import PRESETS, Mix
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.extensions.projection.demand import FEATURES, Demand
-from harness.extensions.projection.model import Cell, cells_of, fit, fit_all
-from harness.extensions.projection.project import STORES, Question, project, save
+from harness.extensions.projection.model import ModelCell, cells_of, fit, fit_all
+from harness.extensions.projection.project import STORES, ProjectionQuestion, project, save
 from harness.extensions.projection.section import COLUMNS, FILE, section
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=1"
 TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
-ASKED = Question(traces=10_000, n_res=1024, readers=50, accesses=1, mix=PRESETS["shared-cluster"], store=STORES["s3"])
+ASKED = ProjectionQuestion(
+    traces=10_000, n_res=1024, readers=50, accesses=1, mix=PRESETS["shared-cluster"], store=STORES["s3"]
+)
 
 
 def cells(noise=0.0, lengths=(64, 128, 256), seed=0):
@@ -38,7 +40,7 @@ def cells(noise=0.0, lengths=(64, 128, 256), seed=0):
         }.items():
             seconds = float(demand.features @ TRUE) * float(np.exp(noise * rng.normal()))
             found.append(
-                Cell(
+                ModelCell(
                     format="x", profile="tuned", suite="s", access=name, trace="t", n_res=n, demand=demand,
                     seconds=seconds, bytes_read=1.0, requests=1.0,
                 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.attacks.slim_kills import WAYS, Case, kill_at_random, kill_before_each_step
+from benchmarks.attacks.slim_kills import WAYS, KillCase, kill_at_random, kill_before_each_step
 from benchmarks.directories import af2, af3, digests, openfold3
 from harness.cli import main
 from harness.errors import HarnessError
@@ -22,7 +22,7 @@ from harness.extensions.result_directories.slimming import slim
 @pytest.fixture
 def case(tmp_path, request):
     (tmp_path / "scratch").mkdir()
-    return Case(request.param(tmp_path / "job", 4), tmp_path / "scratch")
+    return KillCase(request.param(tmp_path / "job", 4), tmp_path / "scratch")
 
 
 def whole(folder: Path, before: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from harness.analysis.choice.mix import Mix
 from harness.extensions.tune.candidates import Candidate, candidates
 from harness.extensions.tune.halving import FEW, stages, survivors
-from harness.extensions.tune.question import Question, questions
+from harness.extensions.tune.question import TuneQuestion, questions
 from harness.extensions.tune.race import Race
 from harness.extensions.tune.result import find, sentence
 from harness.extensions.tune.standing import WRITE, choose, standing
@@ -22,7 +22,7 @@ SPEC = tensor("pair/layer_0", (64, 64, 8))
 MIX = Mix(shares={"pair_layer": 1.0}, reads_per_write=100, storage_price=10)
 
 
-def question(mix: Mix = MIX) -> Question:
+def question(mix: Mix = MIX) -> TuneQuestion:
     manifest = Manifest(tensors=(SPEC,), metadata=Metadata(num_residues=64), provenance=Provenance(source="a test"))
     (found,), _ = questions(load_format("hdf5"), manifest, mix, 1 << 30, 0)
     return found

@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.extensions.object_store.attempts import RangeError
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.place import S3Place
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 _TIMEOUT = "10s"
 _ATTEMPTS = 2

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
 from obstore.store import S3Store
 
 from harness.extensions.object_store.attempts import ATTEMPTS, Attempt, RangeError, attempts
-from harness.extensions.object_store.place import S3Place
 from harness.extensions.object_store.traffic import count
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 WHOLE: Any = {"offset": 0}
 """A range that is the whole object: its answer states the object's size apart from its own length, so a cut shows."""

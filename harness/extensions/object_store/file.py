@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsspec.caching import caches
 
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.place import S3Place
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 
 class StoreFile(io.RawIOBase):

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.file import StoreFile
-from harness.extensions.object_store.place import S3Place
+from harness.extensions.object_store.keys import beside
 from harness.extensions.object_store.shards import StoredFile, joined
-from harness.extensions.object_store.stored import beside
 from harness.formats.extents import ByteSource
 from harness.formats.objects import AT_ONCE, Route
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
+
+    from harness.extensions.object_store.place import S3Place
 
 _KEPT = 256 << 20  # bytes of shards that one reader holds, the newest file apart
 

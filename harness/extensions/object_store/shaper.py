@@ -14,11 +14,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.object_store.faults import InjectedFault, parse_fault
-from harness.extensions.object_store.place import S3Place
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 _PIECE = 64 << 10  # bytes that are passed on at a time
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"

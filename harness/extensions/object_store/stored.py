@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.extensions.object_store.place import S3Place
 from harness.formats.base import Format, Reader
 from harness.formats.objects import Route, routes_of
 from harness.sampling.sample import Counter, Opener
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +71,3 @@ class StoredFormat:
         except BaseException:
             objects.close()
             raise
-
-
-def beside(key: str) -> str:
-    """Return the key of what is stored beside an archive."""
-    return f"{key}.references.json"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.extensions.object_store.client import CONCURRENCY, Client
-from harness.extensions.object_store.place import S3Place
-from harness.extensions.object_store.stored import S3Archive, beside
+from harness.extensions.object_store.keys import beside
+from harness.extensions.object_store.stored import S3Archive
 from harness.formats.base import UnsupportedProfile, load_format
 from harness.formats.objects import routes_of
 from harness.formats.seal import files_of
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 
 def objects_of(archive: Path, key: str) -> dict[str, Path]:

@@ -8,18 +8,21 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from harness.documents import read_document
 from harness.errors import HarnessError
-from harness.extensions.object_store.place import S3Place
-from harness.extensions.object_store.stored import S3Archive, beside
+from harness.extensions.object_store.keys import beside
+from harness.extensions.object_store.stored import S3Archive
 from harness.extensions.object_store.upload import objects_of, remove_objects, upload, upload_for_route
 from harness.files import plain_name, write_text
 from harness.records import NoFigure
 from harness.run.preparation import Prepared
 from harness.run.subject import Arm
 from harness.sampling.worker import Children, Worker, WorkerError
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.place import S3Place
 
 UPLOADED = "uploaded.json"
 """The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""

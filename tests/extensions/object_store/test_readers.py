@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from harness.extensions.object_store.client import Client
+from harness.extensions.object_store.keys import beside
 from harness.extensions.object_store.place import FILE_CACHES, S3Place
 from harness.extensions.object_store.shards import StoredFile
-from harness.extensions.object_store.stored import S3Archive, StoredFormat, beside
+from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.extensions.object_store.traffic import StoreCounter
 from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from harness.errors import ArchiveError, HarnessError
+from harness.extensions.object_store.keys import beside
 from harness.extensions.object_store.place import S3Place
-from harness.extensions.object_store.stored import S3Archive, StoredFormat, beside
+from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.extensions.object_store.traffic import StoreCounter
 from harness.extensions.object_store.upload import upload, upload_beside, upload_for_route
 from harness.formats.archive import write_archive

@@ -14,9 +14,10 @@ import pytest
 from benchmarks.seaweed import Server, seaweed, weed
 from harness.errors import UsageError
 from harness.extensions.object_store.checking import check_store
+from harness.extensions.object_store.keys import beside
 from harness.extensions.object_store.place import parse_place
 from harness.extensions.object_store.shaper import shaped
-from harness.extensions.object_store.stored import S3Archive, StoredFormat, beside
+from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format

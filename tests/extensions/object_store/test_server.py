@@ -71,7 +71,8 @@ def test_it_ends_with_the_process_that_started_it() -> None:
         "import time\nfrom benchmarks.seaweed import seaweed\n"
         "with seaweed() as s:\n print(s.endpoint, flush=True)\n time.sleep(99)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     port = process.stdout.readline().strip().rpartition(":")[2]
     process.kill()

@@ -12,6 +12,7 @@ import numpy as np
 
 from harness import registry
 from harness.documents import DocumentError, decode
+from harness.errors import HarnessError
 from harness.files import DOCUMENT
 from harness.formats.base import Profile, Reader, Selection
 from harness.formats.describing import Opened, Stored
@@ -55,7 +56,8 @@ class SafetensorsWriter(FlatWriter):
 
     def commit(self, manifest: Manifest) -> None:
         header = _header(manifest)
-        assert len(header) == self._length
+        if len(header) != self._length:
+            raise HarnessError("The header of safetensors comes first: what it lists cannot be slimmed afterwards.")
         self._file.seek(0)
         self._file.write(header)
         self._file.close()

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.extensions.safetensors.format import SafetensorsFormat
-from harness.formats.archive import detect, verify_archive
+from harness.formats.archive import detect, verify_archive, write_archive
 from harness.formats.base import load_format
+from harness.formats.slimmed import SlimmedFormat
 from harness.trace.schema import Manifest
-from tests.formats.samples import assert_same, put
+from tests.formats.samples import assert_same, put, trace_of
 
 library = pytest.importorskip("safetensors.numpy", reason="pip install 'trace-format-harness[safetensors]'")
 
@@ -70,3 +71,15 @@ def test_an_archive_is_recognised_without_the_library(
     for use in (detect, verify_archive):
         with pytest.raises(UsageError, match="pip install 'trace-format-harness"):
             use(path)
+
+
+class Slimmed(SlimmedFormat):
+    """What cannot be: the header comes before the values."""
+
+    name, description, suffix, inner = "safetensors-slim", "safetensors, slimmed", ".slim.safetensors", "safetensors"
+
+
+def test_it_cannot_be_slimmed_and_says_so(small: Mapping[str, np.ndarray], tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="The header of safetensors comes first"):
+        write_archive(trace_of(small), Slimmed(), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

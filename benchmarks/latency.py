@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
-from harness.report.drawing.figure import Look, Page, drawing, looks
+from harness.report.drawing.figure import ArmStyle, Page, arm_styles, drawing
 
 _NONE = 1.25  # where a latency of nothing stands on the log axis, in milliseconds
 _RESAMPLES = 2000
@@ -37,11 +37,11 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
     """
     samples = samples.assign(total=samples["seconds"] + samples["open_seconds"])
     traces, accesses = list(samples["trace"].unique()), list(samples["access"].unique())
-    found = looks(sorted({(str(f), str(p)) for f, p in zip(samples["format"], samples["profile"], strict=True)}))
+    found = arm_styles(sorted({(str(f), str(p)) for f, p in zip(samples["format"], samples["profile"], strict=True)}))
     names = [name for name, _ in found]
     entries = [
-        Line2D([], [], label=look.label if names.count(name) > 1 else name, **_style(look))
-        for (name, _), look in found.items()
+        Line2D([], [], label=style.label if names.count(name) > 1 else name, **_line(style))
+        for (name, _), style in found.items()
     ]
     limits = sorted(samples["bandwidth"].unique())
     rounds = int(samples.groupby(["trace", "latency_ms", "access", "format", "profile"]).size().min())
@@ -66,24 +66,24 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
             of_trace = samples[samples["trace"] == trace]
             for column, access in enumerate(accesses):
                 axes = page.axes[row, column]
-                for key, look in found.items():
+                for key, style in found.items():
                     arm = of_trace[(of_trace["access"] == access) & (of_trace["format"] == key[0])]
-                    _curve(axes, arm[arm["profile"] == key[1]], look)
+                    _curve(axes, arm[arm["profile"] == key[1]], style)
                 _scale(axes, of_trace, labels=column == 0)
             page.axes[row, 0].set_ylabel(words.pretty_trace(str(trace)), fontsize=8)
             page.under(row, "latency added to each request, in milliseconds", 0.3, range(len(accesses)))
         return page.save(folder, "latency", pictures=pictures)
 
 
-def _style(look: Look) -> dict[str, Any]:
-    fill = "white" if look.fill == "none" else look.colour
+def _line(style: ArmStyle) -> dict[str, Any]:
+    fill = "white" if style.fill == "none" else style.colour
     return {
-        "color": look.colour, "marker": look.marker, "linestyle": look.dash, "markersize": 4.2, "linewidth": 1.1,
+        "color": style.colour, "marker": style.marker, "linestyle": style.dash, "markersize": 4.2, "linewidth": 1.1,
         "markerfacecolor": fill,
     }  # fmt: skip
 
 
-def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+def _curve(axes: Axes, rows: pd.DataFrame, style: ArmStyle) -> None:
     rng = np.random.default_rng(0)
     points = []
     for latency, group in rows.groupby("latency_ms"):
@@ -93,7 +93,7 @@ def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
         points.append((max(float(str(latency)), _NONE), float(np.median(values)), low, high))
     if points:
         x, y, low, high = np.array(points).T
-        axes.errorbar(x, y, yerr=np.array([y - low, high - y]), elinewidth=0.9, capsize=1.8, **_style(look))
+        axes.errorbar(x, y, yerr=np.array([y - low, high - y]), elinewidth=0.9, capsize=1.8, **_line(style))
 
 
 def _scale(axes: Axes, rows: pd.DataFrame, *, labels: bool) -> None:

@@ -1,8 +1,8 @@
-"""What is asked of an archive: accesses, plans and suites, described without naming any format."""
+"""What is asked of an archive: accesses and what a plan may depend on, described without naming any format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated, ClassVar, Literal
@@ -163,29 +163,6 @@ class PlanOptions:
     block_bytes: Positive = LARGE_BYTES // 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class Suite:
-    """A question, as a pure function from what a trace holds to what is to be done.
-
-    Attributes
-    ----------
-    name : str
-        Registered name, and the ``suite`` column of records.
-    description : str
-        One line for ``harness list``.
-    order : int
-        Place among the suites, in the order of a reader's questions.
-    plan : callable
-        Takes the manifest, a random generator made from the run's seed, and the options; returns the accesses. Equal
-        arguments give equal plans, so that every format executes the same one.
-    """
-
-    name: str
-    description: str
-    order: int
-    plan: Callable[[Manifest, np.random.Generator, PlanOptions], list[Access]]
-
-
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
     """Return the bytes that reads ask for together.
 
@@ -288,38 +265,3 @@ def window_reads(
             part.append(slice(start, start + width))
         reads.append(Read(path=spec.path, selection=tuple(part)))
     return tuple(reads)
-
-
-def filled(manifest: Manifest, layer: int, *, both: bool) -> Mapping[str, str]:
-    """Name the tensors of one layer with the single and pair representations under one name or under both.
-
-    The schema does not say how ``activations/layer_i/{single,pair}_repr`` differ from ``{single,pair}/layer_i``; a
-    writer that fills both stores the same values twice.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What the trace holds.
-    layer : int
-        Which layer.
-    both : bool
-        Under both names, or only under the one in ``activations``.
-
-    Returns
-    -------
-    mapping of str to str
-        The source tensor by the name to write it under.
-    """
-    names: dict[str, str] = {}
-    for spec in manifest.tensors:
-        if spec.layer != layer:
-            continue
-        for kind in ("single", "pair"):
-            if spec.path in (f"activations/layer_{layer}/{kind}_repr", f"{kind}/layer_{layer}"):
-                names.setdefault(f"activations/layer_{layer}/{kind}_repr", spec.path)
-                if both:
-                    names.setdefault(f"{kind}/layer_{layer}", spec.path)
-                break
-        else:
-            names[spec.path] = spec.path
-    return names

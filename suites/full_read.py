@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.schema import Manifest
-from harness.workload import Access, PlanOptions, ReadAccess, Suite, whole_reads
+from harness.workload import Access, PlanOptions, ReadAccess, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -14,4 +15,12 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     return [ReadAccess(name="all_tensors", reads=reads)]
 
 
-suite = Suite(name="full_read", description="every byte of every tensor", order=30, plan=plan)
+suite = Suite(
+    name="full_read",
+    description="every byte of every tensor",
+    order=30,
+    plan=plan,
+    accesses=(AccessInfo(name="all_tensors", label="everything", cost=READ, mix="full_read", several="full reads"),),
+    plot=Plot(title="Full read: every byte of every tensor (time, lower is better)"),
+    criterion=Criterion(name="full read", cells="every tensor, warm and cold"),
+)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.schema import Manifest, Role
-from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, Suite, whole_reads
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -32,4 +33,23 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     return accesses
 
 
-suite = Suite(name="layer_read", description="one attention layer, one head, one pair layer", order=40, plan=plan)
+suite = Suite(
+    name="layer_read",
+    description="one attention layer, one head, one pair layer",
+    order=40,
+    plan=plan,
+    accesses=(
+        AccessInfo(
+            name="attention_layer", label="one attention layer", cost=READ, several="reads of an attention layer",
+            one_tensor=True,
+        ),
+        AccessInfo(
+            name="pair_layer", label="one pair layer", cost=READ, several="reads of a pair layer", one_tensor=True
+        ),
+        AccessInfo(name="head", label="one attention head", cost=READ, several="reads of a head"),
+    ),
+    plot=Plot(title="Layer read: a part of a trace (time, lower is better)"),
+    criterion=Criterion(
+        name="layer read", cells="one attention layer, one head, one pair layer, each warm and cold"
+    ),
+)  # fmt: skip

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.suite import READERS, AccessInfo, Criterion, Plot, Suite
 from harness.trace.schema import Manifest, Role
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, Suite, window_reads
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows once and give the same ones to every number of workers.
 
-    Attention windows, as the seed's; pair windows only of a trace without attention. Doing both would double the
+    Attention windows; pair windows only of a trace without attention. Doing both would double the
     longest suite, most of it for NPZ, which reads a whole tensor for each window.
 
     The total is the same for every number of workers (strong scaling), and every window is drawn anew: a worker that
@@ -48,4 +49,19 @@ def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOpti
     return max(count, afforded // most * most)
 
 
-suite = Suite(name="parallel_access", description="the same windows on threads and processes", order=60, plan=plan)
+suite = Suite(
+    name="parallel_access",
+    description="the same windows on threads and processes",
+    order=60,
+    plan=plan,
+    accesses=(
+        AccessInfo(name="window_attention", label="attention windows", cost=READERS),
+        AccessInfo(name="window_pair", label="pair windows", cost=READERS),
+    ),
+    plot=Plot(
+        title="Parallel access: the same windows on threads and processes (time, lower is better)",
+        columns="workers",
+        note="Time for the whole plan: the same windows for every format and every number of workers.",
+    ),
+    criterion=Criterion(name="parallel access", cells="windows, with the most workers of each executor, warm"),
+)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.schema import Manifest, Role
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, Suite, window_reads
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -32,6 +33,40 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     return accesses
 
 
+_ALONE = "A window is read on its own, not cut from a tensor that is in memory already."
+_ONCE = "Load once: each tensor that the plan touches is read whole, once, and the windows are taken from memory."
+
 suite = Suite(
-    name="random_access", description="32 x 32 windows over heads, layers and pair tensors", order=50, plan=plan
-)
+    name="random_access",
+    description="32 x 32 windows over heads, layers and pair tensors",
+    order=50,
+    plan=plan,
+    accesses=(
+        AccessInfo(
+            name="window_attention", label="attention windows", cost=READ, several="attention windows", assumes=_ALONE,
+            per_sample=lambda options: options.attention_windows,
+        ),
+        AccessInfo(
+            name="window_pair", label="pair windows", cost=READ, several="pair windows", assumes=_ALONE,
+            per_sample=lambda options: options.pair_windows,
+        ),
+        AccessInfo(
+            name="window_attention_load_once", label="attention windows, load once", variant_of="window_attention",
+            variant="load once", note=_ONCE,
+        ),
+        AccessInfo(
+            name="window_pair_load_once", label="pair windows, load once", variant_of="window_pair",
+            variant="load once", note=_ONCE,
+        ),
+    ),
+    plot=Plot(
+        title="Random access: small windows here and there (time for all windows, lower is better)",
+        columns="access",
+        note="Time for the whole plan: the same windows, in the same order, for every format.",
+    ),
+    criterion=Criterion(
+        name="random access", cells="attention windows and pair windows, each read on its own, warm and cold",
+        # What a user does in memory after reading the whole is a full layer's read, and has its own criterion.
+        accesses=("window_attention", "window_pair"),
+    ),
+)  # fmt: skip

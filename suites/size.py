@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.suite import SIZE, AccessInfo, Criterion, Plot, Suite
 from harness.trace.schema import Manifest
-from harness.workload import Absent, Access, PlanOptions, SizeAccess, Suite, filled
+from harness.workload import Absent, Access, PlanOptions, SizeAccess
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Measure the whole trace, and its first layer with representations filled under one name and under both."""
     accesses: list[Access] = [SizeAccess(name="archive")]
     layers = list(manifest.layers())
-    one = filled(manifest, layers[0], both=False) if layers else {}
-    both = filled(manifest, layers[0], both=True) if layers else {}
+    one = _filled(manifest, layers[0], both=False) if layers else {}
+    both = _filled(manifest, layers[0], both=True) if layers else {}
     if one == both:
         reason = "the trace has no single or pair representation of a layer"
         return [
@@ -26,9 +27,47 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     return accesses
 
 
+def _filled(manifest: Manifest, layer: int, *, both: bool) -> dict[str, str]:
+    """Name the tensors of a layer, its representations under one name or under both; return the source of each.
+
+    The schema does not say how ``activations/layer_i/{single,pair}_repr`` differ from ``{single,pair}/layer_i``; a
+    writer that fills both stores the same values twice.
+    """
+    names: dict[str, str] = {}
+    for spec in manifest.tensors:
+        if spec.layer != layer:
+            continue
+        for kind in ("single", "pair"):
+            if spec.path in (f"activations/layer_{layer}/{kind}_repr", f"{kind}/layer_{layer}"):
+                names.setdefault(f"activations/layer_{layer}/{kind}_repr", spec.path)
+                if both:
+                    names.setdefault(f"{kind}/layer_{layer}", spec.path)
+                break
+        else:
+            names[spec.path] = spec.path
+    return names
+
+
 suite = Suite(
     name="size",
     description="bytes and files, against float32 and native bytes",
     order=10,
     plan=plan,
+    title="Storage size",
+    unit="B",
+    prefix="size of",
+    accesses=(
+        AccessInfo(name="archive", label="whole trace", cost=SIZE),
+        AccessInfo(name="layer_filled_one", label="one layer, each tensor under one name"),
+        AccessInfo(
+            name="layer_filled_both",
+            label="one layer, representations under both names",
+            variant_of="layer_filled_one",
+            variant="a second name",
+            note="Extra for a second name: one layer with its single and pair representations stored under both names "
+            "that the schema allows, against under one; 0 % means that equal values are stored once.",
+        ),
+    ),
+    plot=Plot(title="Storage size of the same trace in every format", name="storage_size"),
+    criterion=Criterion(name="storage efficiency", cells="the archive of the whole trace", accesses=("archive",)),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.suite import WRITE, AccessInfo, Suite
 from harness.trace.schema import Manifest
-from harness.workload import Absent, Access, PlanOptions, Suite, WriteAccess
+from harness.workload import Absent, Access, PlanOptions, WriteAccess
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -18,5 +19,16 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
 
 
 suite = Suite(
-    name="write", description="time to write one layer as a new archive, and to have it on disk", order=20, plan=plan
+    name="write",
+    description="time to write one layer as a new archive, and to have it on disk",
+    order=20,
+    plan=plan,
+    prefix="write",
+    archives="archive",
+    accesses=(
+        AccessInfo(name="archive", label="whole trace", once=True),
+        AccessInfo(name="archive_durable", label="whole trace, until on disk", once=True),
+        AccessInfo(name="layer", label="one layer"),
+        AccessInfo(name="layer_durable", label="one layer, until on disk", cost=WRITE),
+    ),
 )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.choice.mix import PRESETS
+from harness.analysis.choice.mix import presets
 from harness.cli import main as harness
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
@@ -28,7 +28,7 @@ RUN = ["--quiet", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "-
 VALUES: tuple[Any, ...] = ("x\x1b[31m", None, 10**30, 2**63, -1, 0, 1.5, 1e308, True, [], {}, ["../x"], {"a": None})
 SAMPLED, PLACES = 3, 25  # places of each document, drawn at random: by default, and with --all
 
-MIX = PRESETS["interactive-viewer"].to_toml()
+MIX = presets()["interactive-viewer"].to_toml()
 PROFILE = """version = 1
 name = "mine"
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness.analysis.choice.decision import Decision, decide_all
 from harness.analysis.choice.headline import Headline, headline
-from harness.analysis.choice.mix import PRESETS, Mix
+from harness.analysis.choice.mix import Mix, presets
 from harness.analysis.grades import Grades, grade
 from harness.analysis.growth import growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
@@ -33,8 +33,9 @@ from harness.run.measurement import is_apart, of_installed, unknown_parts
 from harness.run.plan import read_plan
 from harness.trace.schema import Manifest
 
-REPORT_VERSION = 2
-"""Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
+REPORT_VERSION = 3
+"""Since 2: criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of version
+1 gives verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +48,18 @@ class Options:
         The format that ratios refer to; None for none, where the run's own was not measured.
     mix : Mix or None
         How the archive will be used; None for every preset.
+    earlier : bool
+        Whether to hold the grades against those of an earlier comparison.
     """
 
     baseline: str | None
     mix: Mix | None = None
+    earlier: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return plain values for ``report.json``."""
-        return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None}
+        asked = {"earlier": True} if self.earlier else {}
+        return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None, **asked}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +244,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
         baseline = None
     summary = summarise(samples, baseline, twin_of=config.baseline)
-    mixes = [options.mix] if options.mix else list(PRESETS.values())
+    mixes = [options.mix] if options.mix else list(presets().values())
     unfair = version > 1 and withdrawn(samples)
     decisions = {
         mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline)
@@ -254,7 +259,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         samples=samples,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
-        grades=grade(samples, exact_only=unfair),
+        grades=grade(samples, exact_only=unfair, measured_only=version > 2),
         decisions=decisions,
         headlines=[headline(found) for found in decisions.values() if found],
         noise=noise,

@@ -8,25 +8,18 @@ from typing import Any
 
 import pandas as pd
 
+from harness.formats.style import styles
 from harness.records import CONTROL, RAW
 from harness.sampling.executor import load_executor
+from harness.suite import access_named
 
 Arm = tuple[str, str]  # format and profile
 
-WRITTEN_ONCE = ("archive", "archive_durable")
-"""Accesses with one sample by design: the whole archive is written once, to be read from."""
-
-_ORDER = ("npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast", "safetensors")
-
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Put formats into the order of all tables and drawings: known ones, others by name, the raw ceiling last."""
+    """Put formats into the order of all tables and drawings: as they state, the raw ceiling last."""
     found = set(names)
-    return [
-        *(name for name in _ORDER if name in found),
-        *sorted(found - set(_ORDER) - {RAW}),
-        *([RAW] if RAW in found else []),
-    ]
+    return [*styles(found - {RAW}), *([RAW] if RAW in found else [])]
 
 
 def arms_of(cells: pd.DataFrame) -> list[Arm]:
@@ -98,27 +91,9 @@ def pretty_trace(trace: str) -> str:
     return f"{name} ({parameters.replace(',', ', ')})" if parameters else name
 
 
-_ACCESS = {
-    "all_tensors": "everything",
-    "attention_layer": "one attention layer",
-    "head": "one attention head",
-    "pair_layer": "one pair layer",
-    "window_attention": "attention windows",
-    "window_pair": "pair windows",
-    "window_attention_load_once": "attention windows, load once",
-    "window_pair_load_once": "pair windows, load once",
-    "archive": "whole trace",
-    "archive_durable": "whole trace, until on disk",
-    "layer": "one layer",
-    "layer_durable": "one layer, until on disk",
-    "layer_filled_one": "one layer, each tensor under one name",
-    "layer_filled_both": "one layer, representations under both names",
-}
-
-
-def access(name: str) -> str:
-    """Write the name of an access for people."""
-    return _ACCESS.get(name, name.replace("_", " "))
+def access(name: str, suite: str = "") -> str:
+    """Write the name of an access, of a suite or of any, for people."""
+    return access_named(name, suite).label
 
 
 def workers(row: Mapping[Any, Any] | pd.Series) -> str:
@@ -129,7 +104,7 @@ def workers(row: Mapping[Any, Any] | pd.Series) -> str:
 
 def case(row: Mapping[Any, Any] | pd.Series) -> str:
     """Say what a cell measures, apart from its trace and format."""
-    parts = [access(str(row["access"]))]
+    parts = [access(str(row["access"]), str(row.get("suite", "")))]
     if known(row["cache"]):
         parts.append(str(row["cache"]))
     if row["executor"] != "main":

@@ -1,10 +1,13 @@
-"""The seed's table of criteria and grades, recomputed from measured cells by rules that are printed with it."""
+"""Criteria and grades, worked out from measured cells by rules that are printed with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
+import msgspec.toml
 import numpy as np
 import pandas as pd
 
@@ -12,6 +15,7 @@ from harness.analysis.rounds import RESAMPLES, Arm, Place, Rounds, bounds, large
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import SHORT
 from harness.records import CONTROL, RAW
+from harness.suite import suites
 
 WORDS = ("Strong", "Good", "Limited", "Poor")
 
@@ -23,70 +27,61 @@ _TIMES = (1.25, 2.0, 5.0)
 # twice the disks, which is all that storing bfloat16 values as float32 would cost.
 _SIZES = (1.1, 1.5, 2.0)
 
-SEED_SOURCE = "the table 'Summary' of the seed's pull request (vizfold-openfold, 53)"
+_EARLIER = Path(__file__).with_name("earlier.toml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Criterion:
-    """One row of the table.
+class GradedCriterion:
+    """One row of the table: what a suite states, with the limits of what it measures.
 
     Attributes
     ----------
-    name : str
-        As in the table.
-    title : str
-        As in the seed's table.
-    cells : str
-        Which cells it is made of, in words.
+    suite, name, cells : str
+        Whose it is, what it is called, and which cells it is made of, in words.
+    accesses : tuple of str
+        Those that count; all of the suite without it.
     limits : tuple of float
         The largest ratio that is still Strong, Good, Limited.
     exact : bool
         Whether the cells hold sizes, which have no spread.
-    seed : mapping of str to str
-        The seed's own grades.
     """
 
+    suite: str
     name: str
-    title: str
     cells: str
+    accesses: tuple[str, ...]
     limits: tuple[float, float, float]
     exact: bool
-    seed: Mapping[str, str]
-    takes: Callable[[Place], bool]
+
+    def takes(self, place: Place) -> bool:
+        """Say whether a cell counts."""
+        return place.suite == self.suite and (not self.accesses or place.access in self.accesses)
 
 
-def _seed(npz: str, hdf5: str, zarr: str) -> dict[str, str]:
-    return {"npz": npz, "hdf5": hdf5, "zarr": zarr}
+def criteria() -> list[GradedCriterion]:
+    """Return the criteria of all suites that state one, in their order."""
+    return [
+        GradedCriterion(
+            suite=suite.name, name=stated.name, cells=stated.cells, accesses=stated.accesses,
+            limits=stated.limits or (_SIZES if suite.unit == "B" else _TIMES), exact=suite.unit == "B",
+        )
+        for suite in suites() if (stated := suite.criterion) is not None
+    ]  # fmt: skip
 
 
-CRITERIA = (
-    Criterion(
-        name="storage efficiency", title="Storage efficiency", cells="the archive of the whole trace", limits=_SIZES,
-        exact=True, seed=_seed("Good", "Good", "Good"),
-        takes=lambda p: (p.suite, p.access) == ("size", "archive"),
-    ),
-    Criterion(
-        name="full read", title="Full archive read", cells="every tensor, warm and cold", limits=_TIMES, exact=False,
-        seed=_seed("Good", "Strong", "Strong"), takes=lambda p: p.suite == "full_read",
-    ),
-    Criterion(
-        name="layer read", title="Partial / layer-level read", limits=_TIMES, exact=False,
-        cells="one attention layer, one head, one pair layer, each warm and cold",
-        seed=_seed("Poor", "Strong", "Good"), takes=lambda p: p.suite == "layer_read",
-    ),
-    Criterion(
-        name="random access", title="Random access scaling", limits=_TIMES, exact=False,
-        cells="attention windows and pair windows, each read on its own, warm and cold",
-        seed=_seed("Poor", "Good", "Good"),
-        # What a user does in memory after reading the whole is a full layer's read, and has its own criterion.
-        takes=lambda p: p.suite == "random_access" and not p.access.endswith("_load_once"),
-    ),
-    Criterion(
-        name="parallel access", title="Parallel / concurrent access", limits=_TIMES, exact=False,
-        cells="windows, with the most workers of each executor, warm",
-        seed=_seed("Poor", "Limited", "Strong"), takes=lambda p: p.suite == "parallel_access",
-    ),
-)  # fmt: skip
+class Earlier(msgspec.Struct, frozen=True):
+    """The grades of an earlier comparison: what it is called, where they are, and each by criterion and format."""
+
+    name: str
+    source: str
+    grades: dict[str, dict[str, str]]
+
+
+@cache
+def earlier() -> Earlier:
+    """Return the grades of ``earlier.toml``."""
+    return msgspec.toml.decode(_EARLIER.read_bytes(), type=Earlier)
+
 
 GRADE_COLUMNS = [
     "criterion", "format", "profile", "grade", "borderline", "figure", "low", "high", "cells", "reason", "seed_grade",
@@ -106,13 +101,13 @@ class Grades:
     table : DataFrame
         Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
         says why), the mean ratio to the best format with its 95 % interval, whether that interval crosses a limit, the
-        seed's own word, and whether it lies outside the words that the interval allows.
+        grade of `earlier`, and whether it lies outside the words that the interval allows.
     cells : DataFrame
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str
         How the words come about, in sentences.
     disagreements : list of str
-        A sentence for each grade of the seed's that measurement contradicts.
+        A sentence for each grade of `earlier` that measurement contradicts.
     """
 
     table: pd.DataFrame
@@ -121,17 +116,17 @@ class Grades:
     disagreements: list[str]
 
 
-def rules() -> list[str]:
-    """Say in sentences how grades come about."""
+def rules(stated: Sequence[GradedCriterion]) -> list[str]:
+    """Say in sentences how grades by these criteria come about."""
     lines = [
         "In each cell (a trace at its largest length, an access, a cache state, an executor, a number of workers) a "
         "format's median time is divided by the best format's; the figure is the geometric mean over the criterion's "
-        "cells, so that 1 is the best everywhere. The raw ceiling and the blind twin do not compete.",
+        "cells, so that 1 is the best everywhere. The raw ceiling and the A/A control do not compete.",
     ]
     for limits, of in ((_TIMES, "Times"), (_SIZES, "Sizes, which are exact")):
         words = ", ".join(f"{word} up to {limit:g}" for word, limit in zip(WORDS, limits, strict=False))
         lines.append(f"{of}: {words}, {WORDS[-1]} beyond.")
-    lines += [f"{c.name.capitalize()}: {c.cells}." for c in CRITERIA]
+    lines += [f"{c.name.capitalize()}: {c.cells}." for c in stated]
     lines.append(
         "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "
         "of a cell) crosses a limit."
@@ -140,7 +135,6 @@ def rules() -> list[str]:
         f"No grade is given without at least {VERDICT_ROUNDS} rounds in a cell with another format to compare with, "
         "nor to a format that failed in one of the criterion's cells."
     )
-    lines.append(f"The seed's words are from {SEED_SOURCE}; they were given to its own settings.")
     return lines
 
 
@@ -149,7 +143,9 @@ def word(figure: float, limits: Sequence[float]) -> str:
     return WORDS[int(np.searchsorted(limits, figure, side="left"))]
 
 
-def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool = False) -> Grades:
+def grade(
+    samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool = False, measured_only: bool = True
+) -> Grades:
     """Grade every format in every criterion.
 
     Parameters
@@ -160,6 +156,8 @@ def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool
         The settings that are graded; without it ``tuned`` where measured, else the first.
     exact_only : bool
         Give no grade to times, because the run's reads are withdrawn.
+    measured_only : bool
+        Leave out criteria of suites that the run did not measure.
 
     Returns
     -------
@@ -174,7 +172,9 @@ def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool
     formats = list(dict.fromkeys(arm[0] for c in cells for arm in [*c.arms, *c.why] if _competes(arm, chosen)))
     table: list[dict] = []
     behind: list[dict] = []
-    for criterion in CRITERIA:
+    measured = set(samples["suite"])
+    stated = [c for c in criteria() if c.suite in measured or not measured_only]
+    for criterion in stated:
         if exact_only and not criterion.exact:
             table += [_without(criterion, name, chosen, SHORT) for name in sorted(formats)]
             continue
@@ -185,7 +185,10 @@ def grade(samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool
             table.append(_row(criterion, name, chosen, taken, logs.get(name, []), used))
     rows = pd.DataFrame(table, columns=GRADE_COLUMNS)
     return Grades(
-        table=rows, cells=pd.DataFrame(behind, columns=CELL_COLUMNS), rules=rules(), disagreements=_disagreements(rows)
+        table=rows,
+        cells=pd.DataFrame(behind, columns=CELL_COLUMNS),
+        rules=rules(stated),
+        disagreements=_disagreements(rows, stated),
     )
 
 
@@ -207,10 +210,10 @@ def _times(cell: Rounds) -> dict[Arm, np.ndarray]:
 
 def _sizes(samples: pd.DataFrame, cells: Sequence[Rounds]) -> dict[Place, dict[Arm, np.ndarray]]:
     """Return the bytes of each archive, which are the same in every resample."""
-    rows = samples[(samples["suite"] == "size") & (samples["status"] == "ok") & samples["size_bytes"].notna()]
+    rows = samples[(samples["status"] == "ok") & samples["size_bytes"].notna()]
     found: dict[Place, dict[Arm, np.ndarray]] = {c.place: {} for c in cells}
     for place in found:
-        here = rows[(rows["trace"] == place.trace) & (rows["access"] == place.access)]
+        here = rows[(rows["suite"] == place.suite) & (rows["trace"] == place.trace) & (rows["access"] == place.access)]
         here = here[here["n_res"].isna() if place.n_res is None else here["n_res"] == place.n_res]
         for name, profile, size in zip(here["format"], here["profile"], here["size_bytes"], strict=True):
             found[place][name, profile] = np.full(1 + RESAMPLES, float(size))
@@ -218,7 +221,7 @@ def _sizes(samples: pd.DataFrame, cells: Sequence[Rounds]) -> dict[Place, dict[A
 
 
 def _ratios(
-    criterion: Criterion, values: Mapping[Place, Mapping[Arm, np.ndarray]], profile: str, behind: list[dict]
+    criterion: GradedCriterion, values: Mapping[Place, Mapping[Arm, np.ndarray]], profile: str, behind: list[dict]
 ) -> tuple[dict[str, list[np.ndarray]], set[Place]]:
     """Return each format's logarithms of ratios to the best, the cells that could be compared, and note every value."""
     logs: dict[str, list[np.ndarray]] = {}
@@ -241,17 +244,22 @@ def _ratios(
     return logs, used
 
 
-def _without(criterion: Criterion, name: str, profile: str, reason: str) -> dict:
+def _without(criterion: GradedCriterion, name: str, profile: str, reason: str) -> dict:
     """Return the row of a format that has no grade."""
     return dict.fromkeys(GRADE_COLUMNS, np.nan) | {
         "grade": "",
         "criterion": criterion.name, "format": name, "profile": profile, "cells": 0, "borderline": False,
-        "seed_grade": criterion.seed.get(name, ""), "disagrees": False, "reason": reason,
+        "seed_grade": earlier().grades.get(criterion.name, {}).get(name, ""), "disagrees": False, "reason": reason,
     }  # fmt: skip
 
 
 def _row(
-    criterion: Criterion, name: str, profile: str, cells: Sequence[Rounds], logs: Sequence[np.ndarray], used: set[Place]
+    criterion: GradedCriterion,
+    name: str,
+    profile: str,
+    cells: Sequence[Rounds],
+    logs: Sequence[np.ndarray],
+    used: set[Place],
 ) -> dict:
     row = _without(criterion, name, profile, "") | {"cells": len(logs)}
     whys = [(c.place, why) for c in cells for arm, why in c.why.items() if arm == (name, profile)]
@@ -274,14 +282,11 @@ def _row(
     }  # fmt: skip
 
 
-def _disagreements(table: pd.DataFrame) -> list[str]:
-    best = {c.name: "the smallest" if c.exact else "the fastest" for c in CRITERIA}
+def _disagreements(table: pd.DataFrame, stated: Sequence[GradedCriterion]) -> list[str]:
+    best = {c.name: "the smallest" if c.exact else "the fastest" for c in stated}
     return [
-        f"{_PROPER.get(row['format'], row['format'])}, {row['criterion']}: the seed says {row['seed_grade']}, measured "
+        f"{row['format']}, {row['criterion']}: {earlier().name} says {row['seed_grade']}, measured "
         f"{row['grade']}: {row['figure']:.2f}x {best[row['criterion']]} in {row['cells']} "
         f"cell{'s' if row['cells'] != 1 else ''}."
         for row in table[table["disagrees"].astype(bool)].to_dict("records")
     ]
-
-
-_PROPER = {"npz": "NPZ", "hdf5": "HDF5", "zarr": "Zarr"}

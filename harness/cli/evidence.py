@@ -6,9 +6,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from harness.analysis.choice.mix import PRESETS as MIXES
-from harness.analysis.choice.mix import parse_mix
+from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.findings import Options, find_options
+from harness.analysis.grades import earlier
 from harness.cli import closing, options, show
 from harness.cli.folders import held
 from harness.cli.running import continuable, measure
@@ -38,9 +38,12 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
     )
     parser.add_argument(
-        "--mix", metavar="MIX", help=f"how the archive will be used: {', '.join(MIXES)}, a TOML file, or key=value,..."
+        "--mix",
+        metavar="MIX",
+        help=f"how the archive will be used: {', '.join(presets())}, a TOML file, or key=value,...",
     )
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
+    parser.add_argument("--earlier", action="store_true", help=f"hold the grades against those of {earlier().name}")
     options.add_plugins(parser)
     parser.set_defaults(command=_report)
 
@@ -83,7 +86,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if out is not None:
         _make_out(out)
     target = None if out is None else Target.apart(out)
-    asked = Options(baseline=arguments.baseline or config.baseline, mix=mix)
+    asked = Options(baseline=arguments.baseline or config.baseline, mix=mix, earlier=arguments.earlier)
     with held(out or arguments.run):
         written = write_report(arguments.run, asked, target=target)
     for text in written.incomplete:

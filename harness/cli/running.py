@@ -32,7 +32,8 @@ from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject, choose_arms, open_subjects
 from harness.run.turns import require_few_rows
 from harness.sampling.interrupt import exit_code
-from harness.workload import Cache, Suite
+from harness.suite import Suite
+from harness.workload import Cache
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
 _MEASURING = (

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.formatting import WRITTEN_ONCE
 from harness.analysis.statistics import CONFIDENCE, Interval
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.comparison import Outcome
@@ -25,6 +24,7 @@ from harness.run.archives import read_archives
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.plan import read_plan
+from harness.suite import access_named
 
 CANNOT = (
     "These are stored runs: their rounds were other moments, so times are not paired, and a difference between them "
@@ -184,7 +184,7 @@ def _times(base: StoredCells, head: StoredCells, threshold: float) -> list[Judge
     judged = []
     for cell in both(base, head):
         before, after = base.arms[cell].seconds, head.arms[cell].seconds
-        if cell.access.split()[0] in WRITTEN_ONCE or not (len(before) and len(after)):
+        if access_named(cell.access.split()[0], cell.suite).once or not (len(before) and len(after)):
             continue
         ratio = unpaired(before, after)
         sides = (("base", before), ("head", after))

@@ -23,7 +23,7 @@ from harness.errors import HarnessError, UsageError, cause_of
 from harness.evidence.earlier import LOOKS
 from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
 from harness.report.section import installed
-from harness.report.write import PLOTS, Target, write_report
+from harness.report.write import Target, core_drawings, write_report
 from harness.run.config import RunConfig
 
 BUNDLE_VERSION = 1
@@ -39,7 +39,10 @@ MEASURED_TOO = {
 """What only some runs have, each with what a bundle can only claim of it."""
 
 PUBLISHED = ("summary.csv", "report.json", "report.md", "report.html")
-PUBLISHED_TOO = ("benchmark_results.csv", "scaling.csv", "growth.csv")
+NO_LONGER = "benchmark_results.csv"
+"""A table of earlier runs of the preset seed."""
+
+PUBLISHED_TOO = (NO_LONGER, "scaling.csv", "growth.csv")
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 
@@ -56,7 +59,7 @@ def tables() -> tuple[str, ...]:
 
 def drawings() -> tuple[str, ...]:
     """Return every name that a drawing may have."""
-    names = (*PLOTS, *(name for one in installed() for name in one.drawn))
+    names = (*core_drawings(), *(name for one in installed() for name in one.drawn))
     return tuple(f"plots/{name}{ending}" for name in names for ending in (".png", ".svg"))
 
 

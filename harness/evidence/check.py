@@ -14,12 +14,14 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.accesses import archive_sizes
 from harness.analysis.findings import REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError
 from harness.evidence import compare
 from harness.evidence.bundle import (
     MEASURED,
+    NO_LONGER,
     PUBLISHED,
     Bundle,
     drawing_versions,
@@ -44,7 +46,6 @@ from harness.run.subject import Arm, Subject, asked_traces, choose_arms
 from harness.workload import ReadAccess, requested_bytes
 
 _ROUGH = "it was drawn by other versions of the libraries, so that only its likeness was compared, and its SVG"
-_KEYS = {"benchmark_results.csv": ["N_res"]}
 
 
 @dataclass(frozen=True)
@@ -235,7 +236,7 @@ def _place(key: Any) -> tuple[Any, ...]:
 def _archives(run: Path) -> list[str]:
     """Hold the sizes in ``samples.csv``, and the formats in ``ledger.csv``, against the archives that were recorded."""
     samples = read_samples(run / SAMPLES)
-    sizes = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
+    sizes = archive_sizes(samples)
     listed = [
         ((subject["trace"], subject["n_res"], archive["format"], archive["profile"]), archive)
         for subject in read_archives(run / "archives.json")
@@ -281,6 +282,8 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
         if name in ours:
             published = without_looks(name, data) if LOOKS in bundle.files else data
             results.append(_file(name, published, ours[name], same))
+        elif name == NO_LONGER:
+            results.append(Result(name, [], unchecked="it was written by versions of before, and has no successor"))
         else:
             results.append(Result(name, ["nothing in the samples gives such a file"]))
     return results + [Result(name, ["the bundle lacks it"]) for name in sorted(set(ours) - set(bundle.files))]
@@ -293,7 +296,7 @@ def _links(markdown: bytes) -> str:
 
 
 def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
-    keys = _KEYS | {table: list(key) for each in sections() for table, key in each.published.items()}
+    keys = {table: list(key) for each in sections() for table, key in each.published.items()}
     problems = compare.files(name, theirs, ours, keys.get(name, KEY_COLUMNS[1:]), same_drawing=same_drawing)
     rough = name.endswith(".png") and not (same_drawing or problems or theirs == ours)
     return Result(name, problems, unchecked=_ROUGH if rough else "")

@@ -25,6 +25,7 @@ from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.formats.seal import read_seal
 from harness.formats.selection import Selection
 from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile
+from harness.formats.style import Style
 from harness.trace.schema import Manifest, TensorSpec
 
 __all__ = [
@@ -172,6 +173,8 @@ class Format(ABC):
         What its archives' names end with.
     standing : {"default", "optional", "ceiling"}
         Whether a run includes it unasked, only when asked, or always as the raw ceiling.
+    style : Style or None
+        How it is drawn; None for a place in `harness.formats.style`'s cycle of colours.
     readers : mapping of str to callable
         What reads its archives, by name: each takes a path to a `Reader`; the first is the one that is
         measured.
@@ -181,6 +184,7 @@ class Format(ABC):
     description: ClassVar[str]
     suffix: ClassVar[str]
     standing: ClassVar[Standing] = "optional"
+    style: ClassVar[Style | None] = None
     readers: ClassVar[Mapping[str, Callable[[Path], Reader]]]
 
     @abstractmethod

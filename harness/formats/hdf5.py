@@ -38,6 +38,7 @@ from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
 from harness.formats.selection import whole
 from harness.formats.settings import SearchSpace, TunableFormat
+from harness.formats.style import Style
 from harness.trace.schema import Manifest, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -211,6 +212,7 @@ class Hdf5Format(TunableFormat, Format):
     name = "hdf5"
     description = "HDF5 through h5py"
     suffix = ".h5"
+    style = Style(order=20, colour="#0072B2", marker="s", dash=(0, (1, 1)))
     standing = "default"
     readers: ClassVar = {"h5py": Hdf5Reader}
     routes: ClassVar = {"ranges": RemoteRoute(_remote), "reference": RemoteRoute(_by_reference, _references)}

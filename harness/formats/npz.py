@@ -39,6 +39,7 @@ from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
 from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
+from harness.formats.style import Style
 from harness.trace.schema import Manifest, Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
 from harness.zips import DAMAGE, open_zip, read_member
@@ -205,6 +206,7 @@ class NpzFormat(TunableFormat, Format):
     name = "npz"
     description = "NumPy zip archive, deflate"
     suffix = ".npz"
+    style = Style(order=10, colour="#E69F00", marker="^", dash=(0, (4, 1.2)), hatch="///")
     standing = "default"
     streams = True
     readers: ClassVar = {"numpy.load": NpzReader}

@@ -39,6 +39,7 @@ from harness.formats.replay import Extent
 from harness.formats.seal import BLANK, files_of
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
+from harness.formats.style import Style
 from harness.formats.zarr_chunks import overstated_array
 from harness.formats.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
 from harness.formats.zarr_reader import KEY, RecoveredZarrReader, ZarrReader, own_within
@@ -139,6 +140,9 @@ class ZarrFormat(TunableFormat, Format):
     name = "zarr"
     description = "Zarr through zarr-python, one file per chunk"
     suffix = ".zarr"
+    style: ClassVar[Style | None] = Style(
+        order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
+    )
     standing: ClassVar[Standing] = "default"
     readers: ClassVar = {"zarr-python": ZarrReader}
     _settings: Settings | None = None

@@ -20,6 +20,7 @@ from harness.formats.replay import Extent
 from harness.formats.settings import SearchSpace
 from harness.formats.shard import shard_shape
 from harness.formats.slim_codec import PCODEC_ITEMSIZES
+from harness.formats.style import Style
 from harness.formats.zarr import ZarrFormat, own_attributes
 from harness.formats.zarr_slim_reader import RecoveredSlimReader, RemoteSlimReader, ZarrSlimReader
 from harness.formats.zarr_slim_writer import SlimLook, ZarrSlimWriter
@@ -46,6 +47,7 @@ class ZarrSlimFormat(ZarrFormat):
     description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
     readers: ClassVar = {"own": ZarrSlimReader}
+    style = Style(order=40, colour="#009E73", marker="D", hatch="\\\\\\")
     setting: ClassVar[str] = "small"
     codecs: ClassVar[tuple[Codec, ...]] = (
         Codec(name="pcodec", level=8),

@@ -13,18 +13,20 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
-from harness.analysis.seed_table import seed_table
 from harness.files import write_text
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
-from harness.report.drawing.plots import FIGURES, draw
+from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.answer import lead
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
 
-PLOTS = (*FIGURES, "growth", "decision", "scaling")
-"""The names of all drawings that a report may have, without their endings and without those of extensions."""
+
+def core_drawings() -> tuple[str, ...]:
+    """Return the names of all drawings of the core that a report may have, without their endings."""
+    return (*(name for name, *_ in plotted()), "growth", "decision", "scaling")
+
 
 DIGITS = 10
 """Significant digits of a derived figure. Versions of NumPy and processors differ in the 13th and later ones."""
@@ -176,10 +178,6 @@ def _draw(findings: Findings, parts: Brought, where: Target, *, pictures: bool) 
         write_table(findings.growth, folder / "growth.csv")
     if findings.scaling is not None:
         write_table(findings.scaling, folder / "scaling.csv")
-    if findings.config.preset == "seed":
-        table = seed_table(findings.summary, findings.config.options.attention_windows)
-        write_table(table, folder / "benchmark_results.csv")
-    for section, found in parts:
         for name, table in section.tables(found).items():
             write_table(table, folder / name)
     target.mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,12 @@ from harness.formats.settings import Settings
 from harness.records import CONTROL, RAW
 from harness.run import schedule
 from harness.run.config import RunConfig
+from harness.suite import Suite
 from harness.trace.first_layers import first_layers, layers_within
 from harness.trace.schema import MOST_TENSORS, Manifest
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
-from harness.workload import MOST_STEPS, Access, Suite, count_steps, count_whole_reads
+from harness.workload import MOST_STEPS, Access, count_steps, count_whole_reads
 
 NO_TWIN = "sizes need no twin: they are exact"
 MOST_SUBJECTS = 1000

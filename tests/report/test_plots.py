@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.analysis.summary import COLUMNS
-from harness.report.drawing.figure import Page, drawing, looks
+from harness.report.drawing.figure import Page, arm_styles, drawing
 from harness.report.drawing.plots import draw, not_shown
 
 FIGURES = ["full_read", "layer_read", "parallel_access", "random_access", "storage_size"]
@@ -176,7 +176,7 @@ def test_old_file_stays_when_drawing_breaks_off(tmp_path: Path, monkeypatch: pyt
 
 def test_formats_and_profiles_look_different() -> None:
     names = ["npz", "hdf5", "zarr", "zarr-slim", "safetensors", "mine", "yours", "theirs"]
-    found = looks((name, profile) for name in names for profile in ("tuned", "seed"))
+    found = arm_styles((name, profile) for name in names for profile in ("tuned", "seed"))
     tuned = [found[name, "tuned"] for name in names]
     for one, two in itertools.combinations(tuned, 2):
         assert one.colour != two.colour and one.marker != two.marker
@@ -184,13 +184,13 @@ def test_formats_and_profiles_look_different() -> None:
         one, two = found[name, "tuned"], found[name, "seed"]
         assert (one.colour, one.marker) == (two.colour, two.marker) and one.fill != two.fill
     assert found["zarr", "seed"].label == "zarr (seed)"
-    assert looks([("zarr", "tuned")])["zarr", "tuned"].label == "zarr"
+    assert arm_styles([("zarr", "tuned")])["zarr", "tuned"].label == "zarr"
 
 
 def test_look_does_not_depend_on_the_order_of_cells() -> None:
     arms = [("b", "tuned"), ("zarr", "tuned"), ("a", "tuned")]
-    assert looks(arms) == looks(reversed(arms))
-    assert looks(arms)["zarr", "tuned"].colour == looks([("zarr", "tuned")])["zarr", "tuned"].colour
+    assert arm_styles(arms) == arm_styles(reversed(arms))
+    assert arm_styles(arms)["zarr", "tuned"].colour == arm_styles([("zarr", "tuned")])["zarr", "tuned"].colour
 
 
 def test_no_line_joins_two_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.seed_table import SEED_COLUMNS, seed_table
 from harness.analysis.summary import COLUMNS as CELL_COLUMNS
 from harness.analysis.summary import SUMMARY_SCHEMA_VERSION, summarise
 from harness.errors import HarnessError, UsageError
@@ -156,19 +154,6 @@ def test_each_profile_is_compared_within_itself(tmp_path):
     summary = summarise(written(tmp_path, rows), "zarr")
     assert cell(summary, "hdf5", profile="seed")["ratio"] == pytest.approx(0.25)
     assert cell(summary, "hdf5", profile="tuned")["ratio"] == pytest.approx(0.5)
-
-
-def test_the_seed_table_has_the_seeds_columns_and_scales_windows(tmp_path):
-    rows = [
-        *ten("zarr", 0.24, suite="random_access", access="window_attention", profile="seed"),
-        *ten("hdf5", 0.1, profile="seed"),
-        *ten("zarr", 0.1, profile="seed"),
-    ]
-    table = seed_table(summarise(written(tmp_path, rows), "zarr"), windows=24)
-    assert list(table.columns) == [*SEED_COLUMNS, "windows_measured"]
-    assert table["zarr_random"].iloc[0] == pytest.approx(500 * 0.01, rel=0.01)
-    assert table["hdf5_head_read"].iloc[0] == pytest.approx(0.1, rel=0.01)
-    assert np.isnan(table["npz_full_read"].astype(float).iloc[0])
 
 
 def test_a_line_that_was_cut_off_is_dropped(tmp_path):

@@ -9,23 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from harness.analysis.choice.mix import ACCESSES, Mix
+from harness.analysis.accesses import archive_sizes
+from harness.analysis.choice.mix import Mix
 from harness.analysis.rounds import RESAMPLES, Place, Rounds
 from harness.records import CONTROL, RAW
+from harness.suite import READERS, SIZE, WRITE, counted_as, mix_reads
 from harness.workload import PlanOptions
-
-SUITES = {
-    "full_read": ("full_read", "all_tensors"),
-    "attention_layer": ("layer_read", "attention_layer"),
-    "pair_layer": ("layer_read", "pair_layer"),
-    "head": ("layer_read", "head"),
-    "window_attention": ("random_access", "window_attention"),
-    "window_pair": ("random_access", "window_pair"),
-}
-"""Suite and access that measure each access of a mix."""
-
-LIFE = ("write", "size")
-"""Parts that are not reads."""
 
 _GIGABYTE = 1e9
 
@@ -150,23 +139,23 @@ def parts(
     def cell(suite: str, access: str, cache: str, executor: str = "main", workers: int = 1) -> Rounds | None:
         return here.get(Place(suite, access, trace, n_res, cache, executor, workers))
 
-    counts = {"window_attention": options.attention_windows, "window_pair": options.pair_windows}
     reads, opening = {}, {}
-    for access, (suite, case) in SUITES.items():
+    for access, (suite, info) in mix_reads().items():
         for cache in ("warm", "cold"):
-            found = cell(suite, case, cache)
+            found = cell(suite, info.name, cache)
             times = figures(found, f"{access} {cache}")
             if found is not None and times is not None:
-                reads[access, cache] = times / counts.get(access, 1)
+                reads[access, cache] = times / info.per_sample(options)
                 opened = figures(found, f"{access} {cache}", found.opening)
                 opening[access, cache] = times * 0 if opened is None else opened
 
     readers = {1: np.ones((1 + RESAMPLES, len(formats)))}
     ceiling: dict[int, float] = {}
+    beside = {(suite, info.name) for suite, info in counted_as(READERS)}
     together = {
         place.workers: found
         for place, found in sorted(here.items(), key=lambda item: item[0].workers)
-        if place.suite == "parallel_access" and place.executor == "processes" and not found.skipped
+        if place[:2] in beside and place.executor == "processes" and not found.skipped
     }
     slow = {count: figures(found, f"{count} readers") for count, found in together.items()}
     alone = slow.get(1)
@@ -184,15 +173,16 @@ def parts(
     if sizes:
         sizes = sizes | ({CONTROL: sizes[baseline]} if baseline in sizes else {})  # a twin is written the same way
         gigabytes = np.array([sizes.get(name, np.nan) for name in formats]) / _GIGABYTE
-        why["size"] = {name: "its archive has no size" for name in formats if name not in sizes}
+        why[SIZE] = {name: "its archive has no size" for name in formats if name not in sizes}
     write, writes_from = None, ""
-    layer = cell("write", "layer_durable", "")
+    layer = next(filter(None, (cell(suite, info.name, "") for suite, info in counted_as(WRITE))), None)
     if layer is not None and requested:
-        per_byte = figures(layer, "write", layer.seconds / layer.requested)
+        per_byte = figures(layer, WRITE, layer.seconds / layer.requested)
         write = None if per_byte is None else per_byte * requested
         writes_from = (
             "Writing the trace is taken to cost, byte for byte, what writing its layers one at a time does "
-            "(write/layer_durable, on disk): the fixed cost of an archive counts once for each layer."
+            f"({layer.place.suite}/{layer.place.access}, on disk): the fixed cost of an archive counts once for each "
+            "layer."
         )
     return Parts(
         trace=trace, n_res=n_res, profile=profile, formats=formats, reads=reads, opening=opening, readers=readers,
@@ -240,7 +230,7 @@ def cost(parts: Parts, use: Use) -> np.ndarray:
 def needed(use: Use) -> list[tuple[str, str]]:
     """Return the access and cache state of every read that counts."""
     states = [cache for cache, weight in (("warm", 1 - use.cold), ("cold", use.cold)) if weight]
-    return [(access, cache) for access in ACCESSES if use.shares.get(access) for cache in states]
+    return [(access, cache) for access in mix_reads() if use.shares.get(access) for cache in states]
 
 
 def _formats(cells: Iterable[Rounds], profile: str) -> tuple[str, ...]:
@@ -255,9 +245,9 @@ def _ceiling(cell: Rounds) -> float | None:
 
 def _sizes(samples: pd.DataFrame, trace: str, n_res: int | None, profile: str) -> tuple[dict[str, float], float | None]:
     """Return the bytes of each format's archive, and the bytes of the trace in memory."""
-    rows = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
+    rows = archive_sizes(samples)
     length = rows["n_res"].isna() if n_res is None else rows["n_res"] == n_res
-    rows = rows[(rows["trace"] == trace) & length & (rows["profile"] == profile) & rows["size_bytes"].notna()]
+    rows = rows[(rows["trace"] == trace) & length & (rows["profile"] == profile)]
     sizes = dict(zip(rows["format"], rows["size_bytes"].astype(float), strict=True))
     known = rows["bytes_requested"].dropna()
     return sizes, float(known.iloc[0]) if len(known) else None
@@ -266,4 +256,4 @@ def _sizes(samples: pd.DataFrame, trace: str, n_res: int | None, profile: str) -
 def _absent(here: Mapping[Place, Rounds]) -> frozenset[str]:
     """Return the accesses whose only cell says, for every format and in no cache state, that there is no tensor."""
     skipped = {(p.suite, p.access) for p, found in here.items() if found.skipped and not p.cache}
-    return frozenset(access for access, case in SUITES.items() if case in skipped)
+    return frozenset(access for access, (suite, info) in mix_reads().items() if (suite, info.name) in skipped)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.choice.costs import LIFE, SUITES, Parts, Use, cost, needed, parts
+from harness.analysis.choice.costs import Parts, Use, cost, needed, parts
 from harness.analysis.choice.envelope import Flip
 from harness.analysis.choice.mix import Mix
 from harness.analysis.choice.vary import vary
 from harness.analysis.rounds import Rounds, bounds, largest, rounds, tuned_first
 from harness.errors import UsageError
 from harness.records import CONTROL
+from harness.run.config import RunConfig
+from harness.suite import READERS, SIZE, WRITE, Part, counted_as, mix_reads
 from harness.workload import PlanOptions
 
 COST_COLUMNS = [
@@ -75,7 +77,7 @@ class Decision:
 
 def decide(
     samples: pd.DataFrame, mix: Mix, trace: str | None = None, *, options: PlanOptions | None = None,
-    baseline: str = "zarr", profile: str | None = None, partial: bool = False,
+    baseline: str = RunConfig.baseline, profile: str | None = None, partial: bool = False,
 ) -> Decision:  # fmt: skip
     """Decide for one trace at its largest length.
 
@@ -120,7 +122,7 @@ def decide(
 
 
 def decide_all(
-    samples: pd.DataFrame, mix: Mix, *, options: PlanOptions | None = None, baseline: str = "zarr",
+    samples: pd.DataFrame, mix: Mix, *, options: PlanOptions | None = None, baseline: str = RunConfig.baseline,
     profile: str | None = None, partial: bool = False,
 ) -> list[Decision]:  # fmt: skip
     """Decide for every trace, each at its largest length; see `decide`."""
@@ -145,7 +147,9 @@ def _profile(cells: Sequence[Rounds], profile: str | None) -> str:
 def _coverage(cells: Sequence[Rounds], trace: str, n_res: int | None, mix: Mix) -> int:
     """Count the mix's accesses that were measured."""
     have = {(c.place.suite, c.place.access) for c in cells if c.arms and c.place[2:4] == (trace, n_res)}
-    return sum(SUITES[access] in have for access, share in mix.shares.items() if share)
+    reads = mix_reads()
+    asked = [reads[access] for access, share in mix.shares.items() if share]
+    return sum((suite, info.name) in have for suite, info in asked)
 
 
 def _decide(measured: Parts, mix: Mix, baseline: str, *, partial: bool) -> Decision:
@@ -201,18 +205,25 @@ def _usable(measured: Parts, mix: Mix, *, partial: bool) -> tuple[Use, list[str]
         text = f"The trace has no tensor for {', '.join(absent)} ({sum(shares[a] for a in absent):.0%} of accesses)"
         assumptions.append(f"{text}: the other shares are scaled up.")
     if measured.write is None:
-        missing.append("writing a layer was not measured (suite write)")
+        missing.append(f"writing a layer was not measured (suite {_suites(WRITE)})")
     if measured.gigabytes is None and use.storage_price:
-        missing.append("the archive's size was not measured (suite size)")
+        missing.append(f"the archive's size was not measured (suite {_suites(SIZE)})")
     if use.readers > 1:
         nearest = measured.nearest_readers(use.readers)
         if nearest == 1:
-            missing.append(f"reading by 1 and by {use.readers} or fewer processes was not measured (parallel_access)")
+            missing.append(
+                f"reading by 1 and by {use.readers} or fewer processes was not measured ({_suites(READERS)})"
+            )
         else:
             assumptions.append(_slowdown(measured, use.readers, nearest))
-    if any(shares.get(access) for access in ("window_attention", "window_pair")):
-        assumptions.append("A window is read on its own, not cut from a tensor that is in memory already.")
+    reads = mix_reads()
+    assumptions += dict.fromkeys(text for access in shares if (text := reads[access][1].assumes))
     return use, missing, [*assumptions, measured.writes_from] if measured.writes_from else assumptions
+
+
+def _suites(part: Part) -> str:
+    """Name the suites that measure a part of a cost."""
+    return ", ".join(dict.fromkeys(suite for suite, _ in counted_as(part)))
 
 
 def _slowdown(measured: Parts, readers: int, nearest: int) -> str:
@@ -229,8 +240,8 @@ def _slowdown(measured: Parts, readers: int, nearest: int) -> str:
 def _out(measured: Parts, use: Use) -> dict[str, str]:
     """Say which formats lack a part that counts."""
     total = cost(measured, use)[0]
-    counts = [" ".join(part) for part in needed(use)] + [LIFE[0]]
-    counts += [LIFE[1]] if use.storage_price else []
+    counts = [" ".join(part) for part in needed(use)] + [WRITE]
+    counts += [SIZE] if use.storage_price else []
     counts += [f"{measured.nearest_readers(use.readers)} readers"] if use.readers > 1 else []
     out = {}
     for name, value in zip(measured.formats, total, strict=True):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from harness.documents import decode_toml
 from harness.errors import UsageError, unknown_name
 from harness.files import read_bytes
+from harness.suite import mix_reads
 from harness.toml import toml_value
 
-ACCESSES = ("full_read", "attention_layer", "pair_layer", "head", "window_attention", "window_pair")
-
+_PRESETS = Path(__file__).with_name("mixes.toml")
 _MOST = 1 << 16  # bytes of a file
 _SUM_WITHIN = 1e-6
 
@@ -28,7 +30,8 @@ class Mix:
     name, description : str
         What it is called, and whose use it is.
     shares : mapping of str to float
-        The part of all accesses that each of `ACCESSES` makes up; they sum to 1. What is not named is 0.
+        The part of all accesses that each read of a suite makes up, as `harness.suite.mix_reads` names them; they sum
+        to 1. What is not named is 0.
     cold : float
         The part of accesses that find nothing of the archive in the page cache, 0 to 1.
     opens : float
@@ -58,10 +61,13 @@ class Mix:
 
     def __post_init__(self) -> None:
         """Check every value, and complete the shares."""
+        known = mix_reads()
         for key in self.shares:
-            if key not in ACCESSES:
-                raise unknown_name("access in a mix", key, ACCESSES)
-        shares = {access: _number(access, self.shares.get(access, 0.0)) for access in ACCESSES}
+            if key not in known:
+                raise unknown_name("access in a mix", key, known)
+        named = {access: _number(access, share) for access, share in self.shares.items()}
+        # Every mix has a share of each read that a preset names, so that a report is the same beside other suites.
+        shares = {access: named.get(access, 0.0) for access in known if access in _usual() or named.get(access)}
         total = math.fsum(shares.values())
         if abs(total - 1) > _SUM_WITHIN:
             off = f"{abs(total - 1):.6g} too {'much' if total > 1 else 'little'}"
@@ -102,13 +108,35 @@ class Mix:
         )
 
 
+@cache
+def _stored() -> dict[str, Any]:
+    return tomllib.loads(_PRESETS.read_text())
+
+
+@cache
+def _usual() -> frozenset[str]:
+    return frozenset(access for values in _stored().values() for access in values["shares"])
+
+
+@cache
+def presets() -> dict[str, Mix]:
+    """Return the mixes that are asked about where nobody asks for another, by name, from ``mixes.toml``."""
+    return {name: Mix(name=name, **values) for name, values in _stored().items()}
+
+
+def several(access: str) -> str:
+    """Name many of a read of a mix, in a sentence."""
+    _, info = mix_reads()[access]
+    return info.several or f"reads of {info.label}"
+
+
 def parse_mix(source: str | Path) -> Mix:
     """Read a mix from a preset's name, a TOML file, or flags.
 
     Parameters
     ----------
     source : str or Path
-        The name of one of `PRESETS`; or a path that ends in ``.toml`` (or a `Path`), to a file with the fields of
+        The name of one of `presets`; or a path that ends in ``.toml`` (or a `Path`), to a file with the fields of
         `Mix` and a table ``[shares]``; or ``full_read=0.2,head=0.8,cold=0.3,readers=4``, which may begin with a
         preset's name to change that one. Shares that are given replace all of the preset's.
 
@@ -128,10 +156,10 @@ def parse_mix(source: str | Path) -> Mix:
     base: Mix | None = None
     if "=" in first:
         rest = [first, *rest]
-    elif first in PRESETS:
-        base = PRESETS[first]
+    elif first in presets():
+        base = presets()[first]
     else:
-        raise unknown_name("mix", first, PRESETS)
+        raise unknown_name("mix", first, presets())
     values: dict[str, Any] = {}
     for part in rest:
         key, equals, text = (piece.strip() for piece in part.partition("="))
@@ -140,7 +168,7 @@ def parse_mix(source: str | Path) -> Mix:
         if key in values:
             raise UsageError(f"{key} is given twice in the mix; give it once.")
         values[key] = text if key in ("name", "description") else _read_number(key, text)
-    return _mix({key: values.pop(key) for key in ACCESSES if key in values}, values, base)
+    return _mix({key: values.pop(key) for key in mix_reads() if key in values}, values, base)
 
 
 def _from_file(path: Path) -> Mix:
@@ -159,7 +187,7 @@ def _mix(shares: Mapping[str, Any], values: Mapping[str, Any], base: Mix | None)
     known = [field.name for field in fields(Mix) if field.name != "shares"]
     for key in values:
         if key not in known:
-            raise unknown_name("key of a mix", key, [*known, *ACCESSES])
+            raise unknown_name("key of a mix", key, [*known, *mix_reads()])
     if base is None:
         return Mix(shares=shares, **values)
     if not shares and not values:
@@ -181,49 +209,3 @@ def _number(key: str, value: Any) -> float:
     if value < 0:
         raise UsageError(f"{key} is {value:g} in the mix; it cannot be negative.")
     return float(value)
-
-
-# Prices: a gigabyte is taken to cost about 0.02 USD a month on object storage, a scientist 60 USD an hour, a GPU node
-# 2 USD an hour. They are orders of magnitude: how far the answer depends on them is what the flips say.
-PRESETS: dict[str, Mix] = {
-    mix.name: mix
-    for mix in (
-        Mix(
-            name="interactive-viewer",
-            # One person clicks through heads and zooms in, mostly on what was just opened; a gigabyte for a year is
-            # worth 0.24 USD, or 15 s of that person.
-            description="one person looks at heads and windows of a trace that is mostly in memory",
-            shares={
-                "full_read": 0.05, "attention_layer": 0.15, "pair_layer": 0.10, "head": 0.35,
-                "window_attention": 0.25, "window_pair": 0.10,
-            },
-            cold=0.2, opens=0.05, readers=1, reads_per_write=200, storage_price=15,
-        ),
-        Mix(
-            name="batch-analysis",
-            # Jobs stream whole traces once or a few times, each for the first time on its node; a gigabyte for a year
-            # is worth 430 s of a GPU node that waits.
-            description="jobs stream whole traces and layers, most of them from disk, two at a time",
-            shares={"full_read": 0.60, "attention_layer": 0.15, "pair_layer": 0.25},
-            cold=0.8, opens=1.0, readers=2, reads_per_write=10, storage_price=400,
-        ),
-        Mix(
-            name="cold-archive",
-            # Kept for ten years (2.40 USD a gigabyte, 145 s of a person) and fetched twice, whole and from disk.
-            description="kept for ten years in case someone asks, then read whole from disk",
-            shares={"full_read": 0.90, "pair_layer": 0.10},
-            cold=1.0, opens=1.0, readers=1, reads_per_write=2, storage_price=145,
-        ),
-        Mix(
-            name="shared-cluster",
-            # Several people look at the same popular traces; replicated storage for a year at three times the price
-            # is worth 45 s of a person.
-            description="four people look at the same traces, which stay popular, on replicated storage",
-            shares={
-                "full_read": 0.05, "attention_layer": 0.15, "pair_layer": 0.15, "head": 0.25,
-                "window_attention": 0.30, "window_pair": 0.10,
-            },
-            cold=0.3, opens=0.2, readers=4, reads_per_write=1000, storage_price=45,
-        ),
-    )
-}  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.analysis.choice.costs import Parts, Use, cost, needed
 from harness.analysis.choice.envelope import Flip, inverted, line_flip, step_flip
-from harness.analysis.choice.mix import ACCESSES
+from harness.suite import mix_reads
 
 MOST_READS_PER_WRITE = 1e6
 
@@ -47,7 +47,7 @@ def vary(measured: Parts, use: Use, formats: list[str], preferred: str) -> list[
         return not np.isnan(cost(measured, changed)[0, columns]).any()
 
     found = []
-    for access in ACCESSES:
+    for access in mix_reads():
         share = use.shares.get(access, 0.0)
         if share == 1 or access in measured.absent:
             continue  # where it is the only access, nothing says in which proportions others would replace it

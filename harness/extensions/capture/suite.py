@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from harness.suite import Suite
 from harness.trace.schema import Manifest
-from harness.workload import Absent, Access, PlanOptions, Suite, WriteAccess
+from harness.workload import Absent, Access, PlanOptions, WriteAccess
 
 LAYERS = 2
 """Layers in one sample: while the second is produced, the first is written."""
@@ -45,4 +46,9 @@ suite = Suite(
     description="time to hand layers to a writer while they are produced, and to have them on disk",
     order=25,
     plan=plan,
+    note=(
+        "A stand-in for a model hands over two layers of the trace and computes one gated projection of a pair "
+        "representation with as many values before each. stream: until it had ended; stream_durable: until everything "
+        "was on disk. Against raw, it is what a format costs the model."
+    ),
 )

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.accesses import written_once
 from harness.analysis.arms import ArmSamples, arms_by_place, paired
-from harness.analysis.formatting import WRITTEN_ONCE
 from harness.analysis.noise import mixed_machines
 from harness.analysis.summary import summarise
 from harness.documents import convert
@@ -101,7 +101,7 @@ def _require_whole(samples: pd.DataFrame, plans: Sequence[Mapping[str, Any]], co
     }
     lengths = [None if pd.isna(n) else int(n) for n in samples["n_res"]]
     measured = set(zip(samples["trace"], lengths, samples["suite"], samples["access"], strict=True))
-    tried = samples[~samples["access"].isin(WRITTEN_ONCE)].groupby(list(CellKey._fields), dropna=False)["seconds"]
+    tried = samples[~written_once(samples)].groupby(list(CellKey._fields), dropna=False)["seconds"]
     rounds = tried.size()[tried.count() > 0]  # a rejected sample was tried too
     if asked - measured or (rounds < config.rounds).any():
         raise UsageError(

@@ -16,7 +16,8 @@ from harness.extensions.history.changepoint import SIDE
 from harness.extensions.history.series import Series
 from harness.extensions.history.steps import MACHINE, SECONDS, Step
 from harness.records import CellKey
-from harness.report.drawing.figure import FAINT, GREY, Page, drawing, logarithmic
+from harness.report.drawing.figure import FAINT, GREY, Page, drawing
+from harness.report.drawing.panels import logarithmic
 
 _WORSE, _BETTER, _POINT, _LEVEL = (
     "#D55E00",

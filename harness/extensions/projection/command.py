@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.analysis.choice.mix import PRESETS, parse_mix
+from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.findings import find_options, plain
 from harness.cli import show
 from harness.cli.options import add_plugins, integers
@@ -37,7 +37,12 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     add("--n-res", default="1024", metavar="N", help="their length, in residues (default: 1024)")
     add("--readers", default="1", metavar="N", help="how many read at the same time (default: 1)")
     add("--accesses", default="1", metavar="N", help="accesses to each trace (default: 1)")
-    add("--mix", default="shared-cluster", metavar="MIX", help=f"what they are: {', '.join(PRESETS)}, or as for report")
+    add(
+        "--mix",
+        default="shared-cluster",
+        metavar="MIX",
+        help=f"what they are: {', '.join(presets())}, or as for report",
+    )
     add("--trace", metavar="NAME[:key=value,...]", help="which trace of the run (default: the only synthetic one)")
     add("--store", default="s3", metavar="NAME", help=f"{', '.join(STORES)} (default: s3)")
     add("--latency", metavar="TIME", help="of a request, as 20ms (default: the store's)")

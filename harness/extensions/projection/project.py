@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.choice.costs import SUITES
+from harness.analysis.accesses import archive_sizes
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
 from harness.extensions.projection.demand import Demand, demand
@@ -23,6 +23,7 @@ from harness.formats.describing import ReadsWhole
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.subject import Subject, choose_arms, open_subjects
+from harness.suite import mix_reads
 from harness.trace.sources import find_source
 from harness.workload import ReadAccess
 
@@ -183,10 +184,11 @@ def _subject(config: RunConfig, text: str, n_res: int) -> Subject:
 def _planned(subject: Subject, mix: Mix) -> dict[str, ReadAccess]:
     found = {}
     for name in (name for name, share in mix.shares.items() if share):
-        planned = [a for suite, a in subject.plans if (suite, a.name) == SUITES[name] and isinstance(a, ReadAccess)]
+        of, info = mix_reads()[name]
+        planned = [a for suite, a in subject.plans if (suite, a.name) == (of, info.name) and isinstance(a, ReadAccess)]
         if not planned:
             raise UsageError(
-                f"The mix {mix.name!r} has {name}, which the run did not measure: run the suite {SUITES[name][0]} too, "
+                f"The mix {mix.name!r} has {name}, which the run did not measure: run the suite {of} too, "
                 "or choose another --mix."
             )
         found[name] = planned[0]
@@ -195,7 +197,7 @@ def _planned(subject: Subject, mix: Mix) -> dict[str, ReadAccess]:
 
 def _archive(samples: pd.DataFrame, model: Model, subject: Subject) -> tuple[float, float]:
     """Return bytes and files of an archive at the asked length: as measured, or as the largest measured one grows."""
-    rows = samples[(samples["suite"] == "size") & (samples["access"] == "archive") & (samples["status"] == "ok")]
+    rows = archive_sizes(samples)
     rows = rows[(rows["format"] == model.format) & (rows["profile"] == model.profile)]
     rows = rows[rows["trace"] == subject.label].sort_values("n_res")
     if rows.empty:
@@ -222,7 +224,8 @@ def _row(
     opening = _opening(model.cells) if partial else _ZIP_DIRECTORY
     seconds = requests = moved = 0.0
     for name, (needs, count) in wanted.items():
-        like = _like(model.cells, *SUITES[name])
+        suite, info = mix_reads()[name]
+        like = _like(model.cells, suite, info.name)
         pieces = needs.chunks * min(1.0, max(1.0, like.requests - opening) / like.demand.chunks)
         read = sum(needs.decoded) * like.bytes_read / sum(like.demand.decoded)
         # One access of a mix is one window: all of a sample, but for the opening, is divided by their number.

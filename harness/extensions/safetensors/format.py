@@ -20,6 +20,7 @@ from harness.formats.flat import FlatFormat, FlatWriter
 from harness.formats.replay import Replay, contiguous
 from harness.formats.seal import BLANK
 from harness.formats.selection import lengths, whole
+from harness.formats.style import Style
 from harness.trace.schema import Manifest
 from harness.trace.stream import Digest
 
@@ -136,6 +137,7 @@ class SafetensorsFormat(FlatFormat):
     name = "safetensors"
     description = "safetensors, uncompressed, mapped into memory"
     suffix = ".safetensors"
+    style = Style(order=50, colour="#CC79A7", marker="v", dash=(0, (3, 1, 1, 1, 1, 1)), hatch="xxx")
     readers: ClassVar = {"safetensors": SafetensorsReader}
 
     @staticmethod

@@ -9,8 +9,7 @@ import shlex
 from pathlib import Path
 
 from harness.analysis import formatting as words
-from harness.analysis.choice.mix import PRESETS as MIXES
-from harness.analysis.choice.mix import Mix, parse_mix
+from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.cli import show
 from harness.cli.convert import trace_text
 from harness.cli.folders import held
@@ -43,7 +42,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add("--format", type=typed("formats"), required=True, metavar="FORMAT", help="the format to tune")
     add(
         "--mix", default=_DEFAULT_MIX, metavar="MIX",
-        help=f"the use: {', '.join(MIXES)}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})",
+        help=f"the use: {', '.join(presets())}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})",
     )  # fmt: skip
     add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace")
     add("--rounds", default="10", metavar="N", help="samples of the candidates that remain (default: 10)")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness import registry
-from harness.analysis.choice.costs import SUITES, Use
+from harness.analysis.choice.costs import Use
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
 from harness.extensions.tune.candidates import settings_of
@@ -15,8 +15,9 @@ from harness.extensions.tune.corner import corner_of, cut, cut_axes, in_whole_ch
 from harness.formats.base import Format, Layout
 from harness.formats.settings import search_space
 from harness.run import schedule
+from harness.suite import Suite, mix_reads
 from harness.trace.schema import Manifest, Provenance, Role, TensorSpec
-from harness.workload import Absent, PlanOptions, ReadAccess, Suite, requested_bytes
+from harness.workload import Absent, PlanOptions, ReadAccess, requested_bytes
 
 OPTIONS = PlanOptions(attention_windows=16, pair_windows=8)
 """How many windows one sample reads."""
@@ -179,12 +180,12 @@ def _question(
     half = part if part == spec else cut(spec, part.shape[cut_axes(spec)[0]] // 2)
     reads: dict[str, MeasuredUse] = {}
     for access in shares:
-        suite_name, case = SUITES[access]
+        suite_name, info = mix_reads()[access]
         suite: Suite = registry.load("suites", suite_name)
         rng = schedule.generator(seed, "tune", suite_name, spec.path)
         window = access in WINDOWS
         manifest = Manifest(tensors=(half if window else part,), provenance=provenance)
-        planned = next(a for a in suite.plan(manifest, rng, OPTIONS) if a.name == case)
+        planned = next(a for a in suite.plan(manifest, rng, OPTIONS) if a.name == info.name)
         if isinstance(planned, Absent) or not isinstance(planned, ReadAccess):
             raise UsageError(f"The trace gives nothing to read for {access} of the mix: {spec.path} is too small.")
         scale = 1 / WINDOWS[access] if window else factor if access == "full_read" else spec.nbytes / part.nbytes

@@ -16,20 +16,14 @@ from matplotlib.ticker import NullFormatter, NullLocator
 from harness.analysis import formatting as words
 from harness.analysis.choice.decision import Decision
 from harness.analysis.choice.envelope import Flip
-from harness.report.drawing.figure import drawing, looks, save_figure
+from harness.analysis.choice.mix import several
+from harness.formats.style import Style, styles
+from harness.report.drawing.figure import drawing, save_figure
 
 _WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; what is right of the bars is for words
 _BAR, _ROW = 0.24, 0.66
 _WORDS = 42  # characters that fit beside a bar
-_HATCHES = {"npz": "///", "hdf5": "", "zarr": "....", "zarr-slim": "\\\\\\", "safetensors": "xxx"}
-_MORE_HATCHES = ("+++", "ooo", "---", "|||", "**")
 _LABELS = {
-    "full_read": "share of\nfull reads",
-    "attention_layer": "share of reads of\none attention layer",
-    "pair_layer": "share of reads of\none pair layer",
-    "head": "share of reads of\none head",
-    "window_attention": "share of\nattention windows",
-    "window_pair": "share of\npair windows",
     "cold": "accesses that find\na cold cache",
     "opens": "accesses that\nopen the archive",
     "readers": "readers at a time\n(log axis)",
@@ -63,11 +57,7 @@ def draw_flips(decision: Decision, folder: Path, *, pictures: bool = True) -> li
 
 
 def _figure(decision: Decision) -> Figure:
-    names = list(dict.fromkeys(name for flip in decision.flips for *_, name in flip.segments))
-    found = looks((name, decision.profile) for name in names)
-    colours = {arm[0]: look.colour for arm, look in found.items()}
-    unknown = [name for name in colours if name not in _HATCHES]
-    hatches = {n: _HATCHES.get(n) or _more(unknown, n) for n in colours}
+    drawn = styles(name for flip in decision.flips for *_, name in flip.segments)
     caption = _caption(decision)
     top, bottom = 0.98, 0.2 + 0.15 * len(caption)
     height = top + _ROW * len(decision.flips) + bottom
@@ -78,8 +68,8 @@ def _figure(decision: Decision) -> Figure:
         0.15 / _WIDTH, 1 - 0.36 / height, _answer(decision), va="top", fontsize=8.5, color="#333333", parse_math=False
     )
     handles = [
-        Patch(facecolor=_tint(colour), edgecolor=colour, hatch=hatches[name], label=name)
-        for name, colour in colours.items()
+        Patch(facecolor=_tint(style.colour), edgecolor=style.colour, hatch=style.hatch, label=name)
+        for name, style in drawn.items()
     ]
     figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(_LEFT / _WIDTH, 1 - 0.58 / height), ncols=len(handles),
@@ -88,9 +78,9 @@ def _figure(decision: Decision) -> Figure:
     for row, flip in enumerate(decision.flips):
         y = height - top - _ROW * row - _BAR
         axes = figure.add_axes((_LEFT / _WIDTH, y / height, _BAR_WIDTH / _WIDTH, _BAR / height))
-        _row(axes, flip, colours, hatches)
+        _row(axes, flip, drawn)
         figure.text(
-            (_LEFT - 0.12) / _WIDTH, (y + _BAR / 2) / height, _LABELS[flip.weight], ha="right", va="center", fontsize=8
+            (_LEFT - 0.12) / _WIDTH, (y + _BAR / 2) / height, _label(flip.weight), ha="right", va="center", fontsize=8
         )
         figure.text(
             (_LEFT + _BAR_WIDTH + 0.15) / _WIDTH, (y + _BAR / 2) / height, _words(flip), va="center", fontsize=7.5,
@@ -103,7 +93,12 @@ def _figure(decision: Decision) -> Figure:
     return figure
 
 
-def _row(axes: Axes, flip: Flip, colours: dict[str, str], hatches: dict[str, str]) -> None:
+def _label(weight: str) -> str:
+    """Name a weight of the mix, which is the share of an access where it is nothing else."""
+    return _LABELS.get(weight) or "\n".join(textwrap.wrap(f"share of {several(weight)}", 20))
+
+
+def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
     """Draw one bar: its parts, the value that the mix has, and how far each flip is known."""
     low, high = _span(flip)
     axes.set_xlim(low, high)
@@ -114,7 +109,8 @@ def _row(axes: Axes, flip: Flip, colours: dict[str, str], hatches: dict[str, str
         if flip.weight == "readers" and index == len(flip.segments) - 1:
             end = high  # the largest number that was measured is drawn as wide as the steps before it
         start, end = max(start, low), min(end, high)
-        axes.axvspan(start, end, facecolor=_tint(colours[name]), edgecolor=colours[name], hatch=hatches[name], lw=0)
+        style = drawn[name]
+        axes.axvspan(start, end, facecolor=_tint(style.colour), edgecolor=style.colour, hatch=style.hatch, lw=0)
         place = _place(axes, start, end, flip.value, name)
         if place is not None:
             axes.text(
@@ -244,7 +240,7 @@ def _answer(decision: Decision) -> str:
     text = f"{words.pretty_trace(decision.trace)}{length}: {decision.preferred} is the cheapest, "
     text += f"{words.duration(seconds)} per access"
     if decision.not_told_apart:
-        text += f"; {' and '.join(decision.not_told_apart)} cannot be told from it"
+        text += f"; {' and '.join(decision.not_told_apart)} are statistically indistinguishable from it"
     return text + "."
 
 
@@ -263,7 +259,3 @@ def _caption(decision: Decision) -> list[str]:
 def _tint(colour: str) -> tuple[float, float, float]:
     red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
     return red, green, blue
-
-
-def _more(unknown: list[str], name: str) -> str:
-    return _MORE_HATCHES[unknown.index(name) % len(_MORE_HATCHES)] if name in unknown else ""

@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from harness.report.drawing.figure import Arm, Look, Page, drawing, logarithmic, looks
+from harness.report.drawing.figure import Arm, ArmStyle, Page, arm_styles, arms_in, drawing, legend, of_arm
+from harness.report.drawing.panels import logarithmic
+from harness.suite import READ, AccessInfo, counted_as
 
-_CASES = {
-    ("full_read", "all_tensors"): "everything",
-    ("layer_read", "attention_layer"): "one attention layer",
-    ("layer_read", "pair_layer"): "one pair layer",
-    ("layer_read", "head"): "one head",
-    ("random_access", "window_attention"): "attention windows",
-    ("random_access", "window_pair"): "pair windows",
-}
 _ACROSS = 3
 _LABELS = 0.16  # between panels, for the labels of an axis, as a part of their width
 
@@ -45,14 +38,15 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pic
     if table.empty:
         return []
     shown = table[(table["executor"] == "main") & (table["cache"] == "warm")]
-    shown = shown[[key in _CASES for key in zip(shown["suite"], shown["access"], strict=True)]]
-    if shown.empty:
+    reads = [(suite, info) for suite, info in counted_as(READ) if len(_of(shown, suite, info))]
+    if not reads:
         return []
+    shown = pd.concat([_of(shown, suite, info) for suite, info in reads]).sort_index()
     trace = shown["trace"].value_counts(sort=False).idxmax()
     shown = shown[shown["trace"] == trace]
-    cases = [case for case in _CASES if ((shown["suite"] == case[0]) & (shown["access"] == case[1])).any()]
-    arms = looks(zip(shown["format"], shown["profile"], strict=True))
-    rows = -(-len(cases) // _ACROSS)
+    reads = [(suite, info) for suite, info in reads if len(_of(shown, suite, info))]
+    arms = arm_styles(arms_in(shown))
+    rows = -(-len(reads) // _ACROSS)
     with drawing():
         page = Page(
             title="Growth with length, warm: lower is faster, steeper grows faster",
@@ -61,7 +55,7 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pic
                 "drawn only between the lengths that were measured. Beside each format the exponent with its 95 % "
                 "interval: 2 is growth with the number of residue pairs.",
             ],
-            legend=[Line2D([], [], label=look.label, **look.style()) for look in arms.values()],
+            legend=legend(arms.values()),
             heights=[2.3] * rows,
             below=[0.5] * rows,
             widths=[1.0, *[_LABELS, 1.0] * (_ACROSS - 1)],
@@ -69,39 +63,40 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pic
         )
         for (row, column), axes in page.axes.items():
             number = row * _ACROSS + column // 2
-            if column % 2 == 0 and number < len(cases):
-                _panel(axes, cases[number], shown, summary[summary["trace"] == trace], arms)
+            if column % 2 == 0 and number < len(reads):
+                suite, info = reads[number]
+                _panel(axes, _of(shown, suite, info), _of(summary[summary["trace"] == trace], suite, info), arms)
+                axes.set_title(info.label, fontsize=8, pad=4)
             else:
                 axes.set_axis_off()
         return page.save(folder, "growth", pictures=pictures)
 
 
-def _panel(
-    axes: Axes, case: tuple[str, str], table: pd.DataFrame, summary: pd.DataFrame, arms: dict[Arm, Look]
-) -> None:
-    cells = summary[(summary["suite"] == case[0]) & (summary["access"] == case[1]) & (summary["cache"] == "warm")]
-    cells = cells[cells["median_seconds"].notna() & (cells["executor"] == "main")]
-    fitted = table[(table["suite"] == case[0]) & (table["access"] == case[1])]
+def _of(table: pd.DataFrame, suite: str, info: AccessInfo) -> pd.DataFrame:
+    return table[(table["suite"] == suite) & (table["access"] == info.name)]
+
+
+def _panel(axes: Axes, fitted: pd.DataFrame, cells: pd.DataFrame, arms: dict[Arm, ArmStyle]) -> None:
+    cells = cells[cells["median_seconds"].notna() & (cells["executor"] == "main") & (cells["cache"] == "warm")]
     rows = {(row["format"], row["profile"]): row for row in fitted.to_dict("records")}
     lengths: set[int] = set()
     times: list[float] = []
     named: list[str] = []
-    for arm, look in arms.items():
-        mine = cells[(cells["format"] == arm[0]) & (cells["profile"] == arm[1])].sort_values("n_res")
+    for arm, style in arms.items():
+        mine = of_arm(cells, arm).sort_values("n_res")
         if arm not in rows or mine.empty:
             continue
         row = rows[arm]
         ends = np.array([row["shortest"], row["longest"]], float)
         line = row["coefficient"] * ends ** row["exponent"]
-        axes.plot(ends, line, color=look.colour, linestyle=look.dash, linewidth=1.1)
+        axes.plot(ends, line, color=style.colour, linestyle=style.dash, linewidth=1.1)
         axes.plot(
-            mine["n_res"].astype(float), mine["median_seconds"].astype(float), **(look.style() | {"linestyle": ""})
+            mine["n_res"].astype(float), mine["median_seconds"].astype(float), **(style.line() | {"linestyle": ""})
         )
         lengths |= {int(n) for n in mine["n_res"]}
         times += [*line.tolist(), *mine["median_seconds"].astype(float)]
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
-        named.append(f"{look.label} {row['exponent']:.2f} ({interval})")
-    axes.set_title(_CASES[case], fontsize=8, pad=4)
+        named.append(f"{style.label} {row['exponent']:.2f} ({interval})")
     if times:
         axes.set_xscale("log")
         axes.set_xticks(sorted(lengths), [str(n) for n in sorted(lengths)])

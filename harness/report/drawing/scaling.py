@@ -11,7 +11,18 @@ from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
 from harness.records import RAW
-from harness.report.drawing.figure import CEILING, GREY, Look, Page, drawing, looks
+from harness.report.drawing.figure import (
+    CEILING,
+    GREY,
+    Arm,
+    ArmStyle,
+    Page,
+    arm_styles,
+    arms_in,
+    drawing,
+    legend,
+    of_arm,
+)
 from harness.report.page.scaling import shown_cells
 from harness.sampling.executor import load_executor
 
@@ -44,14 +55,14 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
     kinds = sorted(map(load_executor, several), key=lambda executor: executor.order)
     if not kinds:
         return []
-    found = looks(zip(shown["format"].astype(str), shown["profile"].fillna("").astype(str), strict=True))
-    arms = {arm: look for arm, look in found.items() if arm[0] != RAW}
+    arms = arm_styles(arms_in(shown))
+    what = words.access(str(shown["access"].iloc[0]), str(shown["suite"].iloc[0]))
     length = "" if pd.isna(n_res) else f", {n_res:.0f} residues"
     with drawing():
         page = Page(
             title="Scaling over workers: speed against one (higher is better), and the slowest reads (lower is better)",
             caption=[
-                f"{words.access(str(shown['access'].iloc[0])).capitalize()} of {words.pretty_trace(trace)}{length}, "
+                f"{what.capitalize()} of {words.pretty_trace(trace)}{length}, "
                 "warm: the same windows in all, split evenly over workers that start together. Speed: median time of "
                 "one worker over that of these, with a 95 % interval over rounds; ideal is one more for each worker, "
                 "which more workers than cores cannot reach. Below: the time within which 99 % of single reads came "
@@ -76,9 +87,9 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
         return page.save(folder, "scaling", pictures=pictures)
 
 
-def _legend(arms: dict[tuple[str, str], Look]) -> list[Line2D]:
+def _legend(arms: dict[Arm, ArmStyle]) -> list[Line2D]:
     return [
-        *(Line2D([], [], label=look.label, **look.style()) for look in arms.values()),
+        *legend(arms.values()),
         Line2D([], [], label="raw ceiling (flat file)", marker=".", **CEILING),
         Line2D([], [], label="ideal", color=GREY, linewidth=0.8),
     ]
@@ -89,11 +100,11 @@ def _places(counts: list[int], workers: pd.Series, shift: float) -> np.ndarray:
     return np.array([counts.index(int(n)) + shift for n in workers], float)
 
 
-def _lines(part: pd.DataFrame, arms: dict[tuple[str, str], Look]) -> list[tuple[pd.DataFrame, dict, float]]:
+def _lines(part: pd.DataFrame, arms: dict[Arm, ArmStyle]) -> list[tuple[pd.DataFrame, dict, float]]:
     found = []
-    for number, (arm, look) in enumerate(arms.items()):
-        rows = part[(part["format"] == arm[0]) & (part["profile"].fillna("") == arm[1])].sort_values("workers")
-        found.append((rows, look.style(), (number + 1 - len(arms) / 2) * _APART * 2))
+    for number, (arm, style) in enumerate(arms.items()):
+        rows = of_arm(part, arm).sort_values("workers")
+        found.append((rows, style.line(), (number + 1 - len(arms) / 2) * _APART * 2))
     raw = part[part["format"] == RAW].sort_values("workers")
     return [*found, (raw, {**CEILING, "marker": ".", "markersize": 4}, -(len(arms) / 2) * _APART * 2)]
 
@@ -105,9 +116,7 @@ def _axis(axes: Axes, counts: list[int], labelled: bool) -> None:
     axes.tick_params(axis="y", which="both", left=labelled, labelleft=labelled)
 
 
-def _speeds(
-    axes: Axes, part: pd.DataFrame, arms: dict[tuple[str, str], Look], counts: list[int], *, labelled: bool
-) -> None:
+def _speeds(axes: Axes, part: pd.DataFrame, arms: dict[Arm, ArmStyle], counts: list[int], *, labelled: bool) -> None:
     axes.plot(range(len(counts)), counts, color=GREY, linewidth=0.8, zorder=1)
     for rows, style, shift in _lines(part, arms):
         at = _places(counts, rows["workers"], shift)
@@ -119,7 +128,7 @@ def _speeds(
 
 
 def _tails(
-    axes: Axes, part: pd.DataFrame, arms: dict[tuple[str, str], Look], counts: list[int], shown: pd.DataFrame, *,
+    axes: Axes, part: pd.DataFrame, arms: dict[Arm, ArmStyle], counts: list[int], shown: pd.DataFrame, *,
     labelled: bool,
 ) -> None:  # fmt: skip
     axes.set_yscale("log")

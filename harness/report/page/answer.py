@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import written_once
 from harness.analysis.choice.decision import Decision
 from harness.analysis.choice.envelope import Flip
-from harness.analysis.choice.mix import Mix
+from harness.analysis.choice.mix import Mix, several
 from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
@@ -99,7 +100,7 @@ def _no_answer(findings: Findings) -> str:
 def fewest_rounds(findings: Findings) -> int:
     """Return the samples of the timed cell that has fewest, of those that are measured more than once by design."""
     cells = findings.summary
-    several = cells[cells["median_seconds"].notna() & ~cells["access"].isin(words.WRITTEN_ONCE)]
+    several = cells[cells["median_seconds"].notna() & ~written_once(cells)]
     return int(several["samples"].min()) if len(several) else 0
 
 
@@ -189,16 +190,6 @@ def _weights(mix: Mix) -> str:
     )
 
 
-_WEIGHTS = {
-    "full_read": "full reads",
-    "attention_layer": "reads of an attention layer",
-    "pair_layer": "reads of a pair layer",
-    "head": "reads of a head",
-    "window_attention": "attention windows",
-    "window_pair": "pair windows",
-}
-
-
 def flips(findings: Findings) -> list[str]:
     """Say, for each use, what would have to change for another answer."""
     found = []
@@ -240,9 +231,9 @@ _SUBJECTS = {
 def _way(flip: Flip, side: str, end: float, interval: tuple[float, float] | None, name: str) -> str:
     sure = f" ({_value(flip, interval[0])} to {_value(flip, interval[1])})" if interval else ""
     limit = f"{side} {_value(flip, end)}{_UNITS.get(flip.weight, '')}{sure}"
-    if flip.weight in _WEIGHTS:
-        return f"{_WEIGHTS[flip.weight]} are {limit} of accesses, then {name}"
-    return f"{_SUBJECTS[flip.weight]} {limit}, then {name}"
+    if flip.weight in _SUBJECTS:
+        return f"{_SUBJECTS[flip.weight]} {limit}, then {name}"
+    return f"{several(flip.weight)} are {limit} of accesses, then {name}"
 
 
 _UNITS = {"storage_price": " seconds of waiting for a gigabyte"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import archive_sizes
 from harness.analysis.findings import Findings
 from harness.records import CONTROL
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
@@ -26,10 +27,8 @@ def warm_limits(findings: Findings) -> list[str]:
     memory = findings.session.get("memory_limit_bytes") or findings.session.get("memory_bytes")
     if not memory or findings.config.store or "warm" not in findings.config.caches:
         return []
-    samples = findings.samples
-    archives = samples[
-        (samples["access"] == "archive") & samples["size_bytes"].notna() & (samples["format"] != CONTROL)
-    ]
+    archives = archive_sizes(findings.samples)
+    archives = archives[archives["format"] != CONTROL]
     archives = archives.drop_duplicates(["trace", "n_res", "format", "profile"])
     large = archives[archives["size_bytes"] > BESIDE_OTHERS * memory]
     larger = large[large["size_bytes"] > memory]

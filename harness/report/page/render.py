@@ -15,6 +15,7 @@ from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.analysis.growth import section
 from harness.errors import escaped_lines
+from harness.report.drawing.plots import plotted
 from harness.report.page import sections
 from harness.report.page.answer import assumptions, flips, lead, uses
 from harness.report.page.inline import inline_svg
@@ -22,14 +23,8 @@ from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import SuiteTable, suite_tables
 from harness.report.section import Block, Brought, Picture, Section
+from harness.suite import Plot, Suite
 
-_PLOTS = {
-    "storage_size": "Storage size",
-    "full_read": "Full read",
-    "layer_read": "Layer read",
-    "random_access": "Random access",
-    "parallel_access": "Parallel access",
-}
 _SCALING = (
     "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
     "of reads came back; the same figures stand in the table below."
@@ -131,7 +126,9 @@ def _view(
         "assumptions": assumptions(findings),
         "grades": sections.grades(findings),
         "plots": [
-            picture for name, title in _PLOTS.items() if (picture := _picture(plots, name, title, _alt(findings, name)))
+            picture
+            for name, suite, plot in plotted()
+            if (picture := _picture(plots, name, suite.heading, _alt(findings, suite, plot)))
         ],
         "tables": [_table(table, samples) for table in tables],
         "growth": growth and {**growth, "picture": _picture(plots, "growth", "Growth with length", _GROWTH)},
@@ -188,26 +185,17 @@ def _picture(plots: Path, name: str, title: str, alt: str) -> dict[str, Any] | N
     }
 
 
-_SUBJECTS = {
-    "storage_size": "Size of the same trace in every format, against sequence length",
-    "full_read": "Time to read every tensor, for each format against sequence length",
-    "layer_read": "Time to read one attention layer, one head, one pair layer, for each format against sequence length",
-    "random_access": "Time to read small windows, for each format against sequence length",
-    "parallel_access": "Time to read the same windows on several threads and processes, for each format",
-}
-
-
-def _alt(findings: Findings, name: str) -> str:
+def _alt(findings: Findings, suite: Suite, plot: Plot) -> str:
     """Say what a plot shows, and what stands out in it."""
-    text = f"{_SUBJECTS[name]}."
-    criterion = name.replace("_", " ").replace("storage size", "storage efficiency")
+    if suite.criterion is None:
+        return f"{plot.title}."
     table = findings.grades.table
-    rows = table[(table["criterion"] == criterion) & table["figure"].notna()].sort_values("figure")
+    rows = table[(table["criterion"] == suite.criterion.name) & table["figure"].notna()].sort_values("figure")
     if rows.empty:
-        return text
-    best = "smallest" if name == "storage_size" else "fastest"
+        return f"{plot.title}."
+    best = "smallest" if suite.unit == "B" else "fastest"
     ranked = [f"{row['format']} {words.times(row['figure'])}" for row in rows.to_dict("records")]
-    return f"{text} On average over its cells, against the {best} in each: {words.listed(ranked)}."
+    return f"{plot.title}. On average over its cells, against the {best} in each: {words.listed(ranked)}."
 
 
 def _table(table: SuiteTable, samples: list[list[float]]) -> dict[str, Any]:

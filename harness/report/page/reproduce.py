@@ -39,7 +39,7 @@ def command_of(config: RunConfig, out: str) -> str:
         parts.append(f"--rounds {config.rounds}")
     if config.seed:
         parts.append(f"--seed {config.seed}")
-    if config.baseline != preset.get("baseline", "zarr"):
+    if config.baseline != preset.get("baseline", RunConfig.baseline):
         parts.append(f"--baseline {shlex.quote(config.baseline)}")
     if config.trace_bytes is not None:
         parts.append(f"--trace-bytes {config.trace_bytes}")

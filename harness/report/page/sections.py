@@ -7,7 +7,9 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import rows_where, written_once
 from harness.analysis.findings import Findings
+from harness.analysis.grades import criteria, earlier
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -41,9 +43,7 @@ def warnings(findings: Findings) -> list[str]:
     """Say what a reader must know before the answer."""
     found = list(findings.incomplete)
     cells = findings.summary
-    few = cells[
-        cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~cells["access"].isin(words.WRITTEN_ONCE)
-    ]
+    few = cells[cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~written_once(cells)]
     if len(few):
         suites = words.listed(dict.fromkeys(few["suite"].str.replace("_", " ")))
         found.append(
@@ -85,14 +85,14 @@ def grades(findings: Findings) -> dict[str, Any]:
         rows.append(
             {
                 "criterion": str(criterion).capitalize(),
-                "cells": [_graded(by_format[name]) for name in formats],
+                "cells": [_graded(by_format[name], earlier=findings.options.earlier) for name in formats],
             }
         )
     cells = []
     place = ["criterion", "trace", "n_res", "access", "cache", "executor", "workers"]
     for _, part in found.cells.groupby(place, sort=False, dropna=False):
         row = part.iloc[0]
-        exact = row["criterion"] == "storage efficiency"
+        exact = any(c.name == row["criterion"] and c.exact for c in criteria())
         by_format = {r["format"]: r for r in part.to_dict("records")}
         cells.append(
             {
@@ -112,22 +112,26 @@ def grades(findings: Findings) -> dict[str, Any]:
         "columns": formats,
         "rows": rows,
         "cells": cells,
-        "rules": found.rules,
-        "disagreements": found.disagreements,
+        "rules": found.rules + ([_earlier()] if findings.options.earlier else []),
+        "disagreements": found.disagreements if findings.options.earlier else [],
+        "earlier": earlier().name,
     }
 
 
-def _graded(row: dict[Any, Any]) -> dict[str, str]:
+def _earlier() -> str:
+    return f"Grades of {earlier().name} are from {earlier().source}; they were given to its own settings."
+
+
+def _graded(row: dict[Any, Any], *, earlier: bool) -> dict[str, str]:
     given = row["grade"] if isinstance(row["grade"], str) else ""
     figure = ""
     if given:
         same = row["low"] == row["high"]
         figure = f"({words.times(row['figure'])}{'' if same else ', ' + words.between(row['low'], row['high'])})"
     notes = (["borderline"] if row["borderline"] else []) + ([str(row["reason"])] if row["reason"] else [])
-    seed = ""
-    if row["seed_grade"]:
-        seed = f"seed: {row['seed_grade']}" + (", which the data contradict" if row["disagrees"] else "")
-    return {"grade": given, "figure": figure, "note": "; ".join(notes), "seed": seed}
+    if earlier and row["seed_grade"]:
+        notes.append(f"earlier: {row['seed_grade']}" + (", which the data contradict" if row["disagrees"] else ""))
+    return {"grade": given, "figure": figure, "note": "; ".join(notes)}
 
 
 _SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "threads", "caches", "reader"]
@@ -286,7 +290,7 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
             f"Of {words.listed(sampled)} only these layers were written and read: sizes and times of the whole trace "
             "are those of its layers, not of all of it."
         )
-    largest = samples.loc[samples["suite"] == "layer_read", "bytes_requested"].max()  # one tensor each
+    largest = samples.loc[rows_where(samples, lambda info: info.one_tensor), "bytes_requested"].max()
     if largest > config.options.whole_bytes:
         said.append(
             f"A tensor of more than {words.size(config.options.whole_bytes)} is read by consecutive blocks of rows of "

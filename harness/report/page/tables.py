@@ -9,14 +9,16 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import written_once
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import RAW
+from harness.suite import Suite, suite_named
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShownCell:
+class TableCell:
     """One figure of a table.
 
     Attributes
@@ -47,7 +49,7 @@ class TableRow:
     trace: str
     n_res: str
     case: str
-    cells: tuple[ShownCell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,25 +61,6 @@ class SuiteTable:
     note: str
     columns: tuple[str, ...]
     rows: list[TableRow] = field(default_factory=list)
-
-
-_TITLES = {
-    "size": "Size",
-    "write": "Write",
-    "capture": "Capture",
-    "full_read": "Full read",
-    "layer_read": "Layer read",
-    "random_access": "Random access",
-    "parallel_access": "Parallel access",
-}
-
-_MEANINGS = {
-    "capture": (
-        " A stand-in for a model hands over two layers of the trace and computes one gated projection of a pair "
-        "representation with as many values before each. stream: until it had ended; stream_durable: until everything "
-        "was on disk. Against raw, it is what a format costs the model."
-    ),
-}
 
 
 def suite_tables(
@@ -109,8 +92,8 @@ def suite_tables(
         part = summary[summary["suite"] == suite]
         table = SuiteTable(
             suite=suite,
-            title=_TITLES.get(suite, suite.replace("_", " ").capitalize()),
-            note=_note(suite, part, baseline),
+            title=suite_named(suite).heading,
+            note=_note(suite_named(suite), part, baseline),
             columns=columns,
         )
         for _, cells in part.groupby(_PLACE, sort=False, dropna=False):
@@ -138,35 +121,35 @@ def _seconds(samples: pd.DataFrame) -> dict[tuple[object, ...], tuple[float, ...
     }
 
 
-def _note(suite: str, part: pd.DataFrame, baseline: str | None) -> str:
+def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
     against = f"the ratio to {baseline}" if baseline else "no ratio, for no baseline was measured"
-    if suite == "size":
+    if suite.unit == "B":
         return (
             "Bytes on disk, exact; in brackets how many times smaller than float32 and than native bytes; below them "
             f"{against}."
         )
     # The whole archive is written once, which says so in its own cells.
-    several = part[part["median_seconds"].notna() & ~part["access"].isin(words.WRITTEN_ONCE)]
+    several = part[part["median_seconds"].notna() & ~written_once(part)]
     rounds = sorted({int(n) for n in several["samples"]})
     count = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}" if rounds else "0"
     few = f" Fewer than {VERDICT_ROUNDS} rounds give no verdict." if rounds and rounds[0] < VERDICT_ROUNDS else ""
     return (
         f"Median time of {count} rounds with its 95 % interval; below it {against}, paired by round, and the verdict."
-        f"{few}{_MEANINGS.get(suite, '')}"
+        f"{few}" + (f" {suite.note}" if suite.note else "")
     )
 
 
-def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[float, ...]]) -> ShownCell:
+def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[float, ...]]) -> TableCell:
     if cell is None:
-        return ShownCell(text="–")
+        return TableCell(text="–")
     if cell["status"] != "ok":
-        return ShownCell(text=str(cell["status"]), detail=str(cell["reason"] or ""))
+        return TableCell(text=str(cell["status"]), detail=str(cell["reason"] or ""))
     figures = {k: float(v) for k, v in cell.items() if isinstance(v, int | float) and words.known(v)}
     if "median_seconds" not in figures:
         return _size(figures, str(cell["format"]))
     names = ["suite", *_PLACE, "format", "profile"]
     key = tuple(cell[k] if words.known(cell[k]) or cell[k] == "" else None for k in names)
-    found = ShownCell(
+    found = TableCell(
         text=words.duration(figures["median_seconds"]),
         detail=f"{words.duration(figures['ci_low'])} to {words.duration(figures['ci_high'])}"
         if figures["samples"] > 1
@@ -177,18 +160,18 @@ def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[flo
         return found
     ratio = f"{words.times(figures['ratio'])} ({words.between(figures['ratio_low'], figures['ratio_high'])})"
     word = str(cell["verdict"]) if words.known(cell["verdict"]) and figures["samples"] >= VERDICT_ROUNDS else ""
-    return ShownCell(text=found.text, detail=found.detail, ratio=ratio, word=word, samples=found.samples)
+    return TableCell(text=found.text, detail=found.detail, ratio=ratio, word=word, samples=found.samples)
 
 
-def _size(figures: dict[str, float], name: str) -> ShownCell:
+def _size(figures: dict[str, float], name: str) -> TableCell:
     if "size_bytes" not in figures:
-        return ShownCell(text="–")
+        return TableCell(text="–")
     smaller = ""
     if name != RAW and "ratio_to_float32" in figures:
         smaller = f"{words.times(figures['ratio_to_float32'])}, {words.times(figures['ratio_to_native'])}"
     ratio = words.times(figures["ratio"]) if "ratio" in figures else ""
     files = int(figures["files"])
-    return ShownCell(
+    return TableCell(
         text=words.size(figures["size_bytes"]),
         detail=(f"({smaller}) " if smaller else "") + f"{files} file{'s' if files != 1 else ''}",
         ratio=ratio,

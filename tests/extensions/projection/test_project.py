@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.choice.mix import PRESETS, Mix
+from harness.analysis.choice.mix import Mix, presets
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.extensions.projection.demand import FEATURES, Demand
@@ -22,9 +22,7 @@ from harness.extensions.projection.section import COLUMNS, FILE, section
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=1"
 TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
-ASKED = ProjectionQuestion(
-    traces=10_000, n_res=1024, readers=50, accesses=1, mix=PRESETS["shared-cluster"], store=STORES["s3"]
-)
+ASKED = Question(traces=10_000, n_res=1024, readers=50, accesses=1, mix=presets()["shared-cluster"], store=STORES["s3"])
 
 
 def cells(noise=0.0, lengths=(64, 128, 256), seed=0):

@@ -1,0 +1,28 @@
+"""Rows of a table by what a suite says of their access."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from harness.suite import SIZE, AccessInfo, access_named
+
+
+def rows_where(rows: pd.DataFrame, says: Callable[[AccessInfo], bool]) -> np.ndarray:
+    """Say of each row whether something holds of its access."""
+    pairs = list(zip(rows["access"].astype(str), rows["suite"].astype(str), strict=True))
+    found = {pair: says(access_named(*pair)) for pair in set(pairs)}
+    return np.array([found[pair] for pair in pairs], dtype=bool)
+
+
+def written_once(rows: pd.DataFrame) -> np.ndarray:
+    """Say of each row whether it has one sample by design, as the writing of the archives that are read from."""
+    return rows_where(rows, lambda info: info.once)
+
+
+def archive_sizes(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples that hold how many bytes the archive of a trace takes."""
+    here = rows_where(samples, lambda info: info.cost == SIZE)
+    return samples[here & (samples["status"] == "ok") & samples["size_bytes"].notna()]

@@ -1,0 +1,92 @@
+"""How a format is drawn: what it says of itself, or a place in a cycle that stays apart in all colour deficiencies."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from harness import registry
+from harness.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How one format is drawn, and its place among others.
+
+    Attributes
+    ----------
+    colour : str
+        Of its lines and markers, as ``#rrggbb``.
+    marker : str
+        A marker of matplotlib.
+    dash : object
+        A line style of matplotlib.
+    hatch : str
+        Of areas.
+    order : int
+        Place in tables and legends; formats of one order are sorted by name.
+    """
+
+    colour: str
+    marker: str
+    dash: Any = "solid"
+    hatch: str = ""
+    order: int = 100
+
+
+# Colours of Okabe & Ito (2008) and Paul Tol's muted scheme that no format of this project has.
+_CYCLE = tuple(
+    Style(colour=colour, marker=marker, dash=dash, hatch=hatch)
+    for colour, marker, dash, hatch in (
+        ("#56B4E9", "P", (0, (2, 1)), "+++"),
+        ("#000000", "X", (0, (8, 2)), "ooo"),
+        ("#882255", "p", (0, (1, 2)), "---"),
+        ("#999933", "<", (0, (4, 1, 1, 1, 1, 1)), "|||"),
+        ("#332288", ">", (0, (2, 1)), "**"),
+        ("#661100", "h", (0, (8, 2)), "++++"),
+        ("#44AA99", "d", (0, (1, 2)), "oo"),
+        ("#AA4499", "*", (0, (4, 1, 1, 1, 1, 1)), "--"),
+    )
+)
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """Return the style of each format, in the order of tables and legends.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The ``format`` column of records.
+
+    Returns
+    -------
+    dict of str to Style
+        What the format states. One that states none, or cannot be found here, has a place in the cycle that follows
+        from its name, or the next that is free.
+    """
+    wanted = set(names)
+    found = {name: style for name in wanted if (style := _stated(name)) is not None}
+    taken: set[int] = set()
+    for name in sorted(wanted - set(found)):
+        first = zlib.crc32(name.encode())
+        places = [(first + step) % len(_CYCLE) for step in range(len(_CYCLE))]
+        place = next((place for place in places if place not in taken), places[0])
+        taken.add(place)
+        found[name] = _CYCLE[place]
+    return {name: found[name] for name in sorted(found, key=lambda name: (found[name].order, name))}
+
+
+def _stated(name: str) -> Style | None:
+    """Return what a format states itself: one that is derived from it is another format, and looks different."""
+    registered = [name] if name in registry.names("formats") else []
+    for key in [*registered, *(typed for group, typed in registry.allowed() if group == "formats")]:
+        try:
+            plugin = registry.load("formats", key)
+        except UsageError:
+            continue  # its rows can be shown without its library
+        if getattr(plugin, "name", "") == name:
+            style: Style | None = vars(plugin).get("style")
+            return style
+    return None

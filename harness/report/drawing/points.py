@@ -1,0 +1,171 @@
+"""What the plot of a suite shows: points from cells of a summary, and the order of its rows and columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.records import RAW
+from harness.sampling.executor import Executor, load_executor
+from harness.suite import SIZE, AccessInfo, Plot, Suite, access_named
+
+_STATES = {"warm": "warm page cache", "cold": "cold page cache", "remote": "object store"}
+_TIME = "time (log axis)"  # with the unit at each tick: one figure may span microseconds to minutes
+
+
+@dataclass(frozen=True)
+class PanelRow:
+    """A row of panels with one y axis."""
+
+    name: str
+    label: str
+    log: bool = True
+    line: float | None = None  # where an uncompressed file would be
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotData:
+    """What one figure shows: tidy points, and the order of its rows and columns.
+
+    Attributes
+    ----------
+    points : DataFrame
+        Columns ``row, column, trace, n_res, format, profile, y, low, high``.
+    exact : bool
+        Whether these are sizes, else times.
+    one_scale : bool
+        Whether all rows have one y axis, because they are to be held against each other.
+    """
+
+    title: str
+    points: pd.DataFrame
+    rows: list[PanelRow]
+    columns: dict[str, str]
+    notes: list[str]
+    height: float
+    exact: bool
+    one_scale: bool
+
+
+def plot_data(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
+    """Arrange the measured cells of a suite, without the A/A control."""
+    return _sizes(suite, plot, cells) if suite.unit == "B" else _times(suite, plot, cells)
+
+
+def _infos(suite: Suite, names: Iterable[str]) -> list[AccessInfo]:
+    """Return what is known of the accesses that were measured: those that the suite lists first."""
+    measured = list(dict.fromkeys(names))
+    listed = [info for info in suite.accesses if info.name in measured]
+    return listed + [access_named(name, suite.name) for name in measured if name not in {i.name for i in listed}]
+
+
+def _times(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
+    points = cells.rename(columns={"median_seconds": "y", "ci_low": "low", "ci_high": "high"})
+    points = points[points["y"] > 0]
+    infos = _infos(suite, points["access"])
+    states = [state for state in _STATES if state in set(points["cache"])]
+    states += sorted(set(points["cache"]) - set(_STATES))
+    rows = [PanelRow(info.name, f"{info.label}\n{_TIME}") for info in infos]
+    notes = [plot.note] if plot.note else []
+    if plot.columns == "access":
+        base = {info.name: info.variant_of or info.name for info in infos}
+        way = {info.name: info.variant for info in infos}
+        points = points.assign(row=points["cache"] + points["access"].map(way), column=points["access"].map(base))
+        rows = [
+            PanelRow(state + variant, f"{_state(state, variant)}\n{_TIME}")
+            for state in states
+            for variant in dict.fromkeys(["", *way.values()])
+        ]
+        columns = {info.name: info.label for info in infos if not info.variant_of}
+        notes += dict.fromkeys(info.note for info in infos if info.note)
+    elif plot.columns == "workers":
+        points = points.assign(row=points["access"], column=points["executor"] + " " + points["workers"].astype(str))
+        columns, left = _workers(points)
+        points = points[points["column"].isin(list(columns))]
+        notes += [f"Measured too, see summary.csv: {', '.join(left)}."] if left else []
+    else:
+        points = points.assign(row=points["access"], column=points["cache"])
+        columns = {state: _state(state) for state in states}
+        if len(infos) == 1:
+            rows = [PanelRow(infos[0].name, _TIME)]
+    return PlotData(
+        title=plot.title, points=points, rows=rows, columns=columns, notes=[" ".join(notes)] if notes else [],
+        height=2.7 if len(rows) == 1 else 1.5, exact=False, one_scale=plot.columns == "access",
+    )  # fmt: skip
+
+
+def _state(state: str, variant: str = "") -> str:
+    text = _STATES.get(state, state)
+    return f"{text.removesuffix(' page cache')}, {variant}" if variant else text
+
+
+def _workers(points: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
+    """Choose the columns: one worker, which others are held against, and the most of each kind; name what is left."""
+    counts = {str(e): sorted({int(n) for n in g["workers"]}) for e, g in points.groupby("executor")}
+    kinds = {kind.name: kind for kind in sorted(map(load_executor, counts), key=lambda kind: kind.order)}
+    first = next(iter(kinds))
+    chosen = [(first, 1)] if 1 in counts[first] else []
+    chosen += [(name, counts[name][-1]) for name in kinds if (name, counts[name][-1]) not in chosen]
+    left = [f"{name} {n}" for name in kinds for n in counts[name] if (name, n) not in chosen]
+    return {f"{name} {n}": _crew(kinds[name], n) for name, n in chosen}, left
+
+
+def _crew(kind: Executor, number: int) -> str:
+    """Head a column with how many of what read."""
+    if number == 1:
+        return f"1 {kind.worker[0]}{', shared reader' if kind.shared else ''}"
+    return f"{number} {kind.worker[1]}" + (f",\n{kind.readers}" if kind.readers else "")
+
+
+def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
+    cells = cells[cells["size_bytes"].notna()]
+    infos = _infos(suite, cells["access"])
+    shown = [info for info in infos if info.cost == SIZE] or [info for info in infos if not info.variant_of]
+    rows: list[PanelRow] = []
+    parts: list[pd.DataFrame] = []
+    notes = ["Sizes are exact, one archive per format and trace, so there are no intervals. 1 MB is 10⁶ bytes."]
+
+    def add(name: str, label: str, part: pd.DataFrame, *, log: bool = False, line: float | None = None) -> None:
+        rows.append(PanelRow(name, label, log, line))
+        parts.append(part.assign(row=name))
+
+    for info in shown:
+        here = cells[cells["access"] == info.name]
+        ours = here[here["format"] != RAW]
+        what = "archive" if len(shown) == 1 else info.label
+        add(
+            f"{info.name} size",
+            f"{what}\n(MB, log axis)\nlower is better",
+            here.assign(y=here["size_bytes"] / 1e6),
+            log=True,
+        )
+        for kind, column in (("float32", "ratio_to_float32"), ("native", "ratio_to_native")):
+            if kind == "native" and np.allclose(ours[column], ours["ratio_to_float32"], rtol=0.01, equal_nan=True):
+                continue
+            label = f"{kind} bytes ÷\n{what} bytes\nhigher is better"
+            add(f"{info.name} {kind}", label, ours.assign(y=ours[column]), line=1.0)
+            if kind == "native":
+                notes.append("Native bytes: 2 for each value of a tensor whose values are all exact in bfloat16.")
+    for info in infos:
+        more = _more(cells[cells["format"] != RAW], info)
+        if info.variant_of and more["y"].notna().any():
+            label = "\n".join(textwrap.wrap(f"extra for {info.variant} (%)", 16))
+            add(info.name, f"{label}\nlower is better", more)
+            notes.append(info.note)
+    points = pd.concat(parts, ignore_index=True) if parts else cells.assign(row="", y=np.nan)
+    return PlotData(
+        title=plot.title, points=points.assign(column="", low=np.nan, high=np.nan), rows=rows, columns={"": ""},
+        notes=[" ".join(dict.fromkeys(filter(None, notes)))], height=1.5, exact=True, one_scale=False,
+    )  # fmt: skip
+
+
+def _more(cells: pd.DataFrame, info: AccessInfo) -> pd.DataFrame:
+    """Compare the size of an access with that of the one whose variant it is, in percent more."""
+    on = ["trace", "n_res", "format", "profile"]
+    base, other = (cells[cells["access"] == name][[*on, "size_bytes"]] for name in (info.variant_of, info.name))
+    both = base.merge(other, on=on, suffixes=("", "_other"))
+    return both.assign(y=100 * (both["size_bytes_other"] / both["size_bytes"] - 1))

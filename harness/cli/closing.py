@@ -17,6 +17,7 @@ from harness.records import CONTROL, KEY_COLUMNS, RAW
 from harness.report.write import WrittenReport
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
+from harness.suite import suite_named
 
 
 def tables(written: WrittenReport, config: RunConfig) -> None:
@@ -62,11 +63,9 @@ def _closing_table(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
 
 
 def _case(row: pd.Series) -> str:
-    parts = [str(row["access"]) if row["suite"] != "size" else f"size of {row['access']}", str(row["cache"])]
+    parts = [suite_named(str(row["suite"])).prefix, str(row["access"]), str(row["cache"])]
     if row["executor"] != "main":
         parts.append(f"{row['workers']} {row['executor']}")
-    if row["suite"] == "write":
-        parts.insert(0, "write")
     return " ".join(filter(None, parts))
 
 

@@ -15,6 +15,7 @@ from harness.errors import UsageError, unknown_name
 from harness.run.config import RunConfig
 from harness.run.store import ArchiveStore, store_of
 from harness.sampling.executor import Executor, executors
+from harness.suite import READERS, counted_as
 from harness.workload import PlanOptions
 
 _ALWAYS = 8  # workers that may be asked for on any machine
@@ -36,7 +37,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
     for store in stores:
         _add(parser, store.options)
-    parser.add_argument("--workers", metavar="N,M", help="numbers of threads and processes in parallel_access")
+    parser.add_argument("--workers", metavar="N,M", help="numbers of threads and processes that read in parallel")
     parser.add_argument("--executors", metavar="A,B",
         help=f"who reads there: {', '.join(executor.name for executor in parallel)} (default: {default})")  # fmt: skip
     for executor in parallel:
@@ -152,7 +153,7 @@ def require_readers(config: RunConfig, *, quiet: bool) -> None:
 
 def _asked(config: RunConfig) -> Iterator[tuple[Executor, int]]:
     """Yield the executors of a run with each number of their workers; none where no suite reads in parallel."""
-    if "parallel_access" in config.suites:
+    if not {suite for suite, _ in counted_as(READERS)}.isdisjoint(config.suites):
         known = {executor.name: executor for executor in executors()}
         yield from ((known[name], n) for name, n in config.options.workers)
 

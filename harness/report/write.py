@@ -178,6 +178,7 @@ def _draw(findings: Findings, parts: Brought, where: Target, *, pictures: bool) 
         write_table(findings.growth, folder / "growth.csv")
     if findings.scaling is not None:
         write_table(findings.scaling, folder / "scaling.csv")
+    for section, found in parts:
         for name, table in section.tables(found).items():
             write_table(table, folder / name)
     target.mkdir(parents=True, exist_ok=True)

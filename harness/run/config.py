@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,6 +24,18 @@ _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `
 
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
+
+
+def _presets() -> dict[str, dict[str, Any]]:
+    """Read ``presets.toml``: fields of `RunConfig` by the name of the preset."""
+    found = tomllib.loads(Path(__file__).with_name("presets.toml").read_text())
+    for values in found.values():
+        values["options"] = msgspec.convert(values["options"], PlanOptions)
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return found
+
+
+PRESETS = _presets()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +92,7 @@ class RunConfig:
     caches: tuple[Cache, ...]
     rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     seed: Count = 0
-    baseline: str = "zarr"
+    baseline: str = PRESETS["standard"]["baseline"]
     timeout: Figure = 600.0
     options: PlanOptions = field(default_factory=PlanOptions)
     profile_files: tuple[ProfileFile, ...] = ()
@@ -189,48 +202,3 @@ class _Stored(RunConfig):
         for name in ("formats", "profiles", "suites", "caches"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"Expected each of the {name} once")
-
-
-PresetName = Literal["quick", "standard", "seed"]
-
-# Attention and pair windows are few because NPZ reads a whole member for each, and every format has the same plan.
-PRESETS: dict[str, dict[str, Any]] = {
-    # A first look in a minute: two lengths, too few rounds for a verdict, and it says so.
-    "quick": {
-        "traces": ("synthetic:layers=2",),
-        "sizes": (64, 128),
-        "profiles": ("tuned",),
-        "caches": ("warm",),
-        "rounds": 3,
-        "options": PlanOptions(
-            attention_windows=16,
-            pair_windows=4,
-            parallel_windows=64,
-            workers=(("threads", 1), ("threads", 2), ("threads-shared", 2), ("processes", 2)),
-        ),
-    },
-    # What make bench runs: enough rounds for a verdict, both cache states, minutes on two cores.
-    "standard": {
-        "traces": ("synthetic:layers=2",),
-        "sizes": (64, 128, 192),
-        "profiles": ("tuned",),
-        "caches": ("warm", "cold"),
-        "rounds": 10,
-        "options": PlanOptions(attention_windows=12, pair_windows=2, parallel_windows=96),
-    },
-    # The seed's tensors, noise and write settings, measured properly.
-    "seed": {
-        "traces": ("synthetic:values=noise",),
-        "sizes": (256,),
-        "profiles": ("seed",),
-        "caches": ("warm",),
-        "rounds": 10,
-        # The twin of the baseline costs as much as the baseline: of the seed's three, HDF5 is the cheapest to repeat.
-        "baseline": "hdf5",
-        "options": PlanOptions(
-            attention_windows=6,
-            pair_windows=2,
-            workers=(("threads", 8), ("threads-shared", 8), ("processes", 2)),
-        ),
-    },
-}

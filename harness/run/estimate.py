@@ -86,7 +86,7 @@ def _kinds(subject: Subject) -> list[list[TensorSpec]]:
     found: dict[tuple[str, str], list[TensorSpec]] = {}
     for spec in subject.manifest.tensors:
         if spec.layer is not None and spec.nbytes:
-            found.setdefault((re.sub(r"\blayer_\d+", "layer", spec.path), spec.dtype), []).append(spec)
+            found.setdefault((re.sub(r"\blayer_\d+", "layer_N", spec.path), spec.dtype), []).append(spec)
     return list(found.values())
 
 

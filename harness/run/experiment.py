@@ -18,7 +18,7 @@ from harness.run.preparation import Prepared, prepare
 from harness.run.recorder import Recorder, cell_key, cell_keys, cell_names
 from harness.run.store import Uploads
 from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
-from harness.run.turns import ARCHIVE
+from harness.run.turns import archive_recording
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.sample import Reading
 from harness.sampling.together import PERCENTILES
@@ -102,8 +102,8 @@ class Experiment:
             self._progress.step(f"{subject.label}: uploading archives", 0)
             self._uploads.add(prepared, self._arms)
         self._progress.step("archives are written", len(self._arms))
-        if "write" in self._config.suites:
-            self._record_archives(subject, prepared)
+        if recording := archive_recording(self._config):
+            self._record_archives(subject, prepared, *recording)
         for suite, access in subject.plans:
             if isinstance(access, Absent):
                 for arm in self._arms:
@@ -122,14 +122,14 @@ class Experiment:
         remove(self._scratch)
         self._scratch.mkdir()
 
-    def _record_archives(self, subject: Subject, prepared: Prepared) -> None:
+    def _record_archives(self, subject: Subject, prepared: Prepared, suite: str, access: WriteAccess) -> None:
         """Record the writing of the archives that are read from: one sample each, which gives no verdict."""
-        self._recorder.begin(cell_keys(subject, "write", ARCHIVE, prepared.writes, ""), 1)
+        self._recorder.begin(cell_keys(subject, suite, access, prepared.writes, ""), 1)
         for arm, (position, written) in prepared.writes.items():
-            self._add_written(subject, "write", ARCHIVE, arm, 0, position, written)
+            self._add_written(subject, suite, access, arm, 0, position, written)
         for arm, why in prepared.failures.items():
             if not arm.shares:
-                self._recorder.note(subject, "write", ARCHIVE, arm, "", why)
+                self._recorder.note(subject, suite, access, arm, "", why)
 
     def _usable(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> list[Arm]:
         """List the arms that have an archive; record why the others have none."""

@@ -11,13 +11,11 @@ from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.recorder import cell_key, cell_names, states
 from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
+from harness.suite import suites
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 MOST_ROWS = 500_000
 """Rows of a run's samples: a file of more could not be read again."""
-
-ARCHIVE = WriteAccess(name="archive", tensors=())
-"""The whole trace, written once to be read from."""
 
 Draw = Callable[[Sequence[Arm]], Mapping[tuple[int, Arm], int]]
 
@@ -53,6 +51,12 @@ class Turns:
     once: bool = False
 
 
+def archive_recording(config: RunConfig) -> tuple[str, WriteAccess] | None:
+    """Return the suite of a run, and its access, that record the writing of archives which are read from."""
+    asked = (suite for suite in suites() if suite.archives and suite.name in config.suites)
+    return next(((suite.name, WriteAccess(name=suite.archives, tensors=())) for suite in asked), None)
+
+
 def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
     """List the turns of ``samples.csv`` for one subject.
 
@@ -65,10 +69,10 @@ def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> It
     subject : Subject
         Trace and plans.
     """
-    if "write" in config.suites:
+    if recording := archive_recording(config):
         own = [arm for arm in arms if not arm.shares]
         order = _drawn(config, own, 1, "archives", subject.label, subject.n_res)
-        cells = _cells(subject, "write", ARCHIVE, own, "")
+        cells = _cells(subject, *recording, own, "")
         yield Turns(cells=cells, rounds=1, draw=lambda usable: order, subject=_place(subject), once=True)
     for suite, access in subject.plans:
         for state in states(config, access):

@@ -136,17 +136,17 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
     for info in shown:
         here = cells[cells["access"] == info.name]
         ours = here[here["format"] != RAW]
-        what = "archive" if len(shown) == 1 else info.label
+        what = f"{info.label}\n" if len(shown) > 1 else ""
         add(
             f"{info.name} size",
-            f"{what}\n(MB, log axis)\nlower is better",
+            f"{what}archive\n(MB, log axis)\nlower is better",
             here.assign(y=here["size_bytes"] / 1e6),
             log=True,
         )
         for kind, column in (("float32", "ratio_to_float32"), ("native", "ratio_to_native")):
             if kind == "native" and np.allclose(ours[column], ours["ratio_to_float32"], rtol=0.01, equal_nan=True):
                 continue
-            label = f"{kind} bytes ÷\n{what} bytes\nhigher is better"
+            label = f"{what}{kind} bytes ÷\narchive bytes\nhigher is better"
             add(f"{info.name} {kind}", label, ours.assign(y=ours[column]), line=1.0)
             if kind == "native":
                 notes.append("Native bytes: 2 for each value of a tensor whose values are all exact in bfloat16.")

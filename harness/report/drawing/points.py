@@ -107,8 +107,7 @@ def _workers(points: pd.DataFrame) -> tuple[dict[str, str], list[str]]:
     """Choose the columns: one worker, which others are held against, and the most of each kind; name what is left."""
     counts = {str(e): sorted({int(n) for n in g["workers"]}) for e, g in points.groupby("executor")}
     kinds = {kind.name: kind for kind in sorted(map(load_executor, counts), key=lambda kind: kind.order)}
-    first = next(iter(kinds))
-    chosen = [(first, 1)] if 1 in counts[first] else []
+    chosen = [(name, 1) for name in list(kinds)[:1] if 1 in counts[name]]
     chosen += [(name, counts[name][-1]) for name in kinds if (name, counts[name][-1]) not in chosen]
     left = [f"{name} {n}" for name in kinds for n in counts[name] if (name, n) not in chosen]
     return {f"{name} {n}": _crew(kinds[name], n) for name, n in chosen}, left

@@ -22,6 +22,7 @@ from harness.formats.replay import Extent, Replay, ReplayingReader
 from harness.formats.seal import link_in
 from harness.formats.selection import Selection
 from harness.formats.settings import SearchSpace, Settings, TunableFormat, configured, search_space
+from harness.formats.style import Style
 from harness.slimming.narrowing import by_name
 from harness.slimming.record import Places, places_in, slimmed, unslimmed
 from harness.slimming.slimmer import Kept, Slimmer
@@ -254,4 +255,5 @@ class Hdf5SlimFormat(SlimmedFormat):
     name = "hdf5-slim"
     description = "HDF5, equal tensors stored once, values in the fewest bytes that hold them exactly"
     suffix = ".slim.h5"
+    style = Style(order=25, colour="#56B4E9", marker="P", dash=(0, (2, 1)), hatch="+++")
     inner = "hdf5"

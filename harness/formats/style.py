@@ -40,7 +40,7 @@ class Style:
 _CYCLE = tuple(
     Style(colour=colour, marker=marker, dash=dash, hatch=hatch)
     for colour, marker, dash, hatch in (
-        ("#56B4E9", "P", (0, (2, 1)), "+++"),
+        ("#DDCC77", "8", (0, (2, 1)), "xx"),
         ("#000000", "X", (0, (8, 2)), "ooo"),
         ("#882255", "p", (0, (1, 2)), "---"),
         ("#999933", "<", (0, (4, 1, 1, 1, 1, 1)), "|||"),

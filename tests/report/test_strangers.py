@@ -16,6 +16,8 @@ from harness import registry
 from harness.cli import main
 from harness.formats.style import styles
 
+pytestmark = pytest.mark.slow  # each makes a run with enough rounds for verdicts
+
 PAGE = Path(__file__).parents[2] / "docs" / "suites.md"
 TINY = [
     "--trace",

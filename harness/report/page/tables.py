@@ -88,7 +88,8 @@ def suite_tables(
     columns = tuple(words.arm_name(arm, arms) for arm in arms)
     times = _seconds(samples)
     tables = []
-    for suite in suites:
+    # One that was typed is in the configuration as it was typed, and in rows by its name.
+    for suite in dict.fromkeys([*suites, *summary["suite"]]):
         part = summary[summary["suite"] == suite]
         table = SuiteTable(
             suite=suite,

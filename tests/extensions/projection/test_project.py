@@ -16,13 +16,15 @@ from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.extensions.projection.demand import FEATURES, Demand
 from harness.extensions.projection.model import ModelCell, cells_of, fit, fit_all
-from harness.extensions.projection.project import STORES, ProjectionQuestion, project, save
+from harness.extensions.projection.project import STORES, project, save
 from harness.extensions.projection.section import COLUMNS, FILE, section
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=1"
 TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
-ASKED = Question(traces=10_000, n_res=1024, readers=50, accesses=1, mix=presets()["shared-cluster"], store=STORES["s3"])
+ASKED = ProjectionQuestion(
+    traces=10_000, n_res=1024, readers=50, accesses=1, mix=presets()["shared-cluster"], store=STORES["s3"]
+)
 
 
 def cells(noise=0.0, lengths=(64, 128, 256), seed=0):

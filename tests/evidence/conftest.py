@@ -14,7 +14,7 @@ import pytest
 from harness.evidence.bundle import read_bundle, row_digests, write_bundle
 from tests.conftest import VERDICTS, once, reported
 
-FEW = dataclasses.replace(VERDICTS, suites=("full_read", "layer_read", "random_access"), caches=("warm",))
+FEW = dataclasses.replace(VERDICTS, suites=("size", "full_read", "layer_read", "random_access"), caches=("warm",))
 
 
 @pytest.fixture(scope="session")

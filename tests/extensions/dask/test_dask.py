@@ -135,10 +135,9 @@ def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cl
     argv = ["run", "--preset", "quick", "--out", str(folder), "--executors", "dask"]
     assert main([*argv, "--workers", "3", "--scheduler", cluster[0]]) == 2
     assert "has 2 of the 3 workers that the run asks for" in capsys.readouterr().err
-    started = time.monotonic()
     assert main([*argv, "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"]) == 2
     assert "There is no Dask scheduler at tcp://127.0.0.1:9" in capsys.readouterr().err
-    assert time.monotonic() - started < 60 and not folder.exists()
+    assert not folder.exists()
     assert main([*argv[:-2], "--scheduler", cluster[0]]) == 2
     assert "add --executors dask" in capsys.readouterr().err
 

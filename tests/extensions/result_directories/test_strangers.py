@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import struct
-import time
 from pathlib import Path
 
 import pytest
@@ -260,9 +259,8 @@ def test_a_large_manifest_is_refused(tmp_path, capsys):
     slim(folder, "slim")
     with (folder / NAME).open("a") as file:
         file.write(" " * (64 << 20))
-    start = time.monotonic()
     assert main(["unslim", str(folder)]) == 1
-    assert "larger than 64 MiB" in capsys.readouterr().err and time.monotonic() - start < 30
+    assert "larger than 64 MiB" in capsys.readouterr().err
 
 
 def test_a_name_that_a_terminal_would_obey_is_left(tmp_path, capsys):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -187,10 +186,9 @@ STATIC = (_head, _references, _names, _loading)
 
 UNFOLD = "document.querySelectorAll('details').forEach(e => { e.open = true; })"
 
-AXE = """async () => (await axe.run(document, {runOnly:
-  ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']})).violations
-  .flatMap(v => v.nodes.map(n => `${v.id}: ${n.target.join(' ')}: ${n.any.concat(n.all, n.none)
-    .map(c => c.message).join(' ')}`))"""
+RULES = ("wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice")
+AXE = """async rules => (await axe.run(document, {runOnly: rules})).violations.flatMap(v => v.nodes.map(
+  n => `${v.id}: ${n.target.join(' ')}: ${n.any.concat(n.all, n.none).map(c => c.message).join(' ')}`))"""
 
 SHARED = r"""
 const name = e => `<${e.localName}> ${JSON.stringify((e.ariaLabel || e.textContent || '').trim().slice(0, 40))}`;
@@ -287,13 +285,13 @@ def _ask(page: Opened, script: str, width: int = 0, paper: bool = False) -> Any:
     return page.page.evaluate(f"() => {{ {constants}\n{SHARED}\n{script}\n}}")
 
 
-def axe_problems(page: Opened) -> list[str]:
+def axe_problems(page: Opened, rules: tuple[str, ...] = RULES) -> list[str]:
     """What axe finds not to be accessible, also in what is folded away: names, contrast, sizes to touch, order."""
     reason = "axe is not installed: pip install axe-playwright-python"
     package = pytest.importorskip("axe_playwright_python", reason=reason)
     page.page.evaluate(UNFOLD)
     page.page.evaluate((files(package) / "axe.min.js").read_text())
-    return list(page.page.evaluate(AXE))
+    return list(page.page.evaluate(AXE, list(rules)))
 
 
 def drawing_problems(page: Opened) -> list[str]:
@@ -343,12 +341,13 @@ def browser_problems(browser: Any, path: Path) -> list[str]:
     found = []
     for width in WIDTHS:
         with opened(browser, path, width) as page:
-            checks: list[Callable[[Opened], list[str]]] = [layout_problems]
-            checks += [print_problems, focus_problems] if width >= 800 else []
-            said = [problem for check in checks for problem in check(page)]
-            for scheme in ("light", "dark"):
-                page.page.emulate_media(color_scheme=scheme)
-                seen = axe_problems(page) + drawing_problems(page)
-                said += [f"{scheme}: {problem}" for problem in seen]
+            said = layout_problems(page)
+            if width < 800:
+                said += axe_problems(page, ("target-size",))
+            else:
+                said += print_problems(page) + focus_problems(page) + axe_problems(page) + drawing_problems(page)
+                page.page.emulate_media(color_scheme="dark")
+                dark = axe_problems(page, ("color-contrast",)) + drawing_problems(page)
+                said += [f"In the dark: {problem}" for problem in dark]
             found += [f"At {width} px: {problem}" for problem in (*said, *page.console, *page.outside)]
     return list(dict.fromkeys(found))

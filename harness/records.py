@@ -40,6 +40,33 @@ Times = Annotated[str, msgspec.Meta(pattern=r"(\d[\d.e+-]*( \d[\d.e+-]*)*)?")]
 """Numbers, separated by blanks."""
 
 
+class Contender(NamedTuple):
+    """A format in one profile; the raw ceiling and the A/A control are no claims about a format."""
+
+    format: str
+    profile: str
+
+    @property
+    def is_ceiling(self) -> bool:
+        """Whether it is the raw ceiling."""
+        return self.format == RAW
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is the A/A control."""
+        return self.format == CONTROL
+
+    @property
+    def competes(self) -> bool:
+        """Whether it says something about a format."""
+        return not (self.is_ceiling or self.is_control)
+
+    @property
+    def label(self) -> str:
+        """Format and profile, as the ``baseline`` column shows them."""
+        return f"{self.format} ({self.profile})"
+
+
 class CellKey(NamedTuple):
     """What all samples of a cell share, apart from the run."""
 
@@ -52,6 +79,11 @@ class CellKey(NamedTuple):
     cache: str
     executor: str
     workers: int
+
+    @property
+    def contender(self) -> Contender:
+        """Whose it is."""
+        return Contender(self.format, self.profile)
 
 
 class Mark(NamedTuple):

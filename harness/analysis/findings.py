@@ -21,6 +21,7 @@ from harness.analysis.growth import growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
 from harness.analysis.scaling import scaling
 from harness.analysis.summary import summarise
+from harness.analysis.table import SampleTable
 from harness.analysis.withdrawal import withdrawn, without_verdicts
 from harness.documents import decode
 from harness.errors import UsageError
@@ -34,8 +35,8 @@ from harness.run.plan import read_plan
 from harness.trace.schema import Manifest
 
 REPORT_VERSION = 3
-"""Since 2: criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of version
-1 gives verdicts on reads that are withdrawn since."""
+"""Since 2: intervals of several medians are of smoothed draws; criteria of suites that were not measured are left out.
+Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,14 +244,15 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     if baseline == config.baseline and baseline not in set(samples["format"]):
         # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
         baseline = None
-    summary = summarise(samples, baseline, twin_of=config.baseline)
+    table = SampleTable.of(samples, smoothed=version > 2)
+    summary = summarise(table, baseline, control_of=config.baseline)
     mixes = [options.mix] if options.mix else list(presets().values())
     unfair = version > 1 and withdrawn(samples)
     decisions = {
-        mix.name: decide_all(samples, mix, options=config.options, baseline=config.baseline)
+        mix.name: decide_all(table, mix, options=config.options, baseline=config.baseline)
         for mix in ([] if unfair else mixes)
     }
-    noise = describe_noise(samples, summary, environment)
+    noise = describe_noise(table, baseline, environment, control_of=config.baseline)
     ledger = folder / "ledger.csv"
     return Findings(
         config=config,
@@ -259,13 +261,13 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         samples=samples,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
-        grades=grade(samples, exact_only=unfair, measured_only=version > 2),
+        grades=grade(table, exact_only=unfair, measured_only=version > 2),
         decisions=decisions,
         headlines=[headline(found) for found in decisions.values() if found],
         noise=noise,
         apart=apart,
-        scaling=scaling(samples),
-        growth=growth(samples),
+        scaling=scaling(table),
+        growth=growth(table),
         withdrawn=unfair,
         incomplete=tuple(
             _incomplete(folder, config, {SAMPLES: every, **read_own_rows(folder)}, environment) if version > 1 else ()

@@ -11,10 +11,11 @@ import msgspec.toml
 import numpy as np
 import pandas as pd
 
-from harness.analysis.rounds import RESAMPLES, Arm, Place, Rounds, bounds, largest, rounds, tuned_first
+from harness.analysis.statistics import RESAMPLES, bounds
+from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import SHORT
-from harness.records import CONTROL, RAW
+from harness.records import Contender
 from harness.suite import suites
 
 WORDS = ("Strong", "Good", "Limited", "Poor")
@@ -53,9 +54,9 @@ class GradedCriterion:
     limits: tuple[float, float, float]
     exact: bool
 
-    def takes(self, place: Place) -> bool:
+    def takes(self, case: CaseKey) -> bool:
         """Say whether a cell counts."""
-        return place.suite == self.suite and (not self.accesses or place.access in self.accesses)
+        return case.suite == self.suite and (not self.accesses or case.access in self.accesses)
 
 
 def criteria() -> list[GradedCriterion]:
@@ -88,7 +89,7 @@ GRADE_COLUMNS = [
     "disagrees",
 ]  # fmt: skip
 CELL_COLUMNS = [
-    "criterion", *Place._fields[1:], "format", "profile", "value", "best_format", "ratio",
+    "criterion", *CaseKey._fields[1:], "format", "profile", "value", "best_format", "ratio",
 ]  # fmt: skip
 
 
@@ -144,14 +145,14 @@ def word(figure: float, limits: Sequence[float]) -> str:
 
 
 def grade(
-    samples: pd.DataFrame, profile: str | None = None, *, exact_only: bool = False, measured_only: bool = True
+    table: SampleTable, profile: str | None = None, *, exact_only: bool = False, measured_only: bool = True
 ) -> Grades:
     """Grade every format in every criterion.
 
     Parameters
     ----------
-    samples : DataFrame
-        From `harness.row_files.read_samples`.
+    table : SampleTable
+        The samples of a run.
     profile : str, optional
         The settings that are graded; without it ``tuned`` where measured, else the first.
     exact_only : bool
@@ -164,26 +165,23 @@ def grade(
     Grades
         Empty tables when nothing was measured.
     """
-    cells = rounds(samples)
-    profiles = list(dict.fromkeys(p for c in cells for _, p in [*c.arms, *c.why]))
-    chosen = tuned_first(profiles) if profile is None else profile
-    lengths = largest([c.place for c in cells])
-    cells = [c for c in cells if c.place.n_res == lengths[c.place.trace] and not c.skipped]
-    formats = list(dict.fromkeys(arm[0] for c in cells for arm in [*c.arms, *c.why] if _competes(arm, chosen)))
-    table: list[dict] = []
+    chosen = table.judged_profile if profile is None else profile
+    cases = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
+    formats = sorted({c.format for c in table.contenders(cases) if c.competes and c.profile == chosen})
+    graded: list[dict] = []
     behind: list[dict] = []
-    measured = set(samples["suite"])
+    measured = {case.case.suite for case in table.cases}
     stated = [c for c in criteria() if c.suite in measured or not measured_only]
     for criterion in stated:
         if exact_only and not criterion.exact:
-            table += [_without(criterion, name, chosen, SHORT) for name in sorted(formats)]
+            graded += [_without(criterion, name, chosen, SHORT) for name in formats]
             continue
-        taken = _most_workers([c for c in cells if criterion.takes(c.place)])
-        values = _sizes(samples, taken) if criterion.exact else {c.place: _times(c) for c in taken}
+        taken = _most_workers([c for c in cases if criterion.takes(c.case)])
+        values = {c.case: _sizes(c) if criterion.exact else c.medians() for c in taken}
         logs, used = _ratios(criterion, values, chosen, behind)
-        for name in sorted(formats):
-            table.append(_row(criterion, name, chosen, taken, logs.get(name, []), used))
-    rows = pd.DataFrame(table, columns=GRADE_COLUMNS)
+        for name in formats:
+            graded.append(_row(criterion, name, chosen, taken, logs.get(name, []), used))
+    rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
     return Grades(
         table=rows,
         cells=pd.DataFrame(behind, columns=CELL_COLUMNS),
@@ -192,52 +190,41 @@ def grade(
     )
 
 
-def _competes(arm: Arm, profile: str) -> bool:
-    return arm[0] not in (RAW, CONTROL) and arm[1] == profile
-
-
-def _most_workers(cells: Sequence[Rounds]) -> list[Rounds]:
+def _most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
     most: dict[tuple[str, str, str], int] = {}
-    for c in cells:
-        key = (c.place.trace, c.place.access, c.place.executor)
-        most[key] = max(most.get(key, 0), c.place.workers)
-    return [c for c in cells if c.place.workers == most[c.place.trace, c.place.access, c.place.executor]]
+    for case in (found.case for found in cases):
+        key = (case.trace, case.access, case.executor)
+        most[key] = max(most.get(key, 0), case.workers)
+    return [c for c in cases if c.case.workers == most[c.case.trace, c.case.access, c.case.executor]]
 
 
-def _times(cell: Rounds) -> dict[Arm, np.ndarray]:
-    return dict(zip(cell.arms, cell.medians().T, strict=True)) if cell.arms else {}
-
-
-def _sizes(samples: pd.DataFrame, cells: Sequence[Rounds]) -> dict[Place, dict[Arm, np.ndarray]]:
-    """Return the bytes of each archive, which are the same in every resample."""
-    rows = samples[(samples["status"] == "ok") & samples["size_bytes"].notna()]
-    found: dict[Place, dict[Arm, np.ndarray]] = {c.place: {} for c in cells}
-    for place in found:
-        here = rows[(rows["suite"] == place.suite) & (rows["trace"] == place.trace) & (rows["access"] == place.access)]
-        here = here[here["n_res"].isna() if place.n_res is None else here["n_res"] == place.n_res]
-        for name, profile, size in zip(here["format"], here["profile"], here["size_bytes"], strict=True):
-            found[place][name, profile] = np.full(1 + RESAMPLES, float(size))
-    return found
+def _sizes(case: CaseSamples) -> dict[Contender, np.ndarray]:
+    """Return the bytes of each archive, which are the same in every draw."""
+    sizes = {cell.contender: cell.known("size_bytes") for cell in case.cells if cell.status == "ok"}
+    return {contender: np.full(1 + RESAMPLES, found[0]) for contender, found in sizes.items() if len(found)}
 
 
 def _ratios(
-    criterion: GradedCriterion, values: Mapping[Place, Mapping[Arm, np.ndarray]], profile: str, behind: list[dict]
-) -> tuple[dict[str, list[np.ndarray]], set[Place]]:
+    criterion: GradedCriterion,
+    values: Mapping[CaseKey, Mapping[Contender, np.ndarray]],
+    profile: str,
+    behind: list[dict],
+) -> tuple[dict[str, list[np.ndarray]], set[CaseKey]]:
     """Return each format's logarithms of ratios to the best, the cells that could be compared, and note every value."""
     logs: dict[str, list[np.ndarray]] = {}
     used = set()
-    for place, arms in values.items():
-        mine = {name: found for (name, p), found in arms.items() if _competes((name, p), profile)}
+    for case, contenders in values.items():
+        mine = {c.format: found for c, found in contenders.items() if c.competes and c.profile == profile}
         if len(mine) < 2:  # the only one is the best of one, which says nothing
             continue
-        used.add(place)
+        used.add(case)
         best = np.min(list(mine.values()), axis=0)
         first = min(mine, key=lambda name: mine[name][0])
         for name, found in mine.items():
             logs.setdefault(name, []).append(np.log(found / best))
             behind.append(
                 {
-                    "criterion": criterion.name, **place._asdict(), "format": name, "profile": profile,
+                    "criterion": criterion.name, **case._asdict(), "format": name, "profile": profile,
                     "value": found[0], "best_format": first, "ratio": found[0] / best[0],
                 }
             )  # fmt: skip
@@ -257,20 +244,21 @@ def _row(
     criterion: GradedCriterion,
     name: str,
     profile: str,
-    cells: Sequence[Rounds],
+    cases: Sequence[CaseSamples],
     logs: Sequence[np.ndarray],
-    used: set[Place],
+    used: set[CaseKey],
 ) -> dict:
     row = _without(criterion, name, profile, "") | {"cells": len(logs)}
-    whys = [(c.place, why) for c in cells for arm, why in c.why.items() if arm == (name, profile)]
-    failed = [(place, why) for place, why in whys if why.startswith("failed")]
+    contender = Contender(name, profile)
+    mine = [(c.case, c.by_contender[contender]) for c in cases if contender in c.by_contender]
+    failed = [(case, cell) for case, cell in mine if cell.status == "failed"]
     if failed:
-        place, why = failed[0]
-        return row | {"cells": 0, "reason": f"{place.access} {place.cache}".strip() + f" on {place.trace}: {why}"}
+        case, cell = failed[0]
+        return row | {"cells": 0, "reason": f"{case.access} {case.cache}".strip() + f" on {case.trace}: {cell.why}"}
     if not logs:
-        timed = [why for _, why in whys] if not criterion.exact else []
+        timed = [cell.why for _, cell in mine if cell.why] if not criterion.exact else []
         alone = "the only format measured: nothing to compare with"
-        return row | {"reason": timed[0] if timed else alone if cells and not used else "not measured"}
+        return row | {"reason": timed[0] if timed else alone if cases and not used else "not measured"}
     figures = np.exp(np.mean(logs, axis=0))
     low, high = (float(x) for x in bounds(figures[1:]))
     given, best, worst = (word(x, criterion.limits) for x in (float(figures[0]), low, high))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.rounds import Rounds, bounds, rounds
-from harness.records import CONTROL, RAW
+from harness.analysis.statistics import bounds
+from harness.analysis.table import CaseSamples, SampleTable
 
 LEAST_LENGTHS = 3
 """Lengths from which on an exponent is fitted: through two points goes every line."""
@@ -23,7 +23,7 @@ GROWTH_COLUMNS = [
 ]  # fmt: skip
 
 
-def growth(samples: pd.DataFrame) -> pd.DataFrame:
+def growth(table: SampleTable) -> pd.DataFrame:
     """Fit ``seconds = c * N**b`` to the medians of every access that was measured at three lengths or more.
 
     A line through the logarithms, each length weighted by the inverse of the variance of its logarithm over resampled
@@ -32,8 +32,8 @@ def growth(samples: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    samples : DataFrame
-        From `harness.row_files.read_samples`.
+    table : SampleTable
+        The samples of a run.
 
     Returns
     -------
@@ -41,43 +41,32 @@ def growth(samples: pd.DataFrame) -> pd.DataFrame:
         Columns `GROWTH_COLUMNS`, a row for each access, state and format; `largest_deviation` is that of a median
         from its line, relative. It holds between the shortest and the longest length and says nothing beyond.
     """
-    groups: dict[tuple[Any, ...], list[Rounds]] = {}
-    for cell in rounds(samples):
-        if cell.place.n_res is not None and cell.arms:
-            groups.setdefault(cell.place._replace(n_res=None), []).append(cell)
+    groups: dict[tuple[Any, ...], list[CaseSamples]] = {}
+    for case in table.cases:
+        if case.case.n_res is not None and case.counted:
+            groups.setdefault(case.case._replace(n_res=None), []).append(case)
     found = []
-    for cells in groups.values():
-        if len(cells) >= LEAST_LENGTHS:
-            found += _fits(sorted(cells, key=lambda cell: cell.place.n_res or 0))
+    for cases in groups.values():
+        if len(cases) >= LEAST_LENGTHS:
+            found += _fits(sorted(cases, key=lambda case: case.case.n_res or 0))
     return pd.DataFrame(found, columns=GROWTH_COLUMNS)
 
 
-def _fits(cells: Sequence[Rounds]) -> list[dict[str, Any]]:
-    medians = [dict(zip(cell.arms, cell.medians().T, strict=True)) for cell in cells]
+def _fits(cases: Sequence[CaseSamples]) -> list[dict[str, Any]]:
     rows = []
-    for arm in dict.fromkeys(arm for cell in cells for arm in cell.arms):
-        there = [(cell.place.n_res, of[arm]) for cell, of in zip(cells, medians, strict=True) if arm in of]
-        if arm[0] in (RAW, CONTROL) or len(there) < LEAST_LENGTHS:
+    for contender in dict.fromkeys(contender for case in cases for contender in case.counted if contender.competes):
+        there = [(case.case.n_res, case.medians()[contender]) for case in cases if contender in case.counted]
+        if len(there) < LEAST_LENGTHS:
             continue
         lengths, times = np.array([n for n, _ in there], float), np.array([t for _, t in there])
         slopes, coefficient, deviation = fit(lengths, times)
         low, high = bounds(slopes[1:])
-        place = cells[0].place
-        rows.append(
-            {
-                **{name: getattr(place, name) for name in ("suite", "access", "trace", "cache", "executor", "workers")},
-                "format": arm[0],
-                "profile": arm[1],
-                "lengths": len(there),
-                "shortest": int(lengths[0]),
-                "longest": int(lengths[-1]),
-                "exponent": float(slopes[0]),
-                "exponent_low": float(low),
-                "exponent_high": float(high),
-                "coefficient": coefficient,
-                "largest_deviation": deviation,
-            }
-        )
+        row = cases[0].case._asdict() | contender._asdict() | {
+            "lengths": len(there), "shortest": int(lengths[0]), "longest": int(lengths[-1]),
+            "exponent": float(slopes[0]), "exponent_low": float(low), "exponent_high": float(high),
+            "coefficient": coefficient, "largest_deviation": deviation,
+        }  # fmt: skip
+        rows.append({name: row[name] for name in GROWTH_COLUMNS})
     return rows
 
 

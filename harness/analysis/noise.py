@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.arms import ArmSamples, arms_by_place, paired
-from harness.analysis.statistics import Comparison
-from harness.analysis.summary import FEW_ROUNDS
+from harness.analysis.table import CaseSamples, CellSamples, SampleTable, by_round, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
-from harness.records import CONTROL
 
 MAD_TO_DEVIATION = 1.4826
 """From median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
@@ -33,7 +30,7 @@ _MACHINE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DroppedSamples:
+class Dropped:
     """Samples that do not count, by what became of them and why.
 
     Attributes
@@ -63,12 +60,12 @@ class Noise:
     Attributes
     ----------
     spread : mapping of str to float
-        For each format, the ceiling and the twin included: the spread of times over rounds as a part of their median
+        For each format, ceiling and A/A control included: the spread of times over rounds as a part of their median
         (1.4826 times the median absolute deviation), the median over cells. Cells of one round have none.
     aa_cells : int
-        Cells in which the A/A arm was compared with the arm whose twin it is.
+        Cells in which the A/A control was compared with the arm that it repeats.
     aa_median, aa_largest : float or None
-        The A/A arm's difference, without its sign: median over cells, and largest.
+        The A/A control's difference, without its sign: median over cells, and largest.
     aa_judged : int
         A/A comparisons with enough rounds for a verdict.
     aa_different : int or None
@@ -88,7 +85,7 @@ class Noise:
         Whether a hypervisor is there; None also when sessions differ in it.
     cores : int or None
         Processor cores; None also when sessions differ in them.
-    dropped : tuple of DroppedSamples
+    dropped : tuple of Dropped
         Failed, rejected and skipped samples, most frequent first.
     rounds_least, rounds_most : int or None
         Samples that count, in the timed cell with fewest and the one with most.
@@ -112,7 +109,7 @@ class Noise:
     load_after: float | None
     virtual_machine: bool | None
     cores: int | None
-    dropped: tuple[DroppedSamples, ...]
+    dropped: tuple[Dropped, ...]
     rounds_least: int | None
     rounds_most: int | None
     undecided: int
@@ -124,15 +121,17 @@ class Noise:
         return self.rounds_least is not None and self.rounds_least < VERDICT_ROUNDS
 
 
-def describe_noise(samples: pd.DataFrame, summary: pd.DataFrame, environment: Mapping[str, Any]) -> Noise:
+def describe_noise(
+    table: SampleTable, baseline: str | None, environment: Mapping[str, Any], control_of: str | None = None
+) -> Noise:
     """Describe how noisy a run was.
 
     Parameters
     ----------
-    samples : DataFrame
-        From `harness.row_files.read_samples`.
-    summary : DataFrame
-        From `harness.analysis.summary.summarise`, or read back from ``summary.csv``.
+    table : SampleTable
+        Its samples.
+    baseline, control_of : str or None
+        As for `harness.analysis.summary.summarise`.
     environment : mapping
         From ``environment.json``; may be empty.
 
@@ -141,23 +140,28 @@ def describe_noise(samples: pd.DataFrame, summary: pd.DataFrame, environment: Ma
     Noise
         With None for what is not known.
     """
-    places = arms_by_place(samples)
-    requested = samples["bytes_requested"].to_numpy(float)
-    twins = _twins(places, summary)
-    differences = [abs(float(np.log(twin.ratio.median))) for twin in twins]
-    judged = [twin for twin in twins if len(twin.log_ratios) >= VERDICT_ROUNDS]
+    repeated = [paired(case.control, case.original(control_of or baseline)) for case in table.cases]
+    controls = [comparison for comparison in repeated if comparison is not None]
+    differences = [abs(float(np.log(control.ratio.median))) for control in controls]
+    judged = [control for control in controls if control.rounds >= VERDICT_ROUNDS]
     words = judge(judged, [Floor()] * len(judged))
-    residuals = [_residuals(arms) for arms in places]
-    same = [len(set(requested[np.concatenate([arm.good for arm in arms])])) == 1 for arms in places]
-    trends = [_trend(table) for table, alike in zip(residuals, same, strict=True) if alike]
+    residuals = [_residuals(case) for case in table.cases]
+    alike = [
+        len(set(np.concatenate([c.columns["bytes_requested"][c.good] for c in case.cells]))) == 1
+        for case in table.cases
+    ]
+    trends = [_trend(found) for found, same in zip(residuals, alike, strict=True) if same]
     drifts = [trend for trend in trends if trend is not None]
-    first = [ratio for arms, table in zip(places, residuals, strict=True) for ratio in _first_in_round(arms, table)]
+    first = [
+        ratio for case, found in zip(table.cases, residuals, strict=True) for ratio in _first_in_round(case, found)
+    ]
+    counts = [len(cell.seconds) for case in table.cases for cell in case.cells if len(cell.seconds)]
+    undecided = [case.case.suite for case in table.cases for _ in _undecided(case, baseline)]
+    load = table.rows["load_average"]
     sessions = environment.get("sessions") or [{}]
-    counts = [len(arm.seconds) for arms in places for arm in arms if len(arm.seconds)]
-    few = summary[summary["reason"].fillna("").str.endswith(FEW_ROUNDS) & summary["verdict"].notna()]
     return Noise(
-        spread=_spread(places),
-        aa_cells=len(twins),
+        spread=_spread(table),
+        aa_cells=len(controls),
         aa_median=_part(np.median(differences)) if differences else None,
         aa_largest=_part(max(differences)) if differences else None,
         aa_judged=len(judged),
@@ -166,15 +170,15 @@ def describe_noise(samples: pd.DataFrame, summary: pd.DataFrame, environment: Ma
         drift_largest=_part(max(drifts, key=abs)) if drifts else None,
         position_effect=_part(np.median(first)) if first else None,
         load_before=sessions[0].get("load_average"),
-        load_during=None if samples["load_average"].isna().all() else float(samples["load_average"].max()),
+        load_during=None if load.isna().all() else float(load.max()),
         load_after=sessions[-1].get("load_average_at_end"),
         virtual_machine=_agreed(sessions, "virtual_machine"),
         cores=_agreed(sessions, "cores"),
-        dropped=_dropped(samples),
+        dropped=_dropped(table.rows),
         rounds_least=min(counts, default=None),
         rounds_most=max(counts, default=None),
-        undecided=len(few),
-        undecided_suites=tuple(dict.fromkeys(few["suite"])),
+        undecided=len(undecided),
+        undecided_suites=tuple(dict.fromkeys(undecided)),
     )
 
 
@@ -215,38 +219,30 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
     return values.pop() if len(values) == 1 else None
 
 
-def _twins(places: Iterable[Sequence[ArmSamples]], summary: pd.DataFrame) -> list[Comparison]:
-    """Compare the A/A arm of every place with the arm that the summary says it is the twin of."""
-    originals = set(summary.loc[summary["format"] == CONTROL, "baseline"].dropna())
-    found = []
-    for arms in places:
-        twin = next((arm for arm in arms if arm.name == CONTROL), None)
-        comparison = paired(twin, next((arm for arm in arms if arm.label in originals), None))
-        if comparison is not None:
-            found.append(comparison)
-    return found
+def _undecided(case: CaseSamples, baseline: str | None) -> Iterator[CellSamples]:
+    """Yield the cells whose comparison with the baseline has too few rounds for a verdict."""
+    for cell in case.cells:
+        against = case.baseline(baseline, cell.contender.profile)
+        comparison = paired(cell, against) if cell.contender.competes and cell is not against else None
+        if comparison is not None and comparison.rounds < VERDICT_ROUNDS:
+            yield cell
 
 
-def _spread(places: Iterable[Sequence[ArmSamples]]) -> dict[str, float]:
+def _spread(table: SampleTable) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for arms in places:
-        for arm in arms:
-            if len(arm.seconds) > 1:
-                median = np.median(arm.seconds)
-                deviation = MAD_TO_DEVIATION * np.median(np.abs(arm.seconds - median))
-                found.setdefault(arm.name, []).append(float(deviation / median))
+    for cell in (cell for case in table.cases for cell in case.cells if len(cell.seconds) > 1):
+        median = np.median(cell.seconds)
+        deviation = MAD_TO_DEVIATION * np.median(np.abs(cell.seconds - median))
+        found.setdefault(cell.contender.format, []).append(float(deviation / median))
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def _residuals(arms: Sequence[ArmSamples]) -> np.ndarray:
-    """Return log times less each arm's median, shape (arms, rounds), NaN where an arm has no time."""
-    rounds = np.unique(np.concatenate([arm.rounds for arm in arms]))
-    table = np.full((len(arms), len(rounds)), np.nan)
-    for row, arm in zip(table, arms, strict=True):
-        if len(arm.seconds):
-            logs = np.log(arm.seconds)
-            row[np.searchsorted(rounds, arm.rounds)] = logs - np.median(logs)
-    return table
+def _residuals(case: CaseSamples) -> np.ndarray:
+    """Return log times less each cell's median, shape (cells, rounds), NaN where a cell has no time."""
+    logs = np.log(by_round(case.cells))
+    timed = ~np.isnan(logs).all(axis=1)
+    logs[timed] -= np.nanmedian(logs[timed], axis=1, keepdims=True)
+    return logs
 
 
 def _trend(residuals: np.ndarray) -> float | None:
@@ -260,26 +256,22 @@ def _trend(residuals: np.ndarray) -> float | None:
     return float(np.median(slopes) * (count - 1))
 
 
-def _first_in_round(arms: Sequence[ArmSamples], residuals: np.ndarray) -> list[float]:
-    """Return, for each round, the log ratio of the first arm to the median of the others."""
-    rounds = np.unique(np.concatenate([arm.rounds for arm in arms]))
+def _first_in_round(case: CaseSamples, residuals: np.ndarray) -> list[float]:
+    """Return, for each round, the log ratio of the cell that came first to the median of the others."""
+    first = by_round(case.cells, "position") == 0
     found = []
-    for index, arm in enumerate(arms):
-        others = np.delete(residuals, index, axis=0)
-        for column in np.searchsorted(rounds, arm.rounds[arm.positions == 0]):
-            rest = others[:, column]
-            rest = rest[~np.isnan(rest)]
-            if len(rest) and len(rounds) > 1:
-                found.append(float(residuals[index, column] - np.median(rest)))
+    for index, column in np.argwhere(first) if first.shape[1] > 1 else []:
+        rest = np.delete(residuals[:, column], index)
+        rest = rest[~np.isnan(rest)]
+        if len(rest):
+            found.append(float(residuals[index, column] - np.median(rest)))
     return found
 
 
-def _dropped(samples: pd.DataFrame) -> tuple[DroppedSamples, ...]:
+def _dropped(samples: pd.DataFrame) -> tuple[Dropped, ...]:
     bad = samples[samples["status"] != "ok"]
     groups = [
-        DroppedSamples(
-            status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows)
-        )
+        Dropped(status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows))
         for (status, reason), rows in bad.groupby(["status", "reason"], sort=False, dropna=False)
     ]
     return tuple(sorted(groups, key=lambda group: -group.samples))

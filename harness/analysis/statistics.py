@@ -1,8 +1,15 @@
-"""Intervals and tests over rounds: medians with smoothed bootstrap intervals, signed ranks, false discoveries."""
+"""The bootstrap over rounds that all intervals come from, and exact tests: signed ranks, false discoveries.
+
+Resampling n rounds themselves gives a median hardly more values than there are rounds, and its interval then covers too
+rarely or too often as n changes, by an error that falls only with the root of n (Falk & Kaufmann 1991). Here rounds are
+drawn from the empirical quantile function made continuous by straight lines between the ordered values, the i-th at
+i / (n + 1) (Silverman & Young 1987 on smoothing a bootstrap). `resample` draws them; `median_interval` is the limit of
+infinitely many draws for a single median, and needs none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,8 +17,7 @@ import numpy as np
 
 CONFIDENCE = 0.95
 FALSE_DISCOVERY_RATE = 0.05
-
-_GRID = 20_001  # points at which the distribution of a median's place is tabulated: exact to 1e-5 of a place
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -24,17 +30,12 @@ class Interval:
 
 
 def median_interval(values: np.ndarray) -> Interval:
-    """Estimate a median with a percentile interval of the smoothed bootstrap over rounds.
+    """Estimate a median with the percentile interval that infinitely many draws of `resample` would give.
 
-    Resampling n rounds themselves gives a median hardly more values than there are rounds, and its interval then covers
-    too rarely or too often as n changes, by an error that falls only with the root of n (Falk & Kaufmann 1991). Here
-    rounds are drawn from the empirical quantile function made continuous by straight lines between the ordered values,
-    the i-th at i / (n + 1) (Silverman & Young 1987 on smoothing a bootstrap). The median of n such draws is that
-    function at the median of n uniform numbers, whose distribution is Beta((n + 1) / 2, (n + 1) / 2) (Stigler 1977), so
-    that the limit of infinitely many resamples is had without drawing one; for an even n, whose median is the mean of
-    two draws, that is the fractional order statistic between them, which moves an end by a few percent of the width.
-    The interval is that of fractional order statistics (Hutson 1999), whose coverage hardly depends on n or on the
-    distribution.
+    The median of n draws is the smoothed quantile function at the median of n uniform numbers, whose distribution is
+    Beta((n + 1) / 2, (n + 1) / 2) (Stigler 1977). For an even n, whose median is the mean of two draws, that is the
+    fractional order statistic between them, which moves an end by a few percent of the width. The interval is that of
+    fractional order statistics (Hutson 1999), whose coverage hardly depends on n or on the distribution.
 
     Parameters
     ----------
@@ -50,6 +51,81 @@ def median_interval(values: np.ndarray) -> Interval:
     ordered = np.sort(values)
     low, high = interval_ends(ordered)
     return Interval(float(middle(ordered)), float(low), float(high))
+
+
+def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed: bool = True) -> np.ndarray:
+    """Draw the rounds of several arms anew, with replacement and smoothed.
+
+    A draw takes a round, alike for all arms, so that what disturbed a round disturbs all of them alike and cancels in a
+    ratio. Within an arm it takes the place among the ordered values that this round has there, moved by less than one
+    place, again alike for all arms: an arm's draws are then uniform over its smoothed quantile function, and arms
+    depend on each other as their ranks do (the checkerboard copula, Genest & Neslehova 2007).
+
+    Parameters
+    ----------
+    values : ndarray, shape (arms, rounds)
+        NaN where an arm has none.
+    seed : int
+        The same seed gives the same draws.
+    count : int
+        How often.
+    smoothed : bool
+        False takes what was measured in the same rounds, as a repetition of the experiment would, and as reports of
+        version 2 did.
+
+    Returns
+    -------
+    ndarray, shape (count, arms, rounds)
+        NaN where a draw took a round that an arm has not.
+    """
+    rng = np.random.default_rng(seed)
+    arms, rounds = values.shape
+    if not values.size:
+        return np.full((count, arms, rounds), np.nan)
+    picks = rng.integers(rounds, size=(count, rounds))
+    if not smoothed:
+        return values[:, picks].transpose(1, 0, 2)
+    inside = rng.random((count, rounds))
+    ordered = np.sort(values, axis=1)  # NaN last
+    known = np.isfinite(values).sum(axis=1)[:, None, None]
+    ranks = np.where(np.isfinite(values), np.argsort(np.argsort(values, axis=1), axis=1), np.nan)
+    place = np.clip((ranks[:, picks] + inside) * (known + 1) / np.maximum(known, 1) - 1, 0, np.maximum(known - 1, 0))
+    below = np.nan_to_num(place).astype(int)
+    above = np.minimum(below + 1, np.maximum(known - 1, 0))
+    rows = np.arange(arms)[:, None, None]
+    drawn = ordered[rows, below] + (place - below) * (ordered[rows, above] - ordered[rows, below])
+    return drawn.transpose(1, 0, 2)
+
+
+def resampled_medians(values: np.ndarray, seed: int, *, smoothed: bool = True) -> np.ndarray:
+    """Return medians over rounds: of what was measured, then of rounds drawn anew by `resample`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (arms, rounds)
+        NaN where an arm has none.
+    seed, smoothed : int, bool
+        For `resample`.
+
+    Returns
+    -------
+    ndarray, shape (1 + RESAMPLES, arms)
+        Row 0 is what was measured.
+    """
+    ordered = np.sort(np.concatenate([values[None], resample(values, seed, smoothed=smoothed)]), axis=-1)  # NaN last
+    known = np.maximum(np.isfinite(ordered).sum(axis=-1, keepdims=True), 1)
+    two = [np.take_along_axis(ordered, index, axis=-1)[..., 0] for index in ((known - 1) // 2, known // 2)]
+    return (two[0] + two[1]) / 2
+
+
+def bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of the `CONFIDENCE` interval over the first axis, of draws.
+
+    No interpolation between two of them, so that one that is infinite (a flip that never comes) stays itself.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    low = np.quantile(values, tail, axis=0, method="lower")
+    return low, np.quantile(values, 1 - tail, axis=0, method="higher")
 
 
 def interval_ends(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,11 +170,10 @@ def middle(ordered: np.ndarray) -> np.ndarray:
 @cache
 def _place(count: int) -> float:
     """Say between which ordered values, counted from 0, the lower end lies; the upper one lies as far from the top."""
-    share = np.linspace(0, 1, _GRID)
-    density = (4 * share * (1 - share)) ** ((count - 1) / 2)
-    cumulated = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    quantile = np.interp((1 - CONFIDENCE) / 2, cumulated / cumulated[-1], share)
-    return float(np.clip(quantile * (count + 1) - 1, 0, (count - 1) / 2))
+    from scipy.special import betaincinv  # the quantile of Beta; `scipy.stats.beta.ppf` takes a second to import
+
+    quantile = float(betaincinv((count + 1) / 2, (count + 1) / 2, (1 - CONFIDENCE) / 2))
+    return min(max(quantile * (count + 1) - 1, 0.0), (count - 1) / 2)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,25 +191,29 @@ class Comparison:
     ratio: Interval
     log_ratios: np.ndarray
 
+    @classmethod
+    def of(cls, log_ratios: np.ndarray) -> Comparison:
+        """Compare by logarithms of ratios: their median and its interval."""
+        interval = median_interval(log_ratios)
+        ends = (float(np.exp(value)) for value in (interval.median, interval.low, interval.high))
+        return cls(ratio=Interval(*ends), log_ratios=log_ratios)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds count."""
+        return len(self.log_ratios)
+
 
 def compare(times: np.ndarray, baseline: np.ndarray) -> Comparison:
-    """Compare times with a baseline measured in the same rounds.
+    """Compare times with a baseline of the same rounds: the median of per-round ratios and its interval.
 
     Parameters
     ----------
     times, baseline : ndarray, shape (rounds,)
         Seconds, in the order of rounds.
 
-    Returns
-    -------
-    Comparison
-        The median of per-round ratios and its interval.
     """
-    logs = np.log(times) - np.log(baseline)
-    interval = median_interval(logs)
-    return Comparison(
-        ratio=Interval(*(float(np.exp(x)) for x in (interval.median, interval.low, interval.high))), log_ratios=logs
-    )
+    return Comparison.of(np.log(times) - np.log(baseline))
 
 
 def signed_rank_p(log_ratios: np.ndarray) -> float:
@@ -198,12 +277,12 @@ def _rank_sums(doubled: tuple[int, ...]) -> np.ndarray:
     return np.cumsum(share)
 
 
-def discoveries(p_values: Iterable[float]) -> np.ndarray:
+def discoveries(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
     """Say which of many comparisons count at `FALSE_DISCOVERY_RATE` (Benjamini & Hochberg 1995).
 
     Parameters
     ----------
-    p_values : iterable of float
+    p_values : sequence of float
         One per comparison.
 
     Returns
@@ -211,11 +290,8 @@ def discoveries(p_values: Iterable[float]) -> np.ndarray:
     ndarray of bool, shape (comparisons,)
         True where a difference may be reported.
     """
-    p = np.array(list(p_values), float)
-    count = len(p)
-    order = np.argsort(p, kind="stable")
-    passed = p[order] <= FALSE_DISCOVERY_RATE * np.arange(1, count + 1) / count
-    kept = np.zeros(count, bool)
-    if passed.any():
-        kept[order[: int(np.flatnonzero(passed)[-1]) + 1]] = True
-    return kept
+    if not len(p_values):
+        return np.zeros(0, bool)
+    from scipy.stats import false_discovery_control  # takes a second to import
+
+    return np.asarray(false_discovery_control(p_values) <= FALSE_DISCOVERY_RATE)

@@ -1,10 +1,9 @@
-"""From comparisons to words: the noise floor of the A/A arm, the rule for a difference, and what it can detect."""
+"""From comparisons to words: the noise floor of the A/A control, the rule for a difference, and what it can detect."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -17,6 +16,7 @@ from harness.analysis.statistics import (
     discoveries,
     interval_ends,
     middle,
+    resample,
     signed_rank_p,
 )
 
@@ -41,14 +41,14 @@ Verdict = Literal["faster", "slower", "equivalent", "inconclusive"]
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """What two equal arms of a cell differ by; both figures are logarithms of a ratio, and 0 without an A/A arm.
+    """What two equal arms of a cell differ by; both figures are logarithms of a ratio, and 0 without an A/A control.
 
     Attributes
     ----------
     difference : float
-        The A/A arm's difference, without its sign. No smaller difference is reported.
+        The A/A control's difference, without its sign. No smaller difference is reported.
     excess : float
-        The part of it that the twin's own sampling error does not explain. The interval of what is reported lies
+        The part of it that its own sampling error does not explain. The interval of what is reported lies
         beyond it, and not beyond all of the difference, which would count chance twice: in the interval and again in
         the floor, so that a true 5 % under 3 % noise would be missed too often even in 20 rounds.
     """
@@ -57,8 +57,8 @@ class Floor:
     excess: float = 0.0
 
 
-def noise_floor(twin: Comparison | None) -> Floor:
-    """Return what the A/A arm differs by.
+def noise_floor(control: Comparison | None) -> Floor:
+    """Return what the A/A control differs by.
 
     The square of a difference of medians is, on average, that of the true difference plus the squared standard error,
     so the excess is the root of what is left when the latter is taken off, and 0 when nothing is (the moment estimator
@@ -66,17 +66,17 @@ def noise_floor(twin: Comparison | None) -> Floor:
 
     Parameters
     ----------
-    twin : Comparison or None
-        The A/A arm against the arm whose twin it is; None when the cell has none.
+    control : Comparison or None
+        The A/A control against the arm that it repeats; None when the cell has none.
 
     Returns
     -------
     Floor
-        Zero without a twin.
+        Zero without a control.
     """
-    if twin is None:
+    if control is None:
         return Floor()
-    ordered = np.sort(twin.log_ratios)
+    ordered = np.sort(control.log_ratios)
     difference, excess = _floors(ordered, middle(ordered))
     return Floor(difference=float(difference), excess=float(excess))
 
@@ -145,10 +145,10 @@ def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Ve
 
 
 def _enough(comparison: Comparison) -> bool:
-    return len(comparison.log_ratios) >= VERDICT_ROUNDS
+    return comparison.rounds >= VERDICT_ROUNDS
 
 
-def smallest_detectable_effect(comparison: Comparison, twin: Comparison) -> float | None:
+def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> float | None:
     """Return the smallest true slowdown that a repetition of this cell would call ``slower``.
 
     Both arms' rounds are resampled around no difference, and each resample says how large a true effect would have
@@ -162,21 +162,21 @@ def smallest_detectable_effect(comparison: Comparison, twin: Comparison) -> floa
     Parameters
     ----------
     comparison : Comparison
-        Whose spread decides; the twin's own, for the baseline.
-    twin : Comparison
-        The A/A arm against the arm whose twin it is.
+        Whose spread decides; the control's own, for the baseline.
+    control : Comparison
+        The A/A control against the arm that it repeats.
 
     Returns
     -------
     float or None
         As a part of the baseline's time: 0.04 when 4 % more is found. None below `VERDICT_ROUNDS` rounds.
     """
-    if not (_enough(comparison) and _enough(twin)):
+    if not (_enough(comparison) and _enough(control)):
         return None
-    difference, excess = _resampled_floors(twin)
+    difference, excess = _resampled_floors(control)
     logs = comparison.log_ratios
     count = len(logs)
-    drawn = np.sort((logs - np.median(logs))[_picks(count)], axis=1)
+    drawn = _redrawn(logs - np.median(logs))
     low, _ = interval_ends(drawn)
     needed = np.maximum(excess - low, difference - middle(drawn))
     # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive.
@@ -189,16 +189,15 @@ def smallest_detectable_effect(comparison: Comparison, twin: Comparison) -> floa
     return float(np.exp(effect) - 1)
 
 
-def _resampled_floors(twin: Comparison) -> tuple[np.ndarray, np.ndarray]:
-    """Return floors of repetitions, around what the twin really differs by: the excess, not what chance added."""
-    logs = twin.log_ratios
+def _resampled_floors(control: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Return floors of repetitions, around what the control really differs by: the excess, not what chance added."""
+    logs = control.log_ratios
     median = np.median(logs)
-    centred = logs - median + np.sign(median) * noise_floor(twin).excess
-    drawn = np.sort(centred[_picks(len(logs))], axis=1)
+    centred = logs - median + np.sign(median) * noise_floor(control).excess
+    drawn = _redrawn(centred)
     return _floors(drawn, middle(drawn))
 
 
-@cache
-def _picks(count: int) -> np.ndarray:
-    """Draw rounds anew, once for each number of rounds: alike for both arms of a cell, which shared their rounds."""
-    return np.random.default_rng(count).integers(count, size=(_RESAMPLES, count))
+def _redrawn(logs: np.ndarray) -> np.ndarray:
+    """Draw rounds anew, each draw sorted: the same rounds for both arms of a cell, which shared theirs."""
+    return np.sort(resample(logs[None], len(logs), _RESAMPLES, smoothed=False)[:, 0], axis=1)

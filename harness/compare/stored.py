@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.statistics import CONFIDENCE, Interval
+from harness.analysis.statistics import Interval, bounds, resampled_medians
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.comparison import Outcome
 from harness.compare.exact import figures, lost_figures
@@ -33,7 +33,6 @@ CANNOT = (
     "two commits, in turn."
 )
 
-_RESAMPLES = 2000
 _MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "machine", "virtual_machine", "filesystem")
 _LIMITS = ("cores_limit", "memory_limit_bytes")  # which earlier versions did not record
 _NOTHING = "no cell is ok in both runs. Compare runs of the same formats, suites and traces."
@@ -183,7 +182,7 @@ def _software(first: Path, second: Path) -> list[str]:
 def _times(base: StoredCells, head: StoredCells, threshold: float) -> list[Judged]:
     judged = []
     for cell in both(base, head):
-        before, after = base.arms[cell].seconds, head.arms[cell].seconds
+        before, after = base.cells[cell].seconds, head.cells[cell].seconds
         if access_named(cell.access.split()[0], cell.suite).once or not (len(before) and len(after)):
             continue
         ratio = unpaired(before, after)
@@ -206,7 +205,7 @@ def _times(base: StoredCells, head: StoredCells, threshold: float) -> list[Judge
 
 
 def unpaired(base: np.ndarray, head: np.ndarray) -> Interval:
-    """Estimate the ratio of two medians, each resampled by itself (percentile bootstrap, Efron & Tibshirani 1993).
+    """Estimate the ratio of two medians, each with rounds drawn anew by itself.
 
     Parameters
     ----------
@@ -218,10 +217,7 @@ def unpaired(base: np.ndarray, head: np.ndarray) -> Interval:
     Interval
         Of head over base. It holds the spread within each run, and nothing of what changed between them.
     """
-    rng = np.random.default_rng(len(base) * 1000 + len(head))
-    drawn = [
-        np.median(values[rng.integers(len(values), size=(_RESAMPLES, len(values)))], axis=1) for values in (base, head)
-    ]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn[1] / drawn[0], [tail, 1 - tail])
-    return Interval(float(np.median(head) / np.median(base)), float(low), float(high))
+    after, before = (resampled_medians(times[None], seed)[:, 0] for seed, times in enumerate((head, base)))
+    ratio = after / before
+    low, high = bounds(ratio[1:])
+    return Interval(float(ratio[0]), float(low), float(high))

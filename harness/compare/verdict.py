@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.analysis.statistics import Comparison, Interval, interval_ends, median_interval, signed_rank_p
+from harness.analysis.statistics import Comparison, Interval, interval_ends, signed_rank_p
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
 from harness.compare.question import Cell
 from harness.compare.rounds import Block
@@ -133,7 +133,7 @@ def decide(paired: Mapping[Cell, Paired], threshold: float = THRESHOLD) -> list[
     list of Judged
         In the order of `paired`.
     """
-    comparisons = [_comparison(found.log_ratios) for found in paired.values()]
+    comparisons = [Comparison.of(found.log_ratios) for found in paired.values()]
     floor = Floor(difference=math.log1p(threshold / 2))
     words = judge(comparisons, [floor] * len(comparisons))
     judged = []
@@ -154,16 +154,10 @@ def decide(paired: Mapping[Cell, Paired], threshold: float = THRESHOLD) -> list[
     return judged
 
 
-def _comparison(logs: np.ndarray) -> Comparison:
-    interval = median_interval(logs)
-    ends = (float(np.exp(value)) for value in (interval.median, interval.low, interval.high))
-    return Comparison(ratio=Interval(*ends), log_ratios=logs)
-
-
 def _word(comparison: Comparison, word: str, threshold: float) -> Word:
     if word == "slower":
         return "slower"
-    if len(comparison.log_ratios) < VERDICT_ROUNDS or comparison.ratio.high > 1 + threshold:
+    if comparison.rounds < VERDICT_ROUNDS or comparison.ratio.high > 1 + threshold:
         return "inconclusive"
     return "faster" if word == "faster" else "no regression"
 

@@ -14,9 +14,8 @@ import pandas as pd
 from matplotlib.image import imread
 
 from harness.documents import DocumentError, decode
-from harness.report.write import DIGITS
 
-_CLOSE = 10.0 ** (1 - DIGITS)  # relative: what another library or processor rounds differently is not stored
+_CLOSE = 1e-6  # relative: other libraries, and the tabulated quantiles of before, give the ends of intervals this near
 _NOTHING = 1e-12  # no time, size or ratio is as small; only what is left of zero is
 _BLOCK, _ALIKE, _MOVED = 16, 0.2, 8
 """Of two versions of a picture: edge of a block in pixels, the most by which the mean grey of a block may differ, and

@@ -142,7 +142,7 @@ GONE = {
 def test_what_is_ok_in_base_and_not_in_head_is_red_and_named(two, tmp_path, how):
     change, state, count = GONE[how]
     first, second = map(str, two)
-    before = set(StoredCells.of(two[0]).arms)
+    before = set(StoredCells.of(two[0]).cells)
     rows_of(two[1], change)
     outcome = compare_stored(first, second)
     lost = [one for one in outcome.lost if one.state == state]

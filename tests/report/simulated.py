@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.analysis.arms import arms_by_place
-from harness.records import RAW
+from harness.analysis.table import SampleTable
 from harness.row_files import read_samples
 from harness.run.schedule import blocks
 
@@ -33,8 +32,9 @@ def interleaved(rng, arms, rounds, kind="log-normal", spread=0.03):
 def recorded_rounds():
     """Return what the reference run took beyond each arm's own median, as a factor: a list of (arms, rounds)."""
     tables = []
-    for arms in arms_by_place(read_samples(RECORDED)):
-        full = [arm.seconds / np.median(arm.seconds) for arm in arms if len(arm.seconds) >= 10 and arm.name != RAW]
+    for case in SampleTable.of(read_samples(RECORDED)).cases:
+        cells = [case.by_contender[contender] for contender in case.counted if not contender.is_ceiling]
+        full = [cell.seconds / np.median(cell.seconds) for cell in cells]
         if len(full) >= 5 and len({len(times) for times in full}) == 1:
             tables.append(np.array(full))
     return tables

@@ -8,6 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.choice.decision import Decision, decide
+from harness.analysis.choice.mix import Mix
+from harness.analysis.grades import Grades, grade
+from harness.analysis.table import SampleTable
 from harness.records import Sample
 
 
@@ -54,3 +58,13 @@ def worked(**changes: Any) -> pd.DataFrame:
             size(name, int(gigabytes * 1e9), **{k: v for k, v in changes.items() if k != "rounds"}),
         ]
     return frame(*groups)
+
+
+def decided(samples: pd.DataFrame, mix: Mix, *trace: str, **options: Any) -> Decision:
+    """Decide by samples."""
+    return decide(SampleTable.of(samples), mix, *trace, **options)
+
+
+def graded(samples: pd.DataFrame, **options: Any) -> Grades:
+    """Grade by samples."""
+    return grade(SampleTable.of(samples), **options)

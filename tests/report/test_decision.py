@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.choice.decision import decide, decide_all
+from harness.analysis.choice.decision import decide_all
 from harness.analysis.choice.envelope import lower_envelope, stays
 from harness.analysis.choice.headline import headline
 from harness.analysis.choice.mix import Mix
+from harness.analysis.table import SampleTable
 from harness.errors import UsageError
 from harness.workload import PlanOptions
-from tests.report.synthetic_samples import cell, frame, size, worked
+from tests.report.synthetic_samples import cell, decided, frame, size, worked
 
 HALF = Mix(name="half", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)
 
@@ -44,7 +45,7 @@ HEADS = Mix(name="heads", shares={"head": 1}, reads_per_write=1e6)
 
 
 def test_the_cost_is_the_one_worked_out_by_hand():
-    decision = decide(worked(), HALF)
+    decision = decided(worked(), HALF)
     assert decision.preferred == "zarr" and decision.not_told_apart == () and decision.reason == ""
     assert costs(decision) == pytest.approx({"zarr": 2.0, "hdf5": 2.4})
     hdf5 = decision.costs.set_index("format").loc["hdf5"]
@@ -56,7 +57,7 @@ def test_the_cost_is_the_one_worked_out_by_hand():
 def test_cold_accesses_are_blended_in():
     # 0.1 of HDF5's reads take (2 + 3) / 2 instead of 2, of Zarr's 5 instead of 1.5
     mix = Mix(**(HALF.to_dict() | {"cold": 0.1}))
-    assert costs(decide(worked(), mix)) == pytest.approx({"hdf5": 2.45, "zarr": 2.35})
+    assert costs(decided(worked(), mix)) == pytest.approx({"hdf5": 2.45, "zarr": 2.35})
 
 
 def test_opening_counts_for_the_accesses_that_open_and_has_a_flip_of_its_own():
@@ -64,7 +65,7 @@ def test_opening_counts_for_the_accesses_that_open_and_has_a_flip_of_its_own():
     table = worked()
     table["open_seconds"] = table["format"].map({"hdf5": 0.2, "zarr": 1.0})
     mix = Mix(**(HALF.to_dict() | {"opens": 0.25}))
-    decision = decide(table, mix)
+    decision = decided(table, mix)
     assert costs(decision) == pytest.approx({"hdf5": 2.45, "zarr": 2.25})
     found = flip(decision, "opens")
     assert [name for *_, name in found.segments] == ["zarr", "hdf5"]
@@ -83,7 +84,7 @@ def test_opening_counts_for_the_accesses_that_open_and_has_a_flip_of_its_own():
     ],
 )
 def test_the_choice_flips_where_it_was_worked_out_by_hand(weight, segments):
-    found = flip(decide(worked(), HALF), weight)
+    found = flip(decided(worked(), HALF), weight)
     assert [name for *_, name in found.segments] == [name for *_, name in segments]
     ends = [x for low, high, _ in found.segments for x in (low, high)]
     assert ends == pytest.approx([x for low, high, _ in segments for x in (low, high)])
@@ -101,14 +102,14 @@ def test_a_high_price_flips_to_the_smaller_format():
     # hdf5 1 s, zarr 2 s; 1 GB against 0.5 GB, 10 accesses a write: 1 + p / 10 = 2 + p / 20 at p = 20
     table = simple(hdf5=1.0, zarr=2.0)
     table.loc[table["size_bytes"].notna(), "size_bytes"] = [1e9, 0.5e9]
-    found = flip(decide(table, Mix(shares={"head": 1}, reads_per_write=10)), "storage_price")
+    found = flip(decided(table, Mix(shares={"head": 1}, reads_per_write=10)), "storage_price")
     assert found.segments[0][:2] == pytest.approx((0, 20), rel=1e-6)
     assert [name for *_, name in found.segments] == ["hdf5", "zarr"] and math.isinf(found.segments[-1][1])
     assert found.log and found.high_interval == pytest.approx((20, 20), rel=1e-6)
 
 
 def test_readers_between_two_measured_numbers_count_as_the_lower_one_and_it_is_said():
-    decision = decide(worked(), Mix(**(HALF.to_dict() | {"readers": 7})))
+    decision = decided(worked(), Mix(**(HALF.to_dict() | {"readers": 7})))
     assert decision.preferred == "hdf5" and costs(decision) == pytest.approx({"hdf5": 2.4, "zarr": 3.5})
     assert any("7 readers: the slowdown of 2 processes" in text for text in decision.assumptions)
 
@@ -116,14 +117,14 @@ def test_readers_between_two_measured_numbers_count_as_the_lower_one_and_it_is_s
 def test_many_readers_need_measured_ones():
     table = worked()
     table = table[table["suite"] != "parallel_access"]
-    decision = decide(table, Mix(**(HALF.to_dict() | {"readers": 2})))
+    decision = decided(table, Mix(**(HALF.to_dict() | {"readers": 2})))
     assert decision.preferred is None and "parallel_access" in decision.missing[0]
-    assert decide(table, HALF).preferred == "zarr"
+    assert decided(table, HALF).preferred == "zarr"
 
 
 def test_noise_that_hits_all_formats_of_a_round_cancels_in_the_ratio():
     noise = np.random.default_rng(1).lognormal(sigma=0.5, size=12)
-    decision = decide(simple(hdf5=list(noise), zarr=list(1.1 * noise)), HEADS)
+    decision = decided(simple(hdf5=list(noise), zarr=list(1.1 * noise)), HEADS)
     zarr = decision.costs.set_index("format").loc["zarr"]
     assert decision.preferred == "hdf5" and zarr["told_apart"]
     assert (zarr["ratio_low"], zarr["ratio_high"]) == pytest.approx((1.1, 1.1), rel=1e-6)
@@ -133,14 +134,14 @@ def test_noise_that_hits_all_formats_of_a_round_cancels_in_the_ratio():
 def test_noise_of_each_format_alone_does_not_cancel():
     rng = np.random.default_rng(1)
     hdf5, zarr = rng.lognormal(sigma=0.5, size=(2, 12)) * [[1.0], [1.05]]
-    decision = decide(simple(hdf5=list(hdf5), zarr=list(zarr)), HEADS)
+    decision = decided(simple(hdf5=list(hdf5), zarr=list(zarr)), HEADS)
     assert decision.not_told_apart and decision.costs["ratio_low"].min() < 1
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(1.05, False), (1.2, True)])
 def test_a_difference_within_that_of_equal_arms_is_none(seconds, told):
     twin = [cell("layer_read", "head", "a/a", 1.1), cell("write", "layer_durable", "a/a", 1e-9)]
-    decision = decide(simple(*twin, zarr=1.0, hdf5=seconds), HEADS)
+    decision = decided(simple(*twin, zarr=1.0, hdf5=seconds), HEADS)
     assert decision.floor == pytest.approx(0.1, rel=1e-6) and decision.preferred == "zarr"
     assert decision.not_told_apart == (() if told else ("hdf5",))
     assert "a/a" not in set(decision.costs["format"])
@@ -152,7 +153,7 @@ def test_windows_are_counted_one_at_a_time():
         *(cell("write", "layer_durable", n, 1e-9) for n in ("hdf5", "zarr")), size("hdf5", 10), size("zarr", 10),
     )  # fmt: skip
     mix = Mix(shares={"window_attention": 1}, reads_per_write=1e6)
-    decision = decide(table, mix, options=PlanOptions(attention_windows=4))
+    decision = decided(table, mix, options=PlanOptions(attention_windows=4))
     assert costs(decision) == pytest.approx({"hdf5": 1.0, "zarr": 2.0})
 
 
@@ -161,13 +162,13 @@ def test_a_failed_cell_puts_its_format_out_with_the_reason():
         "layer_read", "head", "npz", [math.nan], status="failed", reason="returned zeros"
     )
     table = simple(bad, cell("write", "layer_durable", "npz", 1e-9), size("npz", 1), hdf5=1.0, zarr=2.0)
-    decision = decide(table, HEADS)
+    decision = decided(table, HEADS)
     assert decision.preferred == "hdf5" and decision.out == {"npz": "head warm: failed: returned zeros"}
     assert set(decision.costs["format"]) == {"hdf5", "zarr"}
 
 
 def test_nine_rounds_give_no_decision():
-    decision = decide(worked(rounds=9), HALF)
+    decision = decided(worked(rounds=9), HALF)
     assert decision.preferred is None and decision.flips == () and decision.costs.empty
     assert "9 rounds: a verdict needs 10" in decision.reason
 
@@ -176,13 +177,13 @@ def test_what_was_not_measured_cold_gives_no_decision_unless_the_caller_allows()
     table = worked()
     table = table[~((table["cache"] == "cold") & (table["access"] == "head"))]
     mix = Mix(**(HALF.to_dict() | {"cold": 0.5}))
-    decision = decide(table, mix)
+    decision = decided(table, mix)
     assert decision.preferred is None and decision.missing == ("not measured cold: head",)
-    allowed = decide(table, mix, partial=True)
+    allowed = decided(table, mix, partial=True)
     assert allowed.missing == () and any("not measured cold: head" in text for text in allowed.assumptions)
     # full reads alone: (1 + 2) / 2 + 0.4 and (2 + 5) / 2 + 0.5
     assert costs(allowed) == pytest.approx({"hdf5": 1.9, "zarr": 4.0})
-    assert {f.weight for f in decide(table, HALF).flips}.isdisjoint({"cold"})
+    assert {f.weight for f in decided(table, HALF).flips}.isdisjoint({"cold"})
 
 
 def test_an_access_that_the_trace_has_no_tensor_for_is_scaled_away_and_said():
@@ -194,10 +195,10 @@ def test_an_access_that_the_trace_has_no_tensor_for_is_scaled_away_and_said():
     ]  # fmt: skip
     table = pd.concat([worked(), frame(absent)], ignore_index=True)
     shares = {"full_read": 0.25, "head": 0.25, "attention_layer": 0.5}
-    decision = decide(table, Mix(**(HALF.to_dict() | {"shares": shares})))
+    decision = decided(table, Mix(**(HALF.to_dict() | {"shares": shares})))
     assert costs(decision) == pytest.approx({"zarr": 2.0, "hdf5": 2.4})
     assert any("no tensor for attention_layer (50% of accesses)" in text for text in decision.assumptions)
-    alone = decide(table, Mix(shares={"attention_layer": 1}))
+    alone = decided(table, Mix(shares={"attention_layer": 1}))
     assert alone.preferred is None and "none of the tensors" in alone.missing[0]
 
 
@@ -205,9 +206,9 @@ def test_each_trace_is_decided_at_its_largest_length_and_the_headline_says_where
     longer = worked(n_res=128)
     longer.loc[longer["format"] == "hdf5", "seconds"] /= 10
     short = worked(trace="s", n_res=None)
-    decisions = decide_all(pd.concat([worked(), longer, short], ignore_index=True), HALF)
+    decisions = decide_all(SampleTable.of(pd.concat([worked(), longer, short], ignore_index=True)), HALF)
     assert [(d.trace, d.n_res, d.preferred) for d in decisions] == [("t", 128, "hdf5"), ("s", None, "zarr")]
-    facts = headline([*decisions, decide(worked(trace="few", rounds=9), HALF)])
+    facts = headline([*decisions, decided(worked(trace="few", rounds=9), HALF)])
     assert facts.preferred == {"hdf5": ("t",), "zarr": ("s",)} and list(facts.undecided) == ["few"]
     assert "hdf5 is the cheapest on 1 of 3 traces" in facts.text and "no decision on few" in facts.text
 
@@ -215,15 +216,15 @@ def test_each_trace_is_decided_at_its_largest_length_and_the_headline_says_where
 def test_without_a_name_the_trace_with_most_of_the_mix_is_decided():
     lacking = worked(trace="longer", n_res=999)
     lacking = lacking[lacking["access"] != "head"]
-    assert decide(pd.concat([lacking, worked()], ignore_index=True), HALF).trace == "t"
+    assert decided(pd.concat([lacking, worked()], ignore_index=True), HALF).trace == "t"
     with pytest.raises(UsageError, match="no trace 'x'"):
-        decide(worked(), HALF, "x")
+        decided(worked(), HALF, "x")
 
 
 def test_the_same_samples_give_the_same_decision():
     noise = np.random.default_rng(2).lognormal(sigma=0.3, size=(2, 10))
     table = simple(hdf5=list(noise[0]), zarr=list(noise[1]))
-    first, second = (decide(table, HEADS) for _ in range(2))
+    first, second = (decided(table, HEADS) for _ in range(2))
     pd.testing.assert_frame_equal(first.costs, second.costs)
     assert first.flips == second.flips
 

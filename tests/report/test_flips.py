@@ -6,10 +6,9 @@ import dataclasses
 
 import pytest
 
-from harness.analysis.choice.decision import decide
 from harness.analysis.choice.mix import Mix
 from harness.report.drawing.flips import draw_flips
-from tests.report.synthetic_samples import worked
+from tests.report.synthetic_samples import decided, worked
 
 HALF = Mix(name="half & half $x$", shares={"full_read": 0.5, "head": 0.5}, reads_per_write=10, storage_price=2)
 
@@ -21,7 +20,7 @@ def drawn(folder):
 
 
 def test_a_bar_for_every_weight_with_its_formats_values_and_flips(tmp_path):
-    paths = draw_flips(decide(worked(), HALF), tmp_path / "new")
+    paths = draw_flips(decided(worked(), HALF), tmp_path / "new")
     assert [p.name for p in paths] == ["decision.svg", "decision.png"]
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["decision.png", "decision.svg"]
     words = drawn(tmp_path / "new")
@@ -33,28 +32,28 @@ def test_a_bar_for_every_weight_with_its_formats_values_and_flips(tmp_path):
 
 def test_equal_decisions_give_equal_bytes(tmp_path):
     for name in ("a", "b"):
-        draw_flips(decide(worked(), HALF), tmp_path / name)
+        draw_flips(decided(worked(), HALF), tmp_path / name)
     for kind in ("png", "svg"):
         assert (tmp_path / "a" / f"decision.{kind}").read_bytes() == (tmp_path / "b" / f"decision.{kind}").read_bytes()
 
 
 def test_formats_differ_by_hatch_too(tmp_path):
-    draw_flips(decide(worked(), HALF), tmp_path)
+    draw_flips(decided(worked(), HALF), tmp_path)
     assert "<pattern" in (tmp_path / "decision.svg").read_text()
 
 
 def test_no_answer_gives_no_picture(tmp_path):
-    assert draw_flips(decide(worked(rounds=9), HALF), tmp_path) == [] and not list(tmp_path.iterdir())
+    assert draw_flips(decided(worked(rounds=9), HALF), tmp_path) == [] and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("changes", [{"storage_price": 0}, {"readers": 2, "cold": 1}, {"reads_per_write": 3e7}])
 def test_values_at_the_ends_of_a_bar_can_be_drawn(tmp_path, changes):
     mix = Mix(**(HALF.to_dict() | changes))
-    assert len(draw_flips(decide(worked(), mix), tmp_path)) == 2
+    assert len(draw_flips(decided(worked(), mix), tmp_path)) == 2
 
 
 def test_where_both_ends_may_meet_nothing_is_sure(tmp_path):
-    decision = decide(worked(), HALF)
+    decision = decided(worked(), HALF)
     name = decision.flips[0].segments[0][2]
     for case, ends in {"meet": (0.7, 0.3), "apart": (0.3, 0.7)}.items():
         flip = dataclasses.replace(

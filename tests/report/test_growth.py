@@ -8,6 +8,7 @@ import pytest
 
 from harness.analysis.growth import fit, growth, section
 from harness.analysis.summary import summarise
+from harness.analysis.table import SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.growth import draw_growth
 from tests.report.synthetic_samples import cell, frame
@@ -22,7 +23,7 @@ def samples(exponents, lengths=LENGTHS, noise=0.0, bent=1.0):
         for n in lengths:
             times = 1e-6 * n**exponent * (bent if n == 512 else 1) * np.exp(noise * rng.normal(size=VERDICT_ROUNDS))
             groups.append(cell("layer_read", "pair_layer", name, times.tolist(), n_res=n))
-    return frame(*groups)
+    return SampleTable.of(frame(*groups))
 
 
 def test_known_exponents_are_found():
@@ -75,8 +76,8 @@ def test_a_length_that_varies_more_counts_less():
 
 def test_points_and_lines_are_drawn_with_their_exponents(tmp_path):
     found = samples({"hdf5": 2.0, "npz": 1.0})
-    drawn = draw_growth(growth(found), summarise(found, None, twin_of="hdf5"), tmp_path)
+    drawn = draw_growth(growth(found), summarise(found, None, control_of="hdf5"), tmp_path)
     assert [path.name for path in drawn] == ["growth.svg", "growth.png"]
     again = drawn[0].read_bytes()
-    assert draw_growth(growth(found), summarise(found, None, twin_of="hdf5"), tmp_path)[0].read_bytes() == again
-    assert draw_growth(pd.DataFrame(), found, tmp_path) == []
+    assert draw_growth(growth(found), summarise(found, None, control_of="hdf5"), tmp_path)[0].read_bytes() == again
+    assert draw_growth(pd.DataFrame(), pd.DataFrame(), tmp_path) == []

@@ -6,11 +6,10 @@ import dataclasses
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from harness.analysis.noise import MAD_TO_DEVIATION, DroppedSamples, describe_noise, mixed_machines
-from harness.analysis.summary import summarise
+from harness.analysis.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
+from harness.analysis.table import SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import Sample
 from harness.row_files import SampleFile, read_samples
@@ -44,8 +43,8 @@ def described(tmp_path):
         for sample in rows:
             file.add(sample)
         file.close()
-        samples = read_samples(tmp_path / "samples.csv")
-        return describe_noise(samples, summarise(samples, baseline, "zarr"), environment or {})
+        table = SampleTable.of(read_samples(tmp_path / "samples.csv"))
+        return describe_noise(table, baseline, environment or {}, control_of="zarr")
 
     return describe
 
@@ -116,8 +115,8 @@ def test_what_does_not_count_is_grouped_by_reason(described):
     rows += [row("raw", 0, 4, None, access="x", status="rejected", reason="stayed resident")]
     rows += [row("npz", 0, 4, None, access="x", status="failed", reason="returned zeros")]
     assert described(rows).dropped == (
-        DroppedSamples(status="rejected", reason="stayed resident", formats=("npz", "raw"), samples=4),
-        DroppedSamples(status="failed", reason="returned zeros", formats=("npz",), samples=1),
+        Dropped(status="rejected", reason="stayed resident", formats=("npz", "raw"), samples=4),
+        Dropped(status="failed", reason="returned zeros", formats=("npz",), samples=1),
     )
 
 
@@ -142,16 +141,13 @@ def test_one_round_without_twin_machine_or_load_leaves_them_unknown(described):
     assert [getattr(noise, name) for name in unknown] == [None] * len(unknown)
 
 
-def test_the_reference_run_has_quiet_twins_and_a_summary_read_back_says_the_same(tmp_path):
-    samples = read_samples(RECORDED)
+def test_the_reference_run_has_quiet_controls():
+    table = SampleTable.of(read_samples(RECORDED))
     environment = json.loads((RECORDED.parent / "environment.json").read_text())
     baseline = json.loads((RECORDED.parent / "run.json").read_text())["baseline"]
-    summary = summarise(samples, baseline)
-    noise = describe_noise(samples, summary, environment)
+    noise = describe_noise(table, baseline, environment)
     assert noise.aa_judged > 20 and noise.aa_different <= 0.01 * noise.aa_judged
     assert 0 < noise.aa_median < noise.aa_largest and np.isfinite(list(noise.spread.values())).all()
-    summary.to_csv(tmp_path / "summary.csv", index=False)
-    assert describe_noise(samples, pd.read_csv(tmp_path / "summary.csv"), environment) == noise
 
 
 def session(**changes):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from harness.analysis.scaling import COLUMNS, scaling
+from harness.analysis.table import SampleTable
 from harness.records import RAW, Sample
 from harness.report.drawing.scaling import draw_scaling
 from harness.row_files import SampleFile, read_samples
@@ -44,7 +45,7 @@ def samples(tmp_path, rows):
     for row in rows:
         file.add(row)
     file.close()
-    return read_samples(path)
+    return SampleTable.of(read_samples(path))
 
 
 def one(table, name, executor, workers):
@@ -95,12 +96,12 @@ def test_it_is_drawn_where_there_is_something_to_compare(tmp_path):
 def test_files_of_the_first_version_are_read_and_not_added_to(tmp_path):
     from harness.errors import HarnessError
 
-    frame = samples(tmp_path, ROWS)
+    frame = samples(tmp_path, ROWS).rows
     old = [c for c in frame.columns if not c.startswith("latency") and c not in ("cpu_seconds", "worker_seconds")]
     path = tmp_path / "old.csv"
     frame[old].assign(schema_version=1).to_csv(path, index=False)
     found = read_samples(path)
     assert found["latency_p99_seconds"].isna().all() and (found["worker_seconds"] == "").all()
-    assert scaling(found) is None
+    assert scaling(SampleTable.of(found)) is None
     with pytest.raises(HarnessError, match="begun by another version of the harness"):
         SampleFile(path)

@@ -15,6 +15,8 @@ from harness.analysis.statistics import (
     interval_ends,
     median_interval,
     middle,
+    resample,
+    resampled_medians,
     signed_rank_p,
 )
 
@@ -23,13 +25,31 @@ from harness.analysis.statistics import (
 def test_the_interval_is_that_of_very_many_smoothed_resamples(rounds):
     rng = np.random.default_rng(rounds)
     values = np.exp(rng.normal(0, 0.2, rounds))
-    draws = rng.random((100_000, rounds)) * (rounds + 1)
-    resampled = np.median(np.interp(draws, np.arange(1, rounds + 1), np.sort(values)), axis=1)
+    resampled = np.median(resample(values[None], 1, 100_000)[:, 0], axis=1)
     found = median_interval(values)
     allowed = (0.01 if rounds % 2 else 0.05) * (found.high - found.low)  # an even number's median is between two draws
     low, high = np.quantile(resampled, [0.025, 0.975])
     assert found.median == np.median(values)
     assert abs(found.low - low) < allowed and abs(found.high - high) < allowed
+
+
+def test_draws_are_uniform_over_the_smoothed_quantile_function_and_the_same_rounds_for_all():
+    rng = np.random.default_rng(3)
+    values = np.vstack([base := rng.normal(10, 1, 12), 2 * base, rng.normal(10, 1, 12)])
+    drawn = resample(values, 5, 20_000)
+    probabilities = np.linspace(0.05, 0.95, 19)
+    wanted = np.interp(probabilities * 13, np.arange(1, 13), np.sort(base))
+    assert np.quantile(drawn[:, 0], probabilities) == pytest.approx(wanted, abs=0.05)
+    assert np.allclose(drawn[:, 1], 2 * drawn[:, 0])  # what disturbs a round cancels in a ratio
+    assert abs(np.corrcoef(drawn[:, 0].ravel(), drawn[:, 2].ravel())[0, 1]) < 0.95
+    assert (resample(values, 5) == resample(values, 5)).all() and (resample(values, 5) != resample(values, 6)).any()
+
+
+def test_rounds_that_an_arm_lacks_are_left_out_of_its_medians():
+    values = np.array([[1.0, 2.0, np.nan, 4.0, 5.0, 6.0], [np.nan] * 6, [3.0] * 6])
+    medians = resampled_medians(values, 1)
+    assert medians[0].tolist()[::2] == [4.0, 3.0] and np.isnan(medians[:, 1]).all()
+    assert (medians[:, 2] == 3).all() and np.nanmax(medians[:, 0]) <= 6 and np.nanmin(medians[:, 0]) >= 1
 
 
 @pytest.mark.parametrize("rounds", range(1, 8))

@@ -9,6 +9,7 @@ import pytest
 
 from harness.analysis.summary import COLUMNS as CELL_COLUMNS
 from harness.analysis.summary import SUMMARY_SCHEMA_VERSION, summarise
+from harness.analysis.table import SampleTable
 from harness.errors import HarnessError, UsageError
 from harness.records import COLUMNS, SCHEMA_VERSION, Sample
 from harness.row_files import SampleFile, done, read_samples
@@ -27,7 +28,7 @@ def written(tmp_path, samples):
     for row in samples:
         file.add(row)
     file.close()
-    return read_samples(tmp_path / "samples.csv")
+    return SampleTable.of(read_samples(tmp_path / "samples.csv"))
 
 
 def cell(summary, name, **more):
@@ -97,7 +98,7 @@ def test_no_samples_are_no_cells(tmp_path):
 def test_any_measured_format_can_be_the_baseline_and_the_twin_stays_with_its_original(tmp_path, baseline):
     seconds = {"zarr": 2.0, "hdf5": 1.0, "npz": 6.0, "raw": 0.5, "a/a": 2.0 * 1.04}
     rows = [row for name, time in seconds.items() for row in ten(name, time, profile="" if name == "raw" else "tuned")]
-    summary = summarise(written(tmp_path, rows), baseline, twin_of="zarr")
+    summary = summarise(written(tmp_path, rows), baseline, control_of="zarr")
     twin = cell(summary, "a/a")
     assert twin["baseline"] == "zarr (tuned)" and twin["ratio"] == pytest.approx(1.04) and pd.isna(twin["verdict"])
     assert pd.isna(cell(summary, baseline)["ratio"])

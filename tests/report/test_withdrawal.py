@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.analysis.grades import grade
 from harness.analysis.summary import summarise
+from harness.analysis.table import SampleTable
 from harness.analysis.withdrawal import withdrawn, without_verdicts
 from harness.records import HELD_SINCE, SCHEMA_VERSION
 from harness.row_files import read_samples
@@ -21,7 +22,7 @@ def test_rows_of_today_are_not_withdrawn_and_those_of_before_are(small):
 
 
 def test_reads_lose_their_verdict_and_keep_their_figures(small):
-    summary = summarise(read_samples(small / "samples.csv"), "hdf5")
+    summary = summarise(SampleTable.of(read_samples(small / "samples.csv")), "hdf5")
     without = without_verdicts(summary)
     reads = summary["cache"] != ""
     assert summary.loc[reads, "verdict"].notna().any()
@@ -32,6 +33,6 @@ def test_reads_lose_their_verdict_and_keep_their_figures(small):
 
 
 def test_only_sizes_are_graded(small):
-    table = grade(read_samples(small / "samples.csv"), exact_only=True).table
+    table = grade(SampleTable.of(read_samples(small / "samples.csv")), exact_only=True).table
     assert set(table.loc[table["criterion"] != "storage efficiency", "reason"]) == {"withdrawn"}
     assert (table.loc[table["grade"] != "", "criterion"] == "storage efficiency").all()

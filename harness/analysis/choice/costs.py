@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from harness.analysis.accesses import archive_sizes
 from harness.analysis.choice.mix import Mix
-from harness.analysis.rounds import RESAMPLES, Place, Rounds
-from harness.records import CONTROL, RAW
+from harness.analysis.statistics import RESAMPLES, bounds
+from harness.analysis.table import CaseKey, CaseSamples, SampleTable
+from harness.records import CONTROL
 from harness.suite import READERS, SIZE, WRITE, counted_as, mix_reads
 from harness.workload import PlanOptions
 
@@ -36,7 +36,7 @@ class Use(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Parts:
+class CostParts:
     """Everything measured of one trace that a cost is made of.
 
     Arrays have the shape (1 + RESAMPLES, formats); row 0 is what was measured, the others are the same medians of
@@ -51,7 +51,7 @@ class Parts:
     profile : str
         Settings of the formats.
     formats : tuple of str
-        The columns; the blind twin, if it was measured, among them.
+        The columns; the A/A control, if it was measured, is the last.
     reads, opening : mapping of (str, str) to ndarray
         Seconds of one access, and of opening the archive before it, by access of a mix and cache state.
     readers : mapping of int to ndarray
@@ -70,128 +70,143 @@ class Parts:
         How the write was reckoned.
     """
 
-    trace: str
-    n_res: int | None
-    profile: str
+    trace: str = ""
+    n_res: int | None = None
+    profile: str = ""
     formats: tuple[str, ...]
     reads: Mapping[tuple[str, str], np.ndarray]
     opening: Mapping[tuple[str, str], np.ndarray]
     readers: Mapping[int, np.ndarray]
-    ceiling: Mapping[int, float]
+    ceiling: Mapping[int, float] = field(default_factory=dict)
     write: np.ndarray | None
     gigabytes: np.ndarray | None
-    absent: frozenset[str]
-    why: Mapping[str, Mapping[str, str]]
-    writes_from: str
+    absent: frozenset[str] = frozenset()
+    why: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    writes_from: str = ""
 
     def nearest_readers(self, readers: int) -> int:
         """Return the largest measured number of readers that is not above this one."""
         return max(count for count in self.readers if count <= readers)
 
 
-def parts(
-    cells: Sequence[Rounds], samples: pd.DataFrame, trace: str, n_res: int | None, profile: str, options: PlanOptions,
-    baseline: str,
-) -> Parts:  # fmt: skip
+def cost_parts(
+    table: SampleTable, trace: str, n_res: int | None, profile: str, options: PlanOptions, baseline: str
+) -> CostParts:
     """Gather the parts of one trace.
 
     Parameters
     ----------
-    cells : sequence of Rounds
-        From `harness.analysis.rounds.rounds`, of the whole run.
-    samples : DataFrame
-        What they were made from; for sizes.
+    table : SampleTable
+        The samples of a run.
     trace : str
         Which trace.
     n_res : int or None
         At which length.
     profile : str
-        Of which arms.
+        Of which contenders.
     options : PlanOptions
         Of the run: how many windows one sample reads.
     baseline : str
-        The format that ran twice.
+        The format that the A/A control repeats.
 
     Returns
     -------
-    Parts
+    CostParts
         A part that was not measured for any format is not in it.
     """
-    here = {c.place: c for c in cells if c.place.trace == trace and c.place.n_res == n_res}
-    formats = _formats(here.values(), profile)
-    why: dict[str, dict[str, str]] = {}
+    return _Gathered(table, trace, n_res, profile).parts(options, baseline)
 
-    def figures(cell: Rounds | None, part: str, values: np.ndarray | None = None) -> np.ndarray | None:
-        if cell is None or cell.skipped:
+
+class _Gathered:
+    """The cases of one trace, and why a format has no figure in a part of its cost."""
+
+    def __init__(self, table: SampleTable, trace: str, n_res: int | None, profile: str) -> None:
+        self._trace, self._n_res, self._profile = trace, n_res, profile
+        self._cases = {c.case: c for c in table.cases if (c.case.trace, c.case.n_res) == (trace, n_res)}
+        self._sizes = archive_sizes(table.rows)
+        length = self._sizes["n_res"].isna() if n_res is None else self._sizes["n_res"] == n_res
+        self._sizes = self._sizes[(self._sizes["trace"] == trace) & length & (self._sizes["profile"] == profile)]
+        found = [c for c in table.contenders(self._cases.values()) if c.profile == profile and not c.is_ceiling]
+        self._formats = tuple(c.format for c in sorted(found, key=lambda c: (c.is_control, c.format)))
+        self._why: dict[str, dict[str, str]] = {}
+
+    def parts(self, options: PlanOptions, baseline: str) -> CostParts:
+        reads, opening = {}, {}
+        for access, (suite, info) in mix_reads().items():
+            for cache in ("warm", "cold"):
+                case, part = self._case(suite, info.name, cache), f"{access} {cache}"
+                if case is not None and (times := self._figures(case, part)) is not None:
+                    reads[access, cache] = times / info.per_sample(options)
+                    opened = self._figures(case, part, "open_seconds")
+                    opening[access, cache] = times * 0 if opened is None else opened
+        readers, ceiling = self._readers()
+        write, writes_from = self._write()
+        skipped = {c.case[:2] for c in self._cases.values() if c.skipped and not c.case.cache}
+        return CostParts(
+            trace=self._trace, n_res=self._n_res, profile=self._profile, formats=self._formats, reads=reads,
+            opening=opening, readers=readers, ceiling=ceiling, write=write,
+            gigabytes=self._gigabytes(baseline), why=self._why, writes_from=writes_from,
+            absent=frozenset(access for access, (suite, info) in mix_reads().items() if (suite, info.name) in skipped),
+        )  # fmt: skip
+
+    def _case(self, suite: str, access: str, cache: str) -> CaseSamples | None:
+        return self._cases.get(CaseKey(suite, access, self._trace, self._n_res, cache, executor="main", workers=1))
+
+    def _figures(self, case: CaseSamples, part: str, column: str = "seconds", per: str = "") -> np.ndarray | None:
+        """Return medians of a case by format; None where nothing was measured."""
+        if case.skipped:
             return None
-        why[part] = {name: text for (name, p), text in cell.why.items() if p == profile}
-        found = np.full((1 + RESAMPLES, len(formats)), np.nan)
-        if cell.arms:
-            medians = cell.medians(values)
-            for column, (name, p) in enumerate(cell.arms):
-                if p == profile and name in formats:
-                    found[:, formats.index(name)] = medians[:, column]
-        for name, empty in zip(formats, np.isnan(found[0]), strict=True):
+        self._why[part] = {name: why for (name, profile), why in case.why.items() if profile == self._profile}
+        found = np.full((1 + RESAMPLES, len(self._formats)), np.nan)
+        for (name, profile), medians in case.medians(column, per).items():
+            if profile == self._profile and name in self._formats:
+                found[:, self._formats.index(name)] = medians
+        for name, empty in zip(self._formats, np.isnan(found[0]), strict=True):
             if empty:
-                why[part].setdefault(name, "not measured")
+                self._why[part].setdefault(name, "not measured")
         return found
 
-    def cell(suite: str, access: str, cache: str, executor: str = "main", workers: int = 1) -> Rounds | None:
-        return here.get(Place(suite, access, trace, n_res, cache, executor, workers))
+    def _readers(self) -> tuple[dict[int, np.ndarray], dict[int, float]]:
+        """Say how many times as long each of several readers waits, in every format and in a flat file."""
+        readers, ceiling = {1: np.ones((1 + RESAMPLES, len(self._formats)))}, {}
+        beside = {(suite, info.name) for suite, info in counted_as(READERS)}
+        found = [c for c in self._cases.values() if c.case[:2] in beside and c.case.executor == "processes"]
+        together = {c.case.workers: c for c in sorted(found, key=lambda c: c.case.workers) if not c.skipped}
+        slow = {count: self._figures(case, f"{count} readers") for count, case in together.items()}
+        alone = slow.get(1)
+        for count, times in slow.items():
+            if count > 1 and alone is not None and times is not None:
+                # All of them take T(w) for the windows, so each waits w T(w) / windows for one of its own.
+                readers[count] = count * times / alone
+                self._why[f"{count} readers"] = self._why["1 readers"] | self._why[f"{count} readers"]
+                flat = [c for n in (1, count) if (c := together[n].ceiling) is not None and not c.why]
+                if len(flat) == 2:
+                    ceiling[count] = count * float(np.median(flat[1].seconds) / np.median(flat[0].seconds))
+        return readers, ceiling
 
-    reads, opening = {}, {}
-    for access, (suite, info) in mix_reads().items():
-        for cache in ("warm", "cold"):
-            found = cell(suite, info.name, cache)
-            times = figures(found, f"{access} {cache}")
-            if found is not None and times is not None:
-                reads[access, cache] = times / info.per_sample(options)
-                opened = figures(found, f"{access} {cache}", found.opening)
-                opening[access, cache] = times * 0 if opened is None else opened
+    def _gigabytes(self, baseline: str) -> np.ndarray | None:
+        sizes = dict(zip(self._sizes["format"], self._sizes["size_bytes"].astype(float), strict=True))
+        if not sizes:
+            return None
+        sizes |= {CONTROL: sizes[baseline]} if baseline in sizes else {}  # the control is written the same way
+        self._why[SIZE] = {name: "its archive has no size" for name in self._formats if name not in sizes}
+        return np.array([sizes.get(name, np.nan) for name in self._formats]) / _GIGABYTE
 
-    readers = {1: np.ones((1 + RESAMPLES, len(formats)))}
-    ceiling: dict[int, float] = {}
-    beside = {(suite, info.name) for suite, info in counted_as(READERS)}
-    together = {
-        place.workers: found
-        for place, found in sorted(here.items(), key=lambda item: item[0].workers)
-        if place[:2] in beside and place.executor == "processes" and not found.skipped
-    }
-    slow = {count: figures(found, f"{count} readers") for count, found in together.items()}
-    alone = slow.get(1)
-    for count, times in slow.items():
-        if count > 1 and alone is not None and times is not None:
-            # All of them take T(w) for the windows, so each waits w T(w) / windows for one of its own.
-            readers[count] = count * times / alone
-            why[f"{count} readers"] = why["1 readers"] | why[f"{count} readers"]
-            flat = [_ceiling(together[n]) for n in (1, count)]
-            if flat[0] and flat[1]:
-                ceiling[count] = count * flat[1] / flat[0]
-
-    sizes, requested = _sizes(samples, trace, n_res, profile)
-    gigabytes = None
-    if sizes:
-        sizes = sizes | ({CONTROL: sizes[baseline]} if baseline in sizes else {})  # a twin is written the same way
-        gigabytes = np.array([sizes.get(name, np.nan) for name in formats]) / _GIGABYTE
-        why[SIZE] = {name: "its archive has no size" for name in formats if name not in sizes}
-    write, writes_from = None, ""
-    layer = next(filter(None, (cell(suite, info.name, "") for suite, info in counted_as(WRITE))), None)
-    if layer is not None and requested:
-        per_byte = figures(layer, WRITE, layer.seconds / layer.requested)
-        write = None if per_byte is None else per_byte * requested
-        writes_from = (
+    def _write(self) -> tuple[np.ndarray | None, str]:
+        """Reckon the time to write the trace from that of its layers."""
+        layer = next(filter(None, (self._case(suite, info.name, "") for suite, info in counted_as(WRITE))), None)
+        requested = self._sizes["bytes_requested"].dropna()
+        if layer is None or requested.empty:
+            return None, ""
+        per_byte = self._figures(layer, WRITE, "seconds", per="bytes_requested")
+        return None if per_byte is None else per_byte * float(requested.iloc[0]), (
             "Writing the trace is taken to cost, byte for byte, what writing its layers one at a time does "
-            f"({layer.place.suite}/{layer.place.access}, on disk): the fixed cost of an archive counts once for each "
+            f"({layer.case.suite}/{layer.case.access}, on disk): the fixed cost of an archive counts once for each "
             "layer."
         )
-    return Parts(
-        trace=trace, n_res=n_res, profile=profile, formats=formats, reads=reads, opening=opening, readers=readers,
-        ceiling=ceiling, write=write,
-        gigabytes=gigabytes, absent=_absent(here), why=why, writes_from=writes_from,
-    )  # fmt: skip
 
 
-def cost(parts: Parts, use: Use) -> np.ndarray:
+def cost(parts: CostParts, use: Use) -> np.ndarray:
     """Return the cost of one access in every format.
 
     The mean waiting over accesses, plus each access's part in writing the trace and keeping it::
@@ -202,7 +217,7 @@ def cost(parts: Parts, use: Use) -> np.ndarray:
 
     Parameters
     ----------
-    parts : Parts
+    parts : CostParts
         Of one trace.
     use : Use
         Shares of what the trace lacks must be 0.
@@ -233,27 +248,26 @@ def needed(use: Use) -> list[tuple[str, str]]:
     return [(access, cache) for access in mix_reads() if use.shares.get(access) for cache in states]
 
 
-def _formats(cells: Iterable[Rounds], profile: str) -> tuple[str, ...]:
-    names = dict.fromkeys(name for c in cells for name, p in [*c.arms, *c.why] if p == profile and name != RAW)
-    return tuple(sorted(names, key=lambda name: (name == CONTROL, name)))
+def control_floor(parts: CostParts, total: np.ndarray, baseline: str) -> float | None:
+    """Return how far the A/A control's cost lies from its original's, as a logarithm, at the further interval's end.
 
+    Parameters
+    ----------
+    parts : CostParts
+        With the names of the columns.
+    total : ndarray, shape (1 + RESAMPLES, formats)
+        From `cost`.
+    baseline : str
+        The original.
 
-def _ceiling(cell: Rounds) -> float | None:
-    times = [seconds for (name, _), seconds in zip(cell.arms, cell.seconds, strict=True) if name == RAW]
-    return float(np.nanmedian(times[0])) if times else None
-
-
-def _sizes(samples: pd.DataFrame, trace: str, n_res: int | None, profile: str) -> tuple[dict[str, float], float | None]:
-    """Return the bytes of each format's archive, and the bytes of the trace in memory."""
-    rows = archive_sizes(samples)
-    length = rows["n_res"].isna() if n_res is None else rows["n_res"] == n_res
-    rows = rows[(rows["trace"] == trace) & length & (rows["profile"] == profile)]
-    sizes = dict(zip(rows["format"], rows["size_bytes"].astype(float), strict=True))
-    known = rows["bytes_requested"].dropna()
-    return sizes, float(known.iloc[0]) if len(known) else None
-
-
-def _absent(here: Mapping[Place, Rounds]) -> frozenset[str]:
-    """Return the accesses whose only cell says, for every format and in no cache state, that there is no tensor."""
-    skipped = {(p.suite, p.access) for p, found in here.items() if found.skipped and not p.cache}
-    return frozenset(access for access, (suite, info) in mix_reads().items() if (suite, info.name) in skipped)
+    Returns
+    -------
+    float or None
+        None when one of the two has no cost.
+    """
+    if CONTROL not in parts.formats or baseline not in parts.formats:
+        return None
+    ratio = total[:, parts.formats.index(CONTROL)] / total[:, parts.formats.index(baseline)]
+    if np.isnan(ratio[0]):
+        return None
+    return float(np.abs(np.log(np.array(bounds(ratio[1:])))).max())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from harness.analysis.choice.costs import Parts, Use, cost, needed, parts
+from harness.analysis.choice.costs import CostParts, Use, control_floor, cost, cost_parts, needed
 from harness.analysis.choice.envelope import Flip
 from harness.analysis.choice.mix import Mix
 from harness.analysis.choice.vary import vary
-from harness.analysis.rounds import Rounds, bounds, largest, rounds, tuned_first
+from harness.analysis.statistics import bounds
+from harness.analysis.table import SampleTable
 from harness.errors import UsageError
 from harness.records import CONTROL
 from harness.run.config import RunConfig
@@ -76,15 +77,15 @@ class Decision:
 
 
 def decide(
-    samples: pd.DataFrame, mix: Mix, trace: str | None = None, *, options: PlanOptions | None = None,
+    table: SampleTable, mix: Mix, trace: str | None = None, *, options: PlanOptions | None = None,
     baseline: str = RunConfig.baseline, profile: str | None = None, partial: bool = False,
 ) -> Decision:  # fmt: skip
     """Decide for one trace at its largest length.
 
     Parameters
     ----------
-    samples : DataFrame
-        From `harness.row_files.read_samples`.
+    table : SampleTable
+        The samples of a run.
     mix : Mix
         The use.
     trace : str, optional
@@ -108,51 +109,42 @@ def decide(
     UsageError
         When no such trace or profile was measured.
     """
-    cells = rounds(samples)
-    lengths = largest([c.place for c in cells])
+    lengths = table.lengths
     if trace is None:
-        trace = max(lengths, key=lambda name: (_coverage(cells, name, lengths[name], mix), lengths[name] or 0))
+        trace = max(lengths, key=lambda name: (_coverage(table, name, mix), lengths[name] or 0))
     if trace not in lengths:
         raise UsageError(f"There is no trace {trace!r} in these samples; choose one of {', '.join(lengths)}.")
-    chosen = _profile(cells, profile)
-    return _decide(
-        parts(cells, samples, trace, lengths[trace], chosen, options or PlanOptions(), baseline),
-        mix, baseline, partial=partial,
-    )  # fmt: skip
+    found = cost_parts(table, trace, lengths[trace], _profile(table, profile), options or PlanOptions(), baseline)
+    return _decide(found, mix, baseline, partial=partial)
 
 
 def decide_all(
-    samples: pd.DataFrame, mix: Mix, *, options: PlanOptions | None = None, baseline: str = RunConfig.baseline,
+    table: SampleTable, mix: Mix, *, options: PlanOptions | None = None, baseline: str = RunConfig.baseline,
     profile: str | None = None, partial: bool = False,
 ) -> list[Decision]:  # fmt: skip
     """Decide for every trace, each at its largest length; see `decide`."""
-    cells = rounds(samples)
-    chosen = _profile(cells, profile)
     return [
-        _decide(
-            parts(cells, samples, trace, n_res, chosen, options or PlanOptions(), baseline),
-            mix, baseline, partial=partial,
-        )
-        for trace, n_res in largest([c.place for c in cells]).items()
-    ]  # fmt: skip
+        decide(table, mix, trace, options=options, baseline=baseline, profile=profile, partial=partial)
+        for trace in table.lengths
+    ]
 
 
-def _profile(cells: Sequence[Rounds], profile: str | None) -> str:
-    known = list(dict.fromkeys(p for c in cells for _, p in [*c.arms, *c.why] if p))
-    if profile is not None and profile not in known:
-        raise UsageError(f"No format was measured in profile {profile!r}; choose one of {', '.join(known)}.")
-    return tuned_first(known) if profile is None else profile
+def _profile(table: SampleTable, profile: str | None) -> str:
+    if profile is not None and profile not in table.profiles:
+        raise UsageError(f"No format was measured in profile {profile!r}; choose one of {', '.join(table.profiles)}.")
+    return table.judged_profile if profile is None else profile
 
 
-def _coverage(cells: Sequence[Rounds], trace: str, n_res: int | None, mix: Mix) -> int:
+def _coverage(table: SampleTable, trace: str, mix: Mix) -> int:
     """Count the mix's accesses that were measured."""
-    have = {(c.place.suite, c.place.access) for c in cells if c.arms and c.place[2:4] == (trace, n_res)}
+    place = (trace, table.lengths[trace])
+    have = {c.case[:2] for c in table.cases if c.counted and c.case[2:4] == place}
     reads = mix_reads()
     asked = [reads[access] for access, share in mix.shares.items() if share]
     return sum((suite, info.name) in have for suite, info in asked)
 
 
-def _decide(measured: Parts, mix: Mix, baseline: str, *, partial: bool) -> Decision:
+def _decide(measured: CostParts, mix: Mix, baseline: str, *, partial: bool) -> Decision:
     use, missing, assumptions = _usable(measured, mix, partial=partial)
     out: dict[str, str] = {}
     formats: list[str] = []
@@ -176,7 +168,7 @@ def _decide(measured: Parts, mix: Mix, baseline: str, *, partial: bool) -> Decis
     )  # fmt: skip
 
 
-def _usable(measured: Parts, mix: Mix, *, partial: bool) -> tuple[Use, list[str], list[str]]:
+def _usable(measured: CostParts, mix: Mix, *, partial: bool) -> tuple[Use, list[str], list[str]]:
     """Return the use that can be reckoned, what is missing for it, and what had to be assumed."""
     use, missing, assumptions = Use.of(mix), [], []
     shares = {access: share for access, share in use.shares.items() if share}
@@ -226,7 +218,7 @@ def _suites(part: Part) -> str:
     return ", ".join(dict.fromkeys(suite for suite, _ in counted_as(part)))
 
 
-def _slowdown(measured: Parts, readers: int, nearest: int) -> str:
+def _slowdown(measured: CostParts, readers: int, nearest: int) -> str:
     text = (
         f"{readers} readers: the slowdown of {nearest} processes against 1, measured on windows of warm archives, "
         "is applied to every access"
@@ -237,7 +229,7 @@ def _slowdown(measured: Parts, readers: int, nearest: int) -> str:
     return text + "."
 
 
-def _out(measured: Parts, use: Use) -> dict[str, str]:
+def _out(measured: CostParts, use: Use) -> dict[str, str]:
     """Say which formats lack a part that counts."""
     total = cost(measured, use)[0]
     counts = [" ".join(part) for part in needed(use)] + [WRITE]
@@ -262,12 +254,12 @@ class _Answer:
     flips: tuple[Flip, ...]
 
     @classmethod
-    def of(cls, measured: Parts, use: Use, formats: list[str], baseline: str) -> _Answer:
+    def of(cls, measured: CostParts, use: Use, formats: list[str], baseline: str) -> _Answer:
         columns = [measured.formats.index(name) for name in formats]
         everything = cost(measured, use)
         total = everything[:, columns]
         best = int(np.argmin(total[0]))
-        floor = twin_floor(measured, everything, baseline)
+        floor = control_floor(measured, everything, baseline)
         low, high = bounds(total[1:])
         ratios = total / total[:, [best]]
         ratio_low, ratio_high = bounds(ratios[1:])
@@ -289,28 +281,3 @@ class _Answer:
             floor=None if floor is None else float(np.expm1(floor)),
             flips=tuple(vary(measured, use, formats, formats[best])),
         )  # fmt: skip
-
-
-def twin_floor(measured: Parts, total: np.ndarray, baseline: str) -> float | None:
-    """Return how far the twin's cost lies from its original's, as a logarithm, at the further end of the interval.
-
-    Parameters
-    ----------
-    measured : Parts
-        With the names of the columns.
-    total : ndarray, shape (1 + RESAMPLES, formats)
-        From `harness.analysis.choice.costs.cost`.
-    baseline : str
-        The original.
-
-    Returns
-    -------
-    float or None
-        None when one of the two has no cost.
-    """
-    if CONTROL not in measured.formats or baseline not in measured.formats:
-        return None
-    ratio = total[:, measured.formats.index(CONTROL)] / total[:, measured.formats.index(baseline)]
-    if np.isnan(ratio[0]):
-        return None
-    return float(np.abs(np.log(np.array(bounds(ratio[1:])))).max())

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from harness.analysis.rounds import bounds
+from harness.analysis.statistics import bounds
 
 Segment = tuple[float, float, str]
 

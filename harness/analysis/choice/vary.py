@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.analysis.choice.costs import Parts, Use, cost, needed
+from harness.analysis.choice.costs import CostParts, Use, cost, needed
 from harness.analysis.choice.envelope import Flip, inverted, line_flip, step_flip
 from harness.suite import mix_reads
 
@@ -13,12 +13,12 @@ MOST_READS_PER_WRITE = 1e6
 _SHARE = "share of accesses"
 
 
-def vary(measured: Parts, use: Use, formats: list[str], preferred: str) -> list[Flip]:
+def vary(measured: CostParts, use: Use, formats: list[str], preferred: str) -> list[Flip]:
     """Find where the choice flips along every weight whose effect on every format was measured.
 
     Parameters
     ----------
-    measured : Parts
+    measured : CostParts
         Of one trace.
     use : Use
         From which one weight at a time departs.

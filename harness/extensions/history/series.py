@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.extensions.history.changepoint import common
 from harness.extensions.history.record import CellFigures, Definition, RunRecord
-from harness.records import CONTROL, RAW, CellKey
+from harness.records import CellKey
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Series:
     @property
     def claims(self) -> list[CellKey]:
         """The cells that say something about a format."""
-        return [key for key in self.keys if key.format not in (RAW, CONTROL)]
+        return [key for key in self.keys if key.contender.competes]
 
     def figures(self, key: CellKey, name: str) -> np.ndarray:
         """Return a figure of a cell in each run: shape (runs,), NaN where a run has none."""
@@ -57,11 +57,13 @@ class Series:
     @cached_property
     def machine(self) -> np.ndarray:
         """What the raw ceiling says of the machine in each run: shape (runs,), as `common` finds it."""
-        return common(self.logs(key for key in self.keys if key.format == RAW))
+        return common(self.logs(key for key in self.keys if key.contender.is_ceiling))
 
     def ceiling(self, key: CellKey) -> np.ndarray:
         """What the raw ceiling of a cell's own reads did, from its median: shape (runs,), NaN where a run has none."""
-        same = [raw for raw in self.keys if raw == key._replace(format=RAW, profile=raw.profile)]
+        place = key._replace(format="", profile="")
+        raws = [raw for raw in self.keys if raw.contender.is_ceiling]
+        same = [raw for raw in raws if raw._replace(format="", profile="") == place]
         if not same:
             return np.full(len(self.records), np.nan)
         (logs,) = self.logs(same[:1])

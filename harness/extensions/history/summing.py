@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.accesses import written_once
-from harness.analysis.arms import ArmSamples, arms_by_place, paired
 from harness.analysis.noise import mixed_machines
 from harness.analysis.summary import summarise
+from harness.analysis.table import CaseSamples, CellSamples, SampleTable, paired
 from harness.documents import convert
 from harness.errors import UsageError
 from harness.evidence.bundle import read_bundle, unpack
 from harness.extensions.history.machine_kind import Followed, kind_of
 from harness.extensions.history.record import EXACT, CellFigures, Definition, RunRecord
-from harness.records import CONTROL, RAW, CellKey
+from harness.records import CellKey
 from harness.row_files import read_samples
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
@@ -134,24 +134,22 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-def _cells(samples: pd.DataFrame, config: RunConfig) -> list[CellFigures]:
-    measured = set(samples["format"])
-    summary = summarise(samples, config.baseline if config.baseline in measured else None)
-    ratios = _raw_ratios(samples)
-    steady = _steady(samples)
-    cells = []
-    for row in summary.to_dict("records"):
+def _cells(samples: pd.DataFrame, config: RunConfig) -> Iterator[CellFigures]:
+    table = SampleTable.of(samples)
+    baseline = config.baseline if config.baseline in {name for name, _ in table.contenders()} else None
+    cells = [(case, cell) for case in table.cases for cell in case.cells]
+    for row, (case, cell) in zip(summarise(table, baseline).to_dict("records"), cells, strict=True):
         if row["status"] != "ok":
             continue
-        key = _key(row)
         figures: dict[str, Any] = {n: _number(row[n]) for n in ("median_seconds", "ci_low", "ci_high")}
-        figures |= ratios.get(key, {})
-        figures |= {n: _whole(row[n]) for n in ("size_bytes", "files")} | steady.get(key, {})
-        if row["format"] == CONTROL:
+        figures |= {n: _whole(row[n]) for n in ("size_bytes", "files")} | _steady(case, cell)
+        if cell is not case.ceiling and (against := paired(cell, case.ceiling)) is not None:
+            ratio = against.ratio
+            figures |= {"raw_ratio": ratio.median, "raw_low": ratio.low, "raw_high": ratio.high}
+        if cell is case.control:
             figures["twin_ratio"] = _number(row["ratio"])
         if figures["median_seconds"] is not None or any(figures.get(n) is not None for n in EXACT):
-            cells.append(CellFigures(key=key, samples=int(row["samples"]), **figures))
-    return cells
+            yield CellFigures(key=case.key(cell.contender), samples=int(row["samples"]), **figures)
 
 
 def _sizes(samples: pd.DataFrame) -> Iterator[CellFigures]:
@@ -165,26 +163,6 @@ def _mean(*values: float | None) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _raw_ratios(samples: pd.DataFrame) -> dict[CellKey, dict[str, float]]:
-    found = {}
-    for arms in arms_by_place(samples):
-        raw = next((arm for arm in arms if arm.name == RAW), None)
-        for arm in arms:
-            comparison = paired(arm, raw) if arm is not raw else None
-            if comparison is not None:
-                ratio = comparison.ratio
-                found[_arm_key(samples, arm)] = {
-                    "raw_ratio": ratio.median,
-                    "raw_low": ratio.low,
-                    "raw_high": ratio.high,
-                }
-    return found
-
-
-def _arm_key(samples: pd.DataFrame, arm: ArmSamples) -> CellKey:
-    return _key(samples.iloc[arm.rows[0]].to_dict())
-
-
 def _key(row: Mapping[Any, Any]) -> CellKey:
     values = {name: row[name] for name in CellKey._fields}
     values["n_res"] = None if pd.isna(values["n_res"]) else int(values["n_res"])
@@ -192,19 +170,12 @@ def _key(row: Mapping[Any, Any]) -> CellKey:
     return CellKey(**values)
 
 
-def _steady(samples: pd.DataFrame) -> dict[CellKey, dict[str, int]]:
+def _steady(case: CaseSamples, cell: CellSamples) -> dict[str, int]:
     """Return the counts in which all good samples of a cell agree."""
-    found: dict[CellKey, dict[str, int]] = {}
-    good = samples[(samples["status"] == "ok") & samples["seconds"].notna()]
-    for _, part in good.groupby(list(CellKey._fields), dropna=False, sort=False):
-        key = _key(part.iloc[0].to_dict())
-        names = ("files_opened", "requests") if key.executor == "main" else ("files_opened",)
-        found[key] = {
-            name: int(part[name].iloc[0])
-            for name in names
-            if part[name].nunique(dropna=False) == 1 and part[name].notna().all()
-        }
-    return found
+    timed = cell.good[~np.isnan(cell.columns["seconds"][cell.good])]
+    names = ("files_opened", "requests") if case.case.executor == "main" else ("files_opened",)
+    found = {name: set(cell.columns[name][timed]) for name in names}
+    return {name: int(*values) for name, values in found.items() if len(values) == 1 and not np.isnan([*values]).any()}
 
 
 def _number(value: Any) -> float | None:

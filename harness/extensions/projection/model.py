@@ -11,9 +11,8 @@ import pandas as pd
 
 from harness.errors import UsageError
 from harness.extensions.projection.demand import FEATURES, Demand, demand
-from harness.extensions.projection.least_squares import nonnegative
 from harness.formats.base import load_format
-from harness.records import CONTROL, RAW
+from harness.records import Contender
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.plan import read_plan, replan
@@ -105,7 +104,7 @@ def cells_of(folder: Path, trace: str) -> list[ModelCell]:
     """
     config = RunConfig.read(folder / "run.json")
     samples = read_samples(folder / "samples.csv")
-    arms = [arm for arm in choose_arms(config) if arm.label not in (RAW, CONTROL)]
+    arms = [arm for arm in choose_arms(config) if Contender(arm.label, arm.profile).competes]
     found = []
     wanted = [described for described in read_plan(folder / "plan.json") if described["text"] == trace]
     for subject in replan(wanted, config):
@@ -193,9 +192,12 @@ def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
 
 def fit(cells: Sequence[ModelCell]) -> np.ndarray:
     """Return the seconds of each of `FEATURES` that fit best, none negative, by the squares of relative errors."""
+    from scipy.optimize import nnls  # takes a second to import
+
     times = np.array([cell.seconds for cell in cells])
-    demands = np.array([cell.demand.features for cell in cells])
-    return nonnegative(demands / times[:, None], np.ones(len(cells)))
+    demands = np.array([cell.demand.features for cell in cells]) / times[:, None]
+    scale = np.maximum(np.sqrt((demands**2).sum(axis=0)), np.finfo(float).tiny)  # features differ by many decades
+    return np.asarray(nnls(demands / scale, np.ones(len(cells)))[0] / scale)
 
 
 def held_out(cells: Sequence[ModelCell], group: Callable[[ModelCell], object]) -> float:

@@ -23,7 +23,7 @@ class Candidate:
     Attributes
     ----------
     label : str
-        Its name in tables and in samples; that of the blind twin, the present setting measured under a second name, is
+        Its name in tables and in samples; that of the A/A control, the present setting once more, is
         ``a/a``.
     values : tuple of (str, int or str)
         By name of the parameter.
@@ -65,14 +65,14 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
     spec : TensorSpec
         A tensor of the role.
     most : int
-        How many candidates at most, the blind twin aside.
+        How many candidates at most, the A/A control aside.
     rng : numpy.random.Generator
         Draws among those that differ from the present setting in more than one parameter.
 
     Returns
     -------
     list of Candidate
-        The present setting and its twin first, then by the number of changes. Of candidates that lay the tensor out
+        The present setting and the control first, then by the number of changes. Of candidates that lay the tensor out
         in the same way only the one with the fewest changes is there.
     """
     parameters = search_space(backend)[spec.role]
@@ -86,8 +86,8 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
             key = (layout.chunks, layout.shards, layout.codec, rest)
             found.setdefault(key, Candidate(label=label, values=values, changes=changes, layout=layout))
     present, *others = found.values()
-    twin = Candidate(label=CONTROL, values=present.values, changes=0, layout=present.layout)
-    return [present, twin, *others]
+    control = Candidate(label=CONTROL, values=present.values, changes=0, layout=present.layout)
+    return [present, control, *others]
 
 
 def _by_changes(

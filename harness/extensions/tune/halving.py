@@ -42,7 +42,7 @@ def stages(count: int, rounds: int) -> list[int]:
 
 
 def survivors(found: Standing, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Drop the half that costs more, except for what is on the front, the present setting and its twin.
+    """Drop the half that costs more, except for what is on the front, the present setting and the A/A control.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ class Race:
     question : TuneQuestion
         What was asked.
     entered : list of Candidate
-        All, the present setting and its twin first.
+        All, the present setting and the A/A control first.
     remaining : list of Candidate
         Those that were measured in all rounds.
     rounds : int
@@ -260,11 +260,11 @@ class Track:
     def _add(
         self, candidate: Candidate, number: int, position: int, suite: str, access: str, cache: str, **values: Any
     ) -> None:
-        twin = candidate.label == CONTROL
+        control, present = candidate.label == CONTROL, self._race.entered[0]
         sample = Sample(
             run_id=self._config.run_id, suite=suite, access=access, trace=self._config.trace,
-            n_res=self._config.n_res, format=CONTROL if twin else self._backend.name,
-            profile=self._race.entered[0].label if twin else candidate.label, cache=cache, executor="main", workers=1,
+            n_res=self._config.n_res, format=CONTROL if control else self._backend.name,
+            profile=present.label if control else candidate.label, cache=cache, executor="main", workers=1,
             round=number, position=position, load_average=load_average(), **values,
         )  # fmt: skip
         self._race.samples.append(sample)

@@ -11,8 +11,7 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.choice.costs import needed
-from harness.analysis.rounds import bounds
-from harness.analysis.statistics import median_interval
+from harness.analysis.statistics import bounds, median_interval
 from harness.extensions.tune.candidates import Candidate
 from harness.extensions.tune.race import Race
 from harness.extensions.tune.standing import Choice, Standing, choose, label_of, standing
@@ -36,7 +35,7 @@ class Found:
     choice : Choice
         What is chosen.
     floor : float
-        How far the blind twin lies from the present setting, as a logarithm of the cost.
+        How far the A/A control lies from the present setting, as a logarithm of the cost.
     table : DataFrame
         One row a candidate, those measured longest and then cheapest first. Times in seconds, sizes in bytes. The
         columns of the mix (``wait``, ``write``, ``cost``, each with ``_low`` and ``_high``, and ``size_bytes``) stand

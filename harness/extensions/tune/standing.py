@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.choice.costs import Parts, cost, needed
-from harness.analysis.choice.decision import twin_floor
-from harness.analysis.rounds import RESAMPLES, Place, Rounds, bounds
+from harness.analysis.choice.costs import CostParts, control_floor, cost, needed
+from harness.analysis.statistics import RESAMPLES, bounds, resampled_medians
+from harness.analysis.table import SampleTable
 from harness.extensions.tune.candidates import Candidate
 from harness.extensions.tune.question import TuneQuestion
 from harness.records import CONTROL, Sample
@@ -42,7 +43,7 @@ class Standing:
     gigabytes : ndarray, shape (candidates,)
         That they take.
     floor : float
-        How far the blind twin lies from the present setting, as a logarithm of the cost; 0 without a twin.
+        How far the A/A control lies from the present setting, as a logarithm of the cost; 0 without one.
     """
 
     labels: tuple[str, ...]
@@ -54,12 +55,12 @@ class Standing:
     floor: float
 
     def front(self) -> np.ndarray:
-        """Say which candidates no other one, the twin aside, is at least as good as in everything and better in one.
+        """Say which candidates no other one is at least as good as in everything and better in one, the control aside.
 
         Returns
         -------
         ndarray of bool, shape (candidates,)
-            By time to read, time to write and size; False for the twin.
+            By time to read, time to write and size; False for the control.
         """
         points = np.column_stack([self.wait[0], self.write[0], self.gigabytes])
         real = np.array([label != CONTROL for label in self.labels])
@@ -97,7 +98,7 @@ def standing(question: TuneQuestion, samples: Sequence[Sample], chosen: Sequence
         grown = scale if measured.grows else 1.0
         reads[access, cache] = times.medians(*place, "seconds", measured.repeats) * measured.factor * grown
         opening[access, cache] = times.medians(*place, "open_seconds", measured.repeats)
-    parts = Parts(
+    parts = CostParts(
         trace="", n_res=None, profile="", formats=labels, reads=reads, opening=opening,
         readers={1: np.ones((1 + RESAMPLES, len(labels)))}, ceiling={},
         write=times.medians(*WRITE, "", "seconds") * question.factor * scale,
@@ -114,7 +115,7 @@ def standing(question: TuneQuestion, samples: Sequence[Sample], chosen: Sequence
         wait=cost(parts, use._replace(writes_per_read=0)),
         write=parts.write,
         gigabytes=parts.gigabytes,
-        floor=twin_floor(parts, total, present) or 0.0,
+        floor=control_floor(parts, total, present) or 0.0,
     )
 
 
@@ -125,18 +126,15 @@ class _Times:
         self._labels, self._rounds = labels, rounds
         self._samples = [s for s in samples if s.status == "ok" and label_of(s) in labels]
 
-    def medians(self, suite: str, access: str, cache: str, field: str, repeats: int = 1) -> np.ndarray:
-        table = np.full((len(self._labels), self._rounds * repeats), np.nan)
-        for sample in self._samples:
-            place = (sample.suite, sample.access, sample.cache)
-            if place == (suite, access, cache) and sample.round < self._rounds * repeats:
-                table[self._labels.index(label_of(sample)), sample.round] = getattr(sample, field)
-        arms = tuple(("", label) for label in self._labels)
-        cell = Rounds(
-            place=Place(suite, access, "", None, cache, "main", 1), arms=arms, seconds=table, opening=table,
-            requested=table, why={}, skipped=False,
-        )  # fmt: skip
-        return cell.medians()
+    def medians(self, suite: str, access: str, cache: str, column: str, repeats: int = 1) -> np.ndarray:
+        place, count = (suite, access, cache), self._rounds * repeats
+        here = [s for s in self._samples if (s.suite, s.access, s.cache) == place and s.round < count]
+        cells = {cell.contender: cell for case in SampleTable.of_samples(here).cases for cell in case.cells}
+        table = np.full((len(self._labels), count), np.nan)
+        for contender, cell in cells.items():
+            label = CONTROL if contender.is_control else contender.profile
+            table[self._labels.index(label), cell.rounds] = cell.columns[column][cell.timed]
+        return resampled_medians(table, zlib.crc32(repr(place).encode()))
 
     def sizes(self) -> np.ndarray:
         found = {label_of(s): s.size_bytes for s in self._samples if (s.suite, s.access) == WRITE}
@@ -176,7 +174,7 @@ def choose(found: Standing, candidates: Sequence[Candidate]) -> Choice:
     """Choose by cost; where that cannot tell, the present setting or else the one that changes least.
 
     A candidate counts as worse than the best only when the interval of the ratio of the two costs, paired by round,
-    lies beyond what the blind twin differs from the present setting.
+    lies beyond what the A/A control differs from the present setting.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.extensions.projection.demand import FEATURES, Demand
 from harness.extensions.projection.model import ModelCell, cells_of, fit, fit_all
-from harness.extensions.projection.project import STORES, project, save
+from harness.extensions.projection.project import STORES, ProjectionQuestion, project, save
 from harness.extensions.projection.section import COLUMNS, FILE, section
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"

@@ -100,7 +100,7 @@ class Unwritable(Format):
     [
         ("harness.errors:UsageError", "has to be a class derived from harness.formats.base.Format"),
         ("harness.errors:unknown_name", "has to be a class derived from harness.formats.base.Format"),
-        (f"{__name__}:Unfinished", "does not state description and suffix and readers: set it in its class"),
+        (f"{__name__}:Unfinished", "does not state readers: set it in its class"),
         (f"{__name__}:Unwritable", "does not implement the whole interface: .*writer"),
     ],
 )

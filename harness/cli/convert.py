@@ -118,7 +118,7 @@ def _mode(arguments: argparse.Namespace) -> Mode | None:
 
 def _by_suffix(destination: Path) -> Format:
     # As stated in the source, so that a format which cannot be imported is asked for too, and says why.
-    suffixes = {registry.stated("formats", name, "suffix"): name for name in registry.names("formats")}
+    suffixes = {registry.stated("formats", name, "suffix") or f".{name}": name for name in registry.names("formats")}
     fitting = [suffix for suffix in suffixes if suffix and destination.name.endswith(suffix)]
     if not fitting:
         known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())

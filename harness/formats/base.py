@@ -147,9 +147,8 @@ class Reader(ABC):
             Materialised: the values are in memory that the array owns, not in a file behind it.
         """
 
-    @abstractmethod
-    def close(self) -> None:
-        """Release every handle."""
+    def close(self) -> None:  # noqa: B027 - a reader may hold nothing
+        """Release every handle; unless it is overridden, there is none."""
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +169,7 @@ class Format(ABC):
     description : str
         One line for ``harness list``.
     suffix : str
-        What its archives' names end with.
+        What its archives' names end with; a dot and the name unless it is stated.
     standing : {"default", "optional", "ceiling"}
         Whether a run includes it unasked, only when asked, or always as the raw ceiling.
     style : Style or None
@@ -181,11 +180,16 @@ class Format(ABC):
     """
 
     name: ClassVar[str]
-    description: ClassVar[str]
-    suffix: ClassVar[str]
+    description: ClassVar[str] = ""
+    suffix: ClassVar[str] = ""
     standing: ClassVar[Standing] = "optional"
     style: ClassVar[Style | None] = None
     readers: ClassVar[Mapping[str, Callable[[Path], Reader]]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.suffix and hasattr(cls, "name"):
+            cls.suffix = f".{cls.name}"
 
     @abstractmethod
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
@@ -245,7 +249,7 @@ def load_format(name: str) -> Format:
 
 @cache
 def _instance(name: str, plugin: type[Format]) -> Format:
-    unstated = [fact for fact in ("name", "description", "suffix", "readers") if not hasattr(plugin, fact)]
+    unstated = [fact for fact in ("name", "readers") if not hasattr(plugin, fact)]
     if unstated:
         raise UsageError(f"The format {name!r} does not state {' and '.join(unstated)}: set it in its class.")
     try:

@@ -74,6 +74,3 @@ class RecoveredReader(Reader):
 
     def manifest_text(self) -> str:
         return self.manifest.to_json()
-
-    def close(self) -> None:
-        pass

@@ -14,6 +14,8 @@ from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
 
+ALIKE = "statistically indistinguishable"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lead:
@@ -63,7 +65,7 @@ def lead(findings: Findings) -> Lead:
         text = f"It depends on the use. On {where(first)}: {parts}."
     undecided = [spoken(name) for name in chosen if name not in good]
     if undecided:
-        text += f" No answer for {words.listed(undecided, 'or')}: what is missing stands below."
+        text += f" No answer for {words.listed(undecided, 'or')}: what is missing is listed below."
     return Lead(answer=text, decision=first)
 
 
@@ -84,17 +86,17 @@ def _range(decisions: list[Decision]) -> str:
 
 def _no_answer(findings: Findings) -> str:
     if findings.without_formats:
-        return "No format was measured: what the run measured in their place stands below."
+        return "No format was measured: what the run measured in their place is below."
     if findings.samples.empty:
         return "No answer: the run has no samples yet."
     if findings.withdrawn:
         return f"No answer. {CORRECTION}"
     if (least := fewest_rounds(findings)) < VERDICT_ROUNDS:
         return (
-            f"No answer: a verdict needs {VERDICT_ROUNDS} rounds, this run has {least}. Its figures are a first look; "
+            f"No answer: a verdict needs {VERDICT_ROUNDS} rounds, this run has {least}. Its figures are provisional; "
             f"for an answer run it with --rounds {VERDICT_ROUNDS} or more."
         )
-    return "No answer: not everything that a use asks was measured. What is missing stands below."
+    return "No answer: not everything that a use asks was measured. What is missing is listed below."
 
 
 def fewest_rounds(findings: Findings) -> int:
@@ -116,7 +118,7 @@ def _absent(decision: Decision) -> int:
 def _preferred(decision: Decision) -> str:
     if not decision.not_told_apart:
         return str(decision.preferred)
-    return f"{words.listed([str(decision.preferred), *decision.not_told_apart], 'or')} (not to be told apart)"
+    return f"{words.listed([str(decision.preferred), *decision.not_told_apart], 'or')} ({ALIKE})"
 
 
 def where(decision: Decision) -> str:
@@ -134,7 +136,7 @@ def _by_how_much(decision: Decision) -> str:
 
 def _other(row: dict[Any, Any]) -> str:
     ratio = f"{row['format']} costs {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
-    return ratio if row["told_apart"] else f"{ratio}, not told apart"
+    return ratio if row["told_apart"] else f"{ratio}, {ALIKE}"
 
 
 def uses(findings: Findings) -> list[dict[str, Any]]:
@@ -160,7 +162,7 @@ def _use(name: str, decision: Decision) -> dict[str, Any]:
         "weights": _weights(decision.mix),
         "trace": where(decision),
         "preferred": decision.preferred or "no answer",
-        "close": f"{words.listed(decision.not_told_apart)} not told apart" if decision.not_told_apart else "",
+        "close": f"{words.listed(decision.not_told_apart)} {ALIKE}" if decision.not_told_apart else "",
         "cost": "–",
         "parts": "",
         "others": [],
@@ -197,7 +199,7 @@ def flips(findings: Findings) -> list[str]:
         decision = most(decisions)
         if decision is None or decision.preferred is None:
             continue
-        # Where formats cannot be told apart, neither can the point at which one of them becomes the cheapest.
+        # Nor can the point be known at which one of several that are alike becomes the cheapest.
         ways = [text for flip in decision.flips for text in _ways(flip, decision.not_told_apart)]
         use = f"{spoken(name)}: {_preferred(decision)}"
         found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, whatever any single weight is.")

@@ -27,11 +27,11 @@ from harness.suite import Plot, Suite
 
 _SCALING = (
     "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
-    "of reads came back; the same figures stand in the table below."
+    "of reads came back; the same figures are in the table below."
 )
 _GROWTH = (
     "Time of each warm read against sequence length, both logarithmic, with the fitted power of the length; exponents "
-    "stand in the table below."
+    "are in the table below."
 )
 SECTIONS = {
     "answer": (0, "Answer"),

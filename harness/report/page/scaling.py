@@ -65,7 +65,7 @@ def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
 
 
 def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
-    """Choose the cells to show: of the trace and length with most accesses, without the blind twin."""
+    """Choose the cells to show: of the trace and length with most accesses, without the A/A control."""
     trace, n_res = main_subject(cells)
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
     shown = cells[here & (cells["format"] != CONTROL)]

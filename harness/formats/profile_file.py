@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from harness.documents import decode_toml
 from harness.errors import HarnessError, UsageError
 from harness.files import read_bytes
 from harness.formats.base import PROFILES, Format, load_format
 from harness.formats.settings import Settings, Value, search_space
-from harness.toml import toml_value
 from harness.trace.schema import Role
 
 VERSION = 1
@@ -159,11 +160,5 @@ def profile_text(
     str
         The same for the same arguments; `parse_profile_file` reads it.
     """
-    lines = [f"version = {VERSION}", f"name = {toml_value(name)}", "", "[origin]"]
-    lines += [f"{key} = {toml_value(value)}" for key, value in origin.items()]
-    for format_, roles in formats.items():
-        key = format_ if re.fullmatch(r"[A-Za-z0-9_-]+", format_) else toml_value(format_)
-        for role, values in roles.items():
-            lines += ["", f"[formats.{key}.{role.value}]"]
-            lines += [f"{parameter} = {toml_value(value)}" for parameter, value in values.items()]
-    return "\n".join([*lines, ""])
+    roles = {name: {role.value: values for role, values in roles.items()} for name, roles in formats.items()}
+    return tomli_w.dumps({"version": VERSION, "name": name, "origin": dict(origin), "formats": roles})

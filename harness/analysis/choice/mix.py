@@ -10,11 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from harness.documents import decode_toml
 from harness.errors import UsageError, unknown_name
 from harness.files import read_bytes
 from harness.suite import mix_reads
-from harness.toml import toml_value
 
 _PRESETS = Path(__file__).with_name("mixes.toml")
 _MOST = 1 << 16  # bytes of a file
@@ -100,12 +101,7 @@ class Mix:
 
     def to_toml(self) -> str:
         """Return the text of a file that `parse_mix` reads as this same mix."""
-        values = self.to_dict()
-        shares = values.pop("shares")
-        lines = [f"{key} = {toml_value(value)}" for key, value in values.items()]
-        return "\n".join(
-            [*lines, "", "[shares]", *(f"{key} = {toml_value(value)}" for key, value in shares.items()), ""]
-        )
+        return tomli_w.dumps(self.to_dict())
 
 
 @cache

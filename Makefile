@@ -8,7 +8,7 @@ CAPTURE ?= yes
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-core test-extras capture-demo capture-cost check targets attack clean
+.PHONY: house bench test test-core test-extras capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
@@ -74,6 +74,14 @@ $(VENV)/.capture: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[capture]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0
 	touch $@ $(VENV)/.core
+
+# What holds the two tiers, in full: the core's tests without any extension, and the tree without each one; then the count.
+house: $(VENV)/.extras
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/lint-imports
+	$(BIN)/python .ci/without --whole
+	$(BIN)/python .ci/without --each
+	$(BIN)/python -m benchmarks.house
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -30,7 +30,7 @@ _MACHINE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropped:
+class DroppedSamples:
     """Samples that do not count, by what became of them and why.
 
     Attributes
@@ -85,7 +85,7 @@ class Noise:
         Whether a hypervisor is there; None also when sessions differ in it.
     cores : int or None
         Processor cores; None also when sessions differ in them.
-    dropped : tuple of Dropped
+    dropped : tuple of DroppedSamples
         Failed, rejected and skipped samples, most frequent first.
     rounds_least, rounds_most : int or None
         Samples that count, in the timed cell with fewest and the one with most.
@@ -109,7 +109,7 @@ class Noise:
     load_after: float | None
     virtual_machine: bool | None
     cores: int | None
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedSamples, ...]
     rounds_least: int | None
     rounds_most: int | None
     undecided: int
@@ -268,10 +268,12 @@ def _first_in_round(case: CaseSamples, residuals: np.ndarray) -> list[float]:
     return found
 
 
-def _dropped(samples: pd.DataFrame) -> tuple[Dropped, ...]:
+def _dropped(samples: pd.DataFrame) -> tuple[DroppedSamples, ...]:
     bad = samples[samples["status"] != "ok"]
     groups = [
-        Dropped(status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows))
+        DroppedSamples(
+            status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows)
+        )
         for (status, reason), rows in bad.groupby(["status", "reason"], sort=False, dropna=False)
     ]
     return tuple(sorted(groups, key=lambda group: -group.samples))

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from harness.analysis.noise import MAD_TO_DEVIATION, Dropped, describe_noise, mixed_machines
+from harness.analysis.noise import MAD_TO_DEVIATION, DroppedSamples, describe_noise, mixed_machines
 from harness.analysis.table import SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import Sample
@@ -115,8 +115,8 @@ def test_what_does_not_count_is_grouped_by_reason(described):
     rows += [row("raw", 0, 4, None, access="x", status="rejected", reason="stayed resident")]
     rows += [row("npz", 0, 4, None, access="x", status="failed", reason="returned zeros")]
     assert described(rows).dropped == (
-        Dropped(status="rejected", reason="stayed resident", formats=("npz", "raw"), samples=4),
-        Dropped(status="failed", reason="returned zeros", formats=("npz",), samples=1),
+        DroppedSamples(status="rejected", reason="stayed resident", formats=("npz", "raw"), samples=4),
+        DroppedSamples(status="failed", reason="returned zeros", formats=("npz",), samples=1),
     )
 
 

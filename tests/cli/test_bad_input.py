@@ -163,7 +163,7 @@ def test_an_unknown_command_or_option_is_a_usage_error(capsys):
             main(arguments)
         assert stopped.value.code == 2
     capsys.readouterr()
-    refused(capsys, ["list", "backend"], 2, "'backends'")
+    refused(capsys, ["list", "format"], 2, "'formats'")
 
 
 def test_debug_shows_the_traceback(capsys, monkeypatch):

@@ -22,7 +22,8 @@ from harness import registry
 from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import PROFILES, load_format
-from harness.trace.schema import Manifest, Provenance, TensorSpec, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import TensorSpec, tensor
 from harness.trace.stream import Trace, block_rows
 
 ROLES = {

@@ -20,7 +20,8 @@ from harness.sampling.cache import chill
 from harness.sampling.sample import take
 from harness.sampling.verify import expectations
 from harness.sampling.writing import Stopwatch
-from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
 from harness.trace.sources import open_trace
 from harness.trace.stream import TraceView
 from harness.workload import Read, window_reads

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from harness import registry
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.workload import Access, PlanOptions
 
 Part = Literal["read", "write", "size", "readers"]

@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.documents import Count, Name, Positive
 from harness.formats.base import Selection
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 
 Cache = Literal["warm", "cold"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.errors import HarnessError
-from harness.files import DOCUMENT, LimitError, in_words, inflation_limit, open_regular
+from harness.files import DOCUMENT, open_regular
+from harness.limits import LimitError, in_words, inflation_limit
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""

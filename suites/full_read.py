@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.workload import Access, PlanOptions, ReadAccess, whole_reads
 
 

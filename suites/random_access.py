@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
-from harness.trace.schema import Manifest, Role
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role
 from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads
 
 

@@ -10,7 +10,7 @@ import zlib
 
 import pytest
 
-from harness import files
+from harness import files, limits
 from harness.cli import main
 from harness.errors import HarnessError
 
@@ -120,7 +120,7 @@ def test_a_link_to_a_regular_file_is_followed(tmp_path):
 def test_a_file_is_read_up_to_a_limit(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     assert files.read_bytes(tmp_path / "a", 5) == b"12345"
-    with pytest.raises(files.LimitError, match="larger than 4 bytes"):
+    with pytest.raises(limits.LimitError, match="larger than 4 bytes"):
         files.read_bytes(tmp_path / "a", 4)
 
 
@@ -128,22 +128,22 @@ def test_a_file_is_read_up_to_a_limit(tmp_path):
 @pytest.mark.parametrize("kind", _PACKERS)
 def test_streams_inflate_up_to_what_is_stated(kind, content):
     packed = _PACKERS[kind](content)
-    assert files.inflate(kind, packed, "it") == files.inflate(kind, packed, "it", len(content)) == content
+    assert limits.inflate(kind, packed, "it") == limits.inflate(kind, packed, "it", len(content)) == content
     for end in {len(packed) // 2, len(packed) - 1}:
         with pytest.raises(HarnessError, match="it is truncated or damaged"):
-            files.inflate(kind, packed[:end], "it")
+            limits.inflate(kind, packed[:end], "it")
     if content:
-        with pytest.raises(files.LimitError, match="stated"):
-            files.inflate(kind, packed, "it", len(content) - 1)
+        with pytest.raises(limits.LimitError, match="stated"):
+            limits.inflate(kind, packed, "it", len(content) - 1)
 
 
 @pytest.mark.parametrize("kind", ["xz", "gzip"])
 def test_several_streams_and_what_fills_between_them_are_one_file(kind):
     parts = [b"one", os.urandom(1 << 17), b"", b"three"]
     between = bytes(1 << 17)
-    assert files.inflate(kind, between.join(map(_PACKERS[kind], parts)) + between, "it") == b"".join(parts)
+    assert limits.inflate(kind, between.join(map(_PACKERS[kind], parts)) + between, "it") == b"".join(parts)
     with pytest.raises(HarnessError, match="damaged"):
-        files.inflate(kind, _PACKERS[kind](b"one") + b"more", "it")
+        limits.inflate(kind, _PACKERS[kind](b"one") + b"more", "it")
 
 
 def test_a_window_of_gigabytes_is_refused():
@@ -152,9 +152,9 @@ def test_a_window_of_gigabytes_is_refused():
         return packed[:12] + head + zlib.crc32(head).to_bytes(4, "little") + packed[24:]
 
     packed = lzma.compress(b"a")
-    assert files.inflate("xz", with_window(0), "it") == b"a"
+    assert limits.inflate("xz", with_window(0), "it") == b"a"
     with pytest.raises(HarnessError, match="it is truncated or damaged"):
-        files.inflate("xz", with_window(40), "it")
+        limits.inflate("xz", with_window(40), "it")
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_a_window_of_gigabytes_is_refused():
     ],
 )
 def test_a_small_stream_inflates_to_less(packed, stated, limit):
-    assert files.inflation_limit(packed, stated) == limit
+    assert limits.inflation_limit(packed, stated) == limit
 
 
 @pytest.mark.parametrize(("text", "limit"), [("7", 7), ("8GiB", 8 << 30), ("3 MiB", 3 << 20), ("1TiB", 1 << 40)])
 def test_the_limit_is_raised_by_an_option_of_the_command_line(tmp_path, text, limit, monkeypatch):
-    monkeypatch.setattr(files.limits, "inflated", None)
+    monkeypatch.setattr(limits.limits, "inflated", None)
     assert main(["unslim", str(tmp_path), "--max-inflated", text]) == 2
-    assert files.inflation_limit(100) == limit
+    assert limits.inflation_limit(100) == limit
 
 
 @pytest.mark.parametrize("text", ["", "-1", "8GB", "many", "1" * 16])

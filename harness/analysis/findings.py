@@ -32,7 +32,7 @@ from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import is_apart, of_installed, unknown_parts
 from harness.run.plan import read_plan
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 REPORT_VERSION = 3
 """Since 2: intervals of several medians are of smoothed draws; criteria of suites that were not measured are left out.
@@ -144,7 +144,7 @@ class Findings:
     incomplete : tuple of str
         What is wrong with the rows of the run, held against its plan: sentences; none when each is there once.
     lacks : dict of str to tuple of str
-        What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.schema.Manifest.lacks`).
+        What each trace lacks, as its manifest in ``plan.json`` says (`harness.trace.manifest.Manifest.lacks`).
     version : int
         Of the document; one of version 1 knows neither of the last two.
     """

@@ -18,7 +18,7 @@ import harness
 from harness import registry
 from harness.cli import options
 from harness.errors import HarnessError, escaped
-from harness.files import limits
+from harness.limits import limits
 from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrupt
 
 # What each command is for, and the module whose function ``add_<command>`` knows its arguments. That is imported when

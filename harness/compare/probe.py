@@ -100,12 +100,11 @@ def _trace(folder: str) -> Any:
     if folder not in _traces:
         import numpy as np
 
-        from harness.trace.schema import Manifest
-        from harness.trace.stream import MemoryTrace
+        from harness.trace import stream  # which has had the manifest in every version, wherever that is defined
 
-        manifest = Manifest.from_json((Path(folder) / "manifest.json").read_text())
+        manifest = stream.Manifest.from_json((Path(folder) / "manifest.json").read_text())
         arrays = {s.path: np.load(Path(folder) / f"{k}.npy") for k, s in enumerate(manifest.tensors)}
-        _traces[folder] = MemoryTrace("compared", manifest, arrays)
+        _traces[folder] = stream.MemoryTrace("compared", manifest, arrays)
     return _traces[folder]
 
 

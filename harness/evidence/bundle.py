@@ -21,7 +21,8 @@ from harness.analysis.findings import find_options
 from harness.documents import Digest, decode
 from harness.errors import HarnessError, UsageError, cause_of
 from harness.evidence.earlier import LOOKS
-from harness.files import LimitError, appearing, in_words, inflation_limit, plain_name
+from harness.files import appearing, plain_name
+from harness.limits import LimitError, in_words, inflation_limit
 from harness.report.section import installed
 from harness.report.write import Target, core_drawings, write_report
 from harness.run.config import RunConfig

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.files import LimitError, in_words, inflation_limit
 from harness.foreign import pickles
 from harness.foreign.pickles import PickleRefused
+from harness.limits import LimitError, in_words, inflation_limit
 from harness.zips import DAMAGE, check_inflation, open_zip, read_member
 
 _BFLOAT16 = "bfloat16"

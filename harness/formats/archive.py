@@ -31,7 +31,8 @@ from harness.formats.seal import files_of, seal
 from harness.formats.settings import Settings
 from harness.formats.verifying import check_bytes, check_total, verify_archive
 from harness.trace.incomplete import stage_of
-from harness.trace.schema import Manifest, TensorSpec, validate
+from harness.trace.manifest import Manifest, validate
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest, Trace, regroup
 
 __all__ = [

@@ -26,7 +26,8 @@ from harness.formats.seal import read_seal
 from harness.formats.selection import Selection
 from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile
 from harness.formats.style import Style
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 
 __all__ = [
     "PROFILES",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.files import in_words, inflation_limit
+from harness.limits import in_words, inflation_limit
 
 HEADER = 16
 """Bytes at the start of a chunk that `overstated` looks at."""

@@ -11,7 +11,7 @@ from harness.errors import HarnessError
 from harness.formats.archive import remove, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import Format, Profile
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.stream import Trace
 
 Check = Callable[[Trace], list[str]]

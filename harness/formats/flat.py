@@ -16,7 +16,8 @@ from harness.formats.objects import Objects
 from harness.formats.recovered import Place
 from harness.formats.replay import Extent, Replay, contiguous, runs
 from harness.formats.selection import lengths, whole
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 
 
 class FlatWriter(Writer):

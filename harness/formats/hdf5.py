@@ -39,7 +39,8 @@ from harness.formats.seal import BLANK
 from harness.formats.selection import whole
 from harness.formats.settings import SearchSpace, TunableFormat
 from harness.formats.style import Style
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal

@@ -21,7 +21,7 @@ from harness.formats.hdf5_replay import BITSHUFFLE, BLOSC, filters_of, in_memory
 from harness.formats.objects import BLOCK, Objects
 from harness.formats.zarr import root_attributes
 from harness.formats.zarr_reader import ZarrReader
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 _GROUP = {"zarr_format": 2}
 

@@ -22,7 +22,7 @@ from harness.documents import convert, decode
 from harness.errors import ArchiveError, UsageError
 from harness.files import read_bytes, take_lock
 from harness.trace.incomplete import measure
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 VERSION = 1
 NAME, UNFINISHED = "journal", "unfinished"

@@ -40,7 +40,8 @@ from harness.formats.seal import BLANK
 from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.formats.style import Style
-from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
 from harness.zips import DAMAGE, open_zip, read_member
 

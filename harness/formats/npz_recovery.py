@@ -14,7 +14,7 @@ from harness.formats.base import Selection
 from harness.formats.npz_forward import Forward
 from harness.formats.recovered import Place, RecoveredReader
 from harness.formats.selection import whole
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.stream import LARGE_BYTES
 
 LOCAL_HEADER = 30

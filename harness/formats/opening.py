@@ -19,7 +19,8 @@ from harness.formats.seal import link_in, read_seal
 from harness.formats.selection import in_blocks
 from harness.formats.slimmed import SlimmedReader
 from harness.formats.strangers import TellsForeign, TellsLinks
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import LARGE_BYTES, split
 
 _IMPORT = "If it is of a kind that 'harness list importers' names, bring it in with 'harness import'."

@@ -19,7 +19,7 @@ from harness.formats.base import Format
 from harness.formats.journal import UNFINISHED, JournalWriter, has_journal
 from harness.formats.recovery import incomplete_path, move_aside, take_name, what_is_kept
 from harness.formats.seal import files_of
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 _PARTIAL = ".partial-"
 _REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them

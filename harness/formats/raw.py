@@ -15,7 +15,8 @@ from harness.formats.base import Layout, Profile
 from harness.formats.flat import FlatFormat, FlatReader, FlatWriter, RemoteFlatReader
 from harness.formats.objects import Objects, RemoteRoute
 from harness.formats.seal import BLANK
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 
 _MAGIC = b"TFHRAW01"
 _FIRST = 64 << 10  # bytes that are asked for first at the end of an archive in a store

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from harness.formats.base import Reader
 from harness.formats.replay import Extent
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 Place = Mapping[str, Any]
 """Where the stored bytes of one tensor lie, in the words of its format and in plain JSON values."""

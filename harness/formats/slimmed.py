@@ -26,7 +26,8 @@ from harness.formats.style import Style
 from harness.slimming.narrowing import by_name
 from harness.slimming.record import Places, places_in, slimmed, unslimmed
 from harness.slimming.slimmer import Kept, Slimmer
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest
 
 _AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated", "remote_caches")

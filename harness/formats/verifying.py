@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import HarnessError, MachineError, UsageError
-from harness.files import LimitError, archive_limit, in_words
 from harness.formats.base import Format, Reader, blame
 from harness.formats.journal import has_journal
 from harness.formats.opening import detect, foreign_to, open_archive, read_blocks
@@ -13,7 +12,9 @@ from harness.formats.placing import archive_size
 from harness.formats.recovery import check_stored
 from harness.formats.seal import check_seal
 from harness.formats.strangers import TellsOverstated
-from harness.trace.schema import Manifest, TensorSpec
+from harness.limits import LimitError, archive_limit, in_words
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest
 
 

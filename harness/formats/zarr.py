@@ -43,7 +43,8 @@ from harness.formats.style import Style
 from harness.formats.zarr_chunks import overstated_array
 from harness.formats.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
 from harness.formats.zarr_reader import KEY, RecoveredZarrReader, ZarrReader, own_within
-from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")

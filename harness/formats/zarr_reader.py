@@ -19,7 +19,8 @@ from harness.formats.replay import Replay
 from harness.formats.selection import whole
 from harness.formats.zarr_pipeline import using
 from harness.formats.zarr_replay import replay_array
-from harness.trace.schema import Manifest, Role, role_of
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, role_of
 
 KEY = "trace_format_harness"
 """Under which an archive's root group has what this harness says of it."""

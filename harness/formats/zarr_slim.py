@@ -25,7 +25,8 @@ from harness.formats.zarr import ZarrFormat, own_attributes
 from harness.formats.zarr_slim_reader import RecoveredSlimReader, RemoteSlimReader, ZarrSlimReader
 from harness.formats.zarr_slim_writer import SlimLook, ZarrSlimWriter
 from harness.slimming.slimmer import Slimmer
-from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
 
 _BYTES = Codec(name="blosc-zstd", level=9, shuffle="byte")  # for one-byte values, which pcodec does not take
 

@@ -30,7 +30,7 @@ from harness.formats.sharded import VERSION, ShardedArray, describe
 from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
 from harness.formats.zarr_replay import replay_array
 from harness.slimming.narrowing import Narrowing, by_name
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 
 class _Array(msgspec.Struct, tag_field="node_type", tag="array"):

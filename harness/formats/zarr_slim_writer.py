@@ -22,7 +22,8 @@ from harness.formats.slim_codec import chunk_codec
 from harness.formats.stack import Kind, Stack, free_name, grid_size, stack_name, tensors_per_shard
 from harness.formats.zarr import root_attributes
 from harness.slimming.slimmer import Kept, Slimmer
-from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
 
 
 @dataclass(frozen=True, kw_only=True)

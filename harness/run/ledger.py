@@ -18,7 +18,7 @@ from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
 from harness.run.store import ArchiveStore
 from harness.run.subject import Subject
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 LEDGER_COLUMNS = [
     "trace", "n_res", "format", "profile", "role", "example", "shape", "chunks", "shards", "codec", "origin", "why",

@@ -16,7 +16,7 @@ from harness.files import write_text
 from harness.records import CONTROL, RAW
 from harness.run.config import RunConfig
 from harness.run.subject import Arm, Subject, bounded, plan_subject, require_few_tensors
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.workload import Absent, Access, Read, ReadAccess, SizeAccess, WriteAccess
 
 PLAN_VERSION = 1

@@ -19,7 +19,7 @@ from harness.sampling.reading import ReadTask
 from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.workload import ReadAccess, WriteAccess
 
 

@@ -18,7 +18,8 @@ from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.suite import Suite
 from harness.trace.first_layers import first_layers, layers_within
-from harness.trace.schema import MOST_TENSORS, Manifest
+from harness.trace.manifest import Manifest
+from harness.trace.schema import MOST_TENSORS
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
 from harness.workload import MOST_STEPS, Access, count_steps, count_whole_reads

@@ -14,7 +14,8 @@ import numpy as np
 from harness.formats.archive import write_archive
 from harness.formats.base import Format, Profile, blame, load_format
 from harness.formats.settings import configured
-from harness.trace.schema import Manifest, Provenance, TensorSpec, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import TensorSpec, tensor
 from harness.trace.stream import MemoryTrace
 
 

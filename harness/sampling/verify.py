@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.stream import digest
 from harness.workload import Read
 

@@ -20,7 +20,8 @@ from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Clock
 from harness.sampling.verify import is_bfloat16
 from harness.sampling.worker import Children
-from harness.trace.schema import Manifest, tensor
+from harness.trace.manifest import Manifest
+from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView
 

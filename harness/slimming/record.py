@@ -14,7 +14,8 @@ import msgspec
 from harness.errors import ArchiveError
 from harness.slimming.narrowing import Narrowing, by_name
 from harness.slimming.slimmer import Kept
-from harness.trace.schema import Manifest, Role, TensorSpec, validate
+from harness.trace.manifest import Manifest, validate
+from harness.trace.schema import Role, TensorSpec
 from harness.trace.slimming import Origin
 
 Places = dict[str, tuple[str, Narrowing]]

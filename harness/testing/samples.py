@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.trace.schema import DTYPES, Manifest, Metadata, Provenance, TensorSpec, tensor
+from harness.trace.manifest import Manifest, Metadata, Provenance
+from harness.trace.schema import DTYPES, TensorSpec, tensor
 from harness.trace.stream import Trace, split
 
 N = 45

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.stream import Trace, TraceView
 
 

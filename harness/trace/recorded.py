@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import UsageError
-from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor, validate
+from harness.trace.manifest import Manifest, Metadata, Provenance, validate
+from harness.trace.schema import TensorSpec, tensor
 from harness.trace.stream import MemoryTrace, Trace, TraceSource, parse_parameters
 
 VARIABLE = "HARNESS_DATA"

@@ -12,7 +12,8 @@ import numpy as np
 import xxhash
 
 from harness.errors import UsageError
-from harness.trace.schema import Manifest, SchemaError, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import SchemaError, TensorSpec
 
 BLOCK_BYTES = 8 << 20
 LARGE_BYTES = 512 << 20

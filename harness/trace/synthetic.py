@@ -9,8 +9,9 @@ import numpy as np
 
 from harness.errors import UsageError, unknown_name
 from harness.trace import protein, structure
+from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.random import SEED_LIMIT, Stream
-from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor
+from harness.trace.schema import TensorSpec, tensor
 from harness.trace.stream import Trace, TraceSource, block_rows, parse_parameters, split
 
 _CHOICES = {"values": ("protein", "noise"), "dtype": ("bf16", "float32"), "filled": ("activations", "both")}

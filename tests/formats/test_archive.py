@@ -19,7 +19,8 @@ from harness.formats.archive import write_archive
 from harness.formats.base import Writer, load_format
 from harness.formats.raw import RawFormat, RawWriter
 from harness.testing.samples import StepTrace
-from harness.trace.schema import Manifest, TensorSpec, tensor
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec, tensor
 from tests.formats.samples import BACKENDS, assert_holds, put, trace_of
 
 Arrays = Mapping[str, np.ndarray]

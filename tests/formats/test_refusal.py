@@ -19,7 +19,8 @@ from harness.formats.archive import detect, open_archive, verify_archive, write_
 from harness.formats.base import load_format
 from harness.formats.seal import BLANK, seal, seal_file
 from harness.testing.samples import StepTrace
-from harness.trace.schema import Manifest, Role, SchemaError, TensorSpec, tensor
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 from tests.formats.samples import BACKENDS, INSTALLED, assert_found, put
 
 Arrays = Mapping[str, np.ndarray]

@@ -23,7 +23,8 @@ from harness.slimming.record import Places, places_in, unslimmed
 from harness.slimming.slimmer import Slimmer, narrowest
 from harness.testing.samples import StepTrace, bfloat16_exact, specials
 from harness.trace import schema
-from harness.trace.schema import Manifest, Provenance, SchemaError, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import SchemaError, tensor
 from harness.trace.sources import open_trace
 from tests.formats.samples import assert_holds, assert_same, trace_of
 

@@ -14,7 +14,8 @@ from harness.report.write import write_report
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan
 from harness.run.subject import open_subjects
-from harness.trace.schema import Manifest, Metadata, Provenance, tensor
+from harness.trace.manifest import Manifest, Metadata, Provenance
+from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
 
 SAID = {"untrained": "has untrained weights", "sampled": "only these layers were written and read"}

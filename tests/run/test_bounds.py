@@ -18,7 +18,8 @@ from harness.run.config import RunConfig
 from harness.run.plan import read_plan, read_planned, replan
 from harness.run.subject import choose_arms, open_subjects
 from harness.run.turns import require_few_rows
-from harness.trace.schema import MOST_TENSORS, Manifest, Provenance, SchemaError, TensorSpec, tensor, validate
+from harness.trace.manifest import Manifest, Provenance, validate
+from harness.trace.schema import MOST_TENSORS, SchemaError, TensorSpec, tensor
 
 HUGE = 2**62
 

@@ -14,7 +14,7 @@ from harness.row_files import read_samples
 from harness.sampling.sample import take
 from harness.sampling.together import take_threads
 from harness.sampling.verify import Expected, check, expectations
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
 from harness.workload import Read

@@ -9,7 +9,8 @@ import pytest
 
 from harness import registry
 from harness.run.schedule import generator
-from harness.trace.schema import Manifest, Provenance, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
 from harness.workload import (
     Absent,

@@ -9,7 +9,8 @@ import pytest
 
 from harness.errors import ArchiveError
 from harness.trace.incomplete import Incomplete, measure, stage_of
-from harness.trace.schema import Manifest, Provenance, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import tensor
 from harness.trace.stream import shown_label
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
+from harness.trace.manifest import validate
 from harness.trace.recorded import af2_1ubq, openfold_1ubq, vit_mnist
-from harness.trace.schema import Role, validate
+from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace, TraceSource
 

@@ -12,19 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ArchiveError, HarnessError
-from harness.trace.schema import (
-    DTYPES,
-    Manifest,
-    Metadata,
-    Provenance,
-    Role,
-    SchemaError,
-    TensorSpec,
-    tensor,
-    validate,
-    validate_path,
-    validate_tensor,
-)
+from harness.trace.manifest import Manifest, Metadata, Provenance, validate
+from harness.trace.schema import DTYPES, Role, SchemaError, TensorSpec, tensor, validate_path, validate_tensor
 
 PAIR = ("residue", "residue", "pair_channel")
 SINGLE = ("residue", "channel")

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.trace.schema import Manifest, Provenance, SchemaError, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import SchemaError, tensor
 from harness.trace.stream import (
     BLOCK_BYTES,
     BLOCK_ROWS,

@@ -7,9 +7,10 @@ import pytest
 
 from harness.errors import UsageError
 from harness.trace import stream
+from harness.trace.manifest import Manifest, validate
 from harness.trace.protein import TILE
 from harness.trace.random import Stream, exp, levels, log, round_to_bf16
-from harness.trace.schema import Manifest, Role, validate
+from harness.trace.schema import Role
 from harness.trace.stream import Trace, digest
 from harness.trace.synthetic import SyntheticTrace, source
 

@@ -16,7 +16,7 @@ from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, Pre
 from harness.formats.archive import archive_size, check_destination, remove, require_outside, verify_archive
 from harness.formats.base import PROFILES, Profile, blame, load_format
 from harness.formats.recovery import incomplete_path, what_is_kept
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.stream import shown_label
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings
-from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor
+from harness.trace.manifest import Manifest, Metadata, Provenance
+from harness.trace.schema import TensorSpec, tensor
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from harness.extensions.capture.plan import layer_bytes
 from harness.formats.archive import remove, write_archive
 from harness.formats.base import Format, Profile, blame
 from harness.formats.recovered import RecoverableFormat
-from harness.trace.schema import Manifest, validate
+from harness.trace.manifest import Manifest, validate
 
 Push = Callable[[str, np.ndarray], None]
 

@@ -24,7 +24,8 @@ from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import without_collection
 from harness.sampling.worker import Children
 from harness.sampling.writing import Written, written
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import MemoryTrace, TraceView, read_whole
 
 CHANNELS = 128

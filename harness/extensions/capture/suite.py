@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from harness.suite import Suite
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.workload import Absent, Access, PlanOptions, WriteAccess
 
 LAYERS = 2

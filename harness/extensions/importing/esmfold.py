@@ -14,7 +14,7 @@ from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace,
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor
-from harness.trace.schema import Metadata
+from harness.trace.manifest import Metadata
 
 _KIND = "esmfold-trace"
 _META, _INDEX = "meta.json", "trace/index.json"

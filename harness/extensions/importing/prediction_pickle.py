@@ -13,7 +13,8 @@ from harness.errors import HarnessError, UsageError
 from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, SourceError, unpadded
 from harness.files import WHOLE, open_regular, read_bytes
 from harness.foreign import pickles
-from harness.trace.schema import Metadata, SchemaError, validate_path
+from harness.trace.manifest import Metadata
+from harness.trace.schema import SchemaError, validate_path
 
 _KIND = "prediction-pickle"
 _SUFFIXES = (".pkl", ".pickle")

@@ -17,7 +17,8 @@ import harness
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.foreign.files import file_digest
 from harness.formats.selection import in_blocks
-from harness.trace.schema import Manifest, Metadata, Provenance, Role, SchemaError, TensorSpec, tensor, validate
+from harness.trace.manifest import Manifest, Metadata, Provenance, validate
+from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 from harness.trace.stream import Trace
 
 _PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")

@@ -13,7 +13,7 @@ import numpy as np
 from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace, Importer, Load, SourceError, unpadded
 from harness.extensions.importing.zarr_store import ROOTS, ZarrStore
 from harness.formats.zarr import own_attributes
-from harness.trace.schema import Metadata
+from harness.trace.manifest import Metadata
 
 _KIND = "vizfold-zarr"
 _GROUPS = ("representations", "attention", "activations", "single", "pair", "recycle", "structure", "inputs", "outputs")

@@ -14,7 +14,8 @@ from harness.extensions.lossy.measured import Measured
 from harness.extensions.lossy.request import Request
 from harness.extensions.lossy.significand import round_significands, significand_bits
 from harness.trace.loss import Dropped, Loss, Rounded
-from harness.trace.schema import Provenance, Role, TensorSpec
+from harness.trace.manifest import Provenance
+from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Digest, Trace, digest, read_whole, shown_label
 
 

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from harness.errors import UsageError, unknown_name
 from harness.trace.loss import NOT_RECOMPUTABLE
-from harness.trace.schema import Manifest, Role
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role
 
 BOUNDED = (Role.PAIR, Role.SINGLE, Role.ATTENTION)
 TOP_K = 10

@@ -11,7 +11,8 @@ import numpy as np
 from harness.formats.base import Format, Profile
 from harness.formats.describing import ReadsWhole
 from harness.formats.selection import whole
-from harness.trace.schema import Manifest, Role, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES
 from harness.workload import Read
 

@@ -18,8 +18,8 @@ from harness.extensions.result_directories import container, ranking
 from harness.extensions.result_directories.disk import digest, is_plain_file, read_bytes
 from harness.extensions.result_directories.manifest import SlimManifest, load_manifest
 from harness.extensions.result_directories.surviving import read_entry
-from harness.files import inflate
 from harness.foreign.files import parse_json
+from harness.limits import inflate
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from harness.documents import Count, Digest, decode
 from harness.errors import ArchiveError
 from harness.extensions.result_directories import coding, json_numbers
 from harness.extensions.result_directories.disk import digest
-from harness.files import LimitError, in_words, inflate, scaled_limit
 from harness.foreign import pickles
+from harness.limits import LimitError, in_words, inflate, scaled_limit
 
 MAGIC = b"\x89HSLIM\r\n"
 VERSION = 1

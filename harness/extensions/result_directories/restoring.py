@@ -19,8 +19,8 @@ from harness.extensions.result_directories.disk import (
 from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
 from harness.extensions.result_directories.outcome import FileRow, SlimOutcome
 from harness.extensions.result_directories.surviving import read_entry
-from harness.files import LimitError, in_words, scaled_limit
 from harness.foreign.files import file_digest
+from harness.limits import LimitError, in_words, scaled_limit
 
 
 def unslim(folder: Path) -> SlimOutcome:

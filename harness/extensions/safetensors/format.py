@@ -21,7 +21,7 @@ from harness.formats.replay import Replay, contiguous
 from harness.formats.seal import BLANK
 from harness.formats.selection import lengths, whole
 from harness.formats.style import Style
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.stream import Digest
 
 # Names from the format's description: https://github.com/huggingface/safetensors#format

@@ -13,7 +13,8 @@ from harness.formats.archive import write_archive
 from harness.formats.base import Layout, load_format
 from harness.records import RAW
 from harness.sampling.worker import Children
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace
 from harness.workload import Read

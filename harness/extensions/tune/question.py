@@ -16,7 +16,8 @@ from harness.formats.base import Format, Layout
 from harness.formats.settings import search_space
 from harness.run import schedule
 from harness.suite import Suite, mix_reads
-from harness.trace.schema import Manifest, Provenance, Role, TensorSpec
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import Role, TensorSpec
 from harness.workload import Absent, PlanOptions, ReadAccess, requested_bytes
 
 OPTIONS = PlanOptions(attention_windows=16, pair_windows=8)

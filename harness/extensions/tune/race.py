@@ -28,7 +28,8 @@ from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import Expected, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import WriteTask, Written
-from harness.trace.schema import Manifest, TensorSpec
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.workload import ReadAccess
 
 _FROM_READING = ("seconds", "open_seconds", "bytes_returned", "bytes_read", "requests", "peak_rss_bytes")

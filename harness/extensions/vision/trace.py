@@ -14,7 +14,8 @@ from harness.extensions.vision.capture import capture
 from harness.extensions.vision.models import CLASSES, VERSION, Cnn, Vit, VitShape
 from harness.extensions.vision.parameters import CNN, DIGITS, HELD_OUT, VisionParameters
 from harness.extensions.vision.weights import enlarge, load_vit
-from harness.trace.schema import Manifest, Metadata, Provenance, TensorSpec, tensor, validate
+from harness.trace.manifest import Manifest, Metadata, Provenance, validate
+from harness.trace.schema import TensorSpec, tensor
 from harness.trace.stream import MemoryTrace
 
 _AXES = {4: ("image", "channel", "row", "column"), 2: ("image", "channel")}  # of activations without layers

@@ -20,7 +20,7 @@ from harness.extensions.capture.plan import (
     trunk_tensors,
 )
 from harness.extensions.capture.session import PreparedModel, Push
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 KINDS = (AttentionKind("row", 3, "sequence"), AttentionKind("triangle", 2, "residue"), AttentionKind("once", 2, "none"))
 NAMES = tuple(kind.name for kind in KINDS)

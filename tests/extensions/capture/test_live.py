@@ -19,7 +19,8 @@ from harness.extensions.capture.session import Destination, record
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.npz import NpzWriter
-from harness.trace.schema import Manifest, Provenance, SchemaError, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import SchemaError, tensor
 from harness.trace.stream import digest
 from tests.extensions.capture.fake import FakeModel, query, settings
 

@@ -19,7 +19,8 @@ from harness.extensions.fidelity.comparison import (
     pair_statistics,
     single_statistics,
 )
-from harness.trace.schema import Manifest, Provenance, Role, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import Role, tensor
 from harness.trace.stream import MemoryTrace, Trace
 from harness.trace.synthetic import source
 

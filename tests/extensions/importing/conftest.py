@@ -10,7 +10,7 @@ import pytest
 
 from harness.cli import main
 from harness.formats.archive import open_archive, verify_archive
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 
 Imported = tuple[dict[str, np.ndarray], Manifest]
 

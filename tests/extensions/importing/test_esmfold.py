@@ -8,7 +8,8 @@ import pickle
 
 import pytest
 
-from harness.trace.schema import Metadata, Role
+from harness.trace.manifest import Metadata
+from harness.trace.schema import Role
 from tests.outputs import HEADS, N, esmfold, same, torch_file, values
 
 LAYER = "trace/attention/layer_009.pt"

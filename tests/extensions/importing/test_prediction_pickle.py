@@ -9,7 +9,8 @@ import pickle
 import numpy as np
 import pytest
 
-from harness.trace.schema import Metadata, Role
+from harness.trace.manifest import Metadata
+from harness.trace.schema import Role
 from tests.outputs import N, af2_result, openfold_result, pickled, same, values
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from harness.trace.schema import Metadata
+from harness.trace.manifest import Metadata
 from tests.outputs import LAYERS, N, same, seed_hdf5, seed_npz, seed_tensors, seed_zarr, values
 
 WRITERS = {"data.npz": seed_npz, "data.h5": seed_hdf5, "data.zarr": seed_zarr}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zarr
 
-from harness.trace.schema import Metadata
+from harness.trace.manifest import Metadata
 from tests.outputs import HEADS, N, attention, prototype_zarr, same, values
 
 

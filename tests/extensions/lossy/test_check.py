@@ -13,7 +13,8 @@ from harness.extensions.lossy.check import check_loss
 from harness.extensions.lossy.minimal import MinimalTrace
 from harness.extensions.lossy.request import parse
 from harness.testing.samples import StepTrace
-from harness.trace.schema import Manifest, tensor
+from harness.trace.manifest import Manifest
+from harness.trace.schema import tensor
 from harness.trace.stream import MemoryTrace, Trace, read_whole
 from tests.formats.samples import trace_of
 

@@ -16,7 +16,8 @@ from harness.extensions.lossy.minimal import MinimalTrace
 from harness.extensions.lossy.request import parse
 from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.loss import NOT_RECOMPUTABLE
-from harness.trace.schema import Manifest, Provenance, Role, TensorSpec, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import Role, TensorSpec, tensor
 from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace, TraceView, digest, read_whole
 from tests.formats.samples import assert_same, trace_of

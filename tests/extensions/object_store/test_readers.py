@@ -20,7 +20,7 @@ from harness.formats.archive import write_archive
 from harness.formats.base import Reader, load_format
 from harness.formats.describing import ListsTensors
 from harness.formats.objects import routes_of
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 from tests.extensions.object_store.fake import FakeStore
 

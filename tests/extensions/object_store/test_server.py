@@ -22,7 +22,7 @@ from harness.extensions.object_store.upload import remove_objects, upload, uploa
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.formats.objects import routes_of
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 
 pytestmark = pytest.mark.skipif(weed() is None, reason="needs trace-format-harness[s3-server]")

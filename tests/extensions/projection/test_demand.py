@@ -9,7 +9,8 @@ from harness.extensions.projection import demand as module
 from harness.extensions.projection.demand import demand
 from harness.formats.base import load_format
 from harness.formats.hdf5 import Hdf5Format
-from harness.trace.schema import Manifest, Provenance, tensor
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import tensor
 from harness.workload import Read
 from tests.formats.samples import put
 

@@ -20,7 +20,7 @@ from harness.extensions.result_directories import coding, container
 from harness.extensions.result_directories.manifest import NAME
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
-from harness.files import limits
+from harness.limits import limits
 
 FILE = "result_x.pkl"
 

@@ -16,7 +16,7 @@ from harness.extensions.safetensors.format import SafetensorsFormat
 from harness.formats.archive import detect, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.slimmed import SlimmedFormat
-from harness.trace.schema import Manifest
+from harness.trace.manifest import Manifest
 from tests.formats.samples import assert_same, put, trace_of
 
 library = pytest.importorskip("safetensors.numpy", reason="pip install 'trace-format-harness[safetensors]'")

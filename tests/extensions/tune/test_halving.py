@@ -16,7 +16,8 @@ from harness.extensions.tune.result import find, sentence
 from harness.extensions.tune.standing import WRITE, choose, standing
 from harness.formats.base import load_format
 from harness.records import CONTROL, Sample
-from harness.trace.schema import Manifest, Metadata, Provenance, tensor
+from harness.trace.manifest import Manifest, Metadata, Provenance
+from harness.trace.schema import tensor
 
 SPEC = tensor("pair/layer_0", (64, 64, 8))
 MIX = Mix(shares={"pair_layer": 1.0}, reads_per_write=100, storage_price=10)

@@ -1,0 +1,269 @@
+"""The manifest of an archive: its tensors, where they come from, what they lack; as JSON, and validated."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from harness.documents import decode
+from harness.errors import ArchiveError
+from harness.trace.incomplete import Incomplete
+from harness.trace.loss import Loss
+from harness.trace.schema import MOST_BYTES, MOST_TENSORS, Role, SchemaError, TensorSpec, validate_tensor
+from harness.trace.slimming import Origin
+
+# What is whole and lossless is written as it was before archives could be anything else. One that is not has a version
+# of its own, so that a reader that does not know it refuses it instead of passing off a part as the whole, or rounded
+# values as the original ones.
+MANIFEST_VERSION, MARKED_VERSION = 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """The metadata fields of the schema; None where the source does not say.
+
+    ``tensor_dtypes`` and ``tensor_shapes``, the schema's other two fields, are properties of `Manifest`, which
+    derives them from the tensors so that they cannot disagree.
+    """
+
+    model_name: str | None = None
+    model_version: str | None = None
+    config_version: str | None = None
+    num_layers: int | None = None
+    num_heads: int | None = None
+    hidden_dim: int | None = None
+    num_residues: int | None = None
+    num_recycles: int | None = None
+    residue_indexing_scheme: str | None = None
+    input_description: str | None = None
+    timestamp: str | None = None
+    recycle_info: str | None = None
+    representation_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the values come from.
+
+    Attributes
+    ----------
+    source : str
+        The trace source with its parameters, or a citation.
+    seed : int or None
+        Seed of the generator or model, where there is one.
+    trained : bool or None
+        Whether the model's weights were trained; None where there is no model.
+    bf16_born : bool or None
+        Whether every float32 value is exactly representable in bfloat16; None where unknown.
+    note : str or None
+        Anything a reader must know, such as how weights were initialised.
+    importer : str or None
+        What brought the values in from files that another program wrote, as program, version and kind of source; None
+        where nothing did.
+    files : mapping of str to str
+        SHA-256 in hexadecimal of each of those files, by its path from the source; a folder that is one store, such as
+        a Zarr group, counts as one file (see `harness.extensions.importing.source.tree_digest`).
+    """
+
+    source: str
+    seed: int | None = None
+    trained: bool | None = None
+    bf16_born: bool | None = None
+    note: str | None = None
+    importer: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What an archive holds: its tensors, metadata, provenance and, once written, a digest per tensor.
+
+    Attributes
+    ----------
+    tensors : tuple of TensorSpec
+        In the order in which they are produced and written.
+    metadata : Metadata
+        The schema's metadata fields.
+    provenance : Provenance
+        Where the values come from.
+    digests : mapping of str to str
+        Digest of every tensor's bytes by path (see `harness.trace.stream.Digest`); empty until written.
+    loss : Loss or None
+        What was rounded and dropped, with the measured errors; None where every bit is the source's.
+    incomplete : Incomplete or None
+        How far the writing came, where it ended early and the tensors are only those that were whole by then.
+    slimming : tuple of Origin
+        In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
+    """
+
+    tensors: tuple[TensorSpec, ...]
+    metadata: Metadata = field(default_factory=Metadata)
+    provenance: Provenance
+    digests: Mapping[str, str] = field(default_factory=dict)
+    loss: Loss | None = None
+    incomplete: Incomplete | None = None
+    slimming: tuple[Origin, ...] = ()
+
+    @property
+    def tensor_dtypes(self) -> dict[str, str]:
+        """Value type by path."""
+        return {spec.path: spec.dtype for spec in self.tensors}
+
+    @property
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape by path."""
+        return {spec.path: spec.shape for spec in self.tensors}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors in memory, duplicates included."""
+        return sum(spec.nbytes for spec in self.tensors)
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What its values or layers lack against the model's own: any of untrained, lossy, incomplete, sampled."""
+        layers = {spec.layer for spec in self.tensors} - {None}
+        lacks = {
+            "untrained": self.provenance.trained is False,
+            "lossy": self.loss is not None,
+            "incomplete": self.incomplete is not None,
+            "sampled": self.incomplete is None and 0 < len(layers) < (self.metadata.num_layers or 0),
+        }
+        return tuple(name for name, applies in lacks.items() if applies)
+
+    def __getitem__(self, path: str) -> TensorSpec:
+        try:
+            return self._by_path[path]
+        except KeyError:
+            raise SchemaError(f"{path}: expected one of the {len(self.tensors)} tensors of this trace.") from None
+
+    @cached_property
+    def _by_path(self) -> dict[str, TensorSpec]:
+        return {spec.path: spec for spec in self.tensors}
+
+    def layers(self) -> dict[int, list[TensorSpec]]:
+        """Return the tensors of each layer, in order, the first layer first."""
+        found: dict[int, list[TensorSpec]] = {}
+        for spec in self.tensors:
+            if spec.layer is not None:
+                found.setdefault(spec.layer, []).append(spec)
+        return dict(sorted(found.items()))
+
+    def examples(self) -> dict[Role, TensorSpec]:
+        """Return the first tensor of each role."""
+        return {spec.role: spec for spec in reversed(self.tensors)}
+
+    def with_role(self, role: Role) -> list[TensorSpec]:
+        """List the tensors of one role, in order."""
+        return [spec for spec in self.tensors if spec.role is role]
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the schema's metadata fields that are known, as plain values for a container's own attributes."""
+        fields: dict[str, Any] = {k: v for k, v in dataclasses.asdict(self.metadata).items() if v not in (None, ())}
+        fields["tensor_dtypes"] = json.dumps(self.tensor_dtypes)
+        fields["tensor_shapes"] = json.dumps(self.tensor_shapes)
+        if "representation_names" in fields:
+            fields["representation_names"] = json.dumps(fields["representation_names"])
+        if self.loss is not None:
+            fields["loss"] = json.dumps(dataclasses.asdict(self.loss))
+        if self.incomplete is not None:
+            fields["incomplete"] = str(self.incomplete)
+        return fields
+
+    def to_json(self) -> str:
+        """Serialise to JSON text that `from_json` reads back unchanged."""
+        plain = dataclasses.asdict(self)
+        plain["slimming"] = [{name: value for name, value in row.items() if value} for row in plain["slimming"]]
+        for name in ("loss", "incomplete", "slimming"):
+            if not plain[name]:
+                del plain[name]
+        for name in ("importer", "files"):  # the bytes of an archive that nothing was imported into stay as they were
+            if not plain["provenance"][name]:
+                del plain["provenance"][name]
+        version = MANIFEST_VERSION if self.loss is None and self.incomplete is None else MARKED_VERSION
+        return json.dumps({"manifest_version": version, **plain}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read a manifest written by `to_json` and validate it.
+
+        Parameters
+        ----------
+        text : str or bytes
+            JSON text.
+
+        Returns
+        -------
+        Manifest
+            Validated.
+
+        Raises
+        ------
+        ArchiveError
+            When the text is not a manifest of a version this reader knows.
+        SchemaError
+            When it is one but does not fit the schema.
+        """
+        version = ("manifest_version", MANIFEST_VERSION, MARKED_VERSION)
+        stored = decode(text, _Stored, "The archive's manifest", version=version, mend="", error=ArchiveError)
+        manifest = cls(**{name: value for name, value in vars(stored).items() if name != "manifest_version"})
+        validate(manifest)
+        return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored(Manifest):
+    """A manifest as `Manifest.to_json` writes it."""
+
+    manifest_version: int
+
+    def __post_init__(self) -> None:
+        if self.manifest_version == MARKED_VERSION and self.loss is None and self.incomplete is None:
+            raise ValueError("Expected the record of what is lossy or incomplete, which this version is for")
+
+
+def validate(manifest: Manifest) -> None:
+    """Check a manifest: every tensor, unique names, no tensor inside another, and axes that agree.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What to check.
+
+    Raises
+    ------
+    SchemaError
+        Naming the path and what was expected.
+    """
+    if len(manifest.tensors) > MOST_TENSORS:
+        raise SchemaError(f"A trace holds at most {MOST_TENSORS} tensors, got {len(manifest.tensors)}.")
+    seen: set[str] = set()
+    groups: set[str] = set()
+    residues = manifest.metadata.num_residues
+    for spec in manifest.tensors:
+        validate_tensor(spec)
+        if spec.path in seen:
+            raise SchemaError(f"{spec.path}: expected each tensor once, found it twice.")
+        seen.add(spec.path)
+        parts = spec.path.split("/")
+        groups.update("/".join(parts[:k]) for k in range(1, len(parts)))
+        for axis, length in zip(spec.axes, spec.shape, strict=True):
+            if axis == "residue":
+                residues = length if residues is None else residues
+                if length != residues:
+                    raise SchemaError(
+                        f"{spec.path}: expected {residues} residues along axis '{axis}', got shape {spec.shape}."
+                    )
+    if manifest.nbytes > MOST_BYTES:
+        raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
+    if inside := seen & groups:
+        raise SchemaError(f"{min(inside)}: expected either a tensor or a group of tensors under this name, found both.")
+    if stray := set(manifest.digests) - seen:
+        raise SchemaError(f"{min(stray)}: expected a digest only for tensors that the manifest lists.")
+    seen |= {row.path for row in manifest.slimming}
+    if manifest.loss is not None and (stray := {row.path for row in manifest.loss.rounded} - seen):
+        raise SchemaError(f"{min(stray)}: expected errors only of tensors that the manifest lists.")

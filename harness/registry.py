@@ -233,7 +233,11 @@ def _definition(point: EntryPoint) -> ast.stmt | None:
     import ast
 
     file = _source(point.module)
-    for statement in ast.parse(file.read_bytes()).body if file else ():
+    try:
+        statements = ast.parse(file.read_bytes()).body if file else []
+    except (SyntaxError, ValueError):  # importing it says so, where it is needed
+        return None
+    for statement in statements:
         names = [statement.name] if isinstance(statement, ast.ClassDef | ast.FunctionDef) else []
         if isinstance(statement, ast.Assign):
             names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
@@ -262,7 +266,7 @@ def _source(module: str) -> Path | None:
         if found is None:
             return None
         path, origin = found.submodule_search_locations, found.origin
-    return Path(origin) if origin and Path(origin).is_file() else None
+    return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None
 
 
 def listing(group: Group) -> list[Listed]:
@@ -275,6 +279,11 @@ def listing(group: Group) -> list[Listed]:
         except UsageError as error:
             rows.append(Listed(name, None, str(error)))
     return rows
+
+
+def usable(group: Group) -> list[Any]:
+    """Return the plug-ins of a group that can be imported: one that is broken stops only what asks for it by name."""
+    return [listed.plugin for listed in listing(group) if listed.plugin is not None]
 
 
 def failed_imports(listed: Iterable[Listed]) -> str:

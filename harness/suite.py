@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from harness import registry
+from harness.errors import UsageError
 from harness.trace.manifest import Manifest
 from harness.workload import Access, PlanOptions
 
@@ -178,10 +179,24 @@ def suites() -> tuple[Suite, ...]:
 @cache
 def _suites(*names: str) -> tuple[Suite, ...]:
     found: dict[str, Suite] = {}
-    registered = [listed.plugin for listed in registry.listing("suites") if listed.plugin is not None]
-    for suite in [*registered, *(registry.load("suites", name) for name in names if ":" in name)]:
+    registered = [listed.name for listed in registry.listing("suites") if listed.plugin is not None]
+    for suite in map(load_suite, [*registered, *(name for name in names if ":" in name)]):
         found.setdefault(suite.name, suite)
     return tuple(sorted(found.values(), key=lambda suite: suite.order))
+
+
+def load_suite(name: str) -> Suite:
+    """Load a suite by its registered name, or by ``module:attribute`` where that was allowed.
+
+    Raises
+    ------
+    UsageError
+        When there is no such suite, or it is no `Suite`.
+    """
+    found = registry.load("suites", name)
+    if not isinstance(found, Suite):
+        raise UsageError(f"{name!r} is not a suite: it has to be a harness.suite.Suite.")
+    return found
 
 
 def _no_plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:

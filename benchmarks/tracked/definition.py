@@ -12,6 +12,7 @@ from harness.records import RAW
 from harness.run.config import PRESETS, RunConfig
 from harness.run.plan import describe_access
 from harness.run.subject import Arm, Subject, open_subjects
+from harness.suite import load_suite
 from harness.trace.sources import open_trace
 from harness.trace.stream import Digest
 from harness.workload import Access, ReadAccess
@@ -23,7 +24,7 @@ RULES = 1
 @cache
 def config() -> RunConfig:
     """Return what ``harness run --preset quick`` measures, at the first of its lengths and with every format."""
-    suites = sorted((registry.load("suites", name) for name in registry.names("suites")), key=lambda suite: suite.order)
+    suites = sorted(map(load_suite, registry.names("suites")), key=lambda suite: suite.order)
     formats = tuple(registry.names("formats"))
     preset = {**PRESETS["quick"], "sizes": PRESETS["quick"]["sizes"][:1]}
     return RunConfig(
@@ -40,8 +41,7 @@ def subject() -> Subject:
 
 def about(suite: str) -> str:
     """Return what a suite asks, in one line."""
-    description: str = registry.load("suites", suite).description
-    return description
+    return load_suite(suite).description
 
 
 def arms() -> dict[str, Arm]:

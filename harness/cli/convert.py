@@ -27,7 +27,7 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert``."""
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     add_destination(parser)
-    modes: list[Mode] = [registry.load("modes", name) for name in registry.names("modes")]
+    modes: list[Mode] = registry.usable("modes")
     said = "; ".join((_MODE_HELP, *(f"{mode.name}: {mode.help}" for mode in modes)))
     parser.add_argument("--mode", metavar="MODE", help=said)
     for mode in modes:
@@ -106,7 +106,7 @@ def trace_text(source: str) -> str:
 
 def _mode(arguments: argparse.Namespace) -> Mode | None:
     """Return the extension's mode that was chosen, if any; refuse the options of others."""
-    modes: dict[str, Mode] = {name: registry.load("modes", name) for name in registry.names("modes")}
+    modes: dict[str, Mode] = {mode.name: mode for mode in registry.usable("modes")}
     if arguments.mode not in (None, "vanilla", "slim", *modes):
         raise unknown_name("mode", arguments.mode, ("vanilla", "slim", *modes))
     for name, mode in modes.items():

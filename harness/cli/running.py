@@ -32,7 +32,7 @@ from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject, choose_arms, open_subjects
 from harness.run.turns import require_few_rows
 from harness.sampling.interrupt import exit_code
-from harness.suite import Suite
+from harness.suite import load_suite
 from harness.workload import Cache
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
@@ -70,11 +70,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="continue the run in --out with its own settings")
     add("--quiet", action="store_true", help="print nothing but errors")
     add_max_inflated(parser)
-    own: list[str] = []
+    own: dict[str, Any] = {}
 
     def add_own(*names: str, **settings: Any) -> argparse.Action:
         action = add(*names, **settings)
-        own.append(action.dest)
+        own[action.dest] = action.default
         return action
 
     for each in installed():
@@ -93,6 +93,10 @@ def _run(arguments: argparse.Namespace) -> int:
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, measuring = open_subjects(config), open_measurements(config)
+    for group in ("measurements", "sections"):
+        for listed in registry.listing(group):
+            if listed.plugin is None:
+                show.say(f"Left out: {listed.missing}", quiet=arguments.quiet)
     require_few_rows(config, len(arms), subjects)
     readers.require_readers(config, quiet=arguments.quiet)
     tell = partial(show.say, quiet=arguments.quiet)
@@ -194,8 +198,9 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    own = (*_MEASURING, *arguments.measuring)
-    given = [name for name in own if getattr(arguments, name) is not None] + readers.given_of_stores(arguments)
+    unset = dict.fromkeys(_MEASURING) | arguments.measuring
+    given = [name for name, default in unset.items() if getattr(arguments, name) != default]
+    given += readers.given_of_stores(arguments)
     if given:
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
@@ -271,8 +276,9 @@ def _default_formats(*, quiet: bool) -> tuple[str, ...]:
 
 
 def _all_suites() -> tuple[str, ...]:
-    suites: list[Suite] = [registry.load("suites", name) for name in registry.names("suites")]
-    return tuple(suite.name for suite in sorted(suites, key=lambda suite: suite.order))
+    return tuple(
+        suite.name for suite in sorted(map(load_suite, registry.names("suites")), key=lambda suite: suite.order)
+    )
 
 
 def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:

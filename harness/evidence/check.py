@@ -31,7 +31,7 @@ from harness.evidence.bundle import (
     tables,
     unpack,
 )
-from harness.evidence.earlier import LOOKS, without_looks
+from harness.evidence.earlier import without_looks
 from harness.records import KEY_COLUMNS
 from harness.report.section import installed as sections
 from harness.report.write import Target, write_report
@@ -284,8 +284,8 @@ def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
         if version < REPORT_VERSION and name in _PAGES:
             results.append(Result(name, [], unchecked=_WORDED))
         elif name in ours:
-            published = without_looks(name, data) if LOOKS in bundle.files else data
-            results.append(_file(name, published, ours[name], same))
+            published = without_looks(name, data) if version < REPORT_VERSION else data
+            results.append(_file(name, published, ours[name], same, version))
         elif name == NO_LONGER:
             results.append(Result(name, [], unchecked="it was written by versions of before, and has no successor"))
         else:
@@ -299,8 +299,10 @@ def _links(markdown: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else "plots"
 
 
-def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool) -> Result:
+def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool, version: int) -> Result:
     keys = {table: list(key) for each in sections() for table, key in each.published.items()}
-    problems = compare.files(name, theirs, ours, keys.get(name, KEY_COLUMNS[1:]), same_drawing=same_drawing)
+    close = compare.CLOSE if version == REPORT_VERSION else compare.EARLIER_CLOSE
+    key = keys.get(name, KEY_COLUMNS[1:])
+    problems = compare.files(name, theirs, ours, key, same_drawing=same_drawing, close=close)
     rough = name.endswith(".png") and not (same_drawing or problems or theirs == ours)
     return Result(name, problems, unchecked=_ROUGH if rough else "")

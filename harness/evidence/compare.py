@@ -15,27 +15,35 @@ from matplotlib.image import imread
 
 from harness.documents import DocumentError, decode
 
-_CLOSE = 1e-6  # relative: other libraries, and the tabulated quantiles of before, give the ends of intervals this near
+CLOSE = 1e-9
+"""Relative: what other versions of libraries give instead of a figure that is no whole number."""
+
+EARLIER_CLOSE = 1e-6
+"""The same of reports of earlier versions, whose intervals come from tabulated quantiles."""
+
 _NOTHING = 1e-12  # no time, size or ratio is as small; only what is left of zero is
 _BLOCK, _ALIKE, _MOVED = 16, 0.2, 8
 """Of two versions of a picture: edge of a block in pixels, the most by which the mean grey of a block may differ, and
 pixels by which the edges of a page may. Moving every line by 2 pixels changes a block by 0.16, another plot by 0.44."""
 _SVG = re.compile(rb"<svg\b.*?</svg>", re.S)
 _ID = re.compile(rb'(?:(?<=id=")|(?<=href="#)|(?<=url\(#))[^")]+')  # of a marker or a clip: a digest of its coordinates
+_WHOLE = re.compile(r"-?\d+")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
-def files(name: str, theirs: bytes, ours: bytes, key: list[str], *, same_drawing: bool) -> list[str]:
+def files(
+    name: str, theirs: bytes, ours: bytes, key: list[str], *, same_drawing: bool, close: float = CLOSE
+) -> list[str]:
     """Compare two versions of a file as its name asks for; parameters and result as for `tables` and `drawings`."""
     kind = name.rpartition(".")[2]
     if kind == "csv":
-        return tables(theirs, ours, key)
+        return tables(theirs, ours, key, close)
     if kind in _DRAWN:
         return _DRAWN[kind](theirs, ours, same_drawing=same_drawing)
-    return documents(theirs, ours) if kind == "json" else texts(theirs, ours)
+    return documents(theirs, ours, close) if kind == "json" else texts(theirs, ours)
 
 
-def tables(theirs: bytes, ours: bytes, key: list[str]) -> list[str]:
+def tables(theirs: bytes, ours: bytes, key: list[str], close: float = CLOSE) -> list[str]:
     """Compare two CSV files row by row.
 
     Parameters
@@ -44,6 +52,8 @@ def tables(theirs: bytes, ours: bytes, key: list[str]) -> list[str]:
         The published file, and the one made again.
     key : list of str
         The columns that name a row.
+    close : float
+        The relative difference at which figures agree; whole numbers have to be equal.
 
     Returns
     -------
@@ -66,44 +76,46 @@ def tables(theirs: bytes, ours: bytes, key: list[str]) -> list[str]:
         found += [
             f"{name}: {column} is {left[column] or 'empty'}, the samples give {right[column] or 'nothing'}"
             for column in made.columns
-            if not _same_text(left[column], right[column])
+            if not _same_text(left[column], right[column], close)
         ]
     return found
 
 
-def _same_text(left: str, right: str) -> bool:
+def _same_text(left: str, right: str, close: float) -> bool:
     if left == right:
         return True
+    if _WHOLE.fullmatch(left) and _WHOLE.fullmatch(right):
+        return False
     try:
-        return math.isclose(float(left), float(right), rel_tol=_CLOSE, abs_tol=_NOTHING)
+        return math.isclose(float(left), float(right), rel_tol=close, abs_tol=_NOTHING)
     except ValueError:
         return False
 
 
-def documents(theirs: bytes, ours: bytes) -> list[str]:
+def documents(theirs: bytes, ours: bytes, close: float = CLOSE) -> list[str]:
     """Compare two JSON files value by value; parameters and result as for `tables`."""
     if theirs == ours:
         return []
     try:
-        return list(_walk(decode(theirs, Any, "the published file", mend=""), json.loads(ours), ""))
+        return list(_walk(decode(theirs, Any, "the published file", mend=""), json.loads(ours), "", close))
     except DocumentError as error:
         return [str(error).rstrip(".")]
 
 
-def _walk(left: Any, right: Any, place: str) -> Iterator[str]:
+def _walk(left: Any, right: Any, place: str, close: float) -> Iterator[str]:
     if isinstance(left, dict) and isinstance(right, dict):
         for name in dict.fromkeys([*right, *left]):
             if name not in left or name not in right:
                 yield f"{place}/{name} is {'missing' if name not in left else 'not among the results'}"
             else:
-                yield from _walk(left[name], right[name], f"{place}/{name}")
+                yield from _walk(left[name], right[name], f"{place}/{name}", close)
     elif isinstance(left, list) and isinstance(right, list):
         if len(left) != len(right):
             yield f"{place} has {len(left)} entries, the samples give {len(right)}"
             return
         for number, (a, b) in enumerate(zip(left, right, strict=True)):
-            yield from _walk(a, b, f"{place}/{_label(b, number)}")
-    elif not _same(left, right):
+            yield from _walk(a, b, f"{place}/{_label(b, number)}", close)
+    elif not _same(left, right, close):
         yield f"{place} is {left!r}, the samples give {right!r}"
 
 
@@ -115,9 +127,11 @@ def _label(entry: Any, number: int) -> str:
     return str(number)
 
 
-def _same(left: Any, right: Any) -> bool:
+def _same(left: Any, right: Any, close: float) -> bool:
+    if isinstance(left, int) and isinstance(right, int):
+        return left == right and type(left) is type(right)
     if isinstance(left, float | int) and isinstance(right, float | int) and not isinstance(left, bool):
-        return math.isclose(left, right, rel_tol=_CLOSE, abs_tol=_NOTHING)
+        return math.isclose(left, right, rel_tol=close, abs_tol=_NOTHING)
     return bool(left == right)
 
 

@@ -133,6 +133,6 @@ def brought(folder: Path, findings: Findings) -> Brought:
 
 
 def installed() -> list[Section]:
-    """Return the sections of all installed extensions, in the order of the page."""
-    found: list[Section] = [registry.load("sections", name) for name in registry.names("sections")]
+    """Return the sections of all installed extensions that can be imported, in the order of the page."""
+    found: list[Section] = registry.usable("sections")
     return sorted(found, key=lambda section: (section.order, section.name))

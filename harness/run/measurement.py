@@ -158,8 +158,8 @@ class Measurement:
 
 
 def installed() -> list[Measurement]:
-    """Return the measurements of all installed extensions."""
-    return [registry.load("measurements", name) for name in registry.names("measurements")]
+    """Return the measurements of all installed extensions that can be imported."""
+    return registry.usable("measurements")
 
 
 def part(config: RunConfig, name: str, kind: type[T]) -> T | None:

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from harness import registry
 from harness.errors import HarnessError, UsageError
-from harness.formats.base import Profile, load_format
+from harness.formats.base import Profile, blame, load_format
 from harness.formats.objects import Route, routes_of
 from harness.formats.settings import Settings
 from harness.records import CONTROL, RAW
 from harness.run import schedule
 from harness.run.config import RunConfig
-from harness.suite import Suite
+from harness.suite import load_suite
 from harness.trace.first_layers import first_layers, layers_within
 from harness.trace.manifest import Manifest
 from harness.trace.schema import MOST_TENSORS
@@ -132,6 +131,8 @@ def choose_arms(config: RunConfig) -> list[Arm]:
     for name in config.formats:
         backend = load_format(name)
         label = backend.name
+        if name == RAW:
+            raise UsageError(f"{name!r} is the ceiling, which every run measures: leave it out.")
         if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
         routes: tuple[Route | Literal[""], ...] = tuple(routes_of(backend) if config.store else ()) or ("",)
@@ -272,8 +273,11 @@ def plan_subject(config: RunConfig, text: str, label: str, requested: int | None
     _require_few(count_whole_reads(manifest, config.options))
     plans: list[tuple[str, Access]] = []
     for name in config.suites:
-        suite: Suite = registry.load("suites", name)
+        suite = load_suite(name)
+        if any(known == suite.name for known, _ in plans):
+            raise UsageError(f"The suite name {suite.name!r} is taken; give the suite {name!r} a name of its own.")
         rng = schedule.generator(config.seed, suite.name, label, requested)
-        plans += [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
+        with blame(f"the suite {suite.name}", f"planning for {label}"):
+            plans += [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
         _require_few(sum(count_steps(access) for _, access in plans))
     return Subject(text, label, manifest.metadata.num_residues, requested, manifest, tuple(plans))

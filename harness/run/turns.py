@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from harness import registry
 from harness.errors import HarnessError
 from harness.records import CONTROL, CellKey
 from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.recorder import cell_key, cell_names, states
 from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
-from harness.suite import suites
+from harness.suite import load_suite
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 MOST_ROWS = 500_000
@@ -53,8 +54,9 @@ class Turns:
 
 def archive_recording(config: RunConfig) -> tuple[str, WriteAccess] | None:
     """Return the suite of a run, and its access, that record the writing of archives which are read from."""
-    asked = (suite for suite in suites() if suite.archives and suite.name in config.suites)
-    return next(((suite.name, WriteAccess(name=suite.archives, tensors=())) for suite in asked), None)
+    known = {*registry.names("suites"), *(name for group, name in registry.allowed() if group == "suites")}
+    asked = (load_suite(name) for name in config.suites if name in known)
+    return next(((suite.name, WriteAccess(name=suite.archives, tensors=())) for suite in asked if suite.archives), None)
 
 
 def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:

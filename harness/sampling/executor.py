@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from harness import registry
+from harness.errors import UsageError
 from harness.formats.base import Format, Profile
 from harness.sampling.accounting import LocalCounter
 from harness.sampling.rehearsal import rehearsed
@@ -183,9 +184,11 @@ def load_executor(name: str) -> Executor:
         When there is none of this name, or it cannot be imported.
     """
     found: Executor = registry.load("executors", name)()
+    if strange := [option for option in found.options if not option.isidentifier()]:
+        raise UsageError(f"The executor {name!r} has an option {strange[0]!r}: letters, digits and '_' are expected.")
     return found
 
 
 def executors() -> list[Executor]:
-    """Return all that are registered, in their order."""
-    return sorted(map(load_executor, registry.names("executors")), key=lambda executor: executor.order)
+    """Return all that are registered and can be imported, in their order."""
+    return sorted((kind() for kind in registry.usable("executors")), key=lambda executor: executor.order)

@@ -13,6 +13,8 @@ from harness.trace.manifest import Manifest
 from harness.trace.stream import digest
 from harness.workload import Read
 
+MAPPED = "returned a view of a mapped file, which is not in memory yet"
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -93,14 +95,14 @@ def check(result: object, expected: Expected) -> str:
         return f"returned dtype {result.dtype} instead of {expected.dtype}"
     if result.shape != expected.shape:
         return f"returned shape {result.shape} instead of {expected.shape}"
-    if _mapped(result):
-        return "returned a view of a mapped file, which is not in memory yet"
+    if mapped(result):
+        return MAPPED
     if digest(result) != expected.digest:
         return "returned values that differ from the source"
     return ""
 
 
-def _mapped(array: np.ndarray) -> bool:
+def mapped(array: object) -> bool:
     """Say whether an array's bytes stand in a mapped file: reading them would be work left for later."""
     owner: object = array
     while owner is not None:

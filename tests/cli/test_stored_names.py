@@ -99,7 +99,7 @@ def test_no_command_imports_what_a_stored_file_names(command, field, honest, bun
 def test_what_was_typed_is_imported_for_this_command_and_no_other(honest, bundle, stranger, tmp_path, capsys):
     words = arguments("check", honest, bundle, "suites", tmp_path)
     main([*words, "--suite", "stranger:suite"])
-    assert stranger.exists() and "has no attribute 'suite'" in plain(capsys.readouterr().out)
+    assert stranger.exists() and "has no attribute 'suite'" in plain("".join(capsys.readouterr()))
     stranger.unlink()
     sys.modules.pop("stranger")
     main([*words, "--backend", "stranger:suite"])  # typed as a format, asked for as a suite

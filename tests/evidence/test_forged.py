@@ -171,6 +171,7 @@ def test_figures_of_another_library_agree_and_changed_ones_do_not():
         ("3e-17", "0.0", True),
         ("0.1234567", "0.1234568", False),
         ("1000000001", "1000000003", False),
+        ("2000000000001", "2000000000002", False),  # bytes are whole numbers, and exact
     ):
         tables = (f"suite,figure\na,{figure}\n".encode() for figure in (theirs, ours))
         assert (compare.tables(*tables, key) == []) == same, (theirs, ours)

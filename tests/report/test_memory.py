@@ -31,7 +31,7 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measur
     sentences = warm_limits(findings)
     assert len(sentences) == len(said)
     assert all(words in sentence for words, sentence in zip(said, sentences, strict=True))
-    assert set(sentences) <= set(limits(findings))
+    assert set(sentences) <= set(limits(findings, []))
     # A limit of the process's control groups counts in place of the machine's memory.
     environment["sessions"][0].update(
         memory_bytes=1 << 40, memory_limit_bytes=int(part * raw), cores=64, cores_limit=1.5
@@ -46,4 +46,4 @@ def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
     folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1)
     findings = find(folder, find_options(folder))
     assert findings.growth.empty
-    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings)
+    assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings, [])

@@ -86,7 +86,7 @@ def test_names_of_strangers_cannot_break_the_page(small, tmp_path):
     samples = findings.samples.assign(trace="file:<script>alert(1)</script>|a.h5")
     summary = findings.summary.assign(trace="file:<script>alert(1)</script>|a.h5")
     odd = dataclasses.replace(findings, samples=samples, summary=summary)
-    page, markdown = render(odd, [], tmp_path, small, "plots")
+    page, markdown = render(odd, tmp_path, small, "plots")
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
     assert "\\|a.h5" in markdown
 

@@ -111,7 +111,7 @@ def _rows(
                 words.access(str(row["access"])),
                 words.arm_name(arm, arms),
                 words.duration(row["total_seconds"]),
-                *(words.duration(row[name]) for name in OPENED),
+                *(words.duration(row[name]) if words.known(row[name]) else "–" for name in OPENED),
                 _share(told.get("percent_of_raw")),
                 words.times(told["read_amplification"]) if "read_amplification" in told else "–",
                 f"{told['median_requests']:.0f}" if "median_requests" in told else "–",
@@ -145,10 +145,11 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
     for arm in arms:
         if arm[0] in (RAW, CONTROL):
             continue
-        own = cells[
-            (cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1]) & cells["total_seconds"].notna()
-        ]
-        if own.empty or own[[*OPENED]].isna().all(axis=None):
+        own = cells[(cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1])]
+        own = own.dropna(
+            subset=["total_seconds", *OPENED]
+        )  # a format that does not say where its bytes lie has no parts
+        if own.empty:
             continue
         # Each access counts alike, however long it takes. Parts that reach beyond the read are shares of their sum.
         parts = own[[*OPENED]].clip(lower=0)

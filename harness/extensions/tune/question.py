@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness import registry
 from harness.analysis.choice.costs import Use
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
@@ -15,7 +14,7 @@ from harness.extensions.tune.corner import corner_of, cut, cut_axes, in_whole_ch
 from harness.formats.base import Format, Layout
 from harness.formats.settings import search_space
 from harness.run import schedule
-from harness.suite import Suite, mix_reads
+from harness.suite import load_suite, mix_reads
 from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import Role, TensorSpec
 from harness.workload import Absent, PlanOptions, ReadAccess, requested_bytes
@@ -182,7 +181,7 @@ def _question(
     reads: dict[str, MeasuredUse] = {}
     for access in shares:
         suite_name, info = mix_reads()[access]
-        suite: Suite = registry.load("suites", suite_name)
+        suite = load_suite(suite_name)
         rng = schedule.generator(seed, "tune", suite_name, spec.path)
         window = access in WINDOWS
         manifest = Manifest(tensors=(half if window else part,), provenance=provenance)

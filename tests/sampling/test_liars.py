@@ -50,6 +50,12 @@ def test_a_wrong_result_is_named(archive, liar, caught):
     assert caught in take_threads(liar(), path, READS, expected, 2, shared=True).problem
 
 
+def test_a_mapped_tensor_of_which_parts_are_copied_is_named(archive):
+    path, _, expected = archive
+    reads = [read for read in READS if read.selection is not None]
+    assert reads and "mapped file" in take(liars.Mapped(), path, reads, expected, load_once=True).problem
+
+
 def test_an_honest_backend_has_no_problem(archive):
     path, _, expected = archive
     reading = take(RawFormat(), path, READS, expected)

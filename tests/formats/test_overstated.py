@@ -13,7 +13,7 @@ import hdf5plugin
 import numpy as np
 import pytest
 
-from harness import files
+from harness import limits
 from harness.cli import main
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
@@ -118,7 +118,7 @@ def test_an_npz_of_another_program_inflates_up_to_a_limit(tmp_path, capsys, monk
     source = tmp_path / "msa_row_attn_layer0.npz"
     with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as file, file.open("attn.npy", "w") as member:
         np.lib.format.write_array(member, np.zeros((2, 64, 64), np.float32))
-    monkeypatch.setattr(files, "_SMALL", 1 << 10)
+    monkeypatch.setattr(limits, "_SMALL", 1 << 10)
     assert main(["import", str(source), str(tmp_path / "b.raw")]) == 1
     said = capsys.readouterr().err
     assert "attn.npy inflates to" in said and str(source) in said and "--max-inflated" in said

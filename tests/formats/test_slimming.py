@@ -22,7 +22,7 @@ from harness.slimming.narrowing import by_name, ladder
 from harness.slimming.record import Places, places_in, unslimmed
 from harness.slimming.slimmer import Slimmer, narrowest
 from harness.testing.samples import StepTrace, bfloat16_exact, specials
-from harness.trace import schema
+from harness.trace import manifest as manifests
 from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import SchemaError, tensor
 from harness.trace.sources import open_trace
@@ -247,7 +247,7 @@ def test_a_record_names_all_that_is_stored_and_no_chain_of_equals(monkeypatch: p
         restored([*RECORD, chain])
     with pytest.raises(ArchiveError, match="not stored before it"):
         restored([RECORD[2], *RECORD[:2]])
-    monkeypatch.setattr(schema, "MOST_TENSORS", 2)
+    monkeypatch.setattr(manifests, "MOST_TENSORS", 2)
     with pytest.raises(SchemaError, match="at most 2 tensors"):
         restored(RECORD)
 

@@ -79,7 +79,7 @@ $(VENV)/.capture: pyproject.toml | $(VENV)/bin/python
 house: $(VENV)/.extras
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	$(BIN)/lint-imports
-	$(BIN)/python .ci/without --whole
+	$(BIN)/python .ci/without --all-tests
 	$(BIN)/python .ci/without --each
 	$(BIN)/python -m benchmarks.house
 

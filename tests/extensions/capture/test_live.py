@@ -173,14 +173,14 @@ def others() -> int:
 
 def test_a_full_disk_stops_the_model_and_is_what_is_reported(tmp_path, monkeypatch):
     given = []
-    append = NpzWriter.append
+    write = NpzWriter.write
 
-    def full(self, block):
+    def full(self, spec, blocks):
         if len(given) > 5:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        append(self, block)
+        write(self, spec, blocks)
 
-    monkeypatch.setattr(NpzWriter, "append", full)
+    monkeypatch.setattr(NpzWriter, "write", full)
     model = FakeModel(settings(blocks=30), query(), given.append)
     with pytest.raises(HarnessError, match=r"npz failed writing .*: No space left on device"):
         record(model, destinations(tmp_path, ("npz", "hdf5")))

@@ -10,8 +10,11 @@
 - Constants of a run's configuration: modules that import a name in capitals from ``harness.run.config``.
 - Members of a format: public methods and attributes that the classes `Format`, `Writer` and `Reader` define; to be
   implemented are those without a body or a value.
-- Files of a window: those of ``harness/`` and ``suites/`` in which a function ran during ``harness run`` of one suite
-  of window reads, on one trace in one format, from the command line over the reading processes to the report.
+- Files of a window: in ``harness run`` of one suite of window reads, on one trace in one format, with its report: those
+  of ``harness/`` and ``suites/`` on the call stack, from the command line down, whenever a process starts, a function
+  returns an array of a window's shape (read, expected or compared), a record is written, the summary or the report is
+  opened to be written, or a function returns a verdict's word. What only prepares a run or describes the machine is left
+  out. (In the first version of this count it was every file in which a function ran: 125.)
 - Time of ``harness --help``: processor seconds, the least of five; that of an empty Python included.
 """
 
@@ -36,18 +39,33 @@ LONG_MODULE, LONG_FUNCTION = 300, 60
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _LOOK = """
 import os, sys, threading
+WORDS = ("faster", "slower", "equivalent", "inconclusive")
 known, out = set(), open(os.path.join(os.environ["HOUSE_SEEN"], str(os.getpid())), "a")
+def note(frame):
+    while frame is not None:
+        if frame.f_code.co_filename not in known:
+            known.add(frame.f_code.co_filename)
+            print(frame.f_code.co_filename, file=out, flush=True)
+        frame = frame.f_back
 def look(frame, event, argument):
-    code = frame.f_code
-    if event == "call" and code.co_flags & 1 and code.co_filename not in known:
-        known.add(code.co_filename)
-        print(code.co_filename, file=out, flush=True)
+    if event == "return":
+        word = type(argument) is str and argument in WORDS
+        if word or type(argument).__name__ == "ndarray" and argument.shape.count(32) == 2:
+            note(frame)
+    elif event == "c_call" and argument.__name__ in ("write", "writerow", "fork_exec"):
+        name = str(getattr(argument.__self__, "name", ".csv" if argument.__name__ == "writerow" else ""))
+        if name.endswith((".csv", ".jsonl")) or "multiprocessing" in frame.f_code.co_filename:
+            note(frame)
+def opened(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(("summary.csv", "report.md")) and arguments[2] & 3:
+        note(sys._getframe(1))
+sys.addaudithook(opened)
 threading.setprofile(look)
 sys.setprofile(look)
 """
 _WINDOW = (
     "run", "--quiet", "--preset", "quick", "--trace", "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4",
-    "--sizes", "16", "--formats", "npz", "--baseline", "npz", "--suites", "random_access", "--rounds", "1",
+    "--sizes", "40", "--formats", "npz", "--baseline", "npz", "--suites", "random_access", "--rounds", "1",
     "--cache", "warm",
 )  # fmt: skip
 
@@ -189,7 +207,7 @@ def _empty(part: ast.AST) -> bool:
 
 
 def files_of_a_window(root: Path) -> list[str]:
-    """Run one suite of window reads, and list the files in which a function ran."""
+    """Run one suite of window reads, and list the files that a read passes on its way to a word."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "sitecustomize.py").write_text(_LOOK)

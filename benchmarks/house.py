@@ -13,8 +13,8 @@
 - Files of a window: in ``harness run`` of one suite of window reads, on one trace in one format, with its report: those
   of ``harness/`` and ``suites/`` on the call stack, from the command line down, whenever a process starts, a function
   returns an array of a window's shape (read, expected or compared), a record is written, the summary or the report is
-  opened to be written, or a function returns a verdict's word. What only prepares a run or describes the machine is left
-  out. (In the first version of this count it was every file in which a function ran: 125.)
+  opened to be written, or a function returns a verdict's word. What only prepares a run or describes the machine is no
+  part of it.
 - Time of ``harness --help``: processor seconds, the least of five; that of an empty Python included.
 """
 

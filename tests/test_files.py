@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import lzma
 import os
@@ -11,8 +12,8 @@ import zlib
 import pytest
 
 from harness import files, limits
-from harness.cli import main
-from harness.errors import HarnessError
+from harness.cli.options import add_max_inflated, max_inflated
+from harness.errors import HarnessError, UsageError
 
 
 def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
@@ -172,14 +173,18 @@ def test_a_small_stream_inflates_to_less(packed, stated, limit):
     assert limits.inflation_limit(packed, stated) == limit
 
 
+def parsed(text):
+    parser = argparse.ArgumentParser()
+    add_max_inflated(parser)
+    return parser.parse_args(["--max-inflated", text])
+
+
 @pytest.mark.parametrize(("text", "limit"), [("7", 7), ("8GiB", 8 << 30), ("3 MiB", 3 << 20), ("1TiB", 1 << 40)])
-def test_the_limit_is_raised_by_an_option_of_the_command_line(tmp_path, text, limit, monkeypatch):
-    monkeypatch.setattr(limits.limits, "inflated", None)
-    assert main(["unslim", str(tmp_path), "--max-inflated", text]) == 2
-    assert limits.inflation_limit(100) == limit
+def test_an_option_of_the_command_line_names_a_size(text, limit):
+    assert max_inflated(parsed(text)) == limit
 
 
 @pytest.mark.parametrize("text", ["", "-1", "8GB", "many", "1" * 16])
-def test_what_is_no_size_is_refused(tmp_path, text, capsys):
-    assert main(["unslim", str(tmp_path), "--max-inflated", text]) == 2
-    assert "--max-inflated takes a number of bytes" in capsys.readouterr().err
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(UsageError, match="--max-inflated takes a number of bytes"):
+        max_inflated(parsed(text))

@@ -59,8 +59,6 @@ def test_nothing_heavy_is_imported_before_it_is_needed(arguments: list[str]) -> 
     assert done.returncode == 0, done.stderr
 
 
-def test_help_shows_commands_of_extensions_with_what_they_are_for() -> None:
+def test_help_shows_commands_with_what_they_are_for() -> None:
     done = subprocess.run([sys.executable, "-m", "harness", "--help"], capture_output=True, text=True, cwd=ROOT)
-    said = " ".join(done.stdout.split())
-    assert "tune search chunks, codecs and pipelines of a format for one use" in said
-    assert "run measure formats on traces" in said
+    assert "run measure formats on traces" in " ".join(done.stdout.split())

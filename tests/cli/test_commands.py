@@ -122,12 +122,6 @@ def test_list_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
     assert "zarr-slim" in out and "parallel_access" in out and "set HARNESS_DATA" in out
 
 
-def test_fidelity_sets_synthetic_beside_real(capsys):
-    assert main(["fidelity", "--trace", "synthetic:n_res=48,layers=1"]) == 0
-    out = plain(capsys.readouterr().out)
-    assert "kurtosis" in out and "ratio of deflate 6" in out and "entropy" in out
-
-
 def start(tmp_path, *options):
     run = tmp_path / "results" / "run"
     command = [sys.executable, "-m", "harness", "run", "--quiet", *SMALL, "--rounds", "40", *options]

@@ -9,7 +9,6 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -38,11 +37,6 @@ def make_torch(path: Path) -> None:
         file.writestr("archive/data/0", VALUES.tobytes())
 
 
-def make_safetensors(path: Path) -> None:
-    header = json.dumps({"a": {"dtype": "F32", "shape": [300], "data_offsets": [0, 1200]}}).encode()
-    path.write_bytes(len(header).to_bytes(8, "little") + header + VALUES.tobytes())
-
-
 def make_hdf5(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["group/values"] = VALUES
@@ -57,7 +51,7 @@ def make_zarr(version: int) -> Callable[[Path], None]:
 
 
 SOUND = {
-    "a.npz": make_npz, "a.pt": make_torch, "a.safetensors": make_safetensors, "a.h5": make_hdf5, "a.nc": make_hdf5,
+    "a.npz": make_npz, "a.pt": make_torch, "a.h5": make_hdf5, "a.nc": make_hdf5,
     "array.zarr": lambda path: zarr.create_array(path, data=VALUES, zarr_format=2),
     "two.zarr": make_zarr(2), "three.zarr": make_zarr(3),
 }  # fmt: skip
@@ -69,12 +63,7 @@ OTHERS = {
 }  # fmt: skip
 
 
-NEEDS = pytest.mark.skipif(not find_spec("safetensors"), reason="pip install 'trace-format-harness[safetensors]'")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[NEEDS] if name == "a.safetensors" else []) for name in (*SOUND, *OTHERS)]
-)
+@pytest.mark.parametrize("name", [*SOUND, *OTHERS])
 def test_a_file_of_another_program_is_not_called_an_archive_that_is_damaged(name, tmp_path, capsys):
     path = tmp_path / name
     (SOUND | OTHERS)[name](path)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import struct
-import zipfile
 from pathlib import Path
 
 import h5py
 import hdf5plugin
-import numpy as np
 import pytest
 
-from harness import limits
 from harness.cli import main
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
@@ -112,17 +109,6 @@ def test_a_chunk_of_hdf5_states_what_a_chunk_has(tmp_path, capsys, filters, chun
         made.id.write_direct_chunk((0, 0, 0), chunk + bytes(100))
     _sealed_again(path, path)
     _refused(path, tmp_path, said, capsys)
-
-
-def test_an_npz_of_another_program_inflates_up_to_a_limit(tmp_path, capsys, monkeypatch):
-    source = tmp_path / "msa_row_attn_layer0.npz"
-    with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as file, file.open("attn.npy", "w") as member:
-        np.lib.format.write_array(member, np.zeros((2, 64, 64), np.float32))
-    monkeypatch.setattr(limits, "_SMALL", 1 << 10)
-    assert main(["import", str(source), str(tmp_path / "b.raw")]) == 1
-    said = capsys.readouterr().err
-    assert "attn.npy inflates to" in said and str(source) in said and "--max-inflated" in said
-    assert main(["import", str(source), str(tmp_path / "b.raw"), "--max-inflated", "1MiB"]) == 0
 
 
 def test_what_is_no_folder_is_no_run(tmp_path, capsys):

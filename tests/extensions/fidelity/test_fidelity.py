@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from harness.cli import main
 from harness.errors import UsageError
 from harness.extensions.fidelity import comparison as fidelity
 from harness.extensions.fidelity.comparison import (
@@ -157,3 +158,9 @@ def test_compression_is_measured_in_chunks_of_part_of_an_array(monkeypatch: pyte
 def test_relative_difference(synthetic: float, real: float, difference: float) -> None:
     row = StatisticRow(role=Role.PAIR, statistic="mean", synthetic=synthetic, real=real, published=True)
     assert row.relative_difference == difference
+
+
+def test_the_command_shows_every_statistic(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fidelity", "--trace", "synthetic:n_res=48,layers=1"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "kurtosis" in out and "ratio of deflate 6" in out and "entropy" in out

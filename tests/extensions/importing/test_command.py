@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
 
+from harness import limits
 from harness.cli import main
 from harness.extensions.importing import source
 from harness.extensions.importing.find import read_source
@@ -181,3 +183,14 @@ def test_a_library_gets_one_sentence_too(tmp_path):
 )
 def test_padding_is_taken_off_layers_and_steps_alone(name, expected):
     assert unpadded(name) == expected
+
+
+def test_an_npz_of_another_program_inflates_up_to_a_limit(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "msa_row_attn_layer0.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("attn.npy", "w") as member:
+        np.lib.format.write_array(member, np.zeros((2, 64, 64), np.float32))
+    monkeypatch.setattr(limits, "_SMALL", 1 << 10)
+    assert main(["import", str(path), str(tmp_path / "b.raw")]) == 1
+    said = capsys.readouterr().err
+    assert "attn.npy inflates to" in said and str(path) in said and "--max-inflated" in said
+    assert main(["import", str(path), str(tmp_path / "b.raw"), "--max-inflated", "1MiB"]) == 0

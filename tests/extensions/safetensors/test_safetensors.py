@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness import registry
+from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.extensions.safetensors.format import SafetensorsFormat
 from harness.formats.archive import detect, verify_archive, write_archive
@@ -83,3 +84,14 @@ def test_it_cannot_be_slimmed_and_says_so(small: Mapping[str, np.ndarray], tmp_p
     with pytest.raises(HarnessError, match="The header of safetensors comes first"):
         write_archive(trace_of(small), Slimmed(), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_the_library_is_not_called_an_archive_that_is_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.safetensors"
+    library.save_file({"a": np.arange(300, dtype=np.float32)}, path)
+    for arguments in (["inspect", str(path)], ["verify", str(path)], ["convert", str(path), str(tmp_path / "b.h5")]):
+        assert main(arguments) == 1
+        said = "".join(capsys.readouterr())
+        assert "not an archive of" in said and "another program wrote it" in said and "damaged" not in said

@@ -25,8 +25,8 @@ from unittest import mock
 from benchmarks.directories import af2, af3, digests, openfold3, real
 from harness.errors import HarnessError
 from harness.extensions.result_directories import disk
-from harness.extensions.result_directories.consumers import read_file
 from harness.extensions.result_directories.manifest import NAME
+from harness.extensions.result_directories.reading import read_file
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
 

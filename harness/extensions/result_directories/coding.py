@@ -1,4 +1,7 @@
-"""The smallest of a few exact codings of an array's bytes; each is undone, and compared, before it is used."""
+"""The smallest of a few exact codings of an array's bytes; each is undone, and compared, before it is used.
+
+An ``encode_`` function returns how it coded, which is what `decode` needs beside the bytes, and the block.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from harness.errors import ArchiveError
 
 Coded = dict[str, Any]
-"""How a block was coded: what `decode` needs beside the bytes."""
+"""How a block was coded."""
 
 _LARGEST_WINDOW = 1 << 26
 _THOROUGH = 1 << 23
@@ -24,6 +27,7 @@ _WORTH = 0.985
 """A plane whose sample stays above this share of its size is stored as it is: mantissas cost time and give nothing."""
 
 _WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+_INNER = {"grid": "integers", "decimals": "integers", "integers": "words", "floats": "words"}
 
 
 def _filters(size: int, *, plane: bool = False) -> _Filters:
@@ -44,28 +48,23 @@ def encode_xz(data: bytes, *, words: bool = False) -> bytes:
     return lzma.compress(data, lzma.FORMAT_XZ, filters=[{**filters, **context}])
 
 
-def encode_text(data: bytes) -> bytes:
-    """Compress bytes of no known structure."""
-    return lzma.compress(data, lzma.FORMAT_RAW, filters=_filters(len(data)))
+def encode_text(data: bytes, *, plane: bool = False) -> bytes:
+    """Compress bytes of no known structure, or one byte of each word of an array."""
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=_filters(len(data), plane=plane))
 
 
-def decode_text(stored: bytes, size: int) -> bytes:
-    """Undo `encode_text`.
-
-    Raises
-    ------
-    ArchiveError
-        When the bytes are damaged.
-    """
-    return _unpacked(stored, size, _filters(size))
-
-
-def _unpacked(stored: bytes, size: int, filters: _Filters) -> bytes:
+def decode_text(stored: bytes, size: int, *, plane: bool = False) -> bytes:
+    """Undo `encode_text`; an `ArchiveError` when the bytes are damaged."""
     try:
         # Never more than was stated: a damaged block must not fill the memory.
-        data = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters).decompress(stored, size) if size else b""
+        decompressor = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_filters(size, plane=plane))
+        data = decompressor.decompress(stored, size) if size else b""
     except lzma.LZMAError as error:
         raise ArchiveError(f"a block is damaged ({error})") from error
+    return _checked(data, size)
+
+
+def _checked(data: bytes, size: int) -> bytes:
     if len(data) != size:
         raise ArchiveError("a block is damaged: it is shorter than stated")
     return data
@@ -83,24 +82,16 @@ def encode_words(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
     shape : tuple of int, optional
         The array's shape in C order: one that is symmetric in its first two axes, as the logits of a distogram are, is
         stored as a triangle.
-
-    Returns
-    -------
-    Coded
-        How.
-    bytes
-        The block.
     """
-    coded: Coded = {"how": "words", "size": len(data), "item": itemsize if itemsize in _WORDS else 1}
-    if len(data) % coded["item"]:
-        coded["item"] = 1
-    words = np.frombuffer(data, _WORDS[coded["item"]])
-    if len(shape) >= 2 and shape[0] == shape[1] > 1 and words.size == int(np.prod(shape)):
+    item = itemsize if itemsize in _WORDS and len(data) % itemsize == 0 else 1
+    coded: Coded = {"how": "words", "size": len(data), "item": item}
+    words = np.frombuffer(data, _WORDS[item])
+    if len(shape) >= 2 and shape[0] == shape[1] > 1 and words.size == math.prod(shape):
         square = words.reshape(shape)
         if np.array_equal(square, square.swapaxes(0, 1)):
             coded["square"] = list(shape)
             words = square[np.triu_indices(shape[0])].ravel()
-    if coded["item"] == 4:
+    if item == 4:
         part = _middle(words)
         if len(_planes(_rotate(part))[1]) < len(_planes(part)[1]):
             coded["rotated"], words = True, _rotate(words)
@@ -124,11 +115,11 @@ def _planes(words: np.ndarray) -> tuple[list[list[int]], bytes]:
     for plane in np.ascontiguousarray(words).view(np.uint8).reshape(-1, words.itemsize).T:
         plain = plane.tobytes()
         sample = _middle(plain)
-        packed = lzma.compress(sample, lzma.FORMAT_RAW, filters=_filters(len(sample), plane=True))
+        packed = encode_text(sample, plane=True)
         if len(packed) >= _WORTH * len(sample):
             packed = plain
         elif len(sample) < len(plain):
-            packed = lzma.compress(plain, lzma.FORMAT_RAW, filters=_filters(len(plain), plane=True))
+            packed = encode_text(plain, plane=True)
         listed.append([int(packed is not plain), len(packed)])
         blocks.append(packed)
     return listed, b"".join(blocks)
@@ -146,21 +137,8 @@ def encode_array(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
 
 
 def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
-    """Code integers as differences to their neighbours, in the direction that gives the smallest block.
-
-    Parameters
-    ----------
-    values : ndarray of int64, two-dimensional
-        Of at most 62 bits.
-
-    Returns
-    -------
-    Coded
-        How.
-    bytes
-        The block.
-    """
-    best: tuple[Coded, bytes] | None = None
+    """Code a matrix of int64, of 62 bits at most, as differences to neighbours in the direction that is smallest."""
+    found = []
     for axes in ((), (1,), (0,), (0, 1)):
         differences = values
         for axis in axes:
@@ -168,10 +146,9 @@ def encode_integers(values: np.ndarray) -> tuple[Coded, bytes]:
         folded = np.where(differences < 0, -2 * differences - 1, 2 * differences).astype(np.uint64)
         width = np.min_scalar_type(int(folded.max(initial=0))).itemsize
         inner, block = encode_words(folded.astype(_WORDS[width]).tobytes(), width, folded.shape)
-        if best is None or len(block) < len(best[1]):
-            best = {"how": "integers", "shape": list(values.shape), "axes": list(axes), "words": inner}, block
-    assert best is not None
-    return best
+        coded = {"how": "integers", "shape": list(values.shape), "axes": list(axes), "words": inner}
+        found.append((coded, block))
+    return min(found, key=lambda coding: len(coding[1]))
 
 
 def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes] | None:
@@ -187,9 +164,6 @@ def encode_grid(data: bytes, dtype: np.dtype, step: float) -> tuple[Coded, bytes
     return {"how": "grid", "step": step, "dtype": dtype.str, "integers": inner}, block
 
 
-_INNER = {"grid": "integers", "decimals": "integers", "integers": "words", "floats": "words"}
-
-
 def stated_size(coded: Coded) -> int:
     """Return how many bytes a coding says that its block decodes to, before they are turned into anything else."""
     while (inner := _INNER.get(coded["how"])) is not None:
@@ -198,25 +172,7 @@ def stated_size(coded: Coded) -> int:
 
 
 def decode(coded: Coded, block: bytes) -> bytes:
-    """Undo a coding.
-
-    Parameters
-    ----------
-    coded : Coded
-        How the block was coded.
-    block : bytes
-        The block.
-
-    Returns
-    -------
-    bytes
-        The array's bytes.
-
-    Raises
-    ------
-    ArchiveError
-        When the block is damaged.
-    """
+    """Return an array's bytes from its block; an `ArchiveError` when it is damaged."""
     if coded["how"] == "text":
         return decode_text(block, coded["size"])
     if coded["how"] == "words":
@@ -232,37 +188,27 @@ def _words(coded: Coded, block: bytes) -> bytes:
     if item not in _WORDS or len(coded["planes"]) != item or (square and math.prod(square) != count):
         raise ArchiveError("a block is damaged: what is said of its words does not fit together")
     if square:
-        count = square[0] * (square[0] + 1) // 2 * int(np.prod(square[2:], dtype=np.int64))
+        count = square[0] * (square[0] + 1) // 2 * math.prod(square[2:])
     made = np.empty((count, item), np.uint8)
     start = 0
     for column, (packed, length) in enumerate(coded["planes"]):
         part = block[start : start + length]
         start += length
-        plane = _unpacked(part, count, _filters(count, plane=True)) if packed else part
-        if len(plane) != count:
-            raise ArchiveError("a block is damaged: it is shorter than stated")
+        plane = decode_text(part, count, plane=True) if packed else _checked(part, count)
         made[:, column] = np.frombuffer(plane, np.uint8)
     words = made.reshape(-1).view(_WORDS[item])
     if coded.get("rotated"):
         words = (words >> np.uint32(1)) | (words << np.uint32(31))
     if square:
-        whole = np.empty(square, words.dtype)
+        both = np.empty(square, words.dtype)
         rows, columns = np.triu_indices(square[0])
-        triangle = words.reshape(len(rows), *square[2:])
-        whole[rows, columns] = triangle
-        whole[columns, rows] = triangle
-        words = whole
+        both[rows, columns] = both[columns, rows] = words.reshape(len(rows), *square[2:])
+        words = both
     return words.tobytes()
 
 
 def integers_of(coded: Coded, block: bytes) -> np.ndarray:
-    """Return the integers that `encode_integers` coded.
-
-    Returns
-    -------
-    ndarray of int64, two-dimensional
-        The integers.
-    """
+    """Return the matrix of int64 that `encode_integers` coded."""
     inner = coded["words"]
     values = np.frombuffer(_words(inner, block), _WORDS[inner["item"]]).astype(np.int64).reshape(coded["shape"])
     sign = -(values & 1)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from harness.cli import options, show
 from harness.extensions.result_directories.manifest import KINDS, NAME
-from harness.extensions.result_directories.outcome import SlimOutcome
 from harness.extensions.result_directories.restoring import unslim
-from harness.extensions.result_directories.slimming import MODES, PLAIN, parse_bound, slim
+from harness.extensions.result_directories.slimming import MODES, PLAIN, SlimOutcome, parse_bound, slim
 
 _NAMED = 6
 """Names that a sentence lists before it counts the rest."""
@@ -18,30 +17,30 @@ _NAMED = 6
 
 def add_slim(parser: argparse.ArgumentParser) -> None:
     """Make a result directory of AlphaFold smaller, in place."""
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument(
-        "--mode", default="slim", metavar="MODE", help=f"{' or '.join(MODES)}: lossless (default) or declared lossy"
+    add = parser.add_argument
+    modes = f"{' or '.join(MODES)}: lossless (default) or declared lossy"
+    add("--mode", default="slim", metavar="MODE", help=modes)
+    add("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get")
+    which = (
+        f"{' or '.join(PLAIN)}: best keeps what tools read readable by them (plain, or .xz where they take it); none "
+        "is smaller, and tools need unslim first"
     )
-    parser.add_argument("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get")
-    parser.add_argument(
-        "--plain",
-        default="best",
-        metavar="WHICH",
-        help=f"{' or '.join(PLAIN)}: best keeps what tools read readable by them (plain, or .xz where they take it); "
-        "none is smaller, and tools need unslim first",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
-    parser.add_argument("--quiet", action="store_true", help="only the closing line")
-    options.add_max_inflated(parser)
+    add("--plain", default="best", metavar="WHICH", help=which)
+    add("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
+    _add_common(parser)
     parser.set_defaults(command=_slim)
 
 
 def add_unslim(parser: argparse.ArgumentParser) -> None:
     """Bring back every file of a slimmed directory, byte for byte."""
+    _add_common(parser)
+    parser.set_defaults(command=_unslim)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--quiet", action="store_true", help="only the closing line")
     options.add_max_inflated(parser)
-    parser.set_defaults(command=_unslim)
 
 
 def _slim(arguments: argparse.Namespace) -> int:
@@ -49,28 +48,40 @@ def _slim(arguments: argparse.Namespace) -> int:
     bound = None if arguments.bound is None else parse_bound(arguments.bound, "--bound")
     was_slim = (folder / NAME).exists()
     found = slim(folder, arguments.mode, bound=bound, plain=arguments.plain, dry_run=arguments.dry_run)
-    if not arguments.quiet:
-        _table(f"{folder}: {KINDS[found.kind]}", found)
-    show.say(" ".join(_closing(folder, found, arguments.dry_run)))
+    lines = [" ".join(_closing(folder, found, arguments.dry_run))]
     if arguments.dry_run and arguments.plain == "best" and not was_slim:
         smallest = slim(folder, arguments.mode, bound=bound, plain="none", dry_run=True)
-        show.say(" ".join((f"With --plain none: {_sizes(smallest)}.", *_unread(folder, smallest))))
+        lines.append(" ".join((f"With --plain none: {_sizes(smallest)}.", *_unread(folder, smallest))))
     if found.large_others:
-        show.say(
-            f"Large, and not touched: {_listed([f'{row.path} ({row.before:,} bytes)' for row in found.large_others])}."
-        )
-    return _problems(found)
+        large = _listed([f"{row.path} ({row.before:,} bytes)" for row in found.large_others])
+        lines.append(f"Large, and not touched: {large}.")
+    return _say(arguments, found, lines)
+
+
+def _unslim(arguments: argparse.Namespace) -> int:
+    found = unslim(arguments.folder)
+    return _say(arguments, found, [f"Restored {found.changed} files, byte for byte."])
+
+
+def _say(arguments: argparse.Namespace, found: SlimOutcome, lines: list[str]) -> int:
+    if not arguments.quiet:
+        title = f"{arguments.folder}: {KINDS[found.kind]}"
+        table = show.table(title, "file", "", "bytes before", "after", "")
+        for row in found.rows:
+            table.add_row(row.path, row.fate, f"{row.before:,}", f"{row.after:,}", row.note)
+        show.console().print(table, markup=False)
+    for line in lines:
+        show.say(line)
+    for problem in found.problems:
+        show.complain(problem)
+    return 1 if found.problems else 0
 
 
 def _closing(folder: Path, found: SlimOutcome, dry_run: bool) -> Iterator[str]:
-    gained = found.after < found.before
-    if dry_run:
-        yield f"Would change {found.changed} of {found.files} files: {_sizes(found)}. Nothing was written."
-    elif found.changed:
-        yield f"Changed {found.changed} of {found.files} files: {_sizes(found)}."
-    else:
-        yield f"Nothing to change in {found.files} files: {_sizes(found)}."
-    if not gained:
+    did = f"{'Would change' if dry_run else 'Changed'} {found.changed} of"
+    did = did if dry_run or found.changed else "Nothing to change in"
+    yield f"{did} {found.files} files: {_sizes(found)}." + (" Nothing was written." if dry_run else "")
+    if found.after >= found.before:
         yield "Nothing is gained."
     yield from _unread(folder, found)
     if found.changed and not dry_run:
@@ -79,10 +90,10 @@ def _closing(folder: Path, found: SlimOutcome, dry_run: bool) -> Iterator[str]:
 
 def _unread(folder: Path, found: SlimOutcome) -> Iterator[str]:
     """Say which files tools cannot read as they are."""
-    if found.needs_unslim:
-        yield f"Tools need harness unslim {folder} first for {_listed(found.needs_unslim)}."
-    if found.harness_only:
-        yield f"No other tool is known to read what is left of {_listed(found.harness_only)}."
+    if names := found.read_by("unslim"):
+        yield f"Tools need harness unslim {folder} first for {_listed(names)}."
+    if names := found.read_by("harness"):
+        yield f"No other tool is known to read what is left of {_listed(names)}."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -91,29 +102,5 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _sizes(found: SlimOutcome) -> str:
-    return f"{found.before:,} bytes, {found.after:,} after ({_change(found)})"
-
-
-def _unslim(arguments: argparse.Namespace) -> int:
-    found = unslim(arguments.folder)
-    if not arguments.quiet:
-        _table(f"{arguments.folder}: {KINDS[found.kind]}", found)
-    show.say(f"Restored {found.changed} files, byte for byte.")
-    return _problems(found)
-
-
-def _table(title: str, found: SlimOutcome) -> None:
-    table = show.table(title, "file", "", "bytes before", "after", "")
-    for row in found.rows:
-        table.add_row(row.path, row.fate, f"{row.before:,}", f"{row.after:,}", row.note)
-    show.console().print(table, markup=False)
-
-
-def _change(found: SlimOutcome) -> str:
-    return f"{found.after / found.before - 1:+.1%}" if found.before else "nothing there"
-
-
-def _problems(found: SlimOutcome) -> int:
-    for problem in found.problems:
-        show.complain(problem)
-    return 1 if found.problems else 0
+    change = f"{found.after / found.before - 1:+.1%}" if found.before else "nothing there"
+    return f"{found.before:,} bytes, {found.after:,} after ({change})"

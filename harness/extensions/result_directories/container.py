@@ -6,10 +6,12 @@ says by itself what it gives back, so that it can be read without the manifest b
 
 from __future__ import annotations
 
+import itertools
 import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NotRequired, TypedDict
 
 from harness.documents import Count, Digest, decode
@@ -90,7 +92,7 @@ def pack(
     steps: Mapping[int, float] | None = None,
     readable: bool = False,
 ) -> tuple[str, bytes]:
-    """Pack a file, and prove that it comes back.
+    """Pack a file, and prove that it comes back; an `ArchiveError` when it does not, and then nothing may be removed.
 
     Parameters
     ----------
@@ -111,21 +113,18 @@ def pack(
     -------
     str, bytes
         The suffix of the packed file, `XZ` for a plain xz file, else `SUFFIX`; and the packed file.
-
-    Raises
-    ------
-    ArchiveError
-        When what comes back is not what went in; nothing may be removed then.
-    LimitError
-        When it could be inflated only beyond the limit for files of strangers.
     """
+    plain_xz = partial(coding.encode_xz, data, words=name.endswith(".pkl"))
     if readable and not dropped:
-        packed = coding.encode_xz(data, words=name.endswith(".pkl"))
-        return XZ, _proven(packed, data)
-    parts, blocks = _split(name, data, steps or {})
+        return XZ, _proven(plain_xz(), data)
+    parts: dict[str, Any] = {}
+    blocks: list[bytes] = []
+    if name.endswith(".pkl"):
+        parts, blocks = _split_pickle(data, steps or {})
+    elif name.endswith(".json"):
+        parts, blocks = _split_json(data)
     is_text = not blocks or 2 * parts["skeleton"] > len(data)
     wants_xz = not original and (is_text or len(data) <= _XZ_IS_TRIED)
-    plain_xz = coding.encode_xz(data, words=name.endswith(".pkl")) if wants_xz else b""
     header = {
         "version": VERSION,
         "name": name,
@@ -138,15 +137,9 @@ def pack(
     }
     stated = coding.encode_xz(json.dumps(header, separators=(",", ":")).encode())
     packed = b"".join((MAGIC, struct.pack("<Q", len(stated)), stated, *blocks))
-    if wants_xz and (not blocks or len(packed) > _XZ_IS_ENOUGH * len(plain_xz)):
-        return XZ, _proven(plain_xz, data)
+    if wants_xz and (len(packed) > _XZ_IS_ENOUGH * len(xz := plain_xz()) or not blocks):
+        return XZ, _proven(xz, data)
     return SUFFIX, _proven(packed, data)
-
-
-def _split(name: str, data: bytes, steps: Mapping[int, float]) -> tuple[dict[str, Any], list[bytes]]:
-    if name.endswith(".pkl"):
-        return _split_pickle(data, steps)
-    return _split_json(data) if name.endswith(".json") else ({}, [])
 
 
 def _proven(packed: bytes, data: bytes) -> bytes:
@@ -156,19 +149,14 @@ def _proven(packed: bytes, data: bytes) -> bytes:
 
 
 def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
-    """Read a packed file.
+    """Read what `pack` gave, or a plain xz file, and check it against the digest that it states.
 
     Parameters
     ----------
     packed : bytes
-        What `pack` gave; a plain xz file too.
+        The file.
     stated : int, optional
         The size of what it gives back, by a manifest beside it; no more is inflated.
-
-    Returns
-    -------
-    Unpacked
-        What it gives back, checked against the digest that it states.
 
     Raises
     ------
@@ -186,7 +174,8 @@ def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
         text = inflate("xz", packed[start : start + length], "its header", _LARGEST_HEADER)
         header = decode(text, _Header, "its header", version=("version", VERSION), mend="", error=ArchiveError)
         _check_size(header["size"], len(packed), stated)
-        data = _rebuild(header, _blocks(packed, start + length, header["lengths"]))
+        ends = list(itertools.accumulate(header["lengths"], initial=start + length))
+        data = _rebuild(header, [packed[start:end] for start, end in itertools.pairwise(ends)])
         found = Unpacked(data, header["original"], tuple(tuple(path) for path in header["dropped"]))
     except _NONSENSE as error:
         raise ArchiveError(f"it is truncated or damaged ({type(error).__name__}: {error})") from error
@@ -204,14 +193,6 @@ def _check_size(size: int, packed: int, stated: int | None) -> None:
         raise LimitError(
             f"it gives {in_words(size)}, more than {in_words(most)}; if you trust it, raise that with --max-inflated"
         )
-
-
-def _blocks(packed: bytes, start: int, lengths: list[int]) -> list[bytes]:
-    blocks = []
-    for length in lengths:
-        blocks.append(packed[start : start + length])
-        start += length
-    return blocks
 
 
 def _rebuild(header: _Header, blocks: list[bytes]) -> bytes:
@@ -273,25 +254,11 @@ def _encode_array(raw: bytes, leaf: pickles.ArrayLeaf | None, step: float | None
 
 
 def content(unpacked: Unpacked) -> Any:
-    """Read the pickle that a packed file gives back, without the arrays that were dropped from it.
-
-    Parameters
-    ----------
-    unpacked : Unpacked
-        What `unpack` gave for a pickle.
-
-    Returns
-    -------
-    object
-        Containers, numbers and arrays.
-    """
+    """Read the pickle that a packed file gives back, without the arrays that were dropped from it."""
     found = pickles.plain(pickles.load(unpacked.data))
-    for path in unpacked.dropped:
-        _forget(found, path)
+    for *path, key in unpacked.dropped:
+        holder = found
+        for part in path:
+            holder = holder[part]
+        del holder[key]
     return found
-
-
-def _forget(found: Any, path: tuple[str, ...]) -> None:
-    for key in path[:-1]:
-        found = found[key]
-    del found[path[-1]]

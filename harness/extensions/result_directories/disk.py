@@ -7,15 +7,14 @@ import hashlib
 import os
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from harness import files
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.files import appearing, sync
-from harness.foreign.files import file_digest
 
 PARTIAL = ".harness-slim-partial"
 """Ends the hidden name of a file that is being written; what carries it is ours and never whole."""
@@ -30,13 +29,7 @@ _REMEDIES = {
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file.
-
-    Raises
-    ------
-    HarnessError
-        When it cannot be read, which says nothing about the other files beside it.
-    """
+    """Read a file; a `HarnessError` when it cannot be read, which says nothing about the other files beside it."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -46,11 +39,6 @@ def read_bytes(path: Path) -> bytes:
 def digest(data: bytes) -> str:
     """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
-
-
-def contents(folder: Path) -> dict[str, tuple[int, str]]:
-    """Return size in bytes and SHA-256 of every file of a directory, by its path in it; links are not followed."""
-    return {name: (size, file_digest(folder / name)) for name, size in sizes(folder).items()}
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -73,11 +61,6 @@ def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int 
         bits that are not permissions: who made the directory may be a stranger.
     mtime_ns : int, optional
         Its time of change.
-
-    Raises
-    ------
-    OSError
-        When it cannot be written; nothing of it is left.
     """
     with appearing(path, ending=PARTIAL, durable=True) as partial, partial.open("wb") as handle:
         _fill(handle, data)
@@ -123,16 +106,22 @@ def is_plain_file(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
-def locked(folder: Path) -> AbstractContextManager[bool]:
-    """Keep other processes from slimming the same directory, as `harness.files.locked` does."""
-    return files.locked(folder, f"{folder} is being slimmed by another process; wait until it is done.")
-
-
 @contextmanager
-def disk_is_whole(folder: Path) -> Iterator[None]:
-    """Turn what a disk refuses into one sentence, which can say that nothing is lost."""
+def changing(folder: Path) -> Iterator[None]:
+    """Keep other processes from changing a directory, and turn what the disk refuses into one sentence.
+
+    Raises
+    ------
+    UsageError
+        When there is no such directory, or another process changes it.
+    HarnessError
+        When the disk refuses something; nothing is lost then.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no directory {folder}.")
     try:
-        yield
+        with files.locked(folder, f"{folder} is being slimmed by another process; wait until it is done."):
+            yield
     except OSError as error:
         first = _REMEDIES.get(error.errno or 0, "")
         place = error.filename or folder
@@ -141,9 +130,8 @@ def disk_is_whole(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def clear_partials(folders: Iterable[Path]) -> None:
-    """Remove what a killed run was writing; it was never whole."""
-    for folder in folders:
-        for path in folder.glob(f".*{PARTIAL}"):
-            if not path.is_dir() or path.is_symlink():
-                path.unlink()
+def clear_partials(folder: Path) -> None:
+    """Remove what a killed run was writing, at any depth; it was never whole."""
+    for path in folder.rglob(f".*{PARTIAL}"):
+        if not path.is_dir() or path.is_symlink():
+            path.unlink()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,19 +29,8 @@ _PIECE = 1 << 18
 _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 
 
-@dataclass(frozen=True)
-class NumberStream:
-    """One array of numbers in a text.
-
-    Attributes
-    ----------
-    key : str
-        The key before it; empty when it has none.
-    tokens : list of bytes
-        Its numbers as written.
-    columns : int
-        Length of its rows; 0 when they differ.
-    """
+class NumberStream(NamedTuple):
+    """An array of numbers in a text: the key before it, if any; its numbers as written; length of its rows, or 0."""
 
     key: str
     tokens: list[bytes]
@@ -49,12 +38,7 @@ class NumberStream:
 
 
 def split(text: bytes) -> tuple[bytes, list[NumberStream]]:
-    """Take the numbers out of a text.
-
-    Parameters
-    ----------
-    text : bytes
-        The JSON.
+    """Take the arrays of numbers out of a JSON.
 
     Returns
     -------
@@ -84,21 +68,12 @@ def _columns(chunk: bytes) -> int:
 
 
 def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> bytes:
-    """Put numbers back into the holes of a skeleton.
-
-    Parameters
-    ----------
-    skeleton : bytes
-        The text with its holes.
-    streams : iterable of iterable of bytes
-        The numbers, as written.
-    most : int
-        Bytes of the text.
+    """Put numbers, as written, back into the holes of a skeleton.
 
     Raises
     ------
     ArchiveError
-        When there are not as many numbers as holes, or they make a longer text.
+        When there are not as many numbers as holes, or they make a text of more than `most` bytes.
     """
     tokens, made = itertools.chain.from_iterable(streams), bytearray()
     for start in range(0, len(skeleton), _PIECE):
@@ -113,36 +88,25 @@ def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> byte
 
 
 def encode(stream: NumberStream) -> tuple[coding.Coded, bytes]:
-    """Code an array of numbers; the text they give back is compared before a coding is used.
+    """Code an array of numbers: how, and the block; the text they give back is compared before a coding is used.
 
-    Parameters
-    ----------
-    stream : NumberStream
-        The numbers.
-
-    Returns
-    -------
-    Coded
-        How; numbers written in no way known here are kept as text.
-    bytes
-        The block.
+    Numbers written in no way known here are kept as text.
     """
     values = np.array(stream.tokens, dtype="S").astype(np.float64)
-    rows = -1 if stream.columns and values.size % stream.columns == 0 else 1
-    for decimals in _decimals(stream.tokens):
-        scaled = np.rint(values * 10.0**decimals) if np.isfinite(values).all() else np.array(np.inf)
-        if np.abs(scaled).max() >= 1 << 53:
-            break
-        for style in ("repr", "fixed"):
-            integers = scaled.astype(np.int64).reshape(rows, stream.columns if rows == -1 else values.size)
-            if _texts(integers, decimals, style) == stream.tokens:
-                inner, block = coding.encode_integers(integers)
-                return {"how": "decimals", "decimals": decimals, "style": style, "integers": inner}, block
+    shape = (-1, stream.columns) if stream.columns and values.size % stream.columns == 0 else (1, values.size)
+    decimals = _decimals(stream.tokens)
+    if decimals is not None and np.isfinite(values).all():
+        scaled = np.rint(values * 10.0**decimals)
+        if np.abs(scaled).max() < 1 << 53:
+            integers = scaled.astype(np.int64).reshape(shape)
+            for style in ("repr", "fixed"):
+                if _texts(integers, decimals, style) == stream.tokens:
+                    inner, block = coding.encode_integers(integers)
+                    return {"how": "decimals", "decimals": decimals, "style": style, "integers": inner}, block
     for dtype in _FLOATS:
         with np.errstate(over="ignore", invalid="ignore"):
             stored = values.astype(dtype)
         if _floats(stored) == stream.tokens:
-            shape = (rows, stream.columns) if rows == -1 else (values.size,)
             inner, block = coding.encode_words(stored.tobytes(), stored.itemsize, stored.reshape(shape).shape)
             return {"how": "floats", "dtype": dtype, "words": inner}, block
     text = b" ".join(stream.tokens)
@@ -150,13 +114,7 @@ def encode(stream: NumberStream) -> tuple[coding.Coded, bytes]:
 
 
 def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
-    """Undo `encode`.
-
-    Yields
-    ------
-    bytes
-        The numbers as they were written.
-    """
+    """Undo `encode`: yield the numbers as they were written."""
     if coded["how"] == "tokens":
         for token in re.finditer(rb"[^ ]++", coding.decode_text(block, coded["size"])):
             yield token.group()
@@ -172,23 +130,19 @@ def decode(coded: coding.Coded, block: bytes) -> Iterator[bytes]:
         yield from _texts(part, coded["decimals"], coded["style"]) if coded["how"] == "decimals" else _floats(part)
 
 
-def _decimals(tokens: list[bytes]) -> list[int]:
+def _decimals(tokens: list[bytes]) -> int | None:
     sample = tokens[:4096]
     most = max(len(token.partition(b".")[2]) for token in sample)
-    return [most] if most <= _MOST_DECIMALS and not any(b"e" in token or b"E" in token for token in sample) else []
+    return most if most <= _MOST_DECIMALS and not any(b"e" in token or b"E" in token for token in sample) else None
 
 
 def _texts(integers: np.ndarray, decimals: int, style: str) -> list[bytes]:
     unique, places = np.unique(integers.ravel(), return_inverse=True)
     scale = 10**decimals
-    write: Callable[[int], str]
-    if decimals == 0:
-        write = str
-    elif style == "repr":
-        write = lambda value: repr(value / scale)  # noqa: E731
-    else:
-        write = lambda value: f"{value / scale:.{decimals}f}"  # noqa: E731
-    texts = [write(value).encode() for value in unique.tolist()]
+    texts = []
+    for value in unique.tolist():
+        text = str(value) if not decimals else repr(value / scale)
+        texts.append((f"{value / scale:.{decimals}f}" if decimals and style == "fixed" else text).encode())
     return [texts[place] for place in places.tolist()]
 
 

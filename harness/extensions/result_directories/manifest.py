@@ -26,7 +26,6 @@ Plain = Literal["best", "none"]
 KINDS: dict[Kind, str] = {"af2": "AlphaFold2", "af3": "AlphaFold3", "openfold3": "OpenFold3"}
 """What makes result directories, by the name that manifests give it."""
 
-
 _MEND = "nothing was changed"
 _SHOWN = 80
 
@@ -89,14 +88,33 @@ class Entry:
     arrays: tuple[TouchedArray, ...] = ()
 
     @property
+    def written(self) -> str:
+        """SHA-256 of what packing wrote; empty where it wrote nothing."""
+        return self.after["sha256"] if self.after else ""
+
+    @property
     def gives(self) -> int | None:
         """Bytes of what the file `survives_in` gives back; None where an earlier version gave precision up."""
         if self.after is not None and "gives" in self.after:
             return self.after["gives"]
         return self.before["size"] if self.precision == EXACT else None
 
+    @property
+    def largest_errors(self) -> dict[str, float]:
+        """The largest error of each array that was rounded."""
+        errors: dict[str, float] = {}
+        for array in self.arrays:
+            if "largest_error" in array:
+                errors[array["path"]] = max(errors.get(array["path"], 0.0), array["largest_error"])
+        return errors
 
-@dataclass(frozen=True)
+    @property
+    def dropped(self) -> list[str]:
+        """The arrays that were dropped."""
+        return [array["path"] for array in self.arrays if array["fate"] == "dropped"]
+
+
+@dataclass
 class SlimManifest:
     """The manifest of one directory.
 
@@ -123,14 +141,6 @@ class SlimManifest:
     best: tuple[str, ...] = ()
     items: dict[str, Entry] = field(default_factory=dict)
 
-    def with_entry(self, path: str, entry: Entry) -> SlimManifest:
-        """Return a manifest in which a file has this entry."""
-        return dataclasses.replace(self, items={**self.items, path: entry})
-
-    def without(self, path: str) -> SlimManifest:
-        """Return a manifest that says nothing of a file."""
-        return dataclasses.replace(self, items={name: item for name, item in self.items.items() if name != path})
-
     def text(self) -> str:
         """Return the manifest as its file holds it."""
         facts = dataclasses.asdict(self)
@@ -144,24 +154,8 @@ class SlimManifest:
             write_whole(path, text.encode())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stored(SlimManifest):
-    slim_manifest: int
-    harness: str
-
-
 def load_manifest(folder: Path) -> SlimManifest | None:
-    """Read the manifest of a directory.
-
-    Parameters
-    ----------
-    folder : Path
-        The directory.
-
-    Returns
-    -------
-    SlimManifest or None
-        None when the directory has none.
+    """Read the manifest of a directory; None when it has none.
 
     Raises
     ------
@@ -173,13 +167,13 @@ def load_manifest(folder: Path) -> SlimManifest | None:
         if path.is_symlink() or path.exists():
             raise HarnessError(f"{path} is no plain file, so no manifest can lie there; rename it.")
         return None
-    stored = read_document(path, _Stored, version=("slim_manifest", VERSION), mend=_MEND, extra=True)
-    for name, item in stored.items.items():
+    found = read_document(path, SlimManifest, version=("slim_manifest", VERSION), mend=_MEND, extra=True)
+    for name, item in found.items.items():
         _check(folder, name, item)
-        original = stored.items.get(item.survives_in)
+        original = found.items.get(item.survives_in)
         if item.fate == "copy" and original is not None and original.fate == "copy":
             raise _damaged(folder, f"{name} is a copy of a copy")
-    return SlimManifest(**{part.name: getattr(stored, part.name) for part in dataclasses.fields(SlimManifest)})
+    return found
 
 
 def _damaged(folder: Path, what: str) -> HarnessError:
@@ -195,19 +189,12 @@ def _check(folder: Path, name: str, item: Entry) -> None:
         "packed": item.survives_in in (f"{name}.slim", f"{name}.xz") and item.after is not None,
         "copy": item.survives_in != name,
     }
-    rounded = [array for array in item.arrays if array["fate"] == "rounded"]
-    if not fits[item.fate] or any("largest_error" not in array for array in rounded):
+    if not fits[item.fate] or any(a["fate"] == "rounded" and "largest_error" not in a for a in item.arrays):
         raise _damaged(folder, f"what it says of {name} does not fit together")
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of an item, which has to lie in the directory itself and not behind a link.
-
-    Raises
-    ------
-    HarnessError
-        When it does not.
-    """
+    """Return the path of an item; a `HarnessError` when it is not in the directory itself, or behind a link."""
     relative = PurePosixPath(name)
     parents = [folder.joinpath(*relative.parts[:count]) for count in range(1, len(relative.parts))]
     fits = is_safe_name(name) and str(relative) == name and not relative.is_absolute() and ".." not in relative.parts

@@ -10,11 +10,11 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, NAME, VANILLA, asked_of, directory_key
-from harness.extensions.result_directories.evidence import check_directories, directory_differences
 from harness.extensions.result_directories.measuring import DirectoriesOfRun, open_directories
-from harness.extensions.result_directories.record import DIRECTORIES, read_directories
+from harness.extensions.result_directories.record import DIRECTORIES, RecordedMode, read_directories, total
 from harness.extensions.result_directories.slimming import parse_bound
 from harness.records import CellKey
+from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.measurement import Measurement, Measuring
 
@@ -68,7 +68,7 @@ class DirectoryMeasurement(Measurement):
     def check(self, run: Path) -> Iterator[tuple[str, list[str]]]:
         """Hold the samples against the record of the files."""
         if (run / DIRECTORIES).exists():
-            yield DIRECTORIES, list(check_directories(run))
+            yield DIRECTORIES, list(_problems(run))
 
     def outside(self, config: RunConfig) -> Iterable[str]:
         """Name the directories."""
@@ -76,8 +76,17 @@ class DirectoryMeasurement(Measurement):
         return [f"the directory {path!r}" for path in asked.directories] if asked else []
 
     def differences(self, before: Path, after: Path) -> tuple[list[str], list[str]]:
-        """Compare the records of the files."""
-        return directory_differences(before, after)
+        """Compare the records of the files: what differs in size, and what only in its bytes."""
+        found, other, second = [], [], _recorded(after)
+        for place, facts in _recorded(before).items():
+            name = ", ".join(place)
+            if place not in second:
+                found.append(f"{name}: the second run has no such directory")
+            elif total(facts) != total(second[place]):
+                found.append(f"{name}: {total(facts)[0]} bytes, then {total(second[place])[0]}")
+            elif facts["contents"] != second[place]["contents"]:
+                other.append(f"{name}: {total(facts)[0]} bytes both times, but not the same ones")
+        return found, other
 
     def data(self, run: Path) -> Mapping[str, tuple[Any, Any]]:
         """Return the bound that was asked for, and the files of each directory as it was written."""
@@ -91,3 +100,30 @@ class DirectoryMeasurement(Measurement):
 
 
 measurement = DirectoryMeasurement()
+
+
+def _recorded(run: Path) -> dict[tuple[str, str], RecordedMode]:
+    path = run / DIRECTORIES
+    found = read_directories(path) if path.exists() else []
+    return {(entry["directory"], mode): facts for entry in found for mode, facts in entry["modes"].items()}
+
+
+def _problems(run: Path) -> Iterator[str]:
+    """Yield what the samples of result directories say that the record of their files does not."""
+    stated = _recorded(run)
+    asked, recorded = asked_of(RunConfig.read(run / "run.json")), len({name for name, _ in stated})
+    if (count := len(asked.directories) if asked else 0) != recorded:
+        yield f"the run asks for {count} directories, the record has {recorded}"
+    samples = read_samples(run / "samples.csv")
+    for row in samples[samples["access"] == ACCESS].to_dict("records"):
+        place = (str(row["trace"]), str(row["format"]))
+        if place[1] not in DIRECTORY_MODES:
+            yield f"{place[0]}: there is no mode {place[1]}"
+        elif row["status"] == "ok" and place not in stated:
+            yield f"{place[0]}, {place[1]}: no record of its files"
+        elif row["status"] == "ok" and (said := (int(row["size_bytes"]), int(row["files"]))) != total(stated[place]):
+            size, files = total(stated[place])
+            yield (
+                f"{place[0]}, {place[1]}: the sample says {said[0]} bytes in {said[1]} files, "
+                f"the record {size} bytes in {files}"
+            )

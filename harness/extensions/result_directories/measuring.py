@@ -10,20 +10,18 @@ from typing import Any
 from harness.errors import HarnessError, UsageError
 from harness.extensions.result_directories.asked import VANILLA, AskedDirectories, directory_key
 from harness.extensions.result_directories.comparing import compare
-from harness.extensions.result_directories.disk import contents, copy_folder
+from harness.extensions.result_directories.disk import copy_folder, sizes
 from harness.extensions.result_directories.manifest import Kind, Mode, Plain, load_manifest
-from harness.extensions.result_directories.recognise import recognise
+from harness.extensions.result_directories.programs import recognise
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord, RecordedFile, RecordedMode, total
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
+from harness.foreign.files import file_digest
 from harness.formats.archive import remove
 from harness.records import NoFigure
 from harness.run.measurement import Measuring, RunSession
 from harness.run.subject import Subject
 from harness.sampling.worker import Children, WorkerError
-
-Contents = dict[str, tuple[int, str]]
-"""Size and SHA-256 of files, by path."""
 
 _OPTIONS: dict[str, tuple[Mode, Plain]] = {
     "slim": ("slim", "best"),
@@ -38,18 +36,9 @@ _UNREAD = "the directory as it was written could not be measured"
 
 @dataclass(frozen=True)
 class Directory:
-    """One result directory.
+    """One result directory: as it was asked for, as records name it, what made it, and the bytes of its files.
 
-    Attributes
-    ----------
-    text : str
-        As it was asked for.
-    label : str
-        As records name it: the end of its path, as much as tells it from the others.
-    kind : str
-        What made it, one of `harness.extensions.result_directories.manifest.KINDS`.
-    size_bytes : int
-        Of all its files.
+    The label is the end of its path, as much as distinguishes it from the others.
     """
 
     text: str
@@ -59,17 +48,7 @@ class Directory:
 
 
 def open_directories(asked: AskedDirectories) -> list[Directory]:
-    """Recognise every result directory that is asked for; nothing is copied yet.
-
-    Parameters
-    ----------
-    asked : AskedDirectories
-        Of a run.
-
-    Returns
-    -------
-    list of Directory
-        In the order in which they were asked for.
+    """Recognise every result directory that is asked for, in this order; nothing is copied yet.
 
     Raises
     ------
@@ -81,7 +60,7 @@ def open_directories(asked: AskedDirectories) -> list[Directory]:
     found = []
     for text, label in zip(asked.directories, _labels(asked.directories), strict=True):
         folder = Path(text)
-        kind = recognise(folder, "best").kind
+        kind = recognise(folder).kind
         if load_manifest(folder) is not None:
             raise UsageError(f"{folder} is slimmed already; run harness unslim {folder} first, or name another.")
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -94,11 +73,13 @@ def _labels(texts: Sequence[str]) -> list[str]:
     if len(set(parts)) < len(parts):
         raise UsageError("A result directory is named twice; name each once.")
     longest = max(map(len, parts))
-    return next(
-        labels
-        for count in range(1, longest + 1)
-        if len(set(labels := ["/".join(part[-count:]) for part in parts])) == len(parts)
-    )
+    labels = (["/".join(part[-count:]) for part in parts] for count in range(1, longest + 1))
+    return next(found for found in labels if len(set(found)) == len(parts))
+
+
+def contents(folder: Path) -> dict[str, RecordedFile]:
+    """Return size in bytes and SHA-256 of every file of a directory, by its path in it; links are not followed."""
+    return {name: {"size": size, "sha256": file_digest(folder / name)} for name, size in sizes(folder).items()}
 
 
 @dataclass(frozen=True)
@@ -143,7 +124,7 @@ class SlimTask:
             copy_folder(self.folder, self.copy)
             before = contents(self.copy)
             if self.mode == VANILLA:
-                return SlimmedCopy(_listed(before), {"contents": _listed(before)})
+                return SlimmedCopy(before, {"contents": before})
             mode, plain = _OPTIONS[self.mode]
             found = slim(self.copy, mode, bound=self.bound, plain=plain)
             _refuse(found.problems)
@@ -155,14 +136,14 @@ class SlimTask:
                 "bound": self.bound,
                 "files_restored": len(before) - len(given_up),
                 "files_given_up": given_up,
-                "files_need_unslim": list(found.needs_unslim),
+                "files_need_unslim": list(found.read_by("unslim")),
                 "values_compared": compared.values,
                 "values_same": compared.same,
                 "values_dropped": compared.dropped,
                 "largest_error": compared.largest_error,
-                "contents": _listed(after),
+                "contents": after,
             }
-            return SlimmedCopy(_listed(before), facts)
+            return SlimmedCopy(before, facts)
         finally:
             remove(self.copy)
 
@@ -173,7 +154,7 @@ def _refuse(problems: Sequence[str]) -> None:
         raise HarnessError(problems[0].rstrip(".") + more)
 
 
-def _brought_back(folder: Path, before: Contents) -> list[str]:
+def _brought_back(folder: Path, before: dict[str, RecordedFile]) -> list[str]:
     """Bring a directory back and name the files that its manifest declares as given up; no other may be missing."""
     manifest = load_manifest(folder)
     if manifest is None:
@@ -184,12 +165,8 @@ def _brought_back(folder: Path, before: Contents) -> list[str]:
     missing = [name for name in before if now.get(name) != before[name] and name not in given_up]
     _refuse([f"{name} does not come back byte for byte" for name in missing])
     if not given_up and now != before:
-        raise HarnessError(f"{sorted(set(now) - set(before))[0]} is left after restoring")
+        raise HarnessError(f"{min(set(now) - set(before))} is left after restoring")
     return given_up
-
-
-def _listed(found: Contents) -> dict[str, RecordedFile]:
-    return {name: {"size": size, "sha256": digest} for name, (size, digest) in found.items()}
 
 
 class DirectoriesOfRun(Measuring):

@@ -58,7 +58,7 @@ def step_within(bound: float) -> float:
 
 
 def reduce_pickle(data: bytes, bound: float) -> Reduced:
-    """Drop and round arrays of an AF2 result.
+    """Drop and round arrays of an AF2 result: the same pickle with other bytes in its arrays.
 
     Parameters
     ----------
@@ -66,18 +66,13 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
         The pickle.
     bound : float
         The largest error of a rounded value, in Angstrom.
-
-    Returns
-    -------
-    Reduced
-        The same pickle with other bytes in its arrays.
     """
     places: dict[bytes, list[int]] = {}
     for start, length in pickles.payloads(data):
         places.setdefault(data[start : start + length], []).append(start)
     content = pickles.load(data)
     found = [(path, leaf) for path, leaf in pickles.leaves(content) if isinstance(leaf.raw, bytes)]
-    # Equal bytes cannot be told apart in the file: what is kept anywhere is kept everywhere, what is rounded stays.
+    # Equal bytes cannot be distinguished in the file: what is kept anywhere is kept everywhere, what is rounded stays.
     kept = {leaf.raw for path, leaf in found if not _named(content, path) or path[0] not in (*DROPPED, *ROUNDED)}
     spared = {leaf.raw for path, leaf in found if path and path[0] in ROUNDED}
     made, dropped, steps = bytearray(data), [], {}

@@ -7,29 +7,24 @@ from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.result_directories.disk import (
+    changing,
     clear_partials,
     digest,
-    disk_is_whole,
     is_plain_file,
-    locked,
     remove_file,
     sizes,
     write_whole,
 )
 from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
-from harness.extensions.result_directories.outcome import FileRow, SlimOutcome
-from harness.extensions.result_directories.surviving import read_entry
+from harness.extensions.result_directories.reading import read_entry
+from harness.extensions.result_directories.slimming import SlimOutcome
+from harness.extensions.result_directories.steps import FileRow
 from harness.foreign.files import file_digest
 from harness.limits import LimitError, in_words, scaled_limit
 
 
 def unslim(folder: Path) -> SlimOutcome:
     """Restore every file that slimming packed or dropped as a copy.
-
-    Parameters
-    ----------
-    folder : Path
-        The directory.
 
     Returns
     -------
@@ -43,19 +38,16 @@ def unslim(folder: Path) -> SlimOutcome:
     HarnessError
         When its manifest is damaged or newer, or the disk is full; nothing is lost then.
     """
-    if not folder.is_dir():
-        raise UsageError(f"There is no directory {folder}.")
-    with disk_is_whole(folder), locked(folder):
+    with changing(folder):
         manifest = load_manifest(folder)
         if manifest is None:
             raise UsageError(f"{folder} is not slimmed: it has no {NAME}.")
-        clear_partials({folder, *(inside(folder, name).parent for name in manifest.items)})
-        _check_total(folder, manifest)
+        clear_partials(folder)
+        changed = {name: entry for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"}
+        _check_total(folder, changed)
         rows, problems = [], []
         # All files first, then what they came from: a copy needs the file that it is a copy of.
-        changed = [(name, entry) for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"]
-        restored = []
-        for name, entry in changed:
+        for name, entry in changed.items():
             try:
                 _restore(folder, name, entry, manifest)
             except HarnessError as error:
@@ -63,29 +55,24 @@ def unslim(folder: Path) -> SlimOutcome:
             except MemoryError:
                 problems.append(f"{name} was not restored: it needs more memory than there is.")
             else:
-                restored.append((name, entry))
                 size = entry.after["size"] if entry.after else 0
                 rows.append(FileRow(name, "restored", size, entry.before["size"], "byte for byte"))
-        for _, entry in restored:
+        for row in rows:
+            entry = manifest.items.pop(row.path)
             place = inside(folder, entry.survives_in)
-            written = entry.after["sha256"] if entry.after else ""
             # Only what packing wrote: a file that has changed since is not ours to remove.
-            if entry.fate == "packed" and is_plain_file(place) and file_digest(place) == written:
+            if entry.fate == "packed" and is_plain_file(place) and file_digest(place) == entry.written:
                 remove_file(place)
-        if problems:
-            for name, _ in restored:
-                manifest = manifest.without(name)
-            if restored:
-                manifest.save(folder)
-        else:
+        if not problems:
             remove_file(folder / NAME)
+        elif rows:
+            manifest.save(folder)
         return SlimOutcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
 
 
-def _check_total(folder: Path, manifest: SlimManifest) -> None:
+def _check_total(folder: Path, changed: dict[str, Entry]) -> None:
     """Refuse a manifest that makes far more of the directory than it holds, or than fits on the disk."""
-    missing = {name: entry for name, entry in manifest.items.items() if entry.fate != "kept"}
-    needed = sum(entry.before["size"] for name, entry in missing.items() if not (folder / name).exists())
+    needed = sum(entry.before["size"] for name, entry in changed.items() if not (folder / name).exists())
     held = sum(sizes(folder).values())
     most = scaled_limit(held)
     if needed > most:

@@ -1,26 +1,83 @@
-"""The section on result directories in words."""
+"""The section on result directories: how small each became in each mode, beside what was published elsewhere."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings, plain
-from harness.extensions.result_directories.analysis import PUBLISHED, SOURCE, DirectorySizes, find_directories, modes_of
-from harness.extensions.result_directories.asked import DIRECTORY_MODES, VANILLA
-from harness.extensions.result_directories.record import DIRECTORIES
+from harness.analysis.summary import COLUMNS, SUMMARY_SCHEMA_VERSION
+from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, VANILLA
+from harness.extensions.result_directories.record import DIRECTORIES, read_directories
+from harness.records import KEY_COLUMNS
 from harness.report.section import Block, Items, Section, Table, Text
 
-_COLUMNS = {
+SOURCE = "AlphaPulldown, pull request 627"
+
+
+class Published(NamedTuple):
+    """What a published mode of storage saves, on data of its own: sizes and change as they were published."""
+
+    program: str
+    before: str
+    after: str
+    change_percent: int
+
+
+PUBLISHED = {
+    "af2": Published("AlphaFold2", "254M", "148M", -42),
+    "af3": Published("AlphaFold3", "628M", "107M", -83),
+}
+"""Of mode slim of `SOURCE`, on its directory plasmodium_hap2; that mode drops arrays which have no other copy."""
+
+_MODES = {
     VANILLA: "As written",
     "slim": "Mode slim",
     "slim-plain-none": "Mode slim, --plain none: tools need unslim first",
     "minimal": "Mode minimal",
 }
+_FIGURES = {
+    "files_restored": "files_restored",
+    "files_given_up": "files_given_up",
+    "files_need_unslim": "files_need_unslim",
+    "values_compared": "values_compared",
+    "values_same": "values_same",
+    "values_dropped": "values_dropped",
+    "largest_error_angstrom": "largest_error",
+}
+"""Columns of ``directories.csv`` by what ``directories.json`` calls them; of a list of files their number."""
+
+_COUNTS = ["size_bytes", "files", *list(_FIGURES)[:-1]]
+_TEXT = (
+    "A copy of each directory was slimmed by harness slim, counted with its manifest, read as tools read it, and "
+    "brought back. Sizes are bytes on disk, exact.",
+    f"The published figures are those of {SOURCE}, mode slim, on its directory plasmodium_hap2: other data, and "
+    "another rule, for that mode drops arrays that have no other copy. They are no comparison of methods.",
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DirectorySizes:
+    """The result directories of a run.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
+    table : DataFrame
+        The same with what was restored and read, and after them the published figures.
+    kinds : dict of str to str
+        What made each directory, by its label.
+    """
+
+    cells: pd.DataFrame
+    table: pd.DataFrame
+    kinds: dict[str, str]
 
 
 class DirectoriesSection(Section):
@@ -33,7 +90,23 @@ class DirectoriesSection(Section):
 
     def find(self, folder: Path, findings: Findings) -> DirectorySizes | None:
         """Arrange the samples with ``directories.json``; None for a run without any."""
-        return find_directories(folder, findings.apart)
+        samples = findings.apart
+        found = samples[samples["access"] == ACCESS].to_dict("records")
+        if not found:
+            return None
+        path = folder / DIRECTORIES
+        good = [row for row in found if row["status"] == "ok"]
+        facts = {each["directory"]: each for each in read_directories(path)} if good or path.exists() else {}
+        written = {row["trace"]: row["size_bytes"] for row in good if row["format"] == VANILLA}
+        cells = [_cell(row, written.get(row["trace"])) for row in found]
+        kinds = {name: str(each["kind"]) for name, each in facts.items()}
+        table = pd.DataFrame([_row(cell, facts.get(cell["trace"], {})) for cell in cells] + _published(kinds))
+        modes = [mode for each in facts.values() for name, mode in each["modes"].items() if name != VANILLA]
+        table = table.astype(dict.fromkeys(_COUNTS, "Int64"))
+        if not all("files_need_unslim" in mode for mode in modes):
+            table = table.drop(columns="files_need_unslim")  # the run is of a version that did not record them
+        frame = pd.DataFrame(cells, columns=COLUMNS).astype(dict.fromkeys(("size_bytes", "files"), "Int64"))
+        return DirectorySizes(cells=frame, table=table, kinds=kinds)
 
     def document(self, found: DirectorySizes) -> dict[str, Any]:
         """Return the table."""
@@ -66,23 +139,77 @@ class DirectoriesSection(Section):
     def blocks(self, found: DirectorySizes, findings: Findings) -> list[Block]:
         """Show a row for each directory, beside the published figure for its program."""
         rows, read = [], []
-        shown = [mode for mode in _COLUMNS if (found.cells["format"] == mode).any()]
-        for name in dict.fromkeys(found.cells["trace"]):
-            modes = modes_of(found.table, str(name))
+        shown = [mode for mode in _MODES if (found.cells["format"] == mode).any()]
+        for name in map(str, dict.fromkeys(found.cells["trace"])):
+            modes = modes_of(found.table, name)
             program = next((row["program"] for row in modes.values() if words.known(row["program"])), "–")
-            cells = [_figure(modes[mode]) if mode in modes else "–" for mode in shown]
-            rows.append([str(name), program, *cells, _published(found.kinds.get(str(name), ""))])
-            read += list(_read(str(name), modes))
+            other = "none for this program"
+            if (kind := found.kinds.get(name, "")) in PUBLISHED:
+                figures = PUBLISHED[kind]
+                other = f"{figures.change_percent:+.0f} %: {figures.before} to {figures.after}"
+            rows.append([name, program, *(_figure(modes[mode]) if mode in modes else "–" for mode in shown), other])
+            read += list(_read(name, modes))
         table = Table(
             label="Result directories: bytes in each mode",
             caption="Bytes and files of each directory, and the change against the directory as it was written.",
-            columns=["Directory", "Written by", *(_COLUMNS[mode] for mode in shown), "Published, on other data"],
+            columns=["Directory", "Written by", *(_MODES[mode] for mode in shown), "Published, on other data"],
             rows=rows,
         )
-        return [*map(Text, _text()), table, Items(read)]
+        return [*map(Text, _TEXT), table, Items(read)]
 
 
 section = DirectoriesSection()
+
+
+def _cell(row: Mapping[Any, Any], written: float | None) -> dict[str, Any]:
+    good = row["status"] == "ok"
+    cell: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: row[key] for key in (*KEY_COLUMNS, "status", "reason")}
+    cell |= {"n_res": None, "samples": int(good), "schema_version": SUMMARY_SCHEMA_VERSION}
+    if good:
+        cell |= {"size_bytes": int(row["size_bytes"]), "files": int(row["files"])}
+    if good and written and row["format"] != VANILLA:
+        cell |= {"ratio": row["size_bytes"] / written, "baseline": VANILLA}
+    return cell
+
+
+def _row(cell: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    found: Mapping[str, Any] = facts.get("modes", {}).get(cell["format"], {}) if cell["status"] == "ok" else {}
+    figures = {column: found.get(name) for column, name in _FIGURES.items()}
+    return {
+        "directory": cell["trace"],
+        "program": facts.get("program"),
+        "mode": cell["format"],
+        "bound_angstrom": found.get("bound"),
+        "size_bytes": cell["size_bytes"],
+        "files": cell["files"],
+        "change_percent": None if cell["ratio"] is None else round(100 * (cell["ratio"] - 1), 1),
+        **{column: len(value) if isinstance(value, list) else value for column, value in figures.items()},
+        **{name: cell[name] for name in ("status", "reason")},
+        "source": "this run",
+    }
+
+
+def _published(kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Give the published figures of the programs that made the run's directories, with no bytes that nobody counted."""
+    return [
+        {
+            "directory": "plasmodium_hap2",
+            "program": found.program,
+            "mode": "slim",
+            "change_percent": found.change_percent,
+            "status": "ok",
+            "reason": f"published: {found.before} to {found.after}",
+            "source": SOURCE,
+        }
+        for found in (PUBLISHED[kind] for kind in dict.fromkeys(kinds.values()) if kind in PUBLISHED)
+    ]
+
+
+def modes_of(table: pd.DataFrame, directory: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of one directory of this run, by mode in the order of `DIRECTORY_MODES`."""
+    rows = table[(table["directory"] == directory) & (table["source"] == "this run")]
+    found = {str(row["mode"]): {str(k): v for k, v in row.items()} for row in rows.to_dict("records")}
+    return {mode: found[mode] for mode in DIRECTORY_MODES if mode in found}
 
 
 def _closed(row: Mapping[str, Any]) -> str:
@@ -95,47 +222,26 @@ def _closed(row: Mapping[str, Any]) -> str:
 def _figure(row: Mapping[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {row['reason']}"
-    change = f"{_signed(row['change_percent'], 1)}: " if words.known(row["change_percent"]) else ""
+    change = f"{row['change_percent']:+.1f} %: " if words.known(row["change_percent"]) else ""
     files = int(row["files"])
     return f"{change}{int(row['size_bytes']):,} bytes, {files} file{'s' if files != 1 else ''}"
-
-
-def _signed(percent: float, digits: int) -> str:
-    return f"{percent:+.{digits}f} %"
-
-
-def _published(kind: str) -> str:
-    if kind not in PUBLISHED:
-        return "none for this program"
-    found = PUBLISHED[kind]
-    return f"{_signed(found.change_percent, 0)}: {found.before} to {found.after}"
 
 
 def _read(name: str, modes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for mode, row in modes.items():
         if mode == VANILLA or row["status"] != "ok":
             continue
-        restored, given_up = int(row["files_restored"]), int(row["files_given_up"])
+        within = f" within {row['bound_angstrom']:g} Å" if words.known(row["bound_angstrom"]) else ""
         text = (
-            f"{name}, mode {mode}"
-            + (f" within {row['bound_angstrom']:g} Å" if words.known(row["bound_angstrom"]) else "")
-            + f": of {int(row['values_compared'])} values that tools read, {int(row['values_same'])} are the same bit "
-            "for bit, each from the same file as before"
+            f"{name}, mode {mode}{within}: of {int(row['values_compared'])} values that tools read, "
+            f"{int(row['values_same'])} are the same bit for bit, each from the same file as before"
         )
         if row["largest_error_angstrom"]:
             text += f"; the largest error of the others is {row['largest_error_angstrom']:.3g} Å"
         if row["values_dropped"]:
             text += f"; {int(row['values_dropped'])} more were dropped, to be had again only by a new run"
-        text += f"; {restored} files came back byte for byte"
+        text += f"; {int(row['files_restored'])} files came back byte for byte"
         if words.known(row.get("files_need_unslim")):
             text += f"; tools need unslim first for {int(row['files_need_unslim'])} files"
+        given_up = int(row["files_given_up"])
         yield text + (f", {given_up} do not come back." if given_up else ".")
-
-
-def _text() -> list[str]:
-    return [
-        "A copy of each directory was slimmed by harness slim, counted with its manifest, read as tools read it, and "
-        "brought back. Sizes are bytes on disk, exact.",
-        f"The published figures are those of {SOURCE}, mode slim, on its directory plasmodium_hap2: other data, and "
-        "another rule, for that mode drops arrays that have no other copy. They are no comparison of methods.",
-    ]

@@ -2,28 +2,69 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError, unknown_name
-from harness.extensions.result_directories.disk import clear_partials, disk_is_whole, locked
-from harness.extensions.result_directories.manifest import Mode, Plain, SlimManifest, inside, load_manifest
-from harness.extensions.result_directories.outcome import SlimOutcome
-from harness.extensions.result_directories.recognise import recognise
-from harness.extensions.result_directories.steps import Run
+from harness.extensions.result_directories.disk import changing, clear_partials
+from harness.extensions.result_directories.manifest import Kind, Mode, Plain, SlimManifest, load_manifest
+from harness.extensions.result_directories.programs import recognise
+from harness.extensions.result_directories.steps import FileRow, Reader, SlimRun
 
 MODES: tuple[Mode, ...] = ("slim", "minimal")
 PLAIN: tuple[Plain, ...] = ("best", "none")
 
 
+@dataclass(frozen=True)
+class SlimOutcome:
+    """What a run did, or would do.
+
+    Attributes
+    ----------
+    kind : str
+        What made the directory.
+    rows : tuple of FileRow
+        One for each file of the directory.
+    problems : tuple of str
+        One sentence for each file that was left as it was because something is wrong with it.
+    changed : int
+        How many files changed, or would; 0 for a directory that was slimmed before.
+    """
+
+    kind: Kind
+    rows: tuple[FileRow, ...]
+    problems: tuple[str, ...]
+    changed: int
+
+    @property
+    def before(self) -> int:
+        """Bytes before."""
+        return sum(row.before for row in self.rows)
+
+    @property
+    def after(self) -> int:
+        """Bytes after."""
+        return sum(row.after for row in self.rows)
+
+    @property
+    def files(self) -> int:
+        """How many files there were before."""
+        return sum(row.fate != "manifest" for row in self.rows)
+
+    def read_by(self, reader: Reader) -> tuple[str, ...]:
+        """Name the files that need a reader."""
+        return tuple(row.path for row in self.rows if row.reader == reader)
+
+    @property
+    def large_others(self) -> tuple[FileRow, ...]:
+        """The files that slimming has nothing to do with and that take more than a hundredth, the largest first."""
+        large = [row for row in self.rows if row.fate == "other" and 100 * row.before > self.before]
+        return tuple(sorted(large, key=lambda row: -row.before))
+
+
 def slim(
-    folder: Path,
-    mode: Mode,
-    *,
-    bound: float | None = None,
-    plain: Plain = "best",
-    dry_run: bool = False,
+    folder: Path, mode: Mode, *, bound: float | None = None, plain: Plain = "best", dry_run: bool = False
 ) -> SlimOutcome:
     """Slim a result directory.
 
@@ -41,38 +82,28 @@ def slim(
     dry_run : bool
         Do everything but write.
 
-    Returns
-    -------
-    SlimOutcome
-        File by file.
-
     Raises
     ------
     UsageError
-        When the directory is of neither program, is slimmed in another mode, or the options do not fit.
+        When the directory is of no known program, is slimmed in another mode, or the options do not fit.
     HarnessError
         When its ranking or manifest is damaged or newer, or the disk is full; every original is whole then.
     """
     _check_options(mode, bound, plain)
-    if not folder.is_dir():
-        raise UsageError(f"There is no directory {folder}.")
-    with disk_is_whole(folder), locked(folder):
+    with changing(folder):
         manifest = load_manifest(folder)
         if manifest is not None:
             _check_same(folder, manifest, mode, bound, plain)
         found = recognise(folder, plain, manifest.kind if manifest else "")
         manifest = manifest or SlimManifest(found.kind, mode, bound, plain)
-        manifest = dataclasses.replace(manifest, kind=found.kind, best=found.best)
-        run = Run(folder, manifest, dry_run)
+        manifest.best = found.best
+        run = SlimRun(folder, manifest, dry_run)
         if not dry_run:
-            names = [item.path for item in found.items] + list(manifest.items)
-            clear_partials({folder, *(inside(folder, name).parent for name in names)})
+            clear_partials(folder)
         for item in found.items:
             run.work_on(item)
-        run.note_what_stays(found)
-        return SlimOutcome(
-            found.kind, tuple(sorted(run.rows, key=lambda row: row.path)), tuple(run.problems), run.changed
-        )
+        rows = run.end(found.stays)
+        return SlimOutcome(found.kind, rows, tuple(run.problems), run.changed)
 
 
 def _check_options(mode: str, bound: float | None, plain: str) -> None:
@@ -92,13 +123,7 @@ def _check_options(mode: str, bound: float | None, plain: str) -> None:
 
 
 def parse_bound(text: str | float, option: str) -> float:
-    """Read a bound, in Angstrom.
-
-    Raises
-    ------
-    UsageError
-        When it is no number, or none that errors can be bound by; it names the option.
-    """
+    """Read a bound in Angstrom; a `UsageError` that names the option when errors cannot be bound by it."""
     try:
         bound = float(text)
     except ValueError:
@@ -109,11 +134,10 @@ def parse_bound(text: str | float, option: str) -> float:
 
 
 def _check_same(folder: Path, manifest: SlimManifest, mode: Mode, bound: float | None, plain: Plain) -> None:
+    first = f"run harness unslim {folder} first"
     if (manifest.mode, manifest.bound) != (mode, bound):
         done = manifest.mode + (f" with --bound {manifest.bound:g}" if manifest.bound is not None else "")
-        way = f"run harness unslim {folder} first" if manifest.mode == "slim" else "what it gave up does not come back"
+        way = first if manifest.mode == "slim" else "what it gave up does not come back"
         raise UsageError(f"{folder} is slimmed already, in mode {done}; {way}.")
     if manifest.plain != plain:
-        raise UsageError(
-            f"{folder} is slimmed already, with --plain {manifest.plain}; run harness unslim {folder} first."
-        )
+        raise UsageError(f"{folder} is slimmed already, with --plain {manifest.plain}; {first}.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import HarnessError
 from harness.extensions.result_directories import container, reducing
@@ -16,23 +18,49 @@ from harness.extensions.result_directories.disk import (
     sizes,
     write_whole,
 )
-from harness.extensions.result_directories.manifest import EXACT, NAME, Content, Entry, SlimManifest, inside
-from harness.extensions.result_directories.outcome import FileRow
-from harness.extensions.result_directories.recognise import Item, Recognised, reader_of
-from harness.extensions.result_directories.surviving import read_entry
-from harness.foreign.files import file_digest, parse_json
-from harness.foreign.pickles import load
+from harness.extensions.result_directories.manifest import EXACT, NAME, Content, Entry, Kind, SlimManifest, inside
+from harness.extensions.result_directories.programs import READ_AS_XZ, Item, parse
+from harness.extensions.result_directories.reading import read_entry
+from harness.foreign.files import file_digest
+
+Reader = Literal["tools", "unslim", "harness"]
 
 
-class Run:
+@dataclass(frozen=True)
+class FileRow:
+    """What happened to one file, or would.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    fate : str
+        ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
+        does not touch, and ``manifest`` for the manifest itself.
+    before, after : int
+        Bytes.
+    note : str
+        Where it survives, at what precision, or why it stays.
+    reader : {"tools", "unslim", "harness"}
+        What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
+        harness.
+    """
+
+    path: str
+    fate: str
+    before: int
+    after: int
+    note: str
+    reader: Reader = "tools"
+
+
+class SlimRun:
     """One run on a directory.
 
     Attributes
     ----------
     manifest : SlimManifest
         As it is by now.
-    rows : list of FileRow
-        Filled by `note_what_stays`.
     problems : list of str
         One sentence for each file that was left as it was.
     changed : int
@@ -41,11 +69,12 @@ class Run:
 
     def __init__(self, folder: Path, manifest: SlimManifest, dry_run: bool) -> None:
         self.folder, self.manifest, self.dry_run = folder, manifest, dry_run
-        self.rows: list[FileRow] = []
         self.problems: list[str] = []
         self.changed = 0
         self._left: set[str] = set()
-        self._seen = {item.before["sha256"]: name for name, item in manifest.items.items() if _whole(item)}
+        # A file that gives back all its bytes: another with the same bytes may rely on it.
+        exact = {name: item for name, item in manifest.items.items() if item.precision == EXACT and item.fate != "copy"}
+        self._seen = {item.before["sha256"]: name for name, item in exact.items()}
 
     def work_on(self, item: Item) -> None:
         """Slim one file, or say why it is left as it was; only the disk can end the run."""
@@ -69,73 +98,67 @@ class Run:
         if entry is not None and entry.fate != "kept":
             if entry.state == "done" and self._finished(item.path, entry, before):
                 return
-            self._remove_begun(entry)
-        content = load(data) if path.suffix == ".pkl" else parse_json(data)
-        if not item.is_ours(content):
+            # What a killed run wrote beside the original, which is there: this one may pack it otherwise.
+            if not self.dry_run:
+                self._remove_packed(entry)
+        if not item.is_ours(parse(item.path, data)):
             return  # it only has such a name; someone else made it
-        keep = item.keep
-        readable = self.manifest.plain == "best"
-        twin = self._seen.get(before["sha256"])
+        keep, readable = item.keep, self.manifest.plain == "best"
+        same = self._seen.get(before["sha256"])
         # Tools look for each sample under its own name; the job's own copy of one is the only one that they can miss.
-        if twin == item.path or keep or (readable and not item.is_top):
-            twin = None
-        if item.is_top and twin is None and readable and not keep:
+        if same == item.path or keep or (readable and not item.is_top):
+            same = None
+        if item.is_top and same is None and readable:
             keep = "tools read it as it is, and no sample has the same bytes"
         base = Entry("kept", "done", item.path, EXACT, keep, before, None, state.st_mode & 0o777, state.st_mtime_ns)
         if keep:
             self._keep(item.path, base)
-        elif twin is not None:
-            self._remove_copy(item.path, dataclasses.replace(base, fate="copy", survives_in=twin, why="the same bytes"))
+        elif same is not None:
+            self._remove_copy(item.path, dataclasses.replace(base, fate="copy", survives_in=same, why="the same bytes"))
         else:
             self._pack(item.path, data, base)
 
-    def _remove_begun(self, entry: Entry) -> None:
-        """Remove what a killed run wrote beside the original, which is there: this one may pack it otherwise."""
+    def _remove_packed(self, entry: Entry) -> None:
         place = inside(self.folder, entry.survives_in)
-        written = entry.after["sha256"] if entry.after else ""
-        if not self.dry_run and is_plain_file(place) and file_digest(place) == written:
+        if is_plain_file(place) and file_digest(place) == entry.written:
             remove_file(place)
 
     def _finished(self, name: str, entry: Entry, before: Content) -> bool:
         """Finish a file that was slimmed and is there still, or again; False when it has to be slimmed anew."""
-        place = inside(self.folder, entry.survives_in)
         if entry.before != before:
             raise HarnessError(
                 f"it is not what was slimmed before into {entry.survives_in}; remove or rename one of the two"
             )
-        if entry.fate == "copy":
-            if not is_plain_file(place) or file_digest(place) != before["sha256"]:
-                return False
-        elif not is_plain_file(place) or entry.after is None or file_digest(place) != entry.after["sha256"]:
-            self._forget(name)
+        place = inside(self.folder, entry.survives_in)
+        expected = before["sha256"] if entry.fate == "copy" else entry.written
+        if not is_plain_file(place) or file_digest(place) != expected:
+            if entry.fate == "packed":
+                del self.manifest.items[name]
             return False
         self.changed += 1
         if not self.dry_run:
             remove_file(self.folder / name)
         return True
 
-    def _forget(self, name: str) -> None:
-        self.manifest = self.manifest.without(name)
-
     def _note(self, name: str, entry: Entry) -> None:
-        self.manifest = self.manifest.with_entry(name, entry)
+        self.manifest.items[name] = entry
         if not self.dry_run:
             self.manifest.save(self.folder)
 
     def _keep(self, name: str, entry: Entry) -> None:
-        self.manifest = self.manifest.with_entry(name, entry)
+        self.manifest.items[name] = entry
         self._seen.setdefault(entry.before["sha256"], name)
 
     def _remove_copy(self, name: str, entry: Entry) -> None:
         self.changed += 1
         # The file that stays may be plain or packed; what it gives is compared once more, from the disk.
-        if not self.dry_run:
-            if digest(read_entry(self.folder, entry.survives_in, self.manifest).data) != entry.before["sha256"]:
-                raise HarnessError(f"{entry.survives_in} does not have the same bytes any more")
-            self._note(name, entry)
-            self._remove_original(name, entry)
-        else:
-            self._note(name, entry)
+        if (
+            not self.dry_run
+            and digest(read_entry(self.folder, entry.survives_in, self.manifest).data) != (entry.before["sha256"])
+        ):
+            raise HarnessError(f"{entry.survives_in} does not have the same bytes any more")
+        self._note(name, entry)
+        self._remove_original(name, entry)
 
     def _pack(self, name: str, data: bytes, base: Entry) -> None:
         reduced = reducing.Reduced(data)
@@ -157,52 +180,44 @@ class Run:
             self._keep(name, dataclasses.replace(base, why="packed it would not be smaller"))
             return
         after: Content = {"size": len(packed), "sha256": digest(packed)}
+        entry = dataclasses.replace(base, fate="packed", state="begun", survives_in=name + suffix, why="", after=after)
         if lossy:
             after["gives"] = len(reduced.data)
-        precision = "see arrays; all other arrays bit for bit" if lossy else EXACT
-        entry = dataclasses.replace(
-            base,
-            fate="packed",
-            state="begun",
-            survives_in=name + suffix,
-            precision=precision,
-            why="",
-            after=after,
-            arrays=reduced.arrays if lossy else (),
-        )
+            precision = "see arrays; all other arrays bit for bit"
+            entry = dataclasses.replace(entry, precision=precision, arrays=reduced.arrays)
         target = self.folder / entry.survives_in
         if len(os.fsencode(target.name)) > os.pathconf(target.parent, "PC_NAME_MAX"):
             raise HarnessError(f"its name is too long to have {suffix} after it; rename it")
         known = self.manifest.items.get(name)
         if (target.exists() or target.is_symlink()) and not (known and known.survives_in == entry.survives_in):
             raise HarnessError(f"{entry.survives_in} is in its way, and is not of this harness's making; rename it")
-        # The note comes first: were it last, a file left by a kill could not be told from one that someone else made.
+        # The note comes first: were it last, a file that a kill left would look like one that someone else made.
         self._note(name, entry)
         self.changed += 1
         if not lossy:
             self._seen.setdefault(entry.before["sha256"], name)
-        if self.dry_run:
-            self._note(name, dataclasses.replace(entry, state="done"))
-            return
-        write_whole(target, packed, base.mode, base.mtime_ns)
-        if target.read_bytes() != packed:
-            raise HarnessError("what was read back from the disk is not what was written")
+        if not self.dry_run:
+            write_whole(target, packed, base.mode, base.mtime_ns)
+            if target.read_bytes() != packed:
+                raise HarnessError("what was read back from the disk is not what was written")
         self._note(name, dataclasses.replace(entry, state="done"))
         self._remove_original(name, entry)
 
     def _remove_original(self, name: str, entry: Entry) -> None:
+        if self.dry_run:
+            return
         path = self.folder / name
         if file_digest(path) != entry.before["sha256"]:
             if entry.fate == "packed":
                 remove_file(self.folder / entry.survives_in)
-            self._forget(name)
+            del self.manifest.items[name]
             self.manifest.save(self.folder)
             raise HarnessError("it changed while it was slimmed; run the same command again")
         remove_file(path)
 
-    def note_what_stays(self, found: Recognised) -> None:
-        """Note what is kept in every mode, and make a row for each file of the directory and one for the manifest."""
-        for name in found.stays:
+    def end(self, stays: tuple[str, ...]) -> tuple[FileRow, ...]:
+        """Note what is kept in every mode, and give a row for each file of the directory and one for the manifest."""
+        for name in stays:
             path = self.folder / name
             try:
                 before: Content = {"size": path.stat().st_size, "sha256": file_digest(path)}
@@ -210,39 +225,37 @@ class Run:
                 self.problems.append(f"{name} stays, but cannot be read ({error.strerror}).")
                 continue
             self._keep(name, Entry("kept", "done", name, EXACT, "structures, scores and rankings always stay", before))
-        for name, entry in list(self.manifest.items.items()):
-            if entry.fate == "kept" and not is_plain_file(self.folder / name):
-                self._forget(name)  # it was the user's to remove
-                continue
-            taken = entry.before if entry.fate == "kept" else entry.after
-            note = entry.why if entry.fate == "kept" else f"{entry.survives_in}, {_words(entry)}"
-            reader = reader_of(found.kind, name, entry)
-            self.rows.append(
-                FileRow(name, entry.fate, entry.before["size"], taken["size"] if taken else 0, note, reader)
-            )
-        known = {NAME, *self.manifest.items, *(entry.survives_in for entry in self.manifest.items.values())}
+        items = self.manifest.items
+        for name in [name for name, entry in items.items() if entry.fate == "kept"]:
+            if not is_plain_file(self.folder / name):
+                del items[name]  # it was the user's to remove
+        rows = [_row(self.manifest.kind, name, entry) for name, entry in items.items()]
+        known = {NAME, *items, *(entry.survives_in for entry in items.values())}
         for name, size in sizes(self.folder).items():
             if name not in known:
-                self.rows.append(FileRow(name, "left" if name in self._left else "other", size, size, "not touched"))
-        if not self.changed and not (self.folder / NAME).exists():
-            return  # there is nothing to bring back
-        # It is part of what the directory takes: beside a few short files it can be more than they lost.
-        self.rows.append(FileRow(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
-        if not self.dry_run:
-            self.manifest.save(self.folder)
+                rows.append(FileRow(name, "left" if name in self._left else "other", size, size, "not touched"))
+        if self.changed or (self.folder / NAME).exists():  # else there is nothing to bring back
+            # It is part of what the directory takes: beside a few short files it can be more than they lost.
+            rows.append(FileRow(NAME, "manifest", 0, len(self.manifest.text().encode()), "says where everything is"))
+            if not self.dry_run:
+                self.manifest.save(self.folder)
+        return tuple(sorted(rows, key=lambda row: row.path))
 
 
-def _whole(entry: Entry) -> bool:
-    """Say whether a file gives back all its bytes, so that another with the same bytes may rely on it."""
-    return entry.fate in ("kept", "packed") and entry.precision == EXACT
+def _row(kind: Kind, name: str, entry: Entry) -> FileRow:
+    size = entry.before["size"]
+    if entry.fate == "kept":
+        return FileRow(name, entry.fate, size, size, entry.why)
+    known = READ_AS_XZ.get(kind)
+    as_xz = entry.survives_in.endswith(container.XZ) and known is not None and known.fullmatch(name) is not None
+    reader: Reader = "tools" if entry.fate == "packed" and as_xz else "harness" if entry.arrays else "unslim"
+    note = f"{entry.survives_in}, {_precision(entry)}"
+    return FileRow(name, entry.fate, size, entry.after["size"] if entry.after else 0, note, reader)
 
 
-def _words(entry: Entry) -> str:
+def _precision(entry: Entry) -> str:
     if not entry.arrays:
         return entry.precision
-    dropped = sum(array["fate"] == "dropped" for array in entry.arrays)
-    errors = [array["largest_error"] for array in entry.arrays if array["fate"] == "rounded"]
-    parts = ([f"{dropped} arrays dropped"] if dropped else []) + (
-        [f"largest error {max(errors):.3g}"] if errors else []
-    )
-    return ", ".join(parts)
+    parts = [f"{len(entry.dropped)} arrays dropped"] if entry.dropped else []
+    errors = entry.largest_errors.values()
+    return ", ".join([*parts, f"largest error {max(errors):.3g}"] if errors else parts)

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.directories import MODELS, af2, af3, digests, openfold3, result
 from harness.cli import main
-from harness.extensions.result_directories import consumers, container, disk, steps
+from harness.extensions.result_directories import container, disk, reading, steps
 from harness.extensions.result_directories.manifest import NAME
 from harness.foreign import pickles
 
@@ -150,7 +150,7 @@ def test_a_hostile_pickle_is_refused_by_name_and_left(capsys, tmp_path, call, ar
     refused(capsys, ["slim", folder], 1, f"{PKL} was left as it was: the pickle is refused: it asks for {wanted}")
     assert (folder / PKL).read_bytes() == hostile and not witness.exists()
     with pytest.raises(pickles.PickleRefused, match="it asks for"):
-        container.content(consumers.read_file(folder, f"result_{MODELS[0]}.pkl"))
+        container.content(reading.read_file(folder, f"result_{MODELS[0]}.pkl"))
     assert not witness.exists()
 
 

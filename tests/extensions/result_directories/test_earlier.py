@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.directories import af3, digests
 from harness.cli import main
-from harness.extensions.result_directories import consumers
+from harness.extensions.result_directories import reading
 from harness.extensions.result_directories.disk import digest
 from harness.extensions.result_directories.manifest import NAME, load_manifest
 from harness.extensions.result_directories.restoring import unslim
@@ -33,7 +33,7 @@ def test_they_are_read_and_restored(earlier, capsys, name):
     assert list(folder.rglob("*.slim"))
     before = {path: entry.before["sha256"] for path, entry in load_manifest(folder).items.items()}
     for path, sha256 in before.items():
-        assert digest(consumers.read_file(folder, path).data) == sha256
+        assert digest(reading.read_file(folder, path).data) == sha256
     state = {**digests(folder), NAME: None}
     assert main(["slim", str(folder), "--quiet"]) == 0
     said = capsys.readouterr().out
@@ -46,7 +46,7 @@ def test_they_are_read_and_restored(earlier, capsys, name):
 def test_what_was_given_up_is_read_within_its_bound(earlier):
     folder = earlier / "openfold3-minimal"
     for path, entry in load_manifest(folder).items.items():
-        found = consumers.read_file(folder, path)
+        found = reading.read_file(folder, path)
         assert found.exact == (not entry.arrays) and found.original == entry.before["sha256"]
     assert len(unslim(folder).problems) == 2 and (folder / NAME).exists()
 

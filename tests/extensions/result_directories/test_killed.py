@@ -13,8 +13,8 @@ from benchmarks.attacks.slim_kills import WAYS, KillCase, kill_at_random, kill_b
 from benchmarks.directories import af2, af3, digests, openfold3
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.extensions.result_directories import disk, slimming
-from harness.extensions.result_directories.consumers import read_file
+from harness.extensions.result_directories import disk
+from harness.extensions.result_directories.reading import read_file
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
 
@@ -102,7 +102,7 @@ def test_what_does_not_come_back_is_not_removed(tmp_path, monkeypatch, make, pla
     folder = make(tmp_path / "job")
     before = digests(folder)
     with monkeypatch.context() as patched:
-        patched.setattr(f"harness.extensions.result_directories.{broken}", lambda *given: bytes(given[-1]))
+        patched.setattr(f"harness.extensions.result_directories.{broken}", lambda *given, **_: bytes(given[-1]))
         done = slim(folder, "slim", plain=plain)
     assert len(done.problems) == files
     assert digests(folder).items() >= before.items()
@@ -122,5 +122,5 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path, monkeypatch):
 
 def test_two_at_once_are_kept_apart(tmp_path):
     folder = af2(tmp_path / "job", 8)
-    with disk.locked(folder), pytest.raises(HarnessError, match="another process"):
-        slimming.slim(folder, "slim")
+    with disk.changing(folder), pytest.raises(HarnessError, match="another process"):
+        slim(folder, "slim")

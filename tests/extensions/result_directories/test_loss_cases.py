@@ -8,8 +8,9 @@ import pickle
 import numpy as np
 
 from benchmarks.directories import MODELS, af2, af3, confidences, digests
-from harness.extensions.result_directories import consumers, container
+from harness.extensions.result_directories import container, reading
 from harness.extensions.result_directories.manifest import load_manifest
+from harness.extensions.result_directories.programs import recognise
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
 
@@ -20,7 +21,7 @@ def test_1_the_unrounded_error_and_arrays_with_no_other_copy_stay(tmp_path):
     rounded = np.array(json.loads((folder / f"pae_{MODELS[0]}.json").read_text())[0]["predicted_aligned_error"])
     assert np.abs(rounded - before["predicted_aligned_error"]).max() > 0.04  # the sidecar would be a loss
     slim(folder, "slim")
-    found = container.content(consumers.read_file(folder, f"result_{MODELS[0]}.pkl"))
+    found = container.content(reading.read_file(folder, f"result_{MODELS[0]}.pkl"))
     for key in ("predicted_aligned_error", "max_predicted_aligned_error", "aligned_confidence_probs"):
         assert found[key].tobytes() == before[key].tobytes()
     for key in ("distogram", "masked_msa"):
@@ -32,8 +33,8 @@ def test_2_no_sidecar_is_needed(tmp_path):
     before = pickle.loads((folder / f"result_{MODELS[0]}.pkl").read_bytes())
     for mode, bound in (("slim", None), ("minimal", 0.05)):
         assert not slim(folder, mode, bound=bound).problems
-        found = consumers.value_of(folder, f"result_{MODELS[0]}.pkl", "predicted_aligned_error")
-        assert np.abs(found.value - before["predicted_aligned_error"]).max() <= (bound or 0)
+        found = reading.read_values(folder, f"result_{MODELS[0]}.pkl")
+        assert np.abs(found["predicted_aligned_error"] - before["predicted_aligned_error"]).max() <= (bound or 0)
         if mode == "slim":
             unslim(folder)
 
@@ -66,7 +67,7 @@ def test_5_without_a_ranking_all_stay_plain_and_of_a_tie_all_that_tie(tmp_path):
     folder = af3(tmp_path / "tied", scores=(0.8, 0.3, 0.8))
     slim(folder, "slim")
     assert [(folder / f"seed-1_sample-{n}" / "confidences.json").is_file() for n in range(3)] == [True, False, True]
-    assert load_manifest(folder).best == consumers.best(folder) == ("seed-1_sample-0", "seed-1_sample-2")
+    assert load_manifest(folder).best == recognise(folder).best == ("seed-1_sample-0", "seed-1_sample-2")
     folder = af3(tmp_path / "unranked")
     (folder / "ranking_scores.csv").unlink()
     done = slim(folder, "slim")
@@ -79,7 +80,7 @@ def test_of_several_rankings_the_best_of_each_stay_plain(tmp_path):
     (folder / "job_ranking_scores.csv").write_bytes(b"\xef\xbb\xbfseed,sample,ranking_score\r\n1,0,0.9\r\n")
     slim(folder, "slim")
     assert [(folder / f"seed-1_sample-{n}" / "confidences.json").is_file() for n in range(3)] == [True, True, False]
-    assert set(consumers.best(folder)) == {"seed-1_sample-0", "seed-1_sample-1"}
+    assert set(recognise(folder).best) == {"seed-1_sample-0", "seed-1_sample-1"}
 
 
 def test_6_the_input_of_the_job_stays_readable(tmp_path):
@@ -88,7 +89,7 @@ def test_6_the_input_of_the_job_stays_readable(tmp_path):
     for mode, bound in (("slim", None), ("minimal", 0.5)):
         slim(folder, mode, bound=bound)
         assert not (folder / "job_data.json").exists()
-        found = consumers.read_file(folder, "job_data.json")
+        found = reading.read_file(folder, "job_data.json")
         assert found.exact and found.data == before
         unslim(folder)
 
@@ -138,4 +139,4 @@ def test_a_file_relied_on_keeps_every_bit_when_another_becomes_the_best(tmp_path
     (folder / "ranking_scores.csv").write_text("seed,sample,ranking_score\n1,0,0.3\n1,1,0.2\n1,2,0.9\n")
     assert not slim(folder, "minimal", bound=0.5).problems
     assert not (folder / "seed-1_sample-1" / "confidences.json").exists()
-    assert consumers.read_file(folder, "job_confidences.json").data == before
+    assert reading.read_file(folder, "job_confidences.json").data == before

@@ -18,11 +18,11 @@ from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
 from harness.evidence.rerun import compare_runs, rerun_config
 from harness.extensions.result_directories import measuring as directories
-from harness.extensions.result_directories.analysis import PUBLISHED, modes_of
 from harness.extensions.result_directories.asked import AskedDirectories, asked_of
-from harness.extensions.result_directories.disk import contents, copy_folder
-from harness.extensions.result_directories.evidence import check_directories
+from harness.extensions.result_directories.disk import copy_folder, sizes
+from harness.extensions.result_directories.measurement import measurement
 from harness.extensions.result_directories.measuring import SlimTask, open_directories
+from harness.extensions.result_directories.section import PUBLISHED, modes_of
 from harness.extensions.result_directories.slimming import slim
 from harness.report.write import write_report
 from harness.row_files import read_samples
@@ -62,8 +62,8 @@ def run(made) -> Path:
 
 
 def size_of(folder: Path) -> tuple[int, int]:
-    files = contents(folder).values()
-    return sum(size for size, _ in files), len(files)
+    files = sizes(folder).values()
+    return sum(files), len(files)
 
 
 @pytest.mark.parametrize("name", ["af2", "af3", "openfold3"])
@@ -168,7 +168,7 @@ def test_a_run_of_an_earlier_version_keeps_its_modes_and_its_table(run, tmp_path
     write_report(earlier, find_options(earlier))
     assert "files_need_unslim" not in (earlier / "directories.csv").read_text()
     assert "| As written | Mode slim | Mode minimal | Published" in (earlier / "report.md").read_text()
-    assert list(check_directories(earlier)) == []
+    assert list(measurement.check(earlier)) == [("directories.json", [])]
 
 
 def size_of_slim(run: Path, name: str) -> int:
@@ -251,7 +251,7 @@ def test_what_is_read_otherwise_or_does_not_come_back_has_no_size(made, tmp_path
     if fails == "compare":
         real = directories.compare
         monkeypatch.setattr(
-            directories, "compare", lambda a, b: dataclasses.replace(real(a, b), problems=("x is read elsewhere", "y"))
+            directories, "compare", lambda a, b: dataclasses.replace(real(a, b), problems=["x is read elsewhere", "y"])
         )
         says = r"x is read elsewhere \(and 1 more\)"
     else:

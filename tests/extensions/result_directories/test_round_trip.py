@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.directories import MODELS, af2, af3, digests, openfold3
 from harness.cli import main
-from harness.extensions.result_directories import consumers, container
+from harness.extensions.result_directories import container, reading
 from harness.extensions.result_directories.manifest import NAME, load_manifest
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
@@ -58,7 +58,7 @@ def test_every_array_is_read_bit_for_bit_from_slim_alone(tmp_path):
     slim(folder, "slim")
     assert not list(folder.glob("*.pkl"))
     for model in MODELS:
-        same(plain[model], container.content(consumers.read_file(folder, f"result_{model}.pkl")))
+        same(plain[model], container.content(reading.read_file(folder, f"result_{model}.pkl")))
 
 
 def same(expected, found):
@@ -188,7 +188,7 @@ def test_real_directories_come_back(tmp_path, real_data, relative, lossless, all
         done = slim(folder, "slim", plain=plain)
         assert not done.problems and done.changed == changed and (done.after < done.before) == (changed > 0)
         for name, content in results.items():
-            same(content, container.content(consumers.read_file(folder, name)))
+            same(content, container.content(reading.read_file(folder, name)))
         if changed:
             unslim(folder)
         assert digests(folder) == before

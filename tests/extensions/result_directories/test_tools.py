@@ -115,7 +115,7 @@ def test_what_minimal_rounds_is_read_within_the_bound_and_what_it_drops_is_not_r
     folder = af2(tmp_path / "af2")
     done = slim(folder, "minimal", bound=0.2)
     assert {model: values["distogram"] for model, values in read_af2(folder).items()} == {model: {} for model in MODELS}
-    assert done.harness_only == tuple(f"result_{model}.pkl" for model in MODELS) and not done.needs_unslim
+    assert done.read_by("harness") == tuple(f"result_{model}.pkl" for model in MODELS) and not done.read_by("unslim")
 
 
 @pytest.mark.parametrize(

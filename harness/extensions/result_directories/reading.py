@@ -1,0 +1,126 @@
+"""Read files as their program wrote them, from a directory as it was written, slim or minimal."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import ArchiveError, HarnessError
+from harness.extensions.result_directories import container
+from harness.extensions.result_directories.disk import digest, is_plain_file, read_bytes
+from harness.extensions.result_directories.manifest import NAME, SlimManifest, inside, load_manifest
+from harness.foreign.files import parse_json
+from harness.limits import inflate
+
+
+def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> container.Unpacked:
+    """Read a file of a directory, wherever it survives.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    name : str
+        The file as it was named before slimming.
+    manifest : SlimManifest or None
+        Of the directory, if it has one.
+
+    Raises
+    ------
+    HarnessError
+        When it is nowhere, or what holds it is damaged.
+    """
+    path = inside(folder, name)
+    entry = manifest.items.get(name) if manifest else None
+    if is_plain_file(path):
+        data = read_bytes(path)
+        return container.Unpacked(data, digest(data))
+    if entry is None or entry.fate == "kept":
+        raise HarnessError(f"{folder} has no {name}, and {NAME} names no place where it survives.")
+    if entry.fate == "copy":
+        return read_entry(folder, entry.survives_in, manifest)
+    place = inside(folder, entry.survives_in)
+    if not is_plain_file(place):
+        raise HarnessError(f"{place}, where {name} survives, is missing.")
+    try:
+        packed = read_bytes(place)
+        if digest(packed) != entry.written:
+            raise ArchiveError("it is damaged: its bytes are not those that were written")
+        # A plain xz file does not say by itself that precision was given up before it was packed.
+        return dataclasses.replace(container.unpack(packed, entry.gives), original=entry.before["sha256"])
+    except HarnessError as error:
+        raise HarnessError(f"{place}, where {name} survives, cannot be read: {error}") from error
+
+
+def read_file(folder: Path, name: str) -> container.Unpacked:
+    """Read a file as it was, also where only an xz or gz of it is left, as other tools leave it; as `read_entry`."""
+    manifest = load_manifest(folder)
+    if is_plain_file(folder / name) or (manifest and name in manifest.items):
+        return read_entry(folder, name, manifest)
+    for suffix in (container.SUFFIX, container.XZ, ".gz"):
+        path = folder / f"{name}{suffix}"
+        if not is_plain_file(path):
+            continue
+        packed = read_bytes(path)
+        try:
+            if suffix != ".gz":
+                return container.unpack(packed)
+            data = inflate("gzip", packed, "it")
+            return container.Unpacked(data, digest(data))
+        except HarnessError as error:
+            raise HarnessError(f"{path} cannot be read: {error}") from error
+    return read_entry(folder, name, manifest)  # which says that it is missing
+
+
+def read_values(folder: Path, name: str) -> dict[str, Any]:
+    """Read every value of a file, as tools after its program do.
+
+    No other file is taken for it: the rounded errors of a JSON are never given for those of a pickle.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    name : str
+        A pickle, a JSON of confidences, or any other file, as its program named it.
+
+    Returns
+    -------
+    dict of str to object
+        By the keys that lead to it, joined by ``/``; lists of numbers of a JSON as arrays, nothing that mode minimal
+        dropped. A file without keys, such as a structure, is one value under an empty key: its bytes.
+    """
+    if name.endswith(".pkl"):
+        return dict(_flat(container.content(read_file(folder, name))))
+    if not name.endswith(".json"):
+        return {"": read_plain(folder, name)}
+    facts = parse_json(read_file(folder, name).data)
+    facts = facts[0] if isinstance(facts, list) and facts else facts
+    return {key: _value(value) for key, value in facts.items()} if isinstance(facts, dict) else {}
+
+
+def read_plain(folder: Path, name: str) -> bytes:
+    """Read a file that is plain in every mode, since tools read it as it is."""
+    if not is_plain_file(folder / name):
+        raise HarnessError(f"{folder / name} is missing.")
+    return read_bytes(folder / name)
+
+
+def _flat(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if isinstance(content, dict) and content:
+        for key, value in content.items():
+            yield from _flat(value, (*path, str(key)))
+    else:
+        yield "/".join(path), content
+
+
+def _value(value: Any) -> Any:
+    # Lists of unequal lengths, as those of a table of chains, stay lists.
+    try:
+        return np.array(value) if isinstance(value, list) else value
+    except ValueError:
+        return value

@@ -13,17 +13,14 @@ from harness.extensions.importing.find import read_source
 from harness.formats.archive import archive_size, remove, require_outside
 from harness.formats.conversion import convert
 
+_KIND = "what SRC is, one of 'harness list importers' (default: found)"
+
 
 def add_import(parser: argparse.ArgumentParser) -> None:
     """Bring in what another program wrote, as an archive."""
     parser.add_argument("source", type=Path, metavar="SRC", help="a file or a folder; recognised by its content")
     add_destination(parser)
-    parser.add_argument(
-        "--kind",
-        type=typed("importers"),
-        metavar="NAME",
-        help="what SRC is, one of 'harness list importers' (default: found)",
-    )
+    parser.add_argument("--kind", type=typed("importers"), metavar="NAME", help=_KIND)
     add_max_inflated(parser)
     parser.set_defaults(command=_import)
 

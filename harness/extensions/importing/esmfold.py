@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from harness.errors import UsageError
-from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError, named
+from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, SourceError, Stored, readable
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor
@@ -19,40 +16,36 @@ from harness.trace.manifest import Metadata
 _KIND = "esmfold-trace"
 _META, _INDEX = "meta.json", "trace/index.json"
 _NUMBERED = re.compile(r"(\d+)")
-
-Axes = tuple[str, ...]
-_SINGLE: Axes = ("residue", "channel")
-_PAIR: Axes = ("residue", "residue", "pair_channel")
+_SM = "trace/structure_module"
+_ATOM14 = "residue atom14 xyz"
 
 # Where each file goes, and its axes without the batch of one sequence. Attention and activations are of the language
 # model's layers, blocks are the folding trunk's: the first keep a name of their own, for the schema takes
 # activations/layer_0/single_repr and single/layer_0 for the same thing.
-_PLACES: tuple[tuple[re.Pattern[str], str, Axes], ...] = tuple(
-    (re.compile(rf"{pattern}\.pt"), place, axes)
-    for pattern, place, axes in (
-        (r"trace/attention/layer_(\d+)", "attention/layer_{}", HEADS),
-        (r"trace/activations/layer_(\d+)", "activations/layer_{}/hidden_states", _SINGLE),
-        (r"trace/activations/recycle_(\d+)_s_s", "recycle/step_{}/single_repr", _SINGLE),
-        (r"trace/activations/recycle_(\d+)_s_z", "recycle/step_{}/pair_repr", _PAIR),
-        (r"trace/trunk/block_(\d+)_seq", "single/layer_{}", _SINGLE),
-        (r"trace/trunk/block_(\d+)_pair", "pair/layer_{}", _PAIR),
-        (r"trace/trunk/s_s", "activations/final/single_repr", _SINGLE),
-        (r"trace/trunk/s_z", "activations/final/pair_repr", _PAIR),
-        (
-            r"trace/structure_module/ipa_attention/recycle_(\d+)_block_(\d+)",
-            "attention/ipa_step_{}/layer_{}",
-            HEADS,
-        ),
-        (
-            r"trace/structure_module/backbone/recycle_(\d+)_positions",
-            "recycle/step_{}/backbone_positions",
-            ("block", "residue", "atom14", "xyz"),
-        ),
-        (r"trace/structure_module/backbone/recycle_(\d+)_states", "recycle/step_{}/structure_states", _SINGLE),
-        (r"structure/predicted", "structure/atom_positions", ("residue", "atom", "xyz")),
-    )
+_PLACES = (
+    (r"trace/attention/layer_(\d+)", "attention/layer_{}", "head residue residue"),
+    (r"trace/activations/layer_(\d+)", "activations/layer_{}/hidden_states", "residue channel"),
+    (r"trace/activations/recycle_(\d+)_s_s", "recycle/step_{}/single_repr", "residue channel"),
+    (r"trace/activations/recycle_(\d+)_s_z", "recycle/step_{}/pair_repr", "residue residue pair_channel"),
+    (r"trace/trunk/block_(\d+)_seq", "single/layer_{}", "residue channel"),
+    (r"trace/trunk/block_(\d+)_pair", "pair/layer_{}", "residue residue pair_channel"),
+    (r"trace/trunk/s_s", "activations/final/single_repr", "residue channel"),
+    (r"trace/trunk/s_z", "activations/final/pair_repr", "residue residue pair_channel"),
+    (_SM + r"/ipa_attention/recycle_(\d+)_block_(\d+)", "attention/ipa_step_{}/layer_{}", "head residue residue"),
+    (_SM + r"/backbone/recycle_(\d+)_positions", "recycle/step_{}/backbone_positions", f"block {_ATOM14}"),
+    (_SM + r"/backbone/recycle_(\d+)_states", "recycle/step_{}/structure_states", "residue channel"),
+    (r"structure/predicted", "structure/atom_positions", "residue atom xyz"),
 )
-_ATOM14 = 14
+
+# Facts of meta.json by the schema's names, and others that go into the notes.
+_FACTS = {
+    "model_name": ("model_name", str),
+    "num_layers": ("layer_count", int),
+    "num_heads": ("head_count", int),
+    "num_residues": ("sequence_length", int),
+    "timestamp": ("date_time", str),
+}
+_NOTED = ("backend", "dtype", "device", "tensor_format", "trace_mode", "repo_commit")
 
 
 def _recognises(path: Path) -> bool:
@@ -67,14 +60,14 @@ def _read(path: Path) -> ImportedTrace:
     leaves: dict[str, TensorLeaf] = {}
     left = []
     for name in sorted(files, key=_order):
-        if name in (_META, _INDEX):
-            gathering.file(files[name])
-        elif (place := _place(name)) is None:
+        place = _place(name)
+        if place is None and name not in (_META, _INDEX):
             left.append(name)
-        else:
-            gathering.file(files[name])
+            continue
+        gathering.file(files[name])
+        if place is not None:
             leaves[name] = load_tensor(files[name])
-            _add(gathering, files[name], leaves[name], *place)
+            _add(gathering, str(files[name]), leaves[name], *place)
     if _INDEX in files:
         _check_index(files[_INDEX], leaves)
     if any(leaf.widened for leaf in leaves.values()):
@@ -88,33 +81,30 @@ def _order(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERED.split(name)]
 
 
-def _place(name: str) -> tuple[str, Axes] | None:
+def _place(name: str) -> tuple[str, str] | None:
     for pattern, place, axes in _PLACES:
-        if match := pattern.fullmatch(name):
-            return place.format(*(int(number) for number in match.groups())), axes
+        if match := re.fullmatch(rf"{pattern}\.pt", name):
+            return place.format(*map(int, match.groups())), axes
     return None
 
 
-def _add(gathering: Gathering, file: Path, leaf: TensorLeaf, place: str, axes: Axes) -> None:
-    shape = leaf.shape
+def _add(gathering: Gathering, origin: str, leaf: TensorLeaf, place: str, names: str) -> None:
+    shape, axes = leaf.shape, names.split()
     if len(shape) == len(axes) + 1:
-        batch = axes.index("residue") if axes[0] == "block" else 0
+        batch = 1 if axes[0] == "block" else 0
         if shape[batch] != 1:
-            raise SourceError(f"{file} holds a batch of {shape[batch]} sequences; a trace is of one: save them apart.")
+            raise SourceError(
+                f"{origin} holds a batch of {shape[batch]} sequences; a trace is of one: save them apart."
+            )
         shape = (*shape[:batch], *shape[batch + 1 :])
-    if place == "structure/atom_positions" and shape[1:2] == (_ATOM14,):
-        place, axes = "structure/atom14_positions", ("residue", "atom14", "xyz")
-    gathering.add(place, shape, leaf.dtype, partial(_values, leaf, shape), str(file), axes)
-
-
-def _values(leaf: TensorLeaf, shape: tuple[int, ...]) -> np.ndarray:
-    return leaf.array().reshape(shape)
+    if place == "structure/atom_positions" and shape[1:2] == (14,):
+        place, axes = "structure/atom14_positions", _ATOM14.split()
+    gathering.add(place, Stored(shape, leaf.dtype, lambda: leaf.array().reshape(shape)), origin, axes)
 
 
 def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:
     """Compare the tensors with what the index lists; the dtype it states is that before rounding to half."""
-    with named(str(path)):
-        index = parse_json(read_bytes(path))
+    index = _json(path)
     groups = index.values() if isinstance(index, dict) else []
     rows = [row for group in groups if isinstance(group, dict) for row in group.values() if isinstance(row, dict)]
     for row in rows:
@@ -128,8 +118,7 @@ def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:
 
 
 def _facts(gathering: Gathering, path: Path) -> tuple[Metadata, int | None]:
-    with named(str(path)):
-        facts = parse_json(read_bytes(path))
+    facts = _json(path)
     if not isinstance(facts, dict):
         raise SourceError(f"{path} holds no facts of a run; copy it again.")
 
@@ -137,18 +126,18 @@ def _facts(gathering: Gathering, path: Path) -> tuple[Metadata, int | None]:
         value = facts.get(name)
         return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
-    others = ("backend", "dtype", "device", "tensor_format", "trace_mode", "repo_commit")
-    gathering.notes += [f"{name} {facts[name]}" for name in others if stated(name, str)]
+    gathering.notes += [f"{name} {facts[name]}" for name in _NOTED if stated(name, str)]
+    known: dict[str, Any] = {
+        field: stated(*fact) or None for field, fact in _FACTS.items()
+    }  # counts are 0 where nothing was kept
     fasta = stated("input_fasta_hash", str)
-    metadata = Metadata(
-        model_name=stated("model_name", str),
-        num_layers=stated("layer_count", int) or None,  # 0 where no attention was asked for
-        num_heads=stated("head_count", int) or None,
-        num_residues=stated("sequence_length", int),
-        input_description=f"FASTA whose SHA-256 begins with {fasta}" if fasta else None,
-        timestamp=stated("date_time", str),
-    )
-    return metadata, stated("seed", int)
+    known["input_description"] = f"FASTA whose SHA-256 begins with {fasta}" if fasta else None
+    return Metadata(**known), stated("seed", int)
+
+
+def _json(path: Path) -> Any:
+    with readable(path):
+        return parse_json(read_bytes(path))
 
 
 importer = Importer(

@@ -11,19 +11,7 @@ from harness.files import check_regular
 
 
 def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
-    """Read what another program wrote as a trace.
-
-    Parameters
-    ----------
-    path : Path
-        A file or a folder.
-    kind : str, optional
-        A registered kind; found from the content when not given.
-
-    Returns
-    -------
-    ImportedTrace
-        Its manifest is complete, its tensors are read when they are streamed.
+    """Read a file or folder that another program wrote as a trace; its kind is found from the content if not given.
 
     Raises
     ------

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import HarnessError, UsageError
-from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, SourceError, unpadded
+from harness.errors import UsageError
+from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, Stored, readable, unpadded
 from harness.files import WHOLE, open_regular, read_bytes
 from harness.foreign import pickles
 from harness.trace.manifest import Metadata
@@ -21,52 +21,38 @@ _SUFFIXES = (".pkl", ".pickle")
 _PROTOCOLS = tuple(bytes((0x80, version)) for version in range(2, 6))  # how a pickle starts, from protocol 2 on
 _AF2_NAME = re.compile(r"result_(model_\w+)")
 
-Axes = tuple[str, ...]
-_PAIR: Axes = ("residue", "residue", "pair_channel")
-_SINGLE: Axes = ("residue", "channel")
-_BINS: Axes = ("residue", "residue", "bin")
-
-# Where each item of AlphaFold2 (alphafold/model/model.py and modules.py) and of OpenFold (openfold/model/model.py and
-# heads.py) goes, and its axes. Names of the same thing in the two lead to the same place.
-_PLACES: dict[tuple[str, ...], tuple[str, Axes]] = {
-    ("structure_module", "final_atom_positions"): ("structure/atom_positions", ("residue", "atom", "xyz")),
-    ("structure_module", "final_atom_mask"): ("structure/atom_mask", ("residue", "atom")),
-    ("final_atom_positions",): ("structure/atom_positions", ("residue", "atom", "xyz")),
-    ("final_atom_mask",): ("structure/atom_mask", ("residue", "atom")),
-    ("final_affine_tensor",): ("structure/final_frames", ("residue", "frame")),
-    ("sm", "positions"): ("structure/trajectory_positions", ("block", "residue", "atom14", "xyz")),
-    ("sm", "frames"): ("structure/trajectory_frames", ("block", "residue", "frame")),
-    ("ptm",): ("structure/ptm", ()),
-    ("ptm_score",): ("structure/ptm", ()),
-    ("iptm",): ("outputs/iptm", ()),
-    ("iptm_score",): ("outputs/iptm", ()),
-    ("plddt",): ("outputs/confidence_scores", ("residue",)),
-    ("predicted_aligned_error",): ("outputs/predicted_aligned_error", ("residue", "residue")),
-    ("max_predicted_aligned_error",): ("outputs/max_predicted_aligned_error", ()),
-    ("aligned_confidence_probs",): ("outputs/aligned_confidence_probs", _BINS),
-    ("ranking_confidence",): ("outputs/ranking_confidence", ()),
-    ("distogram", "logits"): ("outputs/distogram_logits", _BINS),
-    ("distogram", "bin_edges"): ("outputs/distogram_bin_edges", ("bin_edge",)),
-    ("distogram_logits",): ("outputs/distogram_logits", _BINS),
-    ("masked_msa", "logits"): ("outputs/masked_msa_logits", ("sequence", "residue", "class")),
-    ("masked_msa_logits",): ("outputs/masked_msa_logits", ("sequence", "residue", "class")),
-    ("experimentally_resolved", "logits"): ("outputs/experimentally_resolved_logits", ("residue", "atom")),
-    ("experimentally_resolved_logits",): ("outputs/experimentally_resolved_logits", ("residue", "atom")),
-    ("predicted_lddt", "logits"): ("outputs/predicted_lddt_logits", ("residue", "bin")),
-    ("lddt_logits",): ("outputs/predicted_lddt_logits", ("residue", "bin")),
-    ("tm_logits",): ("outputs/tm_logits", _BINS),
-    ("representations", "single"): ("activations/final/single_repr", _SINGLE),
-    ("representations", "pair"): ("activations/final/pair_repr", _PAIR),
-    ("representations", "msa"): ("activations/final/msa_repr", ("sequence", "residue", "msa_channel")),
-    ("representations", "msa_first_row"): ("activations/final/msa_first_row", ("residue", "msa_channel")),
-    ("representations", "structure_module"): ("activations/structure_module/single_repr", _SINGLE),
-    ("single",): ("activations/final/single_repr", _SINGLE),
-    ("pair",): ("activations/final/pair_repr", _PAIR),
-    ("msa",): ("activations/final/msa_repr", ("sequence", "residue", "msa_channel")),
-    ("sm", "single"): ("activations/structure_module/single_repr", _SINGLE),
-}
-_RECYCLES = ("num_recycles",)
-_CHAINS = ("seqs",)  # AlphaPulldown's: the sequences of the chains
+# Where items of AlphaFold2 (alphafold/model/model.py and modules.py) and of OpenFold (openfold/model/model.py and
+# heads.py) go, and their axes. Names of the same thing in the two lead to the same place.
+_TABLE = (
+    ("structure/atom_positions", "residue atom xyz", "structure_module/final_atom_positions final_atom_positions"),
+    ("structure/atom_mask", "residue atom", "structure_module/final_atom_mask final_atom_mask"),
+    ("structure/final_frames", "residue frame", "final_affine_tensor"),
+    ("structure/trajectory_positions", "block residue atom14 xyz", "sm/positions"),
+    ("structure/trajectory_frames", "block residue frame", "sm/frames"),
+    ("structure/ptm", "", "ptm ptm_score"),
+    ("outputs/iptm", "", "iptm iptm_score"),
+    ("outputs/confidence_scores", "residue", "plddt"),
+    ("outputs/predicted_aligned_error", "residue residue", "predicted_aligned_error"),
+    ("outputs/max_predicted_aligned_error", "", "max_predicted_aligned_error"),
+    ("outputs/aligned_confidence_probs", "residue residue bin", "aligned_confidence_probs"),
+    ("outputs/ranking_confidence", "", "ranking_confidence"),
+    ("outputs/distogram_logits", "residue residue bin", "distogram/logits distogram_logits"),
+    ("outputs/distogram_bin_edges", "bin_edge", "distogram/bin_edges"),
+    ("outputs/masked_msa_logits", "sequence residue class", "masked_msa/logits masked_msa_logits"),
+    (
+        "outputs/experimentally_resolved_logits",
+        "residue atom",
+        "experimentally_resolved/logits experimentally_resolved_logits",
+    ),
+    ("outputs/predicted_lddt_logits", "residue bin", "predicted_lddt/logits lddt_logits"),
+    ("outputs/tm_logits", "residue residue bin", "tm_logits"),
+    ("activations/final/single_repr", "residue channel", "representations/single single"),
+    ("activations/final/pair_repr", "residue residue pair_channel", "representations/pair pair"),
+    ("activations/final/msa_repr", "sequence residue msa_channel", "representations/msa msa"),
+    ("activations/final/msa_first_row", "residue msa_channel", "representations/msa_first_row"),
+    ("activations/structure_module/single_repr", "residue channel", "representations/structure_module sm/single"),
+)
+_PLACES = {name: (place, axes.split()) for place, axes, names in _TABLE for name in names.split()}
 
 
 def _recognises(path: Path) -> bool:
@@ -93,49 +79,48 @@ def _read(path: Path) -> ImportedTrace:
             )
         path = found[0]
     gathering = Gathering(path, _KIND)
-    try:
-        content = pickles.plain(pickles.load(read_bytes(path, WHOLE)))
-    except HarnessError as error:
-        raise SourceError(f"{path}: {error}.") from error
+    with readable(path):
+        items = dict(_items(pickles.plain(pickles.load(read_bytes(path, WHOLE)))))
     gathering.file(path)  # after it is known to be no longer than can be read
-    if not isinstance(content, dict) or not _known(content):
+    if not items.keys() & _PLACES.keys():
         raise UsageError(
             f"{path} is a pickle, but not of a prediction of AlphaFold2, ColabFold or OpenFold: it holds none of "
             "their outputs, such as plddt."
         )
-    recycles: int | None = None
-    left: list[str] = []
-    unnamed: list[str] = []
-    for keys, value in _items(content):
-        name = "/".join(keys)
-        if keys == _RECYCLES and (number := _count(value)) is not None:
-            recycles = number
-        elif keys == _CHAINS and (chains := _chains(value)):
-            _add_sequence(gathering, chains, f"{path}: {name}")
-        elif (array := _array(value)) is None:
+    recycles = _count(items.get("num_recycles"))
+    if recycles is not None:
+        del items["num_recycles"]
+    chains = items.get("seqs")  # AlphaPulldown's: the sequences of the chains
+    if isinstance(chains, list) and chains and all(isinstance(chain, str) and chain.isascii() for chain in chains):
+        del items["seqs"]
+        gathering.add_letters("".join(chains), f"{path}: seqs")
+        gathering.notes.append(f"chains of {', '.join(str(len(chain)) for chain in chains)} residues")
+    left, unnamed = [], []
+    for name, value in items.items():
+        place, axes = _PLACES.get(name, (unpadded(f"outputs/{name}"), None))
+        if (array := _array(value)) is None:
             left.append(name)
-        elif not _is_path(place := unpadded("/".join(("outputs", *keys)))) and keys not in _PLACES:
+        elif not _is_path(place):
             unnamed.append(name)
         else:
-            _add(gathering, array, f"{path}: {name}", *_PLACES.get(keys, (place, None)))
+            # Some writers keep a score in a list.
+            array = array.reshape(()) if axes == [] and array.size == 1 else array
+            gathering.add(place, Stored.of(array), f"{path}: {name}", axes)
     gathering.leave_out(left, "no numbers")
     gathering.leave_out(unnamed, "no name that a tensor may have")
     named = _AF2_NAME.fullmatch(path.stem)
     return gathering.trace(Metadata(model_version=named[1] if named else None, num_recycles=recycles))
 
 
-def _known(content: dict[Any, Any]) -> bool:
-    return any(keys in _PLACES for keys, _ in _items(content))
-
-
-def _items(content: dict[Any, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    left: list[tuple[tuple[str, ...], Any]] = [((), content)]
+def _items(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what nested dictionaries hold, each with the keys that lead to it; nothing of anything else."""
+    left: list[tuple[tuple[str, ...], Any]] = [((), content)] if isinstance(content, dict) else []
     while left:
         keys, value = left.pop()
         if isinstance(value, dict):
             left += [((*keys, str(key)), inside) for key, inside in reversed(value.items())]
         else:
-            yield keys, value
+            yield "/".join(keys), value
 
 
 def _array(value: Any) -> np.ndarray | None:
@@ -150,29 +135,12 @@ def _count(value: Any) -> int | None:
     return int(array.reshape(())) if array is not None and array.size == 1 and array.dtype.kind in "iu" else None
 
 
-def _chains(value: Any) -> list[str]:
-    fits = isinstance(value, list) and all(isinstance(chain, str) and chain.isascii() for chain in value)
-    return value if fits else []
-
-
-def _add_sequence(gathering: Gathering, chains: list[str], origin: str) -> None:
-    letters = np.frombuffer("".join(chains).encode(), np.uint8)
-    gathering.add("inputs/sequence", letters.shape, letters.dtype, lambda: letters, origin)
-    gathering.notes.append(f"chains of {', '.join(str(len(chain)) for chain in chains)} residues")
-
-
 def _is_path(path: str) -> bool:
     try:
         validate_path(path)
     except SchemaError:
         return False
     return True
-
-
-def _add(gathering: Gathering, array: np.ndarray, origin: str, path: str, axes: Axes | None) -> None:
-    if axes == () and array.size == 1:
-        array = array.reshape(())  # some writers keep a score in a list
-    gathering.add(path, array.shape, array.dtype, lambda: array, origin, axes)
 
 
 importer = Importer(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.foreign.files import file_digest
 from harness.formats.selection import in_blocks
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
+from harness.trace.schema import TensorSpec, tensor
 from harness.trace.stream import Trace
 
 _PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
@@ -29,12 +29,22 @@ _MOST_TENSORS = 20_000
 HEADS = ("head", "residue", "residue")
 """Axes of the attention maps of one layer."""
 
-Load = Callable[[], Any]
-"""Gives an array, or what yields one when it is sliced, such as an h5py dataset."""
-
 
 class SourceError(HarnessError):
     """A source is truncated, damaged, unfinished, or not what it seemed; the message names the file."""
+
+
+class Stored(NamedTuple):
+    """An array in a source: ``load`` gives it, or what yields it when it is sliced, such as an h5py dataset."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    load: Callable[[], Any]
+
+    @classmethod
+    def of(cls, array: Any) -> Stored:
+        """Describe an array that is at hand."""
+        return cls(tuple(array.shape), array.dtype, lambda: array)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +53,8 @@ class Importer:
 
     Attributes
     ----------
-    name : str
-        Registered name.
-    description : str
-        One line for ``harness list``.
+    name, description : str
+        Registered name, and one line for ``harness list``.
     recognises : callable
         Says from names and first bytes whether a path is of this kind; never raises for a stray file. A damaged one is
         still recognised, so that what is wrong with it can be said.
@@ -68,21 +76,11 @@ def unpadded(name: str) -> str:
 def tree_digest(folder: Path) -> str:
     """Return one SHA-256 for all files of a folder: of their digests and relative names, as ``sha256sum`` prints them.
 
-    Parameters
-    ----------
-    folder : Path
-        A store of many files; links are not followed.
-
-    Returns
-    -------
-    str
-        What ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` prints there.
+    It is what ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` prints there.
     """
     files = {path.relative_to(folder).as_posix(): path for path in tree_files(folder)}
-    state = hashlib.sha256()
-    for name in sorted(files, key=str.encode):
-        state.update(f"{file_digest(files[name])}  {name}\n".encode())
-    return state.hexdigest()
+    lines = (f"{file_digest(files[name])}  {name}\n" for name in sorted(files, key=str.encode))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def tree_files(folder: Path) -> list[Path]:
@@ -91,45 +89,30 @@ def tree_files(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def named(origin: str) -> Iterator[None]:
-    """Say of what misfits or is damaged where it comes from.
+def readable(origin: object) -> Iterator[None]:
+    """Turn whatever is raised at damaged or misfitting bytes into one sentence that says where they are.
 
     Raises
     ------
     SourceError
-        In place of any other error of this harness.
-    """
-    try:
-        yield
-    except (SourceError, UsageError):
-        raise
-    except HarnessError as error:
-        raise SourceError(f"{origin}: {error}") from error
-
-
-@contextmanager
-def readable(origin: str) -> Iterator[None]:
-    """Turn whatever a library raises at damaged bytes into one sentence.
-
-    Raises
-    ------
-    SourceError
-        In place of anything but an error of this harness.
+        In place of anything but a `UsageError`.
     MachineError
         When the machine failed, which says nothing about the bytes.
     """
     try:
         yield
-    except HarnessError:
+    except (SourceError, UsageError, MachineError):
         raise
+    except HarnessError as error:
+        raise SourceError(f"{origin}: {str(error).removesuffix('.')}.") from error
     except Exception as error:
         if cause_of(error):
             said = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "out of memory"
             raise MachineError(f"{origin} cannot be read: {said}.") from error
         first = (str(error).strip().splitlines() or [""])[0][:200]  # some libraries quote the damaged bytes
-        said = f"{type(error).__name__}: {first}"
         raise SourceError(
-            f"{origin} cannot be read ({said}): it is truncated or damaged, or stored in a way that is not known here."
+            f"{origin} cannot be read ({type(error).__name__}: {first}): it is truncated or damaged, or stored in a "
+            "way that is not known here."
         ) from error
 
 
@@ -152,7 +135,7 @@ class ImportedTrace(Trace):
         self,
         path: Path,
         manifest: Manifest,
-        loads: Mapping[str, tuple[str, Load]],
+        loads: Mapping[str, tuple[str, Callable[[], Any]]],
         states: Mapping[Path, tuple[int, int]],
     ) -> None:
         self.label, self.manifest = path.name, manifest
@@ -172,13 +155,7 @@ class ImportedTrace(Trace):
             yield _checked(spec, block, origin)
 
     def check_unchanged(self) -> None:
-        """Refuse a source whose files are no longer those whose digests the manifest states.
-
-        Raises
-        ------
-        SourceError
-            Naming the file.
-        """
+        """Refuse with a `SourceError` a source whose files are no longer those whose digests the manifest states."""
         for path, state in self._states.items():
             if not path.is_file() or _state(path) != state:
                 raise SourceError(f"{path} changed while it was imported; import it again when nothing writes to it.")
@@ -209,7 +186,7 @@ class Gathering:
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self._kind = path, kind
         self._specs: dict[str, TensorSpec] = {}
-        self._loads: dict[str, tuple[str, Load]] = {}
+        self._loads: dict[str, tuple[str, Callable[[], Any]]] = {}
         self._files: dict[str, str] = {}
         self._states: dict[Path, tuple[int, int]] = {}
         self.notes: list[str] = []
@@ -225,26 +202,15 @@ class Gathering:
         name = path.name if path == self.path else path.relative_to(self.path).as_posix()
         self._files[name] = tree_digest(path) if path.is_dir() else file_digest(path)
 
-    def add(
-        self,
-        path: str,
-        shape: Iterable[int],
-        dtype: Any,
-        load: Load,
-        origin: str,
-        axes: Sequence[str] | None = None,
-        role: Role | None = None,
-    ) -> None:
+    def add(self, path: str, stored: Stored, origin: str, axes: Sequence[str] | None = None) -> None:
         """Take a tensor into the trace.
 
         Parameters
         ----------
-        path : str
-            Its name in the schema.
-        shape, dtype, axes, role
+        path, axes
             As for `harness.trace.schema.tensor`.
-        load : callable
-            Gives its values.
+        stored : Stored
+            Its values.
         origin : str
             Where they are, for messages.
 
@@ -253,13 +219,17 @@ class Gathering:
         SourceError
             When it does not fit the schema, or the name is taken.
         """
-        with named(origin):
-            spec = tensor(path, shape, dtype, axes=axes, role=role)
+        with readable(origin):
+            spec = tensor(path, stored.shape, stored.dtype, axes=axes)
         if len(self._specs) == _MOST_TENSORS:
             raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:
             raise SourceError(f"{origin}: {path} stands in {self._loads[path][0]} too; remove one of the two.")
-        self._specs[path], self._loads[path] = spec, (origin, load)
+        self._specs[path], self._loads[path] = spec, (origin, stored.load)
+
+    def add_letters(self, text: str, origin: str) -> None:
+        """Take a sequence of amino acids, in ASCII letters, into the trace."""
+        self.add("inputs/sequence", Stored.of(np.frombuffer(text.encode(), np.uint8)), origin)
 
     def leave_out(self, names: Iterable[str], why: str = "") -> None:
         """Note what of the source is not in the trace."""
@@ -284,19 +254,12 @@ class Gathering:
             importer=f"harness {harness.__version__}, {self._kind}",
             files=dict(self._files),
         )
-        tensors = tuple(self._specs[name] for name in self._specs)
-        manifest = Manifest(tensors=tensors, metadata=metadata or Metadata(), provenance=provenance)
-        try:
-            validate(manifest)
-        except SchemaError as error:
-            raise SourceError(f"{self.path}: {error}") from error
-        return ImportedTrace(self.path, _with_residues(manifest), self._loads, self._states)
-
-
-def _with_residues(manifest: Manifest) -> Manifest:
-    # The residue axes of the tensors agree by now, and say the number as well as any field.
-    for spec in manifest.tensors:
-        if "residue" in spec.axes:
-            found = spec.shape[spec.axes.index("residue")]
-            return replace(manifest, metadata=replace(manifest.metadata, num_residues=found))
-    return manifest
+        metadata, tensors = metadata or Metadata(), tuple(self._specs.values())
+        with readable(self.path):
+            validate(Manifest(tensors=tensors, metadata=metadata, provenance=provenance))
+        # The residue axes of the tensors agree by now, and say the number as well as any field.
+        extents = ((axis, n) for spec in tensors for axis, n in zip(spec.axes, spec.shape, strict=True))
+        residues = next((n for axis, n in extents if axis == "residue"), metadata.num_residues)
+        metadata = replace(metadata, num_residues=residues)
+        manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance)
+        return ImportedTrace(self.path, manifest, self._loads, self._states)

@@ -1,16 +1,17 @@
-"""The attention files that VizFold writes: top-k text, and dense maps as NPZ."""
+"""The attention files that VizFold writes: the largest weights of each head as text, and dense maps as NPZ."""
 
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.attention_text import HEADER, read_text
-from harness.extensions.importing.npz import NpzMembers
-from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError
-from harness.files import open_regular
+from harness.extensions.importing.arrays import npz_arrays
+from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError, Stored
+from harness.files import open_regular, read_bytes
 
 _KIND = "vizfold-attention"
 _NAME = re.compile(
@@ -18,6 +19,72 @@ _NAME = re.compile(
     r"(?:_residue_idx_(?P<residue>\d{1,9}|avg))?\.(?P<suffix>txt|npz)"
 )
 _DENSE = "attn"  # the one array of VizFold's .npz
+_HEADER = re.compile(r"Layer (\d{1,9}), Head (\d{1,9})")
+_ENTRY = re.compile(r"(\d{1,9}) (\d{1,9}) (\d+\.(\d+))")
+_SHOWN = 60  # characters of a broken line that are quoted
+
+
+class _Text(NamedTuple):
+    """The entries of a text file in its order: arrays of shape (heads, entries), weights nearest to what was printed.
+
+    Each weight is within half a unit of the last of its decimals.
+    """
+
+    layer: int
+    row: np.ndarray
+    column: np.ndarray
+    weight: np.ndarray
+    decimals: int
+
+
+def _read_text(path: Path) -> _Text:
+    """Read what VizFold's ``save_attention_topk`` wrote: ``Layer L, Head H``, then equally many ``i j weight`` each."""
+    heads: list[dict[tuple[int, int], float]] = []
+    layer = decimals = None
+    for number, line in enumerate(_lines(path), 1):
+        expected = ""
+        if header := _HEADER.fullmatch(line):
+            found, head = int(header[1]), int(header[2])
+            if layer not in (None, found):
+                expected = f"layer {layer} as above, found layer {found}"
+            elif head != len(heads):
+                expected = f"head {len(heads)} next, found head {head}"
+            layer = found
+            heads.append({})
+        elif entry := _ENTRY.fullmatch(line):
+            place, printed = (int(entry[1]), int(entry[2])), len(entry[4])
+            if not heads:
+                expected = "a line 'Layer L, Head H' before the first entry"
+            elif decimals not in (None, printed):  # a weight that was cut would still be a number, and a wrong one
+                expected = f"a weight with {decimals} decimals as above, found {printed}"
+            elif place in heads[-1]:
+                expected = f"each place once in a head, found {place[0]} {place[1]} again"
+            else:
+                decimals, heads[-1][place] = printed, float(entry[3])
+        else:
+            expected = f"'i j weight' or 'Layer L, Head H', found {line[:_SHOWN]!r}"
+        if expected:
+            raise SourceError(f"{path}, line {number}: expected {expected}.")
+    for head, entries in enumerate(heads):
+        if len(entries) != len(heads[0]) or not entries:
+            raise SourceError(
+                f"{path} is cut or incomplete: head {head} lists {len(entries)} entries, head 0 {len(heads[0])}, "
+                "where its writer lists equally many for every head."
+            )
+    if layer is None or decimals is None:
+        raise SourceError(f"{path} lists no attention.")
+    places = np.array([list(head) for head in heads], np.int32)
+    weights = np.array([list(head.values()) for head in heads], np.float64)
+    return _Text(layer, places[:, :, 0], places[:, :, 1], weights, decimals)
+
+
+def _lines(path: Path) -> list[str]:
+    data = read_bytes(path)
+    try:
+        return [line.removesuffix("\r") for line in data.decode("ascii").rstrip("\n").split("\n")]
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SourceError(f"{path}, line {line}: expected text, found the byte {data[error.start]:#04x}.") from error
 
 
 def _recognises(path: Path) -> bool:
@@ -26,16 +93,15 @@ def _recognises(path: Path) -> bool:
     if _NAME.fullmatch(path.name):
         return True
     with open_regular(path) as handle:
-        return HEADER.match(handle.read(64).decode("latin-1")) is not None
+        return _HEADER.match(handle.read(64).decode("latin-1")) is not None
 
 
 def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.is_file()]
 
 
-def _order(name: str) -> tuple[str, str, int]:
-    found = _NAME.fullmatch(name)
-    return (found["suffix"], f"{found['kind']} {found['residue']}", int(found["layer"])) if found else ("", name, 0)
+def _order(found: re.Match[str]) -> tuple[str, str, int]:
+    return found["suffix"], f"{found['kind']} {found['residue']}", int(found["layer"])
 
 
 def _read(path: Path) -> ImportedTrace:
@@ -44,17 +110,16 @@ def _read(path: Path) -> ImportedTrace:
         _add(gathering, path)
         return gathering.trace()
     names = _names(path)
-    ours = sorted((name for name in names if _NAME.fullmatch(name)), key=_order)
+    ours = sorted(filter(None, map(_NAME.fullmatch, names)), key=_order)
     if not ours:
         raise UsageError(f"{path} holds no attention file of VizFold, such as msa_row_attn_layer0.txt.")
     heads: dict[str, tuple[str, int]] = {}
-    for name in ours:
-        count = _add(gathering, path / name)
-        kind = name.partition("_layer")[0]
-        first, expected = heads.setdefault(kind, (name, count))
+    for match in ours:
+        name, count = match[0], _add(gathering, path / match[0])
+        first, expected = heads.setdefault(match["kind"], (name, count))
         if count != expected:
             raise SourceError(f"{path / name} has {count} heads where {first} has {expected}: one of the two is cut.")
-    gathering.leave_out((name for name in names if name not in ours), "no attention file")
+    gathering.leave_out(set(names) - {match[0] for match in ours}, "no attention file")
     return gathering.trace()
 
 
@@ -82,11 +147,10 @@ def _add(gathering: Gathering, path: Path) -> int:
 
 
 def _add_text(gathering: Gathering, path: Path) -> int:
-    found = read_text(path)
+    found = _read_text(path)
     place = f"attention_topk/{_place(path, found.layer)}"
     for name in ("row", "column", "weight"):
-        array = getattr(found, name)
-        gathering.add(f"{place}/{name}", array.shape, array.dtype, partial(getattr, found, name), str(path))
+        gathering.add(f"{place}/{name}", Stored.of(getattr(found, name)), str(path))
     note = (
         f"text weights have {found.decimals} decimals, each within {0.5 * 10**-found.decimals:.0e} of the model's; "
         "what they do not list is unknown, not zero"
@@ -97,15 +161,15 @@ def _add_text(gathering: Gathering, path: Path) -> int:
 
 
 def _add_dense(gathering: Gathering, path: Path) -> int:
-    members = NpzMembers(path)
-    if _DENSE not in members.shapes:
+    arrays = npz_arrays(path)
+    if _DENSE not in arrays:
         raise SourceError(f"{path} holds no array {_DENSE!r}, which is what VizFold writes attention as.")
-    shape, dtype = members.shapes[_DENSE]
-    if dtype.kind != "f":
-        raise SourceError(f"{path} holds {dtype} where attention weights are floating-point numbers.")
-    gathering.add(f"attention/{_place(path, None)}", shape, dtype, members.load(_DENSE), str(path), HEADS)
-    gathering.leave_out(f"{path.name}:{name}" for name in members.shapes if name != _DENSE)
-    return shape[0]
+    maps = arrays.pop(_DENSE)
+    if maps.dtype.kind != "f":
+        raise SourceError(f"{path} holds {maps.dtype} where attention weights are floating-point numbers.")
+    gathering.add(f"attention/{_place(path, None)}", maps, str(path), HEADS)
+    gathering.leave_out(f"{path.name}:{name}" for name in arrays)
+    return maps.shape[0]
 
 
 importer = Importer(

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import numpy as np
 
-from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace, Importer, Load, SourceError, unpadded
-from harness.extensions.importing.zarr_store import ROOTS, ZarrStore
+from harness.extensions.importing.arrays import ROOTS, ZarrStore
+from harness.extensions.importing.source import (
+    HEADS,
+    Gathering,
+    ImportedTrace,
+    Importer,
+    SourceError,
+    Stored,
+    readable,
+    unpadded,
+)
 from harness.formats.zarr import own_attributes
 from harness.trace.manifest import Metadata
 
@@ -30,138 +38,98 @@ def _recognises(path: Path) -> bool:
 
 
 def _read(path: Path) -> ImportedTrace:
-    store = ZarrStore(path)
     gathering = Gathering(path, _KIND)
-    gathering.file(path)
+    store = ZarrStore(gathering)
+    facts = {name: stored for name, stored in store.arrays.items() if name.startswith("metadata/")}
     residues = _residues(store)
     images = "inputs/images" in store.arrays
-    left = []
-    for name, array in store.arrays.items():
-        if name.startswith("metadata/"):
+    left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
+    for name, stored in store.arrays.items():
+        place, axes = unpadded(name.removeprefix("representations/")), None
+        if name in facts:
             continue
-        place = unpadded(name.removeprefix("representations/"))
         if "/" not in place:
             left.append(name)
             continue
-        shape: tuple[int, ...] = tuple(array.shape)
-        load: Load = partial(_self, array)
-        axes = None
         if place.startswith("attention/") and not images:
-            shape, load = _heads_first(gathering, name, array)
-            axes = HEADS
-        elif place in ("structure/atom_positions", "structure/atom_mask", "structure/ptm"):
-            shape = _structure_shape(place, shape, residues)
-            load = partial(_reshaped, array, shape)
-        gathering.add(place, shape, array.dtype, load, f"{path}/{name}", axes)
-        store.note_missing_chunks(gathering, name)
-    metadata = _metadata(gathering, store)
-    gathering.leave_out([*left, *(name for name in store.texts if not _is_known_text(name))])
+            stored, axes = _heads_first(gathering, name, stored), HEADS
+        elif place == "structure/ptm" and np.prod(stored.shape) == 1:
+            stored = _reshaped(stored, ())
+        elif place in ("structure/atom_positions", "structure/atom_mask") and residues:
+            flat = stored.shape[:1] == (residues * _ATOMS,)
+            stored = _reshaped(stored, (residues, _ATOMS, *stored.shape[1:])) if flat else stored
+        gathering.add(place, stored, f"{path}/{name}", axes)
+    metadata = _metadata(gathering, store, facts)
+    gathering.leave_out(left)
     return gathering.trace(metadata)
 
 
-def _self(array: Any) -> Any:
-    return array
-
-
-def _reshaped(array: Any, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(array[...]).reshape(shape)
+def _reshaped(stored: Stored, shape: tuple[int, ...]) -> Stored:
+    return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape))
 
 
 def _residues(store: ZarrStore) -> int | None:
     """Return the number of residues that representations or metadata state, where either does."""
-    for name, array in store.arrays.items():
-        if name.startswith(("representations/", "single/", "pair/")) and array.ndim in (2, 3):
-            return int(array.shape[0])
+    for name, stored in store.arrays.items():
+        if name.startswith(("representations/", "single/", "pair/")) and len(stored.shape) in (2, 3):
+            return stored.shape[0]
     found = store.arrays.get("metadata/num_residues")
-    stated = int(np.asarray(found[...]).reshape(-1)[0]) if found is not None and found.size == 1 else None
-    return stated if stated is not None else _integer(store.attributes.get("num_residues"))
+    stated = store.attributes.get("num_residues") if found is None else _plain(found)
+    return stated if type(stated) is int else None
 
 
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _plain(stored: Stored) -> Any:
+    """Read an array of metadata as plain values, one of a single value as that."""
+    with readable("metadata of the store"):
+        values = np.asarray(stored.load()[...])
+    return values.reshape(-1)[0].item() if values.size == 1 else values.tolist()
 
 
-def _heads_first(gathering: Gathering, name: str, array: Any) -> tuple[tuple[int, ...], Load]:
-    shape = tuple(array.shape)
+def _heads_first(gathering: Gathering, name: str, stored: Stored) -> Stored:
+    shape = stored.shape
     if len(shape) != 3:
         raise SourceError(
             f"{gathering.path}/{name} has shape {shape}; attention of one layer is (heads, residues, residues)."
         )
     if shape[1] == shape[2] or shape[0] != shape[1]:
-        return shape, partial(_self, array)
+        return stored
     # One draft of the prototype has the heads last.
     gathering.notes.append(f"{name}: heads moved from the last axis to the first")
-    return (shape[2], *shape[:2]), partial(_moved, array)
+    load = stored.load
+    return Stored((shape[2], *shape[:2]), stored.dtype, lambda: np.moveaxis(np.asarray(load()[...]), -1, 0))
 
 
-def _moved(array: Any) -> np.ndarray:
-    return np.moveaxis(np.asarray(array[...]), -1, 0)
-
-
-def _structure_shape(place: str, shape: tuple[int, ...], residues: int | None) -> tuple[int, ...]:
-    if place == "structure/ptm":
-        return () if int(np.prod(shape)) == 1 else shape
-    flat = residues is not None and shape[:1] == (residues * _ATOMS,)
-    return (shape[0] // _ATOMS, _ATOMS, *shape[1:]) if flat else shape
-
-
-def _is_known_text(name: str) -> bool:
-    return name == "inputs/sequence" or name.startswith("metadata/")
-
-
-def _metadata(gathering: Gathering, store: ZarrStore) -> Metadata:
+def _metadata(gathering: Gathering, store: ZarrStore, facts: dict[str, Stored]) -> Metadata:
     """Take the schema's fields from attributes and from arrays in ``metadata``; note every other."""
     stated = dict(store.attributes)
-    for name, array in store.arrays.items():
-        if name.startswith("metadata/"):
-            values = np.asarray(array[...])
-            stated[name.removeprefix("metadata/")] = (
-                values.reshape(-1)[0].item() if values.size == 1 else values.tolist()
-            )
+    stated |= {name.removeprefix("metadata/"): _plain(stored) for name, stored in facts.items()}
     for name, texts in store.texts.items():
         if name.startswith("metadata/"):
             stated[name.removeprefix("metadata/")] = texts[0] if len(texts) == 1 else texts
-    _sequence(gathering, store, stated.pop("sequence", None))
-    _residue_index(gathering, store, stated)
+    letters = stated.pop("sequence", None)
+    letters = store.texts.get("inputs/sequence") or ([letters] if isinstance(letters, str) else letters)
+    if "inputs/sequence" not in store.arrays and isinstance(letters, list):
+        text = "".join(str(part) for part in letters)
+        if text.isascii():
+            gathering.add_letters(text, "the sequence")
+    index = facts.get("metadata/residue_index")
+    if index is not None and len(index.shape) == 1:
+        del stated["residue_index"]
+        gathering.add("inputs/residue_index", index, f"{gathering.path}/metadata/residue_index", ["residue"])
     if isinstance(stated.get("recycle_info"), (list, int, float)):
         stated["recycle_info"] = json.dumps(stated["recycle_info"])
+    if isinstance(stated.get("representation_names"), str):
+        stated["representation_names"] = [stated["representation_names"]]
     known = {}
-    for field in dataclasses.fields(Metadata):
-        if field.name in stated and (value := _fitting(field.name, stated[field.name])) is not None:
-            known[field.name] = value
-            del stated[field.name]
+    for field, kind in get_type_hints(Metadata).items():
+        try:
+            known[field] = msgspec.convert(stated[field], kind)
+            del stated[field]
+        except (KeyError, msgspec.ValidationError):  # not stated, or of another type: then it is noted
+            continue
     if stated:
         gathering.notes.append(f"it also states {json.dumps(stated, sort_keys=True, default=str)}")
     return Metadata(**known)
-
-
-def _fitting(name: str, value: Any) -> Any:
-    """Return a value as the schema's field holds it; None when it is of another type."""
-    if name.startswith("num_") or name == "hidden_dim":
-        return _integer(value)
-    if name == "representation_names":
-        values = [value] if isinstance(value, str) else value
-        fits = isinstance(values, list) and all(isinstance(each, str) for each in values)
-        return tuple(values) if fits else None
-    return value if isinstance(value, str) else None
-
-
-def _sequence(gathering: Gathering, store: ZarrStore, stated: Any) -> None:
-    texts = store.texts.get("inputs/sequence") or ([stated] if isinstance(stated, str) else stated)
-    if "inputs/sequence" in store.arrays or not isinstance(texts, list):
-        return
-    text = "".join(str(part) for part in texts)
-    if text.isascii():
-        letters = np.frombuffer(text.encode(), np.uint8)
-        gathering.add("inputs/sequence", letters.shape, letters.dtype, partial(_self, letters), "the sequence")
-
-
-def _residue_index(gathering: Gathering, store: ZarrStore, stated: dict[str, Any]) -> None:
-    array = store.arrays.get("metadata/residue_index")
-    if array is not None and array.ndim == 1:
-        del stated["residue_index"]
-        origin = f"{gathering.path}/metadata/residue_index"
-        gathering.add("inputs/residue_index", array.shape, array.dtype, partial(_self, array), origin, ("residue",))
 
 
 importer = Importer(

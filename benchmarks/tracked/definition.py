@@ -14,7 +14,7 @@ from harness.run.plan import describe_access
 from harness.run.subject import Arm, Subject, open_subjects
 from harness.suite import load_suite
 from harness.trace.sources import open_trace
-from harness.trace.stream import Digest
+from harness.trace.stream import digest_blocks
 from harness.workload import Access, ReadAccess
 
 RULES = 1
@@ -97,8 +97,5 @@ def data() -> dict[str, Any]:
     trace = open_trace(subject().text, subject().requested)
     found = {}
     for spec in trace.manifest.tensors:
-        state = Digest()
-        for block in trace.blocks(spec.path):
-            state.update(block)
-        found[spec.path] = [list(spec.shape), spec.dtype, state.hexdigest()]
+        found[spec.path] = [list(spec.shape), spec.dtype, digest_blocks(trace.blocks(spec.path))]
     return found

@@ -286,8 +286,14 @@ class Digest:
         return self._state.hexdigest()
 
 
+def digest_blocks(blocks: Iterable[np.ndarray]) -> str:
+    """Digest an array that comes in blocks (see `Digest`)."""
+    state = Digest()
+    for block in blocks:
+        state.update(block)
+    return state.hexdigest()
+
+
 def digest(array: np.ndarray) -> str:
     """Digest one array (see `Digest`)."""
-    state = Digest()
-    state.update(array)
-    return state.hexdigest()
+    return digest_blocks([array])

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.extensions.lossy.derived import recompute, rule_for
+from harness.extensions.lossy.errors import Errors, moved
 from harness.extensions.lossy.grid import sum_tolerance
 from harness.trace.loss import Dropped, Loss, Rounded
 from harness.trace.schema import Role, TensorSpec
-from harness.trace.stream import Digest, Trace, digest, read_whole
+from harness.trace.stream import Trace, digest, digest_blocks, read_whole
 
 _BOUND = "a value moved by more than the bound"
 _SUMMING = 1e-12  # what two sums in float64, added up in different orders, may differ by
@@ -51,27 +52,21 @@ def check_loss(source: Trace, lossy: Trace) -> list[str]:
 
 
 def _compare(source: Trace, lossy: Trace, spec: TensorSpec, loss: Loss, row: Rounded | None) -> str:
-    changed, largest, relative, sums = 0, 0.0, 0.0, 0.0
+    errors = Errors(rows=spec.role is Role.ATTENTION)
     for before, after in _together(source.blocks(spec.path), lossy.blocks(spec.path)):
-        moved = _bits(before) != _bits(after)
-        if not moved.any():
+        changed = moved(before, after)
+        if not changed.any():
             continue
         if row is None:
             return "a value changed where no bound applies"
-        if problem := _promises(before, after, moved, spec, loss):
+        if problem := _promises(before, after, changed, spec, loss):
             return problem
-        was, now = before[moved].astype(np.float64), after[moved].astype(np.float64)
-        changed += was.size
-        largest = max(largest, float(np.abs(now - was).max()))
-        relative = max(relative, float((np.abs(now - was) / np.abs(was)).max()))
-        if spec.role is Role.ATTENTION:
-            rows = moved.any(axis=-1)
-            was, now = before[rows].sum(-1, dtype=np.float64), after[rows].sum(-1, dtype=np.float64)
-            sums = max(sums, float(np.abs(now - was).max()))
+        errors.add(before, after)
     if row is None:
         return ""
-    same = (changed, largest, relative) == (row.changed, row.largest_absolute_error, row.largest_relative_error)
-    same &= abs(sums - (row.largest_sum_change or 0.0)) <= _SUMMING
+    found = (errors.changed, errors.absolute, errors.relative)
+    same = found == (row.changed, row.largest_absolute_error, row.largest_relative_error)
+    same &= abs(errors.sums - (row.largest_sum_change or 0.0)) <= _SUMMING
     return "" if same else "the errors are not those of the record"
 
 
@@ -89,18 +84,13 @@ def _together(first: Iterator[np.ndarray], second: Iterator[np.ndarray]) -> Iter
             before, after = before[rows:], after[rows:]
 
 
-def _bits(values: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")
-
-
-def _promises(before: np.ndarray, after: np.ndarray, moved: np.ndarray, spec: TensorSpec, loss: Loss) -> str:
+def _promises(before: np.ndarray, after: np.ndarray, changed: np.ndarray, spec: TensorSpec, loss: Loss) -> str:
     bound = loss.bounds[spec.role.value]
+    these = changed.any(axis=-1) if spec.role is Role.ATTENTION else changed
+    was, now = before[these].astype(np.float64), after[these].astype(np.float64)
     if spec.role is Role.ATTENTION:
-        rows = moved.any(axis=-1)
         assert loss.top_k is not None
-        was, now = before[rows].astype(np.float64), after[rows].astype(np.float64)
         return _row_promises(was, now, bound, loss.top_k, sum_tolerance(spec.shape[-1], spec.dtype))
-    was, now = before[moved].astype(np.float64), after[moved].astype(np.float64)
     if not (np.isfinite(was) & np.isfinite(now) & (was != 0)).all():
         return "a zero, an infinity or a NaN changed"
     return "" if (np.abs(now - was) <= bound * np.abs(was)).all() else _BOUND
@@ -124,10 +114,7 @@ def _row_promises(was: np.ndarray, now: np.ndarray, bound: float, top_k: int, to
 
 
 def _check_dropped(source: Trace, lossy: Trace, spec: TensorSpec, row: Dropped) -> str:
-    state = Digest()
-    for block in source.blocks(spec.path):
-        state.update(block)
-    if state.hexdigest() != row.digest:
+    if digest_blocks(source.blocks(spec.path)) != row.digest:
         return "it was dropped with another digest than it has"
     if row.rule is None:
         return ""

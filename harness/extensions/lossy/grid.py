@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,45 +14,16 @@ _TRIES = 4  # grids a row is tried on: one whose ties defeat four defeats most o
 _BLOCK = 1 << 18  # values at a time, so that every pass works in cache
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Rows that are to be put on a grid, with what does not depend on which.
-
-    Attributes
-    ----------
-    values : ndarray
-        Weights from 0 to 1, shape ``(rows, n)``, of dtype float32 or float64.
-    top : ndarray
-        The ``top_k + 1`` largest of each row, ascending.
-    sums : ndarray of float64
-        Of each row.
-    """
-
-    values: np.ndarray
-    top: np.ndarray
-    sums: np.ndarray
-
-    def __getitem__(self, rows: np.ndarray) -> _Rows:
-        return self if len(rows) == len(self.values) else _Rows(self.values[rows], self.top[rows], self.sums[rows])
-
-
 def sum_tolerance(n: int, dtype: str) -> float:
     """Return how far the sum of a row may move, relative to itself: as far as adding it up in its own precision can.
 
     That is ``n`` times the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition,
     equation 4.4), ``2**-11`` for float16 and else ``2**-24``: weights in float64 were made in float32.
-
-    Parameters
-    ----------
-    n : int
-        Length of the row.
-    dtype : str
-        Of the tensor.
     """
     return n * (2.0**-11 if dtype == "float16" else 2.0**-24)
 
 
-def weights_only(values: np.ndarray) -> np.ndarray:
+def _weights_only(values: np.ndarray) -> np.ndarray:
     """Say of each row whether all its values are from 0 to 1; a negative zero is not, as its sign would be lost."""
     unsigned = f"u{values.dtype.itemsize}"
     one = np.ones(1, values.dtype).view(unsigned)[0]
@@ -96,7 +66,7 @@ def put_on_grids(values: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarr
     step = max(1, _BLOCK // n)
     for start in range(0, len(flat), step):
         part = flat[start : start + step]
-        rows = np.flatnonzero(weights_only(part))
+        rows = np.flatnonzero(_weights_only(part))
         if rows.size:
             part[rows], found[start + rows] = _search(part[rows], bound, top_k)
     return out, exponents
@@ -108,18 +78,18 @@ def _search(given: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarray, np
     n = values.shape[1]
     largest = min(top_k + 1, n)
     top = np.sort(np.partition(values, n - largest, axis=1)[:, n - largest :], axis=1)
-    rows = _Rows(values, top, values.sum(axis=1, dtype=np.float64))
+    sums = values.sum(axis=1, dtype=np.float64)
     out, exponents = given.copy(), np.full(len(given), NO_GRID, np.int8)
-    ready, tries = _earliest(rows.top), np.zeros(len(given), np.int8)
+    ready, tries = _earliest(top), np.zeros(len(given), np.int8)
     tolerance = sum_tolerance(n, given.dtype.name)
     for exponent in range(max(1, math.ceil(-math.log2(2 * bound))), FINEST + 1):
-        scaled = rows.sums * 2.0**exponent
+        scaled = sums * 2.0**exponent
         possible = (exponents == NO_GRID) & (ready <= exponent) & (tries < _TRIES)
         tried = np.flatnonzero(possible & (np.abs(np.rint(scaled) - scaled) <= tolerance * scaled))
         if not tried.size:
             continue
         tries[tried] += 1
-        made, fits = _on_grid(rows[tried], exponent, bound)
+        made, fits = _on_grid(values[tried], top[tried], sums[tried], exponent, bound)
         out[tried[fits]], exponents[tried[fits]] = made[fits], exponent  # exact: see `_on_grid`
     return out, exponents
 
@@ -131,28 +101,32 @@ def _earliest(top: np.ndarray) -> np.ndarray:
     return np.ceil(-np.log2(smallest)) - 1
 
 
-def _on_grid(rows: _Rows, exponent: int, bound: float) -> tuple[np.ndarray, np.ndarray]:
+def _on_grid(
+    values: np.ndarray, largest: np.ndarray, sums: np.ndarray, exponent: int, bound: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Round rows to one grid; return them and which of them it will do for, but for their sums.
+
+    ``largest`` has the ``top_k + 1`` largest weights of each row, ascending.
 
     Where the grid is finer than the spacing of floats around a weight, the weight is on the grid and stays; else both
     of its neighbours on the grid are floats of its own dtype, float16 too.
     """
-    scale = rows.values.dtype.type(2.0**exponent)
-    rest = rows.values * scale  # exact, as is the remainder: only the exponent changes, then only bits are cleared
+    scale = values.dtype.type(2.0**exponent)
+    rest = values * scale  # exact, as is the remainder: only the exponent changes, then only bits are cleared
     floor = np.floor(rest)
     rest -= floor
     ordered = np.sort(rest, axis=1)
     number, n = np.arange(len(rest)), rest.shape[1]
-    up = (np.rint(rows.sums * 2.0**exponent) - floor.sum(axis=1, dtype=np.float64)).astype(np.intp)
+    up = (np.rint(sums * 2.0**exponent) - floor.sum(axis=1, dtype=np.float64)).astype(np.intp)
     lowest_up = np.where(up > 0, ordered[number, np.minimum(n - up, n - 1)], scale.dtype.type(2))
     highest_down = np.where(up < n, ordered[number, n - up - 1], scale.dtype.type(0))
     fits = highest_down < lowest_up  # else equal remainders would have to part
     moved = np.maximum(highest_down, np.where(up > 0, 1 - lowest_up.astype(np.float64), 0))
     fits &= moved <= bound * 2.0**exponent
-    top = rows.top * scale
+    top = largest * scale
     whole = np.floor(top)
     whole += top - whole >= lowest_up[:, None]
-    fits &= ((np.diff(whole, axis=1) > 0) == (np.diff(rows.top, axis=1) > 0)).all(axis=1)
+    fits &= ((np.diff(whole, axis=1) > 0) == (np.diff(largest, axis=1) > 0)).all(axis=1)
     floor += rest >= lowest_up[:, None]
     floor /= scale
     return floor, fits

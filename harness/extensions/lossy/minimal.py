@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
 
 from harness.errors import UsageError
 from harness.extensions.lossy.derived import RULES, Rule, recompute
-from harness.extensions.lossy.grid import put_on_grids
-from harness.extensions.lossy.measured import Measured
+from harness.extensions.lossy.errors import Errors
+from harness.extensions.lossy.grid import NO_GRID, put_on_grids
 from harness.extensions.lossy.request import Request
 from harness.extensions.lossy.significand import round_significands, significand_bits
-from harness.trace.loss import Dropped, Loss, Rounded
-from harness.trace.manifest import Provenance
+from harness.trace.loss import KEPT, Dropped, Loss, Rounded
 from harness.trace.schema import Role, TensorSpec
-from harness.trace.stream import Digest, Trace, digest, read_whole, shown_label
+from harness.trace.stream import Trace, digest, digest_blocks, read_whole, shown_label
 
 
 class MinimalTrace(Trace):
@@ -44,27 +44,27 @@ class MinimalTrace(Trace):
             raise UsageError(f"{trace.label} is lossy already and errors would add up; convert what it was made from.")
         self._trace, self._request = trace, request
         named = request.named(source)
-        kept = [spec for spec in source.tensors if spec.path not in named]
+        kept = {spec.path: spec for spec in source.tensors if spec.path not in named}
         for role in request.bounds:
-            if not any(spec.role is role and self._rounds(spec) for spec in kept):
+            if not any(spec.role is role and self._rounds(spec) for spec in kept.values()):
                 raise UsageError(
                     f"{trace.label} holds no {role.value} tensor to round; leave out --bound {role.value}."
                 )
-        dropped = [_drop(trace, spec, how=named[spec.path]) for spec in source.tensors if spec.path in named]
+        dropped = [self._drop(source[spec.path], named[spec.path]) for spec in source.tensors if spec.path in named]
         dropped += [row for rule in RULES if (row := self._derived(rule, kept)) is not None]
         gone = {row.path for row in dropped}
-        kept = [spec for spec in kept if spec.path not in gone]
+        tensors = tuple(spec for spec in source.tensors if spec.path not in gone)
         loss = Loss(
             bounds={role.value: bound for role, bound in request.bounds.items()},
             top_k=request.top_k if Role.ATTENTION in request.bounds else None,
-            rounded=tuple(self._survey(spec) for spec in kept if self._rounds(spec)),
+            rounded=tuple(self._survey(spec) for spec in tensors if self._rounds(spec)),
             dropped=tuple(dropped),
         )
-        self.manifest = dataclasses.replace(
-            source, tensors=tuple(kept), provenance=_told(source.provenance, loss), digests={}, loss=loss
-        )
-        name = trace.label.removesuffix(shown_label("", source))
-        self.label = shown_label(name, self.manifest)
+        note = ". ".join(filter(None, ((source.provenance.note or "").rstrip("."), loss.summary())))
+        # Whether values are bfloat16 is open after rounding.
+        provenance = dataclasses.replace(source.provenance, bf16_born=None, note=note)
+        self.manifest = dataclasses.replace(source, tensors=tensors, provenance=provenance, digests={}, loss=loss)
+        self.label = shown_label(trace.label.removesuffix(shown_label("", source)), self.manifest)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         spec = self.manifest[path]
@@ -86,39 +86,31 @@ class MinimalTrace(Trace):
         return put_on_grids(block, self._request.bounds[spec.role], self._request.top_k)
 
     def _survey(self, spec: TensorSpec) -> Rounded:
-        measured = Measured(spec.path)
+        bits = self._bits(spec)
+        errors, rows = Errors(rows=bits is None), Counter[int]()
         for block in self._trace.blocks(spec.path):
-            measured.add(block, *self._round(spec, block))
-        return measured.rounded(self._bits(spec))
+            rounded, exponents = self._round(spec, block)
+            errors.add(block, rounded)
+            rows.update(() if exponents is None else exponents.reshape(-1).tolist())
+        return Rounded(
+            path=spec.path,
+            changed=errors.changed,
+            largest_absolute_error=errors.absolute,
+            largest_relative_error=errors.relative,
+            significand_bits=bits,
+            largest_sum_change=errors.sums if bits is None else None,
+            rows={KEPT if e == NO_GRID else f"2**-{e}": count for e, count in sorted(rows.items())},
+        )
 
-    def _derived(self, rule: Rule, kept: list[TensorSpec]) -> Dropped | None:
+    def _derived(self, rule: Rule, kept: dict[str, TensorSpec]) -> Dropped | None:
         """Record a tensor as dropped if it follows bit for bit from one that stays as it is."""
-        specs = {spec.path: spec for spec in kept}
-        if rule.path not in specs or rule.source not in specs or self._rounds(specs[rule.source]):
+        spec, source = kept.get(rule.path), kept.get(rule.source)
+        if spec is None or source is None or self._rounds(source):
             return None
-        spec = specs[rule.path]
         made = recompute(rule, read_whole(self._trace, rule.source), spec)
-        dropped = _drop(self._trace, spec, how=f"{rule.how}, as {spec.dtype}", rule=rule.name)
+        dropped = self._drop(spec, f"{rule.how}, as {spec.dtype}", rule.name)
         return dropped if made is not None and digest(made) == dropped.digest else None
 
-
-def _drop(trace: Trace, spec: TensorSpec, *, how: str, rule: str | None = None) -> Dropped:
-    state = Digest()
-    for block in trace.blocks(spec.path):
-        state.update(block)
-    return Dropped(
-        path=spec.path,
-        shape=spec.shape,
-        dtype=spec.dtype,
-        axes=spec.axes,
-        role=spec.role.value,
-        digest=state.hexdigest(),
-        recompute=how,
-        rule=rule,
-    )
-
-
-def _told(provenance: Provenance, loss: Loss) -> Provenance:
-    """Say in the provenance what was given up; whether values are bfloat16 is open after rounding."""
-    note = ". ".join(filter(None, ((provenance.note or "").rstrip("."), loss.summary())))
-    return dataclasses.replace(provenance, bf16_born=None, note=note)
+    def _drop(self, spec: TensorSpec, how: str, rule: str | None = None) -> Dropped:
+        known = vars(spec) | {"role": spec.role.value}
+        return Dropped(**known, digest=digest_blocks(self._trace.blocks(spec.path)), recompute=how, rule=rule)

@@ -32,13 +32,7 @@ class _Minimal(Mode):
         parser.add_argument("--drop", action="append", default=[], metavar="NAME[=HOW]", help=_DROP)
 
     def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
-        """Read what may be given up.
-
-        Raises
-        ------
-        UsageError
-            When there is no bound, or an option does not say what it has to.
-        """
+        """Read what may be given up (see `request.parse`)."""
         asked = request.parse(arguments.bound, arguments.top_k, arguments.drop)
         return lambda source: (MinimalTrace(source, asked), partial(check_loss, source))
 

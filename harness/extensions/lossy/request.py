@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from harness.errors import UsageError, unknown_name
@@ -11,13 +11,13 @@ from harness.trace.loss import NOT_RECOMPUTABLE
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role
 
-BOUNDED = (Role.PAIR, Role.SINGLE, Role.ATTENTION)
+_BOUNDED = tuple(role.value for role in (Role.PAIR, Role.SINGLE, Role.ATTENTION))
 TOP_K = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What may be given up; from `parse`, or checked by its caller.
+    """What may be given up.
 
     Attributes
     ----------
@@ -31,17 +31,11 @@ class Request:
     """
 
     bounds: Mapping[Role, float]
-    top_k: int = TOP_K
-    drop: Mapping[str, str] = field(default_factory=dict)
+    top_k: int
+    drop: Mapping[str, str]
 
     def named(self, manifest: Manifest) -> dict[str, str]:
-        """List the tensors of a trace that the user drops, and how each comes back.
-
-        Raises
-        ------
-        UsageError
-            When a name or pattern fits none.
-        """
+        """List the tensors of a trace that the user drops, and how each comes back; refuse a pattern that fits none."""
         paths = [spec.path for spec in manifest.tensors]
         found: dict[str, str] = {}
         for pattern, how in self.drop.items():
@@ -64,19 +58,13 @@ def parse(bounds: Sequence[str], top_k: str | None = None, drop: Sequence[str] =
     drop : sequence of str
         Each ``NAME`` or ``NAME=HOW``, where HOW says in words how the tensor comes back.
 
-    Returns
-    -------
-    Request
-        Checked.
-
     Raises
     ------
     UsageError
         When there is no bound, or an option does not say what it has to.
     """
     found: dict[Role, float] = {}
-    for text in bounds:
-        role, bound = _bound(text)
+    for role, bound in map(_bound, bounds):
         if role in found:
             raise UsageError(f"The bound of {role.value} is given twice; give --bound {role.value}=... once.")
         found[role] = bound
@@ -90,16 +78,15 @@ def parse(bounds: Sequence[str], top_k: str | None = None, drop: Sequence[str] =
     if top_k is not None and not (top_k.isascii() and top_k.isdigit() and int(top_k) > 0):
         raise UsageError(f"--top-k has to be a positive whole number, not {top_k!r}.")
     ways = {name: how or NOT_RECOMPUTABLE for name, _, how in (text.partition("=") for text in drop)}
-    return Request(bounds=found, top_k=TOP_K if top_k is None else int(top_k), drop=ways)
+    return Request(bounds=found, top_k=int(top_k or TOP_K), drop=ways)
 
 
 def _bound(text: str) -> tuple[Role, float]:
     name, equals, number = text.partition("=")
-    known = [role.value for role in BOUNDED]
     if not equals:
         raise UsageError(f"--bound {text!r} has to have the form ROLE=BOUND, such as pair=1e-2.")
-    if name not in known:
-        raise unknown_name("role for --bound", name, known)
+    if name not in _BOUNDED:
+        raise unknown_name("role for --bound", name, _BOUNDED)
     try:
         bound = float(number)
     except ValueError:

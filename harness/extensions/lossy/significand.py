@@ -16,17 +16,7 @@ def significand_bits(bound: float, dtype: str) -> int:
     ``u = 2**-p`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 2.2, where it is
     attained half way above a power of two).
 
-    Parameters
-    ----------
-    bound : float
-        Largest ``|x' - x| / |x|``.
-    dtype : str
-        A numpy float type.
-
-    Returns
-    -------
-    int
-        At most what the dtype has; with 7 or fewer a float32 is exactly a bfloat16.
+    It is at most what the dtype has; with 7 or fewer a float32 is exactly a bfloat16.
     """
     most = int(np.finfo(dtype).nmant)
     units = ((bits, Fraction(1, 2 ** (bits + 1))) for bits in range(most))
@@ -34,20 +24,9 @@ def significand_bits(bound: float, dtype: str) -> int:
 
 
 def round_significands(values: np.ndarray, bits: int) -> np.ndarray:
-    """Round to nearest, ties to even, with so many explicit bits of significand.
+    """Round floats in C order to nearest, ties to even, with so many explicit bits of significand; in a new array.
 
-    Parameters
-    ----------
-    values : ndarray of float16, float32 or float64
-        Any shape, in C order.
-    bits : int
-        From `significand_bits`.
-
-    Returns
-    -------
-    ndarray
-        A new array. Zeros, subnormals, infinities and NaNs are as they were, bit for bit; so is a value that would
-        round to infinity.
+    Zeros, subnormals, infinities and NaNs are as they were, bit for bit; so is a value that would round to infinity.
     """
     width = values.dtype.itemsize * 8
     unsigned = np.dtype(f"u{values.dtype.itemsize}")

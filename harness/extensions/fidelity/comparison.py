@@ -6,10 +6,10 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from numcodecs import Blosc
+from scipy import stats
 
 from harness.errors import UsageError
 from harness.trace.schema import Role, TensorSpec
@@ -24,60 +24,46 @@ CHUNK_BYTES = 1 << 20  # compressed separately, as a chunked format does
 # Measured with the functions below: pair and single of AlphaFold2 model_1_ptm for ubiquitin (PDB 1UBQ, 76 residues, the
 # representations of the first recycle as float32), attention of a 6-layer vision transformer trained on MNIST (50
 # tokens, 8 images, 4 heads).
-PUBLISHED: Mapping[Role, Mapping[str, float]] = MappingProxyType(
-    {
-        Role.PAIR: MappingProxyType(
-            {
-                "mean": 1.619,
-                "standard deviation": 32.91,
-                "kurtosis": 240.7,
-                "minimum": -984,
-                "maximum": 828,
-                "narrowest channel's standard deviation": 4.862,
-                "median channel's standard deviation": 12.24,
-                "widest channel's standard deviation": 142.9,
-                "top 5 channels' share of the variance": 0.4584,
-                "correlation of (i, j) with (j, i)": 0.6998,
-                "correlation of (i, j) with (i, j+1)": 0.1313,
-                "fraction of zeros": 0,
-                "fraction exact in bfloat16": 1,
-                "ratio of deflate 6": 2.069,
-                "ratio of blosc zstd 3, byte shuffle": 2.627,
-                "ratio of blosc lz4 5, bit shuffle": 2.378,
-            }
-        ),
-        Role.SINGLE: MappingProxyType(
-            {
-                "mean": 1.547,
-                "standard deviation": 22.72,
-                "kurtosis": 142.6,
-                "minimum": -138,
-                "maximum": 416,
-                "narrowest channel's standard deviation": 4.994,
-                "median channel's standard deviation": 7.774,
-                "widest channel's standard deviation": 70.37,
-                "top 5 channels' share of the variance": 0.2959,
-                "fraction exact in bfloat16": 1,
-                "ratio of deflate 6": 2.052,
-                "ratio of blosc zstd 3, byte shuffle": 2.669,
-                "ratio of blosc lz4 5, bit shuffle": 2.439,
-            }
-        ),
-        Role.ATTENTION: MappingProxyType(
-            {
-                "lowest entropy of a layer": 0.6684,
-                "mean entropy": 0.8254,
-                "highest entropy of a layer": 0.9385,
-                "spread of the logarithm within a row": 0.9284,
-                "largest deviation of a row's sum from 1": 1.955e-07,
-                "fraction of zeros": 0,
-                "ratio of deflate 6": 1.111,
-                "ratio of blosc zstd 3, byte shuffle": 1.236,
-                "ratio of blosc lz4 5, bit shuffle": 1.202,
-            }
-        ),
-    }
+_REPRESENTATIONS: tuple[tuple[str, float, float | None], ...] = (  # pair, single
+    ("mean", 1.619, 1.547),
+    ("standard deviation", 32.91, 22.72),
+    ("kurtosis", 240.7, 142.6),
+    ("minimum", -984, -138),
+    ("maximum", 828, 416),
+    ("narrowest channel's standard deviation", 4.862, 4.994),
+    ("median channel's standard deviation", 12.24, 7.774),
+    ("widest channel's standard deviation", 142.9, 70.37),
+    ("top 5 channels' share of the variance", 0.4584, 0.2959),
+    ("correlation of (i, j) with (j, i)", 0.6998, None),
+    ("correlation of (i, j) with (i, j+1)", 0.1313, None),
+    ("fraction of zeros", 0, None),
+    ("fraction exact in bfloat16", 1, 1),
+    ("ratio of deflate 6", 2.069, 2.052),
+    ("ratio of blosc zstd 3, byte shuffle", 2.627, 2.669),
+    ("ratio of blosc lz4 5, bit shuffle", 2.378, 2.439),
 )
+PUBLISHED: Mapping[Role, Mapping[str, float]] = {
+    Role.PAIR: {name: pair for name, pair, _ in _REPRESENTATIONS},
+    Role.SINGLE: {name: single for name, _, single in _REPRESENTATIONS if single is not None},
+    Role.ATTENTION: {
+        "lowest entropy of a layer": 0.6684,
+        "mean entropy": 0.8254,
+        "highest entropy of a layer": 0.9385,
+        "spread of the logarithm within a row": 0.9284,
+        "largest deviation of a row's sum from 1": 1.955e-07,
+        "fraction of zeros": 0,
+        "ratio of deflate 6": 1.111,
+        "ratio of blosc zstd 3, byte shuffle": 1.236,
+        "ratio of blosc lz4 5, bit shuffle": 1.202,
+    },
+}
+"""Statistics of real tensors by role."""
+
+_CODECS: Mapping[str, Callable[[np.ndarray], bytes]] = {
+    "ratio of deflate 6": lambda chunk: zlib.compress(chunk.tobytes(), 6),
+    "ratio of blosc zstd 3, byte shuffle": Blosc("zstd", clevel=3, shuffle=Blosc.SHUFFLE).encode,
+    "ratio of blosc lz4 5, bit shuffle": Blosc("lz4", clevel=5, shuffle=Blosc.BITSHUFFLE).encode,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,51 +122,30 @@ def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None
         When a real trace has no tensor of the role it is given for.
     """
     rows: list[StatisticRow] = []
-    for role, real, required in (
-        (Role.PAIR, pair, True),
-        (Role.SINGLE, pair, False),
-        (Role.ATTENTION, attention, True),
-    ):
-        if not synthetic.manifest.with_role(role):
+    for role, real in ((Role.PAIR, pair), (Role.SINGLE, pair), (Role.ATTENTION, attention)):
+        ours = synthetic.manifest.with_role(role)
+        if not ours:
             continue
-        figures: Mapping[str, float] = PUBLISHED[role]
-        measured = real is not None and bool(real.manifest.with_role(role))
-        if real is not None and required and not measured:
+        theirs = real.manifest.with_role(role) if real is not None else []
+        if real is not None and not theirs and role is not Role.SINGLE:
             raise UsageError(f"The trace {real.label!r} has no {role.value} tensor to compare with.")
-        side = RESIDUES
-        if measured and real is not None:
-            side = min(side, _residues(real, role), _residues(synthetic, role))
-            figures = measure(real, role, side)
-        ours = measure(synthetic, role, side)
+        residues = RESIDUES
+        if theirs and role is not Role.ATTENTION:
+            residues = min(residues, theirs[0].shape[0], ours[0].shape[0])
+        figures = measure(real, role, residues) if real is not None and theirs else PUBLISHED[role]
+        measured = measure(synthetic, role, residues)
         rows += [
-            StatisticRow(role=role, statistic=name, synthetic=ours[name], real=value, published=not measured)
+            StatisticRow(role=role, statistic=name, synthetic=measured[name], real=value, published=not theirs)
             for name, value in figures.items()
-            if name in ours
         ]
     return rows
-
-
-def _residues(trace: Trace, role: Role) -> int:
-    return RESIDUES if role is Role.ATTENTION else trace.manifest.with_role(role)[0].shape[0]
 
 
 def measure(trace: Trace, role: Role, residues: int = RESIDUES) -> dict[str, float]:
     """Measure the statistics of one kind of tensor in a trace.
 
-    Parameters
-    ----------
-    trace : Trace
-        With at least one tensor of that role.
-    role : Role
-        Pair, single or attention.
-    residues : int
-        Pair and single tensors are cut to the first so many.
-
-    Returns
-    -------
-    dict of str to float
-        Value by statistic. Pair and single: the first tensor of the role; attention: all layers up to
-        `ATTENTION_LAYERS`.
+    Of pair and single it is the first tensor, cut to the first so many residues; of attention, all layers up to
+    `ATTENTION_LAYERS`.
     """
     specs = trace.manifest.with_role(role)
     if role is Role.ATTENTION:
@@ -218,18 +183,7 @@ def _attention_rows(trace: Trace, spec: TensorSpec) -> np.ndarray:
 
 
 def pair_statistics(pair: np.ndarray) -> dict[str, float]:
-    """Measure a pair tensor.
-
-    Parameters
-    ----------
-    pair : ndarray
-        Shape ``(residues, residues, channels)``.
-
-    Returns
-    -------
-    dict of str to float
-        Correlations are within a channel, of which the median over channels is given.
-    """
+    """Measure a pair tensor, shape ``(residues, residues, channels)``; correlations are the median over channels."""
     x = pair.astype(np.float64)
     symmetric = _median_correlation(x, x.transpose(1, 0, 2))
     adjacent = _median_correlation(x[:, :-1], x[:, 1:])
@@ -242,25 +196,16 @@ def pair_statistics(pair: np.ndarray) -> dict[str, float]:
 
 
 def single_statistics(single: np.ndarray) -> dict[str, float]:
-    """Measure a single tensor, shape ``(residues, channels)``; returns value by statistic."""
+    """Measure a single tensor, shape ``(residues, channels)``."""
     return _values(single.astype(np.float64)) | {"fraction exact in bfloat16": _bf16_fraction(single)}
 
 
 def attention_statistics(layers: list[np.ndarray]) -> dict[str, float]:
-    """Measure attention.
+    """Measure attention: of each layer, maps of shape ``(..., keys)`` whose rows sum to one.
 
-    Parameters
-    ----------
-    layers : list of ndarray
-        For each layer, maps of shape ``(..., keys)`` whose rows sum to one.
-
-    Returns
-    -------
-    dict of str to float
-        Entropies are normalised: divided by the logarithm of the number of keys.
+    Entropies are normalised: divided by the logarithm of the number of keys.
     """
-    means, spreads, deviations = [], [], []
-    zeros = 0.0
+    means, spreads, deviations, zeros = [], [], [], []
     for maps in layers:
         x = maps.astype(np.float64)
         logs = np.log(np.maximum(x, np.finfo(np.float32).tiny))
@@ -268,27 +213,25 @@ def attention_statistics(layers: list[np.ndarray]) -> dict[str, float]:
         means.append(float(entropy.mean()))
         spreads.append(float(logs.std(axis=-1).mean()))
         deviations.append(float(np.abs(x.sum(axis=-1) - 1).max()))
-        zeros += float(np.mean(maps == 0)) / len(layers)
+        zeros.append(float(np.mean(maps == 0)))
     return {
         "lowest entropy of a layer": min(means),
         "mean entropy": float(np.mean(means)),
         "highest entropy of a layer": max(means),
         "spread of the logarithm within a row": float(np.mean(spreads)),
         "largest deviation of a row's sum from 1": max(deviations),
-        "fraction of zeros": zeros,
+        "fraction of zeros": float(np.mean(zeros)),
     }
 
 
 def _values(x: np.ndarray) -> dict[str, float]:
     """Measure the distribution over all values and over the channels, which are the last axis."""
-    variance = x.var()
-    centred = x - x.mean()
     channels = np.sort(x.reshape(-1, x.shape[-1]).var(axis=0))
     std = np.sqrt(channels)
     return {
         "mean": float(x.mean()),
-        "standard deviation": math.sqrt(variance),
-        "kurtosis": float((centred**4).mean() / max(variance**2, 1e-300)),
+        "standard deviation": float(x.std()),
+        "kurtosis": float(stats.kurtosis(x, axis=None, fisher=False)),
         "minimum": float(x.min()),
         "maximum": float(x.max()),
         "narrowest channel's standard deviation": float(std[0]),
@@ -314,23 +257,7 @@ def _bf16_fraction(array: np.ndarray) -> float:
 
 
 def compression_ratios(array: np.ndarray) -> dict[str, float]:
-    """Compress an array losslessly and relate its size as float32 to the result.
-
-    Parameters
-    ----------
-    array : ndarray
-        Any shape; its first `COMPRESSION_BYTES` in C order are used, in chunks of `CHUNK_BYTES`.
-
-    Returns
-    -------
-    dict of str to float
-        Ratio by codec.
-    """
+    """Relate the size as float32 of the first `COMPRESSION_BYTES` of an array to that in compressed `CHUNK_BYTES`."""
     values = np.ascontiguousarray(array, dtype="<f4").reshape(-1)[: COMPRESSION_BYTES // 4]
     chunks = [values[start : start + CHUNK_BYTES // 4] for start in range(0, len(values), CHUNK_BYTES // 4)]
-    codecs: dict[str, Callable[[np.ndarray], bytes]] = {
-        "ratio of deflate 6": lambda chunk: zlib.compress(chunk.tobytes(), 6),
-        "ratio of blosc zstd 3, byte shuffle": Blosc("zstd", clevel=3, shuffle=Blosc.SHUFFLE).encode,
-        "ratio of blosc lz4 5, bit shuffle": Blosc("lz4", clevel=5, shuffle=Blosc.BITSHUFFLE).encode,
-    }
-    return {name: values.nbytes / sum(len(encode(chunk)) for chunk in chunks) for name, encode in codecs.items()}
+    return {name: values.nbytes / sum(len(encode(chunk)) for chunk in chunks) for name, encode in _CODECS.items()}

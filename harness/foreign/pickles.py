@@ -49,10 +49,8 @@ class _Dtype:
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
         if self.dtype.kind in "SU" and isinstance(state[5], int) and 0 <= state[5] < 1 << 20:
-            self.dtype = np.dtype(f"{self.dtype.byteorder.replace('|', '')}{self.dtype.kind}{self._length(state[5])}")
-
-    def _length(self, itemsize: int) -> int:
-        return itemsize // 4 if self.dtype.kind == "U" else itemsize
+            length = state[5] // 4 if self.dtype.kind == "U" else state[5]
+            self.dtype = np.dtype(f"{self.dtype.byteorder.replace('|', '')}{self.dtype.kind}{length}")
 
 
 class ArrayLeaf:
@@ -78,9 +76,8 @@ class ArrayLeaf:
         self._fill(shape, dtype.dtype, fortran, raw)
 
     def _fill(self, shape: Any, dtype: np.dtype, fortran: Any, raw: Any) -> None:
-        if not isinstance(shape, tuple) or len(shape) > _MOST_AXES or not all(_is_extent(n) for n in shape):
-            raise PickleRefused("it holds an array of an impossible shape")
-        if prod(max(1, extent) for extent in shape) * max(1, dtype.itemsize) >= 1 << 63:
+        possible = isinstance(shape, tuple) and len(shape) <= _MOST_AXES and are_extents(*shape)
+        if not possible or prod(max(1, extent) for extent in shape) * max(1, dtype.itemsize) >= 1 << 63:
             raise PickleRefused("it holds an array of an impossible shape")
         stated = len(raw) if dtype.hasobject else len(raw) / max(1, dtype.itemsize)
         # The first call, before a state is given, has shape (0,) and no bytes, and passes too.
@@ -99,8 +96,9 @@ class ArrayLeaf:
         return np.ndarray(self.shape, self.dtype, self.raw, order=order)
 
 
-def _is_extent(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 63
+def are_extents(*values: Any) -> bool:
+    """Say whether all values are integers that an extent, an offset or a stride can be."""
+    return all(type(n) is int and 0 <= n < 1 << 63 for n in values)
 
 
 def _empty(*_: object) -> ArrayLeaf:
@@ -152,14 +150,11 @@ def _allowed(keys: Keys) -> dict[tuple[str, str], Callable[..., Any]]:
         known[f"{core}.multiarray", "_reconstruct"] = _empty
         known[f"{core}.multiarray", "scalar"] = _scalar
         known[f"{core}.numeric", "_frombuffer"] = _from_buffer
-    for name, make in (
-        ("set", lambda items=(): set(keys.checked(items))),
-        ("frozenset", lambda items=(): frozenset(keys.checked(items))),
-        ("complex", complex),
-        ("bytes", _bytes),
-        ("bytearray", _bytes),
-    ):
-        known["builtins", name] = known["__builtin__", name] = make
+    for builtins in ("builtins", "__builtin__"):
+        known[builtins, "set"] = lambda items=(): set(keys.checked(items))
+        known[builtins, "frozenset"] = lambda items=(): frozenset(keys.checked(items))
+        known[builtins, "complex"] = complex
+        known[builtins, "bytes"] = known[builtins, "bytearray"] = _bytes
     return known
 
 
@@ -249,18 +244,7 @@ def leaves(content: Any) -> Iterator[tuple[tuple[str, ...], ArrayLeaf]]:
 
 
 def payloads(data: bytes) -> list[tuple[int, int]]:
-    """Find the byte strings in a pickle that are long enough to be taken out.
-
-    Parameters
-    ----------
-    data : bytes
-        A pickle that `load` reads.
-
-    Returns
-    -------
-    list of (int, int)
-        Where each starts in the pickle, and its length.
-    """
+    """Find the byte strings in a pickle that are long enough to be taken out: where each starts, and its length."""
     found = []
     for name, argument, position in opcodes(data):
         before = _BYTES.get(name)

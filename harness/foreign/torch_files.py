@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.foreign import pickles
-from harness.foreign.pickles import PickleRefused
+from harness.foreign.pickles import PickleRefused, are_extents
 from harness.limits import LimitError, in_words, inflation_limit
 from harness.zips import DAMAGE, check_inflation, open_zip, read_member
 
@@ -26,29 +27,21 @@ _BFLOAT16 = "bfloat16"
 _MOST_AXES = 64  # as many as NumPy has
 
 _STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "BFloat16Storage": _BFLOAT16,
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-    "ShortStorage": "<i2",
-    "CharStorage": "<i1",
-    "ByteStorage": "<u1",
-    "BoolStorage": "?",
+    f"{name}Storage": kind
+    for name, kind in (
+        *(("Double", "<f8"), ("Float", "<f4"), ("Half", "<f2"), ("BFloat16", _BFLOAT16), ("Bool", "?")),
+        *(("Long", "<i8"), ("Int", "<i4"), ("Short", "<i2"), ("Char", "<i1"), ("Byte", "<u1")),
+    )
 }
 
 
+@dataclass(frozen=True)  # without slots, so that no pickle can change one
 class _Storage:
     """A storage as the pickle refers to it: where its bytes lie, and what they are."""
 
-    __slots__ = ("count", "kind", "name")
-
-    def __init__(self, kind: str, name: str, count: int) -> None:
-        self.kind, self.name, self.count = kind, name, count
-
-    def __setstate__(self, state: object) -> None:
-        raise PickleRefused("it changes a storage")
+    kind: str
+    name: str
+    count: int
 
 
 class TensorLeaf:
@@ -75,13 +68,7 @@ class TensorLeaf:
         raise PickleRefused("it changes a tensor")
 
     def array(self) -> np.ndarray:
-        """Return the values, in C order.
-
-        Raises
-        ------
-        HarnessError
-            When the file has changed or is damaged.
-        """
+        """Return the values, in C order; refuse a file that has changed or is damaged."""
         with _open(self._path) as file:
             data = _member(file, self._path, f"data/{self._storage.name}")
         kind = np.dtype("<u2" if self.widened else self._storage.kind)
@@ -120,13 +107,9 @@ def _member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
         raise HarnessError(f"{path} is damaged: {name} cannot be read ({error}).") from error
 
 
-def _whole(*numbers: Any) -> bool:
-    return all(type(n) is int and 0 <= n < 1 << 63 for n in numbers)
-
-
 def _storage(pid: Any) -> _Storage:
     fits = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and callable(pid[1])
-    if not fits or not isinstance(pid[2], str) or not _whole(pid[4]):
+    if not fits or not isinstance(pid[2], str) or not are_extents(pid[4]):
         raise PickleRefused("it refers to something that is no storage of a tensor")
     kind = pid[1]()
     if kind not in _STORAGES.values():
@@ -141,7 +124,7 @@ def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
             raise PickleRefused("it makes a tensor of something else")
         if len(shape) > _MOST_AXES or len(strides) > _MOST_AXES:
             raise PickleRefused(f"it holds a tensor of more than {_MOST_AXES} axes")
-        if not _whole(offset, *shape, *strides) or len(shape) != len(strides) or any(rest[2:]):
+        if not are_extents(offset, *shape, *strides) or len(shape) != len(strides) or any(rest[2:]):
             raise PickleRefused(f"it holds a tensor of shape {shape} with strides {strides}, which cannot be read here")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if prod(shape) and last >= storage.count:
@@ -152,17 +135,7 @@ def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
 
 
 def load(path: Path) -> Any:
-    """Read a file of ``torch.save``: containers, numbers and text as they are, tensors as `TensorLeaf`.
-
-    Parameters
-    ----------
-    path : Path
-        Written by torch 1.6 or newer.
-
-    Returns
-    -------
-    object
-        Its content; a tensor's values are not read yet.
+    """Read a file of ``torch.save``, from torch 1.6 on: containers as they are, tensors as `TensorLeaf`, not read yet.
 
     Raises
     ------
@@ -186,13 +159,7 @@ def load(path: Path) -> Any:
 
 
 def load_tensor(path: Path) -> TensorLeaf:
-    """Read a file of ``torch.save`` that holds one tensor and nothing else.
-
-    Raises
-    ------
-    HarnessError
-        As `load`, and when it holds something else.
-    """
+    """Read a file of ``torch.save`` that holds one tensor; as `load`, and refuse anything else."""
     content = load(path)
     if not isinstance(content, TensorLeaf):
         raise HarnessError(f"{path} holds a {type(content).__name__} where one tensor is expected.")

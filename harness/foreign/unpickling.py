@@ -27,15 +27,7 @@ class PickleRefused(HarnessError):
 
 
 def opcodes(data: bytes) -> Iterator[tuple[str, Any, int | None]]:
-    """Yield the name, the argument and the position of each opcode.
-
-    Raises
-    ------
-    PickleRefused
-        When there are more than `MOST_OPCODES`.
-    ValueError
-        When what follows is none, or is cut.
-    """
+    """Yield the name, the argument and the position of each opcode, up to `MOST_OPCODES`; `ValueError` for none."""
     for number, (opcode, argument, position) in enumerate(pickletools.genops(data)):
         if number == MOST_OPCODES:
             raise PickleRefused(f"it has more than {MOST_OPCODES:,} opcodes")
@@ -53,13 +45,7 @@ class Keys:
         self._compound, self._size = _MOST_COMPOUND, _COMPOUND_SIZE
 
     def check(self, key: Any) -> Any:
-        """Return a key that may be hashed.
-
-        Raises
-        ------
-        PickleRefused
-            When it is of another kind, or too large.
-        """
+        """Return a key that may be hashed; refuse one of another kind, or too large."""
         if type(key) in (tuple, frozenset):
             self._compound -= 1
             self._spend(key, 0)
@@ -116,7 +102,6 @@ _PUSHED = {
     *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
     *("SHORT_BINBYTES", "BINBYTES", "BINBYTES8"),
 }
-_ASCII = {"STRING", "BINSTRING", "SHORT_BINSTRING"}  # text of Python 2
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -192,15 +177,52 @@ class Machine:
             self._rarer(name, argument)
 
     def _rarer(self, name: str, argument: Any) -> None:
-        step = getattr(self, f"op_{name.lower()}", None)
-        if name in _ASCII and str(argument).isascii():
-            self._stack.append(argument)
-        elif name == "BYTEARRAY8":
-            self._stack.append(bytes(argument))
-        elif step is not None:
-            step(argument)
-        else:
-            raise PickleRefused(f"it uses the opcode {name}, which no array needs")
+        stack = self._stack
+        match name:
+            case "STRING" | "BINSTRING" | "SHORT_BINSTRING" if str(argument).isascii():  # text of Python 2
+                stack.append(argument)
+            case "BYTEARRAY8":
+                stack.append(bytes(argument))
+            case "PROTO":
+                if argument > _NEWEST:
+                    raise PickleRefused(f"it is of protocol {argument}; this reader knows {_NEWEST}")
+            case "POP":
+                stack.pop()
+            case "DUP":
+                stack.append(self._top())
+            case "POP_MARK":
+                self._to_mark()
+            case "TUPLE":
+                stack.append(tuple(self._to_mark()))
+            case "LIST":
+                stack.append(self._to_mark())
+            case "DICT":
+                items = self._to_mark()
+                stack.append({})
+                self._set(items)
+            case "FROZENSET":
+                stack.append(frozenset(self._keys.checked(self._to_mark())))
+            case "APPEND" | "APPENDS":
+                items = self._take(1) if name == "APPEND" else self._to_mark()
+                self._holder(list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                self._set(self._take(2) if name == "SETITEM" else self._to_mark())
+            case "ADDITEMS":
+                items = self._keys.checked(self._to_mark())
+                self._holder(set).update(items)
+            case "GLOBAL" | "STACK_GLOBAL":
+                module, named = argument.split(" ", 1) if name == "GLOBAL" else self._take(2)
+                if not isinstance(module, str) or not isinstance(named, str):
+                    raise PickleRefused("it asks for something by a name that is no text")
+                stack.append(self._find(module, named))
+            case "REDUCE":
+                self._reduce()
+            case "BUILD":
+                self._build()
+            case "PERSID" | "BINPERSID":
+                stack.append(self._outside(argument if name == "PERSID" else self._pop()))
+            case _:
+                raise PickleRefused(f"it uses the opcode {name}, which no array needs")
 
     def _top(self) -> Any:
         if self._stack[-1] is _MARK:
@@ -220,74 +242,18 @@ class Machine:
             items.append(item)
         return items[::-1]
 
-    def op_proto(self, version: int) -> None:
-        if version > _NEWEST:
-            raise PickleRefused(f"it is of protocol {version}; this reader knows {_NEWEST}")
-
-    def op_pop(self, _: None) -> None:
-        self._stack.pop()
-
-    def op_dup(self, _: None) -> None:
-        self._stack.append(self._top())
-
-    def op_pop_mark(self, _: None) -> None:
-        self._to_mark()
-
-    def op_tuple(self, _: None) -> None:
-        self._stack.append(tuple(self._to_mark()))
-
-    def op_list(self, _: None) -> None:
-        self._stack.append(self._to_mark())
-
-    def op_dict(self, _: None) -> None:
-        items = self._to_mark()
-        self._stack.append({})
-        self._set(items)
-
-    def op_frozenset(self, _: None) -> None:
-        self._stack.append(frozenset(self._keys.checked(self._to_mark())))
-
-    def op_append(self, _: None) -> None:
-        self._extend(self._take(1))
-
-    def op_appends(self, _: None) -> None:
-        self._extend(self._to_mark())
-
-    def _extend(self, items: list[Any]) -> None:
-        self._holder(list).extend(items)
-
-    def op_setitem(self, _: None) -> None:
-        self._set(self._take(2))
-
-    def op_setitems(self, _: None) -> None:
-        self._set(self._to_mark())
-
-    def _set(self, items: list[Any]) -> None:
-        holder = self._holder(dict, OrderedDict)
-        for key, value in zip(items[::2], items[1::2], strict=True):
-            holder[self._keys.check(key)] = value
-
-    def op_additems(self, _: None) -> None:
-        items = self._keys.checked(self._to_mark())
-        self._holder(set).update(items)
-
     def _holder(self, *kinds: type) -> Any:
         holder = self._top()
         if type(holder) not in kinds:
             raise PickleRefused(f"it changes a {type(holder).__name__}")
         return holder
 
-    def op_global(self, names: str) -> None:
-        module, _, name = names.partition(" ")
-        self._stack.append(self._find(module, name))
+    def _set(self, items: list[Any]) -> None:
+        holder = self._holder(dict, OrderedDict)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            holder[self._keys.check(key)] = value
 
-    def op_stack_global(self, _: None) -> None:
-        module, name = self._take(2)
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise PickleRefused("it asks for something by a name that is no text")
-        self._stack.append(self._find(module, name))
-
-    def op_reduce(self, _: None) -> None:
+    def _reduce(self) -> None:
         call, arguments = self._take(2)
         if not isinstance(call, Allowed) or not isinstance(arguments, tuple):
             raise PickleRefused(f"it calls a {type(call).__name__}")
@@ -297,7 +263,7 @@ class Machine:
             raise PickleRefused("it makes far more than it holds")
         self._stack.append(call(*arguments))
 
-    def op_build(self, _: None) -> None:
+    def _build(self) -> None:
         changed, state = self._take(2)
         self._stack.append(changed)
         if type(changed) is OrderedDict and isinstance(state, dict):
@@ -306,35 +272,16 @@ class Machine:
             raise PickleRefused(f"it changes a {type(changed).__name__}")
         changed.__setstate__(state)
 
-    def op_persid(self, name: str) -> None:
-        self._stack.append(self._outside(name))
-
-    def op_binpersid(self, _: None) -> None:
-        self._stack.append(self._outside(self._pop()))
-
 
 def _length(argument: Any) -> int:
     return len(argument) if isinstance(argument, (str, bytes, list, tuple, set, frozenset, dict)) else 0
 
 
 def check_walk(content: Any, parts: Callable[[Any], Iterable[Any] | None], most: int, deepest: int) -> None:
-    """Check that a walk over nested content ends soon.
+    """Refuse content of which a walk would meet more than so many objects, or deeper ones.
 
-    A few lists that each hold the one before twice make a walk that does not.
-
-    Parameters
-    ----------
-    content : object
-        Where the walk starts.
-    parts : callable
-        Gives what an object holds; None where it holds nothing.
-    most, deepest : int
-        How many objects the walk may meet, and at which depth.
-
-    Raises
-    ------
-    PickleRefused
-        When it meets more, or deeper ones.
+    A few lists that each hold the one before twice make a walk that does not end soon. ``parts`` gives what an object
+    holds; None where it holds nothing.
     """
     walks: list[Iterator[Any]] = [iter((content,))]
     left = most

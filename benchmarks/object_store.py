@@ -26,15 +26,14 @@ from benchmarks.latency import draw_latency
 from benchmarks.seaweed import seaweed
 from benchmarks.slim_targets import FoundSizes
 from harness.errors import HarnessError
+from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import S3Place, parse_place
 from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
-from harness.extensions.object_store.traffic import StoreCounter
-from harness.extensions.object_store.upload import upload, upload_beside
+from harness.extensions.object_store.uploads import upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import ProfileName, load_format
-from harness.formats.objects import Route, routes_of
 from harness.formats.settings import configured
 from harness.records import RAW
 from harness.sampling.sample import take
@@ -60,7 +59,7 @@ class StoreArm:
 
     format: str
     profile: ProfileName
-    route: Route = "ranges"
+    route: str = "ranges"
 
     @property
     def label(self) -> str:
@@ -112,8 +111,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
         if not path.exists():
             manifest = write_archive(trace, backend, path, arm.profile)
             upload(place, path, f"{folder.name}/{path.name}")
-        if (beside := routes_of(backend)[arm.route].beside) is not None:
-            upload_beside(place, beside(path), f"{folder.name}/{path.name}")
+        upload_beside(arm.format, path, S3Archive(place=place, key=f"{folder.name}/{path.name}", route=arm.route))
         paths[arm] = path
     pairs = [spec.path for spec in manifest.with_role(Role.PAIR)]
     rng = np.random.default_rng(0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Group = Literal[
     "formats", "suites", "traces", "importers", "models", "commands", "sections", "modes", "executors", "stores",
-    "measurements",
+    "measurements", "replays", "remotes",
 ]  # fmt: skip
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
@@ -32,7 +32,7 @@ Name = tuple[Group, str]
 _KIND = {
     "formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model",
     "commands": "command", "sections": "section", "modes": "mode", "executors": "executor", "stores": "store",
-    "measurements": "measurement",
+    "measurements": "measurement", "replays": "replay", "remotes": "remote format",
 }  # fmt: skip
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
@@ -132,6 +132,14 @@ def load(group: Group, name: str) -> Any:
     else:
         raise unknown_name(kind, name, _points(group))
     return imported(f"The {kind} {name!r}", value)
+
+
+def of_format(group: Group, kind: type) -> Any:
+    """Return what is registered by the name of a format's class, or of one that it derives from; None for nothing."""
+    for base in kind.__mro__:
+        if (name := vars(base).get("name")) in _points(group):
+            return load(group, name)
+    return None
 
 
 def current_name(group: Group, name: str) -> str:

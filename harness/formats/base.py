@@ -2,8 +2,8 @@
 
 A new format has the eight things that are abstract or unstated here, and nothing else (docs/formats.md). What it may
 offer besides are protocols: in `harness.formats.describing` (tensors, chunks and settings, for the ledger), `settings`
-(tuning), `replay` (breakdown), `recovered` (checkpoints), `objects` (object stores) and `strangers` (files of other
-programs).
+(tuning), `recovered` (checkpoints) and `strangers` (files of other programs); what extensions ask of a format is
+registered by entry point (docs/extensions.md).
 """
 
 from __future__ import annotations

@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from harness.errors import ArchiveError
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Consecutive stored bytes of a file."""
+
+    file: Path
+    offset: int
+    length: int
 
 
 class ByteSource(Protocol):
@@ -39,13 +50,7 @@ class ByteSource(Protocol):
 
 
 class LocalFile:
-    """An open file, read with `os.preadv` straight into the memory that is given.
-
-    Parameters
-    ----------
-    descriptor : int
-        Of the file.
-    """
+    """An open file, by its descriptor, read with `os.preadv` straight into the memory that is given."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -12,9 +12,9 @@ import numpy as np
 from harness.errors import ArchiveError
 from harness.formats.base import Format, Reader, Selection, Writer
 from harness.formats.describing import Opened
-from harness.formats.objects import Objects
+from harness.formats.extents import Extent
+from harness.formats.parts import runs
 from harness.formats.recovered import Place
-from harness.formats.replay import Extent, Replay, contiguous, runs
 from harness.formats.selection import lengths, whole
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
@@ -62,14 +62,14 @@ class FlatReader(Reader):
     """
 
     def __init__(self, path: Path, text: str | bytes, tensors: Mapping[str, tuple[int, TensorSpec]]) -> None:
-        self._text, self._tensors = text, tensors
+        self._text, self.tensors = text, tensors
         self._file = path.open("rb", buffering=0)
 
     def manifest_text(self) -> str | bytes:
         return self._text
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        offset, spec = self._tensors[path]
+        offset, spec = self.tensors[path]
         if selection is None:
             # A descriptor of its own: fromfile moves the position, which threads that share a reader would fight over.
             with Path(self._file.name).open("rb", buffering=0) as file:
@@ -93,50 +93,8 @@ class FlatReader(Reader):
     def opened(self, path: str) -> Opened:
         return Opened(reader=f"numpy {np.__version__}, the file's own bytes")
 
-    def locate(self, path: str) -> None:
-        self._tensors[path]
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay:
-        offset, spec = self._tensors[path]
-        return contiguous(Path(self._file.name), offset, spec.shape, spec.dtype, selection)
-
     def close(self) -> None:
         self._file.close()
-
-
-class RemoteFlatReader(Reader):
-    """Reads from an object store: one request for a tensor, several at a time for the runs of a selection.
-
-    Parameters
-    ----------
-    objects : Objects
-        The archive.
-    text, tensors
-        As of `FlatReader`.
-    """
-
-    def __init__(self, objects: Objects, text: str | bytes, tensors: Mapping[str, tuple[int, TensorSpec]]) -> None:
-        self._objects, self._text, self._tensors = objects, text, tensors
-
-    def manifest_text(self) -> str | bytes:
-        return self._text
-
-    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        offset, spec = self._tensors[path]
-        if selection is None:
-            (data,) = self._objects.ranges([(offset, spec.nbytes)])
-            return np.frombuffer(data, np.uint8).view(spec.dtype).reshape(spec.shape)
-        wanted = whole(spec.shape, selection)
-        out = np.empty(lengths(wanted), dtype=spec.dtype)
-        target, done = out.reshape(-1).view(np.uint8), 0
-        extents = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, wanted)]
-        for data in self._objects.ranges(extents):
-            target[done : done + len(data)] = data
-            done += len(data)
-        return out
-
-    def close(self) -> None:
-        self._objects.close()
 
 
 class FlatFormat(Format):

@@ -15,7 +15,8 @@ import numpy as np
 from harness.formats.base import Selection
 from harness.formats.crew import Crew
 from harness.formats.extents import ByteSource
-from harness.formats.replay import Part, lengths, parts
+from harness.formats.parts import Part, parts
+from harness.formats.selection import lengths
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
 from harness.slimming.narrowing import Narrowing

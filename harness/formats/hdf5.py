@@ -7,7 +7,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -27,14 +26,13 @@ from harness.formats.base import (
     Writer,
 )
 from harness.formats.describing import Opened, Stored
+from harness.formats.extents import Extent
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
+from harness.formats.hdf5_filters import filters_in_words
 from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
-from harness.formats.hdf5_replay import filters_in_words, replay_dataset
 from harness.formats.layout import BLOSC_CODECS, chosen, chosen_chunks, chunk_space
 from harness.formats.matched import matched_layout
-from harness.formats.objects import BLOCK, Objects, RemoteRoute
 from harness.formats.recovered import Place
-from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
 from harness.formats.selection import lengths, plain, whole
 from harness.formats.settings import SearchSpace, TunableFormat
@@ -153,7 +151,8 @@ class Hdf5Reader(Reader):
         self._file.visititems(visit)
         return found
 
-    def _dataset(self, path: str) -> h5py.Dataset:
+    def dataset(self, path: str) -> h5py.Dataset:
+        """Return a data set, the same one each time while it is held."""
         dataset = self._held.pop(path, None)
         if dataset is None:
             dataset = self._file[path]
@@ -163,7 +162,7 @@ class Hdf5Reader(Reader):
         return dataset
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        dataset = self._dataset(path)
+        dataset = self.dataset(path)
         if selection is None:
             return np.asarray(dataset[()])
         if plain(selection) and len(selection) == dataset.id.rank:
@@ -174,7 +173,7 @@ class Hdf5Reader(Reader):
         return np.asarray(dataset[whole(dataset.shape, selection)])
 
     def opened(self, path: str) -> Opened:
-        dataset = self._dataset(path)
+        dataset = self.dataset(path)
         slots, nbytes, preemption = dataset.id.get_access_plist().get_chunk_cache()
         return Opened(
             reader=f"h5py {h5py.version.version}, data sets held open",
@@ -185,33 +184,11 @@ class Hdf5Reader(Reader):
             else "none: contiguous",
         )
 
-    def locate(self, path: str) -> None:
-        self._dataset(path)
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        return replay_dataset(self._path, self._dataset(path), selection) if isinstance(self._path, Path) else None
-
     def close(self) -> None:
         self._held.clear()
         self._file.close()
         if not isinstance(self._path, Path):
             self._path.close()
-
-
-def _remote(objects: Objects) -> Reader:
-    return Hdf5Reader(objects.file())
-
-
-def _by_reference(objects: Objects) -> Reader:
-    from harness.formats.hdf5_reference import open_reference  # it needs zarr-python, HDF5 does not
-
-    return open_reference(objects)
-
-
-def _references(path: Path) -> bytes:
-    from harness.formats.hdf5_reference import references
-
-    return references(path)
 
 
 class Hdf5Format(TunableFormat, Format):
@@ -223,7 +200,6 @@ class Hdf5Format(TunableFormat, Format):
     style = Style(order=20, colour="#0072B2", marker="s", dash=(0, (1, 1)))
     standing = "default"
     readers: ClassVar = {"h5py": Hdf5Reader}
-    routes: ClassVar = {"ranges": RemoteRoute(_remote), "reference": RemoteRoute(_by_reference, _references)}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -247,13 +223,6 @@ class Hdf5Format(TunableFormat, Format):
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Hdf5Writer:
         return Hdf5Writer(path, self, profile)
-
-    def remote_caches(self, files: str) -> str:
-        return (
-            f"{files}; {self.settings()['caches']}; with the route reference the references alone, read whole when it "
-            f"is opened: zarr {version('zarr')} then asks for each chunk, of contiguous tensors for up to "
-            f"{BLOCK >> 10} KiB of rows, and nothing is kept"
-        )
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredHdf5Reader:
         return RecoveredHdf5Reader(path, manifest, places)

@@ -16,9 +16,10 @@ import numpy as np
 from harness.errors import ArchiveError
 from harness.formats.base import Selection
 from harness.formats.describing import Opened
-from harness.formats.hdf5_replay import filters_of, in_memory
+from harness.formats.extents import Extent
+from harness.formats.hdf5_filters import filters_of, in_memory
+from harness.formats.parts import parts, runs
 from harness.formats.recovered import Place, RecoveredReader
-from harness.formats.replay import Extent, contiguous, parts
 from harness.formats.selection import lengths, whole
 
 
@@ -73,8 +74,9 @@ class RecoveredHdf5Reader(RecoveredReader):
         if not spec.items or 0 in lengths(wanted):
             return np.empty(lengths(wanted), spec.dtype)
         if "offset" in place:
-            replay = contiguous(self.path, place["offset"], spec.shape, spec.dtype, selection)
-            return replay.place([self._stored(extent.offset, extent.length) for extent in replay.extents]).copy()
+            found = runs(spec.shape, np.dtype(spec.dtype).itemsize, wanted)
+            data = b"".join(self._stored(place["offset"] + start, length) for start, length in found)
+            return np.frombuffer(bytearray(data), spec.dtype).reshape(lengths(wanted))
         edges = tuple(place["edges"])
         grid = [ceil(n / edge) for n, edge in zip(spec.shape, edges, strict=True)]
         chunks = []

@@ -6,7 +6,6 @@ import contextlib
 import io
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -30,12 +29,11 @@ from harness.formats.base import (
     Writer,
 )
 from harness.formats.describing import Opened, Stored
+from harness.formats.extents import Extent
 from harness.formats.layout import chosen, named
 from harness.formats.npz_forward import Forward
-from harness.formats.npz_recovery import LOCAL_HEADER, RecoveredNpzReader, header_length
-from harness.formats.objects import Objects, RemoteRoute
+from harness.formats.npz_recovery import RecoveredNpzReader
 from harness.formats.recovered import Place
-from harness.formats.replay import Extent, Replay
 from harness.formats.seal import BLANK
 from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
@@ -129,20 +127,21 @@ class NpzReader(Reader):
         self._file = np.load(path, allow_pickle=False)
         # Where members disturb each other, threads that share a reader take turns: slower, and right.
         self._turns: AbstractContextManager[object] = nullcontext() if members_are_apart() else threading.Lock()
-        self._forward = Forward(self._file.zip.open)
+        self.zip: zipfile.ZipFile = self._file.zip
+        self._forward = Forward(self.zip.open)
 
     def manifest_text(self) -> bytes:
-        return read_member(self._file.zip, _MANIFEST)
+        return read_member(self.zip, _MANIFEST)
 
     def stored(self) -> dict[str, Stored]:
         found = {}
-        for name in self._file.zip.namelist():
+        for name in self.zip.namelist():
             if name.endswith(".npy"):
-                with self._file.zip.open(name) as member:
+                with self.zip.open(name) as member:
                     npy.read_magic(member)
                     shape, _, dtype = npy.read_array_header_1_0(member)
                     stated = member.tell() + prod(shape) * dtype.itemsize
-                if stated != (size := self._file.zip.getinfo(name).file_size):
+                if stated != (size := self.zip.getinfo(name).file_size):
                     raise ArchiveError(f"{name} has {size} bytes where its header asks for {stated}.")
                 found[name.removesuffix(".npy")] = Stored(tuple(shape), dtype.name)
         return found
@@ -150,55 +149,21 @@ class NpzReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name = f"{path}.npy"
         with self._turns:
-            if selection is not None and self._file.zip.getinfo(name).file_size > LARGE_BYTES:
+            if selection is not None and self.zip.getinfo(name).file_size > LARGE_BYTES:
                 return self._forward.read(name, selection)
             array = self._file[name]
         # A copy: a view would keep the whole tensor alive behind a small window.
         return array if selection is None else np.array(array[whole(array.shape, selection)])
 
     def opened(self, path: str) -> Opened:
-        stored = self._file.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
+        stored = self.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
         return Opened(reader=f"numpy {np.__version__}, numpy.load", codec="none" if stored else "deflate")
-
-    def locate(self, path: str) -> None:
-        with self._file.zip.open(f"{path}.npy") as member:
-            npy.read_magic(member)
-            npy.read_array_header_1_0(member)
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        member = self._file.zip.getinfo(f"{path}.npy")
-        if member.compress_type != zipfile.ZIP_DEFLATED or not isinstance(self._path, Path):
-            return None
-        with self._path.open("rb") as file:
-            file.seek(member.header_offset)
-            skipped = header_length(file.read(LOCAL_HEADER))
-        extent = Extent(self._path, member.header_offset, skipped + member.compress_size)
-        with self._file.zip.open(member) as handle:
-            npy.read_magic(handle)
-            shape, _, dtype = npy.read_array_header_1_0(handle)
-            values = handle.tell()
-        if member.file_size - values > LARGE_BYTES:
-            return None  # the steps of a replay follow each other, so that a large member would be whole in memory
-
-        def decode(stored: list[bytes]) -> list[np.ndarray]:
-            data = zlib.decompress(memoryview(stored[0])[skipped:], -zlib.MAX_WBITS, member.file_size)
-            return [np.ndarray(shape, dtype, data, values)]
-
-        return Replay(
-            extents=(extent,),
-            decode=decode,
-            place=lambda pieces: pieces[0][... if selection is None else selection].copy(),
-        )
 
     def close(self) -> None:
         self._forward.close()
         self._file.close()
         if not isinstance(self._path, Path):
             self._path.close()
-
-
-def _remote(objects: Objects) -> NpzReader:
-    return NpzReader(objects.file())
 
 
 class NpzFormat(TunableFormat, Format):
@@ -211,7 +176,6 @@ class NpzFormat(TunableFormat, Format):
     standing = "default"
     streams = True
     readers: ClassVar = {"numpy.load": NpzReader}
-    routes: ClassVar = {"ranges": RemoteRoute(_remote), "download": RemoteRoute(_remote)}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -232,9 +196,6 @@ class NpzFormat(TunableFormat, Format):
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
         return NpzWriter(path, self, profile)
-
-    def remote_caches(self, files: str) -> str:
-        return f"{files}; with the route download the whole file, in memory"
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredNpzReader:
         return RecoveredNpzReader(path, manifest, places)

@@ -12,14 +12,12 @@ import numpy as np
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT
 from harness.formats.base import Layout, Profile
-from harness.formats.flat import FlatFormat, FlatReader, FlatWriter, RemoteFlatReader
-from harness.formats.objects import Objects, RemoteRoute
+from harness.formats.flat import FlatFormat, FlatReader, FlatWriter
 from harness.formats.seal import BLANK
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 _MAGIC = b"TFHRAW01"
-_FIRST = 64 << 10  # bytes that are asked for first at the end of an archive in a store
 _TAIL = 8 + len(BLANK) + len(_MAGIC)
 
 
@@ -41,25 +39,11 @@ class RawReader(FlatReader):
     def __init__(self, path: Path) -> None:
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            text, end = _trailer(path, size, lambda start, length: os.pread(file.fileno(), length, start))
-        super().__init__(path, text, _tensors(path, text, end))
+            text, end = read_trailer(path, size, lambda start, length: os.pread(file.fileno(), length, start))
+        super().__init__(path, text, find_tensors(path, text, end))
 
 
-class RemoteRawReader(RemoteFlatReader):
-    """The same from an object store, with what is most likely the whole manifest in the first request."""
-
-    def __init__(self, objects: Objects) -> None:
-        last, size = objects.tail(_FIRST)
-
-        def read(start: int, length: int) -> bytes:
-            near = start - (size - len(last))
-            return bytes(last[near : near + length] if near >= 0 else objects.ranges([(start, length)])[0])
-
-        text, end = _trailer(objects.url, size, read)
-        super().__init__(objects, text, _tensors(objects.url, text, end))
-
-
-def _trailer(path: object, size: int, read: Callable[[int, int], bytes]) -> tuple[bytes, int]:
+def read_trailer(path: object, size: int, read: Callable[[int, int], bytes]) -> tuple[bytes, int]:
     """Return the manifest's text, and where it starts in the file."""
     trailer = read(max(0, size - _TAIL), _TAIL)
     if not trailer.endswith(_MAGIC):
@@ -71,7 +55,7 @@ def _trailer(path: object, size: int, read: Callable[[int, int], bytes]) -> tupl
     return read(start, length), start
 
 
-def _tensors(path: object, text: bytes, end: int) -> dict[str, tuple[int, TensorSpec]]:
+def find_tensors(path: object, text: bytes, end: int) -> dict[str, tuple[int, TensorSpec]]:
     """Return where each tensor starts: one after the other, up to the manifest."""
     tensors: dict[str, tuple[int, TensorSpec]] = {}
     offset = 0
@@ -91,16 +75,12 @@ class RawFormat(FlatFormat):
     suffix = ".raw"
     standing = "ceiling"
     readers: ClassVar = {"pread": RawReader}
-    routes: ClassVar = {"ranges": RemoteRoute(RemoteRawReader)}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         return Layout(origin="chosen", why="the ceiling: the bytes as they are")
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> RawWriter:
         return RawWriter(path)
-
-    def remote_caches(self, files: str) -> str:
-        return "none"
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file() or path.stat().st_size < len(_MAGIC):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from harness.formats.base import Reader
-from harness.formats.replay import Extent
+from harness.formats.extents import Extent
 from harness.trace.manifest import Manifest
 
 Place = Mapping[str, Any]

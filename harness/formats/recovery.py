@@ -12,6 +12,7 @@ import xxhash
 
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
 from harness.formats.base import Format, Reader, Writer, blame, load_format
+from harness.formats.extents import Extent
 from harness.formats.journal import (
     UNFINISHED,
     Journal,
@@ -23,7 +24,6 @@ from harness.formats.journal import (
     read_journal,
 )
 from harness.formats.recovered import CheckpointWriter, RecoverableFormat
-from harness.formats.replay import Extent
 
 SUFFIX = ".incomplete"
 

@@ -16,9 +16,8 @@ from harness import registry
 from harness.errors import HarnessError
 from harness.formats.base import Format, Layout, Profile, Reader, Writer, blame, load_format
 from harness.formats.describing import ListsTensors, Opened, ShowsStorage, Stored
-from harness.formats.objects import routes_of
+from harness.formats.extents import Extent
 from harness.formats.recovered import CheckpointWriter, Place, RecoverableFormat
-from harness.formats.replay import Extent, Replay, ReplayingReader
 from harness.formats.seal import link_in
 from harness.formats.selection import Selection
 from harness.formats.settings import SearchSpace, Settings, TunableFormat, configured, search_space
@@ -30,7 +29,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest
 
-_AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated", "remote_caches")
+_AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated")
 """What a format may offer that is not changed by slimming."""
 
 
@@ -101,7 +100,7 @@ class SlimmedReader(Reader):
     """
 
     def __init__(self, inner: Reader, places: Places | None = None) -> None:
-        self._inner = inner
+        self.inner = inner
         try:
             self.places = places_in(inner.manifest_text()) if places is None else places
         except BaseException:
@@ -109,11 +108,9 @@ class SlimmedReader(Reader):
             raise
         if isinstance(inner, ShowsStorage):
             self.opened = partial(self._opened, inner)
-        if isinstance(inner, ReplayingReader):
-            self.locate, self.replay = partial(self._locate, inner), partial(self._replay, inner)
 
     def _manifest(self) -> Manifest:
-        return unslimmed(Manifest.from_json(self._inner.manifest_text()))
+        return unslimmed(Manifest.from_json(self.inner.manifest_text()))
 
     def manifest_text(self) -> str:
         return self._manifest().to_json()
@@ -121,9 +118,9 @@ class SlimmedReader(Reader):
     def stored(self) -> dict[str, Stored]:
         """List the tensors that what the container lists stands for."""
         as_said = {spec.path: Stored(spec.shape, spec.dtype) for spec in self._manifest().tensors}
-        if not isinstance(self._inner, ListsTensors):
+        if not isinstance(self.inner, ListsTensors):
             return as_said
-        held, found = self._inner.stored(), {}
+        held, found = self.inner.stored(), {}
         for path, (place, narrowing) in self.places.items():
             if place in held:
                 fits = held[place] == replace(as_said[path], dtype=narrowing.stored)
@@ -132,21 +129,13 @@ class SlimmedReader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         place, narrowing = self.places[path]
-        return narrowing.widen(self._inner.read(place, selection))
+        return narrowing.widen(self.inner.read(place, selection))
 
     def _opened(self, inner: ShowsStorage, path: str) -> Opened:
         return inner.opened(self.places[path][0])
 
-    def _locate(self, inner: ReplayingReader, path: str) -> None:
-        inner.locate(self.places[path][0])
-
-    def _replay(self, inner: ReplayingReader, path: str, selection: Selection | None = None) -> Replay | None:
-        place, narrowing = self.places[path]
-        replay = inner.replay(place, selection)
-        return replay and replace(replay, place=lambda pieces: narrowing.widen(replay.place(pieces)))
-
     def close(self) -> None:
-        self._inner.close()
+        self.inner.close()
 
 
 class RecoveredSlimmedReader(SlimmedReader):
@@ -189,7 +178,6 @@ class SlimmedFormat(TunableFormat, Format):
         self.of = of
         given: dict[str, Any] = {name: getattr(of, name) for name in _AS_BELOW if hasattr(of, name)}
         given["readers"] = {name: _above(read) for name, read in of.readers.items()}
-        given["routes"] = {name: replace(route, open=_above(route.open)) for name, route in routes_of(of).items()}
         if isinstance(of, RecoverableFormat):
             given |= {"recover": partial(self._recover, of), "unchecked": partial(self._unchecked, of)}
         for name, offered in given.items():

@@ -31,11 +31,10 @@ from harness.formats.base import (
     Standing,
     Writer,
 )
+from harness.formats.extents import Extent
 from harness.formats.layout import BLOSC_CODECS, chosen, chosen_chunks, chunk_space, in_eights, seed_chunks
 from harness.formats.matched import matched_layout
-from harness.formats.objects import Objects, RemoteRoute, Route
 from harness.formats.recovered import Place
-from harness.formats.replay import Extent
 from harness.formats.seal import BLANK, files_of
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
@@ -198,21 +197,12 @@ class ZarrFormat(TunableFormat, Format):
         return ZarrWriter(path, self, profile)
 
     def reader(self, path: Path, name: str | None = None) -> Reader:
-        return self._open(path)
+        return self.opened(path)
 
-    def _open(self, where: Path | Store) -> ZarrReader:
+    def opened(self, where: Path | Store) -> ZarrReader:
+        """Open an archive with zarr-python, as a folder or as a store that is one."""
         settings = self._settings
         return ZarrReader(where, None if settings is None else lambda role: self.pipeline(role, settings))
-
-    @property
-    def routes(self) -> Mapping[Route, RemoteRoute]:
-        return {"ranges": RemoteRoute(self._remote)}
-
-    def _remote(self, objects: Objects) -> Reader:
-        return self._open(objects.zarr_store())
-
-    def remote_caches(self, files: str) -> str:
-        return "none; metadata consolidated"
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
         return RecoveredZarrReader(path, manifest)

@@ -15,10 +15,8 @@ from zarr.codecs import BytesCodec
 from harness.errors import ArchiveError
 from harness.formats.base import Reader, Selection
 from harness.formats.describing import Opened, Stored
-from harness.formats.replay import Replay
 from harness.formats.selection import whole
 from harness.formats.zarr_pipeline import using
-from harness.formats.zarr_replay import replay_array
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, role_of
 
@@ -109,12 +107,6 @@ class ZarrReader(Reader):
             shards=array.shards,
             codec=_pipeline_in_words(array),
         )
-
-    def locate(self, path: str) -> None:
-        self.array(path)
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        return replay_array(self._path, self.array(path), selection) if isinstance(self._path, Path) else None
 
     def close(self) -> None:
         self._group.store.close()

@@ -12,17 +12,16 @@ import numpy as np
 
 from harness.formats.base import Codec, Format, Layout, Profile
 from harness.formats.crew import cores
+from harness.formats.extents import Extent
 from harness.formats.layout import chosen, chosen_chunks, chunk_space, in_eights, named
 from harness.formats.matched import MATCHED_CODEC, matched_layout
-from harness.formats.objects import AT_ONCE, BLOCK, KEPT_FILE, Objects
 from harness.formats.recovered import Place
-from harness.formats.replay import Extent
 from harness.formats.settings import SearchSpace
 from harness.formats.shard import shard_shape
 from harness.formats.slim_codec import PCODEC_ITEMSIZES
 from harness.formats.style import Style
 from harness.formats.zarr import ZarrFormat, own_attributes
-from harness.formats.zarr_slim_reader import RecoveredSlimReader, RemoteSlimReader, ZarrSlimReader
+from harness.formats.zarr_slim_reader import RecoveredSlimReader, ZarrSlimReader
 from harness.formats.zarr_slim_writer import SlimLook, ZarrSlimWriter
 from harness.slimming.slimmer import Slimmer
 from harness.trace.manifest import Manifest
@@ -107,16 +106,6 @@ class ZarrSlimFormat(ZarrFormat):
 
     def reader(self, path: Path, name: str | None = None) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
-
-    def _remote(self, objects: Objects) -> RemoteSlimReader:
-        return RemoteSlimReader(objects, self.setting)
-
-    def remote_caches(self, files: str) -> str:
-        return (
-            f"metadata consolidated; a shard of up to {AT_ONCE >> 20} MiB of values is fetched whole, one of up to "
-            f"{KEPT_FILE >> 20} MiB as stored in blocks of {BLOCK >> 20} MiB, both kept while the reader is open; of a "
-            "larger one only its index is kept"
-        )
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:
         return RecoveredSlimReader(path, manifest, places)

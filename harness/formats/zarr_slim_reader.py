@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,10 @@ from harness.formats.crew import Crew, cores
 from harness.formats.describing import Opened, Stored
 from harness.formats.extents import ByteSource, opened
 from harness.formats.gather import find_chunks, gather
-from harness.formats.objects import Objects
 from harness.formats.recovered import Place, RecoveredReader
-from harness.formats.replay import Replay, without_first_axis
 from harness.formats.selection import lengths, whole
 from harness.formats.sharded import VERSION, ShardedArray, describe
 from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
-from harness.formats.zarr_replay import replay_array
 from harness.slimming.narrowing import Narrowing, by_name
 from harness.trace.manifest import Manifest
 
@@ -103,9 +99,9 @@ class ZarrSlimReader(Reader):
         return found
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        name, index = self._places.get(path, (path, None))
-        array, narrowing = self._find(name)
-        wanted = self._within(name, index, selection)
+        name, index = self.place(path)
+        array, narrowing = self.find(name)
+        wanted = self.within(name, index, selection)
         if 0 in array.shape:
             values = np.empty(lengths(wanted), narrowing.dtype)  # it has no file
         else:
@@ -117,12 +113,16 @@ class ZarrSlimReader(Reader):
                 values = gather(source, array, chunks, inner, narrowing, self._crew)
         return values if index is None else values[0]
 
-    def _within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
+    def place(self, path: str) -> tuple[str, int | None]:
+        """Return the array that a tensor is in, and its place there if it shares one."""
+        return self._places.get(path, (path, None))
+
+    def within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
         """Return a selection of a tensor as one of the array that it is in."""
         shape = tuple(self._nodes[name]["shape"])
         return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
 
-    def _find(self, name: str) -> tuple[ShardedArray, Narrowing]:
+    def find(self, name: str) -> tuple[ShardedArray, Narrowing]:
         """Look up an array."""
         if name not in self._known:
             if ".." in name.split("/"):
@@ -151,63 +151,14 @@ class ZarrSlimReader(Reader):
         return ZarrReader(self._path)
 
     def opened(self, path: str) -> Opened:
-        name, _ = self._places.get(path, (path, None))
+        name, _ = self.place(path)
         own = f"this project's own, on {self._crew.threads} threads"
         return replace(self._library.opened(name), reader=own, cache="indices of shards")
-
-    def locate(self, path: str) -> None:
-        self._find(self._places.get(path, (path, None))[0])
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        name, index = self._places.get(path, (path, None))
-        _, narrowing = self._find(name)
-        wanted = self._within(name, index, selection)
-        replay = replay_array(self._path, self._library.array(name), wanted, narrowing.widen)
-        return replay if replay is None or index is None else without_first_axis(replay)
 
     def close(self) -> None:
         self._crew.close()
         if "_library" in vars(self):
             self._library.close()
-
-
-class RemoteSlimReader(ZarrSlimReader):
-    """Reads slimmed Zarr from a store: few requests, each of neighbouring chunks, several at a time.
-
-    Parameters
-    ----------
-    objects : Objects
-        The archive.
-    setting : str
-        As of `ZarrSlimReader`.
-    """
-
-    def __init__(self, objects: Objects, setting: str) -> None:
-        self._objects = objects
-        self._begin(json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
-
-    def _folder(self, name: str) -> str:
-        return name
-
-    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
-        in_file = (array.grid[0] * array.chunks[0], *array.shape[1:]) if array.shape else ()
-        first = min(in_file[0], array.shape[0] - number * in_file[0]) if in_file else 1
-        values = prod((first, *in_file[1:]))
-        source = self._objects.source(
-            array.file(number), values * array.dtype.itemsize, everything=prod(lengths(wanted)) == values
-        )
-        return nullcontext(source)
-
-    @cached_property
-    def _library(self) -> ZarrReader:
-        return ZarrReader(self._objects.zarr_store())
-
-    def replay(self, path: str, selection: Selection | None = None) -> None:
-        return None
-
-    def close(self) -> None:
-        super().close()
-        self._objects.close()
 
 
 class RecoveredSlimReader(RecoveredReader):

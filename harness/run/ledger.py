@@ -11,7 +11,6 @@ import pandas as pd
 from harness.files import write_text
 from harness.formats.base import Format, UnsupportedProfile, load_format
 from harness.formats.describing import StatesSettings
-from harness.formats.objects import RemoteFormat
 from harness.formats.settings import configured
 from harness.records import RAW
 from harness.run.config import RunConfig
@@ -133,8 +132,7 @@ def _settings(backend: Format, store: ArchiveStore | None) -> dict[str, str]:
     """Return what applies to every tensor; of reads from a store, which, and what keeps what was read."""
     settings = backend.settings() if isinstance(backend, StatesSettings) else {}
     if store is not None:
-        kept = backend.remote_caches(store.describe_cache()) if isinstance(backend, RemoteFormat) else "none"
-        settings["caches"] = f"{kept}; read from {store.describe()}"
+        settings["caches"] = f"{store.caches(backend)}; read from {store.describe()}"
     return settings
 
 

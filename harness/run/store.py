@@ -12,6 +12,7 @@ from harness import registry
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.formats.base import Format
     from harness.run.preparation import Prepared
     from harness.run.subject import Arm
     from harness.sampling.executor import Remote
@@ -76,8 +77,12 @@ class ArchiveStore(ABC):
         """Say in a few words where archives are and what was put in between."""
 
     @abstractmethod
-    def describe_cache(self) -> str:
-        """Say in a few words what formats that are one file are read through."""
+    def routes(self, backend: Format) -> tuple[str, ...]:
+        """Name the ways in which archives of a format can be read here, the usual one first: it is called `ranges`."""
+
+    @abstractmethod
+    def caches(self, backend: Format) -> str:
+        """Say in a few words what keeps what was read of a format's archives, for the ledger."""
 
     @abstractmethod
     def named(self) -> str:

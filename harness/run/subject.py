@@ -6,11 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
 
 from harness.errors import HarnessError, UsageError
 from harness.formats.base import Profile, blame, load_format
-from harness.formats.objects import Route, routes_of
 from harness.formats.settings import Settings
 from harness.records import CONTROL, RAW
 from harness.run import schedule
@@ -45,7 +43,7 @@ class Arm:
         The ``profile`` column; empty for the raw ceiling, which has only one.
     chosen : Settings or None
         What a profile file says, where the profile is one's.
-    route : {"", "ranges", "download", "reference"}
+    route : str
         How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
     """
 
@@ -53,7 +51,7 @@ class Arm:
     backend: str
     profile: str
     chosen: Settings | None = None
-    route: Route | Literal[""] = ""
+    route: str = ""
 
     @property
     def shares(self) -> bool:
@@ -135,7 +133,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
             raise UsageError(f"{name!r} is the ceiling, which every run measures: leave it out.")
         if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
-        routes: tuple[Route | Literal[""], ...] = tuple(routes_of(backend) if config.store else ()) or ("",)
+        routes = (config.store.routes(backend) if config.store else ()) or ("",)
         for column, profile in config.profiles_of(backend).items():
             for route in routes:
                 own = label if route in ("", "ranges") else f"{label}-{route}"

@@ -16,7 +16,7 @@ from harness.formats import flat, layout, npz, npz_recovery, opening, selection
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
-from harness.formats.replay import parts
+from harness.formats.parts import parts
 from harness.formats.selection import in_blocks, lengths
 from harness.formats.settings import Settings, search_space
 from harness.testing.samples import StepTrace

@@ -12,7 +12,7 @@ import pytest
 from harness import registry
 from harness.formats.archive import write_archive
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
-from harness.formats.hdf5_replay import filters_in_words
+from harness.formats.hdf5_filters import filters_in_words
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:layers=1,n_res=48"

@@ -30,7 +30,7 @@ class _Liar(RawFormat):
 
 class _LazyReader(RawReader):
     def read(self, path: str, selection: Any = None) -> Any:
-        return Stored(*(getattr(self._tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
+        return Stored(*(getattr(self.tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
 
 
 class Lazy(_Liar):
@@ -43,7 +43,7 @@ class _MappedReader(RawReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
         with Path(self._file.name).open("rb") as file:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        offset, spec = self._tensors[path]
+        offset, spec = self.tensors[path]
         whole = np.frombuffer(view, spec.dtype, spec.items, offset).reshape(spec.shape)
         return whole if selection is None else whole[selection]
 

@@ -87,7 +87,10 @@ class Shelf(ArchiveStore):
     def describe(self):
         return f"{self.url} with {self.dust} g of dust"
 
-    def describe_cache(self):
+    def routes(self, backend):
+        return ("ranges",)
+
+    def caches(self, backend):
         return "no cache"
 
     def named(self):

@@ -7,18 +7,19 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.extensions.breakdown.replay import Replay, Replayer, replayer_of
 from harness.extensions.breakdown.rows import ReadParts
 from harness.formats.base import Format, blame
-from harness.formats.replay import Replay, ReplayingReader
 from harness.sampling.reading import AccessTask
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection
@@ -85,9 +86,7 @@ def dissect(
 
     Parameters
     ----------
-    backend : Format
-        The format.
-    archive : Path
+    backend, archive
         What to read; in the page cache.
     reads : sequence of Read
         What to ask for.
@@ -110,10 +109,10 @@ def dissect(
     action = f"replaying the reads of {archive.name}"
     with blame(backend.name, action):
         # Thrown away: the first use of a codec fills its tables.
-        largest = max(reads, key=lambda read: expected[read_id(read)].nbytes)
-        possible = _replayed(backend, archive, reads[:1], expected, clock) is not None and _can(
-            backend, archive, largest
-        )
+        possible = _replayed(backend, archive, reads[:1], expected, clock) is not None
+        with _replaying(backend, archive) as replayer:  # of a large tensor there may be none
+            largest = max(reads, key=lambda read: expected[read_id(read)].nbytes)
+            possible = possible and replayer is not None and bool(replayer.replay(largest.path, largest.selection))
     _cool_processor()
     reading = take(backend, archive, reads, expected, clock=clock)
     if reading.problem:
@@ -127,86 +126,90 @@ def dissect(
         return dataclasses.replace(parts, status="skipped", reason=NO_REPLAY)
     if steps.problem:
         return ReadParts(status="failed", reason=f"the replay {steps.problem}")
-    return dataclasses.replace(parts, **steps.columns(reading.seconds))
+    return dataclasses.replace(
+        parts,
+        metadata_seconds=steps.taken["metadata"] / 1e9,
+        file_read_seconds=steps.taken["file_read"] / 1e9,
+        decode_seconds=steps.taken["decode"] / 1e9,
+        copy_seconds=steps.taken["copy"] / 1e9,
+        rest_seconds=(round(reading.seconds * 1e9) - steps.taken.total()) / 1e9,
+        stored_bytes=steps.stored_bytes,
+        extents=steps.extents,
+        files=len(steps.files),
+    )
 
 
-def _can(backend: Format, archive: Path, read: Read) -> bool:
-    """Say whether a format replays a read; NPZ does not replay one of a large tensor."""
+@contextmanager
+def _replaying(backend: Format, archive: Path) -> Iterator[Replayer | None]:
+    """Open an archive to take its reads apart; None where its format does not say how."""
     with backend.reader(archive) as reader:
-        return isinstance(reader, ReplayingReader) and reader.replay(read.path, read.selection) is not None
+        replayer = replayer_of(backend, archive, reader)
+        with nullcontext() if replayer is None else closing(replayer):
+            yield replayer
 
 
-@dataclass
 class _Steps:
-    """What replaying reads has taken so far, in nanoseconds, and what it has found."""
+    """What replaying reads has taken so far, and what it has found.
 
-    metadata: int = 0
-    file_read: int = 0
-    decode: int = 0
-    copy: int = 0
-    stored_bytes: int = 0
-    extents: int = 0
-    files: set[Path] = field(default_factory=set)
-    problem: str = ""
-    held: list[tuple[np.ndarray, Expected]] = field(default_factory=list)
+    Attributes
+    ----------
+    taken : Counter
+        Nanoseconds, by step.
+    """
 
-    def columns(self, total: float) -> dict[str, Any]:
-        """Return the columns of a row for reads that took a total of seconds."""
-        taken = (self.metadata, self.file_read, self.decode, self.copy)
-        names = ("metadata_seconds", "file_read_seconds", "decode_seconds", "copy_seconds")
-        return {
-            **{name: nanoseconds / 1e9 for name, nanoseconds in zip(names, taken, strict=True)},
-            "rest_seconds": (round(total * 1e9) - sum(taken)) / 1e9,
-            "stored_bytes": self.stored_bytes,
-            "extents": self.extents,
-            "files": len(self.files),
-        }
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.taken: Counter[str] = Counter()
+        self.stored_bytes, self.extents, self.files = 0, 0, set[Path]()
+        self.problem = ""
+        self._held: list[tuple[np.ndarray, Expected]] = []
+
+    def time(self, step: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function and count what it takes."""
+        start = self._clock()
+        found = function(*arguments)
+        self.taken[step] += self._clock() - start
+        return found
+
+    def hold(self, result: np.ndarray, want: Expected) -> None:
+        """Keep a result as a sample keeps it, so that both find memory in the same state."""
+        self._held.append((result, want))
+        if sum(want.nbytes for _, want in self._held) >= HELD_BYTES:
+            self.settle()
 
     def settle(self) -> None:
         """Check results and release them."""
-        for result, want in self.held:
+        for result, want in self._held:
             self.problem = self.problem or check(result, want)
-        self.held.clear()
+        self._held.clear()
 
 
 def _replayed(
     backend: Format, archive: Path, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock
 ) -> _Steps | None:
     """Replay reads with a fresh reader; None when the format cannot."""
-    steps = _Steps()
-    bytes_held = 0
-    with backend.reader(archive) as reader, _kept_open(archive) as kept, without_collection():
-        if not isinstance(reader, ReplayingReader):
+    steps = _Steps(clock)
+    with _replaying(backend, archive) as replayer, _kept_open(archive) as kept, without_collection():
+        if replayer is None:
             return None
         for read in reads:
-            start = clock()
-            reader.locate(read.path)
-            steps.metadata += clock() - start
-            replay = reader.replay(read.path, read.selection)
+            steps.time("metadata", replayer.locate, read.path)
+            replay = replayer.replay(read.path, read.selection)
             if replay is None:
                 return None
-            result = _replay(replay, steps, kept, clock)
-            want = expected[read_id(read)]
-            # Results are held as a sample holds them, so that both find memory in the same state.
-            steps.held.append((result, want))
-            bytes_held += want.nbytes
-            if bytes_held >= HELD_BYTES:
-                steps.settle()
-                bytes_held = 0
+            steps.hold(_replay(replay, steps, kept), expected[read_id(read)])
         steps.settle()
     return steps
 
 
-def _replay(replay: Replay, steps: _Steps, kept: Mapping[Path, int], clock: Clock) -> np.ndarray:
+def _replay(replay: Replay, steps: _Steps, kept: Mapping[Path, int]) -> np.ndarray:
     """Time the steps of one read."""
     extents = replay.extents
     groups = [
         (kept.get(file), file, [(extent.length, extent.offset) for extent in group])
         for file, group in itertools.groupby(extents, key=lambda extent: extent.file)
     ]
-    start = clock()
-    stored = _fetch(groups)
-    steps.file_read += clock() - start
+    stored = steps.time("file_read", _fetch, groups)
     steps.stored_bytes += sum(extent.length for extent in extents)
     steps.extents += len(extents)
     steps.files.update(extent.file for extent in extents)
@@ -214,13 +217,9 @@ def _replay(replay: Replay, steps: _Steps, kept: Mapping[Path, int], clock: Cloc
         steps.problem = steps.problem or "names bytes that lie behind the end of a file"
     state = replay.load(stored)
     del stored
-    start = clock()
-    pieces = replay.decode(state)
-    steps.decode += clock() - start
+    pieces = steps.time("decode", replay.decode, state)
     del state
-    start = clock()
-    result = replay.place(pieces)
-    steps.copy += clock() - start
+    result: np.ndarray = steps.time("copy", replay.place, pieces)
     return result
 
 

@@ -1,16 +1,15 @@
-"""Ask again after a fault that may pass, say clearly what is wrong after one that will not."""
+"""Requests to stores: counted, sent again after a fault that may pass, explained after one that will not."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
-from types import TracebackType
+import threading
 
 from obstore import exceptions
 
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
-from harness.extensions.object_store.traffic import count
+from harness.sampling.accounting import ReadCounts
 
 ATTEMPTS = 5
 """How often a request is sent before its fault is reported."""
@@ -20,6 +19,9 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _NOT_PARTIAL = re.compile(r"NotPartial|not a partial|UnexpectedRange|range mismatch", re.IGNORECASE)
 _PASSING = (408, 429)  # besides every 5xx
+
+_lock = threading.Lock()
+_requests = _bytes_read = _retries = 0
 
 
 class StoreError(HarnessError):
@@ -34,46 +36,46 @@ class RangeError(StoreError):
     """A store sent other bytes than those that were asked for."""
 
 
-class Attempt:
-    """One sending of a request; a fault that may pass is swallowed, unless it was the last attempt."""
-
-    def __init__(self, what: str, number: int, attempts: int) -> None:
-        self._what, self._number, self._last = what, number, number == attempts
-        self.pause = 0.0 if number == 1 else _FIRST_PAUSE * 2 ** (number - 2) * (1 + random.random())
-        self.done = False
-
-    def __enter__(self) -> Attempt:
-        count(requests=1, retries=int(self._number > 1))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if error is None:
-            self.done = True
-            return False
-        if not isinstance(error, exceptions.BaseError | OSError | RangeError):
-            return False
-        if passing(error) and not self._last:
-            return True
-        raise explained(error, self._what, self._number) from error
+FAULTS = (exceptions.BaseError, OSError, RangeError)
+"""What a request may raise that a store, or the way to it, is to blame for."""
 
 
-def attempts(what: str, most: int = ATTEMPTS) -> Iterator[Attempt]:
-    """Give attempts until one succeeds; between them the caller waits for as long as each says.
+def count(*, requests: int = 0, bytes_read: int = 0, retries: int = 0) -> None:
+    """Add to what this process has asked stores for: requests sent, bodies that arrived whole, what was sent again."""
+    global _requests, _bytes_read, _retries
+    with _lock:
+        _requests += requests
+        _bytes_read += bytes_read
+        _retries += retries
+
+
+class StoreCounter:
+    """Counts what is asked of stores from when it is made on."""
+
+    def __init__(self) -> None:
+        self._before = _requests, _bytes_read, _retries
+
+    def counts(self) -> ReadCounts:
+        """Return what was asked for since."""
+        requests, bytes_read, retries = self._before
+        return ReadCounts(_bytes_read - bytes_read, _requests - requests, _retries - retries)
+
+
+def pause_after(error: Exception, what: str, number: int, most: int) -> float:
+    """Return how many seconds to wait after a fault before a request is sent again; raises it where it will not be.
 
     Parameters
     ----------
+    error : Exception
+        One of `FAULTS`.
     what : str
-        What is asked for, for the error.
-    most : int
-        After how many the fault is reported.
+        What was asked for, for the error.
+    number, most : int
+        How many attempts there were, and after how many the fault is reported.
     """
-    for number in range(1, most + 1):
-        attempt = Attempt(what, number, most)
-        yield attempt
-        if attempt.done:
-            return
+    if number == most or not passing(error):
+        raise explained(error, what, number) from error
+    return _FIRST_PAUSE * 2 ** (number - 1) * (1 + random.random())
 
 
 def passing(error: BaseException) -> bool:
@@ -89,17 +91,7 @@ def passing(error: BaseException) -> bool:
 
 
 def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
-    """Put a fault into one sentence.
-
-    Parameters
-    ----------
-    error : BaseException
-        As obstore raised it.
-    what : str
-        What was asked for.
-    number : int
-        How many attempts there were.
-    """
+    """Put a fault into one sentence, after a number of attempts to get what was asked for."""
     text = str(error)
     code = (_CODE.search(text) or ["", ""])[1]
     status = (_STATUS.search(text) or ["", ""])[1]

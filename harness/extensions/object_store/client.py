@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import obstore
 from obstore.store import S3Store
 
-from harness.extensions.object_store.attempts import ATTEMPTS, Attempt, RangeError, attempts
-from harness.extensions.object_store.traffic import count
-
-if TYPE_CHECKING:
-    from harness.extensions.object_store.place import S3Place
+from harness.extensions.object_store.address import S3Address
+from harness.extensions.object_store.attempts import ATTEMPTS, FAULTS, RangeError, count, pause_after
 
 WHOLE: Any = {"offset": 0}
 """A range that is the whole object: its answer states the object's size apart from its own length, so a cut shows."""
@@ -30,20 +27,8 @@ _TIMEOUT, _CONNECT_TIMEOUT = "120s", "5s"
 Answer = TypeVar("Answer")
 
 
-def connect(place: S3Place, folder: str = "", timeout: str = _TIMEOUT) -> S3Store:
-    """Make obstore's client for a folder of a place; nothing is sent yet.
-
-    Its own retries are off, for it does not say how many there were; `attempts` counts ours.
-
-    Parameters
-    ----------
-    place : S3Place
-        The bucket and its prefix; keys come from the environment.
-    folder : str
-        Within the prefix.
-    timeout : str
-        For one request, its body included.
-    """
+def _connect(place: S3Address, folder: str, timeout: str) -> S3Store:
+    """Make obstore's client for a folder of a place, with keys from the environment; nothing is sent yet."""
     options: dict[str, Any] = {"endpoint": place.endpoint} if place.endpoint else {}
     return S3Store(
         place.bucket,
@@ -53,7 +38,7 @@ def connect(place: S3Place, folder: str = "", timeout: str = _TIMEOUT) -> S3Stor
             "timeout": timeout,
             "connect_timeout": _CONNECT_TIMEOUT,
         },
-        retry_config={"max_retries": 0},
+        retry_config={"max_retries": 0},  # it does not say how many there were; ours are counted
         **options,
     )
 
@@ -66,7 +51,7 @@ class Client:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store.
     folder : str
         Within the place's prefix.
@@ -77,9 +62,9 @@ class Client:
     """
 
     def __init__(
-        self, place: S3Place, folder: str = "", *, timeout: str = _TIMEOUT, most_attempts: int = ATTEMPTS
+        self, place: S3Address, folder: str = "", *, timeout: str = _TIMEOUT, most_attempts: int = ATTEMPTS
     ) -> None:
-        self.store = connect(place, folder, timeout)
+        self.store = _connect(place, folder, timeout)
         self._most, self._where = most_attempts, f"{place.url}/{folder}".rstrip("/")
         self._tags: dict[str, str] = {}
         self._pool: ThreadPoolExecutor | None = None
@@ -132,24 +117,24 @@ class Client:
 
     async def ask_later(self, name: str, wanted: Any) -> memoryview:
         """Do what `whole`, `range` and `tail` do, for a library that has an event loop."""
-        for attempt in self._attempts(name):
-            await asyncio.sleep(attempt.pause)
-            with attempt:
-                answer = await obstore.get_async(self.store, name, options=self._options(name, wanted))
-                return self._checked(name, wanted, answer, memoryview(await answer.bytes_async()))[0]
-        raise AssertionError("the last attempt raises")
+
+        async def ask() -> memoryview:
+            answer = await obstore.get_async(self.store, name, options=self._options(name, wanted))
+            return self._checked(name, wanted, answer, memoryview(await answer.bytes_async()))[0]
+
+        return await self._send_later(name, ask)
 
     async def has_later(self, name: str) -> bool:
         """Say whether there is an object of a name."""
-        for attempt in self._attempts(name):
-            await asyncio.sleep(attempt.pause)
-            with attempt:
-                try:
-                    await obstore.head_async(self.store, name)
-                except FileNotFoundError:
-                    return False
-                return True
-        raise AssertionError("the last attempt raises")
+
+        async def ask() -> bool:
+            try:
+                await obstore.head_async(self.store, name)
+            except FileNotFoundError:
+                return False
+            return True
+
+        return await self._send_later(name, ask)
 
     def _options(self, name: str, wanted: Any) -> Any:
         options: dict[str, Any] = {"range": wanted}
@@ -164,14 +149,27 @@ class Client:
         return body, size
 
     def _send(self, name: str, send: Callable[[], Answer]) -> Answer:
-        for attempt in self._attempts(name):
-            time.sleep(attempt.pause)
-            with attempt:
+        number = 0
+        while True:
+            number += 1
+            count(requests=1, retries=int(number > 1))
+            try:
                 return send()
-        raise AssertionError("the last attempt raises")
+            except FAULTS as error:
+                time.sleep(pause_after(error, self._what(name), number, self._most))
 
-    def _attempts(self, name: str) -> Iterator[Attempt]:
-        return attempts(f"{self._where}/{name}".rstrip("/"), self._most)
+    async def _send_later(self, name: str, send: Callable[[], Awaitable[Answer]]) -> Answer:
+        number = 0
+        while True:
+            number += 1
+            count(requests=1, retries=int(number > 1))
+            try:
+                return await send()
+            except FAULTS as error:
+                await asyncio.sleep(pause_after(error, self._what(name), number, self._most))
+
+    def _what(self, name: str) -> str:
+        return f"{self._where}/{name}".rstrip("/")
 
     def close(self) -> None:
         """End the threads; what is under way is waited for, so that it is counted where it belongs."""
@@ -180,7 +178,7 @@ class Client:
 
 
 def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size: int) -> None:
-    """Hold an answer against what was asked for.
+    """Raise `RangeError` where an answer is another part of an object of a size, or not as long as it says.
 
     Parameters
     ----------
@@ -190,15 +188,8 @@ def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size
         Start and stop, ``{"offset": start}`` or ``{"suffix": length}``.
     got : tuple of (int, int)
         Start and stop as the answer states them.
-    length : int
-        Bytes of the body.
-    size : int
-        Of the object as the answer states it.
-
-    Raises
-    ------
-    RangeError
-        When the answer is another part of the object, or not as long as it says.
+    length, size : int
+        Bytes of the body, and of the object as the answer states it.
     """
     if isinstance(wanted, dict):
         start, stop = (wanted["offset"] if "offset" in wanted else max(0, size - wanted["suffix"])), size

@@ -1,4 +1,4 @@
-"""An archive in a store, as the readers of formats ask for it."""
+"""The objects of one archive, as readers of formats ask for them: whole, in pieces, as a file, as a store of Zarr."""
 
 from __future__ import annotations
 
@@ -6,37 +6,34 @@ import io
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fsspec.caching import caches
+
+from harness.extensions.object_store.address import S3Address, beside
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.file import StoreFile
-from harness.extensions.object_store.keys import beside
 from harness.extensions.object_store.shards import StoredFile, joined
-from harness.formats.extents import ByteSource
-from harness.formats.objects import AT_ONCE, Route
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
-
-    from harness.extensions.object_store.place import S3Place
 
 _KEPT = 256 << 20  # bytes of shards that one reader holds, the newest file apart
 
 
 class StoredArchive:
-    """The objects of one archive; implements `harness.formats.objects.Objects`.
+    """One archive; one that is a single file is the object with the empty name.
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store.
     key : str
         Of the archive, within the place's prefix.
-    route : {"ranges", "download", "reference"}
-        How an archive that is one file is read.
+    route : str
+        ``download`` for an archive that is one file and is fetched whole when it is opened.
     """
 
-    def __init__(self, place: S3Place, key: str, route: Route = "ranges") -> None:
+    def __init__(self, place: S3Address, key: str, route: str = "ranges") -> None:
         self._place, self._key, self._route = place, key, route
         folder, _, self._name = key.rpartition("/")
         self._single = Client(place, folder)
@@ -46,24 +43,28 @@ class StoredArchive:
 
     @property
     def url(self) -> str:
+        """Where the archive is."""
         return f"{self._place.url}/{self._key}"
 
     def _full(self, name: str) -> str:
         return f"{self._name}/{name}" if name else self._name
 
     def whole(self, name: str = "") -> memoryview:
+        """Return all bytes of an object."""
         return self._single.whole(self._full(name))
 
-    def tail(self, length: int, name: str = "") -> tuple[memoryview, int]:
-        return self._single.tail(self._full(name), length)
+    def tail(self, length: int) -> tuple[memoryview, int]:
+        """Return the last bytes of an archive that is one file, and its size."""
+        return self._single.tail(self._name, length)
 
-    def ranges(self, extents: list[tuple[int, int]], name: str = "") -> list[memoryview]:
+    def ranges(self, extents: list[tuple[int, int]]) -> list[memoryview]:
+        """Return parts of an archive that is one file, given as offset and length, asked for at the same time."""
         pieces = joined([(start, start + length) for start, length in extents])
         if len(pieces) == 1:  # no thread has to wake up for it
             ((start, stop),) = pieces
-            got = [self._single.range(self._full(name), start, stop - start)]
+            got = [self._single.range(self._name, start, stop - start)]
         else:
-            begun = [self._single.fetch(self._full(name), start, stop - start) for start, stop in pieces]
+            begun = [self._single.fetch(self._name, start, stop - start) for start, stop in pieces]
             got = [data.result() for data in begun]
         starts = [start for start, _ in pieces]
         found = []
@@ -72,35 +73,80 @@ class StoredArchive:
             found.append(got[number][start - starts[number] : start - starts[number] + length])
         return found
 
-    def source(self, name: str, expected: int, *, everything: bool) -> ByteSource:
+    def source(self, name: str, *, at_once: bool) -> StoredFile:
+        """Give access to an object that will be read in pieces; where it is new, perhaps fetching all of it first."""
         with self._lock:
-            source = self._sources.get(name)
-            if source is None:
-                at_once = everything or expected <= AT_ONCE
-                source = self._sources[name] = StoredFile(self._single, self._full(name), at_once=at_once)
+            if name not in self._sources:
+                self._sources[name] = StoredFile(self._single, self._full(name), at_once=at_once)
             self._sources.move_to_end(name)
             while len(self._sources) > 1 and sum(one.held_bytes for one in self._sources.values()) > _KEPT:
                 self._sources.popitem(last=False)
-            return source
+            return self._sources[name]
 
     def file(self) -> BinaryIO:
+        """Open an archive that is one file, through the cache that the run states."""
         if self._route == "download":
             return io.BytesIO(self.whole())
-        return io.BufferedReader(StoreFile(self._single, self._name, self._place), 1)
+        return io.BufferedReader(_OpenedObject(self._single, self._name, self._place), 1)
 
     def zarr_store(self) -> Store:
+        """Open an archive that is a folder as zarr-python sees one."""
         from harness.extensions.object_store.zarr_store import CountedStore
 
         self._folder = Client(self._place, self._key)
         return CountedStore(self._folder)
 
     def reference_store(self) -> Store:
-        from harness.extensions.object_store.references import ReferenceStore, read_references
+        """Open an archive that is one file as zarr-python sees one, by what lies beside it."""
+        from harness.extensions.object_store.zarr_store import ReferenceStore
 
-        references = read_references(self._single, beside(self._name))
-        return ReferenceStore(self._single, self._name, references)
+        return ReferenceStore(self._single, self._name, bytes(self._single.whole(beside(self._name))))
 
     def close(self) -> None:
+        """Let go of all that was opened."""
         for client in (self._single, self._folder):
             if client is not None:
                 client.close()
+
+
+class _OpenedObject(io.RawIOBase):
+    """An object as a file that can be read and sought in, through one of fsspec's caches."""
+
+    def __init__(self, client: Client, name: str, place: S3Address) -> None:
+        self._client, self._name = client, name
+        self._size = client.size(name)
+        self._cache: Any = caches[place.file_cache](place.block_bytes, self._fetch, self._size)
+        self._at = 0
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        return bytes(self._client.range(self._name, start, min(stop, self._size) - start))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        stop = min(self._at + len(view), self._size)
+        if stop <= self._at:
+            return 0
+        data = self._cache._fetch(self._at, stop)  # the name by which fsspec's own files call it
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            if hasattr(self._cache, "close"):
+                self._cache.close()
+            self._client.close()
+        super().close()

@@ -1,4 +1,4 @@
-"""Which store, and how it is reached: what a run records of it, without any key."""
+"""The store ``s3``: what the command line and the environment say of it, its words, its check and its uploads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from urllib.parse import urlsplit
 
 from harness.cli.options import integers
 from harness.errors import UsageError, unknown_name
-from harness.extensions.object_store.faults import FAULTS, parse_fault
+from harness.extensions.object_store.address import FAULTS, FILE_CACHES, S3Address, parse_fault
+from harness.extensions.object_store.remotes import remote_of
+from harness.formats.base import Format
 from harness.run.store import ArchiveStore, Uploads
 
 if TYPE_CHECKING:
     from harness.sampling.worker import Worker
-
-FILE_CACHES = ("none", "readahead", "blockcache", "background", "all")
-"""The caches of fsspec that a file in a store can be read through."""
 
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _OTHER_KEYS = (
@@ -27,29 +26,12 @@ _OTHER_KEYS = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_METADATA_ENDPOINT",
 )  # fmt: skip
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_CACHES = {"none": "no cache of the file", "all": "the whole file, fetched when it is opened"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3Place(ArchiveStore):
-    """A folder in a bucket, and what stands between it and the reader.
-
-    Attributes
-    ----------
-    url : str
-        ``s3://bucket/prefix``.
-    endpoint : str
-        URL of the server; empty for Amazon's own.
-    latency_ms : float
-        What the shaper adds to each request; 0 for nothing.
-    bandwidth : float
-        To what the shaper limits all answers together, in bytes per second; 0 for no limit.
-    fault : str
-        What the shaper does wrong, as `harness.extensions.object_store.faults.parse_fault` reads it; empty for nothing.
-    file_cache : str
-        One of `FILE_CACHES`, for formats that are one file.
-    block_bytes : int
-        The unit that this cache fetches.
-    """
+class S3Place(S3Address, ArchiveStore):
+    """A store that speaks S3."""
 
     address: ClassVar[str] = "s3://BUCKET/PREFIX"
     environment: ClassVar[str] = "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
@@ -61,29 +43,6 @@ class S3Place(ArchiveStore):
                         f"{', '.join(FILE_CACHES)} (default: blockcache:1024)"),
     }  # fmt: skip
 
-    url: str
-    endpoint: str = ""
-    latency_ms: float = 0.0
-    bandwidth: float = 0.0
-    fault: str = ""
-    file_cache: str = "blockcache"
-    block_bytes: int = 1 << 20
-
-    @property
-    def bucket(self) -> str:
-        """The bucket's name."""
-        return urlsplit(self.url).netloc
-
-    @property
-    def prefix(self) -> str:
-        """The folder within the bucket, without slashes around it."""
-        return urlsplit(self.url).path.strip("/")
-
-    @property
-    def shaped(self) -> bool:
-        """Whether a shaper stands in front of the server."""
-        return bool(self.latency_ms or self.bandwidth or self.fault)
-
     @classmethod
     def parse(cls, url: str, options: Mapping[str, str]) -> S3Place:
         values: dict[str, Any] = {}
@@ -92,7 +51,8 @@ class S3Place(ArchiveStore):
         if (bandwidth := options.get("store-bandwidth")) is not None:
             values["bandwidth"] = integers(bandwidth, "--store-bandwidth", single=True)[0] * 1e6
         if (fault := options.get("store-fault")) is not None:
-            parse_fault(fault)
+            if fault:
+                parse_fault(fault)
             values["fault"] = fault
         if (cache := options.get("store-cache")) is not None:
             values["file_cache"], _, block = cache.partition(":")
@@ -103,20 +63,22 @@ class S3Place(ArchiveStore):
         return replace(parse_place(url), **values)
 
     def describe(self) -> str:
-        said = f"{self.url} at {self.endpoint or 'Amazon S3'}"
+        said = f"{self.url} at {self.server}"
         if not self.shaped:
             return f"{said}, not shaped"
         limit = f"at most {self.bandwidth / 1e6:g} MB/s" if self.bandwidth else "no limit of bandwidth"
         fault = f", with the fault {self.fault!r}" if self.fault else ""
         return f"{said}, shaped: {self.latency_ms:g} ms added to each request, {limit}{fault}"
 
-    def describe_cache(self) -> str:
-        if self.file_cache in ("none", "all"):
-            return {"none": "no cache of the file", "all": "the whole file, fetched when it is opened"}[self.file_cache]
-        return f"fsspec's {self.file_cache} in blocks of {self.block_bytes >> 10} KiB, new with every reader"
+    def routes(self, backend: Format) -> tuple[str, ...]:
+        return tuple(remote_of(backend).routes)
+
+    def caches(self, backend: Format) -> str:
+        blocks = f"fsspec's {self.file_cache} in blocks of {self.block_bytes >> 10} KiB, new with every reader"
+        return remote_of(backend).caches(backend, _CACHES.get(self.file_cache, blocks))
 
     def named(self) -> str:
-        return f"{self.url!r} at {self.endpoint or 'Amazon S3'!r}"
+        return f"{self.url!r} at {self.server!r}"
 
     def require(self) -> None:
         try:
@@ -141,19 +103,7 @@ class S3Place(ArchiveStore):
 
 
 def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> S3Place:
-    """Read a store's URL and find its endpoint.
-
-    Parameters
-    ----------
-    url : str
-        ``s3://bucket/prefix``.
-    environment : mapping
-        Where the usual ``AWS_`` variables are looked up.
-
-    Returns
-    -------
-    S3Place
-        Not asked for anything yet.
+    """Read a store's URL ``s3://bucket/prefix``, and find its endpoint in the usual ``AWS_`` variables.
 
     Raises
     ------
@@ -166,7 +116,7 @@ def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> S3Plac
     endpoint = next((environment[name] for name in _ENDPOINTS if environment.get(name)), "").rstrip("/")
     if endpoint and (urlsplit(endpoint).scheme not in ("http", "https") or not urlsplit(endpoint).hostname):
         raise UsageError(f"AWS_ENDPOINT_URL has to be a URL such as http://127.0.0.1:8333, it is {endpoint!r}.")
-    if not all(environment.get(name) for name in _KEYS) and not any(environment.get(name) for name in _OTHER_KEYS):
+    if not any(environment.get(name) for name in _OTHER_KEYS) and not all(environment.get(name) for name in _KEYS):
         raise UsageError(
             f"There are no keys for {url}: set {' and '.join(_KEYS)}, or AWS_SKIP_SIGNATURE=true for a public bucket."
         )

@@ -14,14 +14,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, UsageError
-from harness.extensions.object_store.faults import InjectedFault, parse_fault
+from harness.extensions.object_store.address import S3Address, parse_fault
 
-if TYPE_CHECKING:
-    from harness.extensions.object_store.place import S3Place
+Place = TypeVar("Place", bound=S3Address)
 
 _PIECE = 64 << 10  # bytes that are passed on at a time
 _SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
@@ -29,18 +28,8 @@ _INTERNAL = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>Try
 
 
 @contextmanager
-def shaped(place: S3Place) -> Iterator[S3Place]:
-    """Put a shaper in front of a store, where its place asks for one.
-
-    Parameters
-    ----------
-    place : S3Place
-        With an ``http`` endpoint.
-
-    Yields
-    ------
-    S3Place
-        The same with the shaper's endpoint; as it was where nothing is to be shaped.
+def shaped(place: Place) -> Iterator[Place]:
+    """Put a shaper in front of a store, where its place asks for one, and give the place with the shaper's endpoint.
 
     Raises
     ------
@@ -72,25 +61,14 @@ def shaped(place: S3Place) -> Iterator[S3Place]:
         process.stdout.close()
 
 
-class Shaper:
-    """Passes requests on, later and slower.
+class _Shaper:
+    """Passes requests on, later and slower, and wrong where a fault is asked for."""
 
-    Parameters
-    ----------
-    endpoint : str
-        The server's URL.
-    latency_ms : float
-        Wait of each request, before it is passed on.
-    bandwidth : float
-        Bytes per second of all bodies that are read together; 0 for no limit.
-    fault : InjectedFault or None
-        What goes wrong with requests that read.
-    """
-
-    def __init__(self, endpoint: str, latency_ms: float, bandwidth: float, fault: InjectedFault | None) -> None:
+    def __init__(self, endpoint: str, latency_ms: float, bandwidth: float, fault: str) -> None:
         parts = urlsplit(endpoint)
         self._host, self._port = parts.hostname or "", parts.port or 80
-        self._latency, self._bandwidth, self._fault = latency_ms / 1e3, bandwidth, fault
+        self._latency, self._bandwidth = latency_ms / 1e3, bandwidth
+        self._fault, self._every = parse_fault(fault) if fault else ("", 1)
         self._free = 0.0  # when the line has passed on all that it took
         self._reads = 0
 
@@ -139,10 +117,10 @@ class Shaper:
 
     def _next_fault(self, head: bytes) -> str:
         """Return the fault of a request; only those that read have any."""
-        if self._fault is None or not head.startswith(b"GET "):
+        if not head.startswith(b"GET "):
             return ""
-        number, self._reads = self._reads, self._reads + 1
-        return self._fault.kind if self._fault.strikes(number) else ""
+        self._reads += 1
+        return self._fault if (self._reads - 1) % self._every == 0 else ""
 
     async def _body(
         self, answer: bytes, length: int, fault: str, answers: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -209,9 +187,7 @@ def _without(head: bytes, name: bytes) -> bytes:
 
 
 async def _run(settings: str) -> None:
-    endpoint, latency, bandwidth, fault = json.loads(settings)
-    shaper = Shaper(endpoint, latency, bandwidth, parse_fault(fault))
-    server = await asyncio.start_server(shaper.serve, "127.0.0.1", 0, limit=1 << 20)
+    server = await asyncio.start_server(_Shaper(*json.loads(settings)).serve, "127.0.0.1", 0, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until whoever started it goes away
     server.close()

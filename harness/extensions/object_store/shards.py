@@ -10,8 +10,8 @@ from itertools import pairwise
 import numpy as np
 
 from harness.errors import ArchiveError
+from harness.extensions.object_store.address import BLOCK, KEPT_FILE
 from harness.extensions.object_store.client import Client
-from harness.formats.objects import BLOCK, KEPT_FILE
 
 _INDEX = 64 << 10  # bytes asked for at the end of a file, at least: the index, or all of a small file
 _GAP = 256 << 10  # bytes that pass while a request waits for its answer
@@ -19,7 +19,7 @@ _REQUEST = 4 << 20  # bytes of one request, so that several share the bandwidth 
 
 
 class StoredFile:
-    """One object, of which pieces are read, from several threads at once.
+    """One object, of which pieces are read, from several threads at once; a `harness.formats.extents.ByteSource`.
 
     Parameters
     ----------

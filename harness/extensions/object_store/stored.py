@@ -4,70 +4,43 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from harness.extensions.object_store.address import S3Address
+from harness.extensions.object_store.remotes import remote_of
 from harness.formats.base import Format, Reader
-from harness.formats.objects import Route, routes_of
 from harness.sampling.sample import Counter, Opener
-
-if TYPE_CHECKING:
-    from harness.extensions.object_store.place import S3Place
 
 
 @dataclass(frozen=True, kw_only=True)
 class S3Archive:
-    """Where a format finds an archive in a store.
+    """Where a format finds an archive in a store: its key within the place's prefix, and the route by which."""
 
-    Attributes
-    ----------
-    place : S3Place
-        The store.
-    key : str
-        Of the archive, within the place's prefix.
-    route : {"ranges", "download", "reference"}
-        How it is read.
-    """
-
-    place: S3Place
+    place: S3Address
     key: str
-    route: Route = "ranges"
+    route: str = "ranges"
 
     def opener(self, backend: Format) -> tuple[Opener, Counter]:
         """Return what opens it in a format, and what counts the requests of that."""
-        from harness.extensions.object_store.traffic import StoreCounter
+        from harness.extensions.object_store.attempts import StoreCounter
 
         return StoredFormat(backend, self), StoreCounter
 
 
 class StoredFormat:
-    """A format whose archive is in a store.
-
-    Parameters
-    ----------
-    backend : Format
-        The format.
-    stored : S3Archive
-        Its archive.
-    """
+    """A format whose archive is in a store."""
 
     def __init__(self, backend: Format, stored: S3Archive) -> None:
-        self._route, self._stored = routes_of(backend)[stored.route], stored
-        self.name = backend.name
+        self._route, self._stored = remote_of(backend).routes[stored.route], stored
+        self._backend, self.name = backend, backend.name
 
     def reader(self, path: Path) -> Reader:
-        """Open the archive with a client of its own, which knows nothing of earlier ones.
-
-        Parameters
-        ----------
-        path : Path
-            What was uploaded; not looked at.
-        """
+        """Open the archive, not what was uploaded, with a client of its own, which knows nothing of earlier ones."""
         from harness.extensions.object_store.objects import StoredArchive
 
         stored = self._stored
         objects = StoredArchive(stored.place, stored.key, stored.route)
         try:
-            return self._route.open(objects)
+            return self._route.open(self._backend, objects)
         except BaseException:
             objects.close()
             raise

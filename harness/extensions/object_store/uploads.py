@@ -1,4 +1,4 @@
-"""The archives of a run in its store: where each is, uploaded once, removed at the end."""
+"""The archives of a run in its store: where each is, uploaded once object for object, removed at the end."""
 
 from __future__ import annotations
 
@@ -6,29 +6,65 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from harness.documents import read_document
 from harness.errors import HarnessError
-from harness.extensions.object_store.keys import beside
+from harness.extensions.object_store.address import S3Address, beside
+from harness.extensions.object_store.client import CONCURRENCY, Client
+from harness.extensions.object_store.remotes import remote_of
 from harness.extensions.object_store.stored import S3Archive
-from harness.extensions.object_store.upload import objects_of, remove_objects, upload, upload_for_route
 from harness.files import plain_name, write_text
+from harness.formats.base import UnsupportedProfile, load_format
+from harness.formats.seal import files_of
 from harness.records import NoFigure
 from harness.run.preparation import Prepared
 from harness.run.subject import Arm
 from harness.sampling.worker import Children, Worker, WorkerError
-
-if TYPE_CHECKING:
-    from harness.extensions.object_store.place import S3Place
 
 UPLOADED = "uploaded.json"
 """The file in a run's folder that lists what the run has in its store; there is none when that is nothing."""
 
 _OURS = re.compile(r"harness-[^/]+-[0-9a-f]{8}/.+", re.S)  # what a run may remove, whatever its record says
 _NOT_THERE = "could not be uploaded: "
+
+
+def objects_of(archive: Path, key: str) -> dict[str, Path]:
+    """Name the objects of an archive by its key: a file is one, a folder one for each of its files."""
+    if not archive.is_dir():
+        return {key: archive}
+    return {f"{key}/{file.relative_to(archive).as_posix()}": file for file in files_of(archive)}
+
+
+def upload(place: S3Address, archive: Path, key: str) -> list[str]:
+    """Store an archive under a key; returns the keys of its objects."""
+    names = objects_of(archive, key)
+    with closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
+        list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))
+    return list(names)
+
+
+def upload_beside(backend: str, archive: Path, stored: S3Archive) -> str:
+    """Store what a route needs beside an archive; returns why the archive cannot be read by it, or nothing."""
+    found = remote_of(load_format(backend)).routes[stored.route].beside
+    try:
+        if found is not None:
+            data = found(archive)
+            with closing(Client(stored.place)) as client:
+                client.put(beside(stored.key), data)
+    except UnsupportedProfile as error:
+        return str(error)
+    return ""
+
+
+def remove_objects(place: S3Address, keys: list[str]) -> None:
+    """Take objects out of a store; those that are not there are none to take."""
+    with closing(Client(place)) as client:
+        client.delete(keys)
 
 
 @dataclass(frozen=True)
@@ -48,7 +84,7 @@ class S3Uploads:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store, as it is reached.
     run_id : str
         Of the run; part of the keys.
@@ -64,7 +100,7 @@ class S3Uploads:
         When the record is damaged.
     """
 
-    def __init__(self, place: S3Place, run_id: str, worker: Worker, record: Path) -> None:
+    def __init__(self, place: S3Address, run_id: str, worker: Worker, record: Path) -> None:
         self._place, self._worker, self._record = place, worker, record
         # Nobody else has such a folder, so whatever is removed at the end is ours.
         self._folder = f"harness-{plain_name(run_id)}-{secrets.token_hex(4)}"
@@ -101,9 +137,9 @@ class S3Uploads:
         if not arm.rereads or arm in prepared.failures:
             return
         self._note([beside(stored.key)])
-        task = StoreTask(upload_for_route, (arm.backend, prepared.archives[arm], stored))
         try:
-            if refusal := self._worker.do(task):
+            refusal = self._worker.do(StoreTask(upload_beside, (arm.backend, prepared.archives[arm], stored)))
+            if refusal:
                 prepared.failures[arm] = NoFigure("skipped", refusal)
         except WorkerError as error:
             prepared.failures[arm] = NoFigure.of(error, _NOT_THERE)
@@ -119,6 +155,11 @@ class S3Uploads:
         self._keys, self._places = [], {}
 
 
+class _Uploaded(TypedDict):
+    store: str
+    keys: list[str]
+
+
 def _listed(record: Path) -> list[str]:
     """Return the keys of what a session that was killed has left in the store."""
     if not record.exists():
@@ -128,8 +169,3 @@ def _listed(record: Path) -> list[str]:
     if strange := [key for key in keys if not _OURS.fullmatch(key)]:
         raise HarnessError(f"{record} names {strange[0]!r}, which no run has stored: remove it from this file.")
     return keys
-
-
-class _Uploaded(TypedDict):
-    store: str
-    keys: list[str]

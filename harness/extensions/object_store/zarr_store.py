@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.storage import ObjectStore
 
+from harness.documents import Count, Positive, decode
 from harness.errors import ArchiveError
 from harness.extensions.object_store.client import WHOLE, Client
 
@@ -17,13 +19,7 @@ if TYPE_CHECKING:
 
 
 class CountedStore(ObjectStore[Any]):
-    """Reads through a `Client`; what zarr-python asks for, and how much of it at a time, is its own choice.
-
-    Parameters
-    ----------
-    client : Client
-        Of the archive's folder.
-    """
+    """Reads through the client of a folder; what zarr-python asks for, and how much at a time, is its own choice."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(client.store, read_only=True)
@@ -60,3 +56,45 @@ def _wanted(part: ByteRequest | None) -> Any:
         case SuffixByteRequest():
             return {"suffix": part.suffix}
     return WHOLE
+
+
+class ReferenceStore(CountedStore):
+    """Reads chunks that are ranges of one object, one request for each; metadata is in the references.
+
+    Parameters
+    ----------
+    client : Client
+        Of the folder that holds the archive.
+    name : str
+        Of the archive.
+    references : bytes
+        JSON in version 1 of kerchunk's format; raises `ArchiveError` when it is none.
+    """
+
+    def __init__(self, client: Client, name: str, references: bytes) -> None:
+        super().__init__(client)
+        self._name, what = name, f"{name} holds no references to chunks"
+        self._references = decode(
+            references, _References, what, version=("version", 1), mend="", extra=True, error=ArchiveError
+        ).refs
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        found = self._references.get(key)
+        if found is None:
+            return None
+        if byte_range is not None:
+            raise ArchiveError(f"{key}: no part of a chunk can be read by reference.")
+        if isinstance(found, str):
+            return prototype.buffer.from_bytes(found.encode())
+        _, offset, length = found
+        return prototype.buffer.from_bytes(await self._client.ask_later(self._name, (offset, offset + length)))
+
+    async def exists(self, key: str) -> bool:
+        return key in self._references
+
+
+@dataclass(frozen=True)
+class _References:
+    """Texts, or a name with the first byte and the number of bytes, by key."""
+
+    refs: dict[str, str | tuple[str, Count, Positive]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NotRequired, TypedDict
 
@@ -17,7 +16,6 @@ from harness.files import DOCUMENT
 from harness.formats.base import Profile, Reader, Selection
 from harness.formats.describing import Opened, Stored
 from harness.formats.flat import FlatFormat, FlatWriter
-from harness.formats.replay import Replay, contiguous
 from harness.formats.seal import BLANK
 from harness.formats.selection import lengths, whole
 from harness.formats.style import Style
@@ -85,7 +83,6 @@ class SafetensorsReader(Reader):
     def __init__(self, path: Path) -> None:
         from safetensors import safe_open
 
-        self._path = path
         self._file = safe_open(path, framework="numpy")
         self._names = {code: dtype for dtype, code in _DTYPES.items()}
 
@@ -110,22 +107,6 @@ class SafetensorsReader(Reader):
         from safetensors import __version__
 
         return Opened(reader=f"safetensors {__version__}", cache="the kernel's, through mmap")
-
-    def locate(self, path: str) -> None:
-        self._file.get_slice(path)
-
-    def replay(self, path: str, selection: Selection | None = None) -> Replay:
-        start, header = self._header
-        entry = header[path]
-        dtype = self._names[entry["dtype"]]
-        return contiguous(self._path, start + entry["data_offsets"][0], tuple(entry["shape"]), dtype, selection)
-
-    @cached_property
-    def _header(self) -> tuple[int, dict[str, Any]]:
-        """The first byte behind the header, and the header, which the library keeps to itself."""
-        with self._path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            return 8 + length, json.loads(file.read(length))
 
     def close(self) -> None:
         del self._file

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness import registry
 from harness.analysis.findings import find_options
 from harness.errors import HarnessError
 from harness.extensions.breakdown import measurement
+from harness.extensions.breakdown.flat import FlatReplayer
 from harness.extensions.breakdown.measurement import ROUNDS
+from harness.extensions.breakdown.replay import Replay
 from harness.extensions.breakdown.rows import read_breakdown
 from harness.extensions.breakdown.sampling import NO_REPLAY, BreakdownTask, dissect
 from harness.formats.archive import write_archive
 from harness.formats.base import Format, load_format
 from harness.formats.raw import RawFormat, RawReader
-from harness.formats.replay import Replay
 from harness.report.write import write_report
 from harness.row_files import read_samples
 from harness.sampling.verify import Expected, expectations
@@ -58,7 +60,18 @@ class Clock:
         return slowed
 
 
-def slowed(clock: Clock, *, read: int = 0, **steps: int) -> Format:
+@pytest.fixture
+def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[type], None]:
+    """Register what takes the reads of raw archives apart."""
+    return lambda replayer: monkeypatch.setattr(registry, "of_format", lambda group, kind: replayer)
+
+
+@pytest.fixture
+def slowed(register: Callable[[type], None]) -> Callable[..., Format]:
+    return lambda clock, read=0, **steps: _slowed(register, clock, read, steps)
+
+
+def _slowed(register: Callable[[type], None], clock: Clock, read: int, steps: Mapping[str, int]) -> Format:
     """Make a backend whose steps take the time that is named."""
 
     class Slow(RawReader):
@@ -66,6 +79,7 @@ def slowed(clock: Clock, *, read: int = 0, **steps: int) -> Format:
             clock.now += read
             return super().read(path, selection)
 
+    class SlowReplayer(FlatReplayer):
         def locate(self, path):
             clock.now += steps.get("locate", 0)
 
@@ -80,10 +94,11 @@ def slowed(clock: Clock, *, read: int = 0, **steps: int) -> Format:
             clock.now += 7_000_000
             return Slow(path)
 
+    register(SlowReplayer)
     return SlowFormat()
 
 
-def test_the_steps_add_up_to_the_nanosecond(archive):
+def test_the_steps_add_up_to_the_nanosecond(archive, slowed):
     path, expected = archive
     clock = Clock()
     backend = slowed(clock, read=20_000_000, locate=1_000_000, decode=5_000_000, place=2_000_000)
@@ -94,7 +109,7 @@ def test_the_steps_add_up_to_the_nanosecond(archive):
     assert (parts.file_read_seconds, parts.rest_seconds) == (0.0, 0.024)
 
 
-def test_what_reading_files_takes_is_counted(archive, monkeypatch):
+def test_what_reading_files_takes_is_counted(archive, monkeypatch, slowed):
     from harness.extensions.breakdown import sampling as breakdown
 
     path, expected = archive
@@ -106,7 +121,7 @@ def test_what_reading_files_takes_is_counted(archive, monkeypatch):
     assert parts.bytes_requested == parts.stored_bytes
 
 
-def test_a_pause_in_every_read_is_the_librarys(archive):
+def test_a_pause_in_every_read_is_the_librarys(archive, slowed):
     path, expected = archive
     clock = Clock()
     pause = round(liars.PAUSE * 1e9)
@@ -115,30 +130,33 @@ def test_a_pause_in_every_read_is_the_librarys(archive):
     assert dissect(liars.Sleepy(), path, READS, expected).rest_seconds > 0
 
 
-def test_a_library_that_overlaps_its_work_leaves_a_negative_rest(archive):
+def test_a_library_that_overlaps_its_work_leaves_a_negative_rest(archive, slowed):
     path, expected = archive
     clock = Clock()
     parts = dissect(slowed(clock, read=3_000_000, decode=5_000_000), path, READS, expected, clock=clock)
     assert parts.rest_seconds == -0.004
 
 
-def replaying(change: Callable[[Replay], Replay | None]) -> Format:
-    """Make a backend whose replay is changed."""
-
-    class Changed(RawReader):
-        def replay(self, path, selection=None):
-            return change(super().replay(path, selection))
-
-    class ChangedFormat(RawFormat):
-        name = "changed"
-
-        def reader(self, path):
-            return Changed(path)
-
-    return ChangedFormat()
+class ChangedFormat(RawFormat):
+    name = "changed"
 
 
-def test_a_format_without_replay_is_skipped_with_its_total(archive):
+@pytest.fixture
+def replaying(register: Callable[[type], None]) -> Callable[..., Format]:
+    """Make backends whose replay is changed."""
+
+    def changed(change: Callable[[Replay], Replay | None]) -> Format:
+        class Changed(FlatReplayer):
+            def replay(self, path, selection=None):
+                return change(super().replay(path, selection))
+
+        register(Changed)
+        return ChangedFormat()
+
+    return changed
+
+
+def test_a_format_without_replay_is_skipped_with_its_total(archive, replaying):
     path, expected = archive
     parts = dissect(replaying(lambda replay: None), path, READS, expected)
     assert (parts.status, parts.reason) == ("skipped", NO_REPLAY)
@@ -166,7 +184,7 @@ def flip(array: np.ndarray) -> np.ndarray:
         ),
     ],
 )
-def test_a_replay_that_lies_is_failed_and_has_no_times(archive, change, reason):
+def test_a_replay_that_lies_is_failed_and_has_no_times(archive, change, reason, replaying):
     path, expected = archive
     parts = dissect(replaying(change), path, READS, expected)
     assert parts.status == "failed" and parts.reason.startswith(f"the replay {reason}")
@@ -179,7 +197,7 @@ def test_a_read_that_lies_is_failed(archive):
     assert (parts.status, parts.reason) == ("failed", "returned values that differ from the source")
 
 
-def test_a_replay_that_raises_is_named(archive):
+def test_a_replay_that_raises_is_named(archive, replaying):
     path, expected = archive
 
     def broken(stored: object) -> list[np.ndarray]:
@@ -189,7 +207,7 @@ def test_a_replay_that_raises_is_named(archive):
         dissect(replaying(lambda r: dataclasses.replace(r, decode=broken)), path, READS, expected)
 
 
-@pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim", "zarr-slim-fast"])
+@pytest.mark.parametrize("name", ["npz", "hdf5", "hdf5-slim", "zarr", "zarr-slim", "zarr-slim-fast"])
 def test_every_format_has_a_breakdown(archive, name, tmp_path):
     _, expected = archive
     backend = load_format(name)

@@ -15,10 +15,9 @@ import pytest
 
 from benchmarks.seaweed import seaweed, weed
 from harness.cli import main
-from harness.extensions.object_store.client import connect
+from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import parse_place
-from harness.extensions.object_store.upload import remove_objects
-from harness.extensions.object_store.uploads import UPLOADED
+from harness.extensions.object_store.uploads import UPLOADED, remove_objects
 from harness.row_files import read_samples
 from tests.extensions.object_store.fake import BUCKET, FakeStore
 
@@ -37,7 +36,7 @@ def real_keys(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], set[str]
     with seaweed(BUCKET) as server:
         for name, value in server.variables().items():
             monkeypatch.setenv(name, value)
-        store = connect(parse_place(f"s3://{BUCKET}/x"))
+        store = Client(parse_place(f"s3://{BUCKET}/x")).store
         yield lambda: {found["path"] for part in obstore.list(store) for found in part}
 
 
@@ -82,7 +81,7 @@ def test_what_a_killed_run_left_in_the_store_goes_with_its_resumption(
 
 def test_objects_that_are_not_there_can_be_removed(real_keys: Callable[[], set[str]]) -> None:
     place = parse_place(f"s3://{BUCKET}/x")
-    obstore.put(connect(place), "a/b", b"1")
+    obstore.put(Client(place).store, "a/b", b"1")
     assert real_keys() == {"a/b"}
     remove_objects(place, ["a/b", "a/c", "d"])
     assert real_keys() == set()

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.extensions.object_store.address import FILE_CACHES, beside
+from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
-from harness.extensions.object_store.keys import beside
-from harness.extensions.object_store.place import FILE_CACHES, S3Place
+from harness.extensions.object_store.place import S3Place
+from harness.extensions.object_store.remotes import remote_of
 from harness.extensions.object_store.shards import StoredFile
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
-from harness.extensions.object_store.traffic import StoreCounter
-from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
+from harness.extensions.object_store.uploads import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import Reader, load_format
 from harness.formats.describing import ListsTensors
-from harness.formats.objects import routes_of
 from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 from tests.extensions.object_store.fake import FakeStore
@@ -28,10 +28,10 @@ ROUTES = [
     (name, profile, route)
     for name, profiles in {
         "raw": ("tuned",), "npz": ("tuned",), "hdf5": ("seed", "tuned", "matched"), "zarr": ("seed", "tuned"),
-        "zarr-slim": ("tuned", "matched"), "zarr-slim-fast": ("tuned",),
+        "zarr-slim": ("tuned", "matched"), "zarr-slim-fast": ("tuned",), "hdf5-slim": ("tuned",),
     }.items()
     for profile in profiles
-    for route in routes_of(load_format(name))
+    for route in remote_of(load_format(name)).routes
 ]  # fmt: skip
 
 
@@ -53,10 +53,11 @@ def test_reads_the_same_bits(
 ) -> None:
     backend, path = load_format(name), written(name, profile, tmp_path)
     keys = upload(place, path, f"run/{path.name}")
-    if (beside_it := routes_of(backend)[route].beside) is not None:
-        upload_beside(place, beside_it(path), keys[0])
-        keys.append(beside(keys[0]))
-    remote = StoredFormat(backend, S3Archive(place=place, key=f"run/{path.name}", route=route))  # type: ignore[arg-type]
+    archive = S3Archive(place=place, key=f"run/{path.name}", route=route)
+    if route == "reference":
+        assert upload_beside(name, path, archive) == ""
+        keys.append(beside(archive.key))
+    remote = StoredFormat(backend, archive)
     fake.requests.clear()
     counter = StoreCounter()
     with backend.reader(path) as near, remote.reader(path) as far:

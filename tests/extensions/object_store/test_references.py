@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 from harness.errors import ArchiveError, HarnessError
-from harness.extensions.object_store.keys import beside
+from harness.extensions.object_store.address import beside
+from harness.extensions.object_store.attempts import StoreCounter
+from harness.extensions.object_store.hdf5_reference import references
 from harness.extensions.object_store.place import S3Place
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
-from harness.extensions.object_store.traffic import StoreCounter
-from harness.extensions.object_store.upload import upload, upload_beside, upload_for_route
+from harness.extensions.object_store.uploads import upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import UnsupportedProfile, load_format
-from harness.formats.hdf5_reference import references
 from harness.trace.sources import open_trace
 from tests.extensions.object_store.fake import FakeStore
 
@@ -38,8 +38,9 @@ def path(tmp_path: Path) -> Path:
 
 def far(path: Path, place: S3Place) -> Any:
     upload(place, path, KEY)
-    upload_beside(place, references(path), KEY)
-    return StoredFormat(load_format("hdf5"), S3Archive(place=place, key=KEY, route="reference")).reader(path)
+    archive = S3Archive(place=place, key=KEY, route="reference")
+    assert upload_beside("hdf5", path, archive) == ""
+    return StoredFormat(load_format("hdf5"), archive).reader(path)
 
 
 def bools(shape: tuple[int, ...]) -> np.ndarray:
@@ -139,7 +140,7 @@ def test_what_no_reference_can_say_is_refused(
         make(file)
     with pytest.raises(UnsupportedProfile, match=message):
         references(path)
-    assert message in upload_for_route("hdf5", path, S3Archive(place=place, key=KEY, route="reference"))
+    assert message in upload_beside("hdf5", path, S3Archive(place=place, key=KEY, route="reference"))
     assert not fake.objects
 
 
@@ -158,7 +159,7 @@ def test_references_to_other_bytes_are_an_error(profile: Any, tmp_path: Path, pl
     far(path, place).close()
     document = json.loads(references(path))
     document["refs"]["activations/layer_0/pair_repr/0.0.0"][1] -= 4
-    upload_beside(place, json.dumps(document).encode(), KEY)
+    fake.objects[f"some/prefix/{beside(KEY)}"] = json.dumps(document).encode()
     with (
         StoredFormat(load_format("hdf5"), S3Archive(place=place, key=KEY, route="reference")).reader(path) as reader,
         pytest.raises(HarnessError, match="not of the size that its reference says"),

@@ -13,15 +13,14 @@ import pytest
 
 from benchmarks.seaweed import Server, seaweed, weed
 from harness.errors import UsageError
+from harness.extensions.object_store.address import beside
 from harness.extensions.object_store.checking import check_store
-from harness.extensions.object_store.keys import beside
 from harness.extensions.object_store.place import parse_place
 from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
-from harness.extensions.object_store.upload import remove_objects, upload, upload_beside
+from harness.extensions.object_store.uploads import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
-from harness.formats.objects import routes_of
 from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 
@@ -39,15 +38,14 @@ def server() -> object:
 def test_formats_read_from_it_through_the_shaper(server: Server, tmp_path: Path) -> None:
     place = parse_place(f"s3://{server.bucket}/a/b")
     check_store(place)
-    routes = [("raw", "ranges"), ("npz", "ranges"), *(("hdf5", one) for one in routes_of(load_format("hdf5")))]
+    routes = [("raw", "ranges"), ("npz", "ranges"), ("hdf5", "ranges"), ("hdf5", "reference")]
     for name, route in [*routes, ("zarr", "ranges"), ("zarr-slim", "ranges")]:
         backend = load_format(name)
         path = tmp_path / f"{route}{backend.suffix}"
         write_archive(open_trace("synthetic:layers=1", 40), backend, path)
         keys = upload(place, path, path.name)
-        if (beside_it := routes_of(backend)[route].beside) is not None:
-            upload_beside(place, beside_it(path), path.name)
-            keys.append(beside(path.name))
+        upload_beside(name, path, S3Archive(place=place, key=path.name, route=route))
+        keys += [beside(path.name)] if route == "reference" else []
         with (
             shaped(replace(place, latency_ms=1, fault="drop:every=3")) as near,
             backend.reader(path) as local,

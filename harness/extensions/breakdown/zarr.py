@@ -1,8 +1,9 @@
-"""A read of a Zarr array taken apart: format 2 or 3, one file per chunk or one shard per array."""
+"""Reads of Zarr arrays taken apart: format 2 or 3, one file per chunk or one shard per array; slimmed ones too."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from numcodecs.pcodec import PCodec as Pcodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.codecs.numcodecs import PCodec
 
+from harness.extensions.breakdown.replay import Replay, Replayer, assembled
 from harness.formats import blosc
 from harness.formats.base import Selection
-from harness.formats.replay import Extent, Part, Replay, assembled, lengths, parts, whole
+from harness.formats.extents import Extent
+from harness.formats.parts import Part, parts
+from harness.formats.selection import lengths, whole
 from harness.formats.shard import CHECKSUM, MISSING
+from harness.formats.zarr_reader import ZarrReader
+from harness.formats.zarr_slim_reader import ZarrSlimReader
 
 Decompress = Callable[[Sequence[Any]], Sequence[Any]]
 Widen = Callable[[np.ndarray], np.ndarray]
@@ -26,26 +32,48 @@ def _same(pieces: Any) -> Any:
     return pieces
 
 
+class ZarrReplayer(Replayer[ZarrReader]):
+    """Reads with zarr-python."""
+
+    takes = ZarrReader
+
+    def locate(self, path: str) -> None:
+        self.reader.array(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        return replay_array(self.archive, self.reader.array(path), selection)
+
+
+class ZarrSlimReplayer(Replayer[ZarrSlimReader]):
+    """Reads of slimmed Zarr, whose reader is this project's own; zarr-python says how arrays are stored."""
+
+    takes = ZarrSlimReader
+
+    def __init__(self, archive: Path, reader: ZarrSlimReader) -> None:
+        super().__init__(archive, reader)
+        self._library = ZarrReader(archive)
+
+    def locate(self, path: str) -> None:
+        self.reader.find(self.reader.place(path)[0])
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        name, index = self.reader.place(path)
+        _, narrowing = self.reader.find(name)
+        wanted = self.reader.within(name, index, selection)
+        replay = replay_array(self.archive, self._library.array(name), wanted, narrowing.widen)
+        if replay is None or index is None:
+            return replay
+        return replace(replay, place=lambda pieces: replay.place(pieces)[0])
+
+    def close(self) -> None:
+        self._library.close()
+
+
 def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, widen: Widen = _same) -> Replay | None:
-    """Take a read of an array apart.
+    """Take a read of an array apart; None when a codec is not known here, or the part lies in more than one shard.
 
     A shard is read as its index and one extent per chunk, whether zarr-python asks for these or for the whole file.
-
-    Parameters
-    ----------
-    folder : Path
-        The archive.
-    array : zarr.Array
-        In it.
-    selection : tuple of slice or None
-        The part; the whole when None.
-    widen : callable
-        Takes stored values to those of the result; part of decoding.
-
-    Returns
-    -------
-    Replay or None
-        None when a codec is not known here, or the part lies in more than one shard.
+    `widen` takes stored values to those of the result, and is a part of decoding.
     """
     wanted = whole(array.shape, selection)
     decompress = _decompressor(array)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from itertools import product
 from math import ceil, prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numcodecs
@@ -15,13 +16,18 @@ from numcodecs.abc import Codec
 from numcodecs.compat import ndarray_copy
 
 from harness.errors import ArchiveError
-from harness.formats.base import UnsupportedProfile
-from harness.formats.hdf5_file import MANIFEST, open_hdf5
-from harness.formats.hdf5_replay import BITSHUFFLE, BLOSC, filters_of, in_memory
-from harness.formats.objects import BLOCK, Objects
+from harness.extensions.object_store.address import BLOCK
+from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute, one_file
+from harness.formats.base import Format, Reader, UnsupportedProfile
+from harness.formats.hdf5 import Hdf5Format
+from harness.formats.hdf5_file import BITSHUFFLE, BLOSC, MANIFEST, open_hdf5
+from harness.formats.hdf5_filters import filters_of, in_memory
 from harness.formats.zarr import root_attributes
 from harness.formats.zarr_reader import ZarrReader
 from harness.trace.manifest import Manifest
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.objects import StoredArchive
 
 _GROUP = {"zarr_format": 2}
 
@@ -85,11 +91,6 @@ def _four(number: int) -> bytes:
 
 
 numcodecs.register_codec(Hdf5Chunk)
-
-
-def open_reference(objects: Objects) -> ZarrReader:
-    """Open an archive in a store by what `references` said of it."""
-    return ZarrReader(objects.reference_store())
 
 
 def references(path: Path) -> bytes:
@@ -201,3 +202,19 @@ def _contiguous(dataset: Any) -> tuple[tuple[int, ...], dict[tuple[int, ...], Re
         place: ("{{u}}", start + number * block, min(block, length - number * block))
         for number, place in enumerate(product(*grid))
     }
+
+
+def _open(backend: Format, objects: StoredArchive) -> Reader:
+    return ZarrReader(objects.reference_store())
+
+
+def _caches(backend: Format, files: str) -> str:
+    assert isinstance(backend, Hdf5Format)
+    return (
+        f"{files}; {backend.settings()['caches']}; with the route reference the references alone, read whole when it "
+        f"is opened: zarr {version('zarr')} then asks for each chunk, of contiguous tensors for up to "
+        f"{BLOCK >> 10} KiB of rows, and nothing is kept"
+    )
+
+
+hdf5 = RemoteFormat({"ranges": one_file, "reference": RemoteRoute(_open, references)}, _caches)

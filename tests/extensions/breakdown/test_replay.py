@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
-from itertools import product
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import h5py
@@ -15,16 +15,23 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.formats import blosc
+from harness.extensions.breakdown.hdf5 import replay_dataset
+from harness.extensions.breakdown.replay import Replay, Replayer, contiguous, replayer_of
+from harness.extensions.breakdown.zarr import replay_array
 from harness.formats.archive import open_archive
-from harness.formats.base import Profile, Selection
-from harness.formats.hdf5_replay import replay_dataset
-from harness.formats.replay import Replay, contiguous, lengths, parts, runs, whole
-from harness.formats.zarr_replay import replay_array
+from harness.formats.base import Format, Profile, Reader, Selection, load_format
+from harness.formats.raw import RawFormat
+from harness.formats.selection import whole
+from harness.testing.samples import sample_arrays
 from tests.formats.samples import WRITABLE, assert_same, put
 
 Arrays = Mapping[str, np.ndarray]
 Write = Callable[[str, Profile], Path]
+
+
+@pytest.fixture(scope="module")
+def sample() -> Arrays:
+    return sample_arrays()
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +45,15 @@ def write(sample: Arrays, tmp_path_factory: pytest.TempPathFactory) -> Write:
         return done[name, profile]
 
     return once
+
+
+@contextmanager
+def replaying(path: Path) -> Iterator[tuple[Reader, Replayer]]:
+    with open_archive(path) as (backend, reader, _):
+        replayer = replayer_of(backend, path, reader)
+        assert replayer is not None
+        with closing(replayer):
+            yield reader, replayer
 
 
 def stored(replay: Replay) -> list[bytes]:
@@ -66,10 +82,10 @@ def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
 def test_whole_tensors_are_replayed_bit_for_bit(name: str, profile: Profile, write: Write, sample: Arrays) -> None:
-    with open_archive(write(name, profile)) as (_, reader, _):
+    with replaying(write(name, profile)) as (_, replayer):
         for path, array in sample.items():
-            reader.locate(path)
-            replay = reader.replay(path)
+            replayer.locate(path)
+            replay = replayer.replay(path)
             assert replay is not None
             assert_same(result(replay), array)
             assert type(result(replay)) is np.ndarray
@@ -82,18 +98,18 @@ def test_whole_tensors_are_replayed_bit_for_bit(name: str, profile: Profile, wri
 def test_parts_are_replayed_bit_for_bit(
     name: str, profile: Profile, write: Write, sample: Arrays, data: st.DataObject
 ) -> None:
-    with open_archive(write(name, profile)) as (_, reader, _):
+    with replaying(write(name, profile)) as (reader, replayer):
         for path in data.draw(st.lists(st.sampled_from(list(sample)), min_size=2, max_size=4)):
             selection = data.draw(selections(sample[path].shape))
-            replay = reader.replay(path, selection)
+            replay = replayer.replay(path, selection)
             assert replay is not None
             assert_same(result(replay), reader.read(path, selection))
 
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
 def test_every_extent_is_needed(name: str, profile: Profile, write: Write, sample: Arrays) -> None:
-    with open_archive(write(name, profile)) as (_, reader, _):
-        replay = reader.replay("attention/layer_0", (slice(1, 2), slice(3, 35), slice(3, 35)))
+    with replaying(write(name, profile)) as (_, replayer):
+        replay = replayer.replay("attention/layer_0", (slice(1, 2), slice(3, 35), slice(3, 35)))
         assert replay is not None
         pieces, right = stored(replay), result(replay)
         for number, piece in enumerate(pieces):
@@ -109,8 +125,8 @@ def test_every_extent_is_needed(name: str, profile: Profile, write: Write, sampl
 
 def test_chunks_of_the_fill_value_alone_need_no_bytes(write: Write, sample: Arrays) -> None:
     for name in ("zarr", "zarr-slim"):
-        with open_archive(write(name, "tuned")) as (_, reader, _):
-            replay = reader.replay("attention/triangle_start/layer_0")
+        with replaying(write(name, "tuned")) as (_, replayer):
+            replay = replayer.replay("attention/triangle_start/layer_0")
             assert replay is not None
             assert len(replay.extents) == (1 if name == "zarr-slim" else 0)  # a shard that holds only its index
             assert_same(result(replay), sample["attention/triangle_start/layer_0"])
@@ -183,12 +199,12 @@ def test_values_in_the_header_of_a_dataset_have_no_replay(tmp_path: Path) -> Non
 
 
 def test_what_is_decoded_in_memory_leaves_nothing_open(write: Write) -> None:
-    with open_archive(write("hdf5", "tuned")) as (_, reader, _):
-        reader.locate("pair/layer_0")  # the data set that is read stays open, as the reader holds it
+    with replaying(write("hdf5", "tuned")) as (_, replayer):
+        replayer.locate("pair/layer_0")  # the data set that is read stays open, as the reader holds it
         gc.collect()
         before = h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_ALL)
         for _ in range(3):
-            replay = reader.replay("pair/layer_0")
+            replay = replayer.replay("pair/layer_0")
             assert replay is not None
             result(replay)
         del replay
@@ -196,54 +212,18 @@ def test_what_is_decoded_in_memory_leaves_nothing_open(write: Write) -> None:
         assert h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_ALL) == before
 
 
-def test_blosc_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    for found in (None, True, False):
-        monkeypatch.setattr(blosc.blosc, "use_threads", found)
-        assert blosc.decompress([blosc.blosc.compress(b"abc", b"zstd", 1)]) == [b"abc"]
-        assert blosc.blosc.use_threads is found
-
-
-@st.composite
-def grids(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], Selection]:
-    shape = tuple(draw(st.lists(st.integers(0, 9), max_size=4)))
-    chunks = tuple(draw(st.integers(1, 11)) for _ in shape)
-    return shape, chunks, draw(selections(shape))
-
-
-@settings(max_examples=150, deadline=None)
-@given(grids())
-def test_a_selection_touches_each_chunk_that_holds_a_value_of_it_once(
-    grid: tuple[tuple[int, ...], tuple[int, ...], Selection],
-) -> None:
-    shape, chunks, selection = grid
-    found = parts(chunks, selection)
-    asked = product(*(range(s.start, s.stop) for s in selection))
-    assert {part.chunk for part in found} == {tuple(i // c for i, c in zip(at, chunks, strict=True)) for at in asked}
-    assert len({part.chunk for part in found}) == len(found)
-    tensor = np.arange(int(np.prod(shape, dtype=np.int64))).reshape(shape)
-    out = np.full(lengths(selection), -1)
-    for part in found:
-        corner = tuple(slice(k * c, (k + 1) * c) for k, c in zip(part.chunk, chunks, strict=True))
-        assert (out[part.target] == -1).all()
-        out[part.target] = tensor[corner][part.source]
-    assert_same(out, tensor[selection].copy())
-
-
-@settings(max_examples=150, deadline=None)
-@given(grids())
-def test_the_runs_of_a_selection_are_its_bytes_in_order(
-    grid: tuple[tuple[int, ...], tuple[int, ...], Selection],
-) -> None:
-    shape, _, selection = grid
-    tensor = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int32).reshape(shape)
-    data = tensor.tobytes()
-    found = list(runs(shape, 4, selection))
-    assert b"".join(data[start : start + length] for start, length in found) == tensor[selection].tobytes()
-    assert all(length > 0 for _, length in found)
-
-
 def test_a_whole_tensor_that_is_stored_as_it_is_is_one_extent(tmp_path: Path) -> None:
     replay = contiguous(tmp_path / "f", 100, (3, 4), "float32", None)
     assert [(extent.offset, extent.length) for extent in replay.extents] == [(100, 48)]
     assert contiguous(tmp_path / "f", 0, (), "float64", None).extents[0].length == 8
     assert whole((3, 0), None) == (slice(0, 3), slice(0, 0))
+
+
+def test_a_format_that_nothing_is_registered_for_has_none(write: Write) -> None:
+    class Other(Format):
+        name, readers, writer = "other", RawFormat.readers, None
+
+    path = write("raw", "tuned")
+    with open_archive(path) as (_, reader, _):
+        assert replayer_of(Other(), path, reader) is None
+        assert replayer_of(load_format("hdf5"), path, reader) is None  # its readers are others

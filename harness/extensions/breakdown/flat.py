@@ -1,0 +1,50 @@
+"""Reads of tensors that are stored as they are, taken apart: of raw archives and of safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.extensions.breakdown.replay import Replay, Replayer, contiguous
+from harness.formats.base import Reader, Selection
+from harness.formats.flat import FlatReader
+from harness.trace.manifest import Manifest
+
+
+class FlatReplayer(Replayer[FlatReader]):
+    """Reads of raw archives."""
+
+    takes = FlatReader
+
+    def locate(self, path: str) -> None:
+        self.reader.tensors[path]
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay:
+        offset, spec = self.reader.tensors[path]
+        return contiguous(self.archive, offset, spec.shape, spec.dtype, selection)
+
+
+class SafetensorsReplayer(Replayer[Reader]):
+    """Reads of safetensors, whose library keeps the header to itself."""
+
+    takes = Reader
+
+    def __init__(self, archive: Path, reader: Reader) -> None:
+        from safetensors import safe_open
+
+        super().__init__(archive, reader)
+        self._file = safe_open(archive, framework="numpy")
+        self._manifest = Manifest.from_json(reader.manifest_text())
+        with archive.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            self._start, self._header = 8 + length, json.loads(file.read(length))
+
+    def locate(self, path: str) -> None:
+        self._file.get_slice(path)
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay:
+        spec, offset = self._manifest[path], self._start + self._header[path]["data_offsets"][0]
+        return contiguous(self.archive, offset, spec.shape, spec.dtype, selection)
+
+    def close(self) -> None:
+        del self._file

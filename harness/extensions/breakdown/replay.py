@@ -1,0 +1,138 @@
+"""A read taken apart: the stored bytes it needs, the codec that decodes them, and the copy into the result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from harness import registry
+from harness.formats.base import Format, Reader
+from harness.formats.extents import Extent
+from harness.formats.parts import Part, runs
+from harness.formats.selection import Selection, lengths, whole
+from harness.formats.slimmed import SlimmedFormat, SlimmedReader
+
+Read = TypeVar("Read", bound=Reader)
+
+
+def _as_it_is(pieces: Any) -> Any:
+    return pieces
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """The steps of one read without the library around them; each is timed on its own.
+
+    ``place(decode(load(stored)))``, with ``stored`` the bytes of every extent, is what `Reader.read` returns, bit for
+    bit. A checksum that the library computes meanwhile is no step: its time counts as the rest of the library.
+
+    Attributes
+    ----------
+    extents : tuple of Extent
+        What this read needs, in the order in which it is read; consecutive extents of one file share one opening.
+    load : callable
+        Takes ``list[bytes]``, one for each extent, to what `decode` wants. Not timed.
+    decode : callable
+        Takes what `load` returned to a list of decoded pieces: the format's codec on one thread and nothing else.
+        Nothing where the bytes are stored as they are.
+    place : callable
+        Takes the pieces to the result, of the selection's shape: allocates it and copies them into it.
+    """
+
+    extents: tuple[Extent, ...]
+    load: Callable[[list[bytes]], Any] = _as_it_is
+    decode: Callable[[Any], list[Any]] = _as_it_is
+    place: Callable[[list[Any]], np.ndarray]
+
+
+class Replayer(ABC, Generic[Read]):
+    """Takes the reads of one open archive apart; registered in the group ``harness.replays`` by a format's name.
+
+    Attributes
+    ----------
+    takes : type
+        Of the readers that it understands.
+    """
+
+    takes: ClassVar[type[Reader]]
+
+    def __init__(self, archive: Path, reader: Read) -> None:
+        self.archive, self.reader = archive, reader
+
+    @abstractmethod
+    def locate(self, path: str) -> None:
+        """Do only the library's lookup of a tensor, as `Reader.read` does it first."""
+
+    @abstractmethod
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        """Take a read apart; None where that cannot be said of this tensor. Never timed, so it may read anything."""
+
+    def close(self) -> None:
+        """Release what was opened besides the reader."""
+
+
+def replayer_of(backend: Format, archive: Path, reader: Reader) -> Replayer | None:
+    """Return what takes the reads of an open archive apart; None where nothing is registered for its format."""
+    if isinstance(reader, SlimmedReader) and isinstance(backend, SlimmedFormat):
+        below = replayer_of(backend.of, archive, reader.inner)
+        return below and _Widening(archive, reader, below)
+    found: type[Replayer] | None = registry.of_format("replays", type(backend))
+    return found(archive, reader) if found is not None and isinstance(reader, found.takes) else None
+
+
+class _Widening(Replayer[SlimmedReader]):
+    """Takes apart what is read below slimming; to widen the values is a part of their copy."""
+
+    def __init__(self, archive: Path, reader: SlimmedReader, below: Replayer) -> None:
+        super().__init__(archive, reader)
+        self._below = below
+        self.close = below.close  # type: ignore[method-assign]
+
+    def locate(self, path: str) -> None:
+        self._below.locate(self.reader.places[path][0])
+
+    def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
+        place, narrowing = self.reader.places[path]
+        replay = self._below.replay(place, selection)
+        return replay and replace(replay, place=lambda pieces: narrowing.widen(replay.place(pieces)))
+
+
+def assembled(taken: Sequence[Part], shape: tuple[int, ...], fill: np.ndarray | None) -> Callable[[Any], np.ndarray]:
+    """Return a `Replay.place` that copies pieces of chunks to where they belong.
+
+    Parameters
+    ----------
+    taken : sequence of Part
+        Where each piece goes; a piece holds only what the selection takes of its chunk.
+    shape : tuple of int
+        Of the result.
+    fill : ndarray or None
+        A scalar array: what stands where no piece goes; None when pieces cover the result, whose dtype is then theirs.
+    """
+
+    def place(pieces: list[np.ndarray]) -> np.ndarray:
+        out = np.empty(shape, pieces[0].dtype) if fill is None else np.full(shape, fill, fill.dtype)
+        for part, piece in zip(taken, pieces, strict=True):
+            out[part.target] = piece
+        return out
+
+    return place
+
+
+def contiguous(
+    file: Path, offset: int, shape: tuple[int, ...], dtype: str | np.dtype, selection: Selection | None
+) -> Replay:
+    """Take apart the read of a tensor that is stored as it is, in C order, from an offset in a file.
+
+    The runs of a selection are read one by one and then strung together. A library that reads them straight to where
+    they belong spares that copy, and its rest is negative by about as much.
+    """
+    wanted = whole(shape, selection)
+    found = runs(shape, np.dtype(dtype).itemsize, wanted)
+    extents = tuple(Extent(file, offset + start, length) for start, length in found)
+    return Replay(extents=extents, place=lambda pieces: np.ndarray(lengths(wanted), dtype, buffer=b"".join(pieces)))

@@ -1,0 +1,56 @@
+"""Raw archives in a store: one request for a tensor, several at a time for the runs of a selection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
+from harness.formats.base import Format, Reader, Selection
+from harness.formats.parts import runs
+from harness.formats.raw import find_tensors, read_trailer
+from harness.formats.selection import lengths, whole
+
+if TYPE_CHECKING:
+    from harness.extensions.object_store.objects import StoredArchive
+
+_FIRST = 64 << 10  # bytes that are asked for first at the end of an archive, most likely with all of its manifest
+
+
+class RemoteRawReader(Reader):
+    """Finds the tensors by the manifest at the end of an archive."""
+
+    def __init__(self, backend: Format, objects: StoredArchive) -> None:
+        self._objects = objects
+        last, size = objects.tail(_FIRST)
+
+        def read(start: int, length: int) -> bytes:
+            near = start - (size - len(last))
+            return bytes(last[near : near + length] if near >= 0 else objects.ranges([(start, length)])[0])
+
+        self._text, end = read_trailer(objects.url, size, read)
+        self._tensors = find_tensors(objects.url, self._text, end)
+
+    def manifest_text(self) -> bytes:
+        return self._text
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        offset, spec = self._tensors[path]
+        if selection is None:
+            (data,) = self._objects.ranges([(offset, spec.nbytes)])
+            return np.frombuffer(data, np.uint8).view(spec.dtype).reshape(spec.shape)
+        wanted = whole(spec.shape, selection)
+        out = np.empty(lengths(wanted), dtype=spec.dtype)
+        target, done = out.reshape(-1).view(np.uint8), 0
+        extents = [(offset + start, length) for start, length in runs(spec.shape, out.itemsize, wanted)]
+        for data in self._objects.ranges(extents):
+            target[done : done + len(data)] = data
+            done += len(data)
+        return out
+
+    def close(self) -> None:
+        self._objects.close()
+
+
+raw = RemoteFormat({"ranges": RemoteRoute(RemoteRawReader)})

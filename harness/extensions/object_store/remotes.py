@@ -1,0 +1,78 @@
+"""How the archives of a format are read from a store: what a format registers in the group ``harness.remotes``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import registry
+from harness.formats.base import Format, Reader
+from harness.formats.slimmed import SlimmedFormat, SlimmedReader
+
+if TYPE_CHECKING:  # it needs packages that a report of a run does not
+    from harness.extensions.object_store.objects import StoredArchive
+
+
+@dataclass(frozen=True)
+class RemoteRoute:
+    """One way in which an archive in a store is read.
+
+    Attributes
+    ----------
+    open : callable
+        Takes the format and the objects of an archive to a reader, which closes them.
+    beside : callable or None
+        Takes the path of an archive to what has to be stored beside it; raises `UnsupportedProfile` when the archive
+        cannot be read by this route.
+    """
+
+    open: Callable[[Format, StoredArchive], Reader]
+    beside: Callable[[Path], bytes] | None = None
+
+
+@dataclass(frozen=True)
+class RemoteFormat:
+    """A format whose archives can be read from a store; without routes, one whose archives cannot.
+
+    Attributes
+    ----------
+    routes : mapping of str to RemoteRoute
+        By name: ``ranges`` asks for the bytes that a read needs, ``download`` for the whole file first, and
+        ``reference`` finds chunks by what is stored beside the archive.
+    caches : callable
+        Takes the format, and the cache behind `StoredArchive.file` in a few words, to what readers keep of what they
+        have read, for the ledger.
+    """
+
+    routes: Mapping[str, RemoteRoute] = field(default_factory=dict)
+    caches: Callable[[Format, str], str] = lambda backend, files: "none"
+
+
+def remote_of(backend: Format) -> RemoteFormat:
+    """Return what is registered for a format; above slimming, what is registered for the format below."""
+    if isinstance(backend, SlimmedFormat):
+        below, of = remote_of(backend.of), backend.of
+        routes = {name: replace(route, open=_widening(of, route)) for name, route in below.routes.items()}
+        return RemoteFormat(routes, lambda _, files: below.caches(of, files))
+    return registry.of_format("remotes", type(backend)) or RemoteFormat()
+
+
+def _widening(of: Format, route: RemoteRoute) -> Callable[[Format, StoredArchive], Reader]:
+    return lambda _, objects: SlimmedReader(route.open(of, objects))
+
+
+def _open_file(backend: Format, objects: StoredArchive) -> Reader:
+    """Open an archive that is one file, with the reader of local ones."""
+    file = objects.file()
+    return next(iter(backend.readers.values()))(file)  # type: ignore[arg-type]
+
+
+one_file = RemoteRoute(_open_file)
+"""For a format whose first reader takes an open file in place of a path."""
+
+npz = RemoteFormat(
+    {"ranges": one_file, "download": one_file},
+    lambda backend, files: f"{files}; with the route download the whole file, in memory",
+)

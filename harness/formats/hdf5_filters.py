@@ -1,0 +1,71 @@
+"""What the filters of an HDF5 dataset do, and stored chunks decoded by HDF5 without the file that they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import h5py
+import numpy as np
+
+from harness.formats.hdf5_file import BITSHUFFLE, BLOSC
+
+# What the values of these filters call their compressors: bshuf_h5filter.h of bitshuffle, blosc.h of c-blosc.
+_BITSHUFFLE_CODECS = {0: "none", 2: "lz4", 3: "zstd"}
+_BLOSC_CODECS = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
+_ROOM = 1 << 20  # bytes for what HDF5 keeps about the chunks
+
+
+def filters_in_words(plist: Any) -> str:
+    """Say what the filter pipeline in the properties of a dataset does; codes that are not known as HDF5 names them."""
+    said = []
+    for number in range(plist.get_nfilters()):
+        code, _, values, name = plist.get_filter(number)
+        if code == BITSHUFFLE and len(values) > 4:
+            said.append(f"bitshuffle-{_BITSHUFFLE_CODECS.get(values[4], 'unknown')} (filter {code})")
+        elif code == BLOSC and len(values) > 6:
+            shuffle = ("", " byte shuffle", " bit shuffle")[values[5]]
+            said.append(f"blosc-{_BLOSC_CODECS[values[6]]}-{values[4]}{shuffle} (filter {code})")
+        else:
+            said.append(f"{name.decode('ascii', 'replace').split(';')[0]} {values} (filter {code})")
+    return ", ".join(said) or "none"
+
+
+def filters_of(plist: Any) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Return code, flags and values of each filter in the properties of a dataset, to make another dataset with."""
+    found = [plist.get_filter(k)[:3] for k in range(plist.get_nfilters())]
+    # Bitshuffle puts its version and the item size in front of the values once more.
+    return [(code, flags, values[3:] if code == BITSHUFFLE else values) for code, flags, values in found]
+
+
+def in_memory(
+    filters: Sequence[tuple[int, int, Sequence[int]]],
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    edges: tuple[int, ...],
+    chunks: Sequence[tuple[tuple[int, ...], bytes, int]],
+) -> tuple[h5py.File, Any]:
+    """Make a dataset of stored chunks in a file in memory, and return both: whoever drops the file drops the dataset.
+
+    Parameters
+    ----------
+    filters : sequence
+        From `filters_of`.
+    dtype : numpy.dtype
+        Of the values.
+    shape, edges : tuple of int
+        Extents of the dataset and of a chunk.
+    chunks : sequence of (tuple of int, bytes, int)
+        The first values' place in the dataset, the stored bytes and the filter mask of each.
+    """
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(edges)
+    for code, flags, values in filters:
+        plist.set_filter(code, flags, tuple(values))
+    file = h5py.File.in_memory(libver="latest", block_size=sum(len(data) for _, data, _ in chunks) + _ROOM)
+    kind = h5py.h5t.py_create(dtype, logical=True)
+    identifier = h5py.h5d.create(file.id, b"chunks", kind, h5py.h5s.create_simple(shape), plist)
+    for place, data, mask in chunks:
+        identifier.write_direct_chunk(place, data, mask)
+    del identifier  # HDF5 remembers the last chunk it looked up with another mask than it was then given
+    return file, h5py.h5d.open(file.id, b"chunks")

@@ -1,0 +1,80 @@
+"""Where the values of a selection are stored: in which chunks, or in which runs of bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from harness.formats.selection import Selection, lengths
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a selection takes from one chunk.
+
+    Attributes
+    ----------
+    chunk : tuple of int
+        Place of the chunk in the grid.
+    source, target : tuple of slice
+        Where the values lie in the chunk, and where they go in the result.
+    """
+
+    chunk: tuple[int, ...]
+    source: Selection
+    target: Selection
+
+
+def parts(chunks: Sequence[int], selection: Selection) -> list[Part]:
+    """List the chunks that a selection touches, in C order of the grid; a scalar is one chunk.
+
+    Parameters
+    ----------
+    chunks : sequence of int
+        Extent of a chunk along each axis, in values; the grid starts at the origin.
+    selection : tuple of slice
+        One for each axis.
+    """
+    if 0 in lengths(selection):
+        return []
+    axes = []
+    for edge, wanted in zip(chunks, selection, strict=True):
+        along = []
+        for number in range(wanted.start // edge, (wanted.stop - 1) // edge + 1):
+            start, stop = max(wanted.start, number * edge), min(wanted.stop, (number + 1) * edge)
+            source = slice(start - number * edge, stop - number * edge)
+            along.append((number, source, slice(start - wanted.start, stop - wanted.start)))
+        axes.append(along)
+    return [
+        Part(tuple(n for n, _, _ in steps), tuple(s for _, s, _ in steps), tuple(t for _, _, t in steps))
+        for steps in product(*axes)
+    ]
+
+
+def runs(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[tuple[int, int]]:
+    """Yield the contiguous runs of a selection of a tensor in C order: offset and length, in bytes.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the tensor.
+    itemsize : int
+        Bytes of one value.
+    selection : tuple of slice
+        One for each axis.
+    """
+    if 0 in lengths(selection):
+        return
+    if not shape:
+        yield 0, itemsize
+        return
+    strides = [itemsize * prod(shape[k + 1 :]) for k in range(len(shape))]
+    last = len(shape) - 1
+    while last > 0 and selection[last] == slice(0, shape[last]):
+        last -= 1
+    length = (selection[last].stop - selection[last].start) * strides[last]
+    fixed = selection[last].start * strides[last]
+    for index in product(*(range(s.start, s.stop) for s in selection[:last])):
+        yield fixed + sum(i * stride for i, stride in zip(index, strides, strict=False)), length

@@ -1,0 +1,70 @@
+"""Which chunks and which runs of bytes hold the values of a selection; Blosc called directly."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.formats import blosc
+from harness.formats.parts import parts, runs
+from harness.formats.selection import Selection, lengths
+from tests.formats.samples import assert_same
+
+
+@st.composite
+def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
+    parts = []
+    for length in shape:
+        start = draw(st.integers(0, length))
+        parts.append(slice(start, draw(st.integers(start, length))))
+    return tuple(parts)
+
+
+def test_blosc_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in (None, True, False):
+        monkeypatch.setattr(blosc.blosc, "use_threads", found)
+        assert blosc.decompress([blosc.blosc.compress(b"abc", b"zstd", 1)]) == [b"abc"]
+        assert blosc.blosc.use_threads is found
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], Selection]:
+    shape = tuple(draw(st.lists(st.integers(0, 9), max_size=4)))
+    chunks = tuple(draw(st.integers(1, 11)) for _ in shape)
+    return shape, chunks, draw(selections(shape))
+
+
+@settings(max_examples=150, deadline=None)
+@given(grids())
+def test_a_selection_touches_each_chunk_that_holds_a_value_of_it_once(
+    grid: tuple[tuple[int, ...], tuple[int, ...], Selection],
+) -> None:
+    shape, chunks, selection = grid
+    found = parts(chunks, selection)
+    asked = product(*(range(s.start, s.stop) for s in selection))
+    assert {part.chunk for part in found} == {tuple(i // c for i, c in zip(at, chunks, strict=True)) for at in asked}
+    assert len({part.chunk for part in found}) == len(found)
+    tensor = np.arange(int(np.prod(shape, dtype=np.int64))).reshape(shape)
+    out = np.full(lengths(selection), -1)
+    for part in found:
+        corner = tuple(slice(k * c, (k + 1) * c) for k, c in zip(part.chunk, chunks, strict=True))
+        assert (out[part.target] == -1).all()
+        out[part.target] = tensor[corner][part.source]
+    assert_same(out, tensor[selection].copy())
+
+
+@settings(max_examples=150, deadline=None)
+@given(grids())
+def test_the_runs_of_a_selection_are_its_bytes_in_order(
+    grid: tuple[tuple[int, ...], tuple[int, ...], Selection],
+) -> None:
+    shape, _, selection = grid
+    tensor = np.arange(int(np.prod(shape, dtype=np.int64)), dtype=np.int32).reshape(shape)
+    data = tensor.tobytes()
+    found = list(runs(shape, 4, selection))
+    assert b"".join(data[start : start + length] for start, length in found) == tensor[selection].tobytes()
+    assert all(length > 0 for _, length in found)

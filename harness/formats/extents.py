@@ -33,14 +33,7 @@ class ByteSource(Protocol):
         """Say which pieces will be read next, as offset and end, so that they may be asked for together."""
 
     def read(self, start: int, stop: int, memory: np.ndarray) -> np.ndarray:
-        """Return a piece.
-
-        Parameters
-        ----------
-        start, stop : int
-            Offset of its first byte, and of the one behind its last.
-        memory : ndarray of uint8
-            May be filled and returned; as long as the piece.
+        """Return a piece by its first byte and the one behind its last, perhaps in the memory that is given for it.
 
         Raises
         ------

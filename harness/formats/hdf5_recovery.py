@@ -24,20 +24,10 @@ from harness.formats.selection import lengths, whole
 
 
 def place_of(file: h5py.File, path: str) -> Place:
-    """Say where the values of a dataset lie and how they are filtered.
+    """Say where the values of a dataset lie that was written and closed, and how they are filtered.
 
-    Parameters
-    ----------
-    file : h5py.File
-        Being written.
-    path : str
-        Of a dataset that was written and closed.
-
-    Returns
-    -------
-    dict
-        ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
-        numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
+    ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
+    numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
     """
     dataset = h5py.h5d.open(file.id, path.encode())
     if 0 in dataset.shape:
@@ -45,16 +35,13 @@ def place_of(file: h5py.File, path: str) -> Place:
     plist = dataset.get_create_plist()
     if plist.get_layout() != h5py.h5d.CHUNKED:
         return {"offset": dataset.get_offset(), "length": dataset.get_storage_size()}
-    chunks = {}
-
-    def note(info: Any) -> None:
-        chunks[info.chunk_offset] = (info.byte_offset, info.size, info.filter_mask)
-
-    dataset.chunk_iter(note)
+    found: list[Any] = []
+    dataset.chunk_iter(found.append)
+    found.sort(key=lambda info: info.chunk_offset)
     return {
         "edges": plist.get_chunk(),
         "filters": filters_of(plist),
-        "chunks": [chunk for _, chunk in sorted(chunks.items())],
+        "chunks": [(info.byte_offset, info.size, info.filter_mask) for info in found],
     }
 
 

@@ -1,7 +1,8 @@
 """The journal of an archive that is being written: which of its tensors are whole, and where in the file they lie.
 
 A line is added after every layer and none is changed, so that whatever ends the writing leaves all earlier lines as
-they are. It is handed to the system and not synced: it outlives the process, and not a loss of power.
+they are. It is handed to the system and not synced: it outlives the process, and not a loss of power. Its writer holds
+a lock on it, which leaves no file and dies with its holder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,7 @@ _RUINED = "nothing says what is whole"
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A tensor that was wholly written.
-
-    Attributes
-    ----------
-    digest : str
-        Of its values (see `harness.trace.stream.Digest`).
-    stored : str
-        Of the stored bytes that have no checksum of their own (see `RecoverableFormat.unchecked`).
-    place : mapping
-        Where they lie, as its format notes it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
-    """
+    """A tensor that was wholly written: digests of its values and of its unchecked stored bytes, and their place."""
 
     digest: str
     stored: str
@@ -53,17 +43,7 @@ class Whole:
 
 
 class JournalWriter:
-    """A journal being written; holds a lock on its file for as long as it is open.
-
-    Parameters
-    ----------
-    folder : Path
-        Made here.
-    name : str
-        The format.
-    manifest : Manifest
-        Of the whole trace, without digests.
-    """
+    """A journal being written in a folder that is made here, for a format by name and the manifest of all tensors."""
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
         folder.mkdir()
@@ -88,34 +68,11 @@ class JournalWriter:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a journal says.
-
-    Attributes
-    ----------
-    format : str
-        Registered name of the archive's format.
-    planned : Manifest
-        Of the whole trace, without digests.
-    whole : dict of str to Whole
-        By path.
-    """
+    """What a journal says: the format by name, the manifest of the tensors that are whole, and each of them by path."""
 
     format: str
-    planned: Manifest
+    manifest: Manifest
     whole: dict[str, Whole]
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """Of the tensors that are whole, with their digests and how many there were to be."""
-        incomplete = measure([spec.path for spec in self.planned.tensors], self.whole)
-        if (before := self.planned.incomplete) is not None:  # the trace itself ended early
-            incomplete = dataclasses.replace(incomplete, planned=before.planned)
-        return dataclasses.replace(
-            self.planned,
-            tensors=tuple(spec for spec in self.planned.tensors if spec.path in self.whole),
-            digests={path: tensor.digest for path, tensor in self.whole.items()},
-            incomplete=incomplete,
-        )
 
 
 def has_journal(path: Path) -> bool:
@@ -145,13 +102,7 @@ def in_use(folder: Path) -> UsageError:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock that the writer of a journal holds; it leaves no file and dies with its holder.
-
-    Raises
-    ------
-    UsageError
-        When another process holds it.
-    """
+    """Hold the lock that the writer of a journal holds; raises `in_use` when another process does."""
     with (folder / NAME).open("r+b") as file:
         try:
             take_lock(file.fileno())
@@ -165,16 +116,6 @@ def locked(folder: Path) -> Iterator[None]:
 def read_journal(folder: Path) -> Journal:
     """Read a journal; a last line that was not written to its end does not count.
 
-    Parameters
-    ----------
-    folder : Path
-        Of an incomplete archive.
-
-    Returns
-    -------
-    Journal
-        As it was when the writing ended; or now, where it still goes on.
-
     Raises
     ------
     ArchiveError
@@ -186,9 +127,17 @@ def read_journal(folder: Path) -> Journal:
         raise ArchiveError(f"{folder} has a journal of version {version!r}; this reader knows version {VERSION}.")
     begun = convert(head, _Head, folder, mend=_RUINED, error=ArchiveError)
     noted = convert(entries, list[dict[str, Whole]], folder, mend=_RUINED, error=ArchiveError)
-    return Journal(
-        begun.format, Manifest.from_json(begun.manifest), {k: v for entry in noted for k, v in entry.items()}
+    planned, whole = Manifest.from_json(begun.manifest), {path: t for entry in noted for path, t in entry.items()}
+    incomplete = measure([spec.path for spec in planned.tensors], whole)
+    if planned.incomplete is not None:  # the trace itself ended early
+        incomplete = dataclasses.replace(incomplete, planned=planned.incomplete.planned)
+    manifest = dataclasses.replace(
+        planned,
+        tensors=tuple(spec for spec in planned.tensors if spec.path in whole),
+        digests={path: tensor.digest for path, tensor in whole.items()},
+        incomplete=incomplete,
     )
+    return Journal(begun.format, manifest, whole)
 
 
 @dataclass(frozen=True)

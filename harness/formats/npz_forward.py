@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import IO
 
@@ -13,19 +13,11 @@ from numpy.lib import format as npy
 from harness.errors import ArchiveError
 from harness.formats.selection import Selection, lengths, whole
 
-_SKIPPED = 1 << 20  # bytes decoded at a time
+_PIECE = 1 << 20  # bytes decoded at a time
 
 
 class _Member:
-    """A member that is decoded from its start, of which some values are kept.
-
-    Parameters
-    ----------
-    name : str
-        For messages.
-    member : binary file
-        Its decoded bytes, at their start.
-    """
+    """A member that is decoded from its start, of which some values are kept."""
 
     def __init__(self, name: str, member: IO[bytes]) -> None:
         self.name, self.done = name, 0
@@ -35,25 +27,25 @@ class _Member:
 
     def take(self, start: int, stop: int) -> np.ndarray:
         """Decode up to a value, in C order, and return those before it; `start` is not before the present one."""
-        left = (start - self.done) * self.dtype.itemsize
-        while left:
-            left -= len(self._some(min(left, _SKIPPED)))
+        for _ in self._pieces((start - self.done) * self.dtype.itemsize):
+            pass
         out = np.empty(stop - start, self.dtype)
         target, done = out.view(np.uint8).data, 0
-        while done < out.nbytes:
-            some = self._some(min(out.nbytes - done, _SKIPPED))
-            target[done : done + len(some)] = some
-            done += len(some)
+        for piece in self._pieces(out.nbytes):
+            target[done : done + len(piece)] = piece
+            done += len(piece)
         self.done = stop
         if stop == prod(self.shape):
             self._member.read(1)  # its end, behind which zipfile compares the checksum
         return out
 
-    def _some(self, size: int) -> bytes:
-        data = self._member.read(size)
-        if not data:
-            raise ArchiveError(f"{self.name}: its member of the zip file ends before its last row.")
-        return data
+    def _pieces(self, left: int) -> Iterator[bytes]:
+        while left:
+            piece = self._member.read(min(left, _PIECE))
+            if not piece:
+                raise ArchiveError(f"{self.name}: its member of the zip file ends before its last row.")
+            left -= len(piece)
+            yield piece
 
     def close(self) -> None:
         self._member.close()
@@ -62,10 +54,7 @@ class _Member:
 class Forward:
     """Parts of large members, decoded up to where they end; each thread goes on where its last part ended.
 
-    Parameters
-    ----------
-    opened : callable
-        Takes the name of a member to its decoded bytes.
+    `opened` takes the name of a member to its decoded bytes.
     """
 
     def __init__(self, opened: Callable[[str], IO[bytes]]) -> None:

@@ -19,15 +19,10 @@ class CheckpointWriter(Protocol):
     """A writer that can say which tensors are whole before the archive is."""
 
     def checkpoint(self) -> dict[str, Place]:
-        """Hand all bytes of the tensors that were written to the system, and say where they lie.
+        """Hand all bytes of whole tensors to the system, and say where those lie that came since the last checkpoint.
 
         Called between two tensors. Nothing that happens afterwards may change those bytes: they are read again when
         the process is killed, the disk is full or the trace fails.
-
-        Returns
-        -------
-        dict of str to Place
-            By path, the tensors that were written since the last checkpoint.
         """
 
 
@@ -36,22 +31,7 @@ class RecoverableFormat(Protocol):
     """A format whose writer is a `CheckpointWriter`."""
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
-        """Open what is whole in an archive that was not finished, without changing it.
-
-        Parameters
-        ----------
-        path : Path
-            What `harness.formats.base.Format.writer` was given.
-        manifest : Manifest
-            Of the tensors that are whole.
-        places : mapping of str to Place
-            Of each of them, from the writer's checkpoints.
-
-        Returns
-        -------
-        Reader
-            Of these tensors and no others.
-        """
+        """Open what the writer was given, to read the tensors that its checkpoints told, without changing it."""
 
     def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
         """List the stored bytes of a tensor that are decoded without a checksum, always in the same order.
@@ -61,13 +41,7 @@ class RecoverableFormat(Protocol):
 
 
 class RecoveredReader(Reader):
-    """Reads the tensors of an archive that was not finished; formats add how.
-
-    Parameters
-    ----------
-    path, manifest, places
-        As for `RecoverableFormat.recover`.
-    """
+    """Reads the tensors of an archive that was not finished; formats add how."""
 
     def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
         self.path, self.manifest, self.places = path, manifest, places

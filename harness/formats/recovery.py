@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -36,14 +36,7 @@ def incomplete_path(destination: Path) -> Path:
 
 
 def move_aside(folder: Path, aside: Path) -> None:
-    """Free the name of an incomplete archive, if it holds nothing that could be read.
-
-    Parameters
-    ----------
-    folder : Path
-        From `incomplete_path`; need not exist.
-    aside : Path
-        Where it goes, to be removed.
+    """Free the name of an incomplete archive, if there is one and it holds nothing that could be read.
 
     Raises
     ------
@@ -68,13 +61,7 @@ def move_aside(folder: Path, aside: Path) -> None:
 
 
 def take_name(begun: Path, folder: Path) -> None:
-    """Give a folder with a journal the name of an incomplete archive.
-
-    Raises
-    ------
-    UsageError
-        When another process was faster.
-    """
+    """Give a folder with a journal the name of an incomplete archive; raises `in_use` when another was faster."""
     try:
         begun.rename(folder)
     except OSError as error:
@@ -99,98 +86,43 @@ def note(
     unfinished: Path,
     digests: Mapping[str, str],
 ) -> None:
-    """Have a writer keep what it has written, and note in a journal which tensors have become whole.
+    """Have a writer keep what it has written, within `timed`, and note in a journal which tensors have become whole.
 
-    Parameters
-    ----------
-    journal : JournalWriter
-        Of the archive.
-    backend, writer : RecoverableFormat, CheckpointWriter
-        Its format, and what writes it.
-    timed : context manager
-        Entered around the writer's part of it.
-    unfinished : Path
-        What is being written.
-    digests : mapping of str to str
-        Of the values of these tensors at least, by path.
+    `digests` are those of the values of all tensors so far, by path.
     """
-    if not (isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)):
-        raise TypeError("its writer has no checkpoint")
+    assert isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)
     with timed:
         places = writer.checkpoint()
     whole = {}
     for path, place in places.items():
-        stored = digest_stored(unfinished, backend.unchecked(unfinished, path, place))
+        stored = _digest_stored(unfinished, backend.unchecked(unfinished, path, place))
         whole[path] = Whole(digest=digests[path], stored=stored, place=place)
     journal.add(whole)
 
 
-def digest_stored(root: Path, extents: Iterable[Extent]) -> str:
-    """Digest stored bytes with the names of the files that hold them.
-
-    Parameters
-    ----------
-    root : Path
-        What the names are relative to.
-    extents : iterable of Extent
-        In any order that is always the same.
-
-    Returns
-    -------
-    str
-        32 hexadecimal digits: XXH3 with 128 bits.
-
-    Raises
-    ------
-    ArchiveError
-        When a file is shorter than that.
-    """
+def _digest_stored(root: Path, extents: Iterable[Extent]) -> str:
+    """Digest stored bytes with the names, below `root`, of the files that hold them; neighbours count as one."""
+    joined: list[Extent] = []
+    for extent in extents:
+        last = joined[-1] if joined else Extent(root, -1, 0)
+        if (last.file, last.offset + last.length) == (extent.file, extent.offset):
+            joined[-1] = Extent(last.file, last.offset, last.length + extent.length)
+        else:
+            joined.append(extent)
     state = xxhash.xxh3_128()
-    for extent in _neighbours_joined(extents):
-        name = str(extent.file)[len(str(root)) :]
-        state.update(f"{name}\0{extent.length}\0".encode())
-        with extent.file.open("rb", buffering=0) as file:
+    for extent in joined:
+        state.update(f"{str(extent.file)[len(str(root)) :]}\0{extent.length}\0".encode())
+        with extent.file.open("rb") as file:
             file.seek(extent.offset)
-            left = extent.length
-            while left:
-                part = file.read(min(_BUFFER, left))
-                if not part:
-                    raise ArchiveError(
-                        f"the file {extent.file.name!r} ends before the bytes of a tensor that was whole."
-                    )
-                state.update(part)
-                left -= len(part)
+            for start in range(0, extent.length, _BUFFER):
+                state.update(file.read(min(_BUFFER, extent.length - start)))
+            if file.tell() != extent.offset + extent.length:
+                raise ArchiveError(f"the file {extent.file.name!r} ends before the bytes of a tensor that was whole.")
     return state.hexdigest()
 
 
-def _neighbours_joined(extents: Iterable[Extent]) -> Iterator[Extent]:
-    """Yield extents, those that follow each other in a file as one."""
-    held: Extent | None = None
-    for extent in extents:
-        if held is not None and held.file == extent.file and held.offset + held.length == extent.offset:
-            held = Extent(held.file, held.offset, held.length + extent.length)
-            continue
-        if held is not None:
-            yield held
-        held = extent
-    if held is not None:
-        yield held
-
-
 def recovered(folder: Path, backend: Format) -> Reader:
-    """Open what is whole in an incomplete archive.
-
-    Parameters
-    ----------
-    folder : Path
-        With a journal.
-    backend : Format
-        The format that it names.
-
-    Returns
-    -------
-    Reader
-        Of the whole tensors and no others.
+    """Open what is whole in an incomplete archive of the format that its journal names.
 
     Raises
     ------
@@ -198,9 +130,8 @@ def recovered(folder: Path, backend: Format) -> Reader:
         When the journal is damaged, or there is nothing beside it.
     """
     journal = _known(folder)
-    return _recoverable(backend).recover(
-        folder / UNFINISHED, journal.manifest, {path: tensor.place for path, tensor in journal.whole.items()}
-    )
+    places = {path: tensor.place for path, tensor in journal.whole.items()}
+    return _recoverable(backend).recover(folder / UNFINISHED, journal.manifest, places)
 
 
 def _recoverable(backend: Format) -> RecoverableFormat:
@@ -221,25 +152,12 @@ def _known(folder: Path) -> Journal:
 
 
 def check_stored(folder: Path, backend: Format) -> str:
-    """Compare the stored bytes of every whole tensor with the digests in the journal.
-
-    Parameters
-    ----------
-    folder : Path
-        Of an incomplete archive.
-    backend : Format
-        Its format.
-
-    Returns
-    -------
-    str
-        What is wrong, in one sentence without its end; empty when all bytes are as they were written.
-    """
+    """Say in one sentence without its end which stored bytes are not those of the journal; empty for none."""
     root = folder / UNFINISHED
     try:
         for path, tensor in _known(folder).whole.items():
             with blame(backend.name, f"looking for {path}"):
-                found = digest_stored(root, _recoverable(backend).unchecked(root, path, tensor.place))
+                found = _digest_stored(root, _recoverable(backend).unchecked(root, path, tensor.place))
             if found != tensor.stored:
                 return f"the stored bytes of {path} are not those that were written"
     except MachineError:

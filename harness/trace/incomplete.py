@@ -10,18 +10,7 @@ _STAGE = re.compile(r"(?<![^/])(?:layer|step)_\d+(?![^/])")
 
 
 def stage_of(path: str) -> str:
-    """Name the layer or the recycling step that computed a tensor.
-
-    Parameters
-    ----------
-    path : str
-        Such as ``activations/layer_3/pair_repr``.
-
-    Returns
-    -------
-    str
-        Such as ``layer_3``, or ``step_1/layer_3`` where the path has both; empty for neither.
-    """
+    """Name the layer or the recycling step that computed a tensor: ``layer_3``, ``step_1/layer_3``, or nothing."""
     return "/".join(_STAGE.findall(path))
 
 
@@ -51,20 +40,7 @@ class Incomplete:
 
 
 def measure(planned: Sequence[str], whole: Iterable[str]) -> Incomplete:
-    """Say how far a trace came.
-
-    Parameters
-    ----------
-    planned : sequence of str
-        The path of every tensor, in the order of writing.
-    whole : iterable of str
-        Those that were written wholly.
-
-    Returns
-    -------
-    Incomplete
-        With the last of the whole layers in the order of `planned`.
-    """
+    """Say how far a trace came, by the paths of all tensors in the order of writing, and of those that are whole."""
     there = set(whole)
     broken = {stage_of(path) for path in planned if path not in there}
     layers = [stage for path in planned if (stage := stage_of(path)) and stage not in broken]

@@ -47,30 +47,25 @@ class DocumentError(HarnessError):
     exit_code = 2
 
 
+Version = tuple[str, *tuple[int, ...]]
+"""The field of a document that has its version, and the versions that are known."""
+
+
 def read_document(
     path: Path,
     kind: type[T],
     *,
-    version: tuple[str, *tuple[int, ...]] | None = None,
+    version: Version | None = None,
     absent: str | None = None,
     mend: str = MEND,
     extra: bool = False,
 ) -> T:
-    """Read a stored JSON document.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    kind, version, mend, extra
-        See `decode`.
-    absent : str, optional
-        The message when there is no such file.
+    """Read a stored JSON document; see `decode`.
 
     Raises
     ------
     HarnessError
-        See `decode`; also when the file is missing, no regular file, or too large.
+        As `decode`; also when the file is no regular file, too large, or missing: then it says `absent`.
     """
     try:
         data = read_bytes(path)
@@ -84,19 +79,19 @@ def decode(
     kind: type[T],
     where: object,
     *,
-    version: tuple[str, *tuple[int, ...]] | None = None,
+    version: Version | None = None,
     mend: str = MEND,
     extra: bool = False,
     error: type[HarnessError] = DocumentError,
 ) -> T:
-    """Decode JSON text into a type.
+    """Decode JSON text into a type that msgspec knows: every number is finite and fits 64 bits, no field is twice.
 
     Parameters
     ----------
     data : bytes or str
         The text, UTF-8.
     kind : type
-        A dataclass, typed dict, or another type that msgspec knows.
+        A dataclass, typed dict, or another type.
     where : object
         What the document is called in messages: its path.
     version : tuple of str and int, optional
@@ -107,11 +102,6 @@ def decode(
         Let fields pass that `kind` does not have.
     error : type
         What is raised.
-
-    Returns
-    -------
-    kind
-        The document. Every number in it is finite and fits 64 bits, and no field is given twice.
 
     Raises
     ------
@@ -142,10 +132,8 @@ def decode(
         if type(found) is not int:
             raise fail(f"at $ expected the field {name} with an integer")
         if found not in known:
-            several = "s" if len(known) > 1 else ""
-            raise error(
-                f"{where} has version {found}; this reader knows version{several} {' and '.join(map(str, known))}."
-            )
+            these = f"version{'s' if len(known) > 1 else ''} {' and '.join(map(str, known))}"
+            raise error(f"{where} has version {found}; this reader knows {these}.")
     return _convert(value, kind, fail, extra, version[0] if version else "")
 
 

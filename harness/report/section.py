@@ -1,4 +1,4 @@
-"""A section of a run's report that an extension brings: what it found, its tables, its drawings, its words."""
+"""A section of a run's report: what an extension found, its tables, its drawings, its words."""
 
 from __future__ import annotations
 
@@ -31,18 +31,10 @@ class Items:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table, whose first column names the rows.
+    """A table of texts, whose first column names the rows.
 
-    Attributes
-    ----------
-    label, caption : str
-        Its name for a screen reader, and what stands above it.
-    columns, rows : sequence
-        Texts.
-    figures : bool
-        Whether cells are figures, set one below the other.
-    folded : bool
-        Whether Markdown shows it only when it is asked for.
+    `label` is its name for a screen reader, `caption` is shown above it. `figures` are aligned; Markdown folds it under
+    the words in `folded`.
     """
 
     label: str
@@ -50,19 +42,28 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     figures: bool = False
-    folded: bool = False
+    folded: str = ""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing of the section by its name without ending; left out where it was not drawn."""
+    """A drawing by its name without ending, with its title above it if `headed`; left out where it was not drawn."""
 
     name: str
     title: str
     caption: str
+    headed: bool = False
 
 
-Block = Text | Items | Table | Picture
+@dataclass(frozen=True)
+class Part:
+    """What the core shows by a macro of its own in both templates, which has this name."""
+
+    macro: str
+    content: Any
+
+
+Block = Text | Items | Table | Picture | Part
 
 
 class Section:
@@ -73,7 +74,7 @@ class Section:
     name, title : str
         The anchor on the page, and the heading.
     order : int
-        Where it stands: the core's sections stand at the tens of `harness.report.page.render.SECTIONS`.
+        Its place: the core's sections are at the tens, see `harness.report.page.render`.
     measured : mapping of str to str
         Files beside the run's own that it is made from, each with what a bundle can only claim of it.
     published : mapping of str to sequence of str

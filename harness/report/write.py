@@ -1,4 +1,4 @@
-"""Turn a run's samples into its summary, plots and report, each file whole or not there."""
+"""Turn a run's samples into its summary, plots and report, each file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.page.answer import lead
+from harness.report.page.answer import answer, preferring
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
+
+DIGITS = 10
+"""Significant digits of a derived figure. Versions of NumPy and processors differ in the 13th and later ones."""
 
 
 def core_drawings() -> tuple[str, ...]:
@@ -28,23 +31,9 @@ def core_drawings() -> tuple[str, ...]:
     return (*(name for name, *_ in plotted()), "growth", "decision", "scaling")
 
 
-DIGITS = 10
-"""Significant digits of a derived figure. Versions of NumPy and processors differ in the 13th and later ones."""
-
-
 @dataclass(frozen=True)
 class Target:
-    """Where a report goes.
-
-    Attributes
-    ----------
-    folder : Path
-        For its tables and pages.
-    plots : Path
-        For its drawings.
-    links : str
-        Where the Markdown says that they are, seen from itself.
-    """
+    """Where a report goes: its tables and pages, its drawings, and where the Markdown says that these are."""
 
     folder: Path
     plots: Path
@@ -64,24 +53,10 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenReport:
-    """What `write_report` wrote.
+    """What `write_report` wrote: cells of formats, sections of extensions, files, and what to say of them.
 
-    Attributes
-    ----------
-    summary : DataFrame
-        The cells of formats.
-    brought : list of (Section, object)
-        The sections of extensions, each with what it found.
-    cells : DataFrame
-        Of ``summary.csv``.
-    plots : Path
-        The folder of the plots.
-    page, markdown : Path
-        The report.
-    answer : str
-        Its first sentence.
-    incomplete : tuple of str
-        What is wrong with the rows of the run, in sentences.
+    `cells` are those of ``summary.csv``, `answer` the first sentence of the report; `incomplete` says what is wrong
+    with the rows of the run.
     """
 
     summary: pd.DataFrame
@@ -117,11 +92,6 @@ def write_report(
     version : int
         As for `harness.analysis.findings.find`.
 
-    Returns
-    -------
-    WrittenReport
-        ``summary.csv``, ``report.json``, ``report.md``, ``report.html`` and the plots.
-
     Raises
     ------
     HarnessError
@@ -134,34 +104,22 @@ def write_report(
     for section, found in parts:
         document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
-    write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
+    written = WrittenReport(
+        summary=findings.summary, brought=parts, cells=findings.cells, plots=target.plots, answer=answer(findings),
+        page=target.folder / "report.html", markdown=target.folder / "report.md", incomplete=findings.incomplete,
+    )  # fmt: skip
     page, markdown = render(findings, target.plots, folder, target.links, parts)
-    write_text(target.folder / "report.html", page)
-    write_text(target.folder / "report.md", markdown)
-    return WrittenReport(
-        summary=findings.summary,
-        brought=parts,
-        cells=findings.cells,
-        plots=target.plots,
-        page=target.folder / "report.html",
-        markdown=target.folder / "report.md",
-        answer=lead(findings).answer,
-        incomplete=findings.incomplete,
-    )
+    write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
+    write_text(written.page, page)
+    write_text(written.markdown, markdown)
+    return written
 
 
 def write_plots(folder: Path) -> list[Path]:
-    """Summarise a run and draw its plots, without a report; returns the drawings.
-
-    Raises
-    ------
-    HarnessError
-        As `harness.analysis.findings.find`.
-    """
+    """Summarise a run and draw its plots, without a report; returns the drawings."""
     target = Target.of_run(folder)
     findings, parts = _found(folder, find_options(folder))
-    _draw(findings, parts, target, pictures=True)
-    return sorted(path for path in target.plots.iterdir() if path.suffix in (".png", ".svg"))
+    return sorted(_draw(findings, parts, target, pictures=True))
 
 
 def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tuple[Findings, Brought]:
@@ -171,28 +129,28 @@ def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tup
     return dataclasses.replace(findings, more=pd.concat(more) if more else findings.more), parts
 
 
-def _draw(findings: Findings, parts: Brought, where: Target, *, pictures: bool) -> None:
-    folder, target = where.folder, where.plots
-    write_table(findings.cells, folder / "summary.csv")
-    if not findings.growth.empty:
-        write_table(findings.growth, folder / "growth.csv")
-    if findings.scaling is not None:
-        write_table(findings.scaling, folder / "scaling.csv")
+def _draw(findings: Findings, parts: Brought, target: Target, *, pictures: bool) -> list[Path]:
+    """Write the tables and the drawings; remove drawings of an earlier report that are no longer true."""
+    tables = {"summary.csv": findings.cells, "growth.csv": findings.growth, "scaling.csv": findings.scaling}
+    if findings.growth.empty:
+        del tables["growth.csv"]
     for section, found in parts:
-        for name, table in section.tables(found).items():
-            write_table(table, folder / name)
-    target.mkdir(parents=True, exist_ok=True)
-    drawn = draw(findings.summary, target, pictures=pictures)
-    drawn += draw_growth(findings.growth, findings.summary, target, pictures=pictures)
-    if (decision := lead(findings).decision) is not None:
-        drawn += draw_flips(decision, target, pictures=pictures)
+        tables |= section.tables(found)
+    for name, table in tables.items():
+        if table is not None:
+            write_table(table, target.folder / name)
+    target.plots.mkdir(parents=True, exist_ok=True)
+    drawn = draw(findings.summary, target.plots, pictures=pictures)
+    drawn += draw_growth(findings.growth, findings.summary, target.plots, pictures=pictures)
+    for decision in preferring(findings)[:1]:
+        drawn += draw_flips(decision, target.plots, pictures=pictures)
     if findings.scaling is not None:
-        drawn += draw_scaling(findings.scaling, target, pictures=pictures)
+        drawn += draw_scaling(findings.scaling, target.plots, pictures=pictures)
     for section, found in parts:
-        drawn += section.draw(found, target, pictures=pictures)
-    for old in set(target.glob("*.svg")) | set(target.glob("*.png")):
-        if old not in drawn:  # of an earlier report with other choices: it would no longer be true
-            old.unlink()
+        drawn += section.draw(found, target.plots, pictures=pictures)
+    for old in {*target.plots.glob("*.svg"), *target.plots.glob("*.png")} - set(drawn):
+        old.unlink()
+    return drawn
 
 
 def plots_folder(folder: Path) -> Path:

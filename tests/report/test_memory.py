@@ -7,8 +7,8 @@ import json
 import pytest
 
 from harness.analysis.findings import find, find_options
-from harness.report.page.memory import warm_limits
-from harness.report.page.sections import facts, limits
+from harness.report.page.limits import limits, warm_limits
+from harness.report.page.sections import facts
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measur
     environment["sessions"][0]["memory_bytes"] = int(part * raw)
     path.write_text(json.dumps(environment))
     findings = find(folder, find_options(folder))
-    sentences = warm_limits(findings)
+    sentences = list(warm_limits(findings))
     assert len(sentences) == len(said)
     assert all(words in sentence for words, sentence in zip(said, sentences, strict=True))
     assert set(sentences) <= set(limits(findings, []))
@@ -38,7 +38,7 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measur
     )
     path.write_text(json.dumps(environment))
     findings = find(folder, find_options(folder))
-    assert warm_limits(findings) == sentences
+    assert list(warm_limits(findings)) == sentences
     assert "64 cores of which 1.5 may be used" in facts(findings) and "1024 GiB of which" in facts(findings)
 
 

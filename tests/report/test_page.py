@@ -13,9 +13,8 @@ import pytest
 from harness.analysis.findings import Options, find
 from harness.cli import main
 from harness.records import SCHEMA_VERSION
-from harness.report.page.answer import flips, lead
-from harness.report.page.inline import inline_svg
-from harness.report.page.render import render
+from harness.report.page.answer import answer, flips
+from harness.report.page.render import inline_svg, render
 from harness.report.write import write_report
 from tests.report import page_checks as checks
 
@@ -63,8 +62,8 @@ def test_a_drawing_keeps_all_its_references():
 
 def test_the_markdown_says_the_same(small):
     said = (small / "report.md").read_text()
-    answer = lead(find(small, Options(baseline="hdf5"))).answer
-    assert answer in said and answer in (small / "report.html").read_text()
+    sentence = answer(find(small, Options(baseline="hdf5")))
+    assert sentence in said and sentence in (small / "report.html").read_text()
     for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", said):
         assert (small / target).is_file(), target
     for line in said.splitlines():
@@ -87,7 +86,7 @@ def test_names_of_strangers_cannot_break_the_page(small, tmp_path):
     samples = findings.samples.assign(trace="file:<script>alert(1)</script>|a.h5")
     summary = findings.summary.assign(trace="file:<script>alert(1)</script>|a.h5")
     odd = dataclasses.replace(findings, samples=samples, summary=summary)
-    page, markdown = render(odd, tmp_path, small, "plots")
+    page, markdown = render(odd, tmp_path, small, "plots", [])
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
     assert "\\|a.h5" in markdown
 

@@ -76,7 +76,7 @@ class TimeSection(Section):
             columns=_COLUMNS,
             rows=rows,
             figures=True,
-            folded=True,
+            folded="In figures",
         )
         return [Text(_slow(shown, arms)), Picture("where_time_goes", self.title, _DRAWN), *([table] if rows else [])]
 

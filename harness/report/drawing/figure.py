@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.analysis import formatting as words
+from harness.analysis.formatting import Arm
 from harness.files import appearing
-from harness.formats.style import styles
+from harness.formats.style import Style, styles
 from harness.records import RAW
-
-Arm = tuple[str, str]  # format and profile
 
 GREY = "#6e6e6e"
 FAINT = "#9a9a9a"
@@ -51,56 +51,33 @@ _FILLS = ("full", "none", "left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmStyle:
-    """How one format in one profile is drawn.
-
-    Attributes
-    ----------
-    label : str
-        Legend text: the format, with the profile where there are several.
-    colour, marker, hatch : str
-        The format's own.
-    dash : object
-        Line style, the format's own.
-    fill : str
-        Marker fill, the profile's.
-    """
+class ArmStyle(Style):
+    """How one format in one profile is drawn: as the format, with its name in legends and the profile's fill."""
 
     label: str
-    colour: str
-    marker: str
-    hatch: str
-    dash: Any
     fill: str
 
     def line(self) -> dict[str, Any]:
         """Return what ``Axes.plot`` takes."""
         return {
-            "color": self.colour,
-            "marker": self.marker,
-            "linestyle": self.dash,
-            "fillstyle": self.fill,
-            "markerfacecoloralt": "white",
-            "markersize": 4.6,
-            "markeredgewidth": 0.9,
+            "color": self.colour, "marker": self.marker, "linestyle": self.dash, "fillstyle": self.fill,
+            "markerfacecoloralt": "white", "markersize": 4.6, "markeredgewidth": 0.9,
             "linewidth": 1.3 if self.fill == "full" else 0.9,
-        }
+        }  # fmt: skip
 
 
 def arm_styles(arms: Iterable[Arm]) -> dict[Arm, ArmStyle]:
     """Give each arm, of a format and a profile, its style, in the order of the legend; the raw ceiling has none."""
     wanted = {arm for arm in arms if arm[0] != RAW}
-    present = {profile for _, profile in wanted if profile}
-    profiles = [p for p in _PROFILES if p in present] + sorted(present - set(_PROFILES)) or [""]
-    found: dict[Arm, ArmStyle] = {}
-    for name, own in styles(name for name, _ in wanted).items():
-        for profile in (p for p in dict.fromkeys([*profiles, ""]) if (name, p) in wanted):
-            label = f"{name} ({profile})" if profile and len(profiles) > 1 else name
-            fill = _FILLS[profiles.index(profile) % len(_FILLS)] if profile else "full"
-            found[name, profile] = ArmStyle(
-                label=label, colour=own.colour, marker=own.marker, hatch=own.hatch, dash=own.dash, fill=fill
-            )
-    return found
+    others = sorted({profile for _, profile in wanted} - {"", *_PROFILES})
+    profiles = [profile for profile in (*_PROFILES, *others) if any(profile == arm[1] for arm in wanted)]
+    fills = {profile: _FILLS[place % len(_FILLS)] for place, profile in enumerate(profiles)} | {"": "full"}
+    return {
+        (name, profile): ArmStyle(**vars(own), label=words.arm_name((name, profile), wanted), fill=fill)
+        for name, own in styles(name for name, _ in wanted).items()
+        for profile, fill in fills.items()
+        if (name, profile) in wanted
+    }
 
 
 def arms_in(table: pd.DataFrame) -> list[Arm]:
@@ -133,16 +110,10 @@ class Page:
 
     Attributes
     ----------
-    title : str
-        What is shown, and what is better.
-    caption : list of str
-        Paragraphs under the panels.
-    legend : list of Line2D
-        Entries above the panels.
-    heights : sequence of float
-        Of the rows, from the top.
-    below : sequence of float
-        Space under each row, for tick labels.
+    title, caption, legend
+        What is shown and what is better; paragraphs under the panels; entries above them.
+    heights, below : sequence of float
+        Of the rows from the top, and the space under each for tick labels.
     widths : sequence of float
         Weights of the columns.
     headings : sequence of str
@@ -229,24 +200,12 @@ class Page:
 
 
 def save_figure(figure: Figure, folder: Path, name: str, *, pictures: bool = True) -> list[Path]:
-    """Write a figure as SVG and PNG, each beside its place first and then renamed: it appears whole or not at all.
+    """Write a figure as SVG and PNG, each beside its place first and then renamed: it appears complete or not at all.
 
-    Parameters
-    ----------
-    figure : Figure
-        What to write.
-    folder : Path
-        Where; it exists.
-    name : str
-        Of the files, without ending.
-    pictures : bool
-        Whether to draw the PNG in any case, or only where there is none or the SVG has changed.
-
-    Returns
-    -------
-    list of Path
-        SVG and PNG. The same figure gives the same bytes.
+    `pictures` asks for the PNG in any case, else it is drawn where there is none or the SVG has changed. The folder is
+    made when missing; the same figure gives the same bytes.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     vector, picture = folder / f"{name}.svg", folder / f"{name}.png"
     before = vector.read_bytes() if vector.is_file() else b""
     _save(figure, vector, {"Date": None, "Creator": None})
@@ -255,10 +214,6 @@ def save_figure(figure: Figure, folder: Path, name: str, *, pictures: bool = Tru
     return [vector, picture]
 
 
-def _save(figure: Figure, path: Path, metadata: Mapping[str, None]) -> None:
+def _save(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
     with appearing(path) as part:
-        figure.savefig(part, format=path.suffix[1:], dpi=160, metadata=_optional(metadata))
-
-
-def _optional(metadata: Mapping[str, None]) -> dict[str, Any]:
-    return dict(metadata)
+        figure.savefig(part, format=path.suffix[1:], dpi=160, metadata=metadata)

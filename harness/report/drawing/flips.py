@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -33,25 +34,9 @@ _LABELS = {
 
 
 def draw_flips(decision: Decision, folder: Path, *, pictures: bool = True) -> list[Path]:
-    """Draw where the choice of one decision flips.
-
-    Parameters
-    ----------
-    decision : Decision
-        From `harness.analysis.choice.decision.decide`.
-    folder : Path
-        Where the files go; made when missing.
-    pictures : bool
-        See `harness.report.drawing.figure.save_figure`.
-
-    Returns
-    -------
-    list of Path
-        ``decision.svg`` and ``decision.png``; nothing without a preferred format. Equal decisions give equal bytes.
-    """
+    """Draw where the choice of one decision flips, as ``decision.svg`` and PNG; nothing without a preferred format."""
     if decision.preferred is None:
         return []
-    folder.mkdir(parents=True, exist_ok=True)
     with drawing():
         return save_figure(_figure(decision), folder, "decision", pictures=pictures)
 
@@ -63,34 +48,33 @@ def _figure(decision: Decision) -> Figure:
     height = top + _ROW * len(decision.flips) + bottom
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(0.15 / _WIDTH, 1 - 0.12 / height, _title(decision), va="top", fontsize=10.5, fontweight="bold")
-    figure.text(
-        0.15 / _WIDTH, 1 - 0.36 / height, _answer(decision), va="top", fontsize=8.5, color="#333333", parse_math=False
-    )
-    handles = [
-        Patch(facecolor=_tint(style.colour), edgecolor=style.colour, hatch=style.hatch, label=name)
-        for name, style in drawn.items()
-    ]
+
+    def write(x: float, y: float, text: str, **how: Any) -> None:
+        """Write at a place in inches; a dollar sign in a name starts no formula, but in the title it is escaped."""
+        figure.text(x / _WIDTH, y / height, text, **({"va": "top"} | how))
+
+    grey = {"color": "#333333", "parse_math": False}
+    write(0.15, height - 0.12, _title(decision), fontsize=10.5, fontweight="bold")
+    write(0.15, height - 0.36, _answer(decision), fontsize=8.5, **grey)
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(_LEFT / _WIDTH, 1 - 0.58 / height), ncols=len(handles),
-        frameon=False, borderaxespad=0, borderpad=0, handlelength=2.4, handleheight=1.1, fontsize=8,
+        handles=[Patch(**_area(style), label=name) for name, style in drawn.items()], loc="upper left",
+        bbox_to_anchor=(_LEFT / _WIDTH, 1 - 0.58 / height), ncols=len(drawn), frameon=False, borderaxespad=0,
+        borderpad=0, handlelength=2.4, handleheight=1.1, fontsize=8,
     )  # fmt: skip
     for row, flip in enumerate(decision.flips):
         y = height - top - _ROW * row - _BAR
         axes = figure.add_axes((_LEFT / _WIDTH, y / height, _BAR_WIDTH / _WIDTH, _BAR / height))
         _row(axes, flip, drawn)
-        figure.text(
-            (_LEFT - 0.12) / _WIDTH, (y + _BAR / 2) / height, _label(flip.weight), ha="right", va="center", fontsize=8
-        )
-        figure.text(
-            (_LEFT + _BAR_WIDTH + 0.15) / _WIDTH, (y + _BAR / 2) / height, _words(flip), va="center", fontsize=7.5,
-            linespacing=1.2,
-        )  # fmt: skip
-    figure.text(
-        0.15 / _WIDTH, (bottom - 0.08) / height, "\n".join(caption), va="top", fontsize=7.5, color="#333333",
-        linespacing=1.3, parse_math=False,
-    )  # fmt: skip
+        write(_LEFT - 0.12, y + _BAR / 2, _label(flip.weight), ha="right", va="center", fontsize=8)
+        write(_LEFT + _BAR_WIDTH + 0.15, y + _BAR / 2, _words(flip), va="center", fontsize=7.5, linespacing=1.2)
+    write(0.15, bottom - 0.08, "\n".join(caption), fontsize=7.5, linespacing=1.3, **grey)
     return figure
+
+
+def _area(style: Style) -> dict[str, Any]:
+    """Return how areas of a format are filled: its colour made pale, with its hatch."""
+    pale = tuple(0.45 * part + 0.55 for part in to_rgb(style.colour))
+    return {"facecolor": pale, "edgecolor": style.colour, "hatch": style.hatch}
 
 
 def _label(weight: str) -> str:
@@ -101,6 +85,7 @@ def _label(weight: str) -> str:
 def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
     """Draw one bar: its parts, the value that the mix has, and how far each flip is known."""
     low, high = _span(flip)
+    outside: Any = {"color": "black", "clip_on": False}
     axes.set_xlim(low, high)
     axes.set_ylim(0, 1)
     if flip.log:
@@ -109,8 +94,7 @@ def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
         if flip.weight == "readers" and index == len(flip.segments) - 1:
             end = high  # the largest number that was measured is drawn as wide as the steps before it
         start, end = max(start, low), min(end, high)
-        style = drawn[name]
-        axes.axvspan(start, end, facecolor=_tint(style.colour), edgecolor=style.colour, hatch=style.hatch, lw=0)
+        axes.axvspan(start, end, **_area(drawn[name]), lw=0)
         place = _place(axes, start, end, flip.value, name)
         if place is not None:
             axes.text(
@@ -120,20 +104,15 @@ def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
         if index:
             axes.axvline(start, color="black", linewidth=1.0)
     value = min(max(flip.value, low), high)
-    axes.plot(
-        [value, value], [-0.12, 1.3], color="black", linewidth=2.0, clip_on=False, zorder=4, solid_capstyle="butt"
-    )
-    axes.plot([value], [1.3], marker="v", color="black", markersize=5, clip_on=False, zorder=4)
+    axes.plot([value, value], [-0.12, 1.3], linewidth=2.0, zorder=4, solid_capstyle="butt", **outside)
+    axes.plot([value], [1.3], marker="v", markersize=5, zorder=4, **outside)
     axes.annotate(
         _number(flip, flip.value), (value, 1.3), xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center",
         fontweight="bold", annotation_clip=False,
     )  # fmt: skip
-    for interval in (flip.low_interval, flip.high_interval):
-        if interval is not None:
-            ends = [min(max(x, low), high) for x in interval]
-            axes.plot(
-                ends, [-0.16, -0.16], color="black", linewidth=1.0, clip_on=False, marker="|", markersize=5, zorder=5
-            )
+    for interval in filter(None, (flip.low_interval, flip.high_interval)):
+        ends = [min(max(x, low), high) for x in interval]
+        axes.plot(ends, [-0.16, -0.16], linewidth=1.0, marker="|", markersize=5, zorder=5, **outside)
     _ticks(axes, flip, low, high)
 
 
@@ -254,8 +233,3 @@ def _caption(decision: Decision) -> list[str]:
     if decision.out:
         text.append("Not compared: " + "; ".join(f"{name} ({why})" for name, why in decision.out.items()) + ".")
     return [line for paragraph in text for line in textwrap.wrap(paragraph, 158)]
-
-
-def _tint(colour: str) -> tuple[float, float, float]:
-    red, green, blue = (0.45 * part + 0.55 for part in to_rgb(colour))
-    return red, green, blue

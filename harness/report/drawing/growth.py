@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.report.drawing.figure import Arm, ArmStyle, Page, arm_styles, arms_in, drawing, legend, of_arm
+from harness.analysis.formatting import Arm
+from harness.report.drawing.figure import ArmStyle, Page, arm_styles, arms_in, drawing, legend, of_arm
 from harness.report.drawing.panels import logarithmic
 from harness.suite import READ, AccessInfo, counted_as
 
@@ -19,21 +20,8 @@ _LABELS = 0.16  # between panels, for the labels of an axis, as a part of their 
 def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
     """Draw the warm reads by one thread of the trace with the most fitted accesses.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `harness.analysis.growth.growth`.
-    summary : DataFrame
-        The cells it was fitted to.
-    folder : Path
-        Where the files go; it exists.
-    pictures : bool
-        Whether to draw the PNG in any case, or only where there is none or the SVG has changed.
-
-    Returns
-    -------
-    list of Path
-        ``growth.svg`` and ``growth.png``; none where no warm read was fitted.
+    `table` is that of `harness.analysis.growth.growth`, `summary` the cells it was fitted to. Returns ``growth.svg``
+    and PNG, or nothing where no warm read was fitted.
     """
     if table.empty:
         return []
@@ -78,23 +66,21 @@ def _of(table: pd.DataFrame, suite: str, info: AccessInfo) -> pd.DataFrame:
 
 def _panel(axes: Axes, fitted: pd.DataFrame, cells: pd.DataFrame, arms: dict[Arm, ArmStyle]) -> None:
     cells = cells[cells["median_seconds"].notna() & (cells["executor"] == "main") & (cells["cache"] == "warm")]
-    rows = {(row["format"], row["profile"]): row for row in fitted.to_dict("records")}
     lengths: set[int] = set()
     times: list[float] = []
     named: list[str] = []
     for arm, style in arms.items():
-        mine = of_arm(cells, arm).sort_values("n_res")
-        if arm not in rows or mine.empty:
+        mine, rows = of_arm(cells, arm).sort_values("n_res"), of_arm(fitted, arm).to_dict("records")
+        if not rows or mine.empty:
             continue
-        row = rows[arm]
+        row = rows[-1]
         ends = np.array([row["shortest"], row["longest"]], float)
         line = row["coefficient"] * ends ** row["exponent"]
+        measured = mine["median_seconds"].astype(float)
         axes.plot(ends, line, color=style.colour, linestyle=style.dash, linewidth=1.1)
-        axes.plot(
-            mine["n_res"].astype(float), mine["median_seconds"].astype(float), **(style.line() | {"linestyle": ""})
-        )
+        axes.plot(mine["n_res"].astype(float), measured, **(style.line() | {"linestyle": ""}))
         lengths |= {int(n) for n in mine["n_res"]}
-        times += [*line.tolist(), *mine["median_seconds"].astype(float)]
+        times += [*line, *measured]
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
         named.append(f"{style.label} {row['exponent']:.2f} ({interval})")
     if times:

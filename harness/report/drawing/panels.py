@@ -10,14 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
+from harness.analysis import formatting as words
+from harness.analysis.formatting import Arm
 from harness.records import RAW
-from harness.report.drawing.figure import CEILING, FAINT, GREY, N_RES, Arm, ArmStyle, of_arm
-
-
-def _duration(seconds: float, _: object = None) -> str:
-    """Write a time with its unit."""
-    scale, unit = next((s, u) for s, u in ((1.0, "s"), (1e-3, "ms"), (0.0, "µs")) if seconds >= s * 0.9999)
-    return f"{seconds / (scale or 1e-6):g} {unit}"
+from harness.report.drawing.figure import CEILING, FAINT, GREY, N_RES, ArmStyle, of_arm
 
 
 def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
@@ -27,13 +23,12 @@ def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
     decades = math.log10(high / low)
     steps = (1, 2, 5) if decades < 2.5 else (1, 3) if decades < 3.6 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [step * 10.0**power for power in powers for step in steps]
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    axes.set_yticks([t for t in ticks if low <= t <= high], minor=False)
-    between = [step * 10.0**power for power in powers for step in range(1, 10) if step not in steps]
-    axes.set_yticks([t for t in between if low <= t <= high], minor=True)
-    axes.yaxis.set_major_formatter(_duration if seconds else "{x:g}")
+    for minor in (False, True):
+        ticks = [step * 10.0**power for power in powers for step in range(1, 10) if (step in steps) is not minor]
+        axes.set_yticks([tick for tick in ticks if low <= tick <= high], minor=minor)
+    axes.yaxis.set_major_formatter((lambda value, _: words.duration(value)) if seconds else "{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y")
 
@@ -47,22 +42,20 @@ def linear(axes: Axes, high: float) -> None:
 
 @dataclass(frozen=True)
 class TraceAxis:
-    """Panels that share an x axis: one trace at its lengths, or all traces that have only one."""
+    """Panels that share an x axis: one trace at its lengths (`sweep`), or all traces that have only one.
+
+    `keys` are trace and length in the order of positions; `upright` is whether labels must stand upright to fit.
+    """
 
     title: str
-    keys: tuple[tuple[str, float | None], ...]  # trace and length, in the order of positions
+    keys: tuple[tuple[str, float | None], ...]
     sweep: bool
-    upright: bool = False  # whether labels must stand upright to fit
+    upright: bool = False
 
     @property
     def positions(self) -> list[float]:
         """Place of each key on the x axis."""
         return [math.log2(n or 1) if self.sweep else float(i) for i, (_, n) in enumerate(self.keys)]
-
-    @property
-    def spread(self) -> float:
-        """Distance between the outermost formats, so that no interval hides another."""
-        return 0.16 * min(np.diff(self.positions)) if self.sweep else 0.66
 
     @property
     def labels(self) -> list[str]:
@@ -74,24 +67,25 @@ class TraceAxis:
     def drop(self) -> float:
         """Inches that the tick labels take."""
         if self.upright:
-            return 0.1 + 0.05 * max(len(label.replace(N_RES, "Nres")) for label in self.labels)
+            return 0.1 + 0.05 * self._longest()
         return 0.22 + 0.13 * max(label.count("\n") for label in self.labels)
-
-    def fitted(self, inches: float) -> TraceAxis:
-        """Turn the labels if a panel of this width is too narrow for them to lie."""
-        longest = max(len(line.replace(N_RES, "Nres")) for label in self.labels for line in label.split("\n"))
-        turned = not self.sweep and 0.058 * longest > inches / (len(self.keys) + 0.1)
-        return replace(self, upright=turned)
 
     @property
     def below(self) -> float:
         """Inches that the tick labels and the axis label take."""
         return self.drop + (0.24 if self.sweep else 0.06)
 
+    def fitted(self, inches: float) -> TraceAxis:
+        """Turn the labels if a panel of this width is too narrow for them to lie."""
+        return replace(self, upright=not self.sweep and 0.058 * self._longest() > inches / (len(self.keys) + 0.1))
+
+    def _longest(self) -> int:
+        """Return the characters of the longest line."""
+        return max(len(line) for label in self.labels for line in label.replace(N_RES, "Nres").split("\n"))
+
 
 def _tick(trace: str, n_res: float | None) -> str:
-    name, _, parameters = trace.partition(":")
-    name, parameters = (text.replace("$", r"\$") for text in (name, parameters))
+    name, _, parameters = trace.replace("$", r"\$").partition(":")
     # Of a long path the end says most, and the caption has all of it.
     parts = [p if len(p) <= 15 else f"…{p[-14:]}" for p in parameters.split(",") if p]
     parts = [name if len(name) <= 10 else name.replace("-", "-\n").replace(" (", "\n("), *parts]
@@ -101,20 +95,12 @@ def _tick(trace: str, n_res: float | None) -> str:
 def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None, arms: dict[Arm, ArmStyle]) -> None:
     """Draw one panel: a point with its interval for each format, and a line only between lengths of one trace.
 
-    Parameters
-    ----------
-    axes : Axes
-        Where.
-    points : DataFrame
-        Columns ``trace, n_res, format, profile, y, low, high``; without an interval, low and high are NaN.
-    axis : TraceAxis
-        The x axis.
-    line : float or None
-        Where to draw a line across.
-    arms : dict
-        What to draw besides the ceiling, from the left.
+    `points` has the columns ``trace, n_res, format, profile, y, low, high``, the last two NaN without an interval;
+    `line` is where a line goes across; `arms` are drawn besides the ceiling, from the left.
     """
     positions = np.array(axis.positions)
+    closest = min(np.diff(positions)) if axis.sweep else 1.0
+    spread = 0.16 * closest if axis.sweep else 0.66  # between the outermost formats, so that no interval hides another
     if line is not None:
         axes.axhline(line, **CEILING)
     _ceiling(axes, positions, _values(points[points["format"] == RAW], axis), axis.sweep)
@@ -122,9 +108,8 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
         y, low, high = _values(of_arm(points, arm), axis)
         if np.isnan(y).all():
             continue
-        x = positions + axis.spread * ((k + 0.5) / len(arms) - 0.5)
-        line_style = style.line() | ({} if axis.sweep else {"linestyle": "none"})
-        axes.plot(x, y, zorder=3, **line_style)
+        x = positions + spread * ((k + 0.5) / len(arms) - 0.5)
+        axes.plot(x, y, zorder=3, **style.line() | ({} if axis.sweep else {"linestyle": "none"}))
         axes.errorbar(
             x, y, yerr=np.nan_to_num([y - low, high - y]), fmt="none", ecolor=style.colour, elinewidth=0.9, capsize=1.8,
             capthick=0.9, zorder=2,
@@ -136,7 +121,7 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
                 place, 0.5, "no result", transform=axes.get_xaxis_transform(), rotation=90, color=FAINT, fontsize=7,
                 ha="center", va="center",
             )  # fmt: skip
-    room = 0.35 * min(np.diff(positions)) if axis.sweep else 0.55
+    room = 0.35 * closest if axis.sweep else 0.55
     axes.set_xlim(positions[0] - room, positions[-1] + room)
     axes.set_xticks(positions, axis.labels, rotation=90 if axis.upright else 0)
     if not axis.sweep:
@@ -157,9 +142,8 @@ def _ceiling(axes: Axes, positions: np.ndarray, values: np.ndarray, sweep: bool)
     """Draw the raw ceiling dashed, its interval as a band."""
     if np.isnan(values[0]).all():
         return
-    if sweep:
-        pieces = [(positions, values)]
-    else:
+    pieces = [(positions, values)]
+    if not sweep:
         pieces = [(np.array([p - 0.42, p + 0.42]), values[:, [i, i]]) for i, p in enumerate(positions)]
     for x, (y, low, high) in pieces:
         axes.fill_between(x, low, high, color=GREY, alpha=0.18, linewidth=0, zorder=1)

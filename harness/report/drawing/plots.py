@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,24 +37,11 @@ def plotted() -> list[tuple[str, Suite, Plot]]:
 
 
 def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
-    """Draw the plot of every suite that has something to show.
+    """Draw the plot of every suite that has something to show, as SVG and PNG.
 
-    Parameters
-    ----------
-    summary : DataFrame
-        From `harness.analysis.summary.summarise`, or read back from ``summary.csv``.
-    folder : Path
-        Where the files go; made when missing.
-    pictures : bool
-        Whether to draw each PNG in any case, or only where there is none or the SVG has changed.
-
-    Returns
-    -------
-    list of Path
-        An SVG and a PNG for each of `plotted`, apart from those without a single measured cell. Equal cells give equal
-        bytes.
+    `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
+    bytes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     frame = summary.copy()
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
     frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
@@ -70,31 +56,23 @@ def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[
 
 
 def not_shown(cells: pd.DataFrame) -> list[str]:
-    """Say which cells have no point, and why.
+    """Say which cells have no point, and why: a line for each format, access, status and reason.
 
-    Parameters
-    ----------
-    cells : DataFrame
-        Rows of a summary.
-
-    Returns
-    -------
-    list of str
-        One line for each format, access, status and reason. What is skipped for every format alike, because a trace
-        has no such tensor, is not listed, nor is the A/A control where it is skipped.
+    What is skipped for every format alike, because a trace has no such tensor, is not listed, nor is the A/A control
+    where it is skipped.
     """
     place = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
     skipped = (cells["status"] == "skipped").groupby([cells[c] for c in place], dropna=False).transform("all")
     missing = cells[(cells["status"] != "ok") & ~skipped]
-    missing = missing[(missing["format"] != CONTROL) | (missing["status"] != "skipped")].fillna({"reason": ""})
+    missing = missing[(missing["format"] != CONTROL) | (missing["status"] != "skipped")]
+    missing = missing.fillna({"reason": "", "profile": ""})
     lines = []
-    several = cells["profile"].replace("", np.nan).nunique() > 1
+    arms = set(arms_in(cells))
     for key, group in missing.groupby(["format", "profile", "access", "status", "reason"], sort=False, dropna=False):
-        name, profile, access, status, reason = (str(part) for part in key)
-        arm = f"{name} ({profile})" if several and profile not in ("", "nan") else name
+        name, profile, access, status, reason = map(str, key)
         why = f" ({reason if len(reason) <= 90 else reason[:89] + '…'})" if reason else ""
         times = f", {len(group)} cells" if len(group) > 1 else ""
-        lines.append(f"{arm} {plain(access)}: {status}{why}{times}")
+        lines.append(f"{words.arm_name((name, profile), arms)} {plain(access)}: {status}{why}{times}")
     return lines
 
 
@@ -116,87 +94,58 @@ def _axes_of(cells: pd.DataFrame, points: pd.DataFrame) -> list[TraceAxis]:
     return swept
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Grid:
-    """Which panel lies where.
-
-    Attributes
-    ----------
-    lines : list of list of (PanelRow, str, TraceAxis)
-        What each panel shows: row, column and x axis.
-    widths, below, headings : list
-        As for `Page`.
-    last : list of bool
-        Whether a line has tick labels below it.
-    several : bool
-        Whether panels with different x axes lie side by side, each with a label of its own.
-    """
-
-    lines: list[list[tuple[PanelRow, str, TraceAxis]]]
-    widths: list[float]
-    below: list[float]
-    headings: list[str]
-    last: list[bool]
-    several: bool
+_Panel = tuple[PanelRow, str, TraceAxis]
 
 
-def _grid(data: PlotData, cells: pd.DataFrame) -> _Grid:
-    """Arrange the panels: traces side by side where they fit, else below one another."""
+def _page(data: PlotData, cells: pd.DataFrame) -> Page:
+    """Draw the panels of one suite: traces side by side where they fit, else below one another."""
     points = data.points
     axes = _axes_of(cells, points)
     columns = [name for name in data.columns if (points["column"] == name).any()]
     rows = [row for row in data.rows if (points["row"] == row.name).any()]
-    if len(columns) * len(axes) <= _MOST_COLUMNS:
-        across = [(column, axis) for column in columns for axis in axes]
-        widths = [1.0 if axis.sweep else float(np.clip(0.36 * len(axis.keys), 0.6, 2)) for _, axis in across]
-        inches = Page.inches(widths)
-        across = [(column, axis.fitted(width)) for (column, axis), width in zip(across, inches, strict=True)]
-        several = len(axes) > 1
-        heads = [(data.columns[column], axis.title if several else "") for column, axis in across]
-        return _Grid(
-            lines=[[(row, column, axis) for column, axis in across] for row in rows], widths=widths,
-            below=[max(axis.below for _, axis in across)] * len(rows), last=[row is rows[-1] for row in rows],
-            headings=[_heading(parts, width) for parts, width in zip(heads, inches, strict=True)], several=several,
-        )  # fmt: skip
-    widths = [1.0] * len(columns)
+    beside = len(columns) * len(axes) <= _MOST_COLUMNS
+    several = beside and len(axes) > 1  # panels with different x axes side by side, each with a label of its own
+    across = [(column, axis) for column in columns for axis in (axes if beside else axes[:1])]
+    narrow = [beside and not axis.sweep for _, axis in across]
+    widths = [
+        float(np.clip(0.36 * len(a.keys), 0.6, 2)) if n else 1.0 for n, (_, a) in zip(narrow, across, strict=True)
+    ]
     inches = Page.inches(widths)
-    down = [(axis.fitted(inches[0]), row) for axis in axes for row in rows if len(_of(points, row, axis))]
-    after = [*(axis for axis, _ in down[1:]), None]
-    return _Grid(
-        lines=[[(row, column, axis) for column in columns] for axis, row in down], widths=widths,
-        below=[axis.below + 0.14 for axis, _ in down],
-        last=[axis != other for (axis, _), other in zip(down, after, strict=True)],
-        headings=[_heading((data.columns[column],), inches[0]) for column in columns], several=False,
-    )  # fmt: skip
-
-
-def _page(data: PlotData, cells: pd.DataFrame) -> Page:
-    """Draw the panels of one suite."""
-    points = data.points
-    grid = _grid(data, cells)
+    if beside:
+        line = [(column, axis.fitted(width)) for (column, axis), width in zip(across, inches, strict=True)]
+        lines: list[list[_Panel]] = [[(row, column, axis) for column, axis in line] for row in rows]
+        last = [row is rows[-1] for row in rows]
+    else:
+        down = [(row, axis.fitted(inches[0])) for axis in axes for row in rows if len(_of(points, row, axis))]
+        lines = [[(row, column, axis) for column in columns] for row, axis in down]
+        last = [axis != other for (_, axis), other in zip(down, [*(axis for _, axis in down[1:]), None], strict=True)]
+    heads = [(data.columns[column], axis.title if several else "") for column, axis in across]
     arms = arm_styles(arms_in(points))
     page = Page(
         title=data.title,
         caption=list(_caption(data, cells)),
         legend=[*legend(arms.values()), *_ceiling_entry(data)],
-        heights=[data.height] * len(grid.lines),
-        below=[space if end else 0.12 for space, end in zip(grid.below, grid.last, strict=True)],
-        widths=grid.widths,
-        headings=grid.headings,
+        heights=[data.height] * len(lines),
+        below=[
+            max(axis.below for *_, axis in line) + (0 if beside else 0.14) if end else 0.12
+            for line, end in zip(lines, last, strict=True)
+        ],
+        widths=widths,
+        headings=[_heading(parts, width) for parts, width in zip(heads, inches, strict=True)],
     )
-    for i, line in enumerate(grid.lines):
-        for j, (row, column, axis) in enumerate(line):
-            axes = page.axes[i, j]
+    for i, line_ in enumerate(lines):
+        for j, (row, column, axis) in enumerate(line_):
             part = _of(points, row, axis)
-            panel(axes, part[part["column"] == column], axis, row.line, arms)
-            _scale(axes, row, points if data.one_scale else points[points["row"] == row.name], seconds=not data.exact)
-            axes.tick_params(labelbottom=grid.last[i], labelleft=j == 0)
-            axes.tick_params(axis="y", which="both", left=j == 0)
+            here = page.axes[i, j]
+            panel(here, part[part["column"] == column], axis, row.line, arms)
+            _scale(here, row, points if data.one_scale else points[points["row"] == row.name], seconds=not data.exact)
+            here.tick_params(labelbottom=last[i], labelleft=j == 0)
+            here.tick_params(axis="y", which="both", left=j == 0)
             if j == 0:
-                axes.set_ylabel(row.label, fontsize=8)
-            if grid.last[i] and axis.sweep and (grid.several or j == 0):
-                of = "" if grid.several else " of " + axis.title.replace("$", r"\$")
-                under = [j] if grid.several else range(len(line))
+                here.set_ylabel(row.label, fontsize=8)
+            if last[i] and axis.sweep and (several or j == 0):
+                of = "" if several else " of " + axis.title.replace("$", r"\$")
+                under = [j] if several else range(len(line_))
                 page.under(i, f"{N_RES} (residues, log axis){of}", axis.drop + 0.03, under)
     return page
 

@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
 from harness.records import RAW
-from harness.report.drawing.figure import (
-    CEILING,
-    GREY,
-    Arm,
-    ArmStyle,
-    Page,
-    arm_styles,
-    arms_in,
-    drawing,
-    legend,
-    of_arm,
-)
+from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, legend, of_arm
 from harness.report.page.scaling import shown_cells
 from harness.sampling.executor import load_executor
 
-_APART = 0.045  # of the axis, between formats at one number of workers, so that intervals show
+_APART = 0.09  # of the axis, between formats at one number of workers, so that intervals show
+
+_Lines = list[tuple[pd.DataFrame, dict[str, Any]]]
 
 
 def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
     """Draw how each format scales over workers, for one trace.
 
-    Parameters
-    ----------
-    cells : DataFrame
-        From `harness.analysis.scaling.scaling`.
-    folder : Path
-        Where the files go.
-    pictures : bool
-        Whether a PNG is drawn besides the SVG.
-
-    Returns
-    -------
-    list of Path
-        ``scaling.svg`` and perhaps ``.png``; nothing where no executor has several numbers of workers.
+    `cells` is the table of `harness.analysis.scaling.scaling`. Returns ``scaling.svg`` and PNG, or nothing where no
+    executor has several numbers of workers.
     """
     if cells.empty:  # every cell with several workers failed
         return []
@@ -69,7 +49,11 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
                 "back, the median over rounds; the thin line down from it ends at the median read.",
                 "Raw ceiling: the same bytes from one flat file, with as many workers.",
             ],
-            legend=_legend(arms),
+            legend=[
+                *legend(arms.values()),
+                Line2D([], [], label="raw ceiling (flat file)", marker=".", **CEILING),
+                Line2D([], [], label="ideal", color=GREY, linewidth=0.8),
+            ],
             heights=[2.3, 1.9],
             below=[0.3, 0.5],
             widths=[1.0] * len(kinds),
@@ -78,70 +62,40 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
         counts = sorted({int(n) for n in shown["workers"]})
         for column, kind in enumerate(kinds):
             part = shown[shown["executor"] == kind.name]
-            _speeds(page.axes[0, column], part, arms, counts, labelled=column == 0)
-            _tails(page.axes[1, column], part, arms, counts, shown, labelled=column == 0)
+            raw = part[part["format"] == RAW], {**CEILING, "marker": ".", "markersize": 4}
+            lines = [*((of_arm(part, arm), style.line()) for arm, style in arms.items()), raw]
+            speeds, tails = page.axes[0, column], page.axes[1, column]
+            speeds.plot(range(len(counts)), counts, color=GREY, linewidth=0.8, zorder=1)
+            _points(speeds, lines, counts, ("speedup", "speedup_low", "speedup_high"), width=1.0)
+            speeds.set_ylim(0, max(float(shown["speedup_high"].max()) * 1.1, 2.1))
+            tails.set_yscale("log")
+            _points(tails, lines, counts, ("latency_p99_seconds", "latency_p50_seconds", "latency_p99_seconds"), 0.7)
+            _tail_axis(tails, shown)
+            for axes, label in ((speeds, "speed against one worker (×)"), (tails, "99 % of reads within (log axis)")):
+                axes.set_xlim(-0.45, len(counts) - 0.55)
+                axes.set_xticks(range(len(counts)), [str(n) for n in counts])
+                axes.grid(axis="y")
+                axes.tick_params(axis="y", which="both", left=column == 0, labelleft=column == 0)
+                if column == 0:
+                    axes.set_ylabel(label, fontsize=8)
             page.under(1, "workers", 0.3, [column])
-        top = max(float(shown["speedup_high"].max()) * 1.1, 2.1)
-        for column in range(len(kinds)):
-            page.axes[0, column].set_ylim(0, top)
         return page.save(folder, "scaling", pictures=pictures)
 
 
-def _legend(arms: dict[Arm, ArmStyle]) -> list[Line2D]:
-    return [
-        *legend(arms.values()),
-        Line2D([], [], label="raw ceiling (flat file)", marker=".", **CEILING),
-        Line2D([], [], label="ideal", color=GREY, linewidth=0.8),
-    ]
+def _points(axes: Axes, lines: _Lines, counts: list[int], names: tuple[str, str, str], width: float) -> None:
+    """Draw a line of points with intervals for each format, and the ceiling, which lies left of all."""
+    for number, (rows, style) in enumerate(lines):
+        rows = rows.sort_values("workers")
+        left = -1 if number == len(lines) - 1 else number
+        at = [counts.index(int(n)) + (left + 1 - (len(lines) - 1) / 2) * _APART for n in rows["workers"]]
+        y, low, high = (rows[name] for name in names)
+        axes.plot(at, y, **style)
+        axes.vlines(at, low, high, color=style["color"], linewidth=width, zorder=2)
 
 
-def _places(counts: list[int], workers: pd.Series, shift: float) -> np.ndarray:
-    """Put numbers of workers side by side at equal distances, each format a little apart."""
-    return np.array([counts.index(int(n)) + shift for n in workers], float)
-
-
-def _lines(part: pd.DataFrame, arms: dict[Arm, ArmStyle]) -> list[tuple[pd.DataFrame, dict, float]]:
-    found = []
-    for number, (arm, style) in enumerate(arms.items()):
-        rows = of_arm(part, arm).sort_values("workers")
-        found.append((rows, style.line(), (number + 1 - len(arms) / 2) * _APART * 2))
-    raw = part[part["format"] == RAW].sort_values("workers")
-    return [*found, (raw, {**CEILING, "marker": ".", "markersize": 4}, -(len(arms) / 2) * _APART * 2)]
-
-
-def _axis(axes: Axes, counts: list[int], labelled: bool) -> None:
-    axes.set_xlim(-0.45, len(counts) - 0.55)
-    axes.set_xticks(range(len(counts)), [str(n) for n in counts])
-    axes.grid(axis="y")
-    axes.tick_params(axis="y", which="both", left=labelled, labelleft=labelled)
-
-
-def _speeds(axes: Axes, part: pd.DataFrame, arms: dict[Arm, ArmStyle], counts: list[int], *, labelled: bool) -> None:
-    axes.plot(range(len(counts)), counts, color=GREY, linewidth=0.8, zorder=1)
-    for rows, style, shift in _lines(part, arms):
-        at = _places(counts, rows["workers"], shift)
-        axes.plot(at, rows["speedup"], **style)
-        axes.vlines(at, rows["speedup_low"], rows["speedup_high"], color=style["color"], linewidth=1.0, zorder=2)
-    _axis(axes, counts, labelled)
-    if labelled:
-        axes.set_ylabel("speed against one worker (×)", fontsize=8)
-
-
-def _tails(
-    axes: Axes, part: pd.DataFrame, arms: dict[Arm, ArmStyle], counts: list[int], shown: pd.DataFrame, *,
-    labelled: bool,
-) -> None:  # fmt: skip
-    axes.set_yscale("log")
-    for rows, style, shift in _lines(part, arms):
-        at = _places(counts, rows["workers"], shift)
-        axes.plot(at, rows["latency_p99_seconds"], **style)
-        low, high = rows["latency_p50_seconds"], rows["latency_p99_seconds"]
-        axes.vlines(at, low, high, color=style["color"], linewidth=0.7, zorder=2)
+def _tail_axis(axes: Axes, shown: pd.DataFrame) -> None:
     least, most = float(shown["latency_p50_seconds"].min()) / 1.3, float(shown["latency_p99_seconds"].max()) * 1.3
     axes.set_ylim(least, most)
     ticks = [10.0**power for power in range(-9, 5) if least <= 10.0**power <= most]
     axes.set_yticks(ticks, [words.duration(tick) for tick in ticks])
     axes.set_yticks([], minor=True)
-    _axis(axes, counts, labelled)
-    if labelled:
-        axes.set_ylabel("99 % of reads within (log axis)", fontsize=8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 from harness.analysis import formatting as words
@@ -15,73 +15,56 @@ from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
 
 ALIKE = "statistically indistinguishable"
+_WEIGHTS = {
+    "cold": ("the part of cold accesses is", ""),
+    "opens": ("the part of accesses that open the archive is", ""),
+    "readers": ("the number of readers at a time is", ""),
+    "reads_per_write": ("the number of accesses for each write is", ""),
+    "storage_price": ("the price of keeping is", " seconds of waiting for a gigabyte"),
+}
+"""What a weight of a mix is called in a sentence, and the unit of its values; any other is the share of an access."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Lead:
-    """What a report begins with.
-
-    Attributes
-    ----------
-    answer : str
-        The sentence.
-    decision : Decision or None
-        The one whose flips are drawn: of the first mix, on the trace that says most; None where there is none.
-    """
-
-    answer: str
-    decision: Decision | None
+def shown_decisions(findings: Findings) -> list[Decision]:
+    """Choose for each mix the trace with all that it reads, at the longest sequence."""
+    return [most(decisions) for decisions in findings.decisions.values() if decisions]
 
 
-def lead(findings: Findings) -> Lead:
-    """Say what a report begins with.
+def most(decisions: list[Decision]) -> Decision:
+    """Choose the decision that rests on most: nothing scaled up for want of tensors, then the longest sequence."""
 
-    Parameters
-    ----------
-    findings : Findings
-        Of the run.
+    def rests_on(decision: Decision) -> tuple[bool, int, int]:
+        absent = sum(text.startswith("The trace has no tensor for") for text in decision.assumptions)
+        return decision.preferred is not None, -absent, decision.n_res or 0
 
-    Returns
-    -------
-    Lead
-        Its decision comes from the trace with all that the mix reads, at the longest sequence.
-    """
-    chosen = {name: most(decisions) for name, decisions in findings.decisions.items()}
-    good = {name: found for name, found in chosen.items() if found is not None and found.preferred is not None}
+    return max(decisions, key=rests_on)
+
+
+def preferring(findings: Findings) -> list[Decision]:
+    """Return those of the decisions shown that prefer a format; the flips of the first are drawn."""
+    return [decision for decision in shown_decisions(findings) if decision.preferred is not None]
+
+
+def answer(findings: Findings) -> str:
+    """Say in a sentence what a report begins with."""
+    good = preferring(findings)
     if not good:
-        return Lead(answer=_no_answer(findings), decision=None)
+        return _no_answer(findings)
     by_format: dict[str, list[str]] = {}
-    for name, found in good.items():
-        by_format.setdefault(_preferred(found), []).append(spoken(name))
-    first = next(iter(good.values()))
+    for found in good:
+        by_format.setdefault(_preferred(found), []).append(_spoken(found))
+    first = good[0]
     if len(good) == 1:
-        text = f"{_preferred(first)} for {spoken(first.mix.name)}, on {where(first)}: {_by_how_much(first)}."
+        text = f"{_preferred(first)} for {_spoken(first)}, on {_where(first)}: {_by_how_much(first)}."
     elif len(by_format) == 1:
-        text = (
-            f"{_preferred(first)}, for each of the {len(good)} uses, on {where(first)}. {_range(list(good.values()))}"
-        )
+        text = f"{_preferred(first)}, for each of the {len(good)} uses, on {_where(first)}. {_range(good)}"
     else:
         parts = "; ".join(f"{formats} for {words.listed(names)}" for formats, names in by_format.items())
-        text = f"It depends on the use. On {where(first)}: {parts}."
-    undecided = [spoken(name) for name in chosen if name not in good]
+        text = f"It depends on the use. On {_where(first)}: {parts}."
+    undecided = [_spoken(found) for found in shown_decisions(findings) if found.preferred is None]
     if undecided:
         text += f" No answer for {words.listed(undecided, 'or')}: what is missing is listed below."
-    return Lead(answer=text, decision=first)
-
-
-def spoken(name: str) -> str:
-    """Write the name of a mix for people."""
-    return name.replace("-", " ")
-
-
-def _range(decisions: list[Decision]) -> str:
-    """Say what the other formats cost at least and at most, over uses."""
-    ratios = [
-        float(row["ratio"]) for d in decisions for row in d.costs.to_dict("records") if row["format"] != d.preferred
-    ]
-    if not ratios:
-        return "No other format was measured."
-    return f"The others cost {words.times(min(ratios))[:-1]} to {words.times(max(ratios))[:-1]} times as much."
+    return text
 
 
 def _no_answer(findings: Findings) -> str:
@@ -91,7 +74,10 @@ def _no_answer(findings: Findings) -> str:
         return "No answer: the run has no samples yet."
     if findings.withdrawn:
         return f"No answer. {CORRECTION}"
-    if (least := fewest_rounds(findings)) < VERDICT_ROUNDS:
+    cells = findings.summary
+    several_rounds = cells[cells["median_seconds"].notna() & ~written_once(cells)]
+    least = int(several_rounds["samples"].min()) if len(several_rounds) else 0
+    if least < VERDICT_ROUNDS:
         return (
             f"No answer: a verdict needs {VERDICT_ROUNDS} rounds, this run has {least}. Its figures are provisional; "
             f"for an answer run it with --rounds {VERDICT_ROUNDS} or more."
@@ -99,20 +85,9 @@ def _no_answer(findings: Findings) -> str:
     return "No answer: not everything that a use asks was measured. What is missing is listed below."
 
 
-def fewest_rounds(findings: Findings) -> int:
-    """Return the samples of the timed cell that has fewest, of those that are measured more than once by design."""
-    cells = findings.summary
-    several = cells[cells["median_seconds"].notna() & ~written_once(cells)]
-    return int(several["samples"].min()) if len(several) else 0
-
-
-def most(decisions: list[Decision]) -> Decision | None:
-    """Choose the decision that rests on most: nothing scaled up for want of tensors, then the longest sequence."""
-    return max(decisions, key=lambda d: (d.preferred is not None, -_absent(d), d.n_res or 0), default=None)
-
-
-def _absent(decision: Decision) -> int:
-    return sum(text.startswith("The trace has no tensor for") for text in decision.assumptions)
+def _spoken(decision: Decision) -> str:
+    """Write the name of a mix for people."""
+    return decision.mix.name.replace("-", " ")
 
 
 def _preferred(decision: Decision) -> str:
@@ -121,65 +96,58 @@ def _preferred(decision: Decision) -> str:
     return f"{words.listed([str(decision.preferred), *decision.not_told_apart], 'or')} ({ALIKE})"
 
 
-def where(decision: Decision) -> str:
+def _where(decision: Decision) -> str:
     """Name the trace of a decision and its length."""
     length = f" of {decision.n_res} residues" if decision.n_res else ""
     return f"{words.pretty_trace(decision.trace)}{length}"
 
 
+def _others(decision: Decision) -> list[dict[str, Any]]:
+    rows: list[Any] = decision.costs.to_dict("records")
+    return [row for row in rows if row["format"] != decision.preferred]
+
+
+def _range(decisions: list[Decision]) -> str:
+    """Say what the other formats cost at least and at most, over uses."""
+    ratios = [float(row["ratio"]) for decision in decisions for row in _others(decision)]
+    if not ratios:
+        return "No other format was measured."
+    return f"The others cost {words.between(min(ratios), max(ratios))} times as much."
+
+
 def _by_how_much(decision: Decision) -> str:
-    others = decision.costs[decision.costs["format"] != decision.preferred]
-    if others.empty:
-        return "no other format was measured"
-    return "in its place " + "; ".join(_other(row) for row in others.to_dict("records"))
+    others = [_other(row) for row in _others(decision)]
+    return f"in its place {'; '.join(others)}" if others else "no other format was measured"
 
 
-def _other(row: dict[Any, Any]) -> str:
+def _other(row: dict[str, Any]) -> str:
     ratio = f"{row['format']} costs {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
     return ratio if row["told_apart"] else f"{ratio}, {ALIKE}"
 
 
 def uses(findings: Findings) -> list[dict[str, Any]]:
     """Say for each use what is preferred, and what the others cost in its place."""
-    return [_use(name, found) for name, decisions in findings.decisions.items() if (found := most(decisions))]
+    return [_use(decision) for decision in shown_decisions(findings)]
 
 
-def assumptions(findings: Findings) -> list[str]:
-    """List what the answers rest on besides the measurements, each with the uses that it is for where not for all."""
-    found: dict[str, list[str]] = {}
-    decided = {name: most(decisions) for name, decisions in findings.decisions.items()}
-    shown = {name: decision for name, decision in decided.items() if decision is not None and decision.preferred}
-    for name, decision in shown.items():
-        for text in decision.assumptions:
-            found.setdefault(text, []).append(spoken(name))
-    return [text if len(names) == len(shown) else f"For {words.listed(names)}: {text}" for text, names in found.items()]
-
-
-def _use(name: str, decision: Decision) -> dict[str, Any]:
+def _use(decision: Decision) -> dict[str, Any]:
     use = {
-        "name": spoken(name),
-        "description": decision.mix.description,
-        "weights": _weights(decision.mix),
-        "trace": where(decision),
-        "preferred": decision.preferred or "no answer",
-        "close": f"{words.listed(decision.not_told_apart)} {ALIKE}" if decision.not_told_apart else "",
-        "cost": "–",
-        "parts": "",
-        "others": [],
-    }
+        "name": _spoken(decision), "description": decision.mix.description, "weights": _weights(decision.mix),
+        "trace": _where(decision), "preferred": decision.preferred or "no answer", "cost": "–", "parts": "",
+        "close": f"{words.listed(decision.not_told_apart)} {ALIKE}" if decision.not_told_apart else "", "others": [],
+    }  # fmt: skip
     if decision.preferred is None:
         return use | {"close": "; ".join(decision.missing) or decision.reason}
-    rows = decision.costs.to_dict("records")
-    best = next(row for row in rows if row["format"] == decision.preferred)
+    best = next(row for row in decision.costs.to_dict("records") if row["format"] == decision.preferred)
+    cost, low, high = (words.duration(best[name]) for name in ("cost_seconds", "low", "high"))
+    parts = {name: best[f"{name}_seconds"] / best["cost_seconds"] for name in ("reading", "writing", "keeping")}
     return use | {
-        "cost": words.duration(best["cost_seconds"])
-        + f" ({words.duration(best['low'])} to {words.duration(best['high'])})",
-        "parts": words.listed(
-            f"{name} {words.percent(best[f'{name}_seconds'] / best['cost_seconds'])}"
-            for name in ("reading", "writing", "keeping")
-        ),
-        "others": [_other(row) for row in rows if row["format"] != decision.preferred]
-        + [f"{other}: no cost ({why})" for other, why in decision.out.items()],
+        "cost": f"{cost} ({low} to {high})",
+        "parts": words.listed(f"{name} {words.percent(part)}" for name, part in parts.items()),
+        "others": [
+            *map(_other, _others(decision)),
+            *(f"{name}: no cost ({why})" for name, why in decision.out.items()),
+        ],
     }
 
 
@@ -192,27 +160,32 @@ def _weights(mix: Mix) -> str:
     )
 
 
+def assumptions(findings: Findings) -> list[str]:
+    """List what the answers rest on besides the measurements, each with the uses that it is for where not for all."""
+    shown = preferring(findings)
+    found: dict[str, list[str]] = {}
+    for decision in shown:
+        for text in decision.assumptions:
+            found.setdefault(text, []).append(_spoken(decision))
+    return [text if len(names) == len(shown) else f"For {words.listed(names)}: {text}" for text, names in found.items()]
+
+
 def flips(findings: Findings) -> list[str]:
     """Say, for each use, what would have to change for another answer."""
     found = []
-    for name, decisions in findings.decisions.items():
-        decision = most(decisions)
-        if decision is None or decision.preferred is None:
-            continue
+    for decision in preferring(findings):
         # Nor can the point be known at which one of several that are alike becomes the cheapest.
         ways = [text for flip in decision.flips for text in _ways(flip, decision.not_told_apart)]
-        use = f"{spoken(name)}: {_preferred(decision)}"
+        use = f"{_spoken(decision)}: {_preferred(decision)}"
         found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, whatever any single weight is.")
     return found
 
 
 def _ways(flip: Flip, close: tuple[str, ...]) -> list[str]:
     """Say at what value of a weight the answer changes, and to what; not to a format that is as good already."""
-    if flip.stays:
-        return []
     ways = []
     for index, (low, high, name) in enumerate(flip.segments):
-        if name in close:
+        if flip.stays or name in close:
             continue
         if high == flip.stays_low and flip.stays_low > flip.segments[0][0]:
             ways.append(_way(flip, "below", flip.stays_low, flip.low_interval, name))
@@ -221,27 +194,15 @@ def _ways(flip: Flip, close: tuple[str, ...]) -> list[str]:
     return ways
 
 
-_SUBJECTS = {
-    "cold": "the part of cold accesses is",
-    "opens": "the part of accesses that open the archive is",
-    "readers": "the number of readers at a time is",
-    "reads_per_write": "the number of accesses for each write is",
-    "storage_price": "the price of keeping is",
-}
-
-
 def _way(flip: Flip, side: str, end: float, interval: tuple[float, float] | None, name: str) -> str:
     sure = f" ({_value(flip, interval[0])} to {_value(flip, interval[1])})" if interval else ""
-    limit = f"{side} {_value(flip, end)}{_UNITS.get(flip.weight, '')}{sure}"
-    if flip.weight in _SUBJECTS:
-        return f"{_SUBJECTS[flip.weight]} {limit}, then {name}"
-    return f"{several(flip.weight)} are {limit} of accesses, then {name}"
-
-
-_UNITS = {"storage_price": " seconds of waiting for a gigabyte"}
+    if flip.weight not in _WEIGHTS:
+        return f"{several(flip.weight)} are {side} {_value(flip, end)}{sure} of accesses, then {name}"
+    subject, unit = _WEIGHTS[flip.weight]
+    return f"{subject} {side} {_value(flip, end)}{unit}{sure}, then {name}"
 
 
 def _value(flip: Flip, value: float) -> str:
-    if value == float("inf"):
+    if value == math.inf:
         return "never"
     return words.digits(value) if flip.log else words.percent(value)

@@ -10,58 +10,79 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.records import CONTROL, RAW
+from harness.report.section import Block, Picture, Table, Text
 
-_COLUMNS = [
-    "Workers", "Format", "Time", "Speed against one worker", "Efficiency", "Of the raw ceiling's speed",
-    "Half of the reads within", "95 % within", "99 % within", "Cores at work",
-]  # fmt: skip
-
+_DRAWN = (
+    "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
+    "of reads came back; the same figures are in the table below."
+)
 _FREE = (
     "The interpreter's lock was off, as free-threaded Python has it: threads take turns only where a library has a "
     "lock of its own, as h5py has."
 )
 
 
-def scaling(findings: Findings) -> dict[str, Any] | None:
-    """Arrange the section; None for a run without samples by several workers."""
+def scaling(findings: Findings) -> list[Block]:
+    """Show how reads scale; nothing for a run without samples by several workers."""
     if findings.scaling is None or findings.scaling.empty:
-        return None
+        return []
     trace, n_res, shown = shown_cells(findings.scaling)
     length = "" if pd.isna(n_res) else f" with {n_res:.0f} residues"
     cores = findings.session.get("cores_usable") or findings.session.get("cores")
-    text = [
+    said = [
         f"On {words.pretty_trace(trace)}{length}: the same windows in all, split evenly over the workers, which start "
         "together. Every read is timed by its worker; percentiles are medians over rounds. Cores at work are seconds "
         "of processor time of all threads in a second of reading."
     ]
     if cores and (many := sorted({int(n) for n in shown["workers"] if n > cores})):
-        text.append(
+        said.append(
             f"The machine had {cores} cores to use: {words.listed([str(n) for n in many])} workers share them, and "
             f"cannot be more than {cores} times as fast as one, except where one alone waits."
         )
     if findings.session.get("interpreter_lock") is False:
-        text.append(_FREE)
-    rows = [
-        [
-            words.workers(row), str(row["format"]), words.duration(row["median_seconds"]), _speed(row),
-            _percent(row["efficiency"]), _percent(row["raw_fraction"]) if row["format"] != RAW else "–",
-            *(words.duration(row[name]) for name in ("latency_p50_seconds", "latency_p95_seconds")),
-            words.duration(row["latency_p99_seconds"]), f"{row['cpu_per_second']:.2f}",
-        ]
-        for row in shown.to_dict("records")
-    ]  # fmt: skip
-    return {"text": text, "columns": _COLUMNS, "rows": rows}
+        said.append(_FREE)
+    rows = [_row(row) for row in shown.to_dict("records")]
+    table = Table(
+        label="Several workers, in figures",
+        caption="Warm; 95 % intervals over rounds in brackets. scaling.csv has every trace.",
+        columns=list(rows[0]),
+        rows=[list(row.values()) for row in rows],
+        figures=True,
+        folded="In figures",
+    )
+    return [*map(Text, said), Picture("scaling", "Scaling over workers", _DRAWN), table]
+
+
+def _row(row: dict[Any, Any]) -> dict[str, str]:
+    speed = "–"
+    if words.known(row["speedup"]):
+        one = row["speedup_low"] == row["speedup_high"]
+        interval = "" if one else f" ({words.between(row['speedup_low'], row['speedup_high'])})"
+        speed = f"{words.times(row['speedup'])}{interval}"
+    return {
+        "Workers": words.workers(row),
+        "Format": str(row["format"]),
+        "Time": words.duration(row["median_seconds"]),
+        "Speed against one worker": speed,
+        "Efficiency": _percent(row["efficiency"]),
+        "Of the raw ceiling's speed": _percent(row["raw_fraction"]) if row["format"] != RAW else "–",
+        "Half of the reads within": words.duration(row["latency_p50_seconds"]),
+        "95 % within": words.duration(row["latency_p95_seconds"]),
+        "99 % within": words.duration(row["latency_p99_seconds"]),
+        "Cores at work": f"{row['cpu_per_second']:.2f}",
+    }
+
+
+def _percent(share: float) -> str:
+    return words.percent(share) if words.known(share) else "–"
 
 
 def main_subject(cells: pd.DataFrame) -> tuple[str, float]:
     """Choose the trace and length to show: most accesses, then the longest sequence; NaN where it has no residues."""
-    # A key with NaN can be iterated over but not looked up.
     groups = cells.groupby(["trace", "n_res"], sort=False, dropna=False)
-    counts = [
-        (part["access"].nunique(), float(part["n_res"].iloc[0]), str(part["trace"].iloc[0])) for _, part in groups
-    ]
-    _, n_res, trace = max(counts, key=lambda found: (found[0], np.nan_to_num(found[1])))
-    return trace, n_res
+    accesses = groups["access"].nunique().reset_index()
+    best = max(accesses.to_dict("records"), key=lambda row: (row["access"], np.nan_to_num(row["n_res"])))
+    return str(best["trace"]), float(best["n_res"])
 
 
 def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
@@ -70,18 +91,6 @@ def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
     shown = cells[here & (cells["format"] != CONTROL)]
     order = {name: place for place, name in enumerate(words.ordered(shown["format"].astype(str)))}
-    places = shown.assign(place=shown["format"].map(order))
-    places["kind"] = places["executor"].map({name: place for place, name in enumerate(places["executor"].unique())})
+    kinds = {name: place for place, name in enumerate(shown["executor"].unique())}
+    places = shown.assign(place=shown["format"].map(order), kind=shown["executor"].map(kinds))
     return trace, n_res, shown.loc[places.sort_values(["access", "kind", "workers", "place"], kind="stable").index]
-
-
-def _speed(row: dict[Any, Any]) -> str:
-    if not words.known(row["speedup"]):
-        return "–"
-    if row["speedup_low"] == row["speedup_high"]:
-        return words.times(row["speedup"])
-    return f"{words.times(row['speedup'])} ({words.between(row['speedup_low'], row['speedup_high'])})"
-
-
-def _percent(share: float) -> str:
-    return words.percent(share) if words.known(share) else "–"

@@ -2,124 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import written_once
+from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import RAW
+from harness.report.section import Block, Part
 from harness.suite import Suite, suite_named
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
+_CELL = ["suite", *_PLACE, "format", "profile"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TableCell:
-    """One figure of a table.
-
-    Attributes
-    ----------
-    text : str
-        The figure; a dash where there is none.
-    detail : str
-        Its interval, or why there is none.
-    ratio : str
-        Against the baseline, with interval.
-    word : str
-        The verdict.
-    samples : tuple of float
-        Seconds, by round; empty for a size.
-    """
-
-    text: str
-    detail: str = ""
-    ratio: str = ""
-    word: str = ""
-    samples: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableRow:
-    """One case of a suite on one trace."""
-
-    trace: str
-    n_res: str
-    case: str
-    cells: tuple[TableCell, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SuiteTable:
-    """All cases of one suite."""
-
-    suite: str
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: list[TableRow] = field(default_factory=list)
-
-
-def suite_tables(
-    summary: pd.DataFrame, samples: pd.DataFrame, suites: Sequence[str], baseline: str | None
-) -> list[SuiteTable]:
-    """Arrange a summary as one table a suite.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        From `harness.analysis.summary.summarise`.
-    samples : DataFrame
-        What it was made from.
-    suites : sequence of str
-        In this order.
-    baseline : str or None
-        The format that ratios refer to.
-
-    Returns
-    -------
-    list of SuiteTable
-        Of the suites that measured something; a case that a trace has no tensor for is left out.
-    """
-    arms = words.arms_of(summary)
-    columns = tuple(words.arm_name(arm, arms) for arm in arms)
-    times = _seconds(samples)
-    tables = []
-    # One that was typed is in the configuration as it was typed, and in rows by its name.
-    for suite in dict.fromkeys([*suites, *summary["suite"]]):
-        part = summary[summary["suite"] == suite]
-        table = SuiteTable(
-            suite=suite,
-            title=suite_named(suite).heading,
-            note=_note(suite_named(suite), part, baseline),
-            columns=columns,
-        )
-        for _, cells in part.groupby(_PLACE, sort=False, dropna=False):
-            if (cells["status"] == "skipped").all():
-                continue
-            found: dict[words.Arm, dict[str, Any]] = {
-                (str(c["format"]), str(c["profile"] or "")): {str(k): v for k, v in c.items()}
-                for c in cells.to_dict("records")
-            }
-            first = cells.iloc[0]
-            row = tuple(_cell(found.get(arm), times) for arm in arms)
-            n_res = "" if pd.isna(first["n_res"]) else str(int(first["n_res"]))
-            table.rows.append(TableRow(trace=str(first["trace"]), n_res=n_res, case=words.case(first), cells=row))
-        if table.rows:
-            tables.append(table)
-    return tables
-
-
-def _seconds(samples: pd.DataFrame) -> dict[tuple[object, ...], tuple[float, ...]]:
+def tables(findings: Findings) -> list[Block]:
+    """Arrange the cells of each suite as a table; a case that a trace has no tensor for is left out."""
+    summary, samples = findings.summary, findings.samples
     good = samples[(samples["status"] == "ok") & samples["seconds"].notna()].sort_values("round", kind="stable")
-    names = ["suite", *_PLACE, "format", "profile"]
-    return {
-        tuple(k if words.known(k) or k == "" else None for k in key): tuple(map(float, group))
-        for key, group in good.groupby(names, sort=False, dropna=False)["seconds"]
+    times = {
+        _key(dict(zip(_CELL, key, strict=True))): [float(f"{seconds:.4g}") for seconds in group]
+        for key, group in good.groupby(_CELL, sort=False, dropna=False)["seconds"]
     }
+    arms = words.arms_of(summary)
+    found = []
+    # One that was typed is in the configuration as it was typed, and in rows by its name.
+    for name in dict.fromkeys([*findings.config.suites, *summary["suite"]]):
+        part, suite = summary[summary["suite"] == name], suite_named(name)
+        if groups := _groups(part, times, arms):
+            columns = [words.arm_name(arm, arms) for arm in arms]
+            note = _note(suite, part, findings.options.baseline)
+            found.append({"title": suite.heading, "note": note, "columns": columns, "groups": groups})
+    return [Part("Figures", found)]
+
+
+def _key(row: dict[Any, Any]) -> tuple[object, ...]:
+    return tuple(row[name] if words.known(row[name]) or row[name] == "" else None for name in _CELL)
+
+
+def _groups(
+    part: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm]
+) -> list[dict[str, Any]]:
+    """Arrange the cells of a suite by trace and length, a row for each case and a cell for each format."""
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for _, cells in part.groupby(_PLACE, sort=False, dropna=False):
+        if (cells["status"] == "skipped").all():
+            continue
+        first, case = cells.iloc[0], words.case(cells.iloc[0])
+        trace = words.pretty_trace(str(first["trace"]))
+        n_res = "" if pd.isna(first["n_res"]) else str(int(first["n_res"]))
+        title = trace + (f", {n_res} residues" if n_res else "")
+        by_arm = {(str(row["format"]), str(row["profile"] or "")): row for row in cells.to_dict("records")}
+        row = []
+        for arm in arms:
+            cell, name = by_arm.get(arm), f"{words.arm_name(arm, arms)}, {case}, {title}"
+            row.append(_EMPTY | {"name": name} | (_cell(cell, times.get(_key(cell), [])) if cell else {}))
+        group = {"trace": trace, "n_res": n_res, "title": title, "rows": []}
+        groups.setdefault((trace, n_res), group)["rows"].append({"case": case, "cells": row})
+    return list(groups.values())
 
 
 def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
@@ -140,40 +82,31 @@ def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
     )
 
 
-def _cell(cell: dict[str, Any] | None, times: dict[tuple[object, ...], tuple[float, ...]]) -> TableCell:
-    if cell is None:
-        return TableCell(text="–")
+_EMPTY = {"text": "–", "detail": "", "ratio": "", "word": "", "samples": []}
+"""A cell of a table: its figure, the interval or why there is none, the ratio, the verdict, and seconds by round."""
+
+
+def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
     if cell["status"] != "ok":
-        return TableCell(text=str(cell["status"]), detail=str(cell["reason"] or ""))
-    figures = {k: float(v) for k, v in cell.items() if isinstance(v, int | float) and words.known(v)}
-    if "median_seconds" not in figures:
-        return _size(figures, str(cell["format"]))
-    names = ["suite", *_PLACE, "format", "profile"]
-    key = tuple(cell[k] if words.known(cell[k]) or cell[k] == "" else None for k in names)
-    found = TableCell(
-        text=words.duration(figures["median_seconds"]),
-        detail=f"{words.duration(figures['ci_low'])} to {words.duration(figures['ci_high'])}"
-        if figures["samples"] > 1
-        else "one sample",
-        samples=times.get(key, ()),
-    )
-    if "ratio" not in figures or figures["samples"] == 1:
+        return {"text": str(cell["status"]), "detail": str(cell["reason"] or "")}
+    known = {name: value for name, value in cell.items() if words.known(value)}
+    if "median_seconds" in known:
+        several = known["samples"] > 1
+        interval = f"{words.duration(known['ci_low'])} to {words.duration(known['ci_high'])}"
+        found = {
+            "text": words.duration(known["median_seconds"]),
+            "detail": interval if several else "one sample",
+            "samples": samples,
+        }
+        if several and "ratio" in known:
+            between = words.between(known["ratio_low"], known["ratio_high"])
+            found["ratio"] = f"{words.times(known['ratio'])} ({between})"
+            found["word"] = str(known.get("verdict", "")) if known["samples"] >= VERDICT_ROUNDS else ""
         return found
-    ratio = f"{words.times(figures['ratio'])} ({words.between(figures['ratio_low'], figures['ratio_high'])})"
-    word = str(cell["verdict"]) if words.known(cell["verdict"]) and figures["samples"] >= VERDICT_ROUNDS else ""
-    return TableCell(text=found.text, detail=found.detail, ratio=ratio, word=word, samples=found.samples)
-
-
-def _size(figures: dict[str, float], name: str) -> TableCell:
-    if "size_bytes" not in figures:
-        return TableCell(text="–")
-    smaller = ""
-    if name != RAW and "ratio_to_float32" in figures:
-        smaller = f"{words.times(figures['ratio_to_float32'])}, {words.times(figures['ratio_to_native'])}"
-    ratio = words.times(figures["ratio"]) if "ratio" in figures else ""
-    files = int(figures["files"])
-    return TableCell(
-        text=words.size(figures["size_bytes"]),
-        detail=(f"({smaller}) " if smaller else "") + f"{files} file{'s' if files != 1 else ''}",
-        ratio=ratio,
-    )
+    if "size_bytes" not in known:
+        return {}
+    files = f"{int(known['files'])} file{'s' if known['files'] != 1 else ''}"
+    if cell["format"] != RAW and "ratio_to_float32" in known:
+        files = f"({words.times(known['ratio_to_float32'])}, {words.times(known['ratio_to_native'])}) {files}"
+    ratio = words.times(known["ratio"]) if "ratio" in known else ""
+    return {"text": words.size(known["size_bytes"]), "detail": files, "ratio": ratio}

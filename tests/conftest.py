@@ -16,9 +16,9 @@ from harness import registry
 from harness.analysis.findings import find_options
 from harness.report.write import write_report
 from harness.run.config import RunConfig
+from harness.run.experiment import run
 from harness.run.plan import save_plan
-from harness.run.run import run
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
 from harness.workload import PlanOptions
 
 

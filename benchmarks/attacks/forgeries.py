@@ -21,9 +21,9 @@ from harness.evidence.check import check
 from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
+from harness.run.experiment import run
 from harness.run.plan import save_plan
-from harness.run.run import run
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
 from harness.workload import PlanOptions
 
 Rows = list[dict[str, str]]

@@ -18,7 +18,7 @@ from typing import ClassVar, TypeVar
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from harness.errors import HarnessError
-from harness.sampling.reading import Observed
+from harness.sampling.reading import Observed, ReadTask
 from harness.sampling.worker import Children
 from harness.sampling.writing import Written
 from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
@@ -103,7 +103,7 @@ class _Reads(_Suite):
         """Take one verified sample; in a fresh process a discarded read comes first, as in a run."""
         access = self.accesses[case]
         assert isinstance(access, ReadAccess)
-        task = made.prepared.read_task(definition.arms()[name], access)
+        task = ReadTask(**made.prepared.about(definition.arms()[name], access))
         key = self.suite, case, name
         first = _FIRST[key] = _FIRST.get(key) or task.run(_CHILDREN)
         observed = replace(task, cache="warm").run(_CHILDREN)

@@ -9,9 +9,11 @@ from typing import Any
 
 from harness import registry
 from harness.records import RAW
-from harness.run.config import PRESETS, RunConfig
+from harness.run.config import RunConfig
 from harness.run.plan import describe_access
-from harness.run.subject import Arm, Subject, open_subjects
+from harness.run.planning import open_subjects
+from harness.run.presets import PRESETS
+from harness.run.subject import Arm, Subject
 from harness.suite import load_suite
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest_blocks

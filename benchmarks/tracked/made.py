@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import registry
 from harness.run.preparation import Prepared, prepare
 from harness.run.subject import Arm
-from harness.sampling.reading import Observed, kept_data
+from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import Written
 from harness.workload import Access, ReadAccess, SizeAccess
@@ -82,12 +82,12 @@ def _figures(
     worker: Worker, prepared: Prepared, arm: Arm, access: Access, folder: Path
 ) -> Iterator[tuple[str, int | None]]:
     if isinstance(access, SizeAccess):
-        written = prepared.writes[arm][1]
+        written = prepared.writes[arm]
         if access.tensors is not None:
             written = worker.do(prepared.write_task(arm, access.tensors, folder))
         yield from sizes(written).items()
     elif isinstance(access, ReadAccess):
-        task = prepared.read_task(arm, access)
+        task = ReadTask(**prepared.about(arm, access))
         first = worker.do(task)
         observed = worker.do(replace(task, cache="warm"))
         yield from counts(first, observed, access).items()

@@ -21,7 +21,7 @@ from harness.files import plain_name
 from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
 from harness.run.measurement import open_measurements
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
 from harness.run.turns import require_few_rows
 
 _MOST = 12  # problems printed for one file

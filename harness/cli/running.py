@@ -23,13 +23,15 @@ from harness.formats.base import PROFILES, ProfileName, load_format
 from harness.formats.describing import ReadsWhole
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
-from harness.run.config import PRESETS, RunConfig
+from harness.run.config import RunConfig
+from harness.run.experiment import run
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import Measuring, copies, installed, open_measurements
 from harness.run.plan import save_plan
-from harness.run.run import run
+from harness.run.planning import choose_arms, open_subjects
+from harness.run.presets import PRESETS
 from harness.run.space import Space, require_space
-from harness.run.subject import Arm, Subject, choose_arms, open_subjects
+from harness.run.subject import Arm, Subject
 from harness.run.turns import require_few_rows
 from harness.sampling.interrupt import exit_code
 from harness.suite import load_suite
@@ -135,7 +137,7 @@ def measure(
     Parameters
     ----------
     config, arms, subjects, measuring, disk
-        As for `harness.run.run.run`.
+        As for `harness.run.experiment.run`.
     folder : Path
         The run's folder; holds ``run.json``.
     quiet : bool

@@ -14,7 +14,8 @@ from harness.errors import UsageError
 from harness.files import write_text
 from harness.formats.base import load_format
 from harness.run.config import RunConfig
-from harness.run.subject import Subject, open_subjects
+from harness.run.planning import open_subjects
+from harness.run.subject import Subject
 from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
 from harness.workload import PlanOptions, ReadAccess

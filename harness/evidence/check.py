@@ -42,7 +42,8 @@ from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import installed, of_installed, unknown_parts
 from harness.run.plan import Described, describe_access, read_plan, read_planned, replan
-from harness.run.subject import Arm, Subject, asked_traces, choose_arms
+from harness.run.planning import asked_traces, choose_arms
+from harness.run.subject import Arm, Subject
 from harness.workload import ReadAccess, requested_bytes
 
 _PAGES = ("report.md", "report.html")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TypedDict
 
 from harness.documents import Count, Digest, Positive, read_document
-from harness.files import write_text
+from harness.run.entries import EntryFile
 from harness.run.preparation import Prepared
 from harness.run.subject import Subject
 
-ARCHIVES_VERSION = 1
+_VERSION = 1
 
 
 class RecordedArchive(TypedDict):
@@ -38,24 +37,15 @@ class _Archives(TypedDict):
 
 
 class ArchiveRecord:
-    """The file, written anew with every subject.
-
-    Parameters
-    ----------
-    path : Path
-        The file; what an earlier session of the run wrote is kept.
-    """
+    """The file at a path, open for more; a run without an archive says so."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._subjects = read_archives(path) if path.exists() else []
-        if not path.exists():
-            self._write()  # a run of result directories alone has no archive, and says so
+        self._file = EntryFile(path, {"archives_version": _VERSION}, "subjects", read_archives)
+        self._file.write()
 
     def add(self, subject: Subject, prepared: Prepared) -> None:
         """Note the archives of a subject, in place of what was noted of it before."""
-        key = (subject.label, subject.n_res)
-        self._subjects = [s for s in self._subjects if (s["trace"], s["n_res"]) != key]
+        self._file.entries = [e for e in self._file.entries if (e["trace"], e["n_res"]) != subject.place]
         archives: list[RecordedArchive] = [
             {
                 "format": arm.label,
@@ -64,29 +54,15 @@ class ArchiveRecord:
                 "files": written.files,
                 "sha256": written.sha256,
             }
-            for arm, (_, written) in sorted(prepared.writes.items(), key=lambda item: (item[0].label, item[0].profile))
+            for arm, written in sorted(prepared.writes.items(), key=lambda item: (item[0].label, item[0].profile))
         ]
-        self._subjects.append(
-            {
-                "trace": subject.label,
-                "n_res": subject.n_res,
-                "tensor_digests": dict(prepared.manifest.digests),
-                "archives": archives,
-            }
+        digests = dict(prepared.manifest.digests)
+        self._file.entries.append(
+            {"trace": subject.label, "n_res": subject.n_res, "tensor_digests": digests, "archives": archives}
         )
-        self._write()
-
-    def _write(self) -> None:
-        document = {"archives_version": ARCHIVES_VERSION, "subjects": self._subjects}
-        write_text(self._path, json.dumps(document, indent=1) + "\n")
+        self._file.write()
 
 
 def read_archives(path: Path) -> list[RecordedSubject]:
-    """Read what `ArchiveRecord` wrote: one entry a subject.
-
-    Raises
-    ------
-    HarnessError
-        When it is damaged or of a version this reader does not know.
-    """
-    return read_document(path, _Archives, version=("archives_version", ARCHIVES_VERSION))["subjects"]
+    """Read what `ArchiveRecord` wrote, one entry a subject; HarnessError when it is damaged or of another version."""
+    return read_document(path, _Archives, version=("archives_version", _VERSION))["subjects"]

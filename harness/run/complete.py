@@ -18,7 +18,7 @@ from harness.run.required import require
 from harness.run.subject import Arm
 from harness.run.turns import require_few_rows, sample_turns
 
-SAMPLES = "samples.csv"
+SAMPLES = Sample.file
 
 
 def read_own_rows(folder: Path) -> dict[str, pd.DataFrame]:
@@ -48,7 +48,7 @@ def required_rows(
     sessions : int
         How often it was begun or resumed.
     arms : sequence of Arm
-        From `harness.run.subject.choose_arms`; by default those that the plan records.
+        From `harness.run.planning.choose_arms`; by default those that the plan records.
 
     Returns
     -------

@@ -1,41 +1,32 @@
-"""What a run is asked to do: its configuration, the presets, and their file."""
+"""What a run is asked to do: its configuration, and the file of it."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
+from harness import registry
 from harness.documents import Count, Figure, Name, Positive, decode, read_document
 from harness.files import write_text
 from harness.formats.base import Format, Profile, ProfileName
 from harness.formats.profile_file import ProfileFile, parse_profile_file
+from harness.run.presets import PRESETS, STANDARD
 from harness.run.store import ArchiveStore, store_of
 from harness.sampling.executor import Settings, executors, load_executor
 from harness.workload import Cache, Number, PlanOptions
 
-CONFIG_VERSION = 1
+_VERSION = 1
 _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
+_LATER = ("store", "profile_files", "trace_bytes", "measurements")  # a run without them is one that earlier ones read
+_LATER_OPTIONS = ("parallel_windows", "whole_bytes", "block_bytes")
 
 SLOWEST = 25e6
 """Bytes a second; a format may be as slow as this, and is then not taken to hang on a trace of many gigabytes."""
-
-
-def _presets() -> dict[str, dict[str, Any]]:
-    """Read ``presets.toml``: fields of `RunConfig` by the name of the preset."""
-    found = tomllib.loads(Path(__file__).with_name("presets.toml").read_text())
-    for values in found.values():
-        values["options"] = msgspec.convert(values["options"], PlanOptions)
-        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return found
-
-
-PRESETS = _presets()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +83,7 @@ class RunConfig:
     caches: tuple[Cache, ...]
     rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
     seed: Count = 0
-    baseline: str = PRESETS["standard"]["baseline"]
+    baseline: str = PRESETS[STANDARD]["baseline"]
     timeout: Figure = 600.0
     options: PlanOptions = field(default_factory=PlanOptions)
     profile_files: tuple[ProfileFile, ...] = ()
@@ -112,22 +103,16 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        document = {"config_version": CONFIG_VERSION, **dataclasses.asdict(self)}
-        if not self.measurements:
-            del document["measurements"]
-        if self.store is None:
-            del document["store"]
-        if self.options.parallel_windows is None:
-            del document["options"]["parallel_windows"], document["options"]["parallel_bytes"]
-        document |= document.pop("settings")
-        del document["profile_files"]
-        if self.trace_bytes is None:
-            del document["trace_bytes"]
-        for name in ("whole_bytes", "block_bytes"):
-            if getattr(self.options, name) == getattr(PlanOptions, name):
-                del document["options"][name]
-        if self.profile_files:  # a run without any is one that earlier versions can read
-            document["profile_files"] = [file.text for file in self.profile_files]
+        document = {"config_version": _VERSION, **dataclasses.asdict(self), **self.settings}
+        document["profile_files"] = [file.text for file in self.profile_files]
+        options = document["options"]
+        if options["parallel_windows"] is None:
+            del options["parallel_bytes"]
+        for name in ("settings", *(name for name in _LATER if not document[name])):
+            del document[name]
+        for name in _LATER_OPTIONS:
+            if options[name] == getattr(PlanOptions, name):
+                del options[name]
         write_text(path, json.dumps(document, indent=1) + "\n")
 
     @classmethod
@@ -140,63 +125,39 @@ class RunConfig:
             When there is none, it is damaged, or of a version this reader does not know.
         """
         absent = f"There is no run at {path.parent}: it has no {path.name}."
-        options = [option for executor in executors() for option in executor.options]
-        kind: type[_Stored] = dataclasses.make_dataclass(
-            "Stored", [(name, str | None, None) for name in options], bases=(_Stored,), frozen=True, kw_only=True
-        )
-        stored = read_document(path, kind, version=("config_version", CONFIG_VERSION), absent=absent)
-        files = tuple(parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files)
+        document = read_document(path, dict[str, Any], version=("config_version", _VERSION), absent=absent)
+        own = [option for executor in executors() for option in executor.options]
+        document["settings"] = {n: document.pop(n) for n in own if document.get(n) is not None}
+        known = {field.name for field in dataclasses.fields(_Stored)} | {"config_version", *own}
+        others = {name: document.pop(name) for name in set(document) - known}
+        if isinstance(options := document.get("options"), dict) and options.get("parallel_windows") is not None:
+            options.setdefault("parallel_bytes", _EARLIER_PARALLEL_BYTES)
+        stored = decode(json.dumps(document), _Stored, path, version=("config_version", _VERSION))
         for executor, _ in stored.options.workers:
             load_executor(executor)
-        changed = {
-            "profile_files": files,
-            "options": PlanOptions(**_fields(stored.options, PlanOptions)),
-            "store": None if stored.store is None else _store(stored.store, path),
-            "settings": {name: given for name in options if (given := getattr(stored, name)) is not None},
-        }
-        if stored.directories:
-            earlier = {key: getattr(stored, name) for name, key in _EARLIER.items()}
-            changed["measurements"] = {_DIRECTORIES: {k: v for k, v in earlier.items() if v is not None}}
-        return cls(**_fields(stored, cls) | changed)
-
-
-_DIRECTORIES = "result-directories"
-_EARLIER = {"directories": "directories", "directory_bound": "bound", "directory_modes": "modes"}
-"""Fields that `run.json` of earlier versions has at its top, by their names in the part of the measurement."""
-
-
-def _fields(stored: Any, kind: type) -> dict[str, Any]:
-    """Return a decoded dataclass's fields of its kind; those that its file left out are not its own attributes."""
-    return {field.name: getattr(stored, field.name) for field in dataclasses.fields(kind)}
-
-
-def _store(document: dict[str, Any], path: Path) -> ArchiveStore:
-    """Decode what a file holds of a store into that of its URL."""
-    return decode(json.dumps(document), store_of(str(document.get("url"))), f"{path} at $.store")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _StoredOptions(PlanOptions):
-    """Options as a file holds them; one without windows says nothing of their bytes."""
-
-    parallel_bytes: Count | None = _EARLIER_PARALLEL_BYTES
-
-    def __post_init__(self) -> None:
-        if self.parallel_windows is None:
-            object.__setattr__(self, "parallel_bytes", PlanOptions.parallel_bytes)
+        found = {field.name: getattr(stored, field.name) for field in dataclasses.fields(cls)}
+        found["profile_files"] = tuple(
+            parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files
+        )
+        if stored.store is not None:
+            kind = store_of(str(stored.store.get("url")))
+            found["store"] = decode(json.dumps(stored.store), kind, f"{path} at $.store")
+        # In files of earlier versions, what measurements are asked for is not all under their names.
+        for each in registry.usable("measurements"):
+            if part := each.earlier(others):
+                found["measurements"] = {**found["measurements"], each.name: part}
+        found["measurements"] |= {name: value for name, value in others.items() if value}
+        return cls(**found)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Stored(RunConfig):
-    """A configuration as its file holds it: the texts of profile files are read one by one."""
+    """A configuration as its file holds it: what names a store or a profile file is read one by one."""
 
-    options: _StoredOptions
+    options: PlanOptions
+    settings: dict[str, str]
     store: dict[str, Any] | None = None  # type: ignore[assignment]
-    settings: None = None  # type: ignore[assignment]
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
-    directories: tuple[str, ...] = ()
-    directory_bound: Figure | None = None
-    directory_modes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("formats", "profiles", "suites", "caches"):

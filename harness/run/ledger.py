@@ -55,7 +55,7 @@ class LedgerFile:
         here = (self._table["trace"] == subject.label) & (
             self._table["n_res"] == "" if n_res is None else pd.to_numeric(self._table["n_res"]) == n_res
         )
-        for arm, (_, written) in prepared.writes.items():
+        for arm, written in prepared.writes.items():
             mine = here & (self._table["format"] == arm.label)
             if arm.profile:  # the raw ceiling has none
                 mine &= self._table["profile"] == arm.profile

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import platform
 import subprocess
@@ -18,7 +17,7 @@ import msgspec
 import harness
 from harness.capacity import capacity
 from harness.documents import Figure, Positive, convert, read_document
-from harness.files import write_text
+from harness.run.entries import EntryFile
 from harness.sampling.cache import filesystem
 
 _LIBRARIES = (
@@ -131,20 +130,19 @@ class Environment:
     """
 
     def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
-        self._path, self._run_id = folder / "environment.json", run_id
-        self._sessions = read_environment(self._path)["sessions"] if self._path.exists() else []
-        self._sessions.append({**describe(folder), **({"disk": disk} if disk else {})})
+        head = {"run_id": run_id}
+        self._file = EntryFile(
+            folder / "environment.json", head, "sessions", lambda path: read_environment(path)["sessions"]
+        )
+        self._file.entries.append({**describe(folder), **({"disk": disk} if disk else {})})
         self._start = time.monotonic()
-        self._write()
+        self._file.write()
 
     def close(self) -> None:
         """Add how the session ended."""
-        self._sessions[-1]["load_average_at_end"] = load_average()
-        self._sessions[-1]["duration_seconds"] = round(time.monotonic() - self._start, 1)
-        self._write()
-
-    def _write(self) -> None:
-        write_text(self._path, json.dumps({"run_id": self._run_id, "sessions": self._sessions}, indent=1) + "\n")
+        duration = round(time.monotonic() - self._start, 1)
+        self._file.entries[-1] |= {"load_average_at_end": load_average(), "duration_seconds": duration}
+        self._file.write()
 
 
 def interpreter_lock() -> bool:

@@ -124,6 +124,10 @@ class Measurement:
         """Return its part of ``run.json``, plain values; None where it is not asked for."""
         return None
 
+    def earlier(self, document: dict[str, Any]) -> dict[str, Any] | None:
+        """Take its part out of fields of a ``run.json`` that nobody else knows, where earlier versions had it there."""
+        return None
+
     def options(self, config: RunConfig) -> Iterable[str]:
         """Return the options that ask for the same again."""
         return ()

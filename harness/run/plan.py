@@ -13,9 +13,10 @@ import msgspec
 from harness.documents import Count, Positive, read_document
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.records import CONTROL, RAW
+from harness.records import RAW
 from harness.run.config import RunConfig
-from harness.run.subject import Arm, Subject, bounded, plan_subject, require_few_tensors
+from harness.run.planning import bounded, plan_subject, require_few_tensors, with_control
+from harness.run.subject import Arm, Subject
 from harness.trace.manifest import Manifest
 from harness.workload import Absent, Access, Read, ReadAccess, SizeAccess, WriteAccess
 
@@ -24,7 +25,7 @@ _KINDS = {kind.__name__: kind for kind in (ReadAccess, WriteAccess, SizeAccess, 
 
 
 class DescribedRead(TypedDict):
-    """A read, as `describe_plan` gives it."""
+    """A read; its selection has a start and a stop for each axis."""
 
     path: str
     selection: list[Annotated[list[Count], msgspec.Meta(min_length=2, max_length=2)]] | None
@@ -46,7 +47,7 @@ class DescribedAccess(TypedDict):
 
 
 class Described(TypedDict):
-    """A subject, as `describe_plan` gives it."""
+    """A subject: its manifest, and every access with every read."""
 
     trace: str
     text: str
@@ -70,36 +71,10 @@ class _Plans(TypedDict):
     subjects: list[Described]
 
 
-def describe_plan(subject: Subject) -> dict[str, Any]:
-    """Describe a subject as plain values: its manifest, and every access with every read.
-
-    Parameters
-    ----------
-    subject : Subject
-        From `harness.run.subject.open_subjects`.
-
-    Returns
-    -------
-    dict
-        Equal plans give equal values. A selection is a list of ``[start, stop]``, one for each axis.
-    """
-    return {
-        "trace": subject.label,
-        "text": subject.text,
-        "n_res": subject.n_res,
-        "requested": subject.requested,
-        "manifest": json.loads(subject.manifest.to_json()),
-        "accesses": [describe_access(suite, access) for suite, access in subject.plans],
-    }
-
-
 def describe_access(suite: str, access: Access) -> dict[str, Any]:
-    """Describe one access of a suite, as in `describe_plan`."""
-    return {
-        "suite": suite,
-        "kind": type(access).__name__,
-        **{f.name: _plain(getattr(access, f.name)) for f in dataclasses.fields(access)},
-    }
+    """Describe one access of a suite as plain values; equal accesses give equal ones."""
+    fields = {field.name: _plain(getattr(access, field.name)) for field in dataclasses.fields(access)}
+    return {"suite": suite, "kind": type(access).__name__, **fields}
 
 
 def _plain(value: Any) -> Any:
@@ -107,9 +82,7 @@ def _plain(value: Any) -> Any:
         return [value.start, value.stop]
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return value
+    return {"path": value.path, "selection": _plain(value.selection)} if isinstance(value, Read) else value
 
 
 def save_plan(subjects: Sequence[Subject], path: Path, arms: Sequence[Arm] = ()) -> None:
@@ -117,7 +90,17 @@ def save_plan(subjects: Sequence[Subject], path: Path, arms: Sequence[Arm] = ())
     document: dict[str, Any] = {"plan_version": PLAN_VERSION}
     if arms:
         document["arms"] = [{name: getattr(arm, name) for name in DescribedArm.__annotations__} for arm in arms]
-    document["subjects"] = [describe_plan(subject) for subject in subjects]
+    document["subjects"] = [
+        {
+            "trace": subject.label,
+            "text": subject.text,
+            "n_res": subject.n_res,
+            "requested": subject.requested,
+            "manifest": json.loads(subject.manifest.to_json()),
+            "accesses": [describe_access(suite, access) for suite, access in subject.plans],
+        }
+        for subject in subjects
+    ]
     write_text(path, json.dumps(document, indent=1) + "\n")
 
 
@@ -143,13 +126,6 @@ def _read(path: Path) -> _Plans:
 def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm], bool]:
     """Read a run's plan as what was planned, without a trace, a format or a suite.
 
-    Parameters
-    ----------
-    path : Path
-        ``plan.json``.
-    config : RunConfig
-        Of the run.
-
     Returns
     -------
     list of Subject
@@ -174,7 +150,11 @@ def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm
         return subjects, [Arm(**arm) for arm in document["arms"]], True
     if config.store is not None:
         return subjects, [], False
-    return subjects, _earlier_arms(config), not any(":" in name for name in config.formats)
+    arms = []  # named by what the run asked for
+    for name in config.formats:
+        files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
+        arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
+    return subjects, with_control([*arms, Arm(RAW, RAW, "")], config), not any(":" in name for name in config.formats)
 
 
 def _planned(described: Described) -> Subject:
@@ -185,10 +165,12 @@ def _planned(described: Described) -> Subject:
             values["reads"] = tuple(_read_of(read) for read in values["reads"])
         # A kind that a suite brings is a write with a task of its own, which is not needed to know what was planned.
         plans.append((str(access["suite"]), _KINDS.get(access["kind"], WriteAccess)(**values)))
-    manifest = Manifest.from_json(json.dumps(described["manifest"]))
-    return Subject(
-        described["text"], described["trace"], described["n_res"], described["requested"], manifest, tuple(plans)
-    )
+    place = described["text"], described["trace"], described["n_res"], described["requested"]
+    return Subject(*place, _manifest(described), tuple(plans))
+
+
+def _manifest(described: Described) -> Manifest:
+    return Manifest.from_json(json.dumps(described["manifest"]))
 
 
 def _read_of(read: DescribedRead) -> Read:
@@ -200,43 +182,20 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
 
 
-def _earlier_arms(config: RunConfig) -> list[Arm]:
-    """Name the arms of a run that did not record them by what it asked for."""
-    arms = []
-    for name in config.formats:
-        files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
-        arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
-    arms.append(Arm(RAW, RAW, ""))
-    return arms + [dataclasses.replace(arm, label=CONTROL) for arm in arms if arm.label == config.baseline][:1]
-
-
 def replan(plans: Iterable[Described], config: RunConfig) -> Iterator[Subject]:
     """Draw the plans of subjects again from the run's seed and the manifests in their descriptions, without traces.
-
-    Parameters
-    ----------
-    plans : iterable of dict
-        From `read_plan`.
-    config : RunConfig
-        Of the run.
 
     Yields
     ------
     Subject
-        One a description; its `describe_plan` equals that when nothing in that was changed.
+        One for each of `plans`, with the accesses that it describes when nothing in it was changed.
 
     Raises
     ------
     HarnessError
-        When they ask for more than a run may; see `harness.run.subject.bounded`.
+        When they ask for more than a run may; see `harness.run.planning.bounded`.
     """
     yield from bounded(
-        plan_subject(
-            config,
-            described["text"],
-            described["trace"],
-            described["requested"],
-            Manifest.from_json(json.dumps(described["manifest"])),
-        )
+        plan_subject(config, described["text"], described["trace"], described["requested"], _manifest(described))
         for described in plans
     )

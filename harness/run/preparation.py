@@ -15,7 +15,6 @@ from harness.run import schedule
 from harness.run.subject import Arm, Subject
 from harness.sampling import cache
 from harness.sampling.executor import load_executor
-from harness.sampling.reading import ReadTask
 from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
@@ -39,8 +38,8 @@ class Prepared:
         What every read of every plan has to return.
     archives : dict of Arm to Path
         The archives that can be trusted.
-    writes : dict of Arm to (int, Written)
-        Position in the random order of writing, and what writing found.
+    writes : dict of Arm to Written
+        What writing found, of arms with an archive of their own.
     failures : dict of Arm to NoFigure
         The arms without an archive; later also those that were caught at keeping data.
     """
@@ -50,17 +49,13 @@ class Prepared:
     bfloat16: frozenset[str] = frozenset()
     expected: dict[str, Expected] = field(default_factory=dict)
     archives: dict[Arm, Path] = field(default_factory=dict)
-    writes: dict[Arm, tuple[int, Written]] = field(default_factory=dict)
+    writes: dict[Arm, Written] = field(default_factory=dict)
     failures: dict[Arm, NoFigure] = field(default_factory=dict)
 
-    def read_task(self, arm: Arm, access: ReadAccess) -> ReadTask:
-        """Return the discarded read of an access, which comes before its samples; they differ in the cache alone."""
-        return ReadTask(**self.about(arm, access), cache="discard")
-
     def about(self, arm: Arm, access: ReadAccess) -> dict[str, Any]:
-        """Return what every `harness.sampling.reading.AccessTask` is told of an access."""
+        """Return what every `harness.sampling.executor.Share` is told of an access."""
         nbytes = asked_bytes(access.reads, self.expected)
-        sizes = [written.size_bytes for arm, (_, written) in self.writes.items() if arm in self.archives]
+        sizes = [written.size_bytes for arm, written in self.writes.items() if arm in self.archives]
         return {
             "backend": arm.backend,
             "profile": arm.settings,
@@ -107,47 +102,44 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     Prepared
         Where the trace itself cannot be made, every arm has failed with the reason.
     """
-    raw = scratch / "trace.raw"
-    prepared = Prepared(raw, subject.manifest)
+    prepared = Prepared(scratch / "trace.raw", subject.manifest)
+    task = WriteTask(
+        backend=RAW,
+        profile="tuned",
+        source=subject.source,
+        n_res=subject.requested,
+        tensors=subject.tensors,
+        destination=prepared.raw,
+        keep=True,
+    )
     try:
-        source = WriteTask(
-            backend=RAW,
-            profile="tuned",
-            source=subject.source,
-            n_res=subject.requested,
-            tensors=subject.tensors,
-            destination=raw,
-            keep=True,
-        )
-        written: Written = worker.do(source)
-        if written.problem:
-            raise WorkerError(written.problem)
-        prepared.manifest = written.manifest
-        prepared.bfloat16 = worker.do(ScanTask(archive=raw))
+        raw = write(task, worker)
+        prepared.bfloat16 = worker.do(ScanTask(archive=prepared.raw))
     except WorkerError as error:
         prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))
         return prepared
+    prepared.manifest = raw.manifest
     reads = [read for _, access in subject.plans if isinstance(access, ReadAccess) for read in access.reads]
-    prepared.expected = expectations(raw, prepared.manifest, reads)
-    rng = schedule.generator(seed, "archives", subject.label, subject.n_res)
+    prepared.expected = expectations(prepared.raw, prepared.manifest, reads)
+    rng = schedule.generator(seed, "archives", *subject.place)
     own = [arm for arm in arms if not arm.shares]
-    for _, position, arm in schedule.blocks(own, 1, rng):
+    for _, _, arm in schedule.blocks(own, 1, rng):
         if arm.label == RAW:  # it exists: the others are written from it
+            prepared.archives[arm] = prepared.raw
             exact = native_bytes(prepared.manifest, prepared.bfloat16)
-            prepared.archives[arm] = raw
-            prepared.writes[arm] = (position, dataclasses.replace(written, native_bytes=exact))
+            prepared.writes[arm] = dataclasses.replace(raw, native_bytes=exact)
         else:
-            _write(prepared, arm, position, scratch, worker)
-    for twin in (arm for arm in arms if arm.shares):
-        original = next(arm for arm in own if (arm.backend, arm.profile) == (twin.backend, twin.profile))
+            _archive(prepared, arm, scratch, worker)
+    for sharing in (arm for arm in arms if arm.shares):
+        original = next(arm for arm in own if (arm.backend, arm.profile) == (sharing.backend, sharing.profile))
         if original in prepared.archives:
-            prepared.archives[twin] = prepared.archives[original]
+            prepared.archives[sharing] = prepared.archives[original]
         else:
-            prepared.failures[twin] = prepared.failures[original]
+            prepared.failures[sharing] = prepared.failures[original]
     return prepared
 
 
-def _write(prepared: Prepared, arm: Arm, position: int, scratch: Path, worker: Worker) -> None:
+def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> None:
     """Write one archive; note why where there is none that can be trusted."""
     backend = load_format(arm.backend)
     task = WriteTask(
@@ -161,16 +153,27 @@ def _write(prepared: Prepared, arm: Arm, position: int, scratch: Path, worker: W
     try:
         for spec in prepared.manifest.tensors:
             backend.layout(spec, arm.settings)
-        written: Written = worker.do(task)
+        prepared.writes[arm] = write(task, worker)
+        prepared.archives[arm] = task.destination
     except UnsupportedProfile as error:
         prepared.failures[arm] = NoFigure("skipped", str(error))
-        return
     except WorkerError as error:
         prepared.failures[arm] = NoFigure.of(error)
-        return
-    if written.problem:
-        prepared.failures[arm] = NoFigure("failed", written.problem)
+
+
+def write(task: WriteTask, worker: Worker) -> Written:
+    """Let a worker write an archive; of one that cannot be trusted nothing stays.
+
+    Raises
+    ------
+    WorkerError
+        When it cannot be written, or does not hold what was written.
+    """
+    try:
+        found: Written = worker.do(task)
+        if found.problem:
+            raise WorkerError(found.problem)
+    except WorkerError:
         remove(task.destination)
-        return
-    prepared.archives[arm] = task.destination
-    prepared.writes[arm] = (position, written)
+        raise
+    return found

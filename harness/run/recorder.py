@@ -1,43 +1,16 @@
-"""Which cells a run has, which of them are complete, and the writing of their rows."""
+"""The writing of a run's rows: which cells are complete, and what a run that was interrupted takes again."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic
 
-from harness.records import REMOTE, AnyRow, CellKey, Mark, NoFigure, Sample
-from harness.row_files import RowFile, SampleFile
-from harness.run.config import RunConfig
+from harness.records import AnyRow, CellKey, Mark, NoFigure, Sample
+from harness.row_files import RowFile
 from harness.run.machine import load_average
-from harness.run.subject import Arm, Subject
-from harness.workload import Access, ReadAccess, WriteAccess
-
-
-def cell_names(access: Access) -> tuple[str, ...]:
-    """Name the cells of an access: a write has one until the caller may go on, one until the bytes were on disk."""
-    written = isinstance(access, WriteAccess)
-    return (access.name, f"{access.name}_durable") if written else (access.name,)
-
-
-def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str, name: str = "") -> CellKey:
-    """Return the key of one cell of an access; `name` where `cell_names` gives more than one."""
-    executor, workers = (access.executor, access.workers) if isinstance(access, ReadAccess) else ("main", 1)
-    return CellKey(
-        suite, name or access.name, subject.label, subject.n_res, arm.label, arm.profile, cache, executor, workers
-    )
-
-
-def cell_keys(subject: Subject, suite: str, access: Access, arms: Iterable[Arm], cache: str) -> list[CellKey]:
-    """Return the keys of all cells of an access that are measured in common blocks."""
-    return [cell_key(subject, suite, access, arm, cache, name) for arm in arms for name in cell_names(access)]
-
-
-def states(config: RunConfig, access: Access) -> list[str]:
-    """List the cache states in which a run measures an access; one empty name where the cache plays no part."""
-    if not isinstance(access, ReadAccess):
-        return [""]
-    return [REMOTE] if config.store else [c for c in config.caches if c in access.caches]
+from harness.run.subject import Arm
+from harness.run.turns import Turns
 
 
 class RowLog(Generic[AnyRow]):
@@ -82,15 +55,7 @@ class RowLog(Generic[AnyRow]):
         return any(mark.final for mark in self._recorded.get(key, {}).values())
 
     def begin(self, keys: Collection[CellKey], rounds: int) -> None:
-        """Decide what this session takes of cells that are measured in common blocks: each block whole, or not at all.
-
-        Parameters
-        ----------
-        keys : collection of CellKey
-            The cells.
-        rounds : int
-            How many blocks there are.
-        """
+        """Decide what this session takes of cells measured in common blocks: each block whole, or not at all."""
         for number in range(rounds):
             if not self._whole(keys, number):
                 marks = [self._recorded.get(key, {}).get(number) for key in keys]
@@ -131,48 +96,51 @@ class RowLog(Generic[AnyRow]):
 
 
 class Recorder(RowLog[Sample]):
-    """Writes samples.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Of the run.
-    arms : list of Arm
-        Of the run.
-    file : SampleFile
-        Where rows go.
-    recorded : dict
-        What the file already holds, from `harness.row_files.done`.
-    """
-
-    def __init__(
-        self, config: RunConfig, arms: list[Arm], file: SampleFile, recorded: dict[CellKey, dict[int, Mark]]
-    ) -> None:
-        super().__init__(config.run_id, Sample, file, recorded)
-        self._config, self._arms = config, arms
-
-    def rounds(self, access: Access) -> int:
-        """Return the number of samples that a cell of this access has."""
-        return self._config.rounds if isinstance(access, ReadAccess | WriteAccess) else 1
-
-    def states(self, access: Access) -> list[str]:
-        """List the cache states in which an access is measured; one empty name where the cache plays no part."""
-        return states(self._config, access)
-
-    def complete(self, subject: Subject, suite: str, access: Access) -> bool:
-        """Say whether there is nothing left to take of an access."""
-        return all(
-            self.whole(cell_keys(subject, suite, access, self._arms, state), self.rounds(access))
-            for state in self.states(access)
-        )
+    """Writes samples, each with the present load."""
 
     def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
-        """Record a sample with the present load, unless it is recorded."""
+        """Record a sample, unless it is recorded."""
         super().add(key, number, position, load_average=load_average(), **values)
 
-    def note(self, subject: Subject, suite: str, access: Access, arm: Arm, cache: str, why: NoFigure) -> None:
-        """Record that the cells of an access have no figure, and why, unless they are finished."""
-        block = cell_keys(subject, suite, access, self._arms, cache)
-        verified = False if why.status == "failed" else None
-        for key in cell_keys(subject, suite, access, [arm], cache):
-            self.explain(key, block, self.rounds(access), why, verified=verified)
+    def take(
+        self,
+        turns: Turns,
+        failures: Mapping[Arm, NoFigure],
+        sample: Callable[[Arm, int], Sequence[dict[str, Any]]],
+        step: Callable[[str, int], None],
+    ) -> None:
+        """Take what is missing of cells in turn.
+
+        Parameters
+        ----------
+        turns : Turns
+            Which.
+        failures : dict of Arm to NoFigure
+            Why some arms have no archive.
+        sample : callable
+            Takes one sample of an arm in a round; returns the values of the row of each of its cells.
+        step : callable
+            Told what is done, and how many steps that is.
+        """
+        told = {arm: NoFigure("skipped", why) for arm, why in turns.told.items() if turns.absent or arm not in failures}
+        out = {arm: failures[arm] for arm in turns.cells if arm in failures and arm not in told}
+        usable = [arm for arm in turns.cells if arm not in out]
+        taken = [arm for arm in usable if arm not in told]
+        self._explain(turns, out, step)
+        self.begin([key for arm in taken for key in turns.cells[arm]], turns.rounds)
+        for (number, arm), position in turns.draw(usable).items():
+            if arm not in taken:
+                continue
+            step(" ".join(filter(None, (turns.suite, turns.access.name, turns.state, arm.label))), 1)
+            keys = turns.cells[arm]
+            if not all(self.has(key, number) for key in keys):
+                for key, values in zip(keys, sample(arm, number), strict=True):
+                    self.add(key, number, position, **values)
+        self._explain(turns, told, step)
+
+    def _explain(self, turns: Turns, why: Mapping[Arm, NoFigure], step: Callable[[str, int], None]) -> None:
+        for arm, reason in why.items():
+            for key in turns.cells[arm]:
+                verified = False if reason.status == "failed" else None
+                self.explain(key, turns.block, turns.rounds, reason, verified=verified)
+            step("skipped", turns.rounds)

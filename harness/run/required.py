@@ -46,7 +46,7 @@ def require(
     for each in turns:
         for arm, keys in each.cells.items():
             known.update(keys)
-            told = each.told or each.told_of.get(arm, "")
+            told = each.told.get(arm, "")
             for key in keys:
                 seen = rows.get(key, ())
                 if told:
@@ -55,8 +55,8 @@ def require(
                 elif samples and seen and not each.once:
                     was = skipped.setdefault((*each.subject, arm), {})
                     was[key] = any(row.status == "skipped" for row in seen)
-        if not each.told:
-            block = [key for arm, keys in each.cells.items() if arm not in each.told_of for key in keys]
+        if not each.absent:
+            block = [key for arm, keys in each.cells.items() if arm not in each.told for key in keys]
             count, found = _block(block, each, rows, samples=samples)
             planned, faults = planned + count, [*faults, *found]
             faults += _order(each, rows, sessions) if ordered else []
@@ -101,7 +101,7 @@ def _alone(key: CellKey, seen: Sequence[Seen], position: int) -> Iterator[Fault]
 def _told(key: CellKey, seen: Sequence[Seen], turns: Turns, told: str) -> Iterator[Fault]:
     """Hold the one row of a cell that is not measured by design; without an archive it may say that instead."""
     for row in seen:
-        if row.figure or row.status not in ENDS or (turns.told and (row.status, row.reason) != ("skipped", told)):
+        if row.figure or row.status not in ENDS or (turns.absent and (row.status, row.reason) != ("skipped", told)):
             yield Fault("status", key, (row.round,), f"the plan skips this cell: {told}")
 
 
@@ -191,7 +191,7 @@ def _consistent(key: CellKey, seen: Sequence[Seen], *, strict: bool = True) -> I
 
 def _order(turns: Turns, rows: Rows, sessions: int) -> list[Fault]:
     """Draw the order again, and hold positions against it: without the arms that had no archive, as far as is known."""
-    own = {arm: keys for arm, keys in turns.cells.items() if arm not in turns.told_of}
+    own = {arm: keys for arm, keys in turns.cells.items() if arm not in turns.told}
     taken = [
         (arm, key, row)
         for arm, keys in own.items()
@@ -202,7 +202,7 @@ def _order(turns: Turns, rows: Rows, sessions: int) -> list[Fault]:
     out = [
         arm
         for arm, keys in turns.cells.items()
-        if any(row.noted and row.reason != turns.told_of.get(arm) for key in keys for row in rows.get(key, ()))
+        if any(row.noted and row.reason != turns.told.get(arm) for key in keys for row in rows.get(key, ()))
     ]
     wrong = []
     for without in _without(out):

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.records import CONTROL, CellKey
+from harness.records import CONTROL, REMOTE, CellKey
 from harness.run import schedule
 from harness.run.config import RunConfig
-from harness.run.recorder import cell_key, cell_names, states
-from harness.run.subject import NO_TWIN, SAME_ARCHIVE, Arm, Subject
+from harness.run.subject import Arm, Subject
 from harness.suite import load_suite
 from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 MOST_ROWS = 500_000
 """Rows of a run's samples: a file of more could not be read again."""
 
-Draw = Callable[[Sequence[Arm]], Mapping[tuple[int, Arm], int]]
+_NO_CONTROL = "sizes need no twin: they are exact"
+_SAME_ARCHIVE = "the same archive, read in another way"
+
+
+def cell_names(access: Access) -> tuple[str, ...]:
+    """Name the cells of an access: a write has one until the caller may go on, one until the bytes were on disk."""
+    written = isinstance(access, WriteAccess)
+    return (access.name, f"{access.name}_durable") if written else (access.name,)
+
+
+def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str, name: str = "") -> CellKey:
+    """Return the key of one cell of an access; `name` where `cell_names` gives more than one."""
+    executor, workers = getattr(access, "executor", ReadAccess.executor), getattr(access, "workers", 1)
+    return CellKey(suite, name or access.name, *subject.place, arm.label, arm.profile, cache, executor, workers)
+
+
+def cell_keys(subject: Subject, suite: str, access: Access, arms: Iterable[Arm], cache: str) -> list[CellKey]:
+    """Return the keys of all cells of an access that are measured in common blocks."""
+    return [cell_key(subject, suite, access, arm, cache, name) for arm in arms for name in cell_names(access)]
+
+
+def states(config: RunConfig, access: Access) -> list[str]:
+    """List the cache states in which a run measures an access; one empty name where the cache plays no part."""
+    if not isinstance(access, ReadAccess):
+        return [""]
+    return [REMOTE] if config.store else [c for c in config.caches if c in access.caches]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,88 +51,86 @@ class Turns:
 
     Attributes
     ----------
+    suite, access, state
+        What is measured.
     cells : dict of Arm to tuple of CellKey
         In the order of the run's arms; a write has two, whose rows are written together.
     rounds : int
         Rows of each cell.
-    draw : callable
-        Takes the arms that have an archive; returns the position of each in every round.
-    told : str
-        Why there is one row that was skipped in place of all others, for every arm; empty where they were measured.
-    told_of : dict of Arm to str
-        The same for some arms.
+    drawn : tuple
+        What the order within rounds is drawn from; empty where arms come in their own order.
     subject : tuple
         Trace and length; within it an arm that was skipped has no archive.
+    told : dict of Arm to str
+        Why there is one row that was skipped in place of all others.
     once : bool
         Whether there is one row, which tells of the archive that all others were read from.
     """
 
+    suite: str
+    access: Access
+    state: str
     cells: Mapping[Arm, tuple[CellKey, ...]]
     rounds: int
-    draw: Draw
+    drawn: tuple[object, ...]
     subject: tuple[str, int | None]
-    told: str = ""
-    told_of: Mapping[Arm, str] = field(default_factory=dict)
+    told: Mapping[Arm, str] = field(default_factory=dict)
     once: bool = False
 
+    @property
+    def block(self) -> list[CellKey]:
+        """All cells."""
+        return [key for keys in self.cells.values() for key in keys]
 
-def archive_recording(config: RunConfig) -> tuple[str, WriteAccess] | None:
-    """Return the suite of a run, and its access, that record the writing of archives which are read from."""
+    @property
+    def absent(self) -> bool:
+        """Whether nothing is measured, for want of what the access asks for."""
+        return isinstance(self.access, Absent)
+
+    def draw(self, usable: Sequence[Arm]) -> dict[tuple[int, Arm], int]:
+        """Return the position in each round of those that have an archive."""
+        if not self.drawn:
+            return {(0, arm): position for position, arm in enumerate(usable)}
+        arms = [arm for arm in (self.cells if self.once else usable) if arm not in self.told]
+        seed, *names = self.drawn
+        rng = schedule.generator(seed, *names)  # type: ignore[arg-type]
+        return {(number, arm): position for number, position, arm in schedule.blocks(arms, self.rounds, rng)}
+
+
+def archive_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
+    """Give the turns in which the archives were written that are read from, where a suite of the run records that."""
     known = {*registry.names("suites"), *(name for group, name in registry.allowed() if group == "suites")}
-    asked = (load_suite(name) for name in config.suites if name in known)
-    return next(((suite.name, WriteAccess(name=suite.archives, tensors=())) for suite in asked if suite.archives), None)
+    recording = [suite for suite in map(load_suite, (n for n in config.suites if n in known)) if suite.archives]
+    for suite in recording[:1]:
+        access = WriteAccess(name=suite.archives, tensors=())
+        own = [arm for arm in arms if not arm.shares]
+        yield _turns(config, own, subject, suite.name, access, "", ("archives", *subject.place), rounds=1, once=True)
+
+
+def access_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject, suite: str, access: Access) -> list[Turns]:
+    """List the turns of one access, one for each cache state."""
+    names = (suite, access.name, *subject.place)
+    if isinstance(access, ReadAccess):
+        own = (access.executor, access.workers)
+        return [
+            _turns(config, arms, subject, suite, access, state, (*names, state, *own))
+            for state in states(config, access)
+        ]
+    if isinstance(access, WriteAccess):
+        told = {arm: _SAME_ARCHIVE for arm in arms if arm.rereads}
+        return [_turns(config, arms, subject, suite, access, "", names, told=told)]
+    if isinstance(access, SizeAccess):
+        told = {arm: _NO_CONTROL if arm.label == CONTROL else _SAME_ARCHIVE for arm in arms if arm.shares}
+    else:
+        told = dict.fromkeys(arms, access.reason)
+    return [_turns(config, arms, subject, suite, access, "", (), rounds=1, told=told)]
 
 
 def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
-    """List the turns of ``samples.csv`` for one subject.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Of the run.
-    arms : sequence of Arm
-        In the order of `harness.run.subject.choose_arms`.
-    subject : Subject
-        Trace and plans.
-    """
-    if recording := archive_recording(config):
-        own = [arm for arm in arms if not arm.shares]
-        order = _drawn(config, own, 1, "archives", subject.label, subject.n_res)
-        cells = _cells(subject, *recording, own, "")
-        yield Turns(cells=cells, rounds=1, draw=lambda usable: order, subject=_place(subject), once=True)
+    """List the turns of ``samples.csv`` for one subject, with the arms of the run in their order."""
+    yield from archive_turns(config, arms, subject)
     for suite, access in subject.plans:
-        for state in states(config, access):
-            yield _turns(config, subject, suite, access, state, _cells(subject, suite, access, arms, state))
-
-
-def _cells(
-    subject: Subject, suite: str, access: Access, arms: Sequence[Arm], state: str
-) -> dict[Arm, tuple[CellKey, ...]]:
-    names = cell_names(access)
-    return {arm: tuple(cell_key(subject, suite, access, arm, state, name) for name in names) for arm in arms}
-
-
-def _turns(
-    config: RunConfig, subject: Subject, suite: str, access: Access, state: str, cells: dict[Arm, tuple[CellKey, ...]]
-) -> Turns:
-    place = _place(subject)
-    if isinstance(access, Absent):
-        return Turns(cells=cells, rounds=1, draw=_listed, subject=place, told=access.reason)
-    if isinstance(access, SizeAccess):
-        told = {arm: NO_TWIN if arm.label == CONTROL else SAME_ARCHIVE for arm in cells if arm.shares}
-        return Turns(cells=cells, rounds=1, draw=_listed, subject=place, told_of=told)
-    names: tuple[object, ...] = (suite, access.name, subject.label, subject.n_res)
-    if isinstance(access, ReadAccess):
-        names, told = (*names, state, access.executor, access.workers), {}
-    else:
-        told = {arm: SAME_ARCHIVE for arm in cells if arm.rereads}
-    return Turns(
-        cells=cells,
-        rounds=config.rounds,
-        draw=lambda usable: _drawn(config, [arm for arm in usable if arm not in told], config.rounds, *names),
-        subject=place,
-        told_of=told,
-    )
+        yield from access_turns(config, arms, subject, suite, access)
 
 
 def turns_of(
@@ -122,12 +144,33 @@ def turns_of(
     what: str,
 ) -> Turns:
     """Return the turns of rows that a measurement takes of an access in rounds of its own, drawn for `what`."""
-    names = (suite, access.name, subject.label, subject.n_res, what)
+    names = (suite, access.name, *subject.place, what)
+    return _turns(config, arms, subject, suite, access, state, names, rounds=rounds)
+
+
+def _turns(
+    config: RunConfig,
+    arms: Sequence[Arm],
+    subject: Subject,
+    suite: str,
+    access: Access,
+    state: str,
+    names: tuple[object, ...],
+    *,
+    rounds: int | None = None,
+    told: Mapping[Arm, str] | None = None,
+    once: bool = False,
+) -> Turns:
     return Turns(
-        cells=_cells(subject, suite, access, arms, state),
-        rounds=rounds,
-        draw=lambda usable: _drawn(config, usable, rounds, *names),
-        subject=_place(subject),
+        suite=suite,
+        access=access,
+        state=state,
+        cells={arm: tuple(cell_keys(subject, suite, access, [arm], state)) for arm in arms},
+        rounds=config.rounds if rounds is None else rounds,
+        drawn=(config.seed, *names) if names else (),
+        subject=subject.place,
+        told=told or {},
+        once=once,
     )
 
 
@@ -149,16 +192,3 @@ def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) 
             f"A run has at most {MOST_ROWS} rows, and this one asks for {total}: ask for fewer rounds, formats, "
             "traces, sizes or suites."
         )
-
-
-def _drawn(config: RunConfig, arms: Sequence[Arm], rounds: int, *names: object) -> dict[tuple[int, Arm], int]:
-    rng = schedule.generator(config.seed, *names)
-    return {(number, arm): position for number, position, arm in schedule.blocks(arms, rounds, rng)}
-
-
-def _listed(usable: Sequence[Arm]) -> dict[tuple[int, Arm], int]:
-    return {(0, arm): position for position, arm in enumerate(usable)}
-
-
-def _place(subject: Subject) -> tuple[str, int | None]:
-    return subject.label, subject.n_res

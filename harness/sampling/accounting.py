@@ -28,10 +28,11 @@ class ReadCounts:
     retries: int | None = None
 
     def since(self, before: ReadCounts) -> ReadCounts:
-        """Return the difference, less what looking at the counts has itself added."""
+        """Return the difference, less what one look at the counts has itself added to those of the next."""
         if self.bytes_read is None or before.bytes_read is None or self.requests is None or before.requests is None:
             return ReadCounts(None, None)
-        own = _own_cost()
+        first, second = read_counts(), read_counts()
+        own = (second.bytes_read or 0) - (first.bytes_read or 0), (second.requests or 0) - (first.requests or 0)
         return ReadCounts(
             max(0, self.bytes_read - before.bytes_read - own[0]), max(0, self.requests - before.requests - own[1])
         )
@@ -59,12 +60,6 @@ class LocalCounter:
     def counts(self) -> ReadCounts:
         """Return what was read since the counter was made."""
         return read_counts().since(self._before)
-
-
-def _own_cost() -> tuple[int, int]:
-    """Return bytes and calls that one `read_counts` adds to the counts that the next one sees."""
-    first, second = read_counts(), read_counts()
-    return (second.bytes_read or 0) - (first.bytes_read or 0), (second.requests or 0) - (first.requests or 0)
 
 
 def fetched_bytes() -> int | None:
@@ -107,18 +102,7 @@ class Opens:
 
 @contextmanager
 def count_opens(path: Path) -> Iterator[Opens]:
-    """Count how often any process opens a file of an archive, with inotify(7).
-
-    Parameters
-    ----------
-    path : Path
-        A file or a folder.
-
-    Yields
-    ------
-    Opens
-        Its `count` is set when the block ends.
-    """
+    """Count how often any process opens a file of an archive, a file or a folder, with inotify(7)."""
     opens = Opens()
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(libc, "inotify_init1") else -1

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from harness.capacity import capacity
 from harness.errors import UsageError
 from harness.formats.archive import archive_size, sync_archive
@@ -52,18 +54,7 @@ def filesystem(path: Path) -> str:
 
 
 def require_evictable(folder: Path) -> None:
-    """Refuse cold reads where eviction cannot work.
-
-    Parameters
-    ----------
-    folder : Path
-        Where archives will be.
-
-    Raises
-    ------
-    UsageError
-        On a filesystem that lives in memory, or on a system without ``posix_fadvise``.
-    """
+    """Refuse cold reads in a folder where eviction cannot work: UsageError."""
     kind = filesystem(folder)
     if kind in _MEMORY_FILESYSTEMS:
         raise UsageError(
@@ -95,20 +86,7 @@ def load(path: Path) -> None:
 
 
 def chill(path: Path) -> tuple[float | None, str]:
-    """Make an archive cold.
-
-    Parameters
-    ----------
-    path : Path
-        A file or a folder.
-
-    Returns
-    -------
-    resident : float or None
-        What `residency` says afterwards.
-    rejected : str
-        Why the archive is not cold; empty when it is, or the system cannot tell.
-    """
+    """Make an archive cold; returns its `residency`, and why it is not cold, empty when it is or nobody can tell."""
     evict(path)
     resident = residency(path, every_file=True)
     if resident is not None and resident >= COLD_BELOW:
@@ -163,9 +141,13 @@ def warm(path: Path, read: Callable[[], object] | None = None) -> tuple[float | 
             return resident, ""
         load(path)
         resident = residency(path, every_file=False)
-    if resident is not None and resident < WARM_FROM:
-        return resident, f"only {resident:.1%} of the archive stays in the page cache: memory is too small"
-    return resident, ""
+    return _stays(resident, "the archive")
+
+
+def _stays(resident: float | None, what: str, *, enough: bool = False) -> tuple[float | None, str]:
+    if resident is None or resident >= WARM_FROM or enough:
+        return resident, ""
+    return resident, f"only {resident:.1%} of {what} stays in the page cache: memory is too small"
 
 
 def _warm_by_reading(path: Path, read: Callable[[], object]) -> tuple[float | None, str]:
@@ -175,10 +157,10 @@ def _warm_by_reading(path: Path, read: Callable[[], object]) -> tuple[float | No
         return None, ""  # the system cannot tell
     for _ in range(_READINGS):  # what the system reads ahead of a reader may come late, and counts as fetched then
         again = _fetched_by(read) or 0
-        resident = max(0.0, 1 - again / first)
-        if resident >= WARM_FROM or again <= _STRAY:
-            return resident, ""
-    return resident, f"only {resident:.1%} of what is read stays in the page cache: memory is too small"
+        resident, rejected = _stays(max(0.0, 1 - again / first), "what is read", enough=again <= _STRAY)
+        if not rejected:
+            break
+    return resident, rejected
 
 
 def _fetched_by(read: Callable[[], object]) -> int | None:
@@ -215,23 +197,24 @@ def residency(path: Path, *, every_file: bool) -> float | None:
             if window is None:
                 return None
             pages += len(window)
-            resident += len(window) - window.translate(_LOWEST_BIT).count(0)
+            resident += int(np.count_nonzero(window & 1))  # mincore sets only the lowest bit of each byte
     return resident / pages if pages else 1.0
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _WINDOW = 1 << 30  # bytes; ctypes wants a mapping that could be written, and the system gives none larger than memory
-_LOWEST_BIT = bytes(value & 1 for value in range(256))  # mincore sets only the lowest bit of each byte
 
 
-def _windows(file: Path) -> Iterator[bytes | None]:
+def _windows(file: Path) -> Iterator[np.ndarray | None]:
     """Yield what ``mincore`` says of each page, window by window; None where it fails."""
     size = file.stat().st_size
     with file.open("rb") as handle:
         for offset in range(0, size, _WINDOW):
             length = min(_WINDOW, size - offset)
-            seen = (ctypes.c_ubyte * -(-length // mmap.PAGESIZE))()
+            seen = np.zeros(-(-length // mmap.PAGESIZE), np.uint8)
             with mmap.mmap(handle.fileno(), length, flags=mmap.MAP_PRIVATE, offset=offset) as view:
                 address = ctypes.addressof(ctypes.c_char.from_buffer(view))
-                failed = _LIBC.mincore(ctypes.c_void_p(address), ctypes.c_size_t(length), seen)
-            yield None if failed else bytes(seen)
+                failed = _LIBC.mincore(
+                    ctypes.c_void_p(address), ctypes.c_size_t(length), ctypes.c_void_p(seen.ctypes.data)
+                )
+            yield None if failed else seen

@@ -7,20 +7,23 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from harness import registry
 from harness.errors import UsageError
 from harness.formats.base import Format, Profile
+from harness.sampling import cache
 from harness.sampling.accounting import LocalCounter
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Counter, Opener, Reading
 from harness.sampling.together import WorkerPart, shares, take_share
 from harness.sampling.verify import Expected
-from harness.workload import Read
+from harness.workload import ReadAccess
 
 Settings = Mapping[str, str]
 """What was given of an executor's own options, by name."""
+
+T = TypeVar("T")
 
 
 class Remote(Protocol):
@@ -32,7 +35,7 @@ class Remote(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one worker reads of a sample; pickled to its process, so it names the format instead of holding it.
+    """What is read of an archive in a sample, or by one worker of it; pickled, so it names the format.
 
     Attributes
     ----------
@@ -42,37 +45,44 @@ class Share:
         The settings that the archive was written with.
     archive : Path
         What to read.
-    reads : tuple of Read
-        In this order.
+    access : ReadAccess
+        What to ask for.
     expected : dict of str to Expected
         What has to come back.
+    by_reading : bool
+        Whether the archive is warmed by reading what is asked for, as `harness.sampling.cache.read_little` says.
     stored : Remote or None
-        Where the archive is instead of its folder.
-    load_once : bool
-        Read each tensor whole, once; of a single worker in the thread that measures.
+        Where the archive is to be read in a store; None to read it from its folder.
     """
 
     backend: str
     profile: Profile
     archive: Path
-    reads: tuple[Read, ...]
+    access: ReadAccess
     expected: dict[str, Expected] = field(repr=False)
+    by_reading: bool = False
     stored: Remote | None = None
-    load_once: bool = False
 
-    def opener(self) -> tuple[Opener, Counter]:
-        """Return what opens the archive, after its first use in this process, and what counts its reads."""
-        found = rehearsed(self.backend, self.profile)
-        return (found, LocalCounter) if self.stored is None else self.stored.opener(found)
+    def warm(self, read: Callable[[], object]) -> tuple[float | None, str]:
+        """Warm the archive, as `harness.sampling.cache.warm` does; ``read`` carries the access out."""
+        return cache.warm(self.archive, read if self.by_reading else None)
 
     def split(self, workers: int) -> list[Share]:
         """Split into consecutive shares, one for each worker."""
-        return [dataclasses.replace(self, reads=tuple(reads)) for reads in shares(self.reads, workers)]
+        parts = shares(self.access.reads, workers)
+        return [dataclasses.replace(self, access=dataclasses.replace(self.access, reads=reads)) for reads in parts]
+
+    def read_by(self, how: Callable[..., T], **settings: Any) -> T:
+        """Read it in this process, after the first use of its format there, with a function such as `take`."""
+        backend: Opener = rehearsed(self.backend, self.profile)
+        counter: Counter = LocalCounter
+        if self.stored is not None:
+            backend, counter = self.stored.opener(rehearsed(self.backend, self.profile))
+        return how(backend, self.archive, self.access.reads, self.expected, counter=counter, **settings)
 
     def take(self, wait: Callable[[], object]) -> WorkerPart:
-        """Read it in this process, from when ``wait`` returns on."""
-        backend, counter = self.opener()
-        return take_share(backend, self.archive, self.reads, self.expected, wait, counter)
+        """Read it as one worker of several, from when ``wait`` returns on."""
+        return self.read_by(take_share, wait=wait)
 
 
 class Readers(ABC):
@@ -113,7 +123,7 @@ class Executor(ABC):
         Whether a run includes it where no executor is named.
     options : mapping of str to (str, str)
         Its own options of ``harness run``, by name: what the value is called, and the help. What is given is text, and
-        stands in ``run.json`` under the same name.
+        a field of ``run.json`` under the same name.
     least : int
         The smallest number of workers that makes sense.
     stores : bool
@@ -150,20 +160,7 @@ class Executor(ABC):
     alone: ClassVar[str] = ""
 
     def require(self, settings: Settings, most: int) -> None:
-        """Refuse a run that its workers cannot serve, before anything is written.
-
-        Parameters
-        ----------
-        settings : mapping
-            What the run gives of `options`.
-        most : int
-            The most workers that it asks for.
-
-        Raises
-        ------
-        UsageError
-            In one sentence, within seconds.
-        """
+        """Refuse a run that `most` of its workers cannot serve, before anything is written: UsageError, in seconds."""
         return
 
     def here(self, settings: Settings) -> bool:

@@ -28,17 +28,11 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 
 def interrupt(number: int, frame: FrameType | None = None) -> None:
-    """End like Ctrl-C: the handler of every signal of `ENDING` outside of `deferred`.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        With the number of the signal.
-    """
+    """End like Ctrl-C, with the number of the signal: the handler of every signal of `ENDING` outside of `deferred`."""
     raise KeyboardInterrupt(number)
 
 
-def _on_interrupt(number: int, frame: FrameType | None) -> None:
+def _keep(number: int, frame: FrameType | None) -> None:
     if _State.heard:
         raise KeyboardInterrupt(number)
     _State.pending = number
@@ -53,33 +47,28 @@ def ending_alike() -> Iterator[None]:
 
 @contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None], *, only_default: bool = False) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # it alone may set handlers, and gets the signals
+        yield
+        return
     before = {number: signal.getsignal(number) for number in ENDING}
-    if threading.current_thread() is threading.main_thread():
-        for number, was in before.items():
-            if was is not signal.SIG_IGN and (not only_default or was is signal.SIG_DFL):
-                signal.signal(number, handler)
+    for number, was in before.items():
+        if was is not signal.SIG_IGN and (not only_default or was is signal.SIG_DFL):
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, was in before.items():
-                signal.signal(number, was)
+        for number, was in before.items():
+            signal.signal(number, was)
 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Keep Ctrl-C and its kin back until a `heard` block, or until this one ends.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        At its end, when one came and no `heard` block has raised it.
-    """
+    """Keep Ctrl-C and its kin back until a `heard` block, or until this one ends: then KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _State.pending, _State.heard = None, False
-    with _handled(_on_interrupt):
+    with _handled(_keep):
         yield
     if _State.pending is not None:
         raise KeyboardInterrupt(_State.pending)
@@ -87,13 +76,7 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Let Ctrl-C through, also one that was kept back.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        When Ctrl-C came.
-    """
+    """Let Ctrl-C through as KeyboardInterrupt, also one that was kept back."""
     _State.heard = True
     try:
         if _State.pending is not None:
@@ -116,13 +99,7 @@ def kept_from_children() -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Let the kernel kill this process when its parent ends, however that ends and whatever this one does then.
-
-    Parameters
-    ----------
-    parent : int
-        The process that started this one; it may be gone already.
-    """
+    """Let the kernel kill this process when `parent`, which started it and may be gone, ends in whatever way."""
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it; elsewhere an idle worker ends by itself
     if prctl is not None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

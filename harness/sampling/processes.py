@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from harness import registry
 from harness.errors import HarnessError, ended
 from harness.sampling.executor import Executor, Readers, Settings, Share
-from harness.sampling.interrupt import end_with
 from harness.sampling.sample import Reading
 from harness.sampling.together import WorkerPart, combine
-from harness.sampling.worker import GRACE, SPAWN, WorkerError, told
+from harness.sampling.worker import GRACE, WorkerError, started, told
 
 
 class Processes(Executor):
@@ -32,17 +29,10 @@ class ReadingProcesses(Readers):
         self._running: list[tuple[SpawnProcess, Connection]] = []
 
     def read(self, share: Share, workers: int) -> Reading:
-        work = share.split(workers)
-        while len(self._running) < len(work):
-            ours, theirs = SPAWN.Pipe()
-            process = SPAWN.Process(
-                target=_serve, args=(theirs, os.getpid(), registry.allowed()), name="harness-reader", daemon=True
-            )
-            process.start()
-            theirs.close()
-            self._running.append((process, ours))
+        while len(self._running) < workers:
+            self._running.append(started(_serve, "harness-reader", daemon=True))
         try:
-            return combine(_read([connection for _, connection in self._running[: len(work)]], work))
+            return combine(_read([connection for _, connection in self._running[:workers]], share.split(workers)))
         except (EOFError, ConnectionError) as error:
             raise self._lost() from error
 
@@ -50,10 +40,9 @@ class ReadingProcesses(Readers):
         """End all processes, because the others wait for one that is gone; the next read starts them anew."""
         wait([process.sentinel for process, _ in self._running], GRACE)
         codes = [process.exitcode for process, _ in self._running if process.exitcode is not None]
-        for process, connection in self._running:
+        for process, _ in self._running:
             process.kill()
-            process.join()
-            connection.close()
+        self.close()
         self._running.clear()
         return ended("a reading process", codes[0] if codes else None)
 
@@ -78,20 +67,14 @@ def _read(connections: list[Connection], work: list[Share]) -> list[WorkerPart]:
     return answers
 
 
-def _serve(connection: Connection, parent: int, allowed: tuple[registry.Name, ...]) -> None:
-    end_with(parent)
-    registry.allow(*allowed)
-
+def _serve(connection: Connection) -> None:
     def begin() -> None:
         connection.send("ready")
         if connection.recv() != "go":
             raise HarnessError("another process failed to open the archive")
 
     while True:
-        try:
-            share: Share = connection.recv()
-        except (EOFError, OSError):
-            return
+        share: Share = connection.recv()
         try:
             connection.send(share.take(begin))
         except Exception as error:  # noqa: BLE001 - reported to the process that asked

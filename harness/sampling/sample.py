@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -47,15 +48,11 @@ class Opener(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What one sample of a read access found.
+class Returned:
+    """What came back to a process, and what it did for that.
 
     Attributes
     ----------
-    seconds : float
-        Time of the reads; with several workers, from the first start to the last end.
-    open_seconds : float
-        Time to open a reader; with several workers, the longest.
     bytes_returned : int
         Bytes of the arrays that came back.
     bytes_read, requests : int or None
@@ -66,25 +63,38 @@ class Reading:
         Peak resident size during the sample; summed over processes.
     problem : str
         What was wrong with a result, empty when every bit was right.
+    """
+
+    bytes_returned: int = 0
+    bytes_read: int | None = None
+    requests: int | None = None
+    retries: int | None = None
+    peak_rss_bytes: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading(Returned):
+    """What one sample of a read access found; what only several workers have is empty for one thread.
+
+    Attributes
+    ----------
+    seconds : float
+        Time of the reads; with several workers, from the first start to the last end.
+    open_seconds : float
+        Time to open a reader; with several workers, the longest.
     latencies : tuple of float or None
-        The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers; None for a sample
-        in one thread, whose reads are not timed one by one.
+        The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers.
     cpu_seconds : float or None
-        Processor time of all threads of the reading processes during the reads; None as for `latencies`.
+        Processor time of all threads of the reading processes during the reads.
     worker_seconds : tuple of float
-        Time of each worker's share; empty as for `latencies`.
+        Time of each worker's share.
     rejected : str
         Why the time says nothing though every bit was right; empty when it counts.
     """
 
     seconds: float
     open_seconds: float
-    bytes_returned: int
-    bytes_read: int | None = None
-    requests: int | None = None
-    retries: int | None = None
-    peak_rss_bytes: int | None = None
-    problem: str = ""
     latencies: tuple[float, float, float] | None = None
     cpu_seconds: float | None = None
     worker_seconds: tuple[float, ...] = ()
@@ -129,24 +139,21 @@ def take(
     clock : callable
         Returns nanoseconds.
 
-    Returns
-    -------
-    Reading
-        With a problem when a result was wrong.
-
     Raises
     ------
     HarnessError
         When the format raised.
     """
-    with accounted(counter) as account, without_collection():
-        with blame(backend.name, f"opening {archive.name}"):
-            start = clock()
-            reader = backend.reader(archive)
-            opened = clock() - start
-        with reader, blame(backend.name, f"reading {archive.name}"):
-            tally = (_load_once if load_once else _each)(reader, reads, expected, clock)
-    return account(tally.nanoseconds, opened, tally.bytes_returned, tally.problem)
+    doing = blame(backend.name, f"reading {archive.name}")
+    with accounted(counter) as usage, opened(backend, archive, clock) as (reader, opening), doing:
+        tally = (_load_once if load_once else _each)(reader, reads, expected, clock)
+    return Reading(
+        seconds=tally.nanoseconds / 1e9,
+        open_seconds=opening / 1e9,
+        bytes_returned=tally.bytes_returned,
+        problem=tally.problem,
+        **usage,
+    )
 
 
 def _each(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> Tally:
@@ -166,8 +173,7 @@ def _each(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected
             bytes_held = 0
             start = clock()
     tally.nanoseconds += clock() - start
-    settle(held, tally)
-    return tally
+    return settle(held, tally)
 
 
 def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> Tally:
@@ -185,12 +191,24 @@ def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Exp
     return tally
 
 
-def settle(held: list[tuple[object, Expected]], tally: Tally) -> None:
-    """Check results and release them."""
+def settle(held: list[tuple[object, Expected]], tally: Tally) -> Tally:
+    """Check results, add them up, and release them."""
     for result, want in held:
         tally.problem = tally.problem or check(result, want)
         tally.bytes_returned += result.nbytes if isinstance(result, np.ndarray) else 0
     held.clear()
+    return tally
+
+
+@contextmanager
+def opened(backend: Opener, archive: Path, clock: Clock) -> Iterator[tuple[Reader, int]]:
+    """Open a fresh reader; gives the nanoseconds that this took too."""
+    with blame(backend.name, f"opening {archive.name}"):
+        start = clock()
+        reader = backend.reader(archive)
+        nanoseconds = clock() - start
+    with reader:
+        yield reader, nanoseconds
 
 
 @contextmanager
@@ -206,23 +224,11 @@ def without_collection() -> Iterator[None]:
 
 
 @contextmanager
-def accounted(counter: Counter) -> Iterator[Callable[[int, int, int, str], Reading]]:
-    """Count reads and memory around a sample; gives the function that makes the `Reading` once the block has ended."""
+def accounted(counter: Counter) -> Iterator[dict[str, Any]]:
+    """Count reads and memory around a sample, without collection; gives figures of `Returned` when the block ends."""
+    found: dict[str, Any] = {}
     reset_peak_rss()
     counting = counter()
-    counts = ReadCounts(None, None)
-
-    def reading(nanoseconds: int, opened: int, bytes_returned: int, problem: str) -> Reading:
-        return Reading(
-            seconds=nanoseconds / 1e9,
-            open_seconds=opened / 1e9,
-            bytes_returned=bytes_returned,
-            bytes_read=counts.bytes_read,
-            requests=counts.requests,
-            retries=counts.retries,
-            peak_rss_bytes=peak_rss(),
-            problem=problem,
-        )
-
-    yield reading
-    counts = counting.counts()
+    with without_collection():
+        yield found
+    found.update(dataclasses.asdict(counting.counts()), peak_rss_bytes=peak_rss())

@@ -17,9 +17,7 @@ class MainThread(Executor, Readers):
         return self
 
     def read(self, share: Share, workers: int) -> Reading:
-        backend, counter = share.opener()
-        about = (backend, share.archive, share.reads, share.expected)
-        return take(*about, load_once=share.load_once, counter=counter)
+        return share.read_by(take, load_once=share.access.load_once)
 
 
 class Threads(Executor, Readers):
@@ -32,9 +30,7 @@ class Threads(Executor, Readers):
         return self
 
     def read(self, share: Share, workers: int) -> Reading:
-        backend, counter = share.opener()
-        about = (backend, share.archive, share.reads, share.expected)
-        return take_threads(*about, workers, shared=self.shared, counter=counter)
+        return share.read_by(take_threads, workers=workers, shared=self.shared)
 
 
 class SharedThreads(Threads):

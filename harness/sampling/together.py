@@ -7,76 +7,65 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.formats.base import Reader, blame
 from harness.sampling.accounting import LocalCounter
-from harness.sampling.sample import Clock, Counter, Opener, Reading, Tally, accounted, settle, without_collection
+from harness.sampling.sample import Clock, Counter, Opener, Reading, Returned, Tally, accounted, opened, settle
 from harness.sampling.verify import Expected, read_id
 from harness.workload import Read
 
 PERCENTILES = (50, 95, 99)
+_SUMS = ("bytes_read", "requests", "retries", "peak_rss_bytes")
+
+Held = list[tuple[object, Expected]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerPart:
+class WorkerPart(Returned):
     """What one worker did of a sample; times in nanoseconds, on a clock that all workers of a machine share.
 
     Attributes
     ----------
-    started, ended : int
-        When it began to read, and when it had read its share.
     opened : int
         Time to open its reader.
     marks : ndarray of int64, shape (reads + 1,)
         When it began, and when each read had returned.
     cpu : int or None
         Processor time of its process during the reads; None where several workers share a process.
-    bytes_returned : int
-        Bytes of the arrays that came back.
-    bytes_read, requests, retries, peak_rss_bytes : int or None
-        As in `Reading`, of its process.
-    problem : str
-        What was wrong with a result.
     """
 
-    started: int
-    ended: int
     opened: int
     marks: np.ndarray = field(repr=False)
     cpu: int | None = None
-    bytes_returned: int = 0
-    bytes_read: int | None = None
-    requests: int | None = None
-    retries: int | None = None
-    peak_rss_bytes: int | None = None
-    problem: str = ""
 
 
-def shares(reads: Sequence[Read], workers: int) -> list[list[Read]]:
+def shares(reads: Sequence[Read], workers: int) -> list[tuple[Read, ...]]:
     """Split reads into consecutive shares that differ in length by at most one."""
     bounds = [len(reads) * k // workers for k in range(workers + 1)]
-    return [list(reads[start:stop]) for start, stop in itertools.pairwise(bounds)]
+    return [tuple(reads[start:stop]) for start, stop in itertools.pairwise(bounds)]
 
 
 def combine(parts: Sequence[WorkerPart]) -> Reading:
     """Make one reading of all workers' parts, its time from the first start to the last end."""
     latencies = np.concatenate([np.diff(part.marks) for part in parts]) / 1e9
+    cpu = _total([part.cpu for part in parts])
+    sums: dict[str, Any] = {name: _total([getattr(part, name) for part in parts]) for name in _SUMS}
     return Reading(
-        seconds=(max(part.ended for part in parts) - min(part.started for part in parts)) / 1e9,
+        seconds=(max(part.marks[-1] for part in parts) - min(part.marks[0] for part in parts)).item() / 1e9,
         open_seconds=max(part.opened for part in parts) / 1e9,
         bytes_returned=sum(part.bytes_returned for part in parts),
-        bytes_read=_total([part.bytes_read for part in parts]),
-        requests=_total([part.requests for part in parts]),
-        retries=_total([part.retries for part in parts]),
-        peak_rss_bytes=_total([part.peak_rss_bytes for part in parts]),
         problem=next((part.problem for part in parts if part.problem), ""),
         latencies=_percentiles(latencies) if len(latencies) else None,
-        cpu_seconds=None if (cpu := _total([part.cpu for part in parts])) is None else cpu / 1e9,
-        worker_seconds=tuple((part.ended - part.started) / 1e9 for part in parts),
+        cpu_seconds=None if cpu is None else cpu / 1e9,
+        worker_seconds=tuple((part.marks[-1] - part.marks[0]).item() / 1e9 for part in parts),
+        **sums,
     )
 
 
@@ -91,45 +80,6 @@ def _total(values: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(values) else None
 
 
-class _Crew:
-    """Threads that open, begin together and read: what each found, or what the first that failed raised."""
-
-    def __init__(
-        self, backend: Opener, archive: Path, expected: Mapping[str, Expected], workers: int, clock: Clock
-    ) -> None:
-        self._backend, self._archive, self._expected, self._clock = backend, archive, expected, clock
-        self.begun: list[int] = []  # processor time of the process, as are the ends
-        self.ends: list[int] = []
-        self._barrier = threading.Barrier(workers, action=lambda: self.begun.append(time.process_time_ns()))
-        self.found: dict[int, tuple[WorkerPart, list[tuple[object, Expected]]]] = {}
-        self.errors: list[BaseException] = []
-
-    def opened(self) -> tuple[Reader, int]:
-        """Open a reader; returns how long that took too."""
-        with blame(self._backend.name, f"opening {self._archive.name}"):
-            start = self._clock()
-            return self._backend.reader(self._archive), self._clock() - start
-
-    def read(self, number: int, share: list[Read], common: tuple[Reader, int] | None) -> None:
-        try:
-            reader, opened = common or self.opened()
-            try:
-                self._barrier.wait()
-                with blame(self._backend.name, f"reading {self._archive.name}"):
-                    marks, held = _read(reader, share, self._expected, self._clock)
-                self.ends.append(time.process_time_ns())
-                part = WorkerPart(started=marks[0], ended=marks[-1], opened=opened, marks=np.array(marks))
-                self.found[number] = part, held
-            finally:
-                if common is None:
-                    reader.close()
-        except threading.BrokenBarrierError:
-            pass  # another thread failed, and its error is the one to report
-        except Exception as error:  # noqa: BLE001 - carried to the caller's thread
-            self.errors.append(error)
-            self._barrier.abort()
-
-
 def take_threads(
     backend: Opener,
     archive: Path,
@@ -141,54 +91,54 @@ def take_threads(
     counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
 ) -> Reading:
-    """Take one sample with the reads split over threads; parameters as for `harness.sampling.sample.take`.
+    """Take one sample with the reads split over threads.
 
     Parameters
     ----------
     backend, archive, reads, expected, counter, clock
-        As for `take`.
+        As for `harness.sampling.sample.take`.
     workers : int
         Number of threads.
     shared : bool
         Whether all use one open reader; otherwise each opens its own, before the common start.
-
-    Returns
-    -------
-    Reading
-        Seconds from the first start to the last end.
 
     Raises
     ------
     HarnessError
         When the format raised in any thread.
     """
-    crew = _Crew(backend, archive, expected, workers, clock)
-    with accounted(counter) as account, without_collection():
-        common = crew.opened() if shared else None
-        threads = [
-            threading.Thread(target=crew.read, args=(number, share, common))
-            for number, share in enumerate(shares(reads, workers))
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if common:
-            common[0].close()
-    if crew.errors:
-        raise crew.errors[0]
+    begun: list[int] = []  # processor time of the process, as are the ends
+    ends: list[int] = []
+    barrier = threading.Barrier(workers, action=lambda: begun.append(time.process_time_ns()))
+
+    def part(share: Sequence[Read], common: tuple[Reader, int] | None) -> tuple[WorkerPart, Held]:
+        try:
+            with nullcontext(common) if common else opened(backend, archive, clock) as (reader, opening):
+                barrier.wait()
+                with blame(backend.name, f"reading {archive.name}"):
+                    marks, held = _read(reader, share, expected, clock)
+                ends.append(time.process_time_ns())
+        except BaseException:
+            barrier.abort()
+            raise
+        return WorkerPart(opened=opening, marks=np.array(marks)), held
+
+    with accounted(counter) as usage, ExitStack() as stack:
+        common = stack.enter_context(opened(backend, archive, clock)) if shared else None
+        with ThreadPoolExecutor(workers) as pool:
+            parts = [pool.submit(part, share, common) for share in shares(reads, workers)]
+    errors = [error for each in parts if (error := each.exception())]
+    if errors:  # one that found the barrier broken only echoes another
+        raise next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), errors[0])
     tally = Tally()
-    for _, held in crew.found.values():
-        settle(held, tally)
-    whole = combine([crew.found[number][0] for number in range(workers)])
-    process = account(0, 0, tally.bytes_returned, tally.problem)
+    for each in parts:
+        settle(each.result()[1], tally)
     return dataclasses.replace(
-        process,
-        seconds=whole.seconds,
-        open_seconds=whole.open_seconds,
-        latencies=whole.latencies,
-        cpu_seconds=(max(crew.ends) - crew.begun[0]) / 1e9,
-        worker_seconds=whole.worker_seconds,
+        combine([each.result()[0] for each in parts]),
+        bytes_returned=tally.bytes_returned,
+        problem=tally.problem,
+        cpu_seconds=(max(ends) - begun[0]) / 1e9,
+        **usage,
     )
 
 
@@ -206,49 +156,33 @@ def take_share(
     Parameters
     ----------
     backend, archive, share, expected, counter, clock
-        As for `take`; the system's monotonic clock is one that all processes share.
+        As for `harness.sampling.sample.take`; the system's monotonic clock is one that all processes share.
     wait : callable
         Returns when all workers may start.
-
-    Returns
-    -------
-    WorkerPart
-        Of this share.
     """
-    with accounted(counter) as account, without_collection():
-        with blame(backend.name, f"opening {archive.name}"):
-            start = clock()
-            reader = backend.reader(archive)
-            opened = clock() - start
-        with reader, blame(backend.name, f"reading {archive.name}"):
-            wait()
-            cpu = time.process_time_ns()
-            marks, held = _read(reader, share, expected, clock)
-            cpu = time.process_time_ns() - cpu
-    tally = Tally()
-    settle(held, tally)
-    process = account(0, 0, tally.bytes_returned, tally.problem)
+    doing = blame(backend.name, f"reading {archive.name}")
+    with accounted(counter) as usage, opened(backend, archive, clock) as (reader, opening), doing:
+        wait()
+        cpu = time.process_time_ns()
+        marks, held = _read(reader, share, expected, clock)
+        cpu = time.process_time_ns() - cpu
+    tally = settle(held, Tally())
     return WorkerPart(
-        started=marks[0],
-        ended=marks[-1],
-        opened=opened,
+        opened=opening,
         marks=np.array(marks),
         cpu=cpu,
-        bytes_returned=process.bytes_returned,
-        bytes_read=process.bytes_read,
-        requests=process.requests,
-        retries=process.retries,
-        peak_rss_bytes=process.peak_rss_bytes,
-        problem=process.problem,
+        bytes_returned=tally.bytes_returned,
+        problem=tally.problem,
+        **usage,
     )
 
 
 def _read(
     reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock
-) -> tuple[list[int], list[tuple[object, Expected]]]:
+) -> tuple[list[int], Held]:
     """Read a share and look at the clock after every read; results are kept, and checked when all workers are done."""
     sought = [(read.path, read.selection, expected[read_id(read)]) for read in reads]
-    held: list[tuple[object, Expected]] = []
+    held: Held = []
     fetch = reader.read
     marks = [clock()]
     for path, selection, want in sought:

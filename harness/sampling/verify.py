@@ -41,7 +41,7 @@ def expectations(raw: Path, manifest: Manifest, reads: Iterable[Read]) -> dict[s
     Returns
     -------
     dict of str to Expected
-        By `read_id`. Parts are sliced by numpy from a map of the flat file: no backend's code takes part.
+        By `read_id`. Parts are sliced by numpy from a map of the flat file: no format's code takes part.
     """
     offsets, offset = {}, 0
     for spec in manifest.tensors:
@@ -52,14 +52,12 @@ def expectations(raw: Path, manifest: Manifest, reads: Iterable[Read]) -> dict[s
         spec = manifest[read.path]
         if read_id(read) in found:
             continue
-        if read.selection is None:
-            shape, value = spec.shape, manifest.digests[spec.path]
-        else:
+        shape, value = spec.shape, manifest.digests[spec.path]
+        if read.selection is not None:
             flat = np.memmap(raw, dtype=spec.dtype, mode="r", offset=offsets[spec.path], shape=spec.shape)
             part = np.ascontiguousarray(flat[read.selection])
             shape, value = part.shape, digest(part)
-        nbytes = prod(shape) * np.dtype(spec.dtype).itemsize
-        found[read_id(read)] = Expected(value, spec.dtype, shape, nbytes)
+        found[read_id(read)] = Expected(value, spec.dtype, shape, prod(shape) * np.dtype(spec.dtype).itemsize)
     return found
 
 
@@ -75,20 +73,7 @@ def asked_bytes(reads: Iterable[Read], expected: Mapping[str, Expected]) -> int:
 
 
 def check(result: object, expected: Expected) -> str:
-    """Compare what a reader returned with what it had to return.
-
-    Parameters
-    ----------
-    result : object
-        What came back.
-    expected : Expected
-        From `expectations`.
-
-    Returns
-    -------
-    str
-        What is wrong, in a few words; empty when every bit is right and in memory.
-    """
+    """Say in a few words what is wrong with what a reader returned; empty when every bit is right and in memory."""
     if type(result) is not np.ndarray:
         return f"returned {type(result).__name__} instead of an ndarray"
     if result.dtype != np.dtype(expected.dtype):
@@ -97,13 +82,11 @@ def check(result: object, expected: Expected) -> str:
         return f"returned shape {result.shape} instead of {expected.shape}"
     if mapped(result):
         return MAPPED
-    if digest(result) != expected.digest:
-        return "returned values that differ from the source"
-    return ""
+    return "" if digest(result) == expected.digest else "returned values that differ from the source"
 
 
 def mapped(array: object) -> bool:
-    """Say whether an array's bytes stand in a mapped file: reading them would be work left for later."""
+    """Say whether an array's bytes are in a mapped file: reading them would be work left for later."""
     owner: object = array
     while owner is not None:
         if type(owner).__module__ == "mmap" or isinstance(owner, np.memmap):

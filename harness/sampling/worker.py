@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -16,7 +17,7 @@ from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
 from harness.sampling.executor import Readers, Settings, load_executor
 from harness.sampling.interrupt import end_with, heard, kept_from_children
 
-SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
 
 _START = 120.0  # seconds for a worker to start
 GRACE = 5.0  # seconds for an idle worker to end by itself
@@ -30,19 +31,29 @@ class Task(Protocol):
 
 
 class WorkerError(HarnessError):
-    """A task failed in the worker process.
-
-    Parameters
-    ----------
-    text : str
-        What happened.
-    cause : {"", "machine"}
-        What it is put down to.
-    """
+    """A task failed in the worker process, for a cause as `HarnessError` has it."""
 
     def __init__(self, text: str, cause: Cause = "") -> None:
         super().__init__(text)
         self.cause = cause
+
+
+def started(serve: Callable[[Connection], None], name: str, **settings: Any) -> tuple[SpawnProcess, Connection]:
+    """Start a process that serves the other end of a connection, may import the same, and ends with this one."""
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(target=_run, args=(serve, theirs, os.getpid(), registry.allowed()), name=name, **settings)
+    process.start()
+    theirs.close()
+    return process, ours
+
+
+def _run(
+    serve: Callable[[Connection], None], connection: Connection, parent: int, allowed: tuple[registry.Name, ...]
+) -> None:
+    end_with(parent)
+    registry.allow(*allowed)
+    with suppress(EOFError, ConnectionError):  # the other side has gone away
+        serve(connection)
 
 
 class Worker:
@@ -93,32 +104,23 @@ class Worker:
         self._process.join(GRACE)
         return self._process.exitcode
 
-    def _why(self, error: Exception) -> str:
-        if isinstance(error, EOFError | ConnectionError):
-            return str(ended("it", self._exit_code()))
-        return str(error)
-
     def _start(self) -> Connection:
-        if self._process is None or self._connection is None or not self._process.is_alive():
+        if self._process is not None and self._connection is not None and self._process.is_alive():
+            return self._connection
+        self.stop()
+        try:
+            with kept_from_children():
+                self._process, self._connection = started(_serve, "harness-worker")
+            # Starting is not part of a task, so a slow import does not count as a hang.
+            if not self._connection.poll(_START):
+                raise MachineError(f"it took longer than {_START:g} s")
+            self._connection.recv()
+        except (MachineError, OSError, EOFError) as error:
+            # No format has a part in it: what a task names is loaded later.
+            gone = isinstance(error, EOFError | ConnectionError)
+            why = ended("it", self._exit_code()) if gone else error
             self.stop()
-            self._connection, theirs = SPAWN.Pipe()
-            process = SPAWN.Process(
-                target=_serve, args=(theirs, os.getpid(), registry.allowed()), name="harness-worker"
-            )
-            try:
-                with kept_from_children():
-                    process.start()
-                self._process = process
-                theirs.close()
-                # Starting is not part of a task, so a slow import does not count as a hang.
-                if not self._connection.poll(_START):
-                    raise MachineError(f"it took longer than {_START:g} s")
-                self._connection.recv()
-            except (MachineError, OSError, EOFError) as error:
-                # No format has a part in it: what a task names is loaded later.
-                said = f"the measuring process could not start ({self._why(error)})"
-                self.stop()
-                raise WorkerError(said, "machine") from error
+            raise WorkerError(f"the measuring process could not start ({why})", "machine") from error
         return self._connection
 
     def close(self) -> None:
@@ -148,19 +150,13 @@ class Worker:
         self.close()
 
 
-def _serve(connection: Connection, parent: int, allowed: tuple[registry.Name, ...]) -> None:
+def _serve(connection: Connection) -> None:
     """Answer tasks until the other side goes away."""
-    end_with(parent)
-    registry.allow(*allowed)
     os.setpgrp()  # so that it can be killed together with all that it starts
     connection.send("ready")
     with Children() as children:
         while True:
-            try:
-                task: Task = connection.recv()
-            except (EOFError, OSError):
-                return
-            connection.send(_answer(task, children))
+            connection.send(_answer(connection.recv(), children))
 
 
 def _answer(task: Task, children: Children) -> tuple[str, Any]:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -27,13 +26,7 @@ from harness.trace.stream import MemoryTrace, Trace, TraceView
 
 
 class Stopwatch:
-    """Adds up the time spent inside its ``with`` blocks.
-
-    Parameters
-    ----------
-    clock : callable
-        Returns nanoseconds.
-    """
+    """Adds up the nanoseconds of `clock` spent inside its ``with`` blocks."""
 
     def __init__(self, clock: Clock = time.perf_counter_ns) -> None:
         self._clock = clock
@@ -48,9 +41,7 @@ class Stopwatch:
         self._start = self._clock()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._nanoseconds += self._clock() - self._start
 
 
@@ -129,9 +120,10 @@ class WriteTask:
     def run(self, children: Children) -> Written:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
         backend = rehearsed(self.backend, self.profile)
-        trace = _trace(self.source, self.n_res)
-        names = dict(self.tensors) if self.tensors is not None else {s.path: s.path for s in trace.manifest.tensors}
-        trace = _view(trace, names)
+        trace, bfloat16 = _trace(self.source, self.n_res), self.bfloat16
+        if self.tensors is not None:
+            trace = _view(trace, dict(self.tensors))
+            bfloat16 = frozenset(name for name, source in self.tensors if source in bfloat16)
         writing, syncing = Stopwatch(), Stopwatch()
         reset_peak_rss()
         manifest = write_archive(
@@ -143,12 +135,12 @@ class WriteTask:
             manifest,
             seconds=writing.seconds,
             sync_seconds=syncing.seconds,
-            bfloat16={path for path, source in names.items() if source in self.bfloat16},
+            bfloat16=bfloat16,
         )
-        if self.keep:
-            return found if found.problem else replace(found, opened=_opened(self.destination, backend, manifest))
-        remove(self.destination)
-        return found
+        if not self.keep:
+            remove(self.destination)
+            return found
+        return found if found.problem else replace(found, opened=_opened(self.destination, backend, manifest))
 
 
 def written(
@@ -167,10 +159,8 @@ def written(
     ----------
     archive : Path
         Complete and sealed.
-    backend : Format
-        Its format.
-    manifest : Manifest
-        As written.
+    backend, manifest
+        Its format, and its manifest as written.
     seconds, sync_seconds : float
         Time of writing, and of getting it onto the disk.
     bfloat16 : collection of str

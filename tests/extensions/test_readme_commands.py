@@ -14,7 +14,7 @@ import pytest
 from benchmarks.directories import af2, digests
 from harness.cli import main
 from harness.formats.archive import open_archive
-from harness.run.config import PRESETS
+from harness.run.presets import PRESETS
 from harness.workload import PlanOptions
 from tests.outputs import af2_result, attention_folder, pickled
 

@@ -13,7 +13,7 @@ from harness.formats.base import load_format
 from harness.report.write import write_report
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan
-from harness.run.subject import open_subjects
+from harness.run.planning import open_subjects
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import tensor
 from harness.trace.sources import open_trace

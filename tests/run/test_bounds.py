@@ -12,11 +12,11 @@ import pytest
 
 from harness.cli import main
 from harness.errors import HarnessError
-from harness.run import subject as subjects
+from harness.run import planning as subjects
 from harness.run import turns
 from harness.run.config import RunConfig
 from harness.run.plan import read_plan, read_planned, replan
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
 from harness.run.turns import require_few_rows
 from harness.trace.manifest import Manifest, Provenance, validate
 from harness.trace.schema import MOST_TENSORS, SchemaError, TensorSpec, tensor

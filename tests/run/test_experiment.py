@@ -16,8 +16,8 @@ from harness.row_files import read_samples
 from harness.run import space
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
-from harness.run.run import run
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.experiment import run
+from harness.run.planning import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
 from harness.workload import PlanOptions, ReadAccess

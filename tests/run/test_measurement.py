@@ -16,8 +16,8 @@ from harness.cli import main
 from harness.records import Row
 from harness.row_files import RowFile, done
 from harness.run.measurement import Measurement, Measuring, part
-from harness.run.recorder import RowLog, cell_keys
-from harness.run.turns import turns_of
+from harness.run.recorder import RowLog
+from harness.run.turns import cell_keys, turns_of
 from harness.workload import ReadAccess
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"

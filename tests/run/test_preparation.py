@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from harness.run import preparation
+from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import Prepared
-from harness.run.subject import choose_arms, open_subjects
 from harness.sampling import cache
 from harness.sampling.reading import ReadTask
 from harness.sampling.verify import Expected, read_id
@@ -28,7 +28,7 @@ def prepared(nbytes: int) -> Prepared:
     found.expected[read_id(READ)] = Expected("0", "float32", (nbytes // 4,), nbytes)
     for number, arm in enumerate(arms, 1):
         found.archives[arm] = Path(f"t.{arm.label}")
-        found.writes[arm] = (number, SimpleNamespace(size_bytes=10 * number))
+        found.writes[arm] = SimpleNamespace(size_bytes=10 * number)
     return found
 
 

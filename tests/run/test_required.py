@@ -16,7 +16,7 @@ from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.plan import save_plan
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
 from tests import liars
 from tests.conftest import TINY, measured
 

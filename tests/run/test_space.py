@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.row_files import read_samples
 from harness.run import space
 from harness.run.estimate import estimate, sampled
-from harness.run.subject import choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
 from harness.sampling.worker import Worker
 from tests.conftest import TINY, allow
 

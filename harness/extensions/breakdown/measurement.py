@@ -15,9 +15,9 @@ from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.measurement import Measurement, Measuring, RunSession
 from harness.run.preparation import Prepared
-from harness.run.recorder import RowLog, cell_key, cell_keys
+from harness.run.recorder import RowLog
 from harness.run.subject import Arm, Subject
-from harness.run.turns import Turns, turns_of
+from harness.run.turns import Turns, cell_key, cell_keys, turns_of
 from harness.sampling.worker import Worker, WorkerError
 from harness.workload import Access, ReadAccess, requested_bytes
 

@@ -20,7 +20,7 @@ import numpy as np
 from harness.extensions.breakdown.replay import Replay, Replayer, replayer_of
 from harness.extensions.breakdown.rows import ReadParts
 from harness.formats.base import Format, blame
-from harness.sampling.reading import AccessTask
+from harness.sampling.executor import Share
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection
 from harness.sampling.verify import Expected, asked_bytes, check, read_id
@@ -34,7 +34,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as in malloc.h
 
 
 @dataclass(frozen=True, kw_only=True)
-class BreakdownTask(AccessTask):
+class BreakdownTask(Share):
     """Take the breakdown of a warm access once, in a process that takes no samples."""
 
     def run(self, children: Children) -> ReadParts:

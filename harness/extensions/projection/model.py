@@ -16,7 +16,8 @@ from harness.records import Contender
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.plan import read_plan, replan
-from harness.run.subject import Arm, Subject, choose_arms
+from harness.run.planning import choose_arms
+from harness.run.subject import Arm, Subject
 from harness.workload import ReadAccess
 
 LEAST_CELLS = len(FEATURES) + 2

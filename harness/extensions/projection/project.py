@@ -22,7 +22,8 @@ from harness.formats.base import load_format
 from harness.formats.describing import ReadsWhole
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
-from harness.run.subject import Subject, choose_arms, open_subjects
+from harness.run.planning import choose_arms, open_subjects
+from harness.run.subject import Subject
 from harness.suite import mix_reads
 from harness.trace.sources import find_source
 from harness.workload import ReadAccess

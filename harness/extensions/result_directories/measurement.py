@@ -42,6 +42,12 @@ class DirectoryMeasurement(Measurement):
         number = None if bound is None else parse_bound(bound, "--directory-bound")
         return {"directories": list(arguments.directory), "bound": number, "modes": list(DIRECTORY_MODES)}
 
+    def earlier(self, document: dict[str, Any]) -> dict[str, Any] | None:
+        """Take the fields that earlier versions had beside all others."""
+        names = {"directories": "directories", "directory_bound": "bound", "directory_modes": "modes"}
+        found = {name: document.pop(key, None) for key, name in names.items()}
+        return {k: v for k, v in found.items() if v is not None} if found["directories"] else None
+
     def options(self, config: RunConfig) -> Iterator[str]:
         """Return the options that ask for the same directories."""
         if asked := asked_of(config):

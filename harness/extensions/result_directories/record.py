@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -10,7 +9,7 @@ from harness.documents import Count, Digest, Figure, read_document
 from harness.errors import HarnessError
 from harness.extensions.result_directories.asked import VANILLA
 from harness.extensions.result_directories.manifest import KINDS, Kind
-from harness.files import write_text
+from harness.run.entries import EntryFile
 
 DIRECTORIES_VERSION = 1
 DIRECTORIES = "directories.json"
@@ -60,8 +59,7 @@ class DirectoryRecord:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._found = read_directories(path) if path.exists() else []
+        self._file = EntryFile(path, {"directories_version": DIRECTORIES_VERSION}, "directories", read_directories)
 
     def add(self, label: str, kind: Kind, mode: str, before: dict[str, RecordedFile], facts: RecordedMode) -> None:
         """Note a directory in a mode.
@@ -82,14 +80,13 @@ class DirectoryRecord:
         HarnessError
             When the directory is not what it was when it was counted as written.
         """
-        if not any(each["directory"] == label for each in self._found):
-            self._found.append({"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}})
-        found = next(each for each in self._found if each["directory"] == label)
+        if not any(each["directory"] == label for each in self._file.entries):
+            self._file.entries.append({"directory": label, "kind": kind, "program": KINDS[kind], "modes": {}})
+        found = next(each for each in self._file.entries if each["directory"] == label)
         if VANILLA in found["modes"] and found["modes"][VANILLA]["contents"] != before:
             raise HarnessError("the directory changed while it was measured")
         found["modes"][mode] = facts
-        document = {"directories_version": DIRECTORIES_VERSION, "directories": self._found}
-        write_text(self._path, json.dumps(document, indent=1) + "\n")
+        self._file.write()
 
 
 def total(mode: RecordedMode) -> tuple[int, int]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import harness
 from harness.analysis.findings import Findings
 from harness.report.section import Block, Part, Text
-from harness.run.config import PRESETS, RunConfig
+from harness.run.config import RunConfig
 from harness.run.measurement import installed
+from harness.run.presets import PRESETS
 
 _OPTIONS = {
     "sizes": "sizes", "profiles": "profile", "profile_files": "profile-file", "caches": "cache", "rounds": "rounds",

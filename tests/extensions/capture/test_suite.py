@@ -8,8 +8,8 @@ from harness.extensions.capture import suite as capture
 from harness.extensions.capture.streaming import StreamTask
 from harness.extensions.capture.suite import StreamAccess, suite
 from harness.run.plan import read_planned, save_plan
-from harness.run.recorder import cell_names
 from harness.run.subject import Subject
+from harness.run.turns import cell_names
 from harness.trace.sources import open_trace
 from harness.workload import Absent, PlanOptions, WriteAccess
 from tests.conftest import TINY

@@ -30,7 +30,7 @@ from harness.row_files import read_samples
 from harness.sampling.executor import Share
 from harness.sampling.verify import expectations, read_id
 from harness.trace.sources import open_trace
-from harness.workload import Read
+from harness.workload import Read, ReadAccess
 from tests.conftest import allow
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
@@ -80,7 +80,8 @@ def share(tmp_path_factory: pytest.TempPathFactory):
     write_archive(trace, NpzFormat(), folder / "t.npz")
     reads = [Read(path="attention/layer_0", selection=(slice(0, 1), slice(k, k + 8), slice(0, 8))) for k in range(12)]
     expected = expectations(folder / "t.raw", manifest, reads)
-    return Share(backend="npz", profile="tuned", archive=folder / "t.npz", reads=tuple(reads), expected=expected)
+    access = ReadAccess(name="parts", reads=tuple(reads))
+    return Share(backend="npz", profile="tuned", archive=folder / "t.npz", access=access, expected=expected)
 
 
 def test_workers_read_and_check_their_shares(cluster, share):
@@ -89,7 +90,7 @@ def test_workers_read_and_check_their_shares(cluster, share):
     try:
         reading = pool.read(share, 2)
         assert reading.problem == "" and reading.rejected == ""
-        assert reading.bytes_returned == sum(share.expected[read_id(read)].nbytes for read in share.reads)
+        assert reading.bytes_returned == sum(share.expected[read_id(read)].nbytes for read in share.access.reads)
         assert len(reading.worker_seconds) == 2 and reading.seconds == max(reading.worker_seconds)
         assert reading.latencies is not None and 0 < reading.latencies[0] <= reading.latencies[2]
         wrong = {name: type(e)("0" * len(e.digest), e.dtype, e.shape, e.nbytes) for name, e in share.expected.items()}
@@ -155,7 +156,7 @@ def test_a_share_whose_worker_dies_is_read_again_and_its_time_does_not_count(sha
     finally:
         pool.close()
     assert reading.problem == "" and "a Dask worker died once" in reading.rejected
-    assert reading.bytes_returned == sum(share.expected[read_id(read)].nbytes for read in share.reads)
+    assert reading.bytes_returned == sum(share.expected[read_id(read)].nbytes for read in share.access.reads)
 
 
 def test_worker_after_worker_that_dies_fails_the_sample(share):

@@ -93,7 +93,7 @@ def test_an_interrupted_run_leaves_nothing_in_the_store(
         seen.append(len(fake.objects))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Experiment, "_reads", interrupted)
+    monkeypatch.setattr(Experiment, "_read", interrupted)
     options = ["--quiet", "--preset", "quick", "--sizes", "32", "--suites", "layer_read", "--formats", "npz,zarr"]
     code = main(["run", *options, "--baseline", "npz", "--store", "s3://traces/x", "--out", str(tmp_path / "run")])
     assert code == 130

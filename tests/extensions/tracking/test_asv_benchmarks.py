@@ -16,8 +16,8 @@ import pytest
 from harness import registry
 from harness.formats.base import load_format
 from harness.formats.zarr import ZarrFormat
-from harness.run.config import PRESETS
-from harness.run.subject import open_subjects
+from harness.run.planning import open_subjects
+from harness.run.presets import PRESETS
 from harness.trace import synthetic
 from harness.workload import ReadAccess, SizeAccess, WriteAccess
 

@@ -1,0 +1,178 @@
+"""From a configuration to what is measured: its arms, and its traces with every access of every suite."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from harness.errors import HarnessError, UsageError
+from harness.formats.base import blame, load_format
+from harness.formats.settings import Settings
+from harness.records import CONTROL, RAW
+from harness.run import schedule
+from harness.run.config import RunConfig
+from harness.run.subject import Arm, Subject
+from harness.suite import load_suite
+from harness.trace.first_layers import first_layers, layers_within
+from harness.trace.manifest import Manifest
+from harness.trace.schema import MOST_TENSORS
+from harness.trace.sources import find_source, open_trace
+from harness.trace.stream import MemoryTrace
+from harness.workload import MOST_STEPS, Access, count_steps, count_whole_reads
+
+MOST_SUBJECTS = 1000
+"""Traces of a run, each at each of its lengths."""
+
+
+def choose_arms(config: RunConfig) -> list[Arm]:
+    """List what runs in every round: each format in each profile, the raw ceiling, and the A/A control.
+
+    Returns
+    -------
+    list of Arm
+        Without a control when the baseline is not among the formats.
+
+    Raises
+    ------
+    UsageError
+        When a format cannot be used, two have the same name, or a profile file is for none of the formats.
+    """
+    arms: list[Arm] = []
+    for name in config.formats:
+        backend = load_format(name)
+        label = backend.name
+        if name == RAW:
+            raise UsageError(f"{name!r} is the ceiling, which every run measures: leave it out.")
+        if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
+            raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
+        routes = (config.store.routes(backend) if config.store else ()) or ("",)
+        for column, profile in config.profiles_of(backend).items():
+            for route in routes:
+                own = label if route in ("", "ranges") else f"{label}-{route}"
+                arms.append(Arm(own, name, column, profile if isinstance(profile, Settings) else None, route))
+    for file in config.profile_files:
+        if not any(arm.profile == file.name for arm in arms):
+            made_for = ", ".join(settings.format for settings in file.settings)
+            raise UsageError(f"The profile {file.name!r} is made for {made_for}, which the run does not measure.")
+    arms.append(Arm(RAW, RAW, "", route="ranges" if config.store else ""))
+    return with_control(arms, config)
+
+
+def with_control(arms: list[Arm], config: RunConfig) -> list[Arm]:
+    """Add the A/A control: the first arm of the baseline a second time, under another name."""
+    return arms + [dataclasses.replace(arm, label=CONTROL) for arm in arms if arm.label == config.baseline][:1]
+
+
+def open_subjects(config: RunConfig) -> list[Subject]:
+    """Open every trace of a run at every length and plan every suite on it; no tensor is made yet.
+
+    Raises
+    ------
+    UsageError
+        When a trace or suite does not exist or lacks what it needs.
+    HarnessError
+        When the run asks for too much; see `bounded`.
+    """
+    asked = asked_traces(config)
+    layers: dict[str, int] = {}  # of each trace, as many at every length as at its largest, to be comparable
+    if config.trace_bytes is not None:
+        for text, n_res in asked:
+            fitting = layers_within(open_trace(text, n_res).manifest, config.trace_bytes)
+            layers[text] = min(layers.get(text, fitting), fitting)
+    return list(bounded(_subject(config, text, n_res, layers.get(text)) for text, n_res in asked))
+
+
+def bounded(subjects: Iterable[Subject]) -> Iterator[Subject]:
+    """Yield the subjects of a run as they are planned, up to `MOST_STEPS` and `MOST_TENSORS` in all.
+
+    Raises
+    ------
+    HarnessError
+        When there are more: no file of a stranger may ask for planning without end.
+    """
+    steps = tensors = 0
+    for subject in subjects:
+        steps += sum(count_steps(access) for _, access in subject.plans)
+        tensors += len(subject.manifest.tensors)
+        _require_few(steps)
+        require_few_tensors(tensors)
+        yield subject
+
+
+def require_few_tensors(tensors: int) -> None:
+    """Refuse a run whose traces hold more than `MOST_TENSORS` together; raises HarnessError."""
+    if tensors > MOST_TENSORS:
+        raise HarnessError(f"The traces of a run may hold at most {MOST_TENSORS} tensors together, not {tensors}.")
+
+
+def _require_few(steps: int) -> None:
+    if steps > MOST_STEPS:
+        raise HarnessError(
+            f"The plans of a run may have at most {MOST_STEPS} reads and tensors to write together, and these have "
+            "more: ask for fewer traces, sizes, suites, workers or windows, or larger blocks."
+        )
+
+
+def asked_traces(config: RunConfig) -> list[tuple[str, int | None]]:
+    """List the traces of a run as they were asked for, with each length that they are made in; None for their own.
+
+    Raises
+    ------
+    HarnessError
+        When there are more than `MOST_SUBJECTS`, or one is of a source that is not known.
+    """
+    asked = list(islice(_expand(config), MOST_SUBJECTS + 1))
+    if len(asked) > MOST_SUBJECTS:
+        raise HarnessError(f"A run may measure at most {MOST_SUBJECTS} traces; name fewer traces or sizes.")
+    return asked
+
+
+def _expand(config: RunConfig) -> Iterator[tuple[str, int | None]]:
+    for text in config.traces:
+        source, parameters = find_source(text)
+        fixed = not source.sized or any(p.startswith("n_res=") for p in parameters.split(","))
+        for n_res in (None,) if fixed else config.sizes:
+            yield text, n_res
+
+
+def _subject(config: RunConfig, text: str, requested: int | None, layers: int | None) -> Subject:
+    trace = open_trace(text, requested)
+    measured = trace if layers is None else first_layers(trace, layers)
+    subject = plan_subject(config, text, measured.label, requested, measured.manifest)
+    if measured is not trace:
+        kept = tuple((spec.path, spec.path) for spec in measured.manifest.tensors)
+        subject = dataclasses.replace(subject, tensors=kept)
+    return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
+
+
+def plan_subject(config: RunConfig, text: str, label: str, requested: int | None, manifest: Manifest) -> Subject:
+    """Plan every suite of a run on a trace, by what the trace holds and the run's seed alone.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Suites, options, seed.
+    text, label : str
+        The trace as it was asked for, and as records name it.
+    requested : int or None
+        The length it was asked for in, for traces that are made in any length.
+    manifest : Manifest
+        What it holds.
+
+    Raises
+    ------
+    HarnessError
+        When it has more than `MOST_STEPS` reads and tensors to write; blocks are counted before they are planned.
+    """
+    _require_few(count_whole_reads(manifest, config.options))
+    plans: list[tuple[str, Access]] = []
+    for name in config.suites:
+        suite = load_suite(name)
+        if any(known == suite.name for known, _ in plans):
+            raise UsageError(f"The suite name {suite.name!r} is taken; give the suite {name!r} a name of its own.")
+        rng = schedule.generator(config.seed, suite.name, label, requested)
+        with blame(f"the suite {suite.name}", f"planning for {label}"):
+            plans += [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
+        _require_few(sum(count_steps(access) for _, access in plans))
+    return Subject(text, label, manifest.metadata.num_residues, requested, manifest, tuple(plans))

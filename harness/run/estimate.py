@@ -10,10 +10,11 @@ from pathlib import Path
 from harness.formats.archive import remove
 from harness.formats.base import load_format
 from harness.records import RAW
+from harness.run.preparation import write
 from harness.run.subject import Arm, Subject
 from harness.sampling.interrupt import deferred
 from harness.sampling.worker import Worker, WorkerError
-from harness.sampling.writing import WriteTask, Written
+from harness.sampling.writing import WriteTask
 from harness.trace.schema import TensorSpec
 
 MARGIN = 1.1
@@ -23,18 +24,17 @@ MARGIN = 1.1
 def sampled(subject: Subject) -> list[TensorSpec]:
     """List what is written to estimate a trace: of each kind of tensor that layers have, the first of the largest.
 
-    Parameters
-    ----------
-    subject : Subject
-        The trace.
-
-    Returns
-    -------
-    list of TensorSpec
-        Tensors of the first layer, where layers are alike. A kind is a path without the number of its layer, and a
-        dtype.
+    These are of the first layer, where layers are alike. A kind is a path without the number of its layer, and a dtype.
     """
     return [max(alike, key=lambda spec: spec.nbytes) for alike in _kinds(subject)]
+
+
+def _kinds(subject: Subject) -> list[list[TensorSpec]]:
+    found: dict[tuple[str, str], list[TensorSpec]] = {}
+    for spec in subject.manifest.tensors:
+        if spec.layer is not None and spec.nbytes:
+            found.setdefault((re.sub(r"\blayer_\d+", "layer_N", spec.path), spec.dtype), []).append(spec)
+    return list(found.values())
 
 
 def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: float) -> int:
@@ -58,73 +58,45 @@ def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: floa
     -------
     int
         Bytes, with `MARGIN`.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After Ctrl-C, when the sample is removed.
     """
     own = [arm for arm in arms if not arm.shares]
     kinds, samples = _kinds(subject), sampled(subject)
-    apart = subject.manifest.nbytes - sum(spec.nbytes for alike in kinds for spec in alike)
-    total = 0.0
+    total = float(len(own) * (subject.manifest.nbytes - sum(spec.nbytes for alike in kinds for spec in alike)))
     remove(scratch)  # left by a run that was killed
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()
         worker = stack.enter_context(Worker(timeout))
-        raw = _sample(subject, samples, scratch, worker)
+        raw = scratch / "trace.raw"  # the sample as it is, for every format to take its values from
+        made = WriteTask(
+            backend=RAW,
+            profile="tuned",
+            source=subject.source,
+            n_res=subject.requested,
+            tensors=tuple((spec.path, spec.path) for spec in samples),
+            destination=raw,
+            keep=True,
+        )
+        readable = bool(samples) and _size(made, worker) is not None
         for arm in own:
-            total += apart
             for alike, spec in zip(kinds, samples, strict=True):
-                ratio = 1.0 if arm.label == RAW else MARGIN * _ratio(arm, spec, raw, scratch, worker)
-                total += ratio * sum(each.nbytes for each in alike)
+                size = None
+                if readable and arm.label != RAW:
+                    task = WriteTask(
+                        backend=arm.backend,
+                        profile=arm.settings,
+                        source=raw,
+                        tensors=((spec.path, spec.path),),
+                        destination=scratch / f"sample{load_format(arm.backend).suffix}",
+                    )
+                    size = _size(task, worker)
+                margin = 1.0 if arm.label == RAW else MARGIN
+                total += margin * (1.0 if size is None else size / spec.nbytes) * sum(each.nbytes for each in alike)
     return round(total)
 
 
-def _kinds(subject: Subject) -> list[list[TensorSpec]]:
-    found: dict[tuple[str, str], list[TensorSpec]] = {}
-    for spec in subject.manifest.tensors:
-        if spec.layer is not None and spec.nbytes:
-            found.setdefault((re.sub(r"\blayer_\d+", "layer_N", spec.path), spec.dtype), []).append(spec)
-    return list(found.values())
-
-
-def _sample(subject: Subject, samples: Sequence[TensorSpec], scratch: Path, worker: Worker) -> Path | None:
-    """Write the sample as it is, for every format to take its values from; None where it cannot be made."""
-    raw = scratch / "trace.raw"
-    task = WriteTask(
-        backend=RAW,
-        profile="tuned",
-        source=subject.source,
-        n_res=subject.requested,
-        tensors=tuple((spec.path, spec.path) for spec in samples),
-        destination=raw,
-        keep=True,
-    )
-    return raw if samples and _written(task, worker) else None
-
-
-def _ratio(arm: Arm, spec: TensorSpec, raw: Path | None, scratch: Path, worker: Worker) -> float:
-    """Return the size of a tensor's archive as a part of its bytes; 1 where it cannot be told."""
-    if raw is None:
-        return 1.0
-    task = WriteTask(
-        backend=arm.backend,
-        profile=arm.settings,
-        source=raw,
-        tensors=((spec.path, spec.path),),
-        destination=scratch / f"sample{load_format(arm.backend).suffix}",
-        keep=False,
-    )
-    written = _written(task, worker)
-    return written.size_bytes / spec.nbytes if written else 1.0
-
-
-def _written(task: WriteTask, worker: Worker) -> Written | None:
+def _size(task: WriteTask, worker: Worker) -> int | None:
     try:
-        written: Written = worker.do(task)
+        return write(task, worker).size_bytes
     except WorkerError:
-        remove(task.destination)
         return None
-    return None if written.problem else written

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,25 +59,21 @@ class Space:
 
     @property
     def _from(self) -> str:
-        if self.bound is None:
-            return ""
-        return f"; estimated from the first layer, with {MARGIN - 1:.0%} to spare"
+        return "" if self.bound is None else f"; estimated from the first layer, with {MARGIN - 1:.0%} to spare"
 
-    def refusal(self, folder: Path) -> str:
-        """Say why the folder cannot hold the run; empty when it can."""
+    def require(self, folder: Path) -> None:
+        """Refuse a folder that cannot hold the run: UsageError."""
+        has = f"{folder} has {_shown(self.free)} free: choose"
         if self.archives > self.free:
             takes = "may take" if self.bound is None else "take about"
-            return (
+            raise UsageError(
                 f"{self.count} archives of {self.largest} {takes} {_shown(self.archives)} with what is written beside "
-                f"them{self._from}, {folder} has {_shown(self.free)} free: choose fewer formats, fewer layers with "
-                "--trace-bytes, a smaller trace or another --out."
+                f"them{self._from}, {has} fewer formats, fewer layers with --trace-bytes, a smaller trace or another "
+                "--out."
             )
         if self.copy > self.free:
-            return (
-                f"A copy of what is measured besides may take {_shown(self.copy)}, {folder} has "
-                f"{_shown(self.free)} free: choose less of it or another --out."
-            )
-        return ""
+            copy = f"A copy of what is measured besides may take {_shown(self.copy)}"
+            raise UsageError(f"{copy}, {has} less of it or another --out.")
 
     def to_document(self) -> dict[str, Any]:
         """Return plain values for the record of a run; ``basis`` says whether archives were bounded or estimated."""
@@ -104,21 +99,23 @@ def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], copy: 
         Each has an archive, but for those that share another's.
     copy : int
         Bytes that copies of measurements take at one time.
-
-    Returns
-    -------
-    Space
-        An upper bound.
     """
     count = sum(not arm.shares for arm in arms)
-    subject = max(subjects, key=lambda subject: _bound(subject, count), default=None)
+    free = shutil.disk_usage(_existing(folder)).free
+    if not subjects:
+        return Space(archives=0, largest="", each=0, count=count, copy=copy, free=free)
+    return _needed(max(subjects, key=lambda subject: _bound(subject, count)), count, copy=copy, free=free)
+
+
+def _needed(subject: Subject, count: int, estimated: int | None = None, **about: int) -> Space:
+    bound, of = _bound(subject, count), f" of {subject.n_res} residues" if subject.n_res else ""
     return Space(
-        archives=0 if subject is None else _bound(subject, count),
-        largest="" if subject is None else _name(subject),
-        each=0 if subject is None else subject.manifest.nbytes,
+        archives=bound if estimated is None else estimated,
+        largest=subject.label + of,
+        each=subject.manifest.nbytes,
         count=count,
-        copy=copy,
-        free=shutil.disk_usage(_existing(folder)).free,
+        bound=None if estimated is None else bound,
+        **about,
     )
 
 
@@ -145,37 +142,24 @@ def require_space(
     tell : callable
         Told in a sentence that an estimate is made, which may take minutes.
 
-    Returns
-    -------
-    Space
-        What is needed and what there is.
-
     Raises
     ------
     UsageError
         When there is less space free than is needed at one time.
-    KeyboardInterrupt
-        After Ctrl-C, when the sample is removed.
     """
     found = space(folder, subjects, arms, copy)
-    large = [subject for subject in subjects if _bound(subject, found.count) > found.free]
-    if large and found.copy <= found.free and all(_may_fit(subject, found.free) for subject in large):
+    free = found.free
+    large = [subject for subject in subjects if _bound(subject, found.count) > free]
+    if large and copy <= free and all(_may_fit(subject, free) for subject in large):
         tell(
-            f"Disk: archives need at most {_shown(found.archives)} at a time, {_shown(found.free)} are free: estimate "
+            f"Disk: archives need at most {_shown(found.archives)} at a time, {_shown(free)} are free: estimate "
             "from a sample what they take."
         )
         scratch = _existing(folder) / f".{folder.absolute().name}-sample"
-        needs = [(estimate(s, arms, scratch, timeout) + _sample(s), s) for s in large]
-        archives, subject = max(needs, key=lambda need: need[0])
-        found = dataclasses.replace(
-            found,
-            archives=archives,
-            largest=_name(subject),
-            each=subject.manifest.nbytes,
-            bound=_bound(subject, found.count),
-        )
-    if refusal := found.refusal(folder):
-        raise UsageError(refusal)
+        needs = [estimate(subject, arms, scratch, timeout) + _sample(subject) for subject in large]
+        most = max(range(len(large)), key=needs.__getitem__)
+        found = _needed(large[most], found.count, needs[most], copy=copy, free=free)
+    found.require(folder)
     return found
 
 
@@ -187,10 +171,6 @@ def _may_fit(subject: Subject, free: int) -> bool:
     """Say whether an estimate is worth its time: the raw archive does not compress, and the sample must fit as well."""
     sample = sum(spec.nbytes for spec in sampled(subject))
     return subject.manifest.nbytes + _sample(subject) <= free and _SAMPLE * sample <= free
-
-
-def _name(subject: Subject) -> str:
-    return f"{subject.label} of {subject.n_res} residues" if subject.n_res else subject.label
 
 
 def _existing(folder: Path) -> Path:

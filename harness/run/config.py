@@ -127,7 +127,11 @@ class RunConfig:
         absent = f"There is no run at {path.parent}: it has no {path.name}."
         document = read_document(path, dict[str, Any], version=("config_version", _VERSION), absent=absent)
         own = [option for executor in executors() for option in executor.options]
-        document["settings"] = {n: document.pop(n) for n in own if document.get(n) is not None}
+        document["settings"] = {
+            name: decode(json.dumps(value), str, f"{path} at $.{name}")
+            for name in own
+            if (value := document.pop(name, None)) is not None
+        }
         known = {field.name for field in dataclasses.fields(_Stored)} | {"config_version", *own}
         others = {name: document.pop(name) for name in set(document) - known}
         if isinstance(options := document.get("options"), dict) and options.get("parallel_windows") is not None:

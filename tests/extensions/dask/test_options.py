@@ -30,7 +30,7 @@ def test_a_configuration_holds_the_scheduler_where_it_always_was(config, tmp_pat
     config.save(path)
     assert f'\n "scheduler": "{ADDRESS}"' in path.read_text() and RunConfig.read(path) == config
     path.write_text(path.read_text().replace(f'"{ADDRESS}"', "5"))
-    with pytest.raises(DocumentError, match=r"at \$\.scheduler expected"):
+    with pytest.raises(DocumentError, match=r"at \$\.scheduler: expected"):
         RunConfig.read(path)
 
 

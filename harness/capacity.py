@@ -18,18 +18,10 @@ _NO_LIMIT = 1 << 62  # from here on, bytes that version 1 gives for no limit: as
 
 @dataclass(frozen=True, kw_only=True)
 class GroupLimits:
-    """What control groups allow; None where they set no limit.
+    """What control groups allow; None where they set no limit."""
 
-    Attributes
-    ----------
-    memory_bytes : int or None
-        Memory, the page cache of what is read among it.
-    cores : float or None
-        Processor seconds in a second.
-    """
-
-    memory_bytes: int | None
-    cores: float | None
+    memory_bytes: int | None  # the page cache of what is read among it
+    cores: float | None  # processor seconds in a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,17 +75,9 @@ def _memory() -> int | None:
 
 
 def read_limits(root: Path) -> GroupLimits:
-    """Read the limits of the control groups that this process is in.
+    """Read the limits of the control groups that this process is in, from the system's files below a root.
 
-    Parameters
-    ----------
-    root : Path
-        Of the system's files, ``/``, below which ``proc`` and what is mounted for control groups are.
-
-    Returns
-    -------
-    GroupLimits
-        The tightest on the way from each group up to the highest one that is seen from here.
+    They are the tightest on the way from each group up to the highest one that is seen from here.
     """
     memory, cores = [], []
     for folder in _groups(root):
@@ -110,10 +94,7 @@ def read_limits(root: Path) -> GroupLimits:
 
 def _numbers(file: Path) -> list[int]:
     """Return the numbers in a file; none where there is no such file, or the word ``max`` in it."""
-    try:
-        words = file.read_text().split()
-    except OSError:
-        return []
+    words = [word for line in _lines(file) for word in line.split()]
     return [] if "max" in words else [int(word) for word in words]
 
 

@@ -22,16 +22,11 @@ class LimitError(HarnessError):
 
 
 class Limits:
-    """What a person raised on the command line, for this process and those that it starts.
-
-    Attributes
-    ----------
-    inflated : int or None
-        Bytes that something compressed may inflate to; None for the defaults of `inflation_limit` and `archive_limit`.
-    """
+    """What a person raised on the command line, for this process and those that it starts."""
 
     @property
     def inflated(self) -> int | None:
+        """Bytes that something compressed may give; None for the defaults of `inflation_limit` and `archive_limit`."""
         text = os.environ.get(_RAISED, "")
         return int(text) if text.isdecimal() else None
 
@@ -74,18 +69,8 @@ def scaled_limit(size: int, small: int = _SMALL, ratio: int = _RATIO) -> int:
 def inflation_limit(packed: int, stated: int | None = None) -> int:
     """Return how many bytes a compressed stream may inflate to.
 
-    Parameters
-    ----------
-    packed : int
-        Bytes of the stream.
-    stated : int, optional
-        The size that a document beside it states.
-
-    Returns
-    -------
-    int
-        What ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
-        more; never more than the stated size.
+    That is what ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
+    more; never more than the size that a document beside it states.
     """
     most = limits.inflated if limits.inflated is not None else min(_INFLATED, scaled_limit(packed, _SMALL))
     return most if stated is None else max(0, min(most, stated))
@@ -94,16 +79,8 @@ def inflation_limit(packed: int, stated: int | None = None) -> int:
 def archive_limit(packed: int) -> int:
     """Return how many bytes the tensors of an archive of a size may have.
 
-    Parameters
-    ----------
-    packed : int
-        Bytes of the archive.
-
-    Returns
-    -------
-    int
-        What ``--max-inflated`` says, or else 4 GiB, and 100 times the archive's size if that is more: every byte of it
-        is read in parts, which costs time and no memory.
+    That is what ``--max-inflated`` says, or else 4 GiB, and 100 times the archive's size if that is more: every byte of
+    it is read in parts, which costs time and no memory.
     """
     return scaled_limit(packed, _INFLATED)
 

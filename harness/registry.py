@@ -11,13 +11,12 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError, escaped, unknown_name
 
 if TYPE_CHECKING:
     import ast
@@ -29,11 +28,7 @@ Group = Literal[
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""
 
-_KIND = {
-    "formats": "format", "suites": "suite", "traces": "trace", "importers": "kind", "models": "model",
-    "commands": "command", "sections": "section", "modes": "mode", "executors": "executor", "stores": "store",
-    "measurements": "measurement", "replays": "replay", "remotes": "remote format",
-}  # fmt: skip
+_KINDS = {"importers": "kind", "remotes": "remote format"}  # the others lose their plural
 OPTION = {"formats": "--backend", "suites": "--suite", "importers": "--kind", "models": "--model"}
 
 _MOVED = {
@@ -48,21 +43,11 @@ _MOVED = {
 """Where modules lie now that stored files may name by their earlier places; the first that fits, then on."""
 
 _allowed: set[Name] = set()
+_warned: set[str] = set()
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A registered name, with what is missing to use it.
-
-    Attributes
-    ----------
-    name : str
-        The registered name.
-    plugin : object or None
-        What was loaded; None when it could not be.
-    missing : str
-        Why it cannot be used and how to install what lacks; empty when it can.
-    """
+class Listed(NamedTuple):
+    """A registered name, with what was loaded, or None, and why it cannot be used and how to mend that, if so."""
 
     name: str
     plugin: Any
@@ -98,26 +83,14 @@ def forget_allowed() -> None:
 
 
 def load(group: Group, name: str) -> Any:
-    """Load one plug-in.
-
-    Parameters
-    ----------
-    group : Group
-        Where to look.
-    name : str
-        A registered name, or ``module:attribute`` where that was allowed.
-
-    Returns
-    -------
-    object
-        The attribute that the entry point names.
+    """Load one plug-in by its registered name, or by ``module:attribute`` where that was allowed.
 
     Raises
     ------
     UsageError
         When there is no such name, it was not allowed, or what it names cannot be imported.
     """
-    kind = _KIND[group]
+    kind = _KINDS.get(group, group.removesuffix("s"))
     name = current_name(group, name)
     if (group, name) in _allowed:
         _look_here(name)
@@ -169,19 +142,12 @@ def missing_package(module: str, install: str) -> str:
 
 
 def imported(what: str, value: str) -> Any:
-    """Import an object; the only place where what a broken package raises is turned into a sentence.
-
-    Parameters
-    ----------
-    what : str
-        What it is, for the message.
-    value : str
-        ``module:attribute``.
+    """Import ``module:attribute``; the only place where what a broken package raises is turned into a sentence.
 
     Raises
     ------
     UsageError
-        When its import raises anything at all.
+        When its import raises anything at all; it begins with `what`.
     """
     module, _, attribute = value.partition(":")
     try:
@@ -203,27 +169,22 @@ def _reason(error: BaseException) -> str:
 
 
 def stated(group: Group, name: str, field: str) -> str:
-    """Return what a registered plug-in says of itself, read from its source: nothing of it is imported.
+    """Return the constant that a plug-in gives a field, such as ``description``; empty where it has none.
 
-    Parameters
-    ----------
-    group : Group
-        Where to look.
-    name : str
-        A registered name.
-    field : str
-        Such as ``description``.
-
-    Returns
-    -------
-    str
-        The constant that its class or call gives the field; empty where the source is not there or has none.
+    It is read from the source: nothing of it is imported.
     """
     import ast
 
     definition = _definition(_points(group)[name])
-    found = (_constant(node, field) for node in ast.walk(definition)) if definition else ()
-    return next(filter(None, found), "")
+    for node in ast.walk(definition) if definition else ():
+        if isinstance(node, ast.keyword):
+            given = node.arg == field
+        else:
+            given = isinstance(node, ast.Assign) and field in _targets(node)
+        value = getattr(node, "value", None)
+        if given and isinstance(value, ast.Constant):
+            return str(value.value)
+    return ""
 
 
 def purpose(command: str) -> str:
@@ -246,23 +207,15 @@ def _definition(point: EntryPoint) -> ast.stmt | None:
     except (SyntaxError, ValueError):  # importing it says so, where it is needed
         return None
     for statement in statements:
-        names = [statement.name] if isinstance(statement, ast.ClassDef | ast.FunctionDef) else []
-        if isinstance(statement, ast.Assign):
-            names = [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        if point.attr in names:
+        is_named = isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == point.attr
+        if is_named or (isinstance(statement, ast.Assign) and point.attr in _targets(statement)):
             return statement
     return None
 
 
-def _constant(node: ast.AST, field: str) -> str:
-    """Return the constant that a node gives a field; empty for any other node."""
-    import ast
-
-    given = isinstance(node, ast.keyword) and node.arg == field
-    if isinstance(node, ast.Assign):
-        given = any(isinstance(target, ast.Name) and target.id == field for target in node.targets)
-    value = getattr(node, "value", None)
-    return str(value.value) if given and isinstance(value, ast.Constant) else ""
+def _targets(statement: ast.Assign) -> list[str]:
+    """Return the names that an assignment gives a value."""
+    return [name for target in statement.targets if (name := getattr(target, "id", ""))]
 
 
 def _source(module: str) -> Path | None:
@@ -290,8 +243,17 @@ def listing(group: Group) -> list[Listed]:
 
 
 def usable(group: Group) -> list[Any]:
-    """Return the plug-ins of a group that can be imported: one that is broken stops only what asks for it by name."""
-    return [listed.plugin for listed in listing(group) if listed.plugin is not None]
+    """Return the plug-ins of a group that can be imported; of any other a warning says why it is left out.
+
+    One that is broken stops only what asks for it by name.
+    """
+    rows = listing(group)
+    for broken in (row for row in rows if row.plugin is None and row.missing not in _warned):
+        import logging  # as late as something is wrong, so that nobody else waits for it
+
+        _warned.add(broken.missing)
+        logging.getLogger(__name__).warning("Left out: %s", escaped(broken.missing))
+    return [row.plugin for row in rows if row.plugin is not None]
 
 
 def failed_imports(listed: Iterable[Listed]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,40 @@ def test_a_plugin_whose_library_is_missing_is_listed_with_the_reason(no_h5py: No
     assert listed["raw"].missing == ""
     with pytest.raises(UsageError, match="h5py"):
         load_format("hdf5")
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_library", "No module named 'no_such_library'"),
+        ("raise RuntimeError('built for another machine')", "mine raised RuntimeError: built for another machine"),
+        ("raise SystemExit(3)", "mine raised SystemExit: 3"),
+        ("mode = (", "raised SyntaxError: '(' was never closed (mine.py, line 1)"),
+        ("", "module 'mine' has no attribute 'mode'"),
+    ],
+)
+def test_an_extension_that_cannot_be_imported_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, source: str, reason: str
+) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    about = tmp_path / "mine-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: mine\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[harness.modes]\nmine = mine:mode\n")
+    usual = [mode.name for mode in registry.usable("modes")]
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    monkeypatch.setattr(registry, "_warned", set())
+    registry._points.cache_clear()
+    try:
+        for _ in range(2):  # said once
+            assert [mode.name for mode in registry.usable("modes")] == usual
+        with pytest.raises(UsageError, match="The mode 'mine' cannot be imported"):
+            registry.load("modes", "mine")
+    finally:
+        registry._points.cache_clear()
+    (said,) = caplog.messages
+    assert said.startswith("Left out: The mode 'mine' cannot be imported: ") and reason in said
 
 
 def test_a_missing_library_is_said_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

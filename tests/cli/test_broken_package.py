@@ -45,6 +45,22 @@ def test_list_answers_and_its_check_names_what_fails(broken):
     assert next(line for line in out.splitlines() if " npz " in line).rstrip().endswith("ready")
 
 
+def test_an_extension_that_cannot_be_imported_is_said_and_stops_nothing(tmp_path):
+    (tmp_path / "mine.py").write_text("raise RuntimeError('built for another machine')\n")
+    about = tmp_path / "mine-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Name: mine\nVersion: 1\n")
+    groups = ("modes", "importers", "commands", "formats", "sections", "executors", "measurements")
+    (about / "entry_points.txt").write_text("".join(f"[harness.{group}]\nmine = mine:it\n" for group in groups))
+    code, out, said = run(tmp_path, "convert", "synthetic:layers=1,n_res=16", tmp_path / "a.npz")
+    reason = "cannot be imported: mine raised RuntimeError: built for another machine."
+    assert (code, said) == (0, f"Left out: The mode 'mine' {reason}\n") and "verified bit for bit" in out
+    assert (
+        run(tmp_path, "--help")[0] == run(tmp_path, "list")[0] == run(tmp_path, "inspect", tmp_path / "a.npz")[0] == 0
+    )
+    assert run(tmp_path, "mine")[::2] == (2, f"harness: The command 'mine' {reason}\n")
+
+
 def test_other_formats_are_converted_and_the_broken_one_is_named(broken, tmp_path):
     first, second = tmp_path / "a.npz", tmp_path / "b.h5"
     assert run(broken, "convert", "synthetic:layers=1,n_res=16", first)[0] == 0

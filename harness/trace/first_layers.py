@@ -9,21 +9,8 @@ from harness.trace.stream import Trace, TraceView
 
 
 def first_layers(trace: Trace, count: int) -> Trace:
-    """Return a trace without its later layers, which its label then says.
-
-    Parameters
-    ----------
-    trace : Trace
-        Whose tensors without a layer are all kept.
-    count : int
-        How many layers are kept, at least 1.
-
-    Returns
-    -------
-    Trace
-        The same one where it has no more layers.
-    """
-    layers = _layers(trace.manifest)
+    """Return a trace without its later layers, which its label then says; tensors without a layer are all kept."""
+    layers = list(trace.manifest.layers())
     if len(layers) <= count:
         return trace
     kept = {spec: spec.path for spec in trace.manifest.tensors if spec.layer is None or spec.layer in layers[:count]}
@@ -37,27 +24,10 @@ def first_layers(trace: Trace, count: int) -> Trace:
 
 
 def layers_within(manifest: Manifest, nbytes: int) -> int:
-    """Return how many of the first layers fit, with all tensors that belong to no layer.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What the trace holds.
-    nbytes : int
-        Bytes in memory, at most, unless the first layer alone takes more.
-
-    Returns
-    -------
-    int
-        At least 1, at most all layers.
-    """
-    layers, total = _layers(manifest), manifest.nbytes
+    """Return how many of the first layers fit, at least 1, with all tensors that belong to no layer."""
+    layers, total = list(manifest.layers().values()), manifest.nbytes
     for count in range(len(layers), 1, -1):
         if total <= nbytes:
             return count
-        total -= sum(spec.nbytes for spec in manifest.tensors if spec.layer == layers[count - 1])
+        total -= sum(spec.nbytes for spec in layers[count - 1])
     return 1
-
-
-def _layers(manifest: Manifest) -> list[int]:
-    return sorted({spec.layer for spec in manifest.tensors if spec.layer is not None})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,8 +27,7 @@ MANIFEST_VERSION, MARKED_VERSION = 1, 2
 class Metadata:
     """The metadata fields of the schema; None where the source does not say.
 
-    ``tensor_dtypes`` and ``tensor_shapes``, the schema's other two fields, are properties of `Manifest`, which
-    derives them from the tensors so that they cannot disagree.
+    The schema's other two, ``tensor_dtypes`` and ``tensor_shapes``, `Manifest` derives from the tensors.
     """
 
     model_name: str | None = None
@@ -66,7 +66,7 @@ class Provenance:
         where nothing did.
     files : mapping of str to str
         SHA-256 in hexadecimal of each of those files, by its path from the source; a folder that is one store, such as
-        a Zarr group, counts as one file (see `harness.extensions.importing.source.tree_digest`).
+        a Zarr group, counts as one file.
     """
 
     source: str
@@ -147,10 +147,10 @@ class Manifest:
 
     def layers(self) -> dict[int, list[TensorSpec]]:
         """Return the tensors of each layer, in order, the first layer first."""
-        found: dict[int, list[TensorSpec]] = {}
+        found: defaultdict[int, list[TensorSpec]] = defaultdict(list)
         for spec in self.tensors:
             if spec.layer is not None:
-                found.setdefault(spec.layer, []).append(spec)
+                found[spec.layer].append(spec)
         return dict(sorted(found.items()))
 
     def examples(self) -> dict[Role, TensorSpec]:
@@ -163,43 +163,28 @@ class Manifest:
 
     def attributes(self) -> dict[str, Any]:
         """Return the schema's metadata fields that are known, as plain values for a container's own attributes."""
-        fields: dict[str, Any] = {k: v for k, v in dataclasses.asdict(self.metadata).items() if v not in (None, ())}
-        fields["tensor_dtypes"] = json.dumps(self.tensor_dtypes)
-        fields["tensor_shapes"] = json.dumps(self.tensor_shapes)
-        if "representation_names" in fields:
-            fields["representation_names"] = json.dumps(fields["representation_names"])
-        if self.loss is not None:
-            fields["loss"] = json.dumps(dataclasses.asdict(self.loss))
-        if self.incomplete is not None:
-            fields["incomplete"] = str(self.incomplete)
-        return fields
+        fields = dataclasses.asdict(self.metadata)
+        fields |= {"tensor_dtypes": self.tensor_dtypes, "tensor_shapes": self.tensor_shapes}
+        fields["loss"] = self.loss and dataclasses.asdict(self.loss)
+        fields["incomplete"] = self.incomplete and str(self.incomplete)
+        known = {name: value for name, value in fields.items() if value not in (None, ())}
+        return {name: value if isinstance(value, str | int) else json.dumps(value) for name, value in known.items()}
 
     def to_json(self) -> str:
         """Serialise to JSON text that `from_json` reads back unchanged."""
         plain = dataclasses.asdict(self)
         plain["slimming"] = [{name: value for name, value in row.items() if value} for row in plain["slimming"]]
-        for name in ("loss", "incomplete", "slimming"):
-            if not plain[name]:
-                del plain[name]
-        for name in ("importer", "files"):  # the bytes of an archive that nothing was imported into stay as they were
-            if not plain["provenance"][name]:
-                del plain["provenance"][name]
+        # The bytes of an archive that is none of these stay as they were.
+        for part, *optional in ((plain, "loss", "incomplete", "slimming"), (plain["provenance"], "importer", "files")):
+            for name in optional:
+                if not part[name]:
+                    del part[name]
         version = MANIFEST_VERSION if self.loss is None and self.incomplete is None else MARKED_VERSION
         return json.dumps({"manifest_version": version, **plain}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
         """Read a manifest written by `to_json` and validate it.
-
-        Parameters
-        ----------
-        text : str or bytes
-            JSON text.
-
-        Returns
-        -------
-        Manifest
-            Validated.
 
         Raises
         ------
@@ -229,11 +214,6 @@ class _Stored(Manifest):
 def validate(manifest: Manifest) -> None:
     """Check a manifest: every tensor, unique names, no tensor inside another, and axes that agree.
 
-    Parameters
-    ----------
-    manifest : Manifest
-        What to check.
-
     Raises
     ------
     SchemaError
@@ -251,13 +231,12 @@ def validate(manifest: Manifest) -> None:
         seen.add(spec.path)
         parts = spec.path.split("/")
         groups.update("/".join(parts[:k]) for k in range(1, len(parts)))
-        for axis, length in zip(spec.axes, spec.shape, strict=True):
-            if axis == "residue":
-                residues = length if residues is None else residues
-                if length != residues:
-                    raise SchemaError(
-                        f"{spec.path}: expected {residues} residues along axis '{axis}', got shape {spec.shape}."
-                    )
+        for length in (length for axis, length in zip(spec.axes, spec.shape, strict=True) if axis == "residue"):
+            residues = length if residues is None else residues
+            if length != residues:
+                raise SchemaError(
+                    f"{spec.path}: expected {residues} residues along axis 'residue', got shape {spec.shape}."
+                )
     if manifest.nbytes > MOST_BYTES:
         raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
     if inside := seen & groups:

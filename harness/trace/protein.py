@@ -42,33 +42,22 @@ _DIAGONAL_NOISE = (24.0, 0.3)  # standard deviation on the diagonal, against tha
 
 
 _SKEW = 0.3  # attention logits: x = v (1 + _SKEW v)
-_SHARPNESS = (
-    1.85  # relates the spread of the logits to the entropy; fitted for 50 to 1024 keys, over which it is constant
-)
+_SHARPNESS = 1.85  # relates the spread of the logits to the entropy; fitted for 50 to 1024 keys, where it is constant
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairChannels:
-    """Parameters of every channel of a pair tensor, float32.
+    """Parameters of every channel of a pair tensor, float32; ``offset`` and ``amplitude`` for each ``i - j`` too.
 
-    Attributes
-    ----------
-    scale, bend : ndarray
-        Factors of ``v`` and of its cube in the values; shape ``(channels,)``.
-    symmetric, other : ndarray
-        Weights of the noise that (i, j) shares with (j, i), and of everything else; shape ``(channels,)``.
-    offset : ndarray
-        Mean by ``i - j`` from ``1 - 2 TILE`` to ``2 TILE - 1``; shape ``(4 TILE - 1, channels)``.
-    amplitude : ndarray
-        Relative size of the noise by ``i - j``, as `offset`.
+    These go from ``1 - 2 TILE`` to ``2 TILE - 1``.
     """
 
-    scale: np.ndarray
-    bend: np.ndarray
-    symmetric: np.ndarray
-    other: np.ndarray
-    offset: np.ndarray
-    amplitude: np.ndarray
+    scale: np.ndarray  # factor of ``v`` in the values
+    bend: np.ndarray  # of its cube
+    symmetric: np.ndarray  # weight of the noise that (i, j) shares with (j, i)
+    other: np.ndarray  # of everything else
+    offset: np.ndarray  # mean
+    amplitude: np.ndarray  # relative size of the noise
 
 
 def _ranked(count: int, ranks: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
@@ -86,20 +75,7 @@ def _shuffle(stream: Stream, count: int, pins: dict[int, float], index: int) -> 
 
 
 def pair_channels(seed: int, count: int) -> PairChannels:
-    """Draw the parameters of a pair tensor's channels.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the trace.
-    count : int
-        Number of channels.
-
-    Returns
-    -------
-    PairChannels
-        The same for every layer.
-    """
+    """Draw the parameters of so many channels of pair tensors, the same for every layer."""
     stream = Stream(seed, "pair channels")
     std = _ranked(count, _PAIR_RANKS, _PAIR_STD)
     # The two widest channels carry a third of the variance, so what they have is not left to chance: the widest has
@@ -146,11 +122,6 @@ def pair_rows(seed: int, name: str, n: int, channels: PairChannels, rows: int, b
         Rows in a band, a multiple of `TILE`; the values do not depend on it.
     bf16 : bool
         Whether to round the values to bfloat16.
-
-    Yields
-    ------
-    ndarray of float32
-        Shape ``(rows, n, channels)``; the last may be shorter.
     """
     stream = Stream(seed, name)
     depth = len(channels.scale)
@@ -207,20 +178,7 @@ def _tile_words(stream: Stream, i: int, j: int, depth: int) -> tuple[np.ndarray,
 
 
 def single_rows(seed: int, name: str, n: int, count: int, rows: int, bf16: bool) -> Iterator[np.ndarray]:
-    """Make a single tensor in order, a band of rows at a time.
-
-    Parameters
-    ----------
-    seed, name, n, rows, bf16
-        As for `pair_rows`; `rows` may be any number.
-    count : int
-        Number of channels.
-
-    Yields
-    ------
-    ndarray of float32
-        Shape ``(rows, count)``; the last may be shorter.
-    """
+    """Make a single tensor of so many channels in order, a band of any number of rows at a time; as `pair_rows`."""
     stream = Stream(seed, "single channels")
     std = _ranked(count, _SINGLE_RANKS, _SINGLE_STD)
     mean = _ranked(count, _SINGLE_RANKS, _SINGLE_MEAN)
@@ -243,19 +201,8 @@ def attention_heads(seed: int, name: str, n: int, sharpness: list[float]) -> Ite
     """Make attention maps whose rows sum to one, head by head.
 
     A row is a softmax of logits that depend on the key, on the distance and on noise that neighbouring keys share.
-    Temperature varies from row to row, and a few keys stand out from many that are alike, as in trained models.
-
-    Parameters
-    ----------
-    seed, name, n
-        As for `pair_rows`.
-    sharpness : list of float
-        Standard deviation of the logits, for each head.
-
-    Yields
-    ------
-    ndarray of float32
-        Shape ``(1, n, n)``; the rows sum to one within float32 rounding.
+    Temperature varies from row to row, and a few keys stand out from many that are alike, as in trained models. The
+    sharpness of a head is the standard deviation of its logits. Rows sum to one within float32 rounding.
     """
     stream = Stream(seed, name)
     profile = _nearness(n)
@@ -289,17 +236,7 @@ def _nearness(n: int) -> np.ndarray:
 def sharpness(layer: int, heads: int) -> list[float]:
     """Choose how sharply each head attends, so that layers spread over the normalised entropies of trained attention.
 
-    Parameters
-    ----------
-    layer : int
-        Index of the layer; successive layers spread evenly (golden ratio) over mean entropies of 0.67 to 0.94.
-    heads : int
-        Number of heads, which spread around the layer's mean.
-
-    Returns
-    -------
-    list of float
-        Standard deviation of the logits, for each head.
+    Successive layers spread evenly (golden ratio) over mean entropies of 0.67 to 0.94, heads around their layer's mean.
     """
     mean = 0.67 + 0.27 * ((layer + 1) * 0.6180339887498949 % 1.0)
     around = (np.arange(heads) + 0.5) / heads - 0.5

@@ -36,17 +36,10 @@ _TAIL = (
 
 
 class Stream:
-    """Independent random words for each name and index, in any order.
+    """Independent random words for each seed below `SEED_LIMIT`, name such as a tensor's path, and index, in any order.
 
     The generator is Philox-4x64 (Salmon et al., SC'11), whose output is a function of a key and a counter: the key is
     the seed and the name, the counter starts at the index.
-
-    Parameters
-    ----------
-    seed : int
-        From 0 to ``SEED_LIMIT - 1``.
-    name : str
-        What the numbers are for, such as a tensor's path.
     """
 
     def __init__(self, seed: int, name: str) -> None:
@@ -54,51 +47,17 @@ class Stream:
         self._key = seed | int.from_bytes(hashed, "little") << 64
 
     def words(self, count: int, *index: int) -> np.ndarray:
-        """Draw uniform 16-bit words.
-
-        Parameters
-        ----------
-        count : int
-            How many.
-        *index : int
-            Up to three numbers below 2**64 that select the draw; the same index gives the same words.
-
-        Returns
-        -------
-        ndarray of uint16
-            Shape ``(count,)``.
-        """
+        """Draw uniform 16-bit words: up to three numbers below 2**64 select the draw, the same give the same words."""
         counter = sum(part << 64 * (place + 1) for place, part in enumerate(index))
         raw = np.random.Philox(key=self._key, counter=counter).random_raw(-(-count // 4))
         return raw.astype("<u8", copy=False).view("<u2")[:count]
 
     def normal(self, shape: tuple[int, ...], *index: int) -> np.ndarray:
-        """Draw standard normal values with 65536 distinct levels, for terms that are summed or rounded afterwards.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Shape of the result.
-        *index : int
-            As for `words`.
-
-        Returns
-        -------
-        ndarray of float32
-            Never zero.
-        """
+        """Draw standard normal values, never zero, with 65536 levels: for terms that are summed or rounded."""
         return look_up(levels(), self.words(int(np.prod(shape, dtype=np.int64)), *index)).reshape(shape)
 
     def fill_normal(self, out: np.ndarray, start: int = 0) -> None:
-        """Write standard normal values with full float32 mantissas, the values ``start ...`` of one long sequence.
-
-        Parameters
-        ----------
-        out : ndarray of float32
-            One-dimensional; overwritten.
-        start : int
-            Position of ``out[0]`` in the sequence.
-        """
+        """Write standard normal values with full float32 mantissas, the values ``start ...`` of one long sequence."""
         edge, step = _edges()
         done = 0
         while done < len(out):
@@ -115,20 +74,7 @@ class Stream:
 
 
 def look_up(table: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Return ``table[words]`` for a table of 65536 entries.
-
-    Parameters
-    ----------
-    table : ndarray
-        65536 entries.
-    words : ndarray of uint16
-        Indices.
-
-    Returns
-    -------
-    ndarray
-        Of the table's dtype and the words' shape.
-    """
+    """Return ``table[words]`` for a table of 65536 entries and words of 16 bits."""
     # 'wrap' skips the bounds check, which no 16-bit index needs; it is twice as fast as indexing.
     return np.take(table, words, mode="wrap")
 
@@ -154,18 +100,7 @@ def _frozen(table: np.ndarray) -> np.ndarray:
 
 
 def quantile(probability: np.ndarray) -> np.ndarray:
-    """Return quantiles of the standard normal distribution (algorithm AS 241).
-
-    Parameters
-    ----------
-    probability : ndarray of float64
-        Between 1e-10 and 1 - 1e-10.
-
-    Returns
-    -------
-    ndarray of float64
-        Accurate to about 1e-15.
-    """
+    """Return standard normal quantiles (AS 241) of float64 from 1e-10 to 1 - 1e-10, accurate to about 1e-15."""
     centred = probability - 0.5
     square = 0.180625 - centred * centred
     centre = centred * _polynomial(_CENTRE[0], square) / _polynomial(_CENTRE[1], square)
@@ -175,18 +110,7 @@ def quantile(probability: np.ndarray) -> np.ndarray:
 
 
 def log(x: np.ndarray) -> np.ndarray:
-    """Return the natural logarithm, from the series of the inverse hyperbolic tangent.
-
-    Parameters
-    ----------
-    x : ndarray of float64
-        Positive.
-
-    Returns
-    -------
-    ndarray of float64
-        Accurate to about 1e-16.
-    """
+    """Return the natural logarithm, from the series of the inverse hyperbolic tangent, accurate to about 1e-16."""
     mantissa, exponent = np.frexp(x)
     low = mantissa < 0.7071067811865476
     mantissa = np.where(low, 2 * mantissa, mantissa)
@@ -196,18 +120,7 @@ def log(x: np.ndarray) -> np.ndarray:
 
 
 def exp(x: np.ndarray) -> np.ndarray:
-    """Return the exponential of float32 values, by range reduction and a Taylor polynomial.
-
-    Parameters
-    ----------
-    x : ndarray of float32
-        Between -80 and 80.
-
-    Returns
-    -------
-    ndarray of float32
-        Accurate to about 1e-6, relative.
-    """
+    """Return the exponential of float32 from -80 to 80, by range reduction and a Taylor polynomial."""
     power = np.rint(x * np.float32(1 / _LN2))
     rest = x - power * np.float32(_LN2)
     value = _polynomial([1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0], rest)
@@ -217,19 +130,9 @@ def exp(x: np.ndarray) -> np.ndarray:
 
 
 def interpolate(at: np.ndarray, knots: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
-    """Interpolate linearly, constant outside the knots; unlike ``np.interp`` free of compiler-made fused operations.
+    """Interpolate linearly between ascending knots, constant outside of them.
 
-    Parameters
-    ----------
-    at : ndarray of float64
-        Where.
-    knots, values : tuple of float
-        The function, knots ascending.
-
-    Returns
-    -------
-    ndarray of float64
-        One value for each of `at`.
+    Unlike ``np.interp`` it is free of compiler-made fused operations.
     """
     x, y = np.array(knots), np.array(values)
     left = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
@@ -242,11 +145,6 @@ def round_to_bf16(values: np.ndarray) -> None:
 
     Real pair tensors hold no exact zero, and a sum may cancel to one: such a value becomes 2**-25, which is below
     what the calibrated distributions otherwise reach once in a trace.
-
-    Parameters
-    ----------
-    values : ndarray of float32
-        Finite; overwritten.
     """
     bits = values.view(np.uint32)
     np.add(bits, np.uint32(0x8000), out=bits)

@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ def _load(relative: str) -> dict[str, np.ndarray]:
 
 
 Mapped = tuple[dict[TensorSpec, np.ndarray], Metadata, Provenance]
+Rows = Iterable[Sequence[str]]
+"""Path, name in the file, and the axes where the schema does not define them."""
 
 
 def _source(
@@ -62,19 +64,18 @@ def _source(
     return TraceSource(name=name, description=description, open=open_trace, missing=lambda: _missing(relative))
 
 
-def _add(
-    arrays: dict[TensorSpec, np.ndarray], path: str, array: np.ndarray, axes: tuple[str, ...] | None = None
-) -> None:
-    arrays[tensor(path, array.shape, array.dtype, axes=axes)] = array
+def _arrays(data: Mapping[str, np.ndarray], rows: Rows) -> dict[TensorSpec, np.ndarray]:
+    found = {}
+    for path, name, *axes in rows:
+        # The schema has a scalar where a file may have one value in a list.
+        array = data[name].reshape(()) if path == "structure/ptm" else data[name]
+        found[tensor(path, array.shape, array.dtype, axes=axes[0].split() if axes else None)] = array
+    return found
 
 
 def _map_af2(data: Mapping[str, np.ndarray]) -> Mapped:
-    arrays: dict[TensorSpec, np.ndarray] = {}
-    _add(arrays, "single/layer_0", data["single_layer_00"])
-    _add(arrays, "pair/layer_0", data["pair_layer_00"])
-    _add(arrays, "structure/atom_positions", data["atom_positions"])
-    _add(arrays, "structure/atom_mask", data["atom_mask"])
-    _add(arrays, "structure/ptm", data["ptm"].reshape(()))  # the schema has a scalar, the file one value in a list
+    rows = [("single/layer_0", "single_layer_00"), ("pair/layer_0", "pair_layer_00")]
+    rows += [(f"structure/{name}", name) for name in ("atom_positions", "atom_mask", "ptm")]
     metadata = Metadata(
         model_name="AlphaFold2",
         model_version="model_1_ptm",
@@ -83,34 +84,39 @@ def _map_af2(data: Mapping[str, np.ndarray]) -> Mapped:
         representation_names=("single", "pair"),
     )
     note = "single is the first row of the MSA representation, as its source names it"
-    return arrays, metadata, Provenance(source=str(data["provenance"]), trained=True, bf16_born=True, note=note)
+    origin = Provenance(source=str(data["provenance"]), trained=True, bf16_born=True, note=note)
+    return _arrays(data, rows), metadata, origin
+
+
+_OPENFOLD_BLOCK = (
+    ("pair/layer_{}", "z"),
+    ("activations/layer_{}/msa_first_row", "m_row0", "residue msa_channel"),
+    ("attention/msa_row/layer_{}", "msa_row"),
+    ("attention/triangle_start_mean/layer_{}", "tri_start_mean"),
+    ("attention/triangle_start_residue_18/layer_{}", "tri_start_res18"),
+    ("attention/triangle_end_mean/layer_{}", "tri_end_mean"),
+    ("attention/triangle_end_residue_18/layer_{}", "tri_end_res18"),
+)
+_OPENFOLD_ONCE = (
+    ("recycle/step_1/single_repr", "r1/single"),
+    ("structure/trajectory_positions", "r1/sm_positions", "block residue atom14 xyz"),
+    ("structure/trajectory_frames", "r1/sm_frames", "block residue frame"),
+    ("structure/atom_positions", "out/final_atom_positions"),
+    ("structure/atom_mask", "out/final_atom_mask"),
+    ("structure/ptm", "out/ptm_score"),
+    ("outputs/confidence_scores", "out/plddt"),
+    ("outputs/predicted_aligned_error", "out/predicted_aligned_error", "residue residue"),
+    ("outputs/distogram_logits", "out/distogram_logits", "residue residue bin"),
+)
 
 
 def _map_openfold(data: Mapping[str, np.ndarray]) -> Mapped:
-    arrays: dict[TensorSpec, np.ndarray] = {}
     blocks = sorted({int(name.split("/")[1].removeprefix("block")) for name in data if name.startswith("r1/block")})
-    kinds = {
-        "msa_row": "msa_row",
-        "tri_start_mean": "triangle_start_mean",
-        "tri_start_res18": "triangle_start_residue_18",
-        "tri_end_mean": "triangle_end_mean",
-        "tri_end_res18": "triangle_end_residue_18",
-    }
-    for block in blocks:
-        _add(arrays, f"pair/layer_{block}", data[f"r1/block{block}/z"])
-        first_row = data[f"r1/block{block}/m_row0"]
-        _add(arrays, f"activations/layer_{block}/msa_first_row", first_row, ("residue", "msa_channel"))
-        for key, kind in kinds.items():
-            _add(arrays, f"attention/{kind}/layer_{block}", data[f"r1/block{block}/{key}"])
-    _add(arrays, "recycle/step_1/single_repr", data["r1/single"])
-    _add(arrays, "structure/trajectory_positions", data["r1/sm_positions"], ("block", "residue", "atom14", "xyz"))
-    _add(arrays, "structure/trajectory_frames", data["r1/sm_frames"], ("block", "residue", "frame"))
-    _add(arrays, "structure/atom_positions", data["out/final_atom_positions"])
-    _add(arrays, "structure/atom_mask", data["out/final_atom_mask"])
-    _add(arrays, "structure/ptm", data["out/ptm_score"])
-    _add(arrays, "outputs/confidence_scores", data["out/plddt"])
-    _add(arrays, "outputs/predicted_aligned_error", data["out/predicted_aligned_error"], ("residue", "residue"))
-    _add(arrays, "outputs/distogram_logits", data["out/distogram_logits"], ("residue", "residue", "bin"))
+    rows = [
+        (path.format(block), f"r1/block{block}/{name}", *axes)
+        for block in blocks
+        for path, name, *axes in _OPENFOLD_BLOCK
+    ]
     meta = json.loads(str(data["meta_json"]))
     run = "; ".join(f"{key} {meta[key]}" for key in ("config", "blocks", "recycles", "msa", "weights") if key in meta)
     metadata = Metadata(
@@ -124,32 +130,23 @@ def _map_openfold(data: Mapping[str, np.ndarray]) -> Mapped:
         representation_names=("single", "pair", "msa_first_row"),
     )
     note = "UNTRAINED weights: good for shapes, layout and speed, not for compression ratios. " + run
-    return (
-        arrays,
-        metadata,
-        Provenance(source="OpenFold 2.2 on 1UBQ", seed=0, trained=False, bf16_born=False, note=note),
-    )
+    origin = Provenance(source="OpenFold 2.2 on 1UBQ", seed=0, trained=False, bf16_born=False, note=note)
+    return _arrays(data, [*rows, *_OPENFOLD_ONCE]), metadata, origin
 
 
 def _map_vit(data: Mapping[str, np.ndarray]) -> Mapped:
-    arrays: dict[TensorSpec, np.ndarray] = {}
-    _add(arrays, "inputs/images", data["images"])
-    _add(arrays, "inputs/labels", data["labels"], ("image",))
     layers = sorted(int(name.removeprefix("attn_layer_")) for name in data if name.startswith("attn_layer_"))
-    for layer in layers:
-        _add(arrays, f"attention/layer_{layer}", data[f"attn_layer_{layer}"])
-    _add(arrays, "outputs/predictions", data["preds"], ("image",))
+    maps = [(f"attention/layer_{layer}", f"attn_layer_{layer}") for layer in layers]
+    inputs = [("inputs/images", "images"), ("inputs/labels", "labels", "image")]
+    rows = [*inputs, *maps, ("outputs/predictions", "preds", "image")]
     metadata = Metadata(
         model_name="ViT",
         num_layers=len(layers),
         num_heads=int(data["attn_layer_0"].shape[1]),
         input_description="MNIST test digits",
     )
-    return (
-        arrays,
-        metadata,
-        Provenance(source="ViT trained on MNIST", trained=True, bf16_born=False, note="not a protein"),
-    )
+    origin = Provenance(source="ViT trained on MNIST", trained=True, bf16_born=False, note="not a protein")
+    return _arrays(data, rows), metadata, origin
 
 
 af2_1ubq = _source("af2-1ubq", _AF2, _map_af2, description="AlphaFold2 result for ubiquitin, one layer, trained")

@@ -88,50 +88,37 @@ class TensorSpec:
         return int(match.group(1)) if match else None
 
 
-# Path pattern, role, and the axes it may have. The union of the two forms of the VizFold proposal, the attention kinds
-# of its prototype, and the vision traces of its first two stages.
-_RESIDUE_SINGLE = ("residue", "channel")
-_RESIDUE_PAIR = ("residue", "residue", "pair_channel")
-_KNOWN: tuple[tuple[str, Role, tuple[tuple[str, ...], ...]], ...] = (
-    (r"inputs/sequence", Role.INPUT, (("residue",),)),
-    (r"inputs/msa", Role.INPUT, (("sequence", "residue"),)),
-    (r"inputs/images", Role.INPUT, (("image", "image_channel", "row", "column"),)),
-    (r"inputs/.+", Role.INPUT, ()),
-    # "final": behind the last layer of the last pass, for programs that return it and do not count layers.
-    (r"activations/(?:layer_\d+|final)/single_repr", Role.SINGLE, (_RESIDUE_SINGLE,)),
-    (r"activations/(?:layer_\d+|final)/pair_repr", Role.PAIR, (_RESIDUE_PAIR,)),
-    (
-        r"activations/layer_\d+/hidden_states",
-        Role.ACTIVATION,
-        (("image", "token", "channel"), ("residue", "channel")),
-    ),
-    (r"activations/.+", Role.ACTIVATION, ()),
+# Path pattern, role, and the axes it may have; any where none are given. The union of the two forms of the VizFold
+# proposal, the attention kinds of its prototype, and the vision traces of its first two stages. "final" is behind the
+# last layer of the last pass, for programs that return it and do not count layers.
+#
+# attention_topk: the largest weights of each head, as aligned lists: an entry that is not listed is unknown, not zero.
+# Lists and not maps with holes, for a file of them does not say how many residues there are. A role of their own, so
+# that nothing that asks for attention maps gets a list.
+_PLACE = r"(?:activations/(?:layer_\d+|final)|recycle/step_\d+)"
+_KNOWN: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+    (r"inputs/sequence", Role.INPUT, "residue"),
+    (r"inputs/msa", Role.INPUT, "sequence residue"),
+    (r"inputs/images", Role.INPUT, "image image_channel row column"),
+    (r"inputs/.+", Role.INPUT),
+    (rf"{_PLACE}/single_repr|single/layer_\d+", Role.SINGLE, "residue channel"),
+    (rf"{_PLACE}/pair_repr|pair/layer_\d+", Role.PAIR, "residue residue pair_channel"),
+    (r"activations/layer_\d+/hidden_states", Role.ACTIVATION, "image token channel", "residue channel"),
+    (r"(?:activations|recycle)/.+", Role.ACTIVATION),
     (
         r"attention/(?:[^/]+/)?layer_\d+",
         Role.ATTENTION,
-        (
-            ("head", "residue", "residue"),
-            ("image", "head", "token", "token"),
-            ("residue", "head", "residue", "residue"),
-        ),
+        *("head residue residue", "image head token token", "residue head residue residue"),
     ),
-    # The largest weights of each head, as aligned lists: an entry that is not listed is unknown, not zero. Lists and
-    # not maps with holes, for a file of them does not say how many residues there are. A role of their own, so that
-    # nothing that asks for attention maps gets a list.
-    (r"attention_topk/(?:[^/]+/)?layer_\d+/(?:row|column|weight)", Role.ATTENTION_TOPK, (("head", "rank"),)),
-    (r"single/layer_\d+", Role.SINGLE, (_RESIDUE_SINGLE,)),
-    (r"pair/layer_\d+", Role.PAIR, (_RESIDUE_PAIR,)),
-    (r"recycle/step_\d+/single_repr", Role.SINGLE, (_RESIDUE_SINGLE,)),
-    (r"recycle/step_\d+/pair_repr", Role.PAIR, (_RESIDUE_PAIR,)),
-    (r"recycle/.+", Role.ACTIVATION, ()),
-    (r"structure/atom_positions", Role.STRUCTURE, (("residue", "xyz"), ("residue", "atom", "xyz"))),
-    (r"structure/atom_mask", Role.STRUCTURE, (("residue",), ("residue", "atom"))),
-    (r"structure/ptm", Role.STRUCTURE, ((),)),
-    (r"structure/.+", Role.STRUCTURE, ()),
-    (r"outputs/coordinates", Role.OUTPUT, (("residue", "xyz"),)),
-    (r"outputs/confidence_scores", Role.OUTPUT, (("residue",),)),
-    (r"outputs/logits", Role.OUTPUT, (("image", "class"),)),
-    (r"outputs/.+", Role.OUTPUT, ()),
+    (r"attention_topk/(?:[^/]+/)?layer_\d+/(?:row|column|weight)", Role.ATTENTION_TOPK, "head rank"),
+    (r"structure/atom_positions", Role.STRUCTURE, "residue xyz", "residue atom xyz"),
+    (r"structure/atom_mask", Role.STRUCTURE, "residue", "residue atom"),
+    (r"structure/ptm", Role.STRUCTURE, ""),
+    (r"structure/.+", Role.STRUCTURE),
+    (r"outputs/coordinates", Role.OUTPUT, "residue xyz"),
+    (r"outputs/confidence_scores", Role.OUTPUT, "residue"),
+    (r"outputs/logits", Role.OUTPUT, "image class"),
+    (r"outputs/.+", Role.OUTPUT),
 )
 _STRICT_GROUPS = {
     "attention": "attention/layer_0",
@@ -149,25 +136,7 @@ def tensor(
     axes: Iterable[str] | None = None,
     role: Role | None = None,
 ) -> TensorSpec:
-    """Specify a tensor, taking role and axis names from the schema where it defines them.
-
-    Parameters
-    ----------
-    path : str
-        Name within the archive.
-    shape : iterable of int
-        Extent along each axis.
-    dtype : numpy dtype or str
-        Value type.
-    axes : iterable of str, optional
-        Axis names, for tensors that the schema does not define.
-    role : Role, optional
-        Role, for tensors that the schema does not define.
-
-    Returns
-    -------
-    TensorSpec
-        Checked by `validate_tensor`.
+    """Specify a tensor, taking role and axis names from the schema where they are not given and it defines them.
 
     Raises
     ------
@@ -175,27 +144,19 @@ def tensor(
         When the path, shape, dtype or axes do not fit the schema.
     """
     shape = tuple(int(n) for n in shape)
-    known = _lookup(path)
-    choices = [names for names in known[1] if len(names) == len(shape)] if known else []
-    if axes is None and choices:
-        axes = choices[0]
+    found, choices = _lookup(path) or (Role.ACTIVATION, ())
     if axes is None:
-        axes = tuple(f"axis_{k}" for k in range(len(shape)))
-    spec = TensorSpec(
-        path=path,
-        shape=shape,
-        dtype=np.dtype(dtype).name,
-        axes=tuple(axes),
-        role=role or role_of(path),
-    )
+        named = (names for names in choices if len(names) == len(shape))
+        axes = next(named, tuple(f"axis_{k}" for k in range(len(shape))))
+    spec = TensorSpec(path=path, shape=shape, dtype=np.dtype(dtype).name, axes=tuple(axes), role=role or found)
     validate_tensor(spec)
     return spec
 
 
 def _lookup(path: str) -> tuple[Role, tuple[tuple[str, ...], ...]] | None:
-    for pattern, role, choices in _KNOWN:
+    for pattern, role, *choices in _KNOWN:
         if re.fullmatch(pattern, path):
-            return role, choices
+            return role, tuple(tuple(names.split()) for names in choices)
     return None
 
 
@@ -206,18 +167,7 @@ def role_of(path: str) -> Role:
 
 
 def validate_path(path: str) -> None:
-    """Refuse a tensor path that is not a plain relative name.
-
-    Parameters
-    ----------
-    path : str
-        Name within an archive.
-
-    Raises
-    ------
-    SchemaError
-        When the path is empty, absolute, climbs out of the archive, is zero-padded or uses the reserved group.
-    """
+    """Refuse a tensor path that is empty, absolute, climbs out, is zero-padded or uses the reserved group."""
     if not isinstance(path, str) or not path:
         raise SchemaError(f"A tensor path must be a non-empty string, got {path!r}.")
     if len(path) > LONGEST_PATH:
@@ -237,42 +187,25 @@ def validate_path(path: str) -> None:
 
 
 def validate_tensor(spec: TensorSpec) -> None:
-    """Check one tensor specification against the schema.
-
-    Parameters
-    ----------
-    spec : TensorSpec
-        What to check.
-
-    Raises
-    ------
-    SchemaError
-        Naming the path and what was expected.
-    """
+    """Check one tensor specification against the schema; a `SchemaError` names the path and what was expected."""
     validate_path(spec.path)
+    path, shape, axes = spec.path, spec.shape, spec.axes
     if not isinstance(spec.dtype, str) or spec.dtype not in DTYPES:
-        raise SchemaError(f"{spec.path}: expected a dtype among {', '.join(DTYPES)}, got {spec.dtype!r}.")
+        raise SchemaError(f"{path}: expected a dtype among {', '.join(DTYPES)}, got {spec.dtype!r}.")
     if not isinstance(spec.role, Role):
-        raise SchemaError(f"{spec.path}: expected a Role, such as Role.PAIR, got {spec.role!r}.")
-    if not isinstance(spec.shape, tuple) or any(type(n) is not int or n < 0 for n in spec.shape):
-        raise SchemaError(f"{spec.path}: expected a shape of non-negative integers, got {spec.shape}.")
-    if len(spec.shape) > MOST_AXES:
-        raise SchemaError(f"{spec.path}: expected at most {MOST_AXES} axes, got {len(spec.shape)}.")
+        raise SchemaError(f"{path}: expected a Role, such as Role.PAIR, got {spec.role!r}.")
+    if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
+        raise SchemaError(f"{path}: expected a shape of non-negative integers, got {shape}.")
+    if len(shape) > MOST_AXES:
+        raise SchemaError(f"{path}: expected at most {MOST_AXES} axes, got {len(shape)}.")
     # As numpy does, which counts the others even where one axis is empty.
-    if prod(n or 1 for n in spec.shape) * np.dtype(spec.dtype).itemsize > MOST_BYTES:
-        raise SchemaError(f"{spec.path}: expected a tensor of less than 2**63 bytes, got shape {spec.shape}.")
-    if (
-        not isinstance(spec.axes, tuple)
-        or len(spec.axes) != len(spec.shape)
-        or any(not isinstance(name, str) for name in spec.axes)
-    ):
-        raise SchemaError(f"{spec.path}: expected one axis name for each of {len(spec.shape)} axes, got {spec.axes}.")
-    known = _lookup(spec.path)
-    if known and known[1]:
+    if prod(n or 1 for n in shape) * np.dtype(spec.dtype).itemsize > MOST_BYTES:
+        raise SchemaError(f"{path}: expected a tensor of less than 2**63 bytes, got shape {shape}.")
+    if not isinstance(axes, tuple) or len(axes) != len(shape) or not all(isinstance(name, str) for name in axes):
+        raise SchemaError(f"{path}: expected one axis name for each of {len(shape)} axes, got {axes}.")
+    known, group = _lookup(path), path.split("/")[0]
+    if known and known[1] and axes not in known[1]:
         expected = " or ".join(f"({', '.join(names)})" for names in known[1])
-        if spec.axes not in known[1]:
-            raise SchemaError(
-                f"{spec.path}: expected axes {expected}, got ({', '.join(spec.axes)}) with shape {spec.shape}."
-            )
-    elif known is None and spec.path.split("/")[0] in _STRICT_GROUPS:
-        raise SchemaError(f"{spec.path}: expected a name such as '{_STRICT_GROUPS[spec.path.split('/')[0]]}'.")
+        raise SchemaError(f"{path}: expected axes {expected}, got ({', '.join(axes)}) with shape {shape}.")
+    if known is None and group in _STRICT_GROUPS:
+        raise SchemaError(f"{path}: expected a name such as '{_STRICT_GROUPS[group]}'.")

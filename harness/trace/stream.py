@@ -40,11 +40,6 @@ class Trace(ABC):
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         """Yield one tensor as consecutive blocks along its first axis; a scalar comes as one block.
 
-        Parameters
-        ----------
-        path : str
-            A tensor of the manifest.
-
         Yields
         ------
         ndarray
@@ -59,17 +54,7 @@ def shown_label(name: str, manifest: Manifest) -> str:
 
 
 class MemoryTrace(Trace):
-    """A trace whose tensors are small enough to be held, for recorded data and tests.
-
-    Parameters
-    ----------
-    label : str
-        Name in records.
-    manifest : Manifest
-        What the trace holds.
-    arrays : mapping of str to ndarray
-        Every tensor of the manifest, of the shape and dtype it states.
-    """
+    """A trace whose tensors are small enough to be held: an array by path for every tensor of the manifest."""
 
     def __init__(self, label: str, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
         self.label = shown_label(label, manifest)
@@ -81,15 +66,7 @@ class MemoryTrace(Trace):
 
 
 class TraceView(Trace):
-    """Some tensors of a trace, each under one or more names.
-
-    Parameters
-    ----------
-    trace : Trace
-        Where the values come from.
-    names : mapping of str to TensorSpec
-        The path in `trace` of each tensor of the view, by its specification in the view.
-    """
+    """Some tensors of a trace, each under one or more names: its path in the trace by its specification in the view."""
 
     def __init__(self, trace: Trace, names: Mapping[TensorSpec, str]) -> None:
         self._trace = trace
@@ -131,26 +108,12 @@ class TraceSource:
 
 
 def parse_parameters(text: str, known: Iterable[str], source: str) -> dict[str, str]:
-    """Split ``key=value,key=value`` into a dictionary.
-
-    Parameters
-    ----------
-    text : str
-        What follows the colon of ``--trace``; may be empty.
-    known : iterable of str
-        The keys that the source understands.
-    source : str
-        Name of the source, for messages.
-
-    Returns
-    -------
-    dict of str to str
-        Values by key.
+    """Split ``key=value,key=value``, what follows the colon of ``--trace``, into a dictionary.
 
     Raises
     ------
     UsageError
-        For a pair without ``=``, an unknown key or a key given twice.
+        For a pair without ``=``, a key that the source does not know or a key given twice.
     """
     known = list(known)
     values: dict[str, str] = {}
@@ -168,25 +131,7 @@ def parse_parameters(text: str, known: Iterable[str], source: str) -> dict[str, 
 
 
 def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
-    """Return the array in C order after checking that it has the shape and dtype the specification states.
-
-    Parameters
-    ----------
-    spec : TensorSpec
-        What is expected.
-    array : ndarray
-        What is there.
-
-    Returns
-    -------
-    ndarray
-        C-contiguous, little-endian.
-
-    Raises
-    ------
-    SchemaError
-        Naming the path, what was expected and what was found.
-    """
+    """Return an array in C order, little-endian, or a `SchemaError` where it has not the shape and dtype stated."""
     if array.shape != spec.shape or array.dtype.name != spec.dtype:
         raise SchemaError(
             f"{spec.path}: expected shape {spec.shape} and dtype {spec.dtype}, "
@@ -196,22 +141,7 @@ def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:
 
 
 def block_rows(shape: tuple[int, ...], itemsize: int, limit: int = BLOCK_BYTES) -> int:
-    """Choose how many rows a block has: as many as fit in a limit, in multiples of `BLOCK_ROWS` where possible.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Shape of the whole tensor, at least one axis.
-    itemsize : int
-        Bytes per value.
-    limit : int
-        Bytes of a block, at most, unless a row takes more.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
+    """Choose how many rows a block has: as many as fit in a limit, in multiples of `BLOCK_ROWS` where possible."""
     row = max(1, prod(shape[1:]) * itemsize)
     rows = limit // row
     return max(1, rows if rows < BLOCK_ROWS else rows - rows % BLOCK_ROWS)
@@ -237,17 +167,7 @@ def read_whole(trace: Trace, path: str) -> np.ndarray:
 def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in blocks whose length is a multiple of `rows`, except the last.
 
-    Parameters
-    ----------
-    blocks : iterable of ndarray
-        Consecutive blocks along the first axis.
-    rows : int
-        What the length of each block has to be a multiple of.
-
-    Yields
-    ------
-    ndarray
-        A view where a block fits as it is, a copy where rows had to be joined.
+    A block is a view where it fits as it is, a copy where rows had to be joined.
     """
     held: list[np.ndarray] = []
     count = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from harness.trace.random import Stream
@@ -54,20 +56,7 @@ def _letters(words: np.ndarray) -> np.ndarray:
 
 
 def msa_rows(seed: int, n: int, start: int, stop: int) -> np.ndarray:
-    """Draw rows of an alignment: the sequence itself, then relatives of it with gaps.
-
-    Parameters
-    ----------
-    seed, n : int
-        Seed and number of residues.
-    start, stop : int
-        Range of rows.
-
-    Returns
-    -------
-    ndarray of uint8
-        ASCII letters and ``-``, shape ``(stop - start, n)``.
-    """
+    """Draw a range of rows of an alignment: the sequence itself, then relatives of it with gaps, ``-`` in ASCII."""
     rows = np.tile(sequence(seed, n), (stop - start, 1))
     stream = Stream(seed, "msa")
     for k in range(max(start, 1), stop):
@@ -78,18 +67,7 @@ def msa_rows(seed: int, n: int, start: int, stop: int) -> np.ndarray:
 
 
 def alpha_carbons(seed: int, n: int) -> np.ndarray:
-    """Trace a smooth chain in steps of `STEP`.
-
-    Parameters
-    ----------
-    seed, n : int
-        Seed and number of residues.
-
-    Returns
-    -------
-    ndarray of float32
-        Positions in Angstrom, shape ``(n, 3)``.
-    """
+    """Trace a smooth chain in steps of `STEP`: positions in Angstrom, float32 of shape ``(n, 3)``."""
     noise = Stream(seed, "chain").normal((n + 3, 3)).astype(np.float64)
     heading = noise[:-3] + noise[1:-2] + noise[2:-1] + noise[3:]
     x, y, z = heading.T
@@ -110,17 +88,9 @@ def atom_mask(seed: int, n: int) -> np.ndarray:
 
 
 def atom_positions(seed: int, n: int) -> np.ndarray:
-    """Place atoms around the alpha carbons; absent ones are at the origin, as in AlphaFold's output.
+    """Place atoms around the alpha carbons, in Angstrom, float32 of shape ``(n, 37, 3)``.
 
-    Parameters
-    ----------
-    seed, n : int
-        Seed and number of residues.
-
-    Returns
-    -------
-    ndarray of float32
-        Positions in Angstrom, shape ``(n, 37, 3)``.
+    Absent ones are at the origin, as in AlphaFold's output.
     """
     around = Stream(seed, "atoms").normal((n, len(ATOMS), 3)) * np.float32(1.2)
     around[:, ATOMS.index("CA")] = 0
@@ -134,6 +104,17 @@ def confidences(seed: int, n: int) -> np.ndarray:
     return np.clip(np.float32(88) + smooth, np.float32(20), np.float32(98.9))
 
 
-def ptm(seed: int) -> np.ndarray:
+def ptm(seed: int, n: int) -> np.ndarray:
     """Draw a predicted TM score between 0.5 and 0.95; a float32 scalar."""
     return (np.float32(0.5) + Stream(seed, "ptm").words(1)[0] * np.float32(0.45 / 65536)).astype(np.float32).reshape(())
+
+
+TENSORS: Mapping[str, Callable[[int, int], np.ndarray]] = {
+    "inputs/sequence": sequence,
+    "structure/atom_positions": atom_positions,
+    "structure/atom_mask": atom_mask,
+    "structure/ptm": ptm,
+    "outputs/coordinates": alpha_carbons,
+    "outputs/confidence_scores": confidences,
+}
+"""What makes each of these tensors from a seed and a number of residues."""

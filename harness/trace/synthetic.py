@@ -12,7 +12,7 @@ from harness.trace import protein, structure
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.random import SEED_LIMIT, Stream
 from harness.trace.schema import TensorSpec, tensor
-from harness.trace.stream import Trace, TraceSource, block_rows, parse_parameters, split
+from harness.trace.stream import Trace, TraceSource, block_rows, parse_parameters, regroup, split
 
 _CHOICES = {"values": ("protein", "noise"), "dtype": ("bf16", "float32"), "filled": ("activations", "both")}
 _MAY_BE_ZERO = ("recycles", "n_seq", "seed")
@@ -79,18 +79,6 @@ def _default(values: str, key: str) -> object:
 def parse(text: str, n_res: int | None) -> Parameters:
     """Read parameters from the text after ``synthetic:``.
 
-    Parameters
-    ----------
-    text : str
-        ``key=value,...``; may be empty.
-    n_res : int or None
-        Number of residues, where it is given apart from the text.
-
-    Returns
-    -------
-    Parameters
-        Checked.
-
     Raises
     ------
     UsageError
@@ -133,13 +121,7 @@ def _whole(key: str, value: str) -> int:
 
 
 class SyntheticTrace(Trace):
-    """A trace whose tensors are computed block by block from the seed, each on its own and in any order.
-
-    Parameters
-    ----------
-    parameters : Parameters
-        What to generate.
-    """
+    """A trace whose tensors are computed block by block from the seed, each on its own and in any order."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -169,7 +151,7 @@ class SyntheticTrace(Trace):
             for start in range(0, p.n_seq, rows):
                 yield structure.msa_rows(p.seed, p.n_res, start, min(start + rows, p.n_seq))
         else:
-            yield from split(self._small(path))
+            yield from split(structure.TENSORS[path](p.seed, p.n_res))
 
     def _noise(self, spec: TensorSpec) -> Iterator[np.ndarray]:
         stream = Stream(self.parameters.seed, "noise " + _identity(spec.path)[1])
@@ -179,20 +161,6 @@ class SyntheticTrace(Trace):
             block = np.empty((min(rows, spec.shape[0] - start), *spec.shape[1:]), np.float32)
             stream.fill_normal(block.reshape(-1), start * width)
             yield block
-
-    def _small(self, path: str) -> np.ndarray:
-        seed, n = self.parameters.seed, self.parameters.n_res
-        if path == "inputs/sequence":
-            return structure.sequence(seed, n)
-        if path == "structure/atom_positions":
-            return structure.atom_positions(seed, n)
-        if path == "structure/atom_mask":
-            return structure.atom_mask(seed, n)
-        if path == "structure/ptm":
-            return structure.ptm(seed)
-        if path == "outputs/coordinates":
-            return structure.alpha_carbons(seed, n)
-        return structure.confidences(seed, n)
 
 
 def _identity(path: str) -> tuple[str, str]:
@@ -206,20 +174,14 @@ def _identity(path: str) -> tuple[str, str]:
 
 def _recut(made: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
     """Yield the same rows in blocks of `rows`, the last shorter."""
-    rest: np.ndarray | None = None
-    for array in made:
-        joined = array if rest is None or not len(rest) else np.concatenate((rest, array))
-        whole = len(joined) - len(joined) % rows
-        for start in range(0, whole, rows):
-            yield joined[start : start + rows]
-        rest = joined[whole:]
-    if rest is not None and len(rest):
-        yield rest
+    for block in regroup(made, rows):
+        for start in range(0, len(block), rows):
+            yield block[start : start + rows]
 
 
 def _manifest(p: Parameters) -> Manifest:
     n, noise = p.n_res, p.values == "noise"
-    single, pair = (n, p.hidden_dim), (n, n, p.pair_dim)
+    single, pair, atoms = (n, p.hidden_dim), (n, n, p.pair_dim), (n, len(structure.ATOMS))
     tensors: list[TensorSpec] = []
     if not noise:
         tensors.append(tensor("inputs/sequence", (n,), "uint8"))
@@ -230,17 +192,13 @@ def _manifest(p: Parameters) -> Manifest:
         tensors.append(tensor(f"activations/layer_{i}/pair_repr", pair))
         tensors.append(tensor(f"attention/layer_{i}", (p.heads, n, n)))
         if p.filled == "both":
-            tensors.append(tensor(f"single/layer_{i}", single))
-            tensors.append(tensor(f"pair/layer_{i}", pair))
+            tensors += [tensor(f"single/layer_{i}", single), tensor(f"pair/layer_{i}", pair)]
     for k in range(p.recycles):
-        tensors.append(tensor(f"recycle/step_{k}/single_repr", single))
-        tensors.append(tensor(f"recycle/step_{k}/pair_repr", pair))
+        tensors += [tensor(f"recycle/step_{k}/single_repr", single), tensor(f"recycle/step_{k}/pair_repr", pair)]
     if not noise:
-        tensors.append(tensor("structure/atom_positions", (n, len(structure.ATOMS), 3)))
-        tensors.append(tensor("structure/atom_mask", (n, len(structure.ATOMS))))
+        tensors += [tensor("structure/atom_positions", (*atoms, 3)), tensor("structure/atom_mask", atoms)]
         tensors.append(tensor("structure/ptm", ()))
-    tensors.append(tensor("outputs/coordinates", (n, 3)))
-    tensors.append(tensor("outputs/confidence_scores", (n,)))
+    tensors += [tensor("outputs/coordinates", (n, 3)), tensor("outputs/confidence_scores", (n,))]
     metadata = Metadata(
         model_name="synthetic",
         num_layers=p.layers,
@@ -257,29 +215,22 @@ def _manifest(p: Parameters) -> Manifest:
 
 
 def _provenance(p: Parameters) -> Provenance:
+    imitated = "Values imitate the statistics of real tensors; they come from no model."
+    note = f"Pair and single tensors have full float32 mantissas. {imitated}"
     if p.values == "noise":
         note = "Every tensor is independent standard normal noise with full float32 mantissas."
     elif p.dtype == "bf16":
         note = (
             "Pair and single tensors are exactly representable in bfloat16; attention, coordinates and confidences are "
-            "not. Values imitate the statistics of real tensors; they come from no model."
-        )
-    else:
-        note = (
-            "Pair and single tensors have full float32 mantissas. "
-            "Values imitate the statistics of real tensors; they come from no model."
+            f"not. {imitated}"
         )
     # False for the trace as a whole, because attention is never rounded to bfloat16.
     return Provenance(source=p.label, seed=p.seed, trained=None, bf16_born=False, note=note)
 
 
-def _open(text: str, n_res: int | None) -> Trace:
-    return SyntheticTrace(parse(text, n_res))
-
-
 source = TraceSource(
     name="synthetic",
     description="generated in any length, with the statistics of real tensors or as noise (values=noise)",
-    open=_open,
+    open=lambda text, n_res: SyntheticTrace(parse(text, n_res)),
     sized=True,
 )

@@ -39,15 +39,7 @@ _COMMANDS = {
 
 
 class _CommandParser(argparse.ArgumentParser):
-    """The parser of one command, which gets its arguments when it has something to parse.
-
-    Parameters
-    ----------
-    command : str, optional
-        A key of `_COMMANDS` or an extension's; None for an action of a command, which is complete already.
-    **settings
-        As for `argparse.ArgumentParser`.
-    """
+    """The parser of a command, which gets its arguments when it has something to parse; None for a complete one."""
 
     def __init__(self, *, command: str | None = None, **settings: Any) -> None:
         super().__init__(**settings)
@@ -89,12 +81,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    argv : sequence of str, optional
-        Arguments; those of the process when None.
+    """Run the command line with arguments, or those of the process.
 
     Returns
     -------

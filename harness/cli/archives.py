@@ -37,10 +37,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
             now = ", and more is being written now" if being_written(arguments.archive) else ""
             rows.add_row("INCOMPLETE", f"{manifest.incomplete}{now}")
         rows.add_row("format", f"{backend.name}: {backend.description}")
-        plural = "s" if parts != 1 else ""
-        rows.add_row(
-            "size", f"{size:,} bytes in {parts} file{plural}; {manifest.nbytes / size:.3f} times smaller than in memory"
-        )
+        ratio = f"{manifest.nbytes / size:.3f} times smaller than in memory"
+        rows.add_row("size", f"{size:,} bytes in {parts} file{'s' if parts != 1 else ''}; {ratio}")
         facts = {**dataclasses.asdict(manifest.provenance), **dataclasses.asdict(manifest.metadata)}
         files = facts.pop("files")
         if facts["trained"] is False:
@@ -87,19 +85,17 @@ def _show_loss(out: Console, loss: Loss) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    code = 0
+    sound = True
     for archive in arguments.archives:
-        problems = verify_archive(archive)
-        for problem in problems:
-            show.say(problem)
-        if problems:
-            code = 1
-            continue
-        with open_archive(archive) as (_, _, manifest):
-            incomplete = manifest.incomplete
-        if incomplete is None:
-            show.say(f"{archive}: every byte and every tensor is as it was written.")
-        else:
-            code = 1
-            show.say(f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written.")
-    return code
+        said = verify_archive(archive)
+        if not said:
+            with open_archive(archive) as (_, _, manifest):
+                incomplete = manifest.incomplete
+            if incomplete is None:
+                show.say(f"{archive}: every byte and every tensor is as it was written.")
+                continue
+            said = [f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written."]
+        sound = False
+        for line in said:
+            show.say(line)
+    return 0 if sound else 1

@@ -78,16 +78,11 @@ def _convert(arguments: argparse.Namespace) -> int:
 def chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
     """Return the format that ``--format`` or the destination's suffix names, and its settings."""
     backend = load_format(arguments.format) if arguments.format else _by_suffix(arguments.destination)
-    return backend, _profile(arguments, backend)
-
-
-def _profile(arguments: argparse.Namespace, backend: Format) -> Profile:
-    """Return the settings that a conversion was asked to write with."""
     if arguments.profile_file is None:
         name = arguments.profile or "tuned"
         if name not in PROFILES:
             raise unknown_name("profile", name, PROFILES)
-        return cast(ProfileName, name)
+        return backend, cast(ProfileName, name)
     if arguments.profile is not None:
         raise UsageError("Give --profile or --profile-file, not both: each decides all settings.")
     file = read_profile_file(arguments.profile_file)
@@ -95,7 +90,7 @@ def _profile(arguments: argparse.Namespace, backend: Format) -> Profile:
     if settings is None:
         made_for = ", ".join(found.format for found in file.settings)
         raise UsageError(f"The profile file {arguments.profile_file} is made for {made_for}, not for {backend.name}.")
-    return settings
+    return backend, settings
 
 
 def trace_text(source: str) -> str:

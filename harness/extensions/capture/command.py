@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 from harness import registry
 from harness.cli import show
@@ -12,7 +13,7 @@ from harness.errors import HarnessError, UsageError, unknown_name
 from harness.extensions.capture.inputs import read_query
 from harness.extensions.capture.models import ModelKind
 from harness.extensions.capture.plan import CaptureSettings, Selection
-from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, PreparedModel, record
+from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, record
 from harness.formats.archive import archive_size, check_destination, remove, require_outside, verify_archive
 from harness.formats.base import PROFILES, Profile, blame, load_format
 from harness.formats.recovery import incomplete_path, what_is_kept
@@ -33,24 +34,16 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     add("--recycles", default="3", metavar="N", help="passes after the first (default: 3)")
     add("--msa-depth", default="128", metavar="N", help="rows of the alignment to use (default: 128)")
     add("--attention", metavar="A,B", help="kinds of attention to keep, or none (default: all that the model has)")
-    add(
-        "--triangle-residue",
-        default="mean",
-        metavar="A,B",
-        help="of a triangle attention's maps: residues counted from 0, mean, all (default: mean)",
-    )
+    maps = "of a triangle attention's maps: residues counted from 0, mean, all (default: mean)"
+    add("--triangle-residue", default="mean", metavar="A,B", help=maps)
     add("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
     add("--steps", metavar="N", help="steps of diffusion, for a model that has it (default: the model's own number)")
     add("--device", default="cpu", metavar="NAME", help="as torch names it (default: cpu)")
     add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model (default: 0)")
     add("--to", action="append", required=True, metavar="FORMAT:PATH", help="an archive to write; repeatable")
     add("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
-    add(
-        "--buffer",
-        default=str(BUFFERED_LAYERS),
-        metavar="N",
-        help=f"layers in memory that are not written yet, at most (default: {BUFFERED_LAYERS})",
-    )
+    held = f"layers in memory that are not written yet, at most (default: {BUFFERED_LAYERS})"
+    add("--buffer", default=str(BUFFERED_LAYERS), metavar="N", help=held)
     add("--quiet", action="store_true", help="print nothing but errors")
     parser.set_defaults(command=_capture)
 
@@ -66,7 +59,12 @@ def _capture(arguments: argparse.Namespace) -> int:
     query = read_query(arguments.fasta, arguments.alignments)
     with blame(kind.name, "getting ready"):
         model = kind.open(settings, query)
-    show.say(f"{shown_label(kind.name, model.manifest)}: {_summary(model, settings)}", quiet=arguments.quiet)
+    manifest, layers = model.manifest, len(settings.kept_layers)
+    show.say(
+        f"{shown_label(kind.name, manifest)}: {query.residues} residues, {layers} of {settings.blocks} blocks, "
+        f"{settings.recycles + 1} passes, {len(manifest.tensors)} tensors, {manifest.nbytes:,} bytes.",
+        quiet=arguments.quiet,
+    )
     with show.progress(quiet=arguments.quiet) as progress:
         progress.total(len(model.manifest.tensors))
         try:
@@ -82,15 +80,6 @@ def _capture(arguments: argparse.Namespace) -> int:
     for destination, manifest in zip(destinations, manifests, strict=True):
         _verify(destination, manifest, quiet=arguments.quiet)
     return 0
-
-
-def _summary(model: PreparedModel, settings: CaptureSettings) -> str:
-    manifest = model.manifest
-    layers = len(settings.kept_layers)
-    return (
-        f"{manifest.metadata.num_residues} residues, {layers} of {settings.blocks} blocks, {settings.recycles + 1} "
-        f"passes, {len(manifest.tensors)} tensors, {manifest.nbytes:,} bytes."
-    )
 
 
 def _verify(destination: Destination, manifest: Manifest, *, quiet: bool) -> None:
@@ -123,54 +112,44 @@ def _model(arguments: argparse.Namespace) -> ModelKind:
         raise UsageError(
             f"{arguments.model!r} is not a model: it has to be a harness.extensions.capture.models.ModelKind."
         )
+    what = f"The model {kind.name!r}"
     if missing := kind.missing():
-        raise UsageError(f"The model {kind.name!r} {missing}.")
+        raise UsageError(f"{what} {missing}.")
     if kind.sourced and arguments.source is None:
-        raise UsageError(f"The model {kind.name!r} is run from a checkout of its code: name it with --source DIR.")
+        raise UsageError(f"{what} is run from a checkout of its code: name it with --source DIR.")
     if not kind.sourced and arguments.source is not None:
-        raise UsageError(f"The model {kind.name!r} is an installed package: leave out --source.")
+        raise UsageError(f"{what} is an installed package: leave out --source.")
     if not kind.diffuses and arguments.steps is not None:
-        raise UsageError(f"The model {kind.name!r} has no diffusion: leave out --steps.")
+        raise UsageError(f"{what} has no diffusion: leave out --steps.")
     return kind
 
 
 def _settings(arguments: argparse.Namespace, kind: ModelKind) -> CaptureSettings:
-    blocks = kind.blocks
-    if arguments.blocks is not None:
-        (blocks,) = integers(arguments.blocks, "--blocks", single=True)
-    (recycles,) = integers(arguments.recycles, "--recycles", single=True, least=0)
-    (depth,) = integers(arguments.msa_depth, "--msa-depth", single=True)
-    steps = None
-    if arguments.steps is not None:
-        (steps,) = integers(arguments.steps, "--steps", single=True)
-    (seed,) = integers(arguments.seed, "--seed", single=True, least=0)
+    def number(name: str, least: int = 1) -> int:
+        return integers(getattr(arguments, name), f"--{name.replace('_', '-')}", single=True, least=least)[0]
+
     chosen = kind.attention if arguments.attention is None else names(arguments.attention, "kind of attention")
     return CaptureSettings(
-        blocks=blocks,
-        recycles=recycles,
-        msa_depth=depth,
+        blocks=kind.blocks if arguments.blocks is None else number("blocks"),
+        recycles=number("recycles", 0),
+        msa_depth=number("msa_depth"),
         attention=() if chosen == ("none",) else chosen,
         triangle=_selections(arguments.triangle_residue),
         layers=_layers(arguments.layers),
         device=arguments.device,
-        seed=seed,
+        seed=number("seed", 0),
         source=arguments.source,
         checkpoint=arguments.checkpoint,
-        steps=steps,
+        steps=None if arguments.steps is None else number("steps"),
     )
 
 
 def _selections(text: str) -> tuple[Selection, ...]:
     found: list[Selection] = []
     for part in names(text, "residue"):
-        if part == "mean":
-            found.append("mean")
-        elif part == "all":
-            found.append("all")
-        elif part.isdecimal():
-            found.append(int(part))
-        else:
+        if part not in ("mean", "all") and not part.isdecimal():
             raise UsageError(f"--triangle-residue takes residues counted from 0, mean or all, got {part!r}.")
+        found.append(int(part) if part.isdecimal() else cast(Selection, part))
     return tuple(dict.fromkeys(found))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +26,9 @@ class Facts:
         The configuration, in a few words.
     heads, hidden : int
         Heads of the first kind of attention; channels of the single representation.
-    trained : bool
-        Whether its weights come from a checkpoint.
-    weights : str
-        Where they come from.
-    versions : mapping of str to str
-        Of the libraries that compute.
-    remarks : tuple of str
+    libraries : str
+        That compute, with their versions.
+    remark : str
         Anything else that a reader must know.
     """
 
@@ -41,10 +37,8 @@ class Facts:
     config: str
     heads: int
     hidden: int
-    trained: bool
-    weights: str
-    versions: Mapping[str, str]
-    remarks: tuple[str, ...] = ()
+    libraries: str
+    remark: str
 
 
 def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
@@ -53,27 +47,29 @@ def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
     return {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
 
 
-def describe(facts: Facts, settings: CaptureSettings, query: Query, tensors: Iterable[TensorSpec]) -> Manifest:
-    """Write the manifest of a capture before it starts.
+def describe(
+    facts: Facts, weights: str, trained: bool, settings: CaptureSettings, query: Query, tensors: Iterable[TensorSpec]
+) -> Manifest:
+    """Write the manifest of a capture before it starts, without digests.
 
     Parameters
     ----------
     facts : Facts
         Of the model.
+    weights : str
+        Where its weights come from.
+    trained : bool
+        Whether from a checkpoint.
     settings : CaptureSettings
         What is captured.
     query : Query
         What the model runs on.
     tensors : iterable of TensorSpec
         In the order in which they will be given.
-
-    Returns
-    -------
-    Manifest
-        Without digests.
     """
-    last = settings.recycles
+    last, layers = settings.recycles, ",".join(map(str, settings.layers)) or "all"
     earlier = "; layers of earlier ones are under recycle/step_<k>/ with the same names" if last else ""
+    alignment = f"{len(query.msa)} rows of its alignment" if query.files else "single-sequence alignment"
     metadata = Metadata(
         model_name=facts.name,
         model_version=facts.version,
@@ -82,42 +78,29 @@ def describe(facts: Facts, settings: CaptureSettings, query: Query, tensors: Ite
         num_heads=facts.heads,
         hidden_dim=facts.hidden,
         num_residues=query.residues,
-        num_recycles=settings.recycles,
+        num_recycles=last,
         residue_indexing_scheme="counted from 0 along the chain",
-        input_description=f"{query.name}: {query.residues} residues, {_alignment(query)}",
+        input_description=f"{query.name}: {query.residues} residues, {alignment}",
         timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         recycle_info=f"passes step_0 to step_{last}; layers of the last are in the plain groups{earlier}",
         representation_names=("single", "pair"),
     )
-    return Manifest(
-        tensors=tuple(tensors),
-        metadata=metadata,
-        provenance=Provenance(
-            source=f"captured live from {facts.name} {facts.version}",
-            seed=settings.seed,
-            trained=facts.trained,
-            bf16_born=False,
-            note=_note(facts, settings, query),
-        ),
-    )
-
-
-def _alignment(query: Query) -> str:
-    rows = len(query.msa)
-    return f"{rows} rows of its alignment" if query.files else "single-sequence alignment"
-
-
-def _note(facts: Facts, settings: CaptureSettings, query: Query) -> str:
-    layers = ",".join(map(str, settings.layers)) or "all"
-    parts = [
-        facts.weights,
-        *facts.remarks,
+    note = [
+        weights,
+        facts.remark,
         f"blocks {settings.blocks}, layers {layers}, recycles {settings.recycles}, seed {settings.seed}",
         f"attention {','.join(settings.attention) or 'none'}, triangle maps {','.join(map(str, settings.triangle))}",
         f"computed in float32 on {settings.device}",
         *(f"alignment {name}, sha256 {digest}" for name, digest in query.files),
-        ", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+        facts.libraries,
     ]
     if "triangle-end" in settings.attention:
-        parts.append("triangle_end maps are in the transposed frame in which the model computes them")
-    return "; ".join(parts)
+        note.append("triangle_end maps are in the transposed frame in which the model computes them")
+    provenance = Provenance(
+        source=f"captured live from {facts.name} {facts.version}",
+        seed=settings.seed,
+        trained=trained,
+        bf16_born=False,
+        note="; ".join(note),
+    )
+    return Manifest(tensors=tuple(tensors), metadata=metadata, provenance=provenance)

@@ -10,19 +10,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.extensions.capture.describe import Facts, describe, input_tensors
-from harness.extensions.capture.device import checked_device
+from harness.extensions.capture.describe import Facts
 from harness.extensions.capture.inputs import AMINO_ACIDS, Query
 from harness.extensions.capture.plan import CaptureSettings
-from harness.extensions.capture.session import PreparedModel, Push
-from harness.extensions.capture.trunk import evoformer_trunk
-from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
+from harness.extensions.capture.prepared import TorchModel
+from harness.extensions.capture.trunk import Trunk, evoformer_trunk
+from harness.extensions.capture.weights import Checkpoint, seed_everything
 
 with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
     from openfold3.core.model.latent.evoformer import EvoformerStack
     from openfold3.core.model.primitives import attention as primitives
-
-warnings.filterwarnings("ignore", "CUDA is not available", UserWarning)  # each attention says so on a CPU
 
 # AlphaFold2's supplement, Algorithm 6 and section 1.6; the names are those of openfold3.
 _STACK: dict[str, Any] = {
@@ -47,7 +44,7 @@ _STACK: dict[str, Any] = {
     "eps": 1e-8,
 }
 _LETTERS = AMINO_ACIDS + "X-"
-_FURTHEST = 32  # residues apart, beyond which relative positions are not told apart (Algorithm 4)
+_FURTHEST = 32  # residues apart, beyond which relative positions are the same (Algorithm 4)
 _REMARK = (
     "input embedding and recycling are Algorithms 3, 4 and 32 of AlphaFold2 without clusters of the alignment, masked "
     "letters, templates and the distances of a previous structure, because the wheel has none for this stack"
@@ -76,21 +73,14 @@ class EvoformerTrunk(nn.Module):
         self.evoformer = EvoformerStack(no_blocks=blocks, **_STACK)
 
     def forward(self, target: torch.Tensor, msa: torch.Tensor, recycles: int) -> tuple[torch.Tensor, ...]:
-        """Run every pass.
+        """Run every pass, and the first; return MSA, pair and single representation of the last.
 
         Parameters
         ----------
-        target : Tensor
-            One-hot letters of the sequence, ``(residues, letters)``.
-        msa : Tensor
-            One-hot letters, whether anything was deleted, and how much; ``(rows, residues, letters + 2)``.
+        target, msa : Tensor
+            From `features`.
         recycles : int
             Passes after the first.
-
-        Returns
-        -------
-        tuple of Tensor
-            MSA, pair and single representation of the last pass.
         """
         m_first = torch.zeros(len(target), _STACK["c_m"], device=target.device)
         z = torch.zeros(len(target), len(target), _STACK["c_z"], device=target.device)
@@ -112,20 +102,14 @@ class EvoformerTrunk(nn.Module):
         return self.linear_msa(msa) + self.linear_target_m(target), z
 
 
-def features(query: Query) -> tuple[torch.Tensor, torch.Tensor]:
+def features(query: Query) -> dict[str, torch.Tensor]:
     """Turn a query into what `EvoformerTrunk` takes.
-
-    Parameters
-    ----------
-    query : Query
-        Sequence and alignment.
 
     Returns
     -------
-    target : Tensor
-        ``(residues, 22)``.
-    msa : Tensor
-        ``(rows, residues, 24)``; deletions are squashed as in AlphaFold2, by ``2 / pi * arctan(count / 3)``.
+    dict of str to Tensor
+        One-hot letters of the sequence, ``(residues, 22)``; and of the alignment, with whether anything was deleted and
+        how much, ``(rows, residues, 24)``: squashed as in AlphaFold2, by ``2 / pi * arctan(count / 3)``.
     """
     table = np.full(256, _LETTERS.index("X"))
     for number, letter in enumerate(_LETTERS):
@@ -133,51 +117,37 @@ def features(query: Query) -> tuple[torch.Tensor, torch.Tensor]:
     letters = nn.functional.one_hot(torch.from_numpy(table[query.msa]), len(_LETTERS)).float()
     deletions = torch.from_numpy(query.deletions).float()[..., None]
     msa = torch.cat([letters, (deletions > 0).float(), torch.atan(deletions / 3) * (2 / torch.pi)], dim=-1)
-    return letters[0], msa
+    return {"target": letters[0], "msa": msa}
 
 
-class PreparedEvoformer(PreparedModel):
+class PreparedEvoformer(TorchModel):
     """The trunk with its weights and its inputs."""
 
-    def __init__(self, settings: CaptureSettings, query: Query) -> None:
-        query = query.first_rows(settings.msa_depth)
-        self._settings, self._query = settings, query
-        self._device = checked_device(settings.device)
-        seed_everything(settings.seed)
-        self.model = EvoformerTrunk(settings.blocks).eval()
-        checkpoint = read_checkpoint(settings.checkpoint) if settings.checkpoint else None
-        weights = set_weights(self.model, checkpoint, settings.seed)
-        self.model.to(self._device)
-        self.trunk = evoformer_trunk(self.model.evoformer, primitives, _STACK, query.residues)
-        self._inputs = input_tensors(query)
-        facts = Facts(
+    def build(self, checkpoint: Checkpoint | None) -> EvoformerTrunk:
+        seed_everything(self.settings.seed)
+        return EvoformerTrunk(self.settings.blocks)
+
+    def features(self) -> dict[str, torch.Tensor]:
+        return features(self.query)
+
+    def places(self) -> Trunk:
+        return evoformer_trunk(self.model.evoformer, primitives, _STACK, self.query.residues)
+
+    def facts(self) -> Facts:
+        return Facts(
             name="OpenFold3 EvoformerStack",
             version=version("openfold3"),
-            config=f"AlphaFold2's Evoformer with {settings.blocks} blocks",
+            config=f"AlphaFold2's Evoformer with {self.settings.blocks} blocks",
             heads=_STACK["no_heads_msa"],
             hidden=_STACK["c_s"],
-            trained=weights.trained,
-            weights=weights.note,
-            versions={"openfold3": version("openfold3"), "torch": torch.__version__},
-            remarks=(_REMARK,),
+            libraries=f"openfold3 {version('openfold3')}, torch {torch.__version__}",
+            remark=_REMARK,
         )
-        tensors = [*self._inputs, *self.trunk.tensors(settings, query.residues)]
-        self.manifest = describe(facts, settings, query, tensors)
 
-    def compute(self) -> tuple[torch.Tensor, ...]:
-        """Run the model as it is."""
-        target, msa = (part.to(self._device) for part in features(self._query))
-        with torch.no_grad():
-            found: tuple[torch.Tensor, ...] = self.model(target, msa, self._settings.recycles)
-        return found
-
-    def run(self, push: Push) -> None:
-        for spec, array in self._inputs.items():
-            push(spec.path, array)
-        with self.trunk.hooked(self._settings, self._query.residues, push):
-            self.compute()
+    def forward(self, features: dict[str, torch.Tensor]) -> Any:
+        return self.model(**features, recycles=self.settings.recycles)
 
 
 def load(settings: CaptureSettings, query: Query) -> PreparedEvoformer:
     """Make the trunk ready; see `harness.extensions.capture.models.ModelKind.open`."""
-    return PreparedEvoformer(settings, query)
+    return PreparedEvoformer(settings, query.first_rows(settings.msa_depth))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +51,7 @@ class Query:
 
     def first_rows(self, depth: int) -> Query:
         """Return the same query with at most `depth` rows of its alignment, the sequence first."""
-        return Query(
-            name=self.name,
-            sequence=self.sequence,
-            msa=self.msa[:depth],
-            deletions=self.deletions[:depth],
-            files=self.files,
-        )
+        return replace(self, msa=self.msa[:depth], deletions=self.deletions[:depth])
 
 
 def read_query(fasta: Path, alignments: Path | None) -> Query:
@@ -70,11 +64,6 @@ def read_query(fasta: Path, alignments: Path | None) -> Query:
     alignments : Path or None
         A folder whose ``.a3m`` files are joined in the order of their names, without rows that came before; None for
         an alignment of the sequence alone.
-
-    Returns
-    -------
-    Query
-        Checked: every row is as long as the chain.
 
     Raises
     ------
@@ -154,11 +143,11 @@ def _alignment_files(folder: Path) -> list[Path]:
 
 
 def _aligned_rows(path: Path, text: str, sequence: str, fasta: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the rows of an a3m file: letters in lower case stand for insertions, which are counted and left out."""
+    """Yield the rows of an a3m file: letters in lower case are insertions, which are counted and left out."""
     for number, (_, row) in enumerate(_entries(path, text)):
-        row = row.replace(".", "")
-        matched = [letter for letter in row if not letter.islower()]
-        letters = "".join(matched)
+        places = np.frombuffer(row.replace(".", "").encode(), np.uint8)
+        inserted = (places >= ord("a")) & (places <= ord("z"))
+        letters = places[~inserted].tobytes().decode()
         if number == 0 and letters != sequence:
             raise UsageError(f"{path} is not an alignment of {fasta}: {_difference(letters, sequence)}.")
         if len(letters) != len(sequence):
@@ -167,18 +156,7 @@ def _aligned_rows(path: Path, text: str, sequence: str, fasta: Path) -> Iterator
             )
         if stray := set(letters) - _ALIGNED:
             raise UsageError(f"{path}: row {number} holds {min(stray)!r}, which is no letter of an alignment.")
-        yield letters, _count_deletions(row)
-
-
-def _count_deletions(row: str) -> np.ndarray:
-    counts, inserted = [], 0
-    for letter in row:
-        if letter.islower():
-            inserted += 1
-        else:
-            counts.append(inserted)
-            inserted = 0
-    return np.array(counts, np.int32)
+        yield letters, np.diff(np.cumsum(inserted)[~inserted], prepend=0).astype(np.int32)
 
 
 def _difference(letters: str, sequence: str) -> str:

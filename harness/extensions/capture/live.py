@@ -46,22 +46,16 @@ class Feed:
         The first error on any side; it ends all of them.
     digests : dict of str to str
         Digest of every tensor as it was pushed, by path.
-    held : int
-        Bytes that are held now.
-    most_held : int
-        The most bytes that were held at once.
+    held, most_held : int
+        Bytes that are held now, and the most that were held at once.
     """
 
     def __init__(self, manifest: Manifest, writers: int, limit: int) -> None:
         self.error: BaseException | None = None
         self.digests: dict[str, str] = {}
         self.held = self.most_held = 0
-        self._expected = iter(manifest.tensors)
-        self._left = len(manifest.tensors)
-        self._limit = limit
-        self._items: deque[_Item] = deque()
-        self._first = 0  # number of the first item, counted from the start of the trace
-        self._position = [0] * writers
+        self._expected, self._limit = deque(manifest.tensors), limit
+        self._queues: list[deque[_Item]] = [deque() for _ in range(writers)]
         self._changed = threading.Condition()
 
     def push(self, path: str, array: np.ndarray) -> None:
@@ -81,7 +75,7 @@ class Feed:
         Stopped
             When a writer failed.
         """
-        spec = next(self._expected, None)
+        spec = self._expected.popleft() if self._expected else None
         if spec is None or spec.path != path:
             raise HarnessError(
                 f"The model gave {path} where {spec.path if spec else 'nothing more'} was expected: it does not run "
@@ -90,77 +84,54 @@ class Feed:
         array = check_array(spec, array)
         self.digests[path] = digest(array)
         with self._changed:
-            self._changed.wait_for(
-                lambda: self.error is not None or not self.held or self.held + array.nbytes <= self._limit
-            )
-            self._raise_if_stopped()
-            self._items.append(_Item(path, array, len(self._position)))
+            self._wait(lambda: not self.held or self.held + array.nbytes <= self._limit)
+            item = _Item(path, array, len(self._queues))
+            for queue in self._queues:
+                queue.append(item)
             self.held += array.nbytes
-            self._left -= 1
             self.most_held = max(self.most_held, self.held)
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Say that the model has run to its end.
-
-        Raises
-        ------
-        HarnessError
-            When tensors of the manifest are missing.
-        """
-        if self._left:
-            spec = next(self._expected)
-            raise HarnessError(f"The model ended without {spec.path} and {self._left - 1} more tensors.")
+        """Say that the model has run to its end; a `HarnessError` when tensors of the manifest are missing."""
+        if self._expected:
+            missing = len(self._expected) - 1
+            raise HarnessError(f"The model ended without {self._expected[0].path} and {missing} more tensors.")
 
     def fail(self, error: BaseException) -> None:
         """End the capture on every side; only the first error is kept."""
         with self._changed:
             self.error = self.error or error
-            self._items.clear()
+            for queue in self._queues:
+                queue.clear()
             self._changed.notify_all()
 
     def take(self, writer: int) -> tuple[str, np.ndarray]:
-        """Wait for the next tensor of one writer.
-
-        Parameters
-        ----------
-        writer : int
-            Number of the writer.
-
-        Returns
-        -------
-        path : str
-            Name of the tensor.
-        array : ndarray
-            Its values; to be given back with `release`.
+        """Wait for the next tensor of a writer, by its number; it is to be given back with `release`.
 
         Raises
         ------
         Stopped
             When the capture ended early.
         """
+        queue = self._queues[writer]
         with self._changed:
-            self._changed.wait_for(
-                lambda: self.error is not None or self._position[writer] < self._first + len(self._items)
-            )
-            self._raise_if_stopped()
-            item = self._items[self._position[writer] - self._first]
-            return item.path, item.array
+            self._wait(lambda: bool(queue))
+            return queue[0].path, queue[0].array
 
     def release(self, writer: int) -> None:
         """Say that a writer has finished with the tensor that it took."""
         with self._changed:
             if self.error is not None:
                 return
-            item = self._items[self._position[writer] - self._first]
-            self._position[writer] += 1
+            item = self._queues[writer].popleft()
             item.waiting -= 1
-            while self._items and not self._items[0].waiting:
-                self.held -= self._items.popleft().array.nbytes
-                self._first += 1
+            if not item.waiting:
+                self.held -= item.array.nbytes
             self._changed.notify_all()
 
-    def _raise_if_stopped(self) -> None:
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        self._changed.wait_for(lambda: self.error is not None or ready())
         if self.error is not None:
             raise Stopped("The capture was stopped.") from self.error
 

@@ -49,19 +49,7 @@ class ModelKind:
     missing: Callable[[], str] = lambda: ""
 
     def open(self, settings: CaptureSettings, query: Query) -> PreparedModel:
-        """Make a model ready, after checking that it has what is asked for.
-
-        Parameters
-        ----------
-        settings : CaptureSettings
-            What the caller asked for.
-        query : Query
-            The sequence and its alignment.
-
-        Returns
-        -------
-        PreparedModel
-            With its weights and inputs.
+        """Make a model ready, with its weights and inputs, after checking that it has what is asked for.
 
         Raises
         ------

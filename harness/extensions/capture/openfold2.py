@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.errors import UsageError
-from harness.extensions.capture.describe import Facts, describe, input_tensors
-from harness.extensions.capture.device import checked_device
-from harness.extensions.capture.hooks import copied
+from harness.extensions.capture.describe import Facts
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.openfold_source import Code, import_openfold
 from harness.extensions.capture.plan import CaptureSettings
-from harness.extensions.capture.session import PreparedModel, Push
-from harness.extensions.capture.trunk import evoformer_trunk
-from harness.extensions.capture.weights import Checkpoint, read_checkpoint, seed_everything, set_weights
-from harness.trace.schema import TensorSpec, tensor
+from harness.extensions.capture.prepared import Results, TorchModel
+from harness.extensions.capture.trunk import Trunk, copied, evoformer_trunk
+from harness.extensions.capture.weights import Checkpoint, seed_everything
+from harness.trace.schema import tensor
 
 _ATOMS = 37
 
@@ -29,72 +26,74 @@ def load(settings: CaptureSettings, query: Query) -> PreparedOpenFold:
     return PreparedOpenFold(settings, query)
 
 
-class PreparedOpenFold(PreparedModel):
+class PreparedOpenFold(TorchModel):
     """OpenFold with its weights and its features."""
 
-    def __init__(self, settings: CaptureSettings, query: Query) -> None:
-        if settings.source is None:
-            raise UsageError("OpenFold 2 is run from a checkout of its code: name it with --source DIR.")
-        self._settings, self._query = settings, query
-        self._device = checked_device(settings.device)
-        code = import_openfold(settings.source)
-        checkpoint = read_checkpoint(settings.checkpoint) if settings.checkpoint else None
-        name = config_name(checkpoint)
-        config = configure(code, name, settings, len(query.msa))
-        seed_everything(settings.seed)
-        self.model = code.model.AlphaFold(config).eval()
-        weights = set_weights(self.model, _renamed(code, self.model, checkpoint), settings.seed)
-        self.model.to(self._device)
-        self._features = features(code, config, query, settings.seed)
-        stack = config.model.evoformer_stack
-        self.trunk = evoformer_trunk(self.model.evoformer, code.primitives, stack, query.residues)
-        self._inputs = input_tensors(query)
-        self._results = result_tensors(query.residues, config.model.structure_module.no_blocks, "ptm" in name)
-        facts = Facts(
+    def build(self, checkpoint: Checkpoint | None) -> torch.nn.Module:
+        assert self.settings.source is not None, "the command asks for it"
+        self._code, self._name = import_openfold(self.settings.source), config_name(checkpoint)
+        self._config = configure(self._code, self._name, self.settings, len(self.query.msa))
+        seed_everything(self.settings.seed)
+        model: torch.nn.Module = self._code.model.AlphaFold(self._config)
+        return model
+
+    def renamed(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Give parameters of an older OpenFold the names of today, where they do not have them."""
+        convert = getattr(self._code.weights, "convert_deprecated_v1_keys", None)
+        if convert is None or checkpoint.state.keys() == self.model.state_dict().keys():
+            return checkpoint
+        return checkpoint._replace(state=convert(checkpoint.state))
+
+    def features(self) -> dict[str, torch.Tensor]:
+        return features(self._code, self._config, self.query)
+
+    def places(self) -> Trunk:
+        stack = self._config.model.evoformer_stack
+        return evoformer_trunk(self.model.evoformer, self._code.primitives, stack, self.query.residues)
+
+    def facts(self) -> Facts:
+        stack, mode, rows = self._config.model.evoformer_stack, self._config.data.predict, len(self.query.msa)
+        return Facts(
             name="OpenFold",
-            version=code.version,
-            config=f"{name} with {settings.blocks} blocks",
+            version=self._code.version,
+            config=f"{self._name} with {self.settings.blocks} blocks",
             heads=stack.no_heads_msa,
             hidden=stack.c_s,
-            trained=weights.trained,
-            weights=weights.note,
-            versions={"torch": torch.__version__},
-            remarks=(_drawn(config, len(query.msa)),),
+            libraries=f"torch {torch.__version__}",
+            remark=f"of {rows} rows, {mode.max_msa_clusters} are drawn for every pass and {mode.max_extra_msa} more "
+            "for the extra stack, by OpenFold's own feature pipeline, which also masks letters; no templates",
         )
-        tensors = [*self._inputs, *self.trunk.tensors(settings, query.residues), *self._results]
-        self.manifest = describe(facts, settings, query, tensors)
 
-    def compute(self) -> dict[str, Any]:
-        """Run the model as it is and return its output."""
-        batch = {name: value.to(self._device) for name, value in self._features.items()}
-        with torch.no_grad(), warnings.catch_warnings(record=True):
-            found: dict[str, Any] = self.model(batch)
+    def forward(self, features: dict[str, torch.Tensor]) -> dict[str, Any]:
+        found: dict[str, Any] = self.model(features)
         return found
 
-    def run(self, push: Push) -> None:
-        for spec, array in self._inputs.items():
-            push(spec.path, array)
-        with self.trunk.hooked(self._settings, self._query.residues, push):
-            output = self.compute()
-        for spec, name in self._results.items():
-            value: Any = output
-            for part in name.split("/"):
-                value = value[part]
-            push(spec.path, copied(value))
+    def results(self) -> Results:
+        """List the structure with its trajectory, and what heads give."""
+        n, blocks = self.query.residues, self._config.model.structure_module.no_blocks
+        pairs = ("residue", "residue", "bin")
+        found: dict[str, tuple[tuple[int, ...], tuple[str, ...] | None, str]] = {
+            "structure/trajectory_positions": ((blocks, n, 14, 3), ("block", "residue", "atom14", "xyz"), "positions"),
+            "structure/trajectory_frames": ((blocks, n, 7), ("block", "residue", "frame"), "frames"),
+            "structure/atom_positions": ((n, _ATOMS, 3), None, "final_atom_positions"),
+            "structure/atom_mask": ((n, _ATOMS), None, "final_atom_mask"),
+            "outputs/confidence_scores": ((n,), None, "plddt"),
+            "outputs/distogram_logits": ((n, n, 64), pairs, "distogram_logits"),
+        }
+        if "ptm" in self._name:
+            found["structure/ptm"] = ((), None, "ptm_score")
+            found["outputs/predicted_aligned_error"] = ((n, n), pairs[:2], "predicted_aligned_error")
+
+        def take(key: str, output: dict[str, Any]) -> np.ndarray:
+            return copied(output["sm"][key] if key in ("positions", "frames") else output[key])
+
+        return {tensor(path, shape, axes=axes): partial(take, key) for path, (shape, axes, key) in found.items()}
 
 
 def config_name(checkpoint: Checkpoint | None) -> str:
     """Choose the configuration that has the parts a checkpoint has parameters for; without one, that of few parts.
 
-    Parameters
-    ----------
-    checkpoint : Checkpoint or None
-        What will be loaded.
-
-    Returns
-    -------
-    str
-        ``model_1`` with templates or ``model_3`` without them, each with ``_ptm`` where there is that head.
+    It is ``model_1`` with templates or ``model_3`` without them, each with ``_ptm`` where there is that head.
     """
     if checkpoint is None:
         return "model_3_ptm"
@@ -104,23 +103,9 @@ def config_name(checkpoint: Checkpoint | None) -> str:
 
 
 def configure(code: Code, name: str, settings: CaptureSettings, rows: int) -> Any:
-    """Return OpenFold's configuration, without anything that hides attention.
+    """Return a preset of OpenFold's configuration, without anything that hides attention.
 
-    Parameters
-    ----------
-    code : Code
-        OpenFold.
-    name : str
-        A preset of ``openfold.config.model_config``.
-    settings : CaptureSettings
-        Number of blocks and passes, depth of the alignment.
-    rows : int
-        Of the alignment that there is.
-
-    Returns
-    -------
-    ConfigDict
-        With chunking and memory-efficient kernels off.
+    Chunking and memory-efficient kernels are off; `rows` are those of the alignment that there is.
     """
     config = code.config.model_config(name)
     for option in config.globals:
@@ -138,24 +123,10 @@ def configure(code: Code, name: str, settings: CaptureSettings, rows: int) -> An
     return config
 
 
-def features(code: Code, config: Any, query: Query, seed: int) -> dict[str, torch.Tensor]:
+def features(code: Code, config: Any, query: Query) -> dict[str, torch.Tensor]:
     """Turn a query into what OpenFold takes, through its own feature pipeline and without templates.
 
-    Parameters
-    ----------
-    code : Code
-        OpenFold.
-    config : ConfigDict
-        From `configure`.
-    query : Query
-        Sequence and alignment.
-    seed : int
-        Of the rows that are drawn for every pass, and of the letters that are masked.
-
-    Returns
-    -------
-    dict of str to Tensor
-        With the passes as their last axis.
+    The passes are the last axis; rows are drawn for each, and letters masked.
     """
     constants, n = code.residues, query.residues
     numbers = np.full(256, constants.HHBLITS_AA_TO_ID["X"], np.int32)
@@ -174,46 +145,6 @@ def features(code: Code, config: Any, query: Query, seed: int) -> dict[str, torc
         "template_all_atom_positions": np.zeros((0, n, _ATOMS, 3), np.float32),
         "template_sum_probs": np.zeros((0, 1), np.float32),
     }
-    seed_everything(seed)
     with warnings.catch_warnings(record=True):
         found: dict[str, torch.Tensor] = code.features.FeaturePipeline(config.data).process_features(raw, "predict")
     return found
-
-
-def result_tensors(residues: int, blocks: int, ptm: bool) -> dict[TensorSpec, str]:
-    """List what is kept of the model's output, with the place of each in it."""
-    found = {
-        tensor(
-            "structure/trajectory_positions",
-            (blocks, residues, 14, 3),
-            axes=("block", "residue", "atom14", "xyz"),
-        ): "sm/positions",
-        tensor("structure/trajectory_frames", (blocks, residues, 7), axes=("block", "residue", "frame")): "sm/frames",
-        tensor("structure/atom_positions", (residues, _ATOMS, 3)): "final_atom_positions",
-        tensor("structure/atom_mask", (residues, _ATOMS)): "final_atom_mask",
-        tensor("outputs/confidence_scores", (residues,)): "plddt",
-        tensor(
-            "outputs/distogram_logits", (residues, residues, 64), axes=("residue", "residue", "bin")
-        ): "distogram_logits",
-    }
-    if ptm:
-        found[tensor("structure/ptm", ())] = "ptm_score"
-        error = tensor("outputs/predicted_aligned_error", (residues, residues), axes=("residue", "residue"))
-        found[error] = "predicted_aligned_error"
-    return found
-
-
-def _drawn(config: Any, rows: int) -> str:
-    mode = config.data.predict
-    return (
-        f"of {rows} rows, {mode.max_msa_clusters} are drawn for every pass and {mode.max_extra_msa} more for the extra "
-        "stack, by OpenFold's own feature pipeline, which also masks letters; no templates"
-    )
-
-
-def _renamed(code: Code, model: torch.nn.Module, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    """Give parameters of an older OpenFold the names of today, where they do not have them."""
-    if checkpoint is None or checkpoint.state.keys() == model.state_dict().keys():
-        return checkpoint
-    convert = getattr(code.weights, "convert_deprecated_v1_keys", None)
-    return dataclasses.replace(checkpoint, state=convert(checkpoint.state)) if convert else checkpoint

@@ -7,35 +7,13 @@ from dataclasses import dataclass
 import biotite.structure.info as components
 import numpy as np
 import torch
+from biotite.sequence import ProteinSequence
 from openfold3.core.model.structure.augmentation import centre_random_augmentation
 from torch.nn.functional import one_hot
 
 from harness.extensions.capture.inputs import AMINO_ACIDS, Query
 from harness.trace.structure import ATOMS
 
-_NAMES = {
-    "A": "ALA",
-    "R": "ARG",
-    "N": "ASN",
-    "D": "ASP",
-    "C": "CYS",
-    "Q": "GLN",
-    "E": "GLU",
-    "G": "GLY",
-    "H": "HIS",
-    "I": "ILE",
-    "L": "LEU",
-    "K": "LYS",
-    "M": "MET",
-    "F": "PHE",
-    "P": "PRO",
-    "S": "SER",
-    "T": "THR",
-    "W": "TRP",
-    "Y": "TYR",
-    "V": "VAL",
-    "X": "UNK",
-}
 _TYPES = 32  # residue types: amino acids, X, ten of nucleic acids, and the gap at the end
 _ELEMENTS = ("H", "HE", "LI", "BE", "B", "C", "N", "O", "F", "NE", "NA", "MG", "AL", "SI", "P", "S")
 _ELEMENT_BINS, _NAME_BINS, _NAME_LENGTH, _DISTANCE_BINS = 119, 64, 4, 39
@@ -72,44 +50,20 @@ class Atoms:
 
 def atoms_of(sequence: str) -> Atoms:
     """List the heavy atoms of a chain: each residue's without OXT, which the last one keeps."""
-    names: list[str] = []
-    elements: list[str] = []
-    residue: list[int] = []
-    positions: list[np.ndarray] = []
-    charges: list[float] = []
+    found = []
     for number, letter in enumerate(sequence):
-        component = components.residue(_NAMES[letter])
-        for atom in component:
-            if atom.element in ("H", "D") or (atom.atom_name == "OXT" and number + 1 < len(sequence)):
-                continue
-            names.append(atom.atom_name)
-            elements.append(atom.element)
-            residue.append(number)
-            positions.append(atom.coord)
-            charges.append(float(atom.charge))
-    return Atoms(
-        tuple(names),
-        tuple(elements),
-        np.array(residue),
-        np.array(positions, np.float32),
-        np.array(charges, np.float32),
-    )
+        for atom in components.residue(ProteinSequence.convert_letter_1to3(letter)):
+            if atom.element not in ("H", "D") and (atom.atom_name != "OXT" or number + 1 == len(sequence)):
+                found.append((atom.atom_name, atom.element, number, atom.coord, float(atom.charge)))
+    names, elements, residue, positions, charges = zip(*found, strict=True)
+    return Atoms(names, elements, np.array(residue), np.array(positions, np.float32), np.array(charges, np.float32))
 
 
 def features(query: Query, atoms: Atoms) -> dict[str, torch.Tensor]:
     """Make the features of one chain without templates, with an axis of length 1 for the batch.
 
-    Parameters
-    ----------
-    query : Query
-        Sequence and alignment; all rows are used.
-    atoms : Atoms
-        Of the sequence. Each residue's conformer is turned and moved at random, as OpenFold3 does it.
-
-    Returns
-    -------
-    dict of str to Tensor
-        As `openfold3.projects.of3_all_atom.model.OpenFold3.forward` lists them.
+    All rows of the alignment are used; each residue's conformer is turned and moved at random, as OpenFold3 does it.
+    Names are those that `openfold3.projects.of3_all_atom.model.OpenFold3.forward` lists.
     """
     found = {**_tokens(query, atoms), **_reference(atoms), **_alignment(query), **_no_template(query.residues)}
     return {name: value[None] for name, value in found.items()}

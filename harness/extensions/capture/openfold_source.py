@@ -9,10 +9,9 @@ import re
 import sys
 import types
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,20 +20,8 @@ from harness.errors import UsageError
 _KERNEL = "attn_core_inplace_cuda"
 
 
-@dataclass(frozen=True)
-class Code:
-    """The parts of OpenFold that a capture uses.
-
-    Attributes
-    ----------
-    config, model, primitives, features, weights : module
-        ``openfold.config``, ``openfold.model.model`` and ``.primitives``, ``openfold.data.feature_pipeline`` and
-        ``openfold.utils.import_weights``.
-    residues : module
-        ``openfold.np.residue_constants``.
-    version : str
-        As ``setup.py`` has it, and a digest of the package's files.
-    """
+class Code(NamedTuple):
+    """The modules of OpenFold that a capture uses; its version as ``setup.py`` has it, and a digest of its files."""
 
     config: ModuleType
     model: ModuleType
@@ -45,18 +32,18 @@ class Code:
     version: str
 
 
+_MODULES = {
+    "config": "openfold.config",
+    "model": "openfold.model.model",
+    "primitives": "openfold.model.primitives",
+    "features": "openfold.data.feature_pipeline",
+    "weights": "openfold.utils.import_weights",
+    "residues": "openfold.np.residue_constants",
+}
+
+
 def import_openfold(source: Path) -> Code:
-    """Import OpenFold 2 or a fork of it from a checkout.
-
-    Parameters
-    ----------
-    source : Path
-        The folder that holds the package ``openfold``.
-
-    Returns
-    -------
-    Code
-        Its modules.
+    """Import OpenFold 2 or a fork of it from a checkout: the folder that holds the package ``openfold``.
 
     Raises
     ------
@@ -72,18 +59,10 @@ def import_openfold(source: Path) -> Code:
     _replace_kernel()
     if not (package / "resources").is_dir():  # VizFold's fork imports it and does not have it
         sys.modules.setdefault("openfold.resources", types.ModuleType("openfold.resources"))
-    names = {
-        "config": "config",
-        "model": "model.model",
-        "primitives": "model.primitives",
-        "features": "data.feature_pipeline",
-        "weights": "utils.import_weights",
-        "residues": "np.residue_constants",
-    }
     sys.path.insert(0, str(source.resolve()))
     try:
         with warnings.catch_warnings(record=True):
-            modules = {key: importlib.import_module(f"openfold.{name}") for key, name in names.items()}
+            modules = {key: importlib.import_module(name) for key, name in _MODULES.items()}
     except ModuleNotFoundError as error:
         raise UsageError(
             f"OpenFold from {source} imports {error.name!r}, which is missing: "
@@ -105,15 +84,7 @@ def _replace_kernel() -> None:
 
 
 def softmax_in_place(scores: torch.Tensor, rows: int, columns: int) -> None:
-    """Do what OpenFold's kernel does: a softmax over the last axis, in the memory of the scores.
-
-    Parameters
-    ----------
-    scores : Tensor
-        Contiguous, of ``rows * columns`` values.
-    rows, columns : int
-        Product of all axes but the last; the last.
-    """
+    """Do what OpenFold's kernel does: a softmax over the last axis, in the memory of contiguous scores."""
     flat = scores.view(rows, columns)
     flat.copy_(torch.softmax(flat, dim=-1))
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter, methodcaller
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import UsageError, unknown_name
 from harness.trace.schema import Role, TensorSpec, tensor
 
-Rows = Literal["sequence", "residue", "none"]
 Selection = int | Literal["mean", "all"]
 
 _MAP = ("head", "residue", "residue")
-_FULL_MAP = ("residue", *_MAP)
+
+
+def whole(output: Any) -> Any:
+    """Pick all of an output."""
+    return output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,40 @@ class CaptureSettings:
 
 
 @dataclass(frozen=True)
+class Site:
+    """One tensor of every block, or of the end of every pass.
+
+    Attributes
+    ----------
+    path : str
+        With ``{layer}`` in place of the block's number, or ``{step}`` in place of the pass's.
+    shape : tuple of int
+        Of the tensor that is kept.
+    axes : tuple of str
+        Their names.
+    role : Role
+        What the tensor is.
+    pick : callable
+        Takes what the module gave, returns the tensor.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    role: Role
+    pick: Callable[[Any], Any] = whole
+
+    def name(self, step: int, last: int, layer: int = 0) -> str:
+        """Name the tensor of a block in a pass.
+
+        The last pass has the schema's own groups, which are what a reader expects of a trace; an earlier pass has the
+        same names under ``recycle/step_<k>/``.
+        """
+        path = self.path.format(layer=layer, step=step)
+        return path if step == last or "{step}" in self.path else f"recycle/step_{step}/{path}"
+
+
+@dataclass(frozen=True)
 class AttentionKind:
     """One kind of attention in every block of a model.
 
@@ -77,53 +115,41 @@ class AttentionKind:
         Number of heads.
     rows : {"sequence", "residue", "none"}
         What the model computes a map for: each row of the alignment, of which the first is kept; each residue, of
-        which `Settings.triangle` says what is kept; or once.
+        which `CaptureSettings.triangle` says what is kept; or once.
+    module : str
+        Its place in a block.
     """
 
     name: str
     heads: int
-    rows: Rows
+    rows: Literal["sequence", "residue", "none"]
+    module: str = ""
 
+    def sites(self, settings: CaptureSettings, residues: int) -> list[Site]:
+        """List what is kept of its maps, shape ``(heads, residues, residues)``, in every block."""
+        if self.name not in settings.attention:
+            return []
+        shape = (self.heads, residues, residues)
 
-@dataclass(frozen=True)
-class Site:
-    """One tensor of every block.
+        def site(pick: Callable[[Any], Any], ending: str = "", axes: tuple[str, ...] = ()) -> Site:
+            path = f"attention/{self.name.replace('-', '_')}{ending}/layer_{{layer}}"
+            return Site(path, (*[residues] * len(axes), *shape), (*axes, *_MAP), Role.ATTENTION, pick)
 
-    Attributes
-    ----------
-    path : str
-        With ``{layer}`` in place of the block's number.
-    shape : tuple of int
-        Of the tensor that is kept.
-    axes : tuple of str
-        Their names.
-    role : Role
-        What the tensor is.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    axes: tuple[str, ...]
-    role: Role
+        if self.rows != "residue":
+            return [site(itemgetter(0) if self.rows == "sequence" else whole)]
+        found = []
+        for chosen in settings.triangle:
+            if chosen == "all":
+                found.append(site(whole, "_all", ("residue",)))
+            elif chosen == "mean":
+                found.append(site(methodcaller("mean", dim=0), "_mean"))
+            else:
+                found.append(site(itemgetter(chosen), f"_residue_{chosen}"))
+        return found
 
 
 def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: int) -> None:
-    """Refuse settings that a model or a sequence does not have.
-
-    Parameters
-    ----------
-    settings : CaptureSettings
-        What to check.
-    kinds : iterable of str
-        The model's kinds of attention.
-    residues : int
-        Length of the sequence.
-
-    Raises
-    ------
-    UsageError
-        Naming the setting and what is possible.
-    """
+    """Refuse settings that a model with these kinds of attention, or a sequence of this length, does not have."""
     kinds = tuple(kinds)
     for kind in settings.attention:
         if kind not in kinds:
@@ -138,73 +164,6 @@ def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: in
             )
 
 
-def attention_path(kind: AttentionKind, chosen: Selection | None) -> str:
-    """Return the path of a `Site`, such as ``attention/triangle_start_residue_18/layer_{layer}``."""
-    name = kind.name.replace("-", "_")
-    if chosen is not None:
-        name += f"_residue_{chosen}" if isinstance(chosen, int) else f"_{chosen}"
-    return f"attention/{name}/layer_{{layer}}"
-
-
-def selections(kind: AttentionKind, settings: CaptureSettings) -> tuple[Selection | None, ...]:
-    """Return what is kept of each map of a kind, in order; None where there is nothing to choose."""
-    if kind.name not in settings.attention:
-        return ()
-    return settings.triangle if kind.rows == "residue" else (None,)
-
-
-def attention_sites(kind: AttentionKind, settings: CaptureSettings, residues: int) -> list[Site]:
-    """List the attention tensors of one kind that every block gives.
-
-    Parameters
-    ----------
-    kind : AttentionKind
-        The kind.
-    settings : CaptureSettings
-        Say whether and what of it is kept.
-    residues : int
-        Length of the sequence.
-
-    Returns
-    -------
-    list of Site
-        Shape ``(heads, residues, residues)``, behind one axis of residues where all maps are kept.
-    """
-    sites = []
-    for chosen in selections(kind, settings):
-        path = attention_path(kind, chosen)
-        shape = (kind.heads, residues, residues)
-        if chosen == "all":
-            sites.append(Site(path, (residues, *shape), _FULL_MAP, Role.ATTENTION))
-        else:
-            sites.append(Site(path, shape, _MAP, Role.ATTENTION))
-    return sites
-
-
-def site_path(path: str, layer: int, step: int, recycles: int) -> str:
-    """Name the tensor of a block in a pass.
-
-    The last pass has the schema's own groups, which are what a reader expects of a trace; an earlier pass has the same
-    names under ``recycle/step_<k>/``.
-
-    Parameters
-    ----------
-    path : str
-        Of a `Site`.
-    layer, step : int
-        Block and pass, counted from 0.
-    recycles : int
-        Number of the last pass.
-
-    Returns
-    -------
-    str
-        Such as ``pair/layer_3`` or ``recycle/step_0/pair/layer_3``.
-    """
-    plain = path.format(layer=layer)
-    return plain if step == recycles else f"recycle/step_{step}/{plain}"
-
-
 def trunk_tensors(settings: CaptureSettings, sites: Iterable[Site], ends: Iterable[Site]) -> list[TensorSpec]:
     """List every tensor of a model's trunk, in the order in which it is computed.
 
@@ -215,55 +174,44 @@ def trunk_tensors(settings: CaptureSettings, sites: Iterable[Site], ends: Iterab
     sites : iterable of Site
         What each block gives, in order.
     ends : iterable of Site
-        What each pass gives at its end, with ``{step}`` in its path.
+        What each pass gives at its end.
 
     Returns
     -------
     list of TensorSpec
         Pass by pass, block by block; float32.
     """
-    sites, ends = list(sites), list(ends)
+    sites, ends, last = list(sites), list(ends), settings.recycles
     found = []
-    for step in range(settings.recycles + 1):
-        for layer in settings.kept_layers:
-            for site in sites:
-                path = site_path(site.path, layer, step, settings.recycles)
-                found.append(tensor(path, site.shape, axes=site.axes, role=site.role))
-        for site in ends:
-            found.append(tensor(site.path.format(step=step), site.shape, axes=site.axes, role=site.role))
+    for step in range(last + 1):
+        named = [(site.name(step, last, layer), site) for layer in settings.kept_layers for site in sites]
+        named += [(site.name(step, last), site) for site in ends]
+        found += [tensor(name, site.shape, axes=site.axes, role=site.role) for name, site in named]
     return found
 
 
-def end_sites(residues: int, single: int, pair: int) -> list[Site]:
-    """List what every pass gives at its end: the representations that the schema keeps for each recycling step."""
-    return [
-        Site("recycle/step_{step}/single_repr", (residues, single), ("residue", "channel"), Role.SINGLE),
-        Site(
-            "recycle/step_{step}/pair_repr",
-            (residues, residues, pair),
-            ("residue", "residue", "pair_channel"),
-            Role.PAIR,
-        ),
-    ]
+def end_sites(residues: int, single: int, pair: int, place: int = 0) -> tuple[Site, ...]:
+    """List what every pass gives at its end: the representations that the schema keeps for each recycling step.
+
+    The output has the single representation at `place`, and the pair representation second.
+    """
+    shape, axes = (residues, single), ("residue", "channel")
+    return (
+        Site("recycle/step_{step}/single_repr", shape, axes, Role.SINGLE, itemgetter(place)),
+        pair_site(residues, pair, "recycle/step_{step}/pair_repr"),
+    )
 
 
-def pair_site(residues: int, channels: int) -> Site:
-    """Return the pair representation after a block."""
-    return Site("pair/layer_{layer}", (residues, residues, channels), ("residue", "residue", "pair_channel"), Role.PAIR)
+def pair_site(residues: int, channels: int, path: str = "pair/layer_{layer}") -> Site:
+    """Return the pair representation, which a block and a pass return second."""
+    shape, axes = (residues, residues, channels), ("residue", "residue", "pair_channel")
+    return Site(path, shape, axes, Role.PAIR, itemgetter(1))
 
 
 def layer_bytes(tensors: Iterable[TensorSpec]) -> int:
     """Return the bytes of the largest block in one pass, the unit in which what waits to be written is counted.
 
-    Parameters
-    ----------
-    tensors : iterable of TensorSpec
-        Of a manifest.
-
-    Returns
-    -------
-    int
-        Bytes; those of the largest tensor where no tensor belongs to a block.
+    Those of the largest tensor where no tensor belongs to a block.
     """
     totals: dict[tuple[str, int], int] = {}
     largest = 0

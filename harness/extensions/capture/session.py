@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,17 +47,8 @@ class PreparedModel(ABC):
         """
 
 
-@dataclass(frozen=True)
-class Destination:
-    """An archive to write.
-
-    Attributes
-    ----------
-    backend : Format
-        Its format.
-    path : Path
-        Its name; must not exist.
-    """
+class Destination(NamedTuple):
+    """An archive to write: its format, and its path, which must not exist."""
 
     backend: Format
     path: Path
@@ -97,11 +88,9 @@ def record(
     Raises
     ------
     HarnessError
-        The first error on any side, also for whatever the model's library raises. Of an archive that was not complete
-        by then, whole layers are kept under the name that `harness.formats.recovery.incomplete_path` gives, where its
-        format can.
-    KeyboardInterrupt
-        On Ctrl-C; the same holds.
+        The first error on any side, also for whatever the model's library raises; as on Ctrl-C, whole layers of an
+        archive that was not complete by then are kept under the name that
+        `harness.formats.recovery.incomplete_path` gives, where its format can.
     """
     validate(model.manifest)
     feed = Feed(model.manifest, len(destinations), layers * layer_bytes(model.manifest.tensors))

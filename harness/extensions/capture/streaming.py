@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +17,12 @@ from harness.errors import HarnessError
 from harness.extensions.capture.session import Destination, PreparedModel, Push, record
 from harness.formats.archive import remove
 from harness.formats.archive_trace import ArchiveTrace
-from harness.formats.base import Profile
 from harness.sampling.accounting import reset_peak_rss
 from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import without_collection
 from harness.sampling.worker import Children
-from harness.sampling.writing import Written, written
+from harness.sampling.writing import WriteTask, Written, written
 from harness.trace.manifest import Manifest
-from harness.trace.schema import TensorSpec
 from harness.trace.stream import MemoryTrace, TraceView, read_whole
 
 CHANNELS = 128
@@ -53,9 +50,8 @@ class StandIn(PreparedModel):
     def __init__(self, trace: MemoryTrace) -> None:
         self.manifest = trace.manifest
         self.seconds = 0.0
-        self._layers = [
-            [(spec, read_whole(trace, spec.path)) for spec in specs] for specs in _by_layer(trace.manifest.tensors)
-        ]
+        layers = itertools.groupby(trace.manifest.tensors, key=lambda spec: spec.layer)  # split where it changes
+        self._layers = [[(spec, read_whole(trace, spec.path)) for spec in specs] for _, specs in layers]
         largest = max(sum(array.size for _, array in layer) for layer in self._layers)
         rng = np.random.default_rng(0)
         self._values = rng.random((largest // CHANNELS + 1, CHANNELS), np.float32)
@@ -75,44 +71,20 @@ class StandIn(PreparedModel):
             (1 + np.tanh(part @ self._gate)) * (part @ self._projection)  # a sigmoid, but for constant factors
 
 
-def _by_layer(tensors: Sequence[TensorSpec]) -> Iterator[list[TensorSpec]]:
-    """Split tensors, in their order, where the layer changes."""
-    for _, group in itertools.groupby(tensors, key=lambda spec: spec.layer):
-        yield list(group)
-
-
 @dataclass(frozen=True, kw_only=True)
-class StreamTask:
-    """Write an archive while its tensors are produced, read it back, and report.
+class StreamTask(WriteTask):
+    """Write an archive while its tensors are produced, read it back, and report; it takes what a `WriteTask` does.
 
-    Attributes
-    ----------
-    backend : str
-        The format.
-    profile : Profile
-        Its settings.
-    source : Path
-        A raw archive that holds the trace.
-    tensors : tuple of (str, str)
-        Names to write and where their values come from.
-    bfloat16 : frozenset of str
-        The source tensors known to be exactly bfloat16.
-    destination : Path
-        The archive; removed at the end.
+    The source is a raw archive that holds the trace; tensors keep their names.
     """
 
-    backend: str
-    profile: Profile
     source: Path
-    tensors: tuple[tuple[str, str], ...]
-    bfloat16: frozenset[str] = frozenset()
-    destination: Path
 
     def run(self, children: Children) -> Written:
         """Let the stand-in run and the writer write; time until the producer has ended, and until all is on disk."""
         backend = rehearsed(self.backend, self.profile)
         archive = ArchiveTrace(self.source)
-        view = TraceView(archive, {archive.manifest[source]: source for _, source in self.tensors})
+        view = TraceView(archive, {archive.manifest[source]: source for _, source in self.tensors or ()})
         arrays = {spec.path: read_whole(view, spec.path) for spec in view.manifest.tensors}
         model = StandIn(MemoryTrace(view.label, view.manifest, arrays))
         reset_peak_rss()

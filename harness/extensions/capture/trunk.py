@@ -1,36 +1,27 @@
-"""A stack of blocks of a model, with the places in it where tensors are taken."""
+"""A stack of blocks of a model, and hooks that copy what it computes and change nothing in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from operator import attrgetter, itemgetter
+from functools import partial
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from harness.errors import HarnessError
-from harness.extensions.capture.hooks import copied, watched_attention, watched_outputs, watched_starts, without_batch
-from harness.extensions.capture.plan import (
-    AttentionKind,
-    CaptureSettings,
-    Selection,
-    Site,
-    attention_path,
-    attention_sites,
-    end_sites,
-    pair_site,
-    selections,
-    site_path,
-    trunk_tensors,
-)
+from harness.errors import HarnessError, UsageError
+from harness.extensions.capture.plan import AttentionKind, CaptureSettings, Site, end_sites, pair_site, trunk_tensors
 from harness.extensions.capture.session import Push
 from harness.trace.schema import Role, TensorSpec
 
-Pick = Callable[[Any], torch.Tensor]
+_SOFTMAX = "softmax_no_cast"
+
+Take = Callable[[torch.Tensor], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,25 +33,25 @@ class Trunk:
     stack : Module
         Runs its ``blocks`` once a pass.
     primitives : module
-        As for `harness.extensions.capture.hooks.watched_attention`.
-    attention : tuple of (AttentionKind, callable)
-        Each kind, with what finds its module in a block.
-    sites : tuple of (Site, callable)
-        Each tensor that a block returns, with what picks it from the block's output.
-    ends : tuple of (Site, callable)
-        The same for the output of the stack.
+        The module of the model's code that holds ``softmax_no_cast`` and the attention that calls it.
+    attention : tuple of AttentionKind
+        What a block computes and never returns.
+    sites : tuple of Site
+        What a block returns.
+    ends : tuple of Site
+        What the stack returns.
     """
 
     stack: nn.Module
     primitives: ModuleType
-    attention: tuple[tuple[AttentionKind, Callable[[Any], nn.Module]], ...]
-    sites: tuple[tuple[Site, Pick], ...]
-    ends: tuple[tuple[Site, Pick], ...]
+    attention: tuple[AttentionKind, ...]
+    sites: tuple[Site, ...]
+    ends: tuple[Site, ...]
 
     def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
         """List every tensor that the hooks will give, in order."""
-        maps = [site for kind, _ in self.attention for site in attention_sites(kind, settings, residues)]
-        return trunk_tensors(settings, [*maps, *(site for site, _ in self.sites)], [site for site, _ in self.ends])
+        maps = [site for kind in self.attention for site in kind.sites(settings, residues)]
+        return trunk_tensors(settings, [*maps, *self.sites], self.ends)
 
     @contextmanager
     def hooked(self, settings: CaptureSettings, residues: int, push: Push) -> Iterator[None]:
@@ -77,84 +68,115 @@ class Trunk:
 
         Raises
         ------
-        UsageError, HarnessError
-            As `harness.extensions.capture.hooks.watched_attention`.
+        UsageError
+            When the model's code has no such softmax.
+        HarnessError
+            From within the model, when a module ran without one softmax: a memory-efficient kernel never forms the
+            weights, and an archive with holes is no trace.
         """
-        recorder = _Recorder(settings, residues, push)
-        blocks = [(layer, self.stack.blocks[layer]) for layer in settings.kept_layers]
-        watched = {
-            find(block): (f"The {kind.name} attention of block {layer}", recorder.attention(layer, kind))
-            for layer, block in blocks
-            for kind, find in self.attention
-            if kind.name in settings.attention
-        }
-        outputs = [(block, recorder.block(layer, self.sites)) for layer, block in blocks]
-        with (
-            watched_starts(self.stack, recorder.next_pass),
-            watched_attention(self.primitives, watched),
-            watched_outputs([*outputs, (self.stack, recorder.end(self.ends))]),
-        ):
+        step = -1
+
+        def begin(*_: Any) -> None:
+            nonlocal step
+            step += 1
+
+        def give(sites: Sequence[Site], layer: int, output: Any) -> None:
+            for site in sites:
+                path = site.name(step, settings.recycles, layer)
+                push(path, copied(_without_batch(site.pick(output), len(site.shape), path)))
+
+        def seen(sites: Sequence[Site], layer: int, _: nn.Module, __: Any, output: Any) -> None:
+            give(sites, layer, output)
+
+        def take(kind: AttentionKind, layer: int, what: str, weights: torch.Tensor) -> None:
+            give(kind.sites(settings, residues), layer, _maps(weights, kind, residues, what))
+
+        watched: dict[nn.Module, tuple[str, Take]] = {}
+        with ExitStack() as stack:
+            stack.callback(self.stack.register_forward_pre_hook(begin).remove)
+            for layer in settings.kept_layers:
+                block = self.stack.blocks[layer]
+                for kind in self.attention:
+                    if kind.name in settings.attention:
+                        what = f"{kind.name} attention of block {layer}"
+                        watched[attrgetter(kind.module)(block)] = (f"The {what}", partial(take, kind, layer, what))
+                stack.callback(block.register_forward_hook(partial(seen, self.sites, layer)).remove)
+            stack.callback(self.stack.register_forward_hook(partial(seen, self.ends, 0)).remove)
+            stack.enter_context(_watched_attention(self.primitives, watched))
             yield
 
 
-class _Recorder:
-    """Gives tensors their names, and passes on those that are kept."""
+def copied(tensor: torch.Tensor) -> np.ndarray:
+    """Copy a tensor to main memory as float32: inference works in place, so that the model's own would change."""
+    kept = tensor.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return np.asarray(kept.numpy())
 
-    def __init__(self, settings: CaptureSettings, residues: int, push: Push) -> None:
-        self._settings, self._residues, self._push = settings, residues, push
-        self._step = -1
 
-    def next_pass(self) -> None:
-        """Say that a pass through the stack begins."""
-        self._step += 1
+def _without_batch(tensor: torch.Tensor, axes: int, what: str) -> torch.Tensor:
+    """Drop leading axes of length 1."""
+    while tensor.ndim > axes and tensor.shape[0] == 1:
+        tensor = tensor[0]
+    if tensor.ndim != axes:
+        raise HarnessError(f"{what} has shape {tuple(tensor.shape)} where {axes} axes were expected.")
+    return tensor
 
-    def block(self, layer: int, sites: tuple[tuple[Site, Pick], ...]) -> Callable[[Any], None]:
-        """Return what takes the output of a block."""
 
-        def see(output: Any) -> None:
-            for site, pick in sites:
-                path = site_path(site.path, layer, self._step, self._settings.recycles)
-                self._push(path, copied(without_batch(pick(output), len(site.shape), path)))
+def _maps(weights: torch.Tensor, kind: AttentionKind, residues: int, what: str) -> torch.Tensor:
+    wanted = (kind.heads, residues, residues)
+    maps = _without_batch(weights, 3 if kind.rows == "none" else 4, f"the {what}")
+    if maps.shape[-3:] != wanted or (kind.rows == "residue" and maps.shape[0] != residues):
+        raise HarnessError(
+            f"The {what} came with shape {tuple(maps.shape)} where maps of {wanted} were expected: it is computed in "
+            "parts; switch chunking off."
+        )
+    return maps
 
-        return see
 
-    def end(self, sites: tuple[tuple[Site, Pick], ...]) -> Callable[[Any], None]:
-        """Return what takes the output of the stack."""
+@contextmanager
+def _watched_attention(primitives: ModuleType, modules: Mapping[nn.Module, tuple[str, Take]]) -> Iterator[None]:
+    """Show the attention weights of modules, each with its name for errors, to what takes them.
 
-        def see(output: Any) -> None:
-            for site, pick in sites:
-                path = site.path.format(step=self._step)
-                self._push(path, copied(without_batch(pick(output), len(site.shape), path)))
+    OpenFold's attention takes its softmax from one function of its module; that function is wrapped meanwhile, and
+    hooks before and after each module say which of them called it.
+    """
+    original = getattr(primitives, _SOFTMAX, None)
+    if original is None:
+        raise UsageError(f"{primitives.__name__} has no {_SOFTMAX}: its attention cannot be seen; use another version.")
+    active: list[tuple[nn.Module, list[None]]] = []
 
-        return see
+    def softmax(*arguments: Any, **options: Any) -> torch.Tensor:
+        weights: torch.Tensor = original(*arguments, **options)
+        if active:
+            module, calls = active[-1]
+            calls.append(None)
+            modules[module][1](weights)
+        return weights
 
-    def attention(self, layer: int, kind: AttentionKind) -> Callable[[torch.Tensor], None]:
-        """Return what takes the attention weights of one kind in a block."""
-        wanted = (kind.heads, self._residues, self._residues)
+    def before(module: nn.Module, _: Any) -> None:
+        active.append((module, []))
 
-        def take(weights: torch.Tensor) -> None:
-            maps = without_batch(
-                weights, 3 if kind.rows == "none" else 4, f"the {kind.name} attention of block {layer}"
+    def after(module: nn.Module, __: Any, ___: Any) -> None:
+        _, calls = active.pop()
+        if len(calls) != 1:
+            raise HarnessError(
+                f"{modules[module][0]} formed its attention weights {len(calls)} times in one call: a memory-efficient "
+                "kernel (DeepSpeed, flash, cuEquivariance, Triton or low-memory attention) or chunking hides them; "
+                "switch it off."
             )
-            whole = kind.rows != "residue" or maps.shape[0] == self._residues
-            if maps.shape[-3:] != wanted or not whole:
-                raise HarnessError(
-                    f"The {kind.name} attention of block {layer} came with shape {tuple(maps.shape)} where maps of "
-                    f"{wanted} were expected: it is computed in parts; switch chunking off."
-                )
-            for chosen in selections(kind, self._settings):
-                path = site_path(attention_path(kind, chosen), layer, self._step, self._settings.recycles)
-                self._push(path, copied(_chosen(maps, kind, chosen)))
 
-        return take
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_pre_hook(before).remove)
+            stack.callback(module.register_forward_hook(after).remove)
+        stack.callback(setattr, primitives, _SOFTMAX, original)
+        setattr(primitives, _SOFTMAX, softmax)
+        yield
 
 
-def _chosen(maps: torch.Tensor, kind: AttentionKind, chosen: Selection | None) -> torch.Tensor:
-    if kind.rows == "none" or chosen == "all":
-        return maps
-    if kind.rows == "sequence":
-        return maps[0]
-    return maps.mean(dim=0) if chosen == "mean" or chosen is None else maps[chosen]
+def triangles(heads: int) -> tuple[AttentionKind, AttentionKind]:
+    """Return both triangle attentions, whose places OpenFold 2 and openfold3 name alike."""
+    start = AttentionKind("triangle-start", heads, "residue", "pair_stack.tri_att_start.mha")
+    return start, AttentionKind("triangle-end", heads, "residue", "pair_stack.tri_att_end.mha")
 
 
 def evoformer_trunk(stack: nn.Module, primitives: ModuleType, config: Mapping[str, int], residues: int) -> Trunk:
@@ -165,7 +187,7 @@ def evoformer_trunk(stack: nn.Module, primitives: ModuleType, config: Mapping[st
     stack : Module
         Returns the MSA, the pair and the single representation.
     primitives : module
-        As for `harness.extensions.capture.hooks.watched_attention`.
+        As for `Trunk`.
     config : mapping of str to int
         ``no_heads_msa``, ``no_heads_pair``, ``c_m``, ``c_z`` and ``c_s``.
     residues : int
@@ -174,27 +196,17 @@ def evoformer_trunk(stack: nn.Module, primitives: ModuleType, config: Mapping[st
     Returns
     -------
     Trunk
-        Of the alignment, the first row of the MSA representation is kept: it stands for the sequence.
+        Of the alignment, the first row of the MSA representation is kept: it represents the sequence.
     """
-    pairs = config["no_heads_pair"]
-    first_row = Site(
-        "activations/layer_{layer}/msa_first_row",
-        (residues, config["c_m"]),
-        ("residue", "msa_channel"),
-        Role.ACTIVATION,
-    )
-    single, pair = end_sites(residues, config["c_s"], config["c_z"])
+    path, shape = "activations/layer_{layer}/msa_first_row", (residues, config["c_m"])
+    axes, pick = ("residue", "msa_channel"), lambda output: output[0][..., 0, :, :]
     return Trunk(
         stack=stack,
         primitives=primitives,
         attention=(
-            (AttentionKind("msa-row", config["no_heads_msa"], "sequence"), attrgetter("msa_att_row.mha")),
-            (AttentionKind("triangle-start", pairs, "residue"), attrgetter("pair_stack.tri_att_start.mha")),
-            (AttentionKind("triangle-end", pairs, "residue"), attrgetter("pair_stack.tri_att_end.mha")),
+            AttentionKind("msa-row", config["no_heads_msa"], "sequence", "msa_att_row.mha"),
+            *triangles(config["no_heads_pair"]),
         ),
-        sites=(
-            (first_row, lambda output: output[0][..., 0, :, :]),
-            (pair_site(residues, config["c_z"]), itemgetter(1)),
-        ),
-        ends=((single, itemgetter(2)), (pair, itemgetter(1))),
+        sites=(Site(path, shape, axes, Role.ACTIVATION, pick), pair_site(residues, config["c_z"])),
+        ends=end_sites(residues, config["c_s"], config["c_z"], 2),
     )

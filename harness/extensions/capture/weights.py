@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,44 +14,18 @@ from torch import nn
 
 from harness.errors import UsageError
 from harness.files import check_regular
+from harness.foreign.files import file_digest
 
 _PREFIXES = ("module.", "model.")  # what wrappers for training put in front of every name
 _NAMED = 3  # parameters named in a message
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Parameters from a file.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    sha256 : str
-        Of its bytes.
-    state : mapping of str to Tensor
-        Parameters by name.
-    """
+class Checkpoint(NamedTuple):
+    """Parameters by name from a file, with the SHA-256 of its bytes."""
 
     path: Path
     sha256: str
     state: Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where a model's weights come from.
-
-    Attributes
-    ----------
-    trained : bool
-        Whether they come from a checkpoint.
-    note : str
-        For the manifest: the checkpoint with its digest, or how they were drawn.
-    """
-
-    trained: bool
-    note: str
 
 
 def seed_everything(seed: int) -> None:
@@ -63,24 +35,15 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> Weights:
+def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> str:
     """Load a checkpoint into a model, or draw again what its own initialisation left at zero.
 
     By default OpenFold initialises the last matrix of every residual update to zero, so that all layers are equal.
 
-    Parameters
-    ----------
-    model : Module
-        Changed in place.
-    checkpoint : Checkpoint or None
-        From `read_checkpoint`.
-    seed : int
-        For what is drawn.
-
     Returns
     -------
-    Weights
-        What was done.
+    str
+        For the manifest: the checkpoint with its digest, or how weights were drawn.
 
     Raises
     ------
@@ -89,31 +52,17 @@ def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> W
     """
     if checkpoint is not None:
         _load(model, checkpoint)
-        return Weights(True, f"weights from {checkpoint.path.name}, sha256 {checkpoint.sha256}")
-    count = redraw_zeros(model, seed)
-    note = (
+        return f"weights from {checkpoint.path.name}, sha256 {checkpoint.sha256}"
+    count = _redraw_zeros(model, seed)
+    return (
         "UNTRAINED weights: good for shapes, layout and speed, not for compression ratios; drawn by the model's own "
         f"initialisation with seed {seed}, and its {count} all-zero matrices again, normal with 0.5/sqrt(fan_in), "
         f"with seed {seed}"
     )
-    return Weights(False, note)
 
 
-def redraw_zeros(model: nn.Module, seed: int) -> int:
-    """Draw every all-zero matrix of linear layers from a normal distribution of width ``0.5 / sqrt(fan_in)``.
-
-    Parameters
-    ----------
-    model : Module
-        Changed in place.
-    seed : int
-        Of a generator that is used for nothing else.
-
-    Returns
-    -------
-    int
-        How many there were.
-    """
+def _redraw_zeros(model: nn.Module, seed: int) -> int:
+    """Draw every all-zero matrix of linear layers with a width of ``0.5 / sqrt(fan_in)``; say how many there were."""
     generator = torch.Generator().manual_seed(seed)
     count = 0
     with torch.no_grad():
@@ -126,17 +75,9 @@ def redraw_zeros(model: nn.Module, seed: int) -> int:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the parameters in a checkpoint, without running any code that it may hold.
+    """Read the parameters in a checkpoint that ``torch.save`` wrote, without running any code that it may hold.
 
-    Parameters
-    ----------
-    path : Path
-        A file that ``torch.save`` wrote, with ``ema.params`` or a bare state dict.
-
-    Returns
-    -------
-    Checkpoint
-        Names without the prefixes of wrappers.
+    It has ``ema.params`` or is a bare state dict; names lose the prefixes of wrappers.
 
     Raises
     ------
@@ -146,8 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         check_regular(path)
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_digest(path)
     except OSError as error:
         raise UsageError(f"The checkpoint {path} cannot be read: {error.strerror or error}.") from error
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:

@@ -1,15 +1,31 @@
-"""The two models: a plain CNN, and a vision transformer whose weights are named as those of the second stage."""
+"""The two models, a plain CNN and a vision transformer, and what forward hooks keep when one is run."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 VERSION = "1"  # goes up when a change to a model or its training changes the values of a trace
 CLASSES = 10
+_BATCH = 60  # divides the default number of images, so that every batch of a default trace has one size
+
+Taps = dict[str, tuple[nn.Module, Callable[[Any], Tensor]]]
+"""What is kept, in the order in which it is computed: by its name in an archive the module, and what of its output."""
+
+
+def _whole(output: Any) -> Tensor:
+    return output
+
+
+def _weights(output: Any) -> Tensor:
+    return output[1]  # attention modules return the attended values and the weights
 
 
 class Cnn(nn.Sequential):
@@ -38,22 +54,15 @@ class Cnn(nn.Sequential):
         modules["head"] = nn.Linear(self.hidden_dim, CLASSES)
         super().__init__(modules)
 
+    def taps(self) -> Taps:
+        """Name each module between images and logits, except flattening, which has the values of the one before."""
+        names = [name for name, _ in self.named_children() if name not in ("flatten", "head")]
+        return {f"activations/{name}": (getattr(self, name), _whole) for name in names}
+
 
 @dataclass(frozen=True, kw_only=True)
 class VitShape:
-    """The dimensions of a vision transformer.
-
-    Attributes
-    ----------
-    side, patch : int
-        Edge of an image and of a patch, in pixels.
-    channels, hidden : int
-        Width of a token, and of the feed-forward layers.
-    heads, layers : int
-        Attention heads of a block, and number of blocks.
-    classes : int
-        Number of logits.
-    """
+    """The dimensions of a vision transformer, in pixels, channels and numbers; `hidden` are feed-forward channels."""
 
     side: int = 8
     patch: int = 2
@@ -75,11 +84,6 @@ class Vit(nn.Module):
     Patches and class token as in Dosovitskiy et al. (2021), https://arxiv.org/abs/2010.11929; the order of sum and
     normalisation as in Vaswani et al. (2017), https://arxiv.org/abs/1706.03762. Modules are named as in the weights
     of the second stage, so that those load.
-
-    Parameters
-    ----------
-    shape : VitShape
-        Its dimensions.
     """
 
     def __init__(self, shape: VitShape) -> None:
@@ -99,6 +103,14 @@ class Vit(nn.Module):
         for block in self.blocks:
             tokens = block(tokens)
         return self.head(self.norm(tokens)[:, 0])
+
+    def taps(self) -> Taps:
+        """Name each block's attention, by head, and its tokens."""
+        kept: Taps = {}
+        for i, block in enumerate(self.blocks):
+            kept[f"attention/layer_{i}"] = (block.attn.attn, _weights)
+            kept[f"activations/layer_{i}/hidden_states"] = (block, _whole)
+        return kept
 
 
 class _Patches(nn.Module):
@@ -147,3 +159,34 @@ class _FeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.norm(tokens + self.net(tokens))
+
+
+def capture(model: Cnn | Vit, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a model on images and collect what it taps.
+
+    Parameters
+    ----------
+    model : Cnn or Vit
+        In evaluation mode; has no hooks of this function afterwards.
+    images : ndarray
+        Shape ``(n, 1, side, side)``, float32.
+
+    Returns
+    -------
+    dict of str to ndarray
+        By name in the archive, ``outputs/logits`` last; the first axis is the image, values are float32.
+    """
+    taps = model.taps()
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in (*taps, "outputs/logits")}
+
+    def keeper(into: list[np.ndarray], pick: Callable[[Any], Tensor]) -> Callable[[nn.Module, Any, Any], None]:
+        # A copy: a later module may work in the same memory.
+        return lambda module, inputs, output: into.append(pick(output).numpy().copy())
+
+    with ExitStack() as stack, torch.inference_mode():
+        for name, (module, pick) in taps.items():
+            stack.callback(module.register_forward_hook(keeper(parts[name], pick)).remove)
+        for start in range(0, len(images), _BATCH):
+            logits = model(torch.from_numpy(images[start : start + _BATCH]))
+            parts["outputs/logits"].append(logits.numpy())
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
+import sklearn
 import torch
-from torch import nn
 
-from harness.extensions.vision import digits, training
-from harness.extensions.vision.capture import capture
-from harness.extensions.vision.models import CLASSES, VERSION, Cnn, Vit, VitShape
-from harness.extensions.vision.parameters import CNN, DIGITS, HELD_OUT, VisionParameters
+from harness.extensions.vision import training
+from harness.extensions.vision.models import CLASSES, VERSION, Cnn, Vit, VitShape, capture
+from harness.extensions.vision.sources import CNN, DIGITS, HELD_OUT, VisionParameters
 from harness.extensions.vision.weights import enlarge, load_vit
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
 from harness.trace.schema import TensorSpec, tensor
@@ -21,25 +20,14 @@ from harness.trace.stream import MemoryTrace
 _AXES = {4: ("image", "channel", "row", "column"), 2: ("image", "channel")}  # of activations without layers
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A model that can be run.
+class Ready(NamedTuple):
+    """A model in evaluation mode, all digits as it takes them, held-out ones first, and what is known of it.
 
-    Attributes
-    ----------
-    model : Module
-        In evaluation mode.
-    images : ndarray
-        All digits as the model takes them, held-out ones first.
-    accuracy : float
-        Fraction of the held-out digits that it names right.
-    trained : bool
-        Whether its weights were trained.
-    origin : str
-        Where the weights come from, for the provenance.
+    Those are the fraction of the held-out digits that it names right, whether its weights were trained, and where they
+    come from.
     """
 
-    model: nn.Module
+    model: Cnn | Vit
     images: np.ndarray
     accuracy: float
     trained: bool
@@ -47,30 +35,14 @@ class Ready:
 
 
 def make_trace(parameters: VisionParameters) -> MemoryTrace:
-    """Make the trace of a model.
-
-    VisionParameters
-    ----------
-    parameters : VisionParameters
-        Which model, and how many images.
-
-    Returns
-    -------
-    MemoryTrace
-        Equal parameters give equal bits with one version of PyTorch on one kind of processor.
-
-    Raises
-    ------
-    UsageError
-        When a file of weights cannot be used.
-    """
+    """Make the trace of a model: equal parameters give equal bits with one PyTorch on one kind of processor."""
     p = parameters
     with training.reproducible(p.seed):
         ready = _loaded(p) if p.weights is not None else _trained(p.source, p.layers, p.epochs, p.seed)
         images = ready.images[: p.images]
         arrays = {
             "inputs/images": images,
-            "inputs/labels": digits.read_digits()[1][: p.images],
+            "inputs/labels": training.read_digits()[1][: p.images],
             **capture(ready.model, images),
         }
     specs = [_spec(path, array) for path, array in arrays.items()]
@@ -81,11 +53,11 @@ def make_trace(parameters: VisionParameters) -> MemoryTrace:
 
 @lru_cache(maxsize=2)  # opening the trace again in this process does not train again
 def _trained(source: str, layers: int, epochs: int, seed: int) -> Ready:
-    images, labels = digits.read_digits()
+    images, labels = training.read_digits()
     with training.reproducible(seed):
         model = Cnn(layers) if source == CNN else Vit(VitShape(layers=layers))
-        training.train(model, digits.for_training(images), digits.for_training(labels), epochs, seed)
-        right = training.accuracy(model, digits.held_out(images), digits.held_out(labels))
+        training.train(model, images[HELD_OUT:], labels[HELD_OUT:], epochs, seed)
+        right = training.accuracy(model, images[:HELD_OUT], labels[:HELD_OUT])
     passes = f"{epochs} epoch{'s' * (epochs != 1)}"
     origin = (
         f"trained for {passes} on {DIGITS - HELD_OUT} digits ({training.SETTINGS}, seed {seed})"
@@ -98,9 +70,9 @@ def _trained(source: str, layers: int, epochs: int, seed: int) -> Ready:
 def _loaded(parameters: VisionParameters) -> Ready:
     assert parameters.weights is not None
     model, sha256 = load_vit(parameters.weights)
-    images, labels = digits.read_digits()
+    images, labels = training.read_digits()
     images = enlarge(images, model.shape.side)
-    right = training.accuracy(model, digits.held_out(images), digits.held_out(labels))
+    right = training.accuracy(model, images[:HELD_OUT], labels[:HELD_OUT])
     # A file does not say whether it was trained; what guesses right no more often than by chance was not.
     trained = right > 2 / CLASSES
     origin = f"weights from {parameters.weights.name} (SHA-256 {sha256}), digits enlarged to MNIST's size and scale"
@@ -115,19 +87,19 @@ def _spec(path: str, array: np.ndarray) -> TensorSpec:
 
 
 def _metadata(parameters: VisionParameters, ready: Ready) -> Metadata:
-    model, count = ready.model, parameters.images
-    shape = model.shape if isinstance(model, Vit) else None
-    return Metadata(
-        model_name="CNN" if shape is None else "ViT",
-        model_version=VERSION,
-        config_version=None
-        if shape is None
-        else f"{shape.side}x{shape.side} images, {shape.patch}x{shape.patch} patches",
-        num_layers=parameters.layers if shape is None else shape.layers,
-        num_heads=None if shape is None else shape.heads,
-        hidden_dim=Cnn.hidden_dim if shape is None else shape.channels,
-        input_description=f"{count} of scikit-learn's {DIGITS} digits (UCI optical recognition), held-out ones first",
-        representation_names=("activations",) if shape is None else ("hidden_states", "attention"),
+    described = f"{parameters.images} of scikit-learn's {DIGITS} digits (UCI optical recognition), held-out ones first"
+    metadata = partial(Metadata, model_version=VERSION, input_description=described)
+    if isinstance(ready.model, Cnn):
+        kept, hidden = ("activations",), Cnn.hidden_dim
+        return metadata(model_name="CNN", num_layers=parameters.layers, hidden_dim=hidden, representation_names=kept)
+    shape = ready.model.shape
+    return metadata(
+        model_name="ViT",
+        config_version=f"{shape.side}x{shape.side} images, {shape.patch}x{shape.patch} patches",
+        num_layers=shape.layers,
+        num_heads=shape.heads,
+        hidden_dim=shape.channels,
+        representation_names=("hidden_states", "attention"),
     )
 
 
@@ -135,7 +107,7 @@ def _provenance(parameters: VisionParameters, ready: Ready) -> Provenance:
     versions = f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()} instructions, one thread"
     note = (
         f"{ready.origin}; names {ready.accuracy:.1%} of {HELD_OUT} held-out digits right; not a protein. "
-        f"{versions}; {digits.VERSION}."
+        f"{versions}; scikit-learn {sklearn.__version__}."
     )
     seed = None if parameters.weights is not None else parameters.seed
     return Provenance(source=parameters.label, seed=seed, trained=ready.trained, bf16_born=False, note=note)

@@ -14,7 +14,6 @@ from harness.extensions.capture.models import ModelKind
 from harness.extensions.capture.plan import (
     AttentionKind,
     CaptureSettings,
-    attention_sites,
     end_sites,
     pair_site,
     trunk_tensors,
@@ -30,9 +29,8 @@ FACTS = Facts(
     config="no layers at all",
     heads=3,
     hidden=6,
-    trained=False,
-    weights="UNTRAINED",
-    versions={"numpy": np.__version__},
+    libraries=f"numpy {np.__version__}",
+    remark="numbers are drawn",
 )
 
 
@@ -52,10 +50,15 @@ class FakeModel(PreparedModel):
 
     def __init__(self, settings: CaptureSettings, query: Query, before: Callable[[str], None] = lambda _: None) -> None:
         self._seed, self._before, n = settings.seed, before, query.residues
-        sites = [site for kind in KINDS for site in attention_sites(kind, settings, n)] + [pair_site(n, 5)]
+        sites = [site for kind in KINDS for site in kind.sites(settings, n)] + [pair_site(n, 5)]
         self._inputs = input_tensors(query)
         self.manifest: Manifest = describe(
-            FACTS, settings, query, [*self._inputs, *trunk_tensors(settings, sites, end_sites(n, 6, 5))]
+            FACTS,
+            "UNTRAINED",
+            False,
+            settings,
+            query,
+            [*self._inputs, *trunk_tensors(settings, sites, end_sites(n, 6, 5))],
         )
 
     def values(self) -> Iterator[tuple[str, np.ndarray]]:

@@ -15,7 +15,7 @@ from harness.errors import UsageError
 from harness.formats.archive import archive_size, remove, write_archive
 from harness.formats.base import Format, Layout, Profile, load_format
 from harness.formats.hdf5 import Hdf5Format
-from harness.formats.matched import MATCHED_CODEC
+from harness.formats.layout import MATCHED_CODEC
 from harness.sampling.cache import chill
 from harness.sampling.sample import take
 from harness.sampling.verify import expectations

@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from harness.documents import Count, Name, Positive
-from harness.formats.base import Selection
+from harness.errors import HarnessError, UsageError
+from harness.formats.selection import Selection, whole
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
@@ -70,6 +71,14 @@ class ReadAccess:
     executor: str = "main"
     workers: int = 1
     caches: tuple[Cache, ...] = ("warm", "cold")
+
+    def check(self, suite: str, manifest: Manifest) -> None:
+        """Raise `UsageError` where a read asks for what no format could give; no reader has to look again."""
+        for read in self.reads:
+            try:
+                whole(manifest[read.path].shape, read.selection)
+            except HarnessError as error:
+                raise UsageError(f"The suite {suite} cannot be asked for {self.name}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

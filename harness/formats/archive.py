@@ -16,15 +16,7 @@ from harness.files import sync
 from harness.formats.base import PROFILES, Format, Profile, Writer, blame
 from harness.formats.journal import JournalWriter
 from harness.formats.opening import detect, open_archive, read_blocks
-from harness.formats.placing import (
-    archive_size,
-    beside,
-    check_destination,
-    kept,
-    remove,
-    require_outside,
-    sync_archive,
-)
+from harness.formats.placing import archive_size, beside, check_destination, kept, remove, require_outside, sync_archive
 from harness.formats.recovered import RecoverableFormat
 from harness.formats.recovery import note
 from harness.formats.seal import files_of, seal
@@ -36,20 +28,9 @@ from harness.trace.schema import TensorSpec
 from harness.trace.stream import Digest, Trace, regroup
 
 __all__ = [
-    "archive_size",
-    "check_bytes",
-    "check_destination",
-    "check_total",
-    "detect",
-    "files_of",
-    "open_archive",
-    "read_blocks",
-    "remove",
-    "require_outside",
-    "sync_archive",
-    "verify_archive",
-    "write_archive",
-]
+    "archive_size", "check_bytes", "check_destination", "check_total", "detect", "files_of", "open_archive",
+    "read_blocks", "remove", "require_outside", "sync_archive", "verify_archive", "write_archive",
+]  # fmt: skip
 
 
 def write_archive(
@@ -110,18 +91,14 @@ def write_archive(
             raise
         if not partial.exists():
             raise HarnessError(f"{backend.name} reported success but wrote nothing.")
-        _finish(partial, destination, sync_stopwatch or nullcontext())
-    return manifest
-
-
-def _finish(partial: Path, destination: Path, timed: AbstractContextManager[object]) -> None:
-    """Seal an archive and give it its name, each time when what was before is on disk."""
-    with timed:
+        # Each step when what was before is on disk.
+        with sync_stopwatch or nullcontext():
+            sync_archive(partial)
+        seal(partial)
         sync_archive(partial)
-    seal(partial)
-    sync_archive(partial)
-    partial.rename(destination)
-    sync(destination.parent)
+        partial.rename(destination)
+        sync(destination.parent)
+    return manifest
 
 
 def _check_request(backend: Format, profile: Profile, keep_incomplete: bool) -> None:
@@ -146,18 +123,14 @@ def _fill(
     digests: dict[str, str] = {}
     for spec, following in zip_longest(trace.manifest.tensors, trace.manifest.tensors[1:]):
         digests[spec.path] = _write_tensor(trace, spec, alignment[spec.path], backend.name, writer, timed)
-        if journal and not (following and _same_layer(spec, following)):
+        # What belongs to one layer or recycling step is kept together; inputs and outputs belong to none.
+        if journal and not (following and stage_of(spec.path) == stage_of(following.path) != ""):
             with blame(backend.name, f"keeping what is whole up to {spec.path}"):
                 note(journal, backend, writer, timed, partial, digests)
     manifest = dataclasses.replace(trace.manifest, digests=digests)
     with blame(backend.name, "committing an archive"), timed:
         writer.commit(manifest)
     return manifest
-
-
-def _same_layer(spec: TensorSpec, following: TensorSpec) -> bool:
-    """Say whether two tensors belong to one layer or recycling step; inputs and outputs belong to none."""
-    return stage_of(spec.path) == stage_of(following.path) != ""
 
 
 class _Blocks:
@@ -178,8 +151,7 @@ class _Blocks:
         try:
             block = next(self._blocks, None)
             if block is not None:
-                block = _plain(block, np.dtype(self._spec.dtype))
-                _check_block(self._spec, block, self.rows)
+                block = _checked(self._spec, block, self.rows)
                 self.digest.update(block)
                 self.rows += len(block) if self._spec.shape else 1
         except Exception as error:
@@ -205,21 +177,20 @@ def _write_tensor(
         raise blocks.error
     if not blocks.ended:
         raise HarnessError(f"{name} failed writing {spec.path}: it left blocks of it.")
-    if blocks.rows != (spec.shape[0] if spec.shape else 1):
-        wanted = spec.shape[0] if spec.shape else 1
+    if blocks.rows != (wanted := spec.shape[0] if spec.shape else 1):
         raise HarnessError(f"{spec.path}: expected {wanted} rows, the trace gave {blocks.rows}.")
     return blocks.digest.hexdigest()
 
 
-def _plain(block: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Return a block in C order and this machine's byte order, itself where it is."""
-    return np.asarray(block, dtype, order="C") if block.dtype.newbyteorder("=") == dtype else block
-
-
-def _check_block(spec: TensorSpec, block: np.ndarray, rows: int) -> None:
-    fits = block.shape[1:] == spec.shape[1:] and block.ndim == len(spec.shape) and block.dtype == np.dtype(spec.dtype)
+def _checked(spec: TensorSpec, block: np.ndarray, rows: int) -> np.ndarray:
+    """Return a block that fits a tensor after so many rows, in C order and this machine's byte order."""
+    dtype = np.dtype(spec.dtype)
+    if block.dtype.newbyteorder("=") == dtype:
+        block = np.asarray(block, dtype, order="C")  # itself where it is
+    fits = block.shape[1:] == spec.shape[1:] and block.ndim == len(spec.shape) and block.dtype == dtype
     if not fits or (spec.shape and rows + len(block) > spec.shape[0]):
         raise HarnessError(
             f"{spec.path}: expected blocks that make up shape {spec.shape} of {spec.dtype}, "
             f"got one of shape {block.shape} of {block.dtype} after {rows} rows."
         )
+    return block

@@ -1,9 +1,8 @@
 """What a format is: a writer that takes tensors block by block, readers of selections, and a few facts.
 
 A new format has the eight things that are abstract or unstated here, and nothing else (docs/formats.md). What it may
-offer besides are protocols: in `harness.formats.describing` (tensors, chunks and settings, for the ledger), `settings`
-(tuning), `recovered` (checkpoints) and `strangers` (files of other programs); what extensions ask of a format is
-registered by entry point (docs/extensions.md).
+offer besides are protocols: in `harness.formats.describing` (what it tells of its archives), `settings` (tuning) and
+`recovered` (checkpoints); what extensions ask of a format is registered by entry point (docs/extensions.md).
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ import numpy as np
 
 from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
-from harness.formats.seal import read_seal
 from harness.formats.selection import Selection
 from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile
 from harness.formats.style import Style
@@ -54,10 +52,8 @@ class Codec:
 
     Attributes
     ----------
-    name : {"blosc-zstd", "blosc-lz4", "deflate", "pcodec", "zstd"}
-        Compressor.
-    level : int
-        Its compression level.
+    name, level : str, int
+        Compressor, such as ``blosc-zstd``, and its level.
     shuffle : {"none", "byte", "bit"}
         Rearrangement before it.
     """
@@ -86,6 +82,8 @@ class Layout:
         Whether the seed, the library or this project decided.
     why : str
         The reason, in a few words.
+    stated : bool
+        Whether the format says this; otherwise nothing is known.
     """
 
     chunks: tuple[int, ...] | None = None
@@ -93,6 +91,7 @@ class Layout:
     codec: Codec | None = None
     origin: Literal["seed", "default", "chosen"]
     why: str
+    stated: bool = True
 
 
 class Writer(ABC):
@@ -133,19 +132,9 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        """Read a tensor or a part of it into memory.
+        """Read a tensor, or the part that `harness.formats.selection.Selection` describes, into memory of its own.
 
-        Parameters
-        ----------
-        path : str
-            Tensor name.
-        selection : tuple of slice, optional
-            The part, as `harness.formats.selection.Selection` says; the whole tensor when None.
-
-        Returns
-        -------
-        ndarray
-            Materialised: the values are in memory that the array owns, not in a file behind it.
+        Selections of plans are checked beforehand, and shapes and values that come back afterwards, for every format.
         """
 
     def close(self) -> None:  # noqa: B027 - a reader may hold nothing
@@ -201,39 +190,14 @@ class Format(ABC):
         return self.readers[name or next(iter(self.readers))](path)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
-        """Say how a tensor is laid out in a profile.
-
-        Raises
-        ------
-        UnsupportedProfile
-            When the format cannot do what the profile is for.
-        """
+        """Say how a tensor is laid out in a profile; raises `UnsupportedProfile` where the format cannot take it."""
         if profile == "matched":
-            raise UnsupportedProfile(
-                f"{self.name} has neither chunks nor codecs, so it cannot take the matched settings"
-            )
-        return Layout(origin="default", why="contiguous and uncompressed: the format has no other layout")
-
-    def recognises(self, path: Path) -> bool:
-        """Say whether a path is an archive of this format, from its first bytes if it can; never raises.
-
-        Unless it is overridden: by the suffix and a seal.
-        """
-        return path.name.endswith(self.suffix) and bool(read_seal(path))
+            raise UnsupportedProfile(f"{self.name} states no layout, so it cannot take the matched settings")
+        return Layout(origin="default", why="the format does not state its layout", stated=False)
 
 
 def load_format(name: str) -> Format:
     """Load a format by its registered name, or by ``module:Class`` where `harness.registry.allow` allowed that.
-
-    Parameters
-    ----------
-    name : str
-        Such as ``"zarr"`` or ``"my_package.my_module:MyFormat"``.
-
-    Returns
-    -------
-    Format
-        An instance; the same one each time.
 
     Raises
     ------
@@ -261,14 +225,7 @@ def _instance(name: str, plugin: type[Format]) -> Format:
 
 @contextmanager
 def blame(name: str, action: str) -> Iterator[None]:
-    """Turn whatever a format raises into one sentence that names it and what it was doing.
-
-    Parameters
-    ----------
-    name : str
-        The format.
-    action : str
-        What it was doing, such as ``"reading pair/layer_0"``.
+    """Turn whatever a format raises into one sentence with its name and what it was doing: ``"reading pair/layer_0"``.
 
     Raises
     ------

@@ -42,10 +42,7 @@ class Mode:
     def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
         """Read the options; return what makes of a trace the one to write and the check of what was written.
 
-        Raises
-        ------
-        UsageError
-            When an option does not say what it has to.
+        Raises `UsageError` where an option does not say what it has to.
         """
         raise NotImplementedError
 
@@ -57,21 +54,10 @@ def convert(
 
     Parameters
     ----------
-    trace : Trace
-        What to write.
-    backend : Format
-        The format.
-    destination : Path
-        The archive's name; must not exist.
-    profile : {"seed", "tuned", "matched"}
-        The format's settings.
+    trace, backend, destination, profile
+        As for `harness.formats.archive.write_archive`.
     check : callable, optional
         What the archive has to pass besides, such as the bounds that a lossy trace promised.
-
-    Returns
-    -------
-    Manifest
-        Of the archive.
 
     Raises
     ------
@@ -81,9 +67,7 @@ def convert(
     """
     manifest = write_archive(trace, backend, destination, profile)
     try:
-        problems = verify_archive(destination, backend)
-        if not problems and check is not None:
-            problems = check(ArchiveTrace(destination))
+        problems = verify_archive(destination, backend) or (check(ArchiveTrace(destination)) if check else [])
     except BaseException:
         remove(destination)
         raise

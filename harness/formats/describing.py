@@ -1,11 +1,13 @@
-"""What a format may tell of its archives: their tensors, how each is stored and read, what holds for all."""
+"""What a format may tell of its archives: their tensors, how each is stored and read, and what to beware of in them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
 from harness.formats.base import Format
+from harness.formats.seal import read_seal
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,42 @@ class SlimmingFormat(Protocol):
     """
 
     of: Format
+
+
+@runtime_checkable
+class Recognising(Protocol):
+    """A format whose archives can be recognised by their first bytes."""
+
+    def recognises(self, path: Path) -> bool:
+        """Say whether a path is an archive of this format; never raises."""
+
+
+def recognised(path: Path, backend: Format) -> bool:
+    """Say whether a path is an archive of a format: by its first bytes, or else by its suffix and a seal."""
+    if isinstance(backend, Recognising):
+        return backend.recognises(path)
+    return path.name.endswith(backend.suffix) and bool(read_seal(path))
+
+
+@runtime_checkable
+class TellsForeign(Protocol):
+    """A format whose files can be another program's."""
+
+    def foreign(self, path: Path) -> bool:
+        """Say whether what was recognised, and has no seal, is sound but without a manifest of this harness."""
+
+
+@runtime_checkable
+class TellsLinks(Protocol):
+    """A format of one file, in which something can make its library read another file."""
+
+    def leads_out(self, path: Path) -> str:
+        """Name it; empty where there is nothing. Links in folders are found for every format."""
+
+
+@runtime_checkable
+class TellsOverstated(Protocol):
+    """A format whose library believes sizes that are stated in an archive; whoever makes one can seal it too."""
+
+    def overstated(self, path: Path) -> str:
+        """Name what would take far more memory than its values, before any is read; empty where there is nothing."""

@@ -5,15 +5,18 @@ zarr-python spends about 0.4 ms of its event loop on every chunk, more than most
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from math import prod
+from typing import Any, TypeVar
 
 import numpy as np
 
+from harness.capacity import capacity
 from harness.formats.base import Selection
-from harness.formats.crew import Crew
 from harness.formats.extents import ByteSource
 from harness.formats.parts import Part, parts
 from harness.formats.selection import lengths
@@ -24,28 +27,75 @@ from harness.slimming.narrowing import Narrowing
 _RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second request is made
 _ALONE = 2 << 20  # bytes of stored values that are decoded before a second thread would be at work
+_MOST_THREADS = 4  # beyond these, decoding waits for memory and not for a core
+
+Task = TypeVar("Task")
+_Piece = tuple[int, int, Part]
+"""Offset and length of a chunk to be read, and what is taken of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """One chunk to be read: where it lies in the file, and what is taken of it."""
+def cores() -> int:
+    """Return how many threads are of use: one for each core that this process may use, up to four."""
+    return min(_MOST_THREADS, capacity().cores_usable)
 
-    start: int
-    length: int
-    part: Part
+
+class Crew:
+    """Threads, the caller's among them, that live as long as one reader; several callers may use them at once."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads)  # a thread is not started before it has something to do
+
+    def share(self, tasks: Iterable[Task], work: Callable[[Iterator[Task]], None]) -> None:
+        """Run tasks on all threads; return when every one of them is done.
+
+        The caller works too: it does not wait for a thread to wake up, which takes as long as decoding a small chunk.
+
+        Parameters
+        ----------
+        tasks : iterable
+            Each is done once, by whoever comes first.
+        work : callable
+            Called once on each thread with an iterator of the tasks it gets; keeps what it needs from task to task.
+
+        Raises
+        ------
+        Exception
+            The first that `work` raised; no thread is at work any more then.
+        """
+        queue = deque(tasks)
+
+        def pending() -> Iterator[Task]:
+            with suppress(IndexError):
+                while True:
+                    yield queue.popleft()
+
+        futures = [self._pool.submit(work, pending()) for _ in range(min(self.threads, len(queue)) - 1)]
+        try:
+            work(pending())
+        finally:
+            queue.clear()
+            # One that did not start has nothing left to do; the others write into the caller's memory until they end.
+            errors = [future.exception() for future in futures if not future.cancel()]
+        for error in filter(None, errors):
+            raise error
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
 
 def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
     """Return offset and length of each chunk in a file, of shape ``(*array.grid, 2)``; see `read_index`."""
     if array.shape:
         return read_index(source, array.grid)
-    return np.array([0, source.tail(0)[1]], np.uint64).reshape(*array.grid, 2)
+    return np.array([0, source.tail(0)[1]], np.uint64)
 
 
 def gather(
     source: ByteSource, array: ShardedArray, index: np.ndarray, wanted: Selection, narrowing: Narrowing, crew: Crew
 ) -> np.ndarray:
-    """Read and widen a selection.
+    """Read a selection within an array, and widen it to the dtype that its values had.
 
     Memory beside the result is bounded: each thread holds one run of encoded chunks and one decoded chunk.
 
@@ -58,16 +108,11 @@ def gather(
     index : ndarray of uint64
         What `find_chunks` returned.
     wanted : tuple of slice
-        One for each axis, within the array.
+        One for each axis.
     narrowing : Narrowing
         How the values were made narrow.
     crew : Crew
         The threads.
-
-    Returns
-    -------
-    ndarray
-        Of the selection's shape and the narrowing's original dtype.
 
     Raises
     ------
@@ -75,35 +120,38 @@ def gather(
         When a chunk is damaged.
     """
     out = np.empty(lengths(wanted), narrowing.dtype)
-    held = []
+    held: list[_Piece] = []
     for part in parts(array.chunks, wanted):
         start, length = index[part.chunk].tolist()
         if start == MISSING:
             out[part.target] = 0
         else:
-            held.append(_Piece(start, length, part))
+            held.append((start, length, part))
     fill = partial(_fill, source, array, narrowing, out)
     most = max(1, len(held) // (2 * crew.threads))
-    runs = list(_runs(sorted(held, key=lambda piece: piece.start), most))
-    source.expect([(run[0].start, run[-1].start + run[-1].length) for run in runs])
-    if len(held) * array.dtype.itemsize * int(np.prod(array.chunks, dtype=np.int64)) <= _ALONE:
+    runs = list(_runs(sorted(held, key=lambda piece: piece[0]), most))
+    source.expect([_ends(run) for run in runs])
+    if len(held) * array.dtype.itemsize * prod(array.chunks) <= _ALONE:
         fill(runs)
     else:
         crew.share(runs, fill)
     return out
 
 
+def _ends(run: list[_Piece]) -> tuple[int, int]:
+    return run[0][0], run[-1][0] + run[-1][1]
+
+
 def _runs(pieces: Iterable[_Piece], most: int) -> Iterator[list[_Piece]]:
     """Put chunks that lie next to each other together, to be read at once."""
     run: list[_Piece] = []
-    for piece in pieces:
+    for start, length, part in pieces:
         if run:
-            end = run[-1].start + run[-1].length
-            far = piece.start - end > _GAP or piece.start + piece.length - run[0].start > _RUN
-            if far or len(run) >= most:
+            first, end = _ends(run)
+            if start - end > _GAP or start + length - first > _RUN or len(run) >= most:
                 yield run
                 run = []
-        run.append(piece)
+        run.append((start, length, part))
     if run:
         yield run
 
@@ -115,21 +163,20 @@ def _fill(
     # Both are used again for the next run: fresh memory costs a page fault every 4 KiB.
     memory, scratch = np.empty(0, np.uint8), None
     for run in runs:
-        first, last = run[0].start, run[-1].start + run[-1].length
+        first, last = _ends(run)
         if memory.size < last - first:
             memory = np.empty(last - first, np.uint8)
         data = source.read(first, last, memory[: last - first])
-        for piece in run:
-            encoded = data[piece.start - first : piece.start - first + piece.length]
-            encoded = unsealed(encoded)
-            target = _view(out, piece.part.target)
+        for start, length, part in run:
+            encoded = unsealed(data[start - first : start - first + length])
+            target = _view(out, part.target)
             if narrowing.as_it_is and target.shape == array.chunks and target.flags.c_contiguous:
                 array.decode(encoded, target.reshape(-1))
                 continue
             if scratch is None:
                 scratch = np.empty(array.chunks, array.dtype)
             array.decode(encoded, scratch.reshape(-1))
-            narrowing.put(_view(scratch, piece.part.source), target)
+            narrowing.put(_view(scratch, part.source), target)
 
 
 def _view(array: np.ndarray, selection: Selection) -> np.ndarray:

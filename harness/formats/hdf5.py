@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
@@ -16,25 +17,15 @@ import numpy as np
 
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT, forget_writes, open_regular
-from harness.formats.base import (
-    Codec,
-    Format,
-    Layout,
-    Profile,
-    Reader,
-    Selection,
-    Writer,
-)
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, Selection, Writer
 from harness.formats.describing import Opened, Stored
 from harness.formats.extents import Extent
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
 from harness.formats.hdf5_filters import filters_in_words
 from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
-from harness.formats.layout import BLOSC_CODECS, chosen, chosen_chunks, chunk_space
-from harness.formats.matched import matched_layout
+from harness.formats.layout import BLOSC_CODECS, chosen_layout, chunk_space, matched_layout
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
-from harness.formats.selection import lengths, plain, whole
 from harness.formats.settings import SearchSpace, TunableFormat
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
@@ -44,8 +35,6 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
 _HELD = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
 _ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
-
-_TUNED = next(iter(BLOSC_CODECS))
 
 
 def _filter(codec: Codec | None) -> Mapping[str, Any]:
@@ -63,13 +52,7 @@ def _filter(codec: Codec | None) -> Mapping[str, Any]:
 
 @contextmanager
 def _told_by_system() -> Iterator[None]:
-    """Raise what the system refused as such: h5py does so for all calls but a flush, whose page of text has the number.
-
-    Raises
-    ------
-    OSError
-        In place of a `RuntimeError` with such a number.
-    """
+    """Raise `OSError` where the system refused: of a flush, h5py says so only by a number in a page of text."""
     try:
         yield
     except RuntimeError as error:
@@ -132,7 +115,7 @@ class Hdf5Reader(Reader):
     def __init__(self, path: Path | BinaryIO) -> None:
         self._path = path
         self._file = open_hdf5(path)
-        self._held: OrderedDict[str, h5py.Dataset] = OrderedDict()
+        self.dataset = lru_cache(_HELD)(self._file.__getitem__)
 
     def manifest_text(self) -> bytes:
         dataset = self._file[MANIFEST]
@@ -151,26 +134,8 @@ class Hdf5Reader(Reader):
         self._file.visititems(visit)
         return found
 
-    def dataset(self, path: str) -> h5py.Dataset:
-        """Return a data set, the same one each time while it is held."""
-        dataset = self._held.pop(path, None)
-        if dataset is None:
-            dataset = self._file[path]
-        self._held[path] = dataset  # the last one used is the last to go
-        if len(self._held) > _HELD:
-            self._held.popitem(last=False)
-        return dataset
-
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        dataset = self.dataset(path)
-        if selection is None:
-            return np.asarray(dataset[()])
-        if plain(selection) and len(selection) == dataset.id.rank:
-            # Asking for the shape first costs a tenth of a small read; h5py cuts off what lies beyond it.
-            found = np.asarray(dataset[selection])
-            if found.shape == lengths(selection):
-                return found
-        return np.asarray(dataset[whole(dataset.shape, selection)])
+        return np.asarray(self.dataset(path)[() if selection is None else selection])
 
     def opened(self, path: str) -> Opened:
         dataset = self.dataset(path)
@@ -185,7 +150,7 @@ class Hdf5Reader(Reader):
         )
 
     def close(self) -> None:
-        self._held.clear()
+        self.dataset.cache_clear()
         self._file.close()
         if not isinstance(self._path, Path):
             self._path.close()
@@ -208,15 +173,10 @@ class Hdf5Format(TunableFormat, Format):
             return Layout(origin="seed", why="contiguous, no compression, no checksum")
         if not spec.shape:
             return Layout(origin="default", why="a scalar has no chunks")
-        values = self.values(spec.role, profile)
-        whole, why = chosen(
-            spec,
-            profile,
-            "bitshuffle-lz4 reads twice as fast as blosc zstd-3 at 0.9 of its ratio; small chunks for windows",
-        )
+        why = "bitshuffle-lz4 reads twice as fast as blosc zstd-3 at 0.9 of its ratio; small chunks for windows"
+        found = chosen_layout(self, spec, profile, BLOSC_CODECS, why)
         # HDF5 takes no chunk that is longer than its tensor.
-        chunks = tuple(min(c, n or 1) for c, n in zip(chosen_chunks(whole, values), spec.shape, strict=True))
-        return Layout(chunks=chunks, codec=BLOSC_CODECS[str(values.get("codec", _TUNED))], origin="chosen", why=why)
+        return replace(found, chunks=tuple(min(c, n or 1) for c, n in zip(found.chunks or (), spec.shape, strict=True)))
 
     def search_space(self) -> SearchSpace:
         return chunk_space(pair=32, attention=128, least=32 << 10, codecs=BLOSC_CODECS.values())

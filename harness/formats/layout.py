@@ -7,8 +7,8 @@ from math import gcd, prod
 
 import numpy as np
 
-from harness.formats.base import Codec, Profile
-from harness.formats.settings import Parameter, SearchSpace, Settings, Value
+from harness.formats.base import Codec, Layout, Profile
+from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.trace.schema import Role, TensorSpec
 
 SEED_EDGE = 32
@@ -26,25 +26,12 @@ _STATED, _ABREAST = 8, 128
 CODEC_BYTES = (1 << 31) - 17
 """The most that Blosc takes at once, its ``BLOSC_MAX_BUFFERSIZE``; an HDF5 chunk ends at 4 GiB."""
 
-NO_CODEC = "none"
-"""What a profile file calls bytes that are stored as they are."""
+MATCHED_CODEC = Codec(name="blosc-zstd", level=3, shuffle="byte")
+"""Of every format in the profile ``matched``: that of the seed's Zarr."""
 
 
 def even(length: int, edge: int) -> int:
-    """Return the chunk length that cuts an axis into equal parts of at most `edge`, so that little is padded.
-
-    Parameters
-    ----------
-    length : int
-        Extent of the axis.
-    edge : int
-        Largest chunk length wanted.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
+    """Return the chunk length, at least 1, that cuts an axis into equal parts of at most `edge`: little is padded."""
     parts = max(1, -(-length // edge))
     return max(1, -(-length // parts))
 
@@ -65,11 +52,6 @@ def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = Fal
         One length per axis of it, at least 1.
     codec_only : bool
         Keep what a codec can take: for a profile whose chunks are not this project's choice.
-
-    Returns
-    -------
-    tuple of int
-        One chunk length per axis.
     """
     itemsize = np.dtype(spec.dtype).itemsize
     most = CODEC_BYTES if codec_only else _STATED * CHUNK_BYTES
@@ -120,22 +102,14 @@ def fitted_chunks(
     ----------
     spec : TensorSpec
         The tensor.
-    pair : int
-        Largest edge along residues of pair tensors.
-    attention : int
-        Largest edge of attention maps.
+    pair, attention : int
+        Largest edge along residues of pair tensors, and of attention maps.
     least : int
         Bytes below which maps of several heads, and then of several images, share a chunk.
     rows : int
         Most rows of every other tensor in a chunk.
     codec_only : bool
         As for `bounded`.
-
-    Returns
-    -------
-    tuple of int
-        One chunk length per axis, from `bounded`. Single representations and everything small are one chunk up to so
-        many rows.
     """
     if spec.role is Role.ATTENTION and len(spec.shape) >= 2:
         chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
@@ -149,63 +123,21 @@ def fitted_chunks(
     return bounded(spec, tuple(chunks), codec_only=codec_only)
 
 
-def chunk_space(
-    *,
-    pair: int,
-    attention: int,
-    least: int,
-    codecs: Iterable[Codec | None],
-    also: tuple[Parameter, ...] = (),
-) -> SearchSpace:
-    """Return the search space of a format with the chunks of `fitted_chunks`.
-
-    Parameters
-    ----------
-    pair, attention, least : int
-        As for `fitted_chunks`, in the profile ``tuned``.
-    codecs : iterable of Codec or None
-        What the format can compress with, the one of ``tuned`` first; None for nothing.
-    also : tuple of Parameter
-        What else can be chosen for each role.
-
-    Returns
-    -------
-    mapping of Role to tuple of Parameter
-        ``edge``, ``share_bytes`` and ``codec`` for attention, ``edge`` and ``codec`` for pair tensors, ``rows`` and
-        ``codec`` for single representations and activations. The other roles are small.
-    """
-    names = tuple(named(codecs))
-    codec = Parameter(name="codec", about="compressor, level and shuffle", default=names[0], values=names)
-    pair_edge = Parameter(
-        name="edge", about="largest edge of a chunk, in residues", default=pair,
-        values=_with(pair, (16, 24, 32, 40, 48, 64, 96, 128)),
-    )  # fmt: skip
-    map_edge = Parameter(
-        name="edge", about="largest edge of a chunk, in residues", default=attention,
-        values=_with(attention, (64, 128, 192, 256, 512, 1024)),
-    )  # fmt: skip
-    share = Parameter(
-        name="share_bytes", about="bytes below which maps of several heads share a chunk", default=least,
-        values=_with(least, (1, 32 << 10, 128 << 10, 512 << 10)),
-    )  # fmt: skip
-    rows = Parameter(
-        name="rows", about="most rows of a chunk", default=MOST_ROWS, values=_with(MOST_ROWS, (64, 256, 1024))
+def matched_layout(spec: TensorSpec) -> Layout:
+    """Return the layout that every chunked format shares in ``matched``, so that only the container differs."""
+    if not spec.shape:
+        return Layout(origin="default", why="a scalar has no chunks")
+    return Layout(
+        chunks=fitted_chunks(spec, pair=32, attention=128, least=32 << 10, codec_only=True),
+        codec=MATCHED_CODEC,
+        origin="chosen",
+        why="the same codec, level, shuffle and chunks in every format that has them",
     )
-    return {
-        Role.PAIR: (pair_edge, codec, *also),
-        Role.ATTENTION: (map_edge, share, codec, *also),
-        Role.SINGLE: (rows, codec, *also),
-        Role.ACTIVATION: (rows, codec, *also),
-    }
-
-
-def _with(default: int, others: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(sorted({default, *others}))
 
 
 def named(codecs: Iterable[Codec | None]) -> dict[str, Codec | None]:
-    """Return codecs by what a profile file calls them."""
-    return {NO_CODEC if codec is None else str(codec): codec for codec in codecs}
+    """Return codecs by what a profile file calls them; ``none`` are bytes that are stored as they are."""
+    return {"none" if codec is None else str(codec): codec for codec in codecs}
 
 
 BLOSC_CODECS = named(
@@ -220,50 +152,65 @@ BLOSC_CODECS = named(
 """What HDF5 and Zarr can be given alike, by name, the one of ``tuned`` first."""
 
 
-def chosen(spec: TensorSpec, profile: Profile, why: str) -> tuple[TensorSpec, str]:
-    """Return the tensor that chunks are worked out for in a profile, and the reason for the ledger.
+def chunk_space(
+    *, pair: int, attention: int, least: int, codecs: Iterable[Codec | None], also: tuple[Parameter, ...] = ()
+) -> SearchSpace:
+    """Return the search space of a format with the chunks of `fitted_chunks`, for the roles that are not small.
 
     Parameters
     ----------
-    spec : TensorSpec
-        The tensor.
-    profile : Profile
-        ``tuned`` or settings.
-    why : str
-        The reason for ``tuned``.
-
-    Returns
-    -------
-    spec : TensorSpec
-        Another one where settings say that the tensor is a part of it.
-    why : str
-        Of the settings, where they decide.
+    pair, attention, least : int
+        As for `fitted_chunks`, in the profile ``tuned``.
+    codecs : iterable of Codec or None
+        What the format can compress with, the one of ``tuned`` first; None for nothing.
+    also : tuple of Parameter
+        What else can be chosen for each role.
     """
-    return (profile.whole_of(spec), profile.why) if isinstance(profile, Settings) else (spec, why)
+    names = tuple(named(codecs))
+
+    def number(name: str, about: str, default: int, *others: int) -> Parameter:
+        return Parameter(name=name, about=about, default=default, values=tuple(sorted({default, *others})))
+
+    edge = "largest edge of a chunk, in residues"
+    share = "bytes below which maps of several heads share a chunk"
+    rows = number("rows", "most rows of a chunk", MOST_ROWS, 64, 256, 1024)
+    by_role = {
+        Role.PAIR: (number("edge", edge, pair, 16, 24, 32, 40, 48, 64, 96, 128),),
+        Role.ATTENTION: (
+            number("edge", edge, attention, 64, 128, 192, 256, 512, 1024),
+            number("share_bytes", share, least, 1, 32 << 10, 128 << 10, 512 << 10),
+        ),
+        Role.SINGLE: (rows,),
+        Role.ACTIVATION: (rows,),
+    }
+    codec = Parameter(name="codec", about="compressor, level and shuffle", default=names[0], values=names)
+    return {role: (*numbers, codec, *also) for role, numbers in by_role.items()}
 
 
-def chosen_chunks(spec: TensorSpec, values: Mapping[str, Value]) -> tuple[int, ...]:
-    """Return the chunks of `fitted_chunks` for values of the parameters of `chunk_space`.
+def chosen_layout(
+    backend: TunableFormat, spec: TensorSpec, profile: Profile, codecs: Mapping[str, Codec | None], why: str
+) -> Layout:
+    """Return the chunks of `fitted_chunks` and the codec that a profile's values say for the role of a tensor.
 
     Parameters
     ----------
-    spec : TensorSpec
-        The tensor.
-    values : mapping of str to int or str
-        From `harness.formats.base.Format.values`, for its role.
-
-    Returns
-    -------
-    tuple of int
-        One chunk length per axis.
+    backend : TunableFormat
+        With parameters from `chunk_space`.
+    spec, profile : TensorSpec, Profile
+        The tensor, and ``tuned`` or settings, which may say that the tensor is a part of a larger one.
+    codecs : mapping of str to Codec or None
+        By name, the one of ``tuned`` first.
+    why : str
+        The reason for ``tuned``; settings have their own.
     """
-    edge = int(values.get("edge", 1))
-    return fitted_chunks(
-        spec,
-        pair=edge,
-        attention=edge,
-        least=int(values.get("share_bytes", 1)),
-        rows=int(values.get("rows", MOST_ROWS)),
+    values = backend.values(spec.role, profile)
+    edge, least, rows = (int(values.get(name, MOST_ROWS)) for name in ("edge", "share_bytes", "rows"))
+    whole = profile.whole_of(spec) if isinstance(profile, Settings) else spec
+    return Layout(
+        chunks=fitted_chunks(whole, pair=edge, attention=edge, least=least, rows=rows),
+        codec=codecs[str(values.get("codec", next(iter(codecs))))],
+        origin="chosen",
+        why=profile.why if isinstance(profile, Settings) else why,
     )
 
 
@@ -271,17 +218,8 @@ def in_eights(chunks: tuple[int, ...]) -> tuple[int, ...]:
     """Return chunks whose number of values is a multiple of eight, the longest axis made a little longer.
 
     Blosc leaves a block of any other number of values as it is instead of shuffling its bits: 171 x 171 weights, which
-    are one block, then do not shrink at all (ratio 0.997 in place of 1.22).
-
-    Parameters
-    ----------
-    chunks : tuple of int
-        At least one axis.
-
-    Returns
-    -------
-    tuple of int
-        What is added along an axis is padding, or part of the next chunk.
+    are one block, then do not shrink at all (ratio 0.997 in place of 1.22). What is added along an axis is padding, or
+    part of the next chunk.
     """
     longest = max(range(len(chunks)), key=chunks.__getitem__)
     others = prod(n for axis, n in enumerate(chunks) if axis != longest)

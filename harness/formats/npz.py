@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import sys
 import threading
 import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import IO, BinaryIO, ClassVar
@@ -18,24 +18,14 @@ from numpy.lib import format as npy
 
 from harness.errors import ArchiveError
 from harness.files import forget_writes
-from harness.formats.base import (
-    Codec,
-    Format,
-    Layout,
-    Profile,
-    Reader,
-    Selection,
-    UnsupportedProfile,
-    Writer,
-)
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, Selection, UnsupportedProfile, Writer
 from harness.formats.describing import Opened, Stored
 from harness.formats.extents import Extent
-from harness.formats.layout import chosen, named
+from harness.formats.layout import chosen_layout, named
 from harness.formats.npz_forward import Forward
 from harness.formats.npz_recovery import RecoveredNpzReader
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
-from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
@@ -97,21 +87,20 @@ class NpzWriter(Writer):
         self._zip.close()
 
 
-@cache
 def members_are_apart() -> bool:
     """Say whether members of one open zip file can be read in turns, as the standard library means them to be.
 
     In Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 a member may seek from where another one stands:
     https://github.com/python/cpython/issues/127847
     """
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("a", b"123")
-        file.writestr("b", b"456")
-    with zipfile.ZipFile(buffer) as file, file.open("a") as first, file.open("b") as second:
-        first.read(1)
-        second.seek(1)
-        return second.read(1) == b"5"
+    return not ((3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2))
+
+
+def member_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the shape and dtype at the start of a member, whose values follow."""
+    npy.read_magic(member)
+    shape, _, dtype = npy.read_array_header_1_0(member)
+    return tuple(shape), dtype
 
 
 class NpzReader(Reader):
@@ -138,12 +127,11 @@ class NpzReader(Reader):
         for name in self.zip.namelist():
             if name.endswith(".npy"):
                 with self.zip.open(name) as member:
-                    npy.read_magic(member)
-                    shape, _, dtype = npy.read_array_header_1_0(member)
+                    shape, dtype = member_header(member)
                     stated = member.tell() + prod(shape) * dtype.itemsize
                 if stated != (size := self.zip.getinfo(name).file_size):
                     raise ArchiveError(f"{name} has {size} bytes where its header asks for {stated}.")
-                found[name.removesuffix(".npy")] = Stored(tuple(shape), dtype.name)
+                found[name.removesuffix(".npy")] = Stored(shape, dtype.name)
         return found
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
@@ -153,7 +141,7 @@ class NpzReader(Reader):
                 return self._forward.read(name, selection)
             array = self._file[name]
         # A copy: a view would keep the whole tensor alive behind a small window.
-        return array if selection is None else np.array(array[whole(array.shape, selection)])
+        return array if selection is None else np.array(array[selection])
 
     def opened(self, path: str) -> Opened:
         stored = self.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
@@ -182,13 +170,8 @@ class NpzFormat(TunableFormat, Format):
             raise UnsupportedProfile("npz has neither chunks nor blosc, so it cannot take the matched settings")
         if profile == "seed":
             return Layout(codec=_SEED, origin="seed", why="numpy.savez_compressed")
-        _, why = chosen(
-            spec,
-            profile,
-            "deflate is the only compressor numpy.load reads at speed; level 1 writes several times faster than 6",
-        )
-        codec = self.values(spec.role, profile).get("codec", str(_TUNED))
-        return Layout(codec=_CODECS[str(codec)], origin="chosen", why=why)
+        why = "deflate is the only compressor numpy.load reads at speed; level 1 writes several times faster than 6"
+        return replace(chosen_layout(self, spec, profile, _CODECS, why), chunks=None)
 
     def search_space(self) -> SearchSpace:
         codec = Parameter(name="codec", about="compressor and level", default=str(_TUNED), values=tuple(_CODECS))

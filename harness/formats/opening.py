@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,13 +12,20 @@ from harness import registry
 from harness.errors import ArchiveError, HarnessError, MachineError, UsageError
 from harness.files import check_regular, check_tree
 from harness.formats.base import Format, Reader, blame, load_format
-from harness.formats.describing import ListsTensors, ReadsWhole, ShowsStorage, SlimmingFormat, Stored
+from harness.formats.describing import (
+    ListsTensors,
+    ReadsWhole,
+    ShowsStorage,
+    SlimmingFormat,
+    TellsForeign,
+    TellsLinks,
+    recognised,
+)
 from harness.formats.journal import UNFINISHED, has_journal
 from harness.formats.recovery import format_of, recovered
 from harness.formats.seal import link_in, read_seal
 from harness.formats.selection import in_blocks
 from harness.formats.slimmed import SlimmedReader
-from harness.formats.strangers import TellsForeign, TellsLinks
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import LARGE_BYTES, split
@@ -27,17 +34,7 @@ _IMPORT = "If it is of a kind that 'harness list importers' names, bring it in w
 
 
 def detect(path: Path) -> Format:
-    """Find the format of an archive from its content.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-
-    Returns
-    -------
-    Format
-        The registered format that recognises it.
+    """Find the registered format of an archive from its content.
 
     Raises
     ------
@@ -50,14 +47,14 @@ def detect(path: Path) -> Format:
     """
     if not path.exists():
         raise UsageError(f"There is no archive at {path}.")
+    if not path.is_dir():
+        check_regular(path)
     backend = _recognised(path)
     check_tree(path)  # a pipe or a device within it would be waited for, or read without end
     return backend
 
 
 def _recognised(path: Path) -> Format:
-    if not path.is_dir():
-        check_regular(path)
     if has_journal(path):
         return format_of(path)
     if path.name == UNFINISHED and has_journal(path.parent):
@@ -66,7 +63,7 @@ def _recognised(path: Path) -> Format:
     loaded = [(listed.name, listed.plugin()) for listed in formats if listed.plugin is not None]
     # The slimmed ones first: what is theirs is an archive of the format below too.
     for name, plugin in sorted(loaded, key=lambda one: not isinstance(one[1], SlimmingFormat)):
-        if plugin.recognises(path):
+        if recognised(path, plugin):
             return load_format(name)
     if path.is_file() and not path.stat().st_size:
         raise ArchiveError(f"{path} is empty: it was truncated, or never written.")
@@ -101,12 +98,8 @@ def open_archive(
 
     Yields
     ------
-    backend : Format
-        Its format.
-    reader : Reader
-        Open until the block ends.
-    manifest : Manifest
-        Validated.
+    backend, reader, manifest : Format, Reader, Manifest
+        Its format, a reader that is open until the block ends, and the manifest, validated.
 
     Raises
     ------
@@ -127,21 +120,21 @@ def open_archive(
             if manifest.slimming:  # and its format is not installed here: the one below can read it as well
                 reader = SlimmedReader(reader)
                 manifest = Manifest.from_json(reader.manifest_text())
-            stored = reader.stored() if isinstance(reader, ListsTensors) else None
-        if stored is not None:
-            _check_listed(path, manifest, stored)
+            if isinstance(reader, ListsTensors):
+                _check_listed(reader, manifest)
         yield backend, reader, manifest
 
 
-def _check_listed(path: Path, manifest: Manifest, stored: Mapping[str, Stored]) -> None:
+def _check_listed(reader: ListsTensors, manifest: Manifest) -> None:
     """Raise `ArchiveError` where a container does not hold what its manifest says."""
+    stored = reader.stored()
     for spec in manifest.tensors:
         if spec.path not in stored:
-            raise ArchiveError(f"{path}: the manifest lists {spec.path}, which the archive does not hold.")
+            raise ArchiveError(f"the manifest lists {spec.path}, which the archive does not hold.")
         found = stored[spec.path]
         if (found.shape, found.dtype) != (spec.shape, spec.dtype):
             raise ArchiveError(
-                f"{path}: {spec.path} has shape {found.shape} and dtype {found.dtype}, "
+                f"{spec.path} has shape {found.shape} and dtype {found.dtype}, "
                 f"the manifest says {spec.shape} and {spec.dtype}."
             )
 
@@ -168,25 +161,10 @@ def _way_out(path: Path, backend: Format) -> str:
 
 
 def read_blocks(backend: Format, reader: Reader, spec: TensorSpec, *, whole_rows: bool = False) -> Iterator[np.ndarray]:
-    """Read a tensor block by block where the format can, so that a large one is never whole in memory.
+    """Yield a tensor as consecutive parts in C order, where the format can, so that a large one is never in memory.
 
-    Blocks end where stored chunks do, so that each of these is decoded once.
-
-    Parameters
-    ----------
-    backend : Format
-        The format.
-    reader : Reader
-        An open archive.
-    spec : TensorSpec
-        Which tensor.
-    whole_rows : bool
-        Cut no row, however large: for a trace, whose blocks are rows.
-
-    Yields
-    ------
-    ndarray
-        Consecutive parts in C order, of the dtype that `spec` states.
+    Blocks end where stored chunks do, so that each of these is decoded once. With `whole_rows` no row is cut, however
+    large: for a trace, whose blocks are rows.
     """
     by_rows = not isinstance(backend, ReadsWhole) or (backend.streams and spec.nbytes > LARGE_BYTES)
     if not spec.shape or not by_rows:

@@ -16,6 +16,7 @@ from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.files import alive, sync
 from harness.formats.base import Format
+from harness.formats.describing import recognised
 from harness.formats.journal import UNFINISHED, JournalWriter, has_journal
 from harness.formats.recovery import incomplete_path, move_aside, take_name, what_is_kept
 from harness.formats.seal import files_of
@@ -26,13 +27,7 @@ _REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
 
 
 def check_destination(destination: Path) -> None:
-    """Check that an archive can be written under a name, before anything is made for it.
-
-    Raises
-    ------
-    UsageError
-        When the name is taken, or its folder is not there or cannot be written to.
-    """
+    """Raise `UsageError` where an archive cannot be written under a name, before anything is made for it."""
     if destination.exists():
         raise UsageError(f"{destination} exists already; remove it or name another destination.")
     folder = destination.parent
@@ -43,17 +38,11 @@ def check_destination(destination: Path) -> None:
 
 
 def require_outside(destination: Path) -> None:
-    """Check that what is written does not come to lie inside of an archive, such as the one that it is made from.
-
-    Raises
-    ------
-    UsageError
-        When a folder that it is in, links followed, is an archive of any format.
-    """
+    """Raise `UsageError` where a name, links followed, lies inside of an archive, such as the one it is made from."""
     inside = destination.parent.resolve()
     formats = [listed.plugin() for listed in registry.listing("formats") if listed.plugin is not None]
     for folder in (inside, *inside.parents):
-        if folder.is_dir() and (has_journal(folder) or any(backend.recognises(folder) for backend in formats)):
+        if folder.is_dir() and (has_journal(folder) or any(recognised(folder, backend) for backend in formats)):
             raise UsageError(f"{destination} lies inside the archive {folder}: name a destination outside of it.")
 
 
@@ -123,18 +112,10 @@ def remove(path: Path) -> None:
 
 
 def sync_archive(path: Path) -> None:
-    """Wait until an archive is on disk.
+    """Wait until an archive is on disk; raises `OSError` when the filesystem reports that data was lost.
 
-    Parameters
-    ----------
-    path : Path
-        A file, synced by itself, or a folder, synced with one ``syncfs`` of its filesystem: thousands of single
-        syncs would measure the number of files twice.
-
-    Raises
-    ------
-    OSError
-        When the filesystem reports that data was lost.
+    A file is synced by itself, a folder with one ``syncfs`` of its filesystem: thousands of single syncs would measure
+    the number of files twice.
     """
     if not path.is_dir():
         sync(path)
@@ -151,19 +132,6 @@ def sync_archive(path: Path) -> None:
 
 
 def archive_size(path: Path) -> tuple[int, int]:
-    """Measure an archive.
-
-    Parameters
-    ----------
-    path : Path
-        A file or a folder.
-
-    Returns
-    -------
-    size : int
-        Bytes of all its files.
-    files : int
-        Their number.
-    """
+    """Return the bytes of all files of an archive, and their number."""
     files = files_of(path)
     return sum(file.stat().st_size for file in files), len(files)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,30 @@ from harness.formats.settings import Settings, Value, search_space
 from harness.trace.schema import Role
 
 VERSION = 1
-ORIGIN = ("command", "trace", "n_res", "mix", "sample")
-"""What a file may say of where its values come from; all of it is for people."""
 
 _MOST = 1 << 20  # bytes of a file; a hundred formats need a few of them
-_MEND = "write what harness tune writes"
-_KEYS = ("version", "name", "origin", "formats")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the values come from; all of it is for people."""
+
+    command: Value | None = None
+    trace: Value | None = None
+    n_res: Value | None = None
+    mix: Value | None = None
+    sample: Value | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Document:
+    """The file, with values by format, role and name of the parameter."""
+
+    version: int
+    name: str
+    formats: dict[str, dict[str, dict[str, Any]]]
+    origin: _Origin = field(default_factory=_Origin)
 
 
 @dataclass(frozen=True)
@@ -51,13 +68,7 @@ class ProfileFile:
 
 
 def read_profile_file(path: Path) -> ProfileFile:
-    """Read a profile file.
-
-    Raises
-    ------
-    UsageError
-        When it cannot be read, or as `parse_profile_file`.
-    """
+    """Read a profile file; raises `UsageError` when it cannot be read, or as `parse_profile_file`."""
     try:
         text = read_bytes(path, _MOST).decode()
     except OSError as error:
@@ -77,34 +88,28 @@ def parse_profile_file(text: str, where: str) -> ProfileFile:
     where : str
         What the text is called in messages.
 
-    Returns
-    -------
-    ProfileFile
-        Every format, role, key and value in it is one that exists.
-
     Raises
     ------
     UsageError
-        Naming what cannot be.
+        Naming the first format, role, key or value that does not exist.
     """
-    document = decode_toml(text.encode(), dict[str, Any], _begin(where), mend=_MEND, error=UsageError)
-    _require(document, _KEYS, "key", where)
-    if document.get("version") != VERSION:
-        raise UsageError(f"{_begin(where)} has version {document.get('version')!r}; this reader knows {VERSION}.")
-    name = document.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in PROFILES:
+    begin = where[0].upper() + where[1:]
+    found = decode_toml(text.encode(), _Document, begin, mend="write what harness tune writes", error=UsageError)
+    if found.version != VERSION:
+        raise UsageError(f"{begin} has version {found.version}; this reader knows {VERSION}.")
+    if not _NAME.fullmatch(found.name) or found.name in PROFILES:
+        known = ", ".join(PROFILES)
         raise UsageError(
-            f"In {where}, name is {name!r}; give letters, digits, '.', '_' and '-', and none of {', '.join(PROFILES)}."
+            f"In {where}, name is {found.name!r}; give letters, digits, '.', '_' and '-', and none of {known}."
         )
-    _require(_table(document.get("origin", {}), "origin", where), ORIGIN, "key of origin", where)
-    formats = _table(document.get("formats", {}), "formats", where)
-    if not formats:
-        raise UsageError(f"{_begin(where)} has settings for no format; add a table [formats.FORMAT.ROLE].")
-    return ProfileFile(name, text, tuple(_settings(name, key, roles, where) for key, roles in formats.items()))
+    if not found.formats:
+        raise UsageError(f"{begin} has settings for no format; add a table [formats.FORMAT.ROLE].")
+    settings = tuple(_settings(found.name, key, roles, where) for key, roles in found.formats.items())
+    return ProfileFile(found.name, text, settings)
 
 
-def _settings(profile: str, key: str, roles: Any, where: str) -> Settings:
-    """Read what the file says of one format."""
+def _settings(profile: str, key: str, roles: dict[str, dict[str, Any]], where: str) -> Settings:
+    """Check what the file says of one format."""
     try:
         backend = load_format(key)
     except HarnessError as error:
@@ -113,22 +118,15 @@ def _settings(profile: str, key: str, roles: Any, where: str) -> Settings:
     if not space:
         raise UsageError(f"In {where}, the format {key!r} has nothing that could be chosen: leave it out.")
     found: list[tuple[Role, tuple[tuple[str, Value], ...]]] = []
-    for role, values in _table(roles, f"formats.{key}", where).items():
+    for role, values in roles.items():
         _require([role], [role.value for role in space], f"role of {key}", where)
         parameters = {parameter.name: parameter for parameter in space[Role(role)]}
-        table = _table(values, f"formats.{key}.{role}", where)
-        _require(table, parameters, f"key of formats.{key}.{role}", where)
-        for parameter, value in table.items():
+        _require(values, parameters, f"key of formats.{key}.{role}", where)
+        for parameter, value in values.items():
             if refusal := parameters[parameter].refusal(value):
                 raise UsageError(f"In {where}, formats.{key}.{role}: {parameter} is {value!r}; {refusal}.")
-        found.append((Role(role), tuple(sorted(table.items()))))
+        found.append((Role(role), tuple(sorted(values.items()))))
     return Settings(profile=profile, format=backend.name, why=f"profile file {profile}", chosen=tuple(sorted(found)))
-
-
-def _table(value: Any, name: str, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"In {where}, {name} is {value!r}; make it a table, [{name}].")
-    return value
 
 
 def _require(keys: Iterable[str], known: Iterable[str], kind: str, where: str) -> None:
@@ -137,28 +135,19 @@ def _require(keys: Iterable[str], known: Iterable[str], kind: str, where: str) -
             raise UsageError(f"In {where}, there is no {kind} named {key!r}; choose among {', '.join(known)}.")
 
 
-def _begin(where: str) -> str:
-    return where[0].upper() + where[1:]
-
-
 def profile_text(
     name: str, origin: Mapping[str, Value], formats: Mapping[str, Mapping[Role, Mapping[str, Value]]]
 ) -> str:
-    """Return the text of a profile file.
+    """Return the text of a profile file, the same for the same arguments; `parse_profile_file` reads it.
 
     Parameters
     ----------
     name : str
         Of the profile.
     origin : mapping of str to str or int
-        Where the values come from, by keys of `ORIGIN`.
+        Where the values come from: ``command``, ``trace``, ``n_res``, ``mix``, ``sample``.
     formats : mapping
         Values by format, role and name of the parameter.
-
-    Returns
-    -------
-    str
-        The same for the same arguments; `parse_profile_file` reads it.
     """
     roles = {name: {role.value: values for role, values in roles.items()} for name, roles in formats.items()}
     return tomli_w.dumps({"version": VERSION, "name": name, "origin": dict(origin), "formats": roles})

@@ -1,24 +1,53 @@
-"""The raw ceiling: every tensor's bytes one after the other in a flat file, read with ``fromfile`` and ``pread``."""
+"""Tensors whose bytes lie in one file as they are, one after the other: the raw ceiling, and formats without codecs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT
-from harness.formats.base import Layout, Profile
-from harness.formats.flat import FlatFormat, FlatReader, FlatWriter
+from harness.formats.base import Format, Layout, Profile, Reader, Selection, UnsupportedProfile, Writer
+from harness.formats.describing import Opened
+from harness.formats.extents import Extent
+from harness.formats.parts import runs
+from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
+from harness.formats.selection import lengths, whole
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 _MAGIC = b"TFHRAW01"
 _TAIL = 8 + len(BLANK) + len(_MAGIC)
+
+Contents = tuple[str | bytes, Mapping[str, tuple[int, TensorSpec]]]
+"""The manifest's text, and where each tensor starts in the file, in bytes, and what it is, by path."""
+
+
+class FlatWriter(Writer):
+    """Appends the bytes of tensors, in the order of the manifest, to a file that is open at the place of the first."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._ended: dict[str, Place] = {}
+
+    def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
+        start = self._file.tell()
+        for block in blocks:
+            self._file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        self._ended[spec.path] = {"offset": start, "length": self._file.tell() - start}
+
+    def checkpoint(self) -> dict[str, Place]:
+        self._file.flush()
+        ended, self._ended = self._ended, {}
+        return ended
+
+    def abort(self) -> None:
+        self._file.close()
 
 
 class RawWriter(FlatWriter):
@@ -33,38 +62,93 @@ class RawWriter(FlatWriter):
         self._file.close()
 
 
-class RawReader(FlatReader):
-    """Finds the tensors by the manifest in the trailer."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            text, end = read_trailer(path, size, lambda start, length: os.pread(file.fileno(), length, start))
-        super().__init__(path, text, find_tensors(path, text, end))
-
-
-def read_trailer(path: object, size: int, read: Callable[[int, int], bytes]) -> tuple[bytes, int]:
-    """Return the manifest's text, and where it starts in the file."""
+def find_contents(path: object, size: int, read: Callable[[int, int], bytes]) -> Contents:
+    """Find the tensors, one after the other up to the manifest, by the trailer of a file that is read in pieces."""
     trailer = read(max(0, size - _TAIL), _TAIL)
     if not trailer.endswith(_MAGIC):
         raise ArchiveError(f"{path} is truncated or not a raw archive: its trailer is missing.")
     length = int.from_bytes(trailer[:8], "little")
-    start = size - _TAIL - length
-    if start < 0 or length > DOCUMENT:
+    end, offset = size - _TAIL - length, 0
+    if end < 0 or length > DOCUMENT:
         raise ArchiveError(f"{path} is truncated or damaged: it states {length} bytes of manifest.")
-    return read(start, length), start
-
-
-def find_tensors(path: object, text: bytes, end: int) -> dict[str, tuple[int, TensorSpec]]:
-    """Return where each tensor starts: one after the other, up to the manifest."""
+    text = read(end, length)
     tensors: dict[str, tuple[int, TensorSpec]] = {}
-    offset = 0
     for spec in Manifest.from_json(text).tensors:
         tensors[spec.path] = (offset, spec)
         offset += spec.nbytes
     if offset != end:
         raise ArchiveError(f"{path} is truncated: expected {offset} bytes of tensors, found {end}.")
-    return tensors
+    return text, tensors
+
+
+class RawReader(Reader):
+    """Reads whole tensors with `numpy.fromfile` and selections with `os.preadv`, one call per contiguous run.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    contents : Contents, optional
+        By default what the trailer says.
+    """
+
+    def __init__(self, path: Path, contents: Contents | None = None) -> None:
+        self._path, self._file = path, path.open("rb", buffering=0)
+        try:
+            self._text, self.tensors = contents or find_contents(
+                path, os.fstat(self._file.fileno()).st_size, self._piece
+            )
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _piece(self, start: int, length: int) -> bytes:
+        return os.pread(self._file.fileno(), length, start)
+
+    def manifest_text(self) -> str | bytes:
+        return self._text
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        offset, spec = self.tensors[path]
+        if selection is None:
+            # A descriptor of its own: fromfile moves the position, which threads that share a reader would fight over.
+            with self._path.open("rb", buffering=0) as file:
+                return np.fromfile(file, dtype=spec.dtype, count=spec.items, offset=offset).reshape(spec.shape)
+        wanted = whole(spec.shape, selection)
+        out = np.empty(lengths(wanted), dtype=spec.dtype)
+        target, done = out.reshape(-1).view(np.uint8).data, 0
+        for start, length in runs(spec.shape, out.itemsize, wanted):
+            end, at = done + length, offset + start - done
+            while done < end:  # one call reads 2 GiB at most
+                got = os.preadv(self._file.fileno(), [target[done:end]], at + done)
+                if not got:
+                    raise ArchiveError(f"{path}: the file ends at {at + done}, {end - done} bytes too early.")
+                done += got
+        return out
+
+    def opened(self, path: str) -> Opened:
+        return Opened(reader=f"numpy {np.__version__}, the file's own bytes")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class FlatFormat(Format):
+    """A format whose writer is a `FlatWriter`."""
+
+    def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
+        if profile == "matched":
+            raise UnsupportedProfile(
+                f"{self.name} has neither chunks nor codecs, so it cannot take the matched settings"
+            )
+        return Layout(origin="default", why="contiguous and uncompressed: the format has no other layout")
+
+    def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RawReader:
+        tensors = {spec.path: (places[spec.path]["offset"], spec) for spec in manifest.tensors}
+        return RawReader(path, (manifest.to_json(), tensors))
+
+    def unchecked(self, path: Path, tensor: str, place: Place) -> tuple[Extent, ...]:
+        return ()  # nothing is decoded
 
 
 class RawFormat(FlatFormat):

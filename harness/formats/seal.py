@@ -89,12 +89,7 @@ def _digest(path: Path, sealed: Path, position: int) -> str:
 
 
 def seal(path: Path) -> str:
-    """Seal a finished archive.
-
-    Parameters
-    ----------
-    path : Path
-        The archive: a file, or a folder with a file at its top, that holds `BLANK`.
+    """Seal a finished archive: a file, or a folder with a file at its top, that holds `BLANK`.
 
     Returns
     -------
@@ -133,13 +128,7 @@ def _digits(file: Path) -> str:
 
 
 def check_seal(path: Path) -> str:
-    """Compare an archive with its seal.
-
-    Returns
-    -------
-    str
-        What is wrong, in one sentence; empty when every byte is as it was sealed.
-    """
+    """Say what is wrong, in one sentence; empty when every byte is as it was sealed."""
     file = seal_file(path)
     if file is None:
         return "the archive has no seal: it is truncated, damaged, or was not finished"

@@ -53,14 +53,6 @@ def _within(length: int, part: object) -> slice:
     raise UsageError(f"An axis of {length} takes a slice from 0 to {length} with step 1, got {part!r}.")
 
 
-def plain(selection: Selection) -> bool:
-    """Say whether a selection is one of whole numbers that count from the front, as plans ask; not whether it fits."""
-    return type(selection) is tuple and all(
-        type(part) is slice and type(part.start) is type(part.stop) is int and part.step is None and part.start >= 0
-        for part in selection
-    )
-
-
 def lengths(selection: Selection) -> tuple[int, ...]:
     """Return the shape of what a selection takes."""
     return tuple(part.stop - part.start for part in selection)

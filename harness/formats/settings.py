@@ -107,19 +107,13 @@ class TunableFormat(Protocol):
     name: ClassVar[str]
 
     def search_space(self) -> SearchSpace:
-        """Return what can be tuned, by role of tensor, with the values that ``harness tune`` tries.
-
-        The defaults are the values of the profile ``tuned``.
-        """
+        """Return what can be tuned, by role; the defaults are the values of ``tuned``, the others what is tried."""
         raise NotImplementedError
 
     def values(self, role: Role, profile: Profile) -> dict[str, Value]:
         """Return the values of all parameters that apply to a role: those of ``tuned``, unless settings say otherwise.
 
-        Raises
-        ------
-        UnsupportedProfile
-            When the settings are another format's.
+        Raises `UnsupportedProfile` when the settings are another format's.
         """
         values = {parameter.name: parameter.default for parameter in self.search_space().get(role, ())}
         if isinstance(profile, Settings):

@@ -23,9 +23,14 @@ CHECKSUM = 4
 """Bytes of a CRC32C, little-endian, behind what it covers."""
 
 
+def grid_of(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the number of chunks along each axis."""
+    return tuple(ceil(n / c) for n, c in zip(shape, chunks, strict=True))
+
+
 def shard_shape(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
     """Return the smallest whole number of chunks that covers a tensor."""
-    return tuple(max(1, ceil(n / c)) * c for n, c in zip(shape, chunks, strict=True))
+    return tuple(max(1, count) * c for count, c in zip(grid_of(shape, chunks), chunks, strict=True))
 
 
 def sealed(data: bytes) -> bytes:
@@ -34,18 +39,7 @@ def sealed(data: bytes) -> bytes:
 
 
 def unsealed(data: np.ndarray) -> np.ndarray:
-    """Return what `sealed` was given, after checking it.
-
-    Parameters
-    ----------
-    data : ndarray of uint8
-        One axis.
-
-    Raises
-    ------
-    ArchiveError
-        When the data do not have the checksum that stands behind them.
-    """
+    """Return what `sealed` was given, as one axis of bytes; raises `ArchiveError` where that has another checksum."""
     body, stored = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
     if len(data) < CHECKSUM or google_crc32c.value(body).to_bytes(CHECKSUM, "little") != stored:
         raise ArchiveError("stored bytes do not have the checksum stored behind them.")
@@ -53,12 +47,7 @@ def unsealed(data: np.ndarray) -> np.ndarray:
 
 
 class ShardWriter:
-    """One shard file, filled chunk by chunk in C order.
-
-    Parameters
-    ----------
-    path : Path
-        A file that does not exist yet.
+    """One shard file that does not exist yet, filled chunk by chunk in C order.
 
     Attributes
     ----------
@@ -70,9 +59,8 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("xb")
         self.index: list[tuple[int, int]] = []
-        self._offset = 0
+        self._file, self._offset = path.open("xb"), 0
 
     def add(self, chunk: bytes | None) -> None:
         """Append an encoded chunk; None for one that holds only the fill value and is left out."""
@@ -85,25 +73,15 @@ class ShardWriter:
 
     def flush(self) -> None:
         """Hand what was added to the system."""
-        if not self.finished:
+        if not self._file.closed:
             self._file.flush()
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more can be added."""
-        return self._file.closed
-
     def finish(self, chunks: int) -> None:
-        """Write the index and close.
-
-        Parameters
-        ----------
-        chunks : int
-            How many the shard has by its shape; those that were not added are left out.
-        """
-        self.index += [(MISSING, MISSING)] * (chunks - len(self.index))
-        self._file.write(sealed(np.asarray(self.index, dtype="<u8").tobytes()))
-        self._file.close()
+        """Write the index and close, once; `chunks` is how many there are by its shape, others are left out."""
+        if not self._file.closed:
+            self.index += [(MISSING, MISSING)] * (chunks - len(self.index))
+            self._file.write(sealed(np.asarray(self.index, dtype="<u8").tobytes()))
+            self._file.close()
 
     def close(self) -> None:
         """Close without an index, leaving a file that is to be thrown away."""

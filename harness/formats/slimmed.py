@@ -15,7 +15,7 @@ import numpy as np
 from harness import registry
 from harness.errors import HarnessError
 from harness.formats.base import Format, Layout, Profile, Reader, Writer, blame, load_format
-from harness.formats.describing import ListsTensors, Opened, ShowsStorage, Stored
+from harness.formats.describing import ListsTensors, Opened, ShowsStorage, Stored, recognised
 from harness.formats.extents import Extent
 from harness.formats.recovered import CheckpointWriter, Place, RecoverableFormat
 from harness.formats.seal import link_in
@@ -52,8 +52,6 @@ class SlimmedWriter(Writer):
         self._digests: dict[str, str] = {}
         self._places: dict[str, Place] = {}
         self._noted = 0
-        if isinstance(inner, CheckpointWriter):
-            self.checkpoint = partial(self._checkpoint, inner)
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         kept = self._slimmer.take(spec, blocks)
@@ -69,15 +67,16 @@ class SlimmedWriter(Writer):
             state.update(stored)
             yield stored
 
-    def _checkpoint(self, inner: CheckpointWriter) -> dict[str, Place]:
-        self._places |= inner.checkpoint()
+    def checkpoint(self) -> dict[str, Place]:
+        """As of `CheckpointWriter`; asked only where the format below can be recovered."""
+        assert isinstance(self._inner, CheckpointWriter)
+        self._places |= self._inner.checkpoint()
         new, self._noted = self._kept[self._noted :], len(self._kept)
-        return {
-            kept.spec.path: {
-                "of": (of := kept.of or kept.spec.path), "narrowing": kept.narrowing.name, "place": self._places[of],
-            }
-            for kept in new
-        }  # fmt: skip
+        found: dict[str, Place] = {}
+        for kept in new:
+            of = kept.of or kept.spec.path
+            found[kept.spec.path] = {"of": of, "narrowing": kept.narrowing.name, "place": self._places[of]}
+        return found
 
     def commit(self, manifest: Manifest) -> None:
         self._slimmer.close()
@@ -97,10 +96,12 @@ class SlimmedReader(Reader):
         Of the format below; closed with this one.
     places : Places, optional
         By default those in the manifest that `inner` has.
+    manifest : Manifest, optional
+        Of an archive that was not finished, which has no record yet.
     """
 
-    def __init__(self, inner: Reader, places: Places | None = None) -> None:
-        self.inner = inner
+    def __init__(self, inner: Reader, places: Places | None = None, manifest: Manifest | None = None) -> None:
+        self.inner, self._whole = inner, manifest
         try:
             self.places = places_in(inner.manifest_text()) if places is None else places
         except BaseException:
@@ -110,7 +111,7 @@ class SlimmedReader(Reader):
             self.opened = partial(self._opened, inner)
 
     def _manifest(self) -> Manifest:
-        return unslimmed(Manifest.from_json(self.inner.manifest_text()))
+        return self._whole or unslimmed(Manifest.from_json(self.inner.manifest_text()))
 
     def manifest_text(self) -> str:
         return self._manifest().to_json()
@@ -136,17 +137,6 @@ class SlimmedReader(Reader):
 
     def close(self) -> None:
         self.inner.close()
-
-
-class RecoveredSlimmedReader(SlimmedReader):
-    """Reads what is whole in an archive that was not finished, which has no record yet."""
-
-    def __init__(self, inner: Reader, places: Places, manifest: Manifest) -> None:
-        super().__init__(inner, places)
-        self._whole = manifest
-
-    def _manifest(self) -> Manifest:
-        return self._whole
 
 
 class SlimmedFormat(TunableFormat, Format):
@@ -208,7 +198,7 @@ class SlimmedFormat(TunableFormat, Format):
 
     def recognises(self, path: Path) -> bool:
         """Say whether it is of the format below, with a record of slimming that can be read."""
-        if self.missing() or not self.of.recognises(path):
+        if self.missing() or not recognised(path, self.of):
             return False
         with contextlib.suppress(HarnessError), blame(self.name, f"looking at {path}"):
             if not link_in(path) and not getattr(self.of, "leads_out", lambda path: "")(path):
@@ -218,7 +208,7 @@ class SlimmedFormat(TunableFormat, Format):
 
     def _recover(
         self, of: RecoverableFormat, path: Path, manifest: Manifest, places: Mapping[str, Place]
-    ) -> RecoveredSlimmedReader:
+    ) -> SlimmedReader:
         found: Places = {}
         stored: dict[str, TensorSpec] = {}
         for spec in manifest.tensors:
@@ -228,7 +218,7 @@ class SlimmedFormat(TunableFormat, Format):
             stored[name] = replace(spec, path=name, dtype=narrowing.stored)
         below = {places[path]["of"]: places[path]["place"] for path in places}
         inner = of.recover(path, replace(manifest, tensors=tuple(stored.values()), digests={}), below)
-        return RecoveredSlimmedReader(inner, found, manifest)
+        return SlimmedReader(inner, found, manifest)
 
     def _unchecked(self, of: RecoverableFormat, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
         return of.unchecked(path, place["of"], place["place"])

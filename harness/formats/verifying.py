@@ -6,12 +6,12 @@ from pathlib import Path
 
 from harness.errors import HarnessError, MachineError, UsageError
 from harness.formats.base import Format, Reader, blame
+from harness.formats.describing import TellsOverstated
 from harness.formats.journal import has_journal
 from harness.formats.opening import detect, foreign_to, open_archive, read_blocks
 from harness.formats.placing import archive_size
 from harness.formats.recovery import check_stored
 from harness.formats.seal import check_seal
-from harness.formats.strangers import TellsOverstated
 from harness.limits import LimitError, archive_limit, in_words
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
@@ -21,19 +21,8 @@ from harness.trace.stream import Digest
 def check_bytes(path: Path, backend: Format) -> str:
     """Compare what is stored with its seal, or where the writing ended early with the digests in its journal.
 
-    Behind an unbroken seal, what chunks state is looked at as well: whoever makes an archive can seal it too.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    backend : Format
-        Its format.
-
-    Returns
-    -------
-    str
-        What is wrong, in one sentence; empty when every byte is as it was written.
+    Returns what is wrong, in one sentence; empty when every byte is as it was written. Behind an unbroken seal, what
+    chunks state is looked at as well: whoever makes an archive can seal it too.
     """
     if foreign := foreign_to(path, backend):
         return foreign
@@ -46,13 +35,7 @@ def check_bytes(path: Path, backend: Format) -> str:
 
 
 def check_total(path: Path, manifest: Manifest) -> None:
-    """Refuse an archive whose tensors are far larger than its files, as a few stated numbers can make them.
-
-    Raises
-    ------
-    LimitError
-        Before any of them is read.
-    """
+    """Raise `LimitError` where tensors are far larger than their files, as a few stated numbers can make them."""
     size, _ = archive_size(path)
     if manifest.nbytes > (most := archive_limit(size)):
         raise LimitError(
@@ -64,19 +47,12 @@ def check_total(path: Path, manifest: Manifest) -> None:
 def verify_archive(path: Path, backend: Format | None = None) -> list[str]:
     """Check every byte of an archive against its seal, and every tensor against its digest.
 
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    backend : Format, optional
-        Its format; found from its content when not given.
-
     Returns
     -------
     list of str
         One sentence per problem; empty when the archive is as it was written, also when it is incomplete as its
-        manifest then says. Tensors are read only behind an
-        unbroken seal: bitshuffle's lz4, for one, reads outside its buffers when its input is damaged.
+        manifest then says. Tensors are read only behind an unbroken seal: bitshuffle's lz4, for one, reads outside its
+        buffers when its input is damaged.
 
     Raises
     ------
@@ -114,8 +90,6 @@ def _verify_tensor(backend: Format, reader: Reader, spec: TensorSpec, expected: 
         raise
     except HarnessError as error:
         return f"{spec.path} cannot be read: {str(error).rstrip('.')}"
-    return (
-        ""
-        if state.hexdigest() == expected
-        else f"{spec.path} does not have the digest that was recorded when it was written"
-    )
+    if state.hexdigest() != expected:
+        return f"{spec.path} does not have the digest that was recorded when it was written"
+    return ""

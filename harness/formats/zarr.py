@@ -7,6 +7,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -22,26 +23,32 @@ from harness.documents import DocumentError, decode
 from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
-from harness.formats.base import (
-    Codec,
-    Format,
-    Layout,
-    Profile,
-    Reader,
-    Standing,
-    Writer,
-)
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, Standing, Writer
 from harness.formats.extents import Extent
-from harness.formats.layout import BLOSC_CODECS, chosen, chosen_chunks, chunk_space, in_eights, seed_chunks
-from harness.formats.matched import matched_layout
+from harness.formats.layout import (
+    BLOSC_CODECS,
+    MATCHED_CODEC,
+    chosen_layout,
+    chunk_space,
+    in_eights,
+    matched_layout,
+    seed_chunks,
+)
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.style import Style
 from harness.formats.zarr_chunks import overstated_array
-from harness.formats.zarr_pipeline import DEFAULT_PIPELINE, pipeline_parameter, using
-from harness.formats.zarr_reader import KEY, RecoveredZarrReader, ZarrReader, own_within
+from harness.formats.zarr_reader import (
+    DEFAULT_PIPELINE,
+    KEY,
+    RecoveredZarrReader,
+    ZarrReader,
+    own_within,
+    pipeline_parameter,
+    using,
+)
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
 
@@ -51,7 +58,6 @@ warnings.filterwarnings("ignore", message="Consolidated metadata is currently no
 _LEFT_TO_ZARR = 16 << 20  # bytes of metadata that are damaged; zarr-python takes minutes for more
 _ROOTS = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
 
-_TUNED = next(iter(BLOSC_CODECS))
 _SHARDED = "row"
 
 
@@ -155,26 +161,19 @@ class ZarrFormat(TunableFormat, Format):
         if profile == "seed":
             return Layout(
                 chunks=seed_chunks(spec),
-                codec=Codec(name="blosc-zstd", level=3, shuffle="byte"),
+                codec=MATCHED_CODEC,
                 origin="seed",
                 why="Zarr format 2 with the seed's chunks and codec",
             )
-        values = self.values(spec.role, profile)
-        whole, why = chosen(
-            spec,
-            profile,
+        why = (
             "bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms; "
-            "values of a chunk in eights, for Blosc does not shuffle the bits of other numbers",
+            "values of a chunk in eights, for Blosc does not shuffle the bits of other numbers"
         )
-        chunks = in_eights(chosen_chunks(whole, values))
+        found = chosen_layout(self, spec, profile, BLOSC_CODECS, why)
+        chunks = in_eights(found.chunks or ())
         rows = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
-        return Layout(
-            chunks=chunks,
-            shards=rows if values.get("shards") == _SHARDED else None,
-            codec=BLOSC_CODECS[str(values.get("codec", _TUNED))],
-            origin="chosen",
-            why=why,
-        )
+        sharded = self.values(spec.role, profile).get("shards") == _SHARDED
+        return replace(found, chunks=chunks, shards=rows if sharded else None)
 
     def search_space(self) -> SearchSpace:
         shards = Parameter(

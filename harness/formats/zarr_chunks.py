@@ -16,32 +16,20 @@ from zarr.codecs.numcodecs import PCodec
 from harness.files import open_regular
 from harness.formats.chunk_headers import HEADER, overstated
 from harness.formats.extents import LocalFile
-from harness.formats.shard import MISSING, read_index
+from harness.formats.shard import MISSING, grid_of, read_index
 
 _METADATA = {"zarr.json", ".zarray", ".zattrs"}
 
 
 def overstated_array(folder: Path, array: zarr.Array) -> str:
-    """Say what an array asks its codecs for that the archives of this harness do not; empty where there is nothing.
+    """Say what an array in the folder of an archive asks its codecs for that those of this harness do not.
 
-    Parameters
-    ----------
-    folder : Path
-        The archive.
-    array : zarr.Array
-        In it.
-
-    Returns
-    -------
-    str
-        The end of a sentence that begins with the array's name.
+    The end of a sentence that begins with the array's name; empty where there is nothing.
     """
     codec = _codec(array)
     if codec is None:
         return "is stored by a codec that no archive of this harness uses"
-    grid = None
-    if array.shards is not None:
-        grid = tuple(-(-shard // chunk) for shard, chunk in zip(array.shards, array.chunks, strict=True))
+    grid = None if array.shards is None else grid_of(array.shards, array.chunks)
     nbytes, files = prod(array.chunks) * array.dtype.itemsize, folder / array.path
     for path in (Path(place) / name for place, _, names in os.walk(files) for name in names if name not in _METADATA):
         for head, length in _chunks(path, grid):

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+import importlib.util
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+import zarr.core.codec_pipeline
 from zarr.abc.store import Store
 from zarr.codecs import BytesCodec
 
 from harness.errors import ArchiveError
 from harness.formats.base import Reader, Selection
 from harness.formats.describing import Opened, Stored
-from harness.formats.selection import whole
-from harness.formats.zarr_pipeline import using
+from harness.formats.settings import Parameter
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, role_of
 
 KEY = "trace_format_harness"
 """Under which an archive's root group has what this harness says of it."""
+
+DEFAULT_PIPELINE = "default"
+_PIPELINES = {"fused": "zarr.core.codec_pipeline.FusedCodecPipeline", "zarrs": "zarrs.ZarrsCodecPipeline"}
+_TURNS = threading.Lock()  # the setting is one for the whole process
+
+
+def pipeline_parameter() -> Parameter:
+    """Return the choice of a codec pipeline, with those that are installed as candidates."""
+    missing = {}
+    if not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
+        missing["fused"] = f"it needs zarr 3.4 or newer, here is {zarr.__version__}"
+    if importlib.util.find_spec("zarrs") is None:
+        missing["zarrs"] = "it needs the package 'zarrs': pip install 'trace-format-harness[zarrs]'"
+    return Parameter(
+        name="pipeline",
+        about="what encodes and decodes chunks",
+        default=DEFAULT_PIPELINE,
+        values=(DEFAULT_PIPELINE, *(name for name in _PIPELINES if name not in missing)),
+        missing=tuple(missing.items()),
+    )
+
+
+@contextmanager
+def using(pipeline: str) -> Iterator[None]:
+    """Give arrays that are opened or made inside the block a pipeline, which they keep; its own or another's."""
+    with _TURNS:
+        if pipeline == DEFAULT_PIPELINE:
+            yield
+        else:
+            with zarr.config.set({"codec_pipeline.path": _PIPELINES[pipeline]}):
+                yield
 
 
 def own_within(document: Any, name: str) -> dict[str, Any]:
@@ -95,8 +128,7 @@ class ZarrReader(Reader):
         return self._held.setdefault(path, node)
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        array = self.array(path)
-        return np.asarray(array[...] if selection is None else array[whole(array.shape, selection)])
+        return np.asarray(self.array(path)[... if selection is None else selection])
 
     def opened(self, path: str) -> Opened:
         array = self.array(path)

@@ -17,11 +17,10 @@ from harness.documents import Count, convert
 from harness.errors import ArchiveError
 from harness.files import read_bytes
 from harness.formats.base import Reader, Selection
-from harness.formats.crew import Crew, cores
 from harness.formats.describing import Opened, Stored
 from harness.formats.extents import ByteSource, opened
-from harness.formats.gather import find_chunks, gather
-from harness.formats.recovered import Place, RecoveredReader
+from harness.formats.gather import Crew, cores, find_chunks, gather
+from harness.formats.recovered import Place
 from harness.formats.selection import lengths, whole
 from harness.formats.sharded import VERSION, ShardedArray, describe
 from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
@@ -64,20 +63,28 @@ class ZarrSlimReader(Reader):
     """
 
     def __init__(self, path: Path, setting: str = "") -> None:
-        self._path = path
-        self._begin(json.loads(read_bytes(path / "zarr.json")), path, setting)
+        self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path, setting)
 
-    def _begin(self, root: Any, path: object, setting: str) -> None:
+    def _open(self, folder: str, root: Any, path: object, setting: str) -> None:
+        """Open an archive by the document of its root group; `folder` comes before names, `path` is for messages."""
         own = own_within(root, "zarr.json")
-        self._manifest = manifest_within(path, own)
+        manifest = manifest_within(path, own)
         slim = convert(own.get("slim"), _Slimmed, path, mend="", error=ArchiveError)
         if slim.version != VERSION:
             raise ArchiveError(f"{path} was slimmed by version {slim.version}; this reader knows version {VERSION}.")
         if setting and slim.setting != setting:
             raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
-        self._places = slim.places
-        self._nodes = _nodes(root, path)
-        convert(self._nodes, dict[str, _Array | _Group], path, mend="", error=ArchiveError)
+        match root:
+            case {"consolidated_metadata": {"kind": "inline", "metadata": dict(nodes)}}:
+                convert(nodes, dict[str, _Array | _Group], path, mend="", error=ArchiveError)
+            case _:
+                raise ArchiveError(f"{path} has no consolidated metadata, which every slimmed archive has.")
+        self._begin(folder, manifest, nodes, slim.places)
+
+    def _begin(
+        self, folder: str, manifest: str, nodes: Mapping[str, Any], places: Mapping[str, tuple[str, int | None]]
+    ) -> None:
+        self._folder, self._manifest, self._nodes, self._places = folder, manifest, nodes, places
         self._known: dict[str, tuple[ShardedArray, Narrowing]] = {}
         self._indices: dict[tuple[str, int], np.ndarray] = {}
         self._crew = Crew(cores())
@@ -101,16 +108,17 @@ class ZarrSlimReader(Reader):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name, index = self.place(path)
         array, narrowing = self.find(name)
-        wanted = self.within(name, index, selection)
+        number, wanted = 0, self.within(name, index, selection)
         if 0 in array.shape:
-            values = np.empty(lengths(wanted), narrowing.dtype)  # it has no file
-        else:
-            number, inner = (0, wanted) if index is None else _in_file(array, wanted)
-            with self._opened(array, number, inner) as source:
-                chunks = self._indices.get((name, number))
-                if chunks is None:
-                    chunks = self._indices[name, number] = find_chunks(source, array)
-                values = gather(source, array, chunks, inner, narrowing, self._crew)
+            return np.empty(lengths(wanted), narrowing.dtype)  # it has no file
+        if index is not None:  # the file that the tensor lies in, and its place there
+            number, start = divmod(index, array.grid[0])
+            wanted = (slice(start, start + 1), *wanted[1:])
+        with self._opened(name, number, wanted) as source:
+            chunks = self._indices.get((name, number))
+            if chunks is None:
+                chunks = self._indices[name, number] = self._chunks(source, name)
+            values = gather(source, array, chunks, wanted, narrowing, self._crew)
         return values if index is None else values[0]
 
     def place(self, path: str) -> tuple[str, int | None]:
@@ -131,24 +139,24 @@ class ZarrSlimReader(Reader):
             if node["node_type"] != "array":
                 raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
             narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
-            array = describe(self._folder(name), node)
+            array = describe(f"{self._folder}{name}", node)
             if array.dtype != narrowing.stored:
                 raise ArchiveError(f"{name}: stored as {array.dtype}, which is not how {narrowing.name} is stored.")
             self._known[name] = array, narrowing
         return self._known[name]
 
-    def _folder(self, name: str) -> str:
-        """Return where an array lies, as `_opened` finds its files."""
-        return f"{self._path}/{name}"
-
-    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+    def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
         """Open one file of an array, of which a selection will be read."""
-        return opened(array.file(number))
+        return opened(self.find(name)[0].file(number))
+
+    def _chunks(self, source: ByteSource, name: str) -> np.ndarray:
+        """Find the chunks of one file of an array, once."""
+        return find_chunks(source, self.find(name)[0])
 
     @cached_property
     def _library(self) -> ZarrReader:
         """The same archive as zarr-python sees it."""
-        return ZarrReader(self._path)
+        return ZarrReader(Path(self._folder))
 
     def opened(self, path: str) -> Opened:
         name, _ = self.place(path)
@@ -161,43 +169,20 @@ class ZarrSlimReader(Reader):
             self._library.close()
 
 
-class RecoveredSlimReader(RecoveredReader):
+class RecoveredSlimReader(ZarrSlimReader):
     """Reads chunks where a checkpoint says that they lie; a file that was not finished has no index."""
 
     def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
-        super().__init__(path, manifest, places)
-        self._crew = Crew(cores())
+        self._recovered = places
+        self._begin(f"{path}/", manifest.to_json(), {name: place["node"] for name, place in places.items()}, {})
 
-    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        place = self.places[path]
-        node, chunks = place["node"], place["chunks"]
-        narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
-        file = self.path / place["file"]
-        array = describe(file.parent, node)
-        wanted = whole(array.shape, selection)
-        if not chunks:
-            return np.empty(lengths(wanted), narrowing.dtype)
-        with opened(file) as source:
-            index = np.array(chunks, np.uint64).reshape(*array.grid, 2)
-            return gather(source, array, index, wanted, narrowing, self._crew)
+    def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+        return opened(f"{self._folder}{self._recovered[name]['file']}")
+
+    def _chunks(self, source: ByteSource, name: str) -> np.ndarray:
+        array, _ = self.find(name)
+        grid = (*array.grid, 2)
+        return np.array(self._recovered[name]["chunks"], np.uint64).reshape(grid)
 
     def opened(self, path: str) -> Opened:
-        chunks = describe(path, self.places[path]["node"]).chunks
-        return Opened(reader="this project's own, by its journal", chunks=chunks)
-
-    def close(self) -> None:
-        self._crew.close()
-
-
-def _in_file(array: ShardedArray, wanted: Selection) -> tuple[int, Selection]:
-    """Return the file that a selection of one tensor of a stack lies in, and the selection within it."""
-    number, start = divmod(wanted[0].start, array.grid[0])
-    return number, (slice(start, start + 1), *wanted[1:])
-
-
-def _nodes(root: Any, path: object) -> Mapping[str, Any]:
-    """Return the metadata of every array and group by name out of a root's document."""
-    match root:
-        case {"consolidated_metadata": {"kind": "inline", "metadata": dict(nodes)}}:
-            return nodes
-    raise ArchiveError(f"{path} has no consolidated metadata, which every slimmed archive has.")
+        return Opened(reader="this project's own, by its journal", chunks=self.find(path)[0].chunks)

@@ -23,6 +23,9 @@ LEDGER_COLUMNS = [
     "trace", "n_res", "format", "profile", "role", "example", "shape", "chunks", "shards", "codec", "origin", "why",
     "versions", "threads", "caches", "reader",
 ]  # fmt: skip
+NOT_STATED = "not stated"
+"""Of a format that says nothing of its layout."""
+
 _PLACE = ["trace", "n_res", "format", "profile", "example"]
 
 
@@ -116,9 +119,9 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.D
                             "role": role.value,
                             "example": spec.path,
                             "shape": _shape(spec.shape),
-                            "chunks": _chunks(layout.chunks),
+                            "chunks": _chunks(layout.chunks) if layout.stated else NOT_STATED,
                             "shards": _shape(layout.shards) if layout.shards else "",
-                            "codec": str(layout.codec) if layout.codec else "none",
+                            "codec": str(layout.codec or "none") if layout.stated else NOT_STATED,
                             "origin": layout.origin,
                             "why": layout.why,
                             **_settings(configured(backend, profile), config.store),

@@ -19,7 +19,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import MOST_TENSORS
 from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
-from harness.workload import MOST_STEPS, Access, count_steps, count_whole_reads
+from harness.workload import MOST_STEPS, Access, ReadAccess, count_steps, count_whole_reads
 
 MOST_SUBJECTS = 1000
 """Traces of a run, each at each of its lengths."""
@@ -173,6 +173,10 @@ def plan_subject(config: RunConfig, text: str, label: str, requested: int | None
             raise UsageError(f"The suite name {suite.name!r} is taken; give the suite {name!r} a name of its own.")
         rng = schedule.generator(config.seed, suite.name, label, requested)
         with blame(f"the suite {suite.name}", f"planning for {label}"):
-            plans += [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
+            planned = [(suite.name, access) for access in suite.plan(manifest, rng, config.options)]
+            for _, access in planned:
+                if isinstance(access, ReadAccess):
+                    access.check(suite.name, manifest)
+            plans += planned
         _require_few(sum(count_steps(access) for _, access in plans))
     return Subject(text, label, manifest.metadata.num_residues, requested, manifest, tuple(plans))

@@ -83,16 +83,11 @@ def _cast(dtype: str, stored: str) -> Narrowing:
     return Narrowing(name=stored, dtype=dtype, stored=stored, fits=fits, narrow=narrow, put=_put)
 
 
-def _identity(dtype: str) -> Narrowing:
-    return Narrowing(
-        name="none", dtype=dtype, stored=dtype, fits=lambda values: True, narrow=lambda values: values, put=_put
-    )
-
-
 _BFLOAT16 = Narrowing(
     name="bfloat16", dtype="float32", stored="uint16", fits=_are_bfloat16, narrow=_to_bfloat16, put=_put_bfloat16
 )
 _NARROWER = {
+    "float32": ("float16",),
     "float64": ("float16", "float32"),
     "int64": ("int8", "int16", "int32"),
     "int32": ("int8", "int16"),
@@ -106,20 +101,13 @@ _NARROWER = {
 def ladder(dtype: str) -> list[Narrowing]:
     """List the ways to store a dtype, narrowest first; the last is the dtype itself and always works.
 
-    Parameters
-    ----------
-    dtype : str
-        A numpy type name.
-
-    Returns
-    -------
-    list of Narrowing
-        bfloat16 means the upper half of a float32 whose lower half is zero, held as uint16 because numpy has no
-        bfloat16 of its own.
+    bfloat16 means the upper half of a float32 whose lower half is zero, held as uint16: numpy has no bfloat16.
     """
-    if dtype == "float32":
-        return [_BFLOAT16, _cast(dtype, "float16"), _identity(dtype)]
-    return [*(_cast(dtype, stored) for stored in _NARROWER.get(dtype, ())), _identity(dtype)]
+    first = [_BFLOAT16] if dtype == "float32" else []
+    as_it_is = Narrowing(
+        name="none", dtype=dtype, stored=dtype, fits=lambda values: True, narrow=lambda values: values, put=_put
+    )
+    return [*first, *(_cast(dtype, stored) for stored in _NARROWER.get(dtype, ())), as_it_is]
 
 
 def by_name(dtype: str, name: str) -> Narrowing:

@@ -52,15 +52,7 @@ def _origin(kept: Kept, digest: str) -> Origin:
 def places_in(text: str | bytes) -> Places:
     """Find where the tensors of a slimmed archive are, and look at nothing else of its manifest, so that it opens fast.
 
-    Parameters
-    ----------
-    text : str or bytes
-        The manifest as it is stored.
-
-    Raises
-    ------
-    ArchiveError
-        When the record does not fit what is stored, or there is none.
+    Raises `ArchiveError` when the record does not fit what is stored, or there is none.
     """
     try:
         found = msgspec.json.decode(text, type=_Described)
@@ -70,17 +62,7 @@ def places_in(text: str | bytes) -> Places:
 
 
 def unslimmed(stored: Manifest) -> Manifest:
-    """Return the manifest that a slimmed archive, a stranger's perhaps, stands for.
-
-    Parameters
-    ----------
-    stored : Manifest
-        As it is in the archive.
-
-    Returns
-    -------
-    Manifest
-        Of the trace, as it was before it was slimmed.
+    """Return the manifest of the trace before it was slimmed, of that in an archive, a stranger's perhaps.
 
     Raises
     ------
@@ -108,7 +90,7 @@ def unslimmed(stored: Manifest) -> Manifest:
 
 
 def _places(dtypes: Mapping[str, str], record: Sequence[Origin]) -> Places:
-    """Find where every tensor of a record is among those that are stored, by path with their dtypes."""
+    """Find where every tensor of a record is among those that are stored, whose dtypes are given by path."""
     if dtypes and not record:
         raise ArchiveError("It is not slimmed: its manifest has no record of that.")
     places: Places = {}

@@ -43,20 +43,7 @@ class Kept:
 
 
 def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowing:
-    """Find the fewest bytes that hold every value exactly.
-
-    Parameters
-    ----------
-    dtype : str
-        Of the values.
-    blocks : callable
-        Returns all of them, as often as it is called, each block in C order.
-
-    Returns
-    -------
-    Narrowing
-        The first of `harness.slimming.narrowing.ladder` that every block survives.
-    """
+    """Find the fewest bytes that hold every value exactly; `blocks` returns all of them, as often as it is called."""
     return next(step for step in ladder(dtype) if step.as_it_is or all(map(step.fits, blocks())))
 
 
@@ -85,10 +72,7 @@ class Slimmer:
     def take(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> Kept:
         """Take all blocks of a tensor, and forget the values of the one before it.
 
-        Returns
-        -------
-        Kept
-            Of an equal tensor, the narrowing of the one that is stored.
+        Of a tensor that an earlier one equals, the narrowing is that of the one that is stored.
         """
         self.close()
         self._spec, state, room = spec, Digest(), MOST_HELD
@@ -117,14 +101,8 @@ class Slimmer:
         self._held = []
 
     def blocks(self, rows: int = 1) -> Iterator[np.ndarray]:
-        """Yield the values that were taken last, as they came.
-
-        Parameters
-        ----------
-        rows : int
-            What the length of each block but the last is a multiple of.
-        """
-        yield from regroup(self._held if self._file is None else self._from_file(self._file), rows)
+        """Return the values that were taken last, as they came, in multiples of `rows` but for the last block."""
+        return regroup(self._held if self._file is None else self._from_file(self._file), rows)
 
     def _from_file(self, file: IO[bytes]) -> Iterator[np.ndarray]:
         shape, dtype = self._spec.shape, np.dtype(self._spec.dtype)

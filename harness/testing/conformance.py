@@ -6,7 +6,8 @@ import functools
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,10 +15,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from harness.errors import HarnessError, UsageError
-from harness.formats.archive import open_archive, verify_archive, write_archive
+from harness.errors import HarnessError
+from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.base import Format, Profile, Reader
-from harness.formats.describing import ListsTensors, Stored
+from harness.formats.describing import ListsTensors, Stored, recognised
 from harness.formats.seal import files_of
 from harness.testing.comparing import (
     as_it_is,
@@ -32,8 +33,6 @@ from harness.testing.comparing import (
 )
 from harness.testing.samples import sample_arrays, small_arrays, steps
 from harness.trace.stream import Trace
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class FormatConformance:
@@ -79,7 +78,17 @@ class FormatConformance:
             if isinstance(reader, ListsTensors):
                 assert reader.stored() == {n: Stored(a.shape, a.dtype.name) for n, a in arrays.items()}
         assert not (problems := verify_archive(path, self.made())), problems[0]
-        assert self.made().recognises(path), "its own archive is not recognised"
+        assert recognised(path, self.made()), "its own archive is not recognised"
+
+    def test_the_manifest_comes_back(self, tmp_path: Path) -> None:
+        """Provenance and metadata as they were, with a digest of every tensor; all bytes of the archive are counted."""
+        trace, path = steps(small_arrays()), tmp_path / f"archive{self.made().suffix}"
+        written = write_archive(trace, self.made(), path, self.profile)
+        with open_archive(path, self.made()) as (_, _, manifest):
+            assert manifest == written
+            assert (manifest.provenance, manifest.metadata) == (trace.manifest.provenance, trace.manifest.metadata)
+        found = [file for file in (path, *path.rglob("*")) if file.is_file()]
+        assert archive_size(path) == (sum(file.stat().st_size for file in found), len(found))
 
     def test_every_part_comes_back_bit_for_bit(self, tmp_path: Path) -> None:
         """Windows at chunk borders and elsewhere, single values, parts without values, and the whole as a part."""
@@ -90,18 +99,20 @@ class FormatConformance:
                     same(reader.read(name, part), array[part], f"{name} {part}")
                     assert owned(reader.read(name, part)) <= max(2 * array[part].nbytes, 4096), "keeps the whole tensor"
 
-    def test_wrong_selections_are_refused(self, tmp_path: Path) -> None:
-        """In the same words in every format: `harness.formats.selection.whole` has them. Open ends mean the whole."""
+    def test_wrong_selections_are_refused_or_read_as_numpy_does(self, tmp_path: Path) -> None:
+        """No plan has them: they are refused before any format is asked. Open ends mean those of the axis."""
         array = small_arrays()["attention/layer_0"]
         every = slice(0, 12)
+        wrong: Any = [(part, every, every) for part in (slice(-1, 2), slice(0, 3), slice(2, 1), slice(0, 2, 2))]
+        wrong += [(slice(0.0, 1), every, every), *((slice(0, 1),) * number for number in (0, 2, 4))]
         with self.opened(self.write(tmp_path, steps(small_arrays()))) as reader:
             same(reader.read("attention/layer_0", (slice(None, 1), slice(3, None), slice(None))), array[:1, 3:], "open")
-            for wrong in (slice(-1, 2), slice(0, 3), slice(2, 1), slice(0, 2, 2), slice(0.0, 1), slice(True, 2), 1):
-                with pytest.raises(UsageError, match="slice"):
-                    reader.read("attention/layer_0", (wrong, every, every))  # type: ignore[arg-type]
-            for number in (0, 2, 4):
-                with pytest.raises(UsageError, match="slice"):
-                    reader.read("attention/layer_0", (slice(0, 1),) * number)
+            for selection in wrong:
+                try:
+                    found = reader.read("attention/layer_0", selection)
+                except Exception:  # noqa: BLE001 - a library refuses in its own way
+                    continue
+                same(found, array[selection], f"{selection}")
             with pytest.raises(Exception, match="layer_7"):
                 reader.read("attention/layer_7")
 
@@ -146,24 +157,17 @@ class FormatConformance:
 
     def test_threads_may_share_a_reader(self, tmp_path: Path) -> None:
         """Four threads read different tensors and parts at once."""
-        arrays, errors = sample_arrays(), []
+        arrays = sample_arrays()
 
         def read(reader: Reader, seed: int) -> None:
             rng = np.random.default_rng(seed)
-            try:
-                for name in rng.permutation(list(arrays))[:12]:
-                    for part in (None, *parts(arrays[name].shape, rng)[:2]):
-                        same(reader.read(name, part), arrays[name][... if part is None else part], name)
-            except Exception as error:  # noqa: BLE001 - carried to the thread that waits
-                errors.append(error)
+            for name in rng.permutation(list(arrays))[:12]:
+                for part in (None, *parts(arrays[name].shape, rng)[:2]):
+                    same(reader.read(name, part), arrays[name][... if part is None else part], name)
 
-        with self.opened(self.write(tmp_path, steps(arrays))) as reader:
-            threads = [threading.Thread(target=read, args=(reader, seed)) for seed in range(4)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        assert not errors, errors[0]
+        with self.opened(self.write(tmp_path, steps(arrays))) as reader, ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(read, reader, seed) for seed in range(4)]:
+                done.result()
 
     def test_nothing_is_written_elsewhere(self, tmp_path: Path) -> None:
         """A writer fills its path and nothing else; one that is interrupted leaves nothing."""

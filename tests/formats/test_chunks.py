@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numcodecs import blosc
 
-from harness.formats import flat, layout, npz, npz_recovery, opening, selection
+from harness.formats import layout, npz, npz_recovery, opening, raw, selection
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
@@ -212,8 +212,8 @@ def test_a_run_that_one_call_does_not_read_is_read_by_several(tmp_path, monkeypa
     arrays = made((40, 30, 8), PATHS["output"])
     stored = written(tmp_path, "raw", arrays)
     ((spec, values),) = arrays.items()
-    real = flat.os.preadv
-    monkeypatch.setattr(flat.os, "preadv", lambda file, memory, offset: real(file, [m[:1000] for m in memory], offset))
+    real = raw.os.preadv
+    monkeypatch.setattr(raw.os, "preadv", lambda file, memory, offset: real(file, [m[:1000] for m in memory], offset))
     with open_archive(stored) as (_, reader, _):
         assert_same(reader.read(spec.path, (slice(3, 39), slice(0, 30), slice(0, 8))), values[3:39])
 

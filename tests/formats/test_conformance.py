@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from harness.errors import UsageError
@@ -98,6 +99,10 @@ def test_the_formats_of_the_page_are_measured_from_the_current_folder(page, meas
     rows = read_samples(folder / "samples.csv")
     mine = rows[rows["format"].isin(["blob", "pile"])]
     assert set(mine["format"]) == {"blob", "pile"} and (mine["status"] == "ok").all(), mine["reason"].tolist()
+    ledger = pd.read_csv(folder / "ledger.csv")
+    said = ledger[ledger["format"].isin(["blob", "pile"])]
+    assert len(said) and set(said["chunks"]) == set(said["codec"]) == {"not stated"}
+    assert "not stated" not in set(ledger[ledger["format"] == "raw"]["chunks"])
 
 
 @pytest.mark.parametrize(

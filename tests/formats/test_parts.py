@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.formats import blosc
+from harness.extensions.breakdown import blosc
 from harness.formats.parts import parts, runs
 from harness.formats.selection import Selection, lengths
 from tests.formats.samples import assert_same

@@ -21,7 +21,7 @@ from harness.errors import ArchiveError
 from harness.formats import gather
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import Layout, Profile, Selection, load_format
-from harness.formats.crew import Crew
+from harness.formats.gather import Crew
 from harness.formats.shard import sealed, shard_shape
 from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.slimming.narrowing import by_name
@@ -216,9 +216,6 @@ class AnyChunks(ZarrSlimFormat):
                 chunks=chunks, shards=shard_shape(spec.shape, chunks), codec=plain.codec, origin="chosen", why="drawn"
             )
         )
-
-    def codec(self, profile: Profile, stored: str, role: Role) -> Any:
-        return self._like.codec(profile, stored, role)
 
 
 @st.composite

@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 from harness.errors import ArchiveError
-from harness.formats import stack
+from harness.formats import zarr_slim_writer
 from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.layout import in_eights
@@ -209,7 +209,7 @@ def test_one_shard_for_each_tensor_whatever_its_role(role: Role, tmp_path: Path)
 
 
 def test_layers_share_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack, "_MOST_CHUNKS", 30)  # nine chunks a layer: three layers a file
+    monkeypatch.setattr(zarr_slim_writer, "_MOST_CHUNKS", 30)  # nine chunks a layer: three layers a file
     arrays = {f"pair/layer_{k}": join(("bfloat16", "zero", "bfloat16"), seed=k) for k in range(7)}
     arrays["pair/layer_3"] = join(("bfloat16", "bfloat16", "float32"), seed=3)  # does not fit with the others
     arrays["pair/layer_5"] = arrays["pair/layer_2"].copy()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from harness.extensions.breakdown.replay import Replay, Replayer, contiguous
 from harness.formats.base import Reader, Selection
-from harness.formats.flat import FlatReader
+from harness.formats.raw import RawReader
 from harness.trace.manifest import Manifest
 
 
-class FlatReplayer(Replayer[FlatReader]):
+class FlatReplayer(Replayer[RawReader]):
     """Reads of raw archives."""
 
-    takes = FlatReader
+    takes = RawReader
 
     def locate(self, path: str) -> None:
         self.reader.tensors[path]

@@ -9,8 +9,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from harness.extensions.breakdown import blosc
 from harness.extensions.breakdown.replay import Replay, Replayer, assembled, contiguous
-from harness.formats import blosc
 from harness.formats.base import Selection
 from harness.formats.extents import Extent
 from harness.formats.hdf5 import Hdf5Reader

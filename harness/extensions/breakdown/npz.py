@@ -6,12 +6,11 @@ import zipfile
 import zlib
 
 import numpy as np
-from numpy.lib import format as npy
 
 from harness.extensions.breakdown.replay import Replay, Replayer
 from harness.formats.base import Selection
 from harness.formats.extents import Extent
-from harness.formats.npz import NpzReader
+from harness.formats.npz import NpzReader, member_header
 from harness.formats.npz_recovery import LOCAL_HEADER, header_length
 from harness.trace.stream import LARGE_BYTES
 
@@ -23,8 +22,7 @@ class NpzReplayer(Replayer[NpzReader]):
 
     def locate(self, path: str) -> None:
         with self.reader.zip.open(f"{path}.npy") as member:
-            npy.read_magic(member)
-            npy.read_array_header_1_0(member)
+            member_header(member)
 
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
         member = self.reader.zip.getinfo(f"{path}.npy")
@@ -32,8 +30,7 @@ class NpzReplayer(Replayer[NpzReader]):
             file.seek(member.header_offset)
             skipped = header_length(file.read(LOCAL_HEADER))
         with self.reader.zip.open(member) as handle:
-            npy.read_magic(handle)
-            shape, _, dtype = npy.read_array_header_1_0(handle)
+            shape, dtype = member_header(handle)
             values = handle.tell()
         if member.compress_type != zipfile.ZIP_DEFLATED or member.file_size - values > LARGE_BYTES:
             return None  # the steps of a replay follow each other, so that a large member would be whole in memory

@@ -14,8 +14,8 @@ from numcodecs.pcodec import PCodec as Pcodec
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.codecs.numcodecs import PCodec
 
+from harness.extensions.breakdown import blosc
 from harness.extensions.breakdown.replay import Replay, Replayer, assembled
-from harness.formats import blosc
 from harness.formats.base import Selection
 from harness.formats.extents import Extent
 from harness.formats.parts import Part, parts

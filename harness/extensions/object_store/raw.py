@@ -9,7 +9,7 @@ import numpy as np
 from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
 from harness.formats.base import Format, Reader, Selection
 from harness.formats.parts import runs
-from harness.formats.raw import find_tensors, read_trailer
+from harness.formats.raw import find_contents
 from harness.formats.selection import lengths, whole
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ class RemoteRawReader(Reader):
             near = start - (size - len(last))
             return bytes(last[near : near + length] if near >= 0 else objects.ranges([(start, length)])[0])
 
-        self._text, end = read_trailer(objects.url, size, read)
-        self._tensors = find_tensors(objects.url, self._text, end)
+        self._text, self._tensors = find_contents(objects.url, size, read)
 
-    def manifest_text(self) -> bytes:
+    def manifest_text(self) -> str | bytes:
         return self._text
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:

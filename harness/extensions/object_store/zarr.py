@@ -13,7 +13,6 @@ from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
 from harness.formats.base import Format, Reader, Selection
 from harness.formats.extents import ByteSource
 from harness.formats.selection import lengths
-from harness.formats.sharded import ShardedArray
 from harness.formats.zarr import ZarrFormat
 from harness.formats.zarr_reader import ZarrReader
 from harness.formats.zarr_slim import ZarrSlimFormat
@@ -28,12 +27,10 @@ class RemoteSlimReader(ZarrSlimReader):
 
     def __init__(self, objects: StoredArchive, setting: str) -> None:
         self._objects = objects
-        self._begin(json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
+        self._open("", json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
 
-    def _folder(self, name: str) -> str:
-        return name
-
-    def _opened(self, array: ShardedArray, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+    def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
+        array, _ = self.find(name)
         rows = array.grid[0] * array.chunks[0] if array.shape else 1
         values = prod((min(rows, array.shape[0] - number * rows), *array.shape[1:])) if array.shape else 1
         at_once = prod(lengths(wanted)) == values or values * array.dtype.itemsize <= AT_ONCE

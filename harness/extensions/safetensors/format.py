@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.files import DOCUMENT
 from harness.formats.base import Profile, Reader, Selection
 from harness.formats.describing import Opened, Stored
-from harness.formats.flat import FlatFormat, FlatWriter
+from harness.formats.raw import FlatFormat, FlatWriter
 from harness.formats.seal import BLANK
 from harness.formats.selection import lengths, whole
 from harness.formats.style import Style

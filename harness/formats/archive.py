@@ -134,7 +134,7 @@ def _fill(
 
 
 class _Blocks:
-    """The blocks of a tensor on their way to a writer, whose time stands still while one is made and digested."""
+    """The blocks of a tensor on their way to a writer, whose time does not count while one is made and digested."""
 
     def __init__(self, spec: TensorSpec, blocks: Iterator[np.ndarray], timed: AbstractContextManager[object]) -> None:
         self._spec, self._blocks, self._timed = spec, blocks, timed

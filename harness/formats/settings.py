@@ -22,10 +22,8 @@ class Parameter:
 
     Attributes
     ----------
-    name : str
-        Its key in a profile file.
-    about : str
-        What it decides, with its unit.
+    name, about : str
+        Its key in a profile file, and what it decides, with its unit.
     default : int or str
         Its value in the profile ``tuned``.
     values : tuple of int or str
@@ -60,12 +58,8 @@ class Settings:
 
     Attributes
     ----------
-    profile : str
-        The ``profile`` column of records.
-    format : str
-        Name of the format that the values are for.
-    why : str
-        Where they come from, for the ledger.
+    profile, format, why : str
+        The ``profile`` column of records, the format that the values are for, and where they come from.
     chosen : tuple of (Role, tuple of (str, int or str))
         The values by role and name of the parameter.
     whole : tuple of (str, tuple of int)

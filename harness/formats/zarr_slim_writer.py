@@ -35,32 +35,16 @@ _NUMBERED = re.compile(r"(?:^|/)(?:layer|step)_\d+(?=/|$)")
 
 @dataclass(kw_only=True)
 class _Stack:
-    """An array being written, one tensor after the other.
-
-    Attributes
-    ----------
-    name, folder : str, Path
-        The array's path in the archive, and where its files are.
-    first : Kept
-        One of its tensors: all have its shape, dtype, narrowing and codec.
-    chunks : tuple of int
-        Of one tensor.
-    encode, chain : callable, list
-        From `chunk_codec`.
-    per_shard : int
-        How many tensors share a file; 0 when the array is one tensor and has no axis for them.
-    tensors : list of str
-        Paths of those that are whole, by their place.
-    """
+    """An array being written, one tensor after the other."""
 
     name: str
     folder: Path
-    first: Kept
-    chunks: tuple[int, ...]
+    first: Kept  # of its tensors: all have its shape, dtype, narrowing and codec
+    chunks: tuple[int, ...]  # of one tensor
     encode: Callable[[np.ndarray], bytes | None]
     chain: Chain
-    per_shard: int
-    tensors: list[str] = field(default_factory=list)
+    per_shard: int  # tensors that share a file; 0 when the array is one tensor and has no axis for them
+    tensors: list[str] = field(default_factory=list)  # paths of those that are whole, by their place
     shards: list[ShardWriter] = field(default_factory=list)
 
     def shard(self) -> ShardWriter:

@@ -15,16 +15,21 @@ from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.row_files import read_samples
 from harness.testing import FormatConformance, failing_checks
+from harness.testing.conformance import CHECKS
 from harness.testing.samples import small_arrays, steps
 from tests import liars
 from tests.formats.samples import WRITABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 TENSORS, PARTS = "every_tensor_comes_back_bit_for_bit", "every_part_comes_back_bit_for_bit"
+DAMAGE = "damage_is_refused"
 
 for _name, _profile in (one.values for one in WRITABLE):
     _suite = f"Test_{_name}_{_profile}".replace("-", "_")
-    globals()[_suite] = type(_suite, (FormatConformance,), {"format": load_format(_name), "profile": _profile})
+    _facts = {"format": load_format(_name), "profile": _profile}
+    # Profiles differ in chunks and codecs: what depends on neither is checked in one of them.
+    _left_out = () if _profile == "tuned" else {*CHECKS} - {f"test_{TENSORS}", f"test_{PARTS}", f"test_{DAMAGE}"}
+    globals()[_suite] = type(_suite, (FormatConformance,), {**_facts, **dict.fromkeys(_left_out)})
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,9 @@ ROOMS = ("analysis", "cli", "compare", "evidence", "report", "run", "sampling")
 
 # Words that are also the name of something, and mean something else where they occur.
 OTHERWISE = {
-    "zarr": ("run/machine.py", "compare/question.py"),  # a package whose version is recorded
+    "zarr": ("run/machine.py",),  # a package whose version is recorded
     "safetensors": ("run/machine.py",),
-    "size": ("cli/archives.py", "compare"),  # a line of 'harness inspect'
-    # What 'harness compare' measures where nobody asks for something else, in both versions of the harness.
-    **dict.fromkeys(("hdf5", "zarr-slim", "full_read", "layer_read", "random_access"), ("compare/question.py",)),
-    "write": ("compare",),
+    "size": ("cli/archives.py",),  # a line of 'harness inspect'
     "head": ("compare", "cli/comparing.py"),  # the side of a comparison that is judged
     "archive": ("cli/archives.py", "compare", "run/preparation.py"),  # an argument
 }

@@ -9,41 +9,33 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import get_args
 
 from harness.analysis import formatting as words
 from harness.cli import show
 from harness.cli.folders import held
 from harness.cli.options import add_plugins, integers, names
-from harness.compare.building import (
-    EXISTING,
-    Recipe,
-    build,
-    check_sides,
-    commit_recipe,
-    default_cache,
-    differing,
-    environment_recipe,
-)
-from harness.compare.comparison import WORDS, Outcome, change, compare_sides, require_rounds
-from harness.compare.documents import bytes_sentence, to_json, to_junit, to_markdown, verdict
+from harness.compare.building import EXISTING, build, commit_side, default_cache, differing, environment_side
+from harness.compare.comparison import compare_sides, require_rounds
+from harness.compare.documents import COLUMNS, row, sentences, to_json, to_junit, to_markdown
+from harness.compare.outcome import THRESHOLD, Outcome
 from harness.compare.question import CompareSettings, ask
-from harness.compare.ratios import Point, draw_ratios
+from harness.compare.ratios import draw_ratios
 from harness.compare.side import NotComparable, Side, SideError
 from harness.compare.stored import compare_stored, is_stored
-from harness.compare.verdict import THRESHOLD, Word
 from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.formats.base import PROFILES
 from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")
-_MOST = 24  # lost cells printed
-_ROUNDS = CompareSettings().rounds
+_MOST = 24  # regressions printed
+_DOCUMENTS = {"compare.json": to_json, "junit.xml": to_junit, "compare.md": to_markdown}
+_ORDER = ("slower", "inconclusive", "faster", "no regression")
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``compare``."""
+    default = CompareSettings()
     parser.description = (
         "Compare two commits or two environments in turn on this machine, or two stored runs. "
         "Exit code 0: no regression, 1: regression, 3: inconclusive, 2: it could not be compared."
@@ -60,22 +52,19 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add("--repo", type=Path, default=Path(), metavar="DIR", help="the checkout that has the commits (default: here)")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces (default: 64)")
-    add("--formats", metavar="A,B", help=f"formats (default: {','.join(CompareSettings().formats)})")
-    add("--suites", metavar="A,B", help=f"suites (default: {','.join(CompareSettings().suites)})")
+    add("--formats", metavar="A,B", help="formats (default: those that a run includes unasked and base has)")
+    add("--suites", metavar="A,B", help="suites (default: those that measure a part of a cost and both sides have)")
     add_plugins(parser, "both sides have, or that the stored runs ask for")
-    add("--profile", default="tuned", metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
-    add("--rounds", default=str(_ROUNDS), metavar="N", help=f"fresh processes of each side (default: {_ROUNDS})")
-    add(
-        "--threshold", default=f"{100 * THRESHOLD:g}", metavar="PERCENT",
-        help=f"the slowdown that matters (default: {100 * THRESHOLD:g})",
-    )  # fmt: skip
-    add("--seed", default="0", metavar="N", help="decides plans and order (default: 0)")
-    add("--timeout", default="120", metavar="SECONDS", help="after which a task counts as hung (default: 120)")
+    add("--profile", default=default.profile, metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
+    for option, value, metavar, text in (
+        ("--rounds", default.rounds, "N", "fresh processes of each side"),
+        ("--threshold", f"{100 * THRESHOLD:g}", "PERCENT", "the slowdown that matters"),
+        ("--seed", default.seed, "N", "decides plans and order"),
+        ("--timeout", f"{default.timeout:g}", "SECONDS", "after which a task counts as hung"),
+    ):
+        add(option, default=str(value), metavar=metavar, help=f"{text} (default: {value})")
     add("--cache-dir", type=Path, metavar="DIR", help="where environments are kept (default: the user's cache)")
-    add("--out", type=Path, metavar="DIR", help="folder for all of what follows (default: results/<time>-compare)")
-    add("--json", type=Path, metavar="FILE", help="also write everything, each block of times included, as JSON")
-    add("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
-    add("--markdown", type=Path, metavar="FILE", help="also write the comment for a pull request")
+    add("--out", type=Path, metavar="DIR", help="folder of the documents (default: results/<time>-compare)")
     add("--quiet", action="store_true", help="print nothing but the verdict and errors")
     parser.set_defaults(command=_compare)
 
@@ -84,11 +73,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     threshold = _percent(arguments.threshold)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-compare"
+    texts = (arguments.base, arguments.head)
     with ExitStack() as kept:
         try:
-            if arguments.env is None and any(text is not None and is_stored(text) for text in _texts(arguments)):
-                _require_both_stored(*_texts(arguments))
-                outcome = _stored(arguments.base, arguments.head, threshold)
+            if arguments.env is None and any(text is not None and is_stored(text) for text in texts):
+                outcome = _stored(*texts, threshold)
                 kept.enter_context(held(folder, new=True))
             else:
                 outcome = _measured(arguments, threshold, folder, kept)
@@ -97,69 +86,58 @@ def _compare(arguments: argparse.Namespace) -> int:
         except HarnessError as error:  # exit code 1 is kept for a regression
             raise UsageError(str(error)) from error
         with deferred():  # all documents or none
-            _write(outcome, folder, arguments)
+            for name, written in _DOCUMENTS.items():
+                write_text(folder / name, written(outcome))
+            if outcome.judged:
+                draw_ratios(outcome, folder)
     if not arguments.quiet:
-        _told(outcome, folder)
+        _say(outcome, folder)
     show.say(outcome.sentence)
     return outcome.exit_code
 
 
-def _stored(base: str, head: str, threshold: float) -> Outcome:
+def _stored(base: str | None, head: str | None, threshold: float) -> Outcome:
+    if base is None or head is None or not (is_stored(base) and is_stored(head)):
+        one, other = (base, head) if base is not None and is_stored(base) else (head, base)
+        raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is none: compare like with like.")
     try:
         return compare_stored(base, head, threshold)
     except NotComparable as error:  # which the documents say too
         return Outcome(base=base, head=head, threshold=threshold, refused=str(error))
 
 
-def _texts(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
-    return arguments.base, arguments.head
-
-
-def _require_both_stored(base: str | None, head: str | None) -> None:
-    for one, other in ((base, head), (head, base)):
-        if other is None or not is_stored(other):
-            raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is none: compare like with like.")
-
-
 def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kept: ExitStack) -> Outcome:
     """Build both sides and measure them; the folder is held until `kept` is closed."""
     settings = _settings(arguments)
     require_rounds(settings.rounds)
-    recipes = _recipes(arguments)
+    sides = _sides(arguments)
     cache = (arguments.cache_dir or default_cache()).absolute()
     with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, ExitStack() as stack:
         scratch = Path(name)
-        questions = ask(settings, scratch / "data")
+        questions = ask(settings.chosen(), scratch / "data")
         kept.enter_context(held(folder, new=True))
         unused = stack.enter_context(ExitStack())
         unused.callback(_remove_empty, folder)  # what could not be compared leaves no folder
-        for recipe in recipes:
-            show.say(f"{recipe.name}: {recipe.label}", quiet=arguments.quiet)
-        base, head = (build(recipe, cache) for recipe in recipes)
+        for side in sides:
+            show.say(f"{side.name}: {side.label}", quiet=arguments.quiet)
+        base, head = (build(side, cache) for side in sides)
         (scratch / "archives").mkdir()
         try:
-            check_sides(base, head, settings.formats, settings.suites)
+            settings = settings.chosen(base, head)
             with show.progress(quiet=arguments.quiet) as progress, deferred():
                 outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
         except (NotComparable, SideError) as error:  # which the documents say too
             outcome = Outcome(base=base.label, head=head.label, threshold=threshold, refused=str(error))
         unused.pop_all()
-    outcome.notes.extend(_besides(arguments, base, head))
+    if differs := differing(base, head):
+        kind = "environments" if arguments.env else "commits, as installed,"
+        outcome.notes.append(f"The two {kind} differ in {words.listed(differs)}.")
     return outcome
 
 
 def _remove_empty(folder: Path) -> None:
     with suppress(OSError):
         folder.rmdir()
-
-
-def _besides(arguments: argparse.Namespace, base: Side, head: Side) -> list[str]:
-    """Say what differs besides what was asked for."""
-    differs = differing(base, head)
-    if not differs:
-        return []
-    kind = "environments" if arguments.env else "commits, as installed,"
-    return [f"The two {kind} differ in {words.listed(differs)}."]
 
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:
@@ -169,8 +147,8 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
     return CompareSettings(
         traces=tuple(arguments.trace or default.traces),
         sizes=integers(arguments.sizes, "--sizes") if arguments.sizes is not None else default.sizes,
-        formats=(names(arguments.formats, "format") or default.formats) + tuple(arguments.backend),
-        suites=(names(arguments.suites, "suite") or default.suites) + tuple(arguments.suite),
+        formats=_given(names(arguments.formats, "format"), "formats", arguments.backend),
+        suites=_given(names(arguments.suites, "suite"), "suites", arguments.suite),
         profile=arguments.profile,
         seed=integers(arguments.seed, "--seed", single=True, least=0)[0],
         rounds=integers(arguments.rounds, "--rounds", single=True)[0],
@@ -178,7 +156,13 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
     )
 
 
-def _recipes(arguments: argparse.Namespace) -> list[Recipe]:
+def _given(named: tuple[str, ...], kind: str, own: list[str]) -> tuple[str, ...]:
+    """Return the names that were given, one's own behind them or behind the defaults; none for the defaults alone."""
+    defaults: tuple[str, ...] = getattr(CompareSettings().chosen(), kind) if own and not named else ()
+    return (*named, *defaults, *own)
+
+
+def _sides(arguments: argparse.Namespace) -> list[Side]:
     pythons = [_interpreter(text) for text in arguments.python or [sys.executable]]
     if len(pythons) > 2:
         raise UsageError("--python names one interpreter for both sides, or one for each: give it once or twice.")
@@ -186,12 +170,12 @@ def _recipes(arguments: argparse.Namespace) -> list[Recipe]:
     if arguments.env is not None:
         if arguments.base is not None or len(arguments.env) != 2:
             raise UsageError("Two environments are compared: give --env twice, and no BASE or HEAD.")
-        return [environment_recipe(n, text, p) for n, text, p in zip(_NAMES, arguments.env, pythons, strict=True)]
+        return [environment_side(n, text, p) for n, text, p in zip(_NAMES, arguments.env, pythons, strict=True)]
     if arguments.base is None:
         raise UsageError("Name what to compare: BASE and HEAD as commits or as runs, or --env twice.")
     texts = (arguments.base, arguments.head or "HEAD")
     return [
-        commit_recipe(n, text, p, arguments.pin, arguments.repo)
+        commit_side(n, text, p, arguments.pin, arguments.repo)
         for n, text, p in zip(_NAMES, texts, pythons, strict=True)
     ]
 
@@ -213,54 +197,15 @@ def _percent(text: str) -> float:
     return value / 100
 
 
-def _write(outcome: Outcome, folder: Path, arguments: argparse.Namespace) -> None:
-    """Write every document into the folder, and those that were asked for elsewhere too."""
-    for text, name, other in (
-        (to_json(outcome), "compare.json", arguments.json),
-        (to_junit(outcome), "junit.xml", arguments.junit),
-        (to_markdown(outcome), "compare.md", arguments.markdown),
-    ):
-        for path in filter(None, (folder / name, other)):
-            write_text(path, text)
-    if outcome.judged:
-        points = [
-            Point(name=outcome.name(j.cell), ratio=j.ratio.median, low=j.ratio.low, high=j.ratio.high, word=j.word)
-            for j in outcome.judged
-        ]
-        title = f"{outcome.head} against {outcome.base}: {WORDS[outcome.exit_code]}"
-        draw_ratios(
-            points,
-            folder,
-            title=title,
-            threshold=outcome.threshold,
-            notes=[f"Trace: {words.listed(outcome.subjects)}.", *outcome.notes],
-        )
-
-
-def _told(outcome: Outcome, folder: Path) -> None:
-    shown = show.table(
-        words.listed(outcome.subjects), "cell", "base", "head", "change (95 % interval)", "rounds", "verdict"
-    )
-    order = {word: place for place, word in enumerate(("slower", "inconclusive", "faster", "no regression"))}
-    assert set(order) == set(get_args(Word))
-    for j in sorted(outcome.judged, key=lambda judged: order[judged.word]):
-        base, head = words.duration(j.base_seconds), words.duration(j.head_seconds)
-        shown.add_row(outcome.name(j.cell), base, head, change(j), str(j.rounds), verdict(j))
+def _say(outcome: Outcome, folder: Path) -> None:
+    shown = show.table(words.listed(outcome.subjects), *COLUMNS)
+    for judged in sorted(outcome.judged, key=lambda judged: _ORDER.index(judged.verdict)):
+        shown.add_row(*row(outcome, judged))
     if outcome.judged:
         show.console().print(shown, markup=False)
-    for lost in outcome.lost[:_MOST]:
-        show.say(f"{outcome.name(lost.cell)}: {lost.how}")
-    if len(outcome.lost) > _MOST:
-        show.say(f"and {len(outcome.lost) - _MOST} more, in compare.json and compare.md")
-    for figure in outcome.figures:
-        if figure.change in ("grew", "shrank"):
-            show.say(f"{outcome.name(figure.cell)}: {figure.name} {figure.change}, {figure.base:,} to {figure.head:,}")
-    for reading in outcome.readings:
-        if reading.problem:
-            show.say(str(reading))
-    if outcome.readings and not any(reading.problem for reading in outcome.readings):
-        show.say("Each side reads the archives of both, bit for bit.")
-    for text in filter(None, (bytes_sentence(outcome), *outcome.notes)):
+    regressions = outcome.regressions
+    more = [f"and {len(regressions) - _MOST} more, in compare.md"] if len(regressions) > _MOST else []
+    for text in (*regressions[:_MOST], *more, *sentences(outcome)):
         show.say(text)
     show.say(
         f"For a pull request: {folder / 'compare.md'}   for machines: {folder / 'compare.json'}, {folder / 'junit.xml'}"

@@ -1,18 +1,20 @@
-"""An outcome for machines (JSON, JUnit XML) and for a pull request (Markdown with a folded table)."""
+"""An outcome for machines (JSON, JUnit XML), for a pull request (Markdown with a folded table) and in sentences."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 from xml.etree import ElementTree
 
 from harness.analysis import formatting as words
-from harness.compare.comparison import WORDS, Outcome, change
-from harness.compare.exact import Figure
-from harness.compare.verdict import Judged
+from harness.compare.outcome import WORDS, Judged, Outcome
 from harness.errors import escaped, escaped_lines
 
 DOCUMENT_VERSION = 1
+
+COLUMNS = ("cell", "base", "head", "change (95 % interval)", "rounds", "verdict")
+_MARKS = {"<": "&lt;", ">": "&gt;", "|": "&#124;"}
 
 
 def to_json(outcome: Outcome) -> str:
@@ -22,42 +24,21 @@ def to_json(outcome: Outcome) -> str:
         "verdict": WORDS[outcome.exit_code],
         "exit_code": outcome.exit_code,
         "sentence": outcome.sentence,
-        "base": outcome.base,
-        "head": outcome.head,
-        "threshold": outcome.threshold,
         "rounds_needed": outcome.rounds_needed,
         "regressions": outcome.regressions,
-        "lost": [{**one.cell._asdict(), "state": one.state, "reason": one.reason} for one in outcome.lost],
-        "notes": outcome.notes,
-        "times": [_time(judged) for judged in outcome.judged],
-        "figures": [{**figure.cell._asdict(), **_without_cell(figure)} for figure in outcome.figures],
-        "readings": [dataclasses.asdict(reading) for reading in outcome.readings],
-        "same_bytes": outcome.same_bytes,
-        "facts": outcome.facts,
-        "blocks": [{**b.cell._asdict(), **{k: v for k, v in vars(b).items() if k != "cell"}} for b in outcome.blocks],
+        **{("times" if name == "judged" else name): _plain(part) for name, part in vars(outcome).items()},
     }
     return json.dumps(document, indent=1) + "\n"
 
 
-def _without_cell(figure: Figure) -> dict[str, object]:
-    return {name: value for name, value in vars(figure).items() if name != "cell"}
-
-
-def _time(judged: Judged) -> dict[str, object]:
-    ratio = judged.ratio
-    return {
-        **judged.cell._asdict(),
-        "verdict": judged.word,
-        "ratio": ratio.median,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
-        "base_seconds": judged.base_seconds,
-        "head_seconds": judged.head_seconds,
-        "rounds": judged.rounds,
-        "rounds_needed": judged.rounds_needed,
-        "note": judged.note,
-        "log_ratios": list(judged.log_ratios),
-    }
+def _plain(value: Any) -> Any:
+    """Turn entries and blocks into plain values, with the fields of their cell beside their own."""
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if dataclasses.is_dataclass(value):
+        fields = dict(vars(value))
+        return {**fields.pop("cell")._asdict(), **fields}
+    return value
 
 
 def to_junit(outcome: Outcome) -> str:
@@ -66,103 +47,67 @@ def to_junit(outcome: Outcome) -> str:
     Where nothing could be compared there is one test, with an error.
     """
     suite = ElementTree.Element("testsuite", name="harness compare")
-    failures = skipped = 0
-
-    def case(name: str, group: str, *, failure: str = "", skip: str = "") -> None:
-        nonlocal failures, skipped
-        test = ElementTree.SubElement(suite, "testcase", name=name, classname=f"harness.compare.{group}")
-        if failure:
-            ElementTree.SubElement(test, "failure", message=failure)
-        elif skip:
-            ElementTree.SubElement(test, "skipped", message=skip)
-        failures, skipped = failures + bool(failure), skipped + bool(skip and not failure)
-
     if outcome.refused:
         test = ElementTree.SubElement(suite, "testcase", name="comparison", classname="harness.compare")
         ElementTree.SubElement(test, "error", message=outcome.sentence)
-    for lost in outcome.lost:
-        case(str(lost.cell), "measured", failure=lost.how)
-    for reading in outcome.readings:
-        name = f"{reading.format} {reading.trace} written by {reading.writer}, read by {reading.reader}"
-        case(name, "readable", failure=str(reading) if reading.breaks else "", skip=reading.problem)
-    for figure in outcome.figures:
-        said = f"{figure.base} to {figure.head}"
-        case(f"{figure.cell} {figure.name}", "exact", failure=said if figure.change == "grew" else "")
-    for judged in outcome.judged:
-        said = change(judged)
-        skip = f"inconclusive: {said}" if judged.word == "inconclusive" else ""
-        case(str(judged.cell), "times", failure=said if judged.word == "slower" else "", skip=skip)
+    for entry in outcome.entries:
+        test = ElementTree.SubElement(suite, "testcase", name=entry.title, classname=f"harness.compare.{entry.group}")
+        if entry.failure or entry.skip:
+            kind = "failure" if entry.failure else "skipped"
+            ElementTree.SubElement(test, kind, message=entry.failure or entry.skip)
     suite.set("tests", str(len(suite)))
-    suite.set("failures", str(failures))
-    suite.set("skipped", str(skipped))
-    suite.set("errors", str(int(bool(outcome.refused))))
+    for name, tag in (("failures", "failure"), ("skipped", "skipped"), ("errors", "error")):
+        suite.set(name, str(len(suite.findall(f".//{tag}"))))
     ElementTree.indent(suite)
     return escaped_lines(ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def to_markdown(outcome: Outcome) -> str:
     """Write what fits a pull request: the verdict, what changed, and every cell in a folded table."""
-    lines = [
-        f"**{_plain(outcome.sentence)}**",
-        "",
-        f"Base {_plain(outcome.base)}, head {_plain(outcome.head)}{'; ' if outcome.subjects else ''}"
-        f"{_plain(words.listed(outcome.subjects))}.",
-        "",
-    ]
-    lines += [f"- {_plain(text)}" for text in outcome.regressions]
-    shrunk = [f for f in outcome.figures if f.change == "shrank"]
-    lines += [f"- {_plain(outcome.name(f.cell))}: {f.name} {f.base:,} to {f.head:,}, smaller" for f in shrunk]
-    faster = [j for j in outcome.judged if j.word == "faster"]
-    lines += [f"- {_plain(outcome.name(j.cell))}: {change(j)}, faster" for j in faster]
-    lines += [f"- {_plain(text)}" for text in outcome.notes]
-    if lines[-1]:
-        lines.append("")
+    traces = f"; {words.listed(outcome.subjects)}" if outcome.subjects else ""
+    lines = [f"**{_marked(outcome.sentence)}**", ""]
+    lines += [_marked(f"Base {outcome.base}, head {outcome.head}{traces}."), ""]
+    lines += [f"- {_marked(text)}" for text in [*outcome.regressions, *sentences(outcome)]]
     if outcome.judged:
-        lines += [
-            f"<details><summary>All {len(outcome.judged)} cells</summary>", "",
-            "| cell | base | head | change (95 % interval) | rounds | verdict |", "|---|---:|---:|---:|---:|---|",
-        ]  # fmt: skip
-        lines += [
-            f"| {_plain(outcome.name(j.cell))} | {words.duration(j.base_seconds)} | {words.duration(j.head_seconds)} "
-            f"| {change(j)} | {j.rounds} | {verdict(j)} |"
-            for j in outcome.judged
-        ]
-        lines += ["", "</details>", ""]
+        lines += ["", f"<details><summary>All {len(outcome.judged)} cells</summary>", ""]
+        lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---:|---:|---|"]
+        lines += [f"| {' | '.join(map(_marked, row(outcome, judged)))} |" for judged in outcome.judged]
+        lines += ["", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def row(outcome: Outcome, judged: Judged) -> list[str]:
+    """Write a cell's times and its word, with what would settle it, for `COLUMNS`."""
+    verdict: str = judged.verdict
+    if judged.skip and judged.rounds_needed:
+        verdict = f"inconclusive, about {judged.rounds_needed} rounds"
+    elif judged.note and not judged.failure:
+        verdict = f"{verdict} ({judged.note})"
+    seconds = [words.duration(value) for value in (judged.base_seconds, judged.head_seconds)]
+    return [outcome.name(judged), *seconds, str(judged), str(judged.rounds), verdict]
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """Say what became better, what only base cannot read, which bytes differ, and what else is to know."""
+    found = [f"{outcome.name(f)}: {f}, smaller" for f in outcome.figures if f.change == "shrank"]
+    found += [f"{outcome.name(j)}: {j}, faster" for j in outcome.judged if j.verdict == "faster"]
+    found += [f"{outcome.name(r)}: {r.skip}" for r in outcome.readings if r.skip and not r.failure]
     if outcome.readings:
         good = sum(not reading.problem for reading in outcome.readings)
-        lines += [
-            f"{good} of {len(outcome.readings)} pairs of writer and reader agree bit for bit. "
-            f"{bytes_sentence(outcome)}",
-            "",
-        ]
-    return "\n".join(lines)
+        found.append(f"{good} of {len(outcome.readings)} pairs of writer and reader agree bit for bit.")
+    for alike, text in (
+        (True, "Both sides write the same bytes in {}."),
+        (False, "They write other bytes in {}."),
+        (None, "Archives of one side differ among themselves in {}."),
+    ):
+        if names := [name for name, same in outcome.same_bytes.items() if same is alike]:
+            found.append(text.format(words.listed(names)))
+    return [*found, *outcome.notes]
 
 
-def verdict(judged: Judged) -> str:
-    """Write a cell's word, with what would settle it."""
-    if judged.word == "inconclusive" and judged.rounds_needed:
-        return f"inconclusive, about {judged.rounds_needed} rounds"
-    return f"{judged.word} ({judged.note})" if judged.note and judged.word != "slower" else judged.word
-
-
-def bytes_sentence(outcome: Outcome) -> str:
-    """Say of which formats both sides write the same bytes."""
-    same = [name for name, alike in outcome.same_bytes.items() if alike]
-    other = [name for name, alike in outcome.same_bytes.items() if alike is False]
-    unsteady = [name for name, alike in outcome.same_bytes.items() if alike is None]
-    parts = []
-    if same:
-        parts.append(f"Both sides write the same bytes in {words.listed(same)}.")
-    if other:
-        parts.append(f"They write other bytes in {words.listed(other)}.")
-    if unsteady:
-        parts.append(f"Archives of one side differ among themselves in {words.listed(unsteady)}.")
-    return " ".join(parts)
-
-
-def _plain(text: str) -> str:
+def _marked(text: str) -> str:
     """Keep a name from being read as Markdown or HTML, or from doing something to a terminal."""
     text = escaped(text)
     for mark in "\\`*_[]<>|":
-        text = text.replace(mark, f"\\{mark}" if mark not in "<>|" else {"<": "&lt;", ">": "&gt;", "|": "&#124;"}[mark])
+        text = text.replace(mark, _MARKS.get(mark, f"\\{mark}"))
     return text

@@ -20,9 +20,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PROTOCOL = 1
-"""What both ends speak; a change of any task or answer is a new number."""
-
 _MOST = 2000  # repetitions of one access in a block
 _IO = "/proc/self/io"
 
@@ -63,7 +60,6 @@ def hello(_: dict[str, Any]) -> dict[str, Any]:
 
     packages = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
     return {
-        "protocol": PROTOCOL,
         "python": platform.python_version(),
         "harness": str(Path(harness.__file__).parent),
         "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
@@ -108,7 +104,7 @@ def _trace(folder: str) -> Any:
     return _traces[folder]
 
 
-def write(task: dict[str, Any]) -> dict[str, Any]:
+def make(task: dict[str, Any]) -> dict[str, Any]:
     """Write the archive once for good and, where it is timed, further times; say how long and how large."""
     archives = _archives()
     backend, trace, path = _format(task), _trace(task["data"]), Path(task["archive"])
@@ -157,16 +153,7 @@ def _counts() -> tuple[int, int, int]:
     return int(fields[b"rchar"]), int(fields[b"syscr"]), len(text)
 
 
-def access(task: dict[str, Any]) -> dict[str, Any]:
-    """Repeat an access, each time with a fresh reader, until a block is long enough; check every result.
-
-    A block is timed without garbage collection, and checked after each repetition, outside the timer.
-    """
-    _move(task.get("core"))
-    return _block(task)
-
-
-def _move(core: int | None) -> None:
+def move(core: int | None) -> None:
     """Bring this thread to a core; it may leave it, as it hardly does while it computes, and use others besides."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         usable = os.sched_getaffinity(0)
@@ -174,7 +161,12 @@ def _move(core: int | None) -> None:
         os.sched_setaffinity(0, usable)
 
 
-def _block(task: dict[str, Any]) -> dict[str, Any]:
+def access(task: dict[str, Any]) -> dict[str, Any]:
+    """Repeat an access, each time with a fresh reader, until a block is long enough; check every result.
+
+    A block is timed without garbage collection, and checked after each repetition, outside the timer.
+    """
+    move(task.get("core"))
     backend, path = _format(task), Path(task["archive"])
     reads = [(name, None if part is None else tuple(slice(*ends) for ends in part)) for name, part in task["reads"]]
     opened: list[float] = []
@@ -203,10 +195,7 @@ def _block(task: dict[str, Any]) -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "hello": hello,
-    "write": write,
-    "digests": digests,
-    "access": access,
+    task.__name__: task for task in (hello, make, digests, access)
 }
 
 

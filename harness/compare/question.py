@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from harness import registry
 from harness.compare.probe import array_digest
+from harness.compare.side import NotComparable, Side
 from harness.errors import UsageError
 from harness.files import write_text
 from harness.formats.base import load_format
 from harness.run.config import RunConfig
 from harness.run.planning import open_subjects
 from harness.run.subject import Subject
+from harness.suite import READ, SIZE, WRITE, counted_as, suites
 from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
 from harness.workload import PlanOptions, ReadAccess
 
 OPENING = "open"
-WRITING = "write"
 
 
 class Cell(NamedTuple):
@@ -58,8 +61,10 @@ class CompareSettings:
         ``NAME[:key=value,...]``.
     sizes : tuple of int
         Sequence lengths, for traces that are made in any length.
-    formats, suites : tuple of str
-        Registered names.
+    formats : tuple of str
+        Registered names; without any, the formats that a run includes unasked, where base has them.
+    suites : tuple of str
+        Registered names; without any, those that measure a part of a cost by itself, where both sides have them.
     profile : str
         Of every format.
     seed : int
@@ -77,14 +82,58 @@ class CompareSettings:
 
     traces: tuple[str, ...] = ("synthetic:layers=2",)
     sizes: tuple[int, ...] = (64,)
-    formats: tuple[str, ...] = ("hdf5", "zarr", "zarr-slim")
-    suites: tuple[str, ...] = ("size", "write", "full_read", "layer_read", "random_access")
+    formats: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
     profile: str = "tuned"
     seed: int = 0
     rounds: int = 12
     blocks: int = 2
     seconds: float = 0.02
     timeout: float = 120.0
+
+    def chosen(self, *sides: Side) -> CompareSettings:
+        """Return the settings with every name: where none were given, the defaults that these sides have.
+
+        Raises
+        ------
+        NotComparable
+            When a side lacks a suite that was given, or base a format; one that only head lacks is a regression.
+        """
+        parts = (READ, WRITE, SIZE)
+        measured = {suite for part in parts for suite, _ in counted_as(part)}
+        default = {
+            "suites": [suite.name for suite in suites() if suite.name in measured],
+            "formats": [
+                listed.name
+                for listed in registry.listing("formats")
+                if listed.plugin is not None and not listed.missing and listed.plugin.standing == "default"
+            ],
+        }
+        names: dict[str, list[str]] = {}
+        for kind, found in default.items():
+            names[kind] = list(getattr(self, kind)) or found
+            for side in sides:
+                if kind == "formats" and side.name == "head":
+                    continue
+                lost = [name for name in names[kind] if ":" not in name and name not in side.facts[kind]]
+                if lost and (getattr(self, kind) or lost == names[kind]):
+                    raise NotComparable(
+                        f"{side} has no {kind[:-1]} {lost[0]!r}: choose others with --{kind} "
+                        f"(it has {', '.join(side.facts[kind])})."
+                    )
+                names[kind] = [name for name in names[kind] if name not in lost]
+        return dataclasses.replace(self, formats=tuple(names["formats"]), suites=tuple(names["suites"]))
+
+
+def sized() -> tuple[str, str]:
+    """Name the suite and the access of an archive's size."""
+    (suite, info), *_ = counted_as(SIZE)
+    return suite, info.name
+
+
+def written() -> tuple[str, str]:
+    """Name the suite and the access that record the writing of archives which are read from."""
+    return next((suite.name, suite.archives) for suite in suites() if suite.archives)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,14 +180,9 @@ def ask(settings: CompareSettings, folder: Path) -> list[Question]:
     Parameters
     ----------
     settings : CompareSettings
-        Traces, suites, seed.
+        Traces, formats, suites, seed.
     folder : Path
         An empty folder.
-
-    Returns
-    -------
-    list of Question
-        In the order of the traces.
 
     Raises
     ------
@@ -152,7 +196,7 @@ def ask(settings: CompareSettings, folder: Path) -> list[Question]:
     )  # fmt: skip
     suffixes = {name: load_format(name).suffix for name in settings.formats}
     found = [_question(subject, folder / str(k), suffixes) for k, subject in enumerate(open_subjects(config))]
-    if not any(question.cases for question in found) and not {"size", "write"} & set(settings.suites):
+    if not any(question.cases for question in found) and not {sized()[0], written()[0]} & set(settings.suites):
         raise UsageError(f"The suites {', '.join(settings.suites)} have nothing to compare on these traces.")
     return found
 

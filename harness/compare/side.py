@@ -1,21 +1,24 @@
-"""A side of a comparison: a Python environment with some version of this project, and the process that runs in it."""
+"""A side of a comparison: a Python environment with some version of this project, and the processes that run in it."""
 
 from __future__ import annotations
 
 import json
+import os
 import select
+import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from harness.compare import probe
 from harness.errors import HarnessError, UsageError
-from harness.sampling.interrupt import heard, kept_from_children
+from harness.sampling.interrupt import deferred, heard, kept_from_children
 
-_GRACE = 5.0  # seconds for an idle process to end by itself
+_GRACE = 5.0  # seconds for an idle process to end by itself, or an installer to tidy up
 _SHOWN = 300  # characters of what a process printed before it died
 
 
@@ -30,7 +33,13 @@ class Side:
     label : str
         What it is, for people: a commit, or an environment.
     python : Path
-        The interpreter of its environment.
+        The interpreter of its environment, or to build that with.
+    source : str
+        Identifies the sources to build from: a commit, or a digest of files; empty where `python` is used as it is.
+    pins : tuple of str
+        Requirements besides the project.
+    repository : Path or None
+        Where the commit is; None for the sources of this version.
     facts : dict
         What its probe says of it: Python, packages, formats, suites.
     """
@@ -38,7 +47,14 @@ class Side:
     name: str
     label: str
     python: Path
+    source: str = ""
+    pins: tuple[str, ...] = ()
+    repository: Path | None = None
     facts: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        """Begin a sentence about it."""
+        return f"The {self.name}, {self.label},"
 
 
 class NotComparable(UsageError):
@@ -46,15 +62,7 @@ class NotComparable(UsageError):
 
 
 class SideError(HarnessError):
-    """A side failed at a task.
-
-    Parameters
-    ----------
-    side : Side
-        Which.
-    what : str
-        What was wrong, in words.
-    """
+    """A side failed at a task; `what` says how, as the sentence goes on."""
 
     def __init__(self, side: Side, what: str) -> None:
         super().__init__(f"{side.name} ({side.label}){what}")
@@ -94,20 +102,14 @@ class Process:
 
     def restart(self) -> None:
         """Put a fresh process in place of one that died, hung or failed at a task; errors as `ask`."""
-        self.close()
+        self._end()
         self._said.seek(0)
         self._said.truncate()
         self._process = self._started()
         self.ask("hello")
 
     def send(self, do: str, **task: Any) -> None:
-        """Ask for a task without waiting for it.
-
-        Raises
-        ------
-        SideError
-            When the process is gone.
-        """
+        """Ask for a task without waiting for it; raises SideError when the process is gone."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **task}).encode() + b"\n")
@@ -142,21 +144,18 @@ class Process:
         return self.receive()
 
     def _death(self) -> str:
-        self.close()
+        self._end()
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines() or ["nothing"]
-        code = self._process.returncode
-        said = lines[-1][-_SHOWN:]
+        code, said = self._process.returncode, lines[-1][-_SHOWN:]
         return f": its process ended with exit code {code} and said: {said}."
 
-    def close(self) -> None:
+    def _end(self) -> None:
         """Let the process end; kill it when it does not."""
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                try:
+            with suppress(OSError):  # it is gone already
+                if pipe is not None:
                     pipe.close()
-                except OSError:
-                    continue  # it is gone already
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
@@ -166,8 +165,47 @@ class Process:
     def __enter__(self) -> Process:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        self._end()
         self._said.close()
+
+
+def output(command: Sequence[str], environment: dict[str, str]) -> tuple[int, str, str]:
+    """Run a command that reads nothing, and end it with all that it started when Ctrl-C comes.
+
+    Returns
+    -------
+    int
+        Its exit code.
+    str, str
+        What it said on standard output and on standard error.
+
+    Raises
+    ------
+    OSError
+        When it cannot be started.
+    KeyboardInterrupt
+        When Ctrl-C came; nothing of it runs any more.
+    """
+    with deferred():
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,  # an installer starts others, which go with its group
+        )
+        try:
+            with heard():
+                out, err = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
+    return process.returncode, out, err

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.analysis.statistics import Interval, bounds, resampled_medians
+from harness.analysis.table import CaseKey, CellSamples, SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.compare.comparison import Outcome
 from harness.compare.exact import figures, lost_figures
+from harness.compare.outcome import THRESHOLD, Judged, Lost, Outcome
+from harness.compare.question import Cell, sized
+from harness.compare.record import Record
 from harness.compare.side import NotComparable
-from harness.compare.stored_cells import StoredCells, both, exact_figures, lost_cells, not_in_base
-from harness.compare.verdict import THRESHOLD, Judged
-from harness.errors import UsageError
-from harness.evidence.bundle import MEASURED, SUFFIX, read_bundle
+from harness.evidence.bundle import SUFFIX, archives_of, opened_run
+from harness.records import Contender
+from harness.row_files import read_samples
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
@@ -36,36 +35,16 @@ CANNOT = (
 _MACHINE = ("cpu", "cores", "cores_usable", "memory_bytes", "machine", "virtual_machine", "filesystem")
 _LIMITS = ("cores_limit", "memory_limit_bytes")  # which earlier versions did not record
 _NOTHING = "no cell is ok in both runs. Compare runs of the same formats, suites and traces."
+_COUNTED = {"bytes_read": "bytes_read", "requests": "requests", "files_opened": "files_opened"} | {
+    "size_bytes": "bytes", "files": "files"
+}  # fmt: skip
+_SHOWN = 6  # cells that a note names
 
 
 def is_stored(text: str) -> bool:
     """Say whether an argument names a run's folder or a bundle, and not a commit."""
     path = Path(text)
     return path.name.endswith(SUFFIX) or (path.is_dir() and (path / "run.json").exists())
-
-
-@contextmanager
-def opened(text: str) -> Iterator[Path]:
-    """Give the folder of a run, unpacked where it is a bundle.
-
-    Raises
-    ------
-    UsageError
-        When it lacks what a comparison needs.
-    """
-    path = Path(text)
-    if path.is_dir():
-        if lost := [name for name in MEASURED if not (path / name).is_file()]:
-            raise UsageError(f"{path} has no {lost[0]}, so it cannot be compared: make the run again.")
-        yield path
-        return
-    bundle = read_bundle(path)
-    if lost := [name for name in MEASURED if name not in bundle.files]:
-        raise UsageError(f"{path} has no {lost[0]}, so it cannot be compared: pack the run again.")
-    with tempfile.TemporaryDirectory(prefix="harness-compare-") as folder:
-        for name in MEASURED:
-            (Path(folder) / name).write_bytes(bundle.files[name])
-        yield Path(folder)
 
 
 def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcome:
@@ -90,14 +69,22 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
     NotComparable
         When the two differ in machine, seed or data, or have too few rounds; names the difference.
     """
-    with opened(base) as first, opened(head) as second:
+    with opened_run(Path(base)) as first, opened_run(Path(head)) as second:
         _require_alike(first, second)
-        sides = [StoredCells.of(folder) for folder in (first, second)]
-        notes = [CANNOT, *_software(first, second), *not_in_base(*sides)]
-        exact = exact_figures(first, second, *sides)
-    lost = lost_cells(*sides)
-    lost += lost_figures(exact, {one.cell for one in lost})
-    judged, found = _times(sides[0], sides[1], threshold), figures(exact)
+        before, after = cells_of(first), cells_of(second)
+        good = [
+            cell
+            for cell in sorted(before.keys() & after.keys(), key=str)
+            if before[cell].status == after[cell].status == "ok" and not before[cell].contender.is_ceiling
+        ]
+        record = Record()
+        for side, folder, cells in (("base", first, before), ("head", second, after)):
+            _note_exact(record, side, folder, {cell: cells[cell] for cell in good})
+        notes = [CANNOT, *_software(first, second), *_not_in_base(before)]
+    lost = _lost(before, after)
+    lost += lost_figures(record.exact, {one.cell for one in lost})
+    judged = [one for cell in good if (one := _time(cell, before[cell].seconds, after[cell].seconds, threshold))]
+    found = figures(record.exact)
     nothing = not (judged or found or any(one.state != "absent" for one in lost))
     return Outcome(
         base=base, head=head, threshold=threshold, judged=judged, figures=found, lost=lost, notes=notes,
@@ -105,28 +92,86 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
     )  # fmt: skip
 
 
+def cells_of(folder: Path) -> dict[Cell, CellSamples]:
+    """Read the cells of the run in a folder, of formats and of the raw ceiling: what the rows in force say of each."""
+    table = SampleTable.of(read_samples(folder / "samples.csv"))
+    found = [(case.case, cell) for case in table.cases for cell in case.cells]
+    return {_cell(case, cell.contender): cell for case, cell in found if not cell.contender.is_control}
+
+
+def _cell(case: CaseKey, contender: Contender) -> Cell:
+    workers = "" if case.executor == "main" else f"{case.workers} {case.executor}"
+    access = " ".join(filter(None, (case.access, case.cache, workers)))
+    return Cell(case.suite, access, _label(*contender), case.trace, case.n_res)
+
+
+def _label(name: str, profile: str) -> str:
+    return name if profile in ("", "tuned") else f"{name} ({profile})"
+
+
+def _note_exact(record: Record, side: str, folder: Path, good: dict[Cell, CellSamples]) -> None:
+    """Note the sizes of archives, and what was counted or weighed in cells that are ok in both."""
+    for (trace, n_res, name, profile), (archive, *_) in archives_of(folder).items():
+        if Contender(name, profile).competes:
+            cell = Cell(*sized(), _label(name, profile), trace, n_res)
+            record.note(cell, side, bytes=archive["size_bytes"], files=archive["files"])
+    for cell, samples in good.items():
+        for column, name in _COUNTED.items():
+            if len(values := samples.known(column)):
+                record.exact.setdefault((cell, side, name), [int(value) for value in values])
+
+
+def _lost(base: dict[Cell, CellSamples], head: dict[Cell, CellSamples]) -> list[Lost]:
+    """Name every cell that is ok in base and not in head, or has a time in base and none in head."""
+    found = []
+    for cell, ours in sorted(base.items(), key=str):
+        theirs = head.get(cell)
+        if ours.status != "ok":
+            continue
+        if theirs is None:
+            found.append(Lost(cell=cell, state="absent"))
+        elif theirs.status != "ok":
+            found.append(Lost(cell=cell, state=theirs.status, reason=theirs.reason))
+        elif len(ours.seconds) and not len(theirs.seconds):
+            found.append(Lost(cell=cell, state="absent", reason="it has no time"))
+    return found
+
+
+def _not_in_base(base: dict[Cell, CellSamples]) -> list[str]:
+    """Say which cells nothing is said of, because they are not ok in base."""
+    bad = [f"{cell} ({found.status})" for cell, found in base.items() if found.status not in ("ok", "skipped")]
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return [f"Not compared, because base has no good measurement: {', '.join(bad[:_SHOWN])}{more}."] if bad else []
+
+
 def _require_alike(first: Path, second: Path) -> None:
     configs = [RunConfig.read(folder / "run.json") for folder in (first, second)]
     machines = [_session(folder) for folder in (first, second)]
     for name in (*_MACHINE, *(name for name in _LIMITS if all(name in machine for machine in machines))):
         _require_same(f"machines ({name})", *(machine.get(name) for machine in machines))
-    _require_same("seeds", configs[0].seed, configs[1].seed)
+    _require_same("seeds", *(config.seed for config in configs))
     # What bounds a plan may differ where the plans do not, which are compared below.
-    alike = [dataclasses.replace(c, options=dataclasses.replace(c.options, parallel_bytes=None)) for c in configs]
-    _require_same("data definitions (options)", *(config.options for config in alike))
-    for name in sorted({*configs[0].measurements, *configs[1].measurements}):
+    _require_same("data definitions (options)", *(dataclasses.replace(c.options, parallel_bytes=None) for c in configs))
+    for name in sorted({name for config in configs for name in config.measurements}):
         ours, theirs = (config.measurements.get(name, {}) for config in configs)
         both = set(ours) & set(theirs) or set(ours) | set(theirs)  # what earlier versions did not record cannot be held
         _require_same(f"data definitions ({name})", *({key: p.get(key) for key in both} for p in (ours, theirs)))
-    ours, theirs = _common_plans(first, second)
-    if ours != theirs:
-        raise NotComparable("The runs have different plans of the same traces: a suite or a trace was changed.")
+    plans = [{(s["trace"], s["n_res"]): s for s in read_plan(folder / "plan.json")} for folder in (first, second)]
+    for subject in plans[0].keys() & plans[1].keys():
+        pair = [plan[subject] for plan in plans]
+        common = set.intersection(*({access["suite"] for access in one["accesses"]} for one in pair))
+        plain = [
+            {**one, "accesses": {suite: [a for a in one["accesses"] if a["suite"] == suite] for suite in common}}
+            for one in pair
+        ]
+        if plain[0] != plain[1]:
+            raise NotComparable("The runs have different plans of the same traces: a suite or a trace was changed.")
     digests = [
-        {(s["trace"], s["n_res"]): s["tensor_digests"] for s in read_archives(f / "archives.json")}
-        for f in (first, second)
+        {(s["trace"], s["n_res"]): s["tensor_digests"] for s in read_archives(folder / "archives.json")}
+        for folder in (first, second)
     ]
-    for place, before in digests[0].items():
-        after = digests[1].get(place) or before  # what only one of them has is lost, cell by cell
+    for place in digests[0].keys() & digests[1].keys():  # what only one of them has is lost, cell by cell
+        before, after = (found[place] for found in digests)
         if wrong := [path for path in {**before, **after} if before.get(path) != after.get(path)]:
             raise NotComparable(
                 f"The runs have different data definitions: {place[0]} holds other values in {wrong[0]}."
@@ -138,31 +183,14 @@ def _require_alike(first: Path, second: Path) -> None:
             )
 
 
-def _common_plans(first: Path, second: Path) -> list[Any]:
-    """Return the plans of two runs, each without the traces and suites that the other has not."""
-    ours, theirs = ({(s["trace"], s["n_res"]): s for s in read_plan(f / "plan.json")} for f in (first, second))
-    plans: list[list[Any]] = [[], []]
-    for place in [place for place in ours if place in theirs]:
-        pair = (ours[place], theirs[place])
-        common = set.intersection(*({access["suite"] for access in subject["accesses"]} for subject in pair))
-        for plan, subject in zip(plans, pair, strict=True):
-            accesses = sorted(
-                (access for access in subject["accesses"] if access["suite"] in common),
-                key=lambda access: str(access["suite"]),
-            )
-            plan.append({**subject, "accesses": accesses})
-    return plans
-
-
 def _require_same(what: str, ours: Any, theirs: Any) -> None:
     if ours != theirs:
         raise NotComparable(f"The runs have different {what}: {_shown(ours)}, then {_shown(theirs)}.")
 
 
 def _shown(value: Any) -> str:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return ", ".join(f"{name}={part}" for name, part in vars(value).items())
-    return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
+    fields = vars(value).items() if dataclasses.is_dataclass(value) else ()
+    return ", ".join(f"{name}={part}" for name, part in fields) or str(value)
 
 
 def _session(folder: Path) -> dict[str, Any]:
@@ -171,37 +199,33 @@ def _session(folder: Path) -> dict[str, Any]:
 
 
 def _software(first: Path, second: Path) -> list[str]:
-    ours, theirs = _session(first), _session(second)
-    pairs = {name: (ours.get(name), theirs.get(name)) for name in ("commit", "python", "kernel")}
-    before, after = ours.get("packages") or {}, theirs.get("packages") or {}
-    pairs |= {name: (before.get(name), after.get(name)) for name in sorted({*before, *after})}
-    texts = [f"{name} ({a or 'none'}, then {b or 'none'})" for name, (a, b) in pairs.items() if a != b]
+    ours, theirs = (
+        {name: session.get(name) for name in ("commit", "python", "kernel")} | (session.get("packages") or {})
+        for session in (_session(first), _session(second))
+    )
+    names = dict.fromkeys([*ours, *sorted(theirs)])
+    texts = [f"{n} ({ours.get(n) or 'none'}, then {theirs.get(n) or 'none'})" for n in names]
+    texts = [text for text, n in zip(texts, names, strict=True) if ours.get(n) != theirs.get(n)]
     return [f"The runs differ in {', '.join(texts)}."] if texts else []
 
 
-def _times(base: StoredCells, head: StoredCells, threshold: float) -> list[Judged]:
-    judged = []
-    for cell in both(base, head):
-        before, after = base.cells[cell].seconds, head.cells[cell].seconds
-        if access_named(cell.access.split()[0], cell.suite).once or not (len(before) and len(after)):
-            continue
-        ratio = unpaired(before, after)
-        sides = (("base", before), ("head", after))
-        few = [f"{side} has {len(found)} rounds" for side, found in sides if len(found) < VERDICT_ROUNDS]
-        settled = ratio.high <= 1 + threshold and not few
-        judged.append(
-            Judged(
-                cell=cell,
-                ratio=ratio,
-                log_ratios=(),  # the rounds of the two runs have nothing in common
-                rounds=min(len(before), len(after)),
-                base_seconds=float(np.median(before)),
-                head_seconds=float(np.median(after)),
-                word="no regression" if settled else "inconclusive",
-                note="; ".join(["unpaired", *few]),
-            )
-        )
-    return judged
+def _time(cell: Cell, before: np.ndarray, after: np.ndarray, threshold: float) -> Judged | None:
+    """Judge a cell that has times in both runs, and more than one by design."""
+    if access_named(cell.access.split()[0], cell.suite).once or not (len(before) and len(after)):
+        return None
+    ratio = unpaired(before, after)
+    few = [f"{s} has {len(t)} rounds" for s, t in (("base", before), ("head", after)) if len(t) < VERDICT_ROUNDS]
+    return Judged(
+        cell=cell,
+        verdict="no regression" if ratio.high <= 1 + threshold and not few else "inconclusive",
+        ratio=ratio.median,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        base_seconds=float(np.median(before)),
+        head_seconds=float(np.median(after)),
+        rounds=min(len(before), len(after)),
+        note="; ".join(["unpaired", *few]),
+    )
 
 
 def unpaired(base: np.ndarray, head: np.ndarray) -> Interval:

@@ -6,18 +6,14 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from harness.analysis.statistics import Comparison, Interval, interval_ends, signed_rank_p
+from harness.analysis.statistics import Comparison, compare, interval_ends, signed_rank_p
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
+from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Judged, Word
 from harness.compare.question import Cell
-from harness.compare.rounds import Block
-
-THRESHOLD = 0.10
-"""The slowdown that matters: a green comparison rules it out, and it is found. A suspicion begins at half of it."""
+from harness.compare.record import Block
 
 AGREEMENT = 0.05
 """Two-sided significance at which fresh rounds agree with a suspicion."""
@@ -25,67 +21,9 @@ AGREEMENT = 0.05
 MOST_ROUNDS = 1000
 """Beyond this, more rounds are no answer."""
 
-MOST_LOOKS = 4
-"""Times as many rounds as a comparison begins with are taken of a cell that stays open."""
 
-Word = Literal["slower", "faster", "no regression", "inconclusive"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Judged:
-    """What the rounds say of one cell.
-
-    Attributes
-    ----------
-    cell : Cell
-        Which.
-    ratio : Interval
-        Time of head over base's.
-    log_ratios : tuple of float
-        Its natural logarithm in each round; empty where rounds are not paired.
-    rounds : int
-        How many count.
-    base_seconds, head_seconds : float
-        Medians over rounds.
-    word : str
-        ``slower``: the estimate lies beyond half the threshold and chance is excluded. ``no regression``: the interval
-        lies below the threshold. ``faster``: that, and faster by more than half the threshold, with chance excluded.
-        ``inconclusive``: none of these.
-    rounds_needed : int or None
-        How many rounds in all would most likely settle an inconclusive cell; None for one that is settled, and where
-        no practical number would.
-    note : str
-        What else is to say, such as that a suspicion was not confirmed.
-    """
-
-    cell: Cell
-    ratio: Interval
-    log_ratios: tuple[float, ...]
-    rounds: int
-    base_seconds: float
-    head_seconds: float
-    word: Word
-    rounds_needed: int | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Paired:
-    """Times of one cell, round by round.
-
-    Attributes
-    ----------
-    log_ratios, base, head : ndarray, shape (rounds,)
-        Natural logarithm of head's time over base's, and the times, in seconds.
-    """
-
-    log_ratios: np.ndarray
-    base: np.ndarray
-    head: np.ndarray
-
-
-def pair(blocks: Sequence[Block]) -> dict[Cell, Paired]:
-    """Reduce blocks to one figure a round: the ratio of the fastest repetitions that either side had in it.
+def pair(blocks: Sequence[Block]) -> dict[Cell, np.ndarray]:
+    """Reduce blocks to the fastest repetitions that base and head had in each round.
 
     Parameters
     ----------
@@ -94,28 +32,20 @@ def pair(blocks: Sequence[Block]) -> dict[Cell, Paired]:
 
     Returns
     -------
-    dict of Cell to Paired
-        Rounds in order; one in which a side has no block is left out.
+    dict of Cell to ndarray, shape (rounds, 2)
+        Seconds, rounds in order; only blocks that both sides have count, and a round without one is left out.
     """
-    table: dict[Cell, dict[int, dict[str, dict[int, float]]]] = {}
+    rounds: dict[tuple[Cell, int], dict[int, dict[str, float]]] = {}
     for block in blocks:
-        sides = table.setdefault(block.cell, {}).setdefault(block.round, {})
-        sides.setdefault(block.side, {})[block.number] = block.seconds
-    found = {}
-    for cell, rounds in sorted(table.items()):
-        rows = []
-        for _, sides in sorted(rounds.items()):
-            base, head = sides.get("base", {}), sides.get("head", {})
-            if both := sorted(set(base) & set(head)):
-                before, after = (min(times[k] for k in both) for times in (base, head))
-                rows.append((math.log(after / before), before, after))
-        if rows:
-            logs, base_times, head_times = np.array(rows).T
-            found[cell] = Paired(log_ratios=logs, base=base_times, head=head_times)
-    return found
+        rounds.setdefault((block.cell, block.round), {}).setdefault(block.number, {})[block.side] = block.seconds
+    found: dict[Cell, list[np.ndarray]] = {}
+    for (cell, _), numbers in sorted(rounds.items()):
+        if both := [(sides["base"], sides["head"]) for sides in numbers.values() if len(sides) == 2]:
+            found.setdefault(cell, []).append(np.min(both, axis=0))
+    return {cell: np.array(times) for cell, times in found.items()}
 
 
-def decide(paired: Mapping[Cell, Paired], threshold: float = THRESHOLD) -> list[Judged]:
+def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> list[Judged]:
     """Put every cell into a word, all together, because each is a chance to be wrong.
 
     Chance and false discoveries are controlled as in a run's report (`harness.analysis.verdict.judge`), with half the
@@ -123,7 +53,7 @@ def decide(paired: Mapping[Cell, Paired], threshold: float = THRESHOLD) -> list[
 
     Parameters
     ----------
-    paired : mapping of Cell to Paired
+    paired : mapping of Cell to ndarray
         From `pair`.
     threshold : float
         As a part of base's time.
@@ -133,22 +63,24 @@ def decide(paired: Mapping[Cell, Paired], threshold: float = THRESHOLD) -> list[
     list of Judged
         In the order of `paired`.
     """
-    comparisons = [Comparison.of(found.log_ratios) for found in paired.values()]
-    floor = Floor(difference=math.log1p(threshold / 2))
-    words = judge(comparisons, [floor] * len(comparisons))
+    comparisons = [compare(times[:, 1], times[:, 0]) for times in paired.values()]
+    words = judge(comparisons, [Floor(difference=math.log1p(threshold / 2))] * len(comparisons))
     judged = []
-    for (cell, found), comparison, word in zip(paired.items(), comparisons, words, strict=True):
-        said = _word(comparison, word, threshold)
+    for (cell, times), comparison, word in zip(paired.items(), comparisons, words, strict=True):
+        verdict, ratio = _word(comparison, word, threshold), comparison.ratio
+        logs = comparison.log_ratios
         judged.append(
             Judged(
                 cell=cell,
-                ratio=comparison.ratio,
-                log_ratios=tuple(found.log_ratios.tolist()),
-                rounds=len(found.log_ratios),
-                base_seconds=float(np.median(found.base)),
-                head_seconds=float(np.median(found.head)),
-                word=said,
-                rounds_needed=rounds_needed(comparison.log_ratios, threshold) if said == "inconclusive" else None,
+                verdict=verdict,
+                ratio=ratio.median,
+                ratio_low=ratio.low,
+                ratio_high=ratio.high,
+                base_seconds=float(np.median(times[:, 0])),
+                head_seconds=float(np.median(times[:, 1])),
+                rounds=len(times),
+                rounds_needed=rounds_needed(logs, threshold) if verdict == "inconclusive" else None,
+                log_ratios=tuple(logs.tolist()),
             )
         )
     return judged
@@ -181,14 +113,12 @@ def rounds_needed(logs: np.ndarray, threshold: float) -> int | None:
     int or None
         None where it would be more than `MOST_ROUNDS`, or too few rounds show no spread.
     """
-    count = len(logs)
-    median = float(np.median(logs))
+    count, median = len(logs), float(np.median(logs))
     low, high = interval_ends(np.sort(logs))
     half = max(float(high - low) / 2, 1e-6)
-    ways = [math.log1p(threshold) - median]
+    way = math.log1p(threshold) - median
     if median > math.log1p(threshold / 2):
-        ways.append(median)
-    way = max(ways)
+        way = max(way, median)
     if count < 2 or way <= 0:
         return None
     needed = max(count + 1, VERDICT_ROUNDS, math.ceil(count * (half / way) ** 2 * 1.1))
@@ -216,10 +146,9 @@ def settle(
     """
     blocks = list(take(range(rounds), None))
     judged = latest = decide(pair(blocks), threshold)
-    ends = (rounds, 2 * rounds, MOST_LOOKS * rounds)
-    for start, stop in itertools.pairwise(ends):
-        unsettled = {one.cell for one in judged if one.word in ("slower", "inconclusive")}
-        confirmed = start > rounds and any(one.word == "slower" for one in judged)
+    for start, stop in itertools.pairwise((rounds, 2 * rounds, MOST_LOOKS * rounds)):
+        unsettled = {one.cell for one in judged if one.verdict in ("slower", "inconclusive")}
+        confirmed = start > rounds and any(one.verdict == "slower" for one in judged)
         if confirmed or not unsettled:
             break
         fresh = take(range(start, stop), unsettled)
@@ -234,7 +163,7 @@ def settle(
 def confirm(
     first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[Judged], threshold: float = THRESHOLD
 ) -> list[Judged]:
-    """Let a suspicion stand only where fresh rounds show it too.
+    """Keep a suspicion only where fresh rounds show it too.
 
     Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first,
     agree with at most 2.5 % of these: about one cell in 8000 is red by chance, and one in 4000 where `settle` confirms
@@ -261,27 +190,26 @@ def confirm(
     second, together = ({judged.cell: judged for judged in found} for found in (again, pooled))
     settled = []
     for judged in first:
+        both = together.get(judged.cell, judged)
         if judged.cell not in second:
             settled.append(judged)
-            continue
-        both = together[judged.cell]
-        if judged.word == both.word == "slower" and _agrees(second[judged.cell], threshold):
-            settled.append(_with(both, "slower", "confirmed by fresh rounds"))
-        elif both.word == "slower":
-            settled.append(_with(both, "inconclusive", "slower in only one of two measurements"))
-        elif judged.word == "slower":
-            settled.append(_with(both, both.word, "a suspicion that fresh rounds did not confirm"))
+        elif both.verdict == "slower":
+            if judged.verdict == "slower" and _agrees(second[judged.cell], threshold):
+                settled.append(dataclasses.replace(both, note="confirmed by fresh rounds"))
+            else:
+                settled.append(_open(both, "slower in only one of two measurements"))
+        elif judged.verdict == "slower":
+            note = "a suspicion that fresh rounds did not confirm"
+            settled.append(_open(both, note) if both.skip else dataclasses.replace(both, note=note))
         else:
             settled.append(both)
     return settled
 
 
 def _agrees(fresh: Judged, threshold: float) -> bool:
-    return fresh.ratio.median > 1 + threshold / 2 and signed_rank_p(np.array(fresh.log_ratios)) <= AGREEMENT
+    return fresh.ratio > 1 + threshold / 2 and signed_rank_p(np.array(fresh.log_ratios)) <= AGREEMENT
 
 
-def _with(judged: Judged, word: Word, note: str) -> Judged:
-    needed = judged.rounds_needed if word == "inconclusive" else None
-    if word == "inconclusive" and needed is None:
-        needed = 2 * judged.rounds
-    return dataclasses.replace(judged, word=word, rounds_needed=needed, note=note)
+def _open(judged: Judged, note: str) -> Judged:
+    needed = judged.rounds_needed or 2 * judged.rounds
+    return dataclasses.replace(judged, verdict="inconclusive", rounds_needed=needed, note=note)

@@ -7,7 +7,8 @@ import json
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NotRequired, TypedDict
@@ -25,6 +26,7 @@ from harness.files import appearing, plain_name
 from harness.limits import LimitError, in_words, inflation_limit
 from harness.report.section import installed
 from harness.report.write import Target, core_drawings, write_report
+from harness.run.archives import RecordedArchive, read_archives
 from harness.run.config import RunConfig
 
 BUNDLE_VERSION = 1
@@ -44,6 +46,9 @@ NO_LONGER = "benchmark_results.csv"
 """A table of earlier runs of the preset seed."""
 
 PUBLISHED_TOO = (NO_LONGER, "scaling.csv", "growth.csv")
+
+ArchiveKey = tuple[str, int | None, str, str]
+"""Trace, length, format and profile of an archive."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that zip can say: equal runs give equal bundles
 
@@ -108,6 +113,32 @@ def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
         if name in files:
             (folder / name).write_bytes(files[name])
     return folder
+
+
+@contextmanager
+def opened_run(path: Path) -> Iterator[Path]:
+    """Give the folder of a run, unpacked where it is a bundle.
+
+    Raises
+    ------
+    UsageError
+        When it lacks something that measuring left.
+    """
+    with tempfile.TemporaryDirectory(prefix="harness-bundle-") as scratch:
+        folder = path if path.is_dir() else unpack(read_bundle(path).files, Path(scratch))
+        if lost := [name for name in MEASURED if not (folder / name).is_file()]:
+            raise UsageError(f"{path} has no {lost[0]}, which every run has: make the run, or the bundle, again.")
+        yield folder
+
+
+def archives_of(folder: Path) -> dict[ArchiveKey, list[RecordedArchive]]:
+    """Return the archives that a run recorded, by what they are of: one each, unless a record was doubled."""
+    found: dict[ArchiveKey, list[RecordedArchive]] = {}
+    for subject in read_archives(folder / "archives.json"):
+        for archive in subject["archives"]:
+            key = (subject["trace"], subject["n_res"], archive["format"], archive["profile"])
+            found.setdefault(key, []).append(archive)
+    return found
 
 
 def write_bundle(folder: Path, destination: Path) -> Bundle:

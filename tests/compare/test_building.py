@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare.building import build, check_sides, commit_recipe, differing, environment_recipe
+from harness.compare.building import build, commit_side, differing, environment_side
+from harness.compare.question import CompareSettings
 from harness.compare.side import Side
 from harness.errors import UsageError
 
@@ -35,24 +36,24 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_commit_is_named_by_its_hash_and_subject(repository):
-    recipe = commit_recipe("base", "main", HERE, (), repository)
-    assert recipe.label.startswith("main (") and recipe.label.endswith(": Begin)")
-    assert len(recipe.source) == 40
+    side = commit_side("base", "main", HERE, (), repository)
+    assert side.label.startswith("main (") and side.label.endswith(": Begin)")
+    assert len(side.source) == 40
 
 
 def test_what_is_no_commit_is_refused(repository, tmp_path):
     with pytest.raises(UsageError, match=r"no head 'mian'.*nor the folder or bundle of a run"):
-        commit_recipe("head", "mian", HERE, (), repository)
+        commit_side("head", "mian", HERE, (), repository)
     with pytest.raises(UsageError, match="is no checkout of git"):
-        commit_recipe("base", "main", HERE, (), tmp_path)
+        commit_side("base", "main", HERE, (), tmp_path)
     with pytest.raises(UsageError, match="no base '--all'"):
-        commit_recipe("base", "--all", HERE, (), repository)
+        commit_side("base", "--all", HERE, (), repository)
 
 
 def test_a_dirty_work_tree_is_refused_by_the_name_of_what_changed(repository):
     (repository / "notes.txt").write_text("changed\n")
     with pytest.raises(UsageError, match=r"changes that no commit holds \(notes.txt\).*commit or stash"):
-        commit_recipe("base", "main", HERE, (), repository)
+        commit_side("base", "main", HERE, (), repository)
 
 
 @pytest.mark.parametrize(("file", "said"), [("", "it has no pyproject.toml"), (_NO_BUILD, "does not build")])
@@ -61,32 +62,32 @@ def test_a_base_that_does_not_build_is_refused_and_leaves_nothing(repository, tm
         (repository / "pyproject.toml").write_text(file)
         git(repository, "add", ".")
         git(repository, "commit", "--message", "Break the build")
-    recipe = commit_recipe("base", "main", HERE, (), repository)
+    side = commit_side("base", "main", HERE, (), repository)
     for _ in range(2):  # the second time finds nothing that looks whole
         with pytest.raises(UsageError, match=said) as caught:
-            build(recipe, tmp_path / "cache")
+            build(side, tmp_path / "cache")
         assert str(caught.value).startswith("The base, main (") and str(caught.value).count("\n") == 0
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_an_environment_that_exists_is_used_as_it_is(tmp_path):
-    side = build(environment_recipe("head", f"existing:{HERE}", HERE), tmp_path / "cache")
+    side = build(environment_side("head", f"existing:{HERE}", HERE), tmp_path / "cache")
     assert side.python == HERE.absolute() and "hdf5" in side.facts["formats"]
     assert not (tmp_path / "cache").exists()
     bare = tmp_path / "bare"
     subprocess.run([HERE, "-m", "venv", "--without-pip", str(bare)], check=True)
     with pytest.raises(UsageError, match=r"cannot be measured: .*No module named 'harness'"):
-        build(environment_recipe("base", f"existing:{bare}/bin/python", HERE), tmp_path / "cache")
+        build(environment_side("base", f"existing:{bare}/bin/python", HERE), tmp_path / "cache")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "--index-url=x", "existing:/nowhere/python"])
 def test_what_is_no_environment_is_refused(text):
     with pytest.raises(UsageError, match="--env"):
-        environment_recipe("base", text, HERE)
+        environment_side("base", text, HERE)
 
 
 def test_several_requirements_make_one_environment():
-    assert environment_recipe("base", "zarr==3.1.6, h5py>=3.14,<4 numpy", HERE).pins == (
+    assert environment_side("base", "zarr==3.1.6, h5py>=3.14,<4 numpy", HERE).pins == (
         "zarr==3.1.6",
         "h5py>=3.14,<4",
         "numpy",
@@ -109,10 +110,23 @@ def test_what_differs_besides_the_project_is_named():
 
 def test_a_side_without_the_suite_or_format_is_refused_by_name():
     base, head = sides(facts(), facts(suites=["size", "layer_read"]))
-    check_sides(base, head, ["hdf5"], ["size"])
+    asked = CompareSettings(formats=("hdf5",), suites=("size",))
+    assert asked.chosen(base, head) == asked
     with pytest.raises(UsageError, match="The base, base, has no suite 'layer_read'"):
-        check_sides(base, head, ["hdf5"], ["layer_read"])
+        CompareSettings(suites=("layer_read",)).chosen(base, head)
     with pytest.raises(UsageError, match="has no format 'zarr'"):
-        check_sides(base, head, ["zarr"], ["size"])
+        CompareSettings(formats=("zarr",)).chosen(base, head)
     base, head = sides(facts(formats=["hdf5", "zarr"]), facts(formats=["hdf5"]))
-    check_sides(base, head, ["zarr"], ["size"])  # which is a regression, found when head is asked to write one
+    # A regression, found when head is asked to write one.
+    assert CompareSettings(formats=("zarr",)).chosen(base, head).formats == ("zarr",)
+
+
+def test_without_names_both_sides_are_asked_what_both_have():
+    every = CompareSettings().chosen()
+    assert {"hdf5", "zarr"} <= set(every.formats) and {"size", "layer_read"} <= set(every.suites)
+    assert not {"raw", "parallel_access"} & {*every.formats, *every.suites}
+    base, head = sides(facts(), facts(suites=["size", "layer_read"], formats=["hdf5", "zarr"]))
+    found = CompareSettings().chosen(base, head)
+    assert (found.formats, found.suites) == (("hdf5",), ("size",))
+    with pytest.raises(UsageError, match="has no format"):
+        CompareSettings().chosen(*sides(facts(formats=["other"]), facts()))

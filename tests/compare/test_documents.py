@@ -7,21 +7,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.analysis.statistics import Interval
-from harness.compare.comparison import Outcome
 from harness.compare.documents import to_json, to_junit, to_markdown
-from harness.compare.exact import Figure, ReadBack, figures
+from harness.compare.exact import figures
+from harness.compare.outcome import Figure, Judged, Outcome, ReadBack
 from harness.compare.question import Cell
-from harness.compare.ratios import Point, draw_ratios
-from harness.compare.verdict import Judged
+from harness.compare.ratios import draw_ratios
 
 CELL = Cell("layer_read", "head", "hdf5", "synthetic:layers=1", 64)
 
 
 def judged(word="no regression", ratio=1.01, needed=None):
     return Judged(
-        cell=CELL, ratio=Interval(ratio, ratio - 0.02, ratio + 0.02), log_ratios=(0.0,) * 10, rounds=10,
-        base_seconds=1e-3, head_seconds=ratio * 1e-3, word=word, rounds_needed=needed,
+        cell=CELL, ratio=ratio, ratio_low=ratio - 0.02, ratio_high=ratio + 0.02, log_ratios=(0.0,) * 10, rounds=10,
+        base_seconds=1e-3, head_seconds=ratio * 1e-3, verdict=word, rounds_needed=needed,
     )  # fmt: skip
 
 
@@ -31,7 +29,7 @@ def figure(base, head):
 
 
 def reading(problem="", reader="head", writer="base"):
-    return ReadBack(format="zarr", trace="t", n_res=None, writer=writer, reader=reader, problem=problem)
+    return ReadBack(cell=CELL._replace(format="zarr"), writer=writer, reader=reader, problem=problem)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +48,7 @@ def test_figures_are_compared_exactly(base, head, change):
         ({"judged": [judged("faster", 0.8)], "figures": [figure([9], [8])]}, 0, "No regression"),
         ({"figures": [figure([9], [10])], "judged": [judged("inconclusive")]}, 1, "bytes 9 to 10"),
         ({"judged": [judged("slower", 1.25)]}, 1, "+25.0 % (+23.0 to +27.0)"),
-        ({"readings": [reading("3 of 4 tensors differ")]}, 1, "zarr written by base cannot be read by head"),
+        ({"readings": [reading("3 of 4 tensors differ")]}, 1, "written by base cannot be read by head: 3 of 4"),
         ({"readings": [reading("unknown codec", "base", "head")], "judged": [judged()]}, 0, "No regression"),
         ({"judged": [judged("inconclusive", 1.08, 60)]}, 3, "about 60 rounds would settle it (--rounds 15"),
         ({"judged": [judged("inconclusive", 1.08)]}, 3, "no practical number of rounds"),
@@ -80,13 +78,11 @@ def test_markdown_folds_the_table_and_names_cannot_break_it():
 
 def test_the_picture_has_every_cell_and_the_same_bytes_each_time(tmp_path):
     words = ("slower", "inconclusive", "no regression", "faster")
-    points = [
-        Point(name=f"$cell {k}", ratio=0.5 + k / 2, low=0.4 + k / 2, high=0.7 + k / 2, word=word)
-        for k, word in enumerate(words)
-    ]
-    first, picture = draw_ratios(points, tmp_path, title="a against b", threshold=0.1, notes=["A note."])
+    points = [judged(word, 0.5 + k / 2) for k, word in enumerate(words)]
+    outcome = Outcome(base="$a", head="b", judged=points, notes=["A note."])
+    first, picture = draw_ratios(outcome, tmp_path)
     before = first.read_bytes()
-    draw_ratios(points, tmp_path, title="a against b", threshold=0.1, notes=["A note."])
+    draw_ratios(outcome, tmp_path)
     assert first.read_bytes() == before and picture.stat().st_size > 5000
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare.command import output
+from harness.compare.side import output
 
 pytestmark = pytest.mark.slow
 

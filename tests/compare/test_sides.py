@@ -14,10 +14,11 @@ import pytest
 
 from benchmarks.sides import changed_copy, slower
 from harness.compare import probe
-from harness.compare.comparison import compare_sides, require_rounds
+from harness.compare.comparison import compare_sides, read_each_other, require_rounds
 from harness.compare.exact import figures, same_bytes
 from harness.compare.question import Cell, CompareSettings, ask
-from harness.compare.rounds import Record, _Round, read_each_other, take_rounds, usable_cores
+from harness.compare.record import Record
+from harness.compare.rounds import _Round, take_rounds, usable_cores
 from harness.compare.side import Process, Side, SideError
 from harness.compare.verdict import pair
 from harness.errors import UsageError
@@ -83,18 +84,18 @@ def test_equal_sides_agree_in_every_exact_figure_and_byte(tmp_path, room):
     settings = dataclasses.replace(TINY, suites=("write", "layer_read"), seconds=1e-4)
     questions, record = ask(settings, tmp_path / "data"), Record()
     sides = (side("base"), side("head"))
-    assert set(read_each_other(sides, questions, settings, room).values()) == {""}
+    assert {one.problem for one in read_each_other(sides, questions, settings, room)} == {""}
     take_rounds(sides, questions, settings, range(2), room, record, lambda text: None)
     found = figures(record.exact)
     assert {figure.change for figure in found} == {"equal"}
     assert {figure.name for figure in found} == {"bytes", "files", "bytes_read", "requests"}
-    assert same_bytes(record.contents) == {"npz": True}
+    assert same_bytes(record.exact) == {"npz": True}
     assert {block.round for block in record.blocks} == {0, 1}
     paired = pair(record.blocks)
     assert {(cell.suite, cell.access) for cell in paired} == {
         ("open", "archive"), ("write", "archive"), *((suite, access) for suite, access, _ in questions[0].cases)
     }  # fmt: skip
-    assert {len(found.log_ratios) for found in paired.values()} == {2}
+    assert {len(times) for times in paired.values()} == {2}
     assert not list(room.iterdir())
 
 
@@ -105,7 +106,7 @@ def test_a_byte_more_in_each_chunk_is_found(tmp_path, room):
     take_rounds((side("base"), head), ask(settings, tmp_path / "data"), settings, [0], room, record, lambda text: None)
     (grown,) = [figure for figure in figures(record.exact) if figure.change == "grew"]
     assert grown.name == "bytes" and grown.head - grown.base > 1
-    assert same_bytes(record.contents) == {"zarr": False}
+    assert same_bytes(record.exact) == {"zarr": False}
 
 
 def test_a_head_that_returns_other_values_is_a_regression_and_is_not_timed(tmp_path, room):
@@ -123,7 +124,7 @@ def test_a_head_that_fails_at_a_cell_loses_it_and_no_other(tmp_path, room):
     questions, record = ask(settings, tmp_path / "data"), Record()
     head = side("head", changed_copy(tmp_path / "head", {"harness/formats/npz.py": _BROKEN_PARTS}))
     take_rounds((side("base"), head), questions, settings, range(2), room, record, lambda text: None)
-    lost = {cell.access: one.reason for cell, one in record.lost.items()}
+    lost = {cell.access: reason for cell, reason in record.failed.items()}
     assert "returned other values than were written" in lost["head"]
     assert "its process ended with exit code 3" in lost["window_pair"]
     kept = {cell.access for cell in pair(record.blocks)} - set(lost)
@@ -138,7 +139,7 @@ def test_a_slowed_copy_reads_the_same_through_a_slowed_reader(tmp_path, room):
     named = [subprocess.check_output([one, "-I", "-c", code], text=True).strip() for one in (HERE, head.python)]
     assert named == ["read", "slow"]
     found = read_each_other((side("base"), head), ask(TINY, tmp_path / "data"), TINY, room)
-    assert set(found.values()) == {""}
+    assert {one.problem for one in found} == {""}
 
 
 def test_a_process_says_what_it_died_of(tmp_path):
@@ -213,6 +214,6 @@ def test_a_side_that_is_always_slower_is_not_disturbed():
 def test_a_block_starts_on_a_core_and_may_use_all():
     usable = os.sched_getaffinity(0)
     for core in sorted(usable):
-        probe._move(core)
+        probe.move(core)
         assert os.sched_getaffinity(0) == usable
     assert set(usable_cores()) == usable

@@ -12,8 +12,7 @@ import pytest
 from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.compare.documents import to_json, to_junit, to_markdown
-from harness.compare.stored import compare_stored, is_stored, unpaired
-from harness.compare.stored_cells import StoredCells
+from harness.compare.stored import cells_of, compare_stored, is_stored, unpaired
 from harness.errors import UsageError
 from harness.evidence.bundle import write_bundle
 from harness.report.write import write_report
@@ -50,7 +49,7 @@ def test_a_run_against_itself_has_no_regression_and_says_what_it_cannot_show(two
         timed(folder, 1.0)
     outcome = compare_stored(str(first), str(second))
     assert outcome.exit_code == 0 and outcome.judged and outcome.figures
-    assert all(judged.ratio.median == 1 and not judged.log_ratios for judged in outcome.judged)
+    assert all(judged.ratio == 1 and not judged.log_ratios for judged in outcome.judged)
     assert "not paired" in outcome.notes[0]
 
 
@@ -59,7 +58,7 @@ def test_times_of_stored_runs_are_never_red(two):
     timed(first, 1.0)
     timed(second, 3.0)
     outcome = compare_stored(str(first), str(second))
-    assert outcome.exit_code == 3 and {judged.word for judged in outcome.judged} == {"inconclusive"}
+    assert outcome.exit_code == 3 and {judged.verdict for judged in outcome.judged} == {"inconclusive"}
     timed(second, 0.9)
     assert compare_stored(str(first), str(second)).exit_code == 0
 
@@ -142,12 +141,12 @@ GONE = {
 def test_what_is_ok_in_base_and_not_in_head_is_red_and_named(two, tmp_path, how):
     change, state, count = GONE[how]
     first, second = map(str, two)
-    before = set(StoredCells.of(two[0]).cells)
+    before = set(cells_of(two[0]))
     rows_of(two[1], change)
     outcome = compare_stored(first, second)
     lost = [one for one in outcome.lost if one.state == state]
     assert outcome.exit_code == 1 and lost and len(lost) == (count or len(lost))
-    assert {one.cell for one in lost} <= before and all(state in one.how for one in lost)
+    assert {one.cell for one in lost} <= before and all(state in one.failure for one in lost)
     for text in (to_json(outcome), to_junit(outcome), to_markdown(outcome).replace("\\", "")):
         assert all(f"{one.cell.suite}/{one.cell.access}" in text or f'"{one.cell.access}"' in text for one in lost)
     assert json.loads(to_json(outcome))["verdict"] == "regression"
@@ -194,7 +193,7 @@ def test_a_cell_with_too_few_good_rounds_stays_open(two):
     rows_of(two[1], lambda row: ended(row, "rejected", is_head(row) and int(row["round"]) < 3))
     outcome = compare_stored(*map(str, two))
     (judged,) = [one for one in outcome.judged if one.cell.access.startswith("head")]
-    assert outcome.exit_code == 3 and judged.word == "inconclusive" and "head has 7 rounds" in judged.note
+    assert outcome.exit_code == 3 and judged.verdict == "inconclusive" and "head has 7 rounds" in judged.note
 
 
 def test_a_count_that_head_no_longer_has_is_red(two):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.compare.question import Cell
-from harness.compare.rounds import Block
+from harness.compare.record import Block
 from harness.compare.verdict import confirm, decide, pair, rounds_needed, settle
 
 CELLS = [Cell("layer_read", f"case_{k}", "hdf5", "synthetic", 64) for k in range(8)]
@@ -40,20 +40,20 @@ def compared(rng, *, rounds=10, **how):
 
 def test_no_change_is_hardly_ever_red():
     rng = np.random.default_rng(1)
-    red = sum(any(one.word == "slower" for one in compared(rng, noise=0.06)) for _ in range(150))
+    red = sum(any(one.verdict == "slower" for one in compared(rng, noise=0.06)) for _ in range(150))
     assert red <= 1
 
 
 @pytest.mark.parametrize(("ratio", "noise", "least"), [(1.10, 0.03, 0.95), (1.25, 0.06, 1.0)])
 def test_a_slowdown_is_found(ratio, noise, least):
     rng = np.random.default_rng(2)
-    found = [any(one.word == "slower" for one in compared(rng, noise=noise, ratio=ratio)) for _ in range(60)]
+    found = [any(one.verdict == "slower" for one in compared(rng, noise=noise, ratio=ratio)) for _ in range(60)]
     assert np.mean(found) >= least
 
 
 def test_a_quiet_comparison_of_equals_is_green():
     judged = compared(np.random.default_rng(3), noise=0.02)
-    assert {one.word for one in judged} <= {"no regression", "faster"}
+    assert {one.verdict for one in judged} <= {"no regression", "faster"}
 
 
 def test_disturbances_that_only_add_do_not_move_a_round():
@@ -64,24 +64,24 @@ def test_disturbances_that_only_add_do_not_move_a_round():
         for side, all_of_it in times.items()
         for k, seconds in enumerate(all_of_it)
     ]
-    assert pair(made)[cell].log_ratios == pytest.approx([np.log(1.1)])
+    assert pair(made)[cell].tolist() == [[1.0, 1.1]]
 
 
 def test_a_round_that_lacks_a_side_is_left_out():
     made = blocks(np.random.default_rng(4), noise=0.01, cells=CELLS[:1])
     made = [block for block in made if (block.round, block.side) != (3, "head")]
-    assert len(pair(made)[CELLS[0]].log_ratios) == 9
-    assert decide(pair(made))[0].word == "inconclusive"  # nine rounds give no verdict
+    assert len(pair(made)[CELLS[0]]) == 9
+    assert decide(pair(made))[0].verdict == "inconclusive"  # nine rounds give no verdict
 
 
 def test_a_suspicion_needs_fresh_rounds():
     rng = np.random.default_rng(5)
     suspected = decide(pair(blocks(rng, noise=0.01, ratio=1.2)))
-    assert {one.word for one in suspected} == {"slower"}
+    assert {one.verdict for one in suspected} == {"slower"}
     fresh = blocks(rng, noise=0.01, first=10)
     both = decide(pair(blocks(rng, noise=0.01, ratio=1.2) + fresh))
     settled = confirm(suspected, decide(pair(fresh)), both)
-    assert "slower" not in {one.word for one in settled}
+    assert "slower" not in {one.verdict for one in settled}
     assert all(one.note for one in settled)
 
 
@@ -98,7 +98,7 @@ def test_what_stays_open_is_looked_at_twice_more():
 
     (settled,) = settle(take, 10)
     assert asked == [(10, 0, None), (10, 10, set(CELLS[:1])), (20, 20, set(CELLS[:1]))]
-    assert settled.word == "slower" and settled.rounds == 40
+    assert settled.verdict == "slower" and settled.rounds == 40
 
 
 def test_nothing_more_is_looked_at_once_a_slowdown_is_confirmed():
@@ -110,7 +110,7 @@ def test_nothing_more_is_looked_at_once_a_slowdown_is_confirmed():
         made = blocks(rng, noise=0.01, ratio=1.2, rounds=len(numbers), first=numbers[0], cells=CELLS[:1])
         return made + blocks(rng, noise=0.5, rounds=len(numbers), first=numbers[0], cells=CELLS[1:2])
 
-    words = [one.word for one in settle(take, 10)]
+    words = [one.verdict for one in settle(take, 10)]
     assert words == ["slower", "inconclusive"] and asked == [range(10), range(10, 20)]
 
 
@@ -126,7 +126,7 @@ def test_noise_asks_for_a_number_of_rounds_that_then_settles_it():
     settled = 0
     for _ in range(60):
         made = blocks(rng, noise=0.15, rounds=int(np.median(asked)) * 2, cells=CELLS[:1])
-        settled += decide(pair(made))[0].word != "inconclusive"
+        settled += decide(pair(made))[0].verdict != "inconclusive"
     assert settled >= 30
 
 

@@ -1,0 +1,68 @@
+"""What rounds note: blocks of times, exact figures, and what head failed at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.compare.question import Cell
+
+CONTENT = "sha256"
+"""Among exact figures: of an archive's bytes, which may be others."""
+
+Exact = dict[tuple[Cell, str, str], list[Any]]
+"""For each cell, side and figure the values seen, one a round."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Times of one side in one block of a round, in seconds.
+
+    Attributes
+    ----------
+    cell : Cell
+        What was measured.
+    round, number : int
+        Where.
+    side : str
+        ``base`` or ``head``.
+    seconds : float
+        Of the fastest repetition in the block. What else a machine does makes a repetition longer and never shorter,
+        so on one that others use as well the fastest varies least (Chen & Revels 2016).
+    repetitions : int
+        How many.
+    """
+
+    cell: Cell
+    round: int
+    number: int
+    side: str
+    seconds: float
+    repetitions: int
+
+
+@dataclass
+class Record:
+    """Everything that rounds found.
+
+    Attributes
+    ----------
+    blocks : list of Block
+        Times.
+    exact : dict
+        Bytes, files, requests, and the digest of archives' bytes.
+    fastest : dict
+        For each (cell, side) the seconds of its fastest repetition, one a round.
+    failed : dict of Cell to str
+        Why head failed at a cell where base did not; it is measured no further.
+    """
+
+    blocks: list[Block] = field(default_factory=list)
+    exact: Exact = field(default_factory=dict)
+    fastest: dict[tuple[Cell, str], list[float]] = field(default_factory=dict)
+    failed: dict[Cell, str] = field(default_factory=dict)
+
+    def note(self, cell: Cell, side: str, **figures: Any) -> None:
+        """Add deterministic figures."""
+        for name, value in figures.items():
+            self.exact.setdefault((cell, side, name), []).append(value)

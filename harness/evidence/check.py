@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import starmap
 from pathlib import Path
@@ -18,12 +17,12 @@ from harness.analysis.accesses import archive_sizes
 from harness.analysis.findings import REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError
-from harness.evidence import compare
 from harness.evidence.bundle import (
     MEASURED,
     NO_LONGER,
     PUBLISHED,
     Bundle,
+    archives_of,
     drawing_versions,
     drawings,
     measured_too,
@@ -31,12 +30,12 @@ from harness.evidence.bundle import (
     tables,
     unpack,
 )
+from harness.evidence.compare import CLOSE, EARLIER_CLOSE, differences
 from harness.evidence.earlier import without_looks
 from harness.records import KEY_COLUMNS
 from harness.report.section import installed as sections
 from harness.report.write import Target, write_report
 from harness.row_files import read_samples
-from harness.run.archives import read_archives
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
@@ -59,16 +58,16 @@ class Result:
     ----------
     what : str
         The file or the statement.
-    problems : list of str
+    problems : sequence of str
         What does not follow; empty when all does.
     unchecked : str
         Why it could not be checked here; empty when it was.
     note : str
-        What became of it since it was published; empty when it stands.
+        What became of it since it was published; empty when it holds.
     """
 
     what: str
-    problems: list[str]
+    problems: Sequence[str] = ()
     unchecked: str = ""
     note: str = ""
 
@@ -88,21 +87,21 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
     list of Result
         In the order: files, plan, samples, archives, result directories, published figures, plots.
     """
-    results = [_digests(bundle)]
-    run = folder / "run"
-    steps: list[tuple[str, Callable[[], list[Result]]]] = [
-        ("run.json", lambda: _named(bundle, run)),
-        ("plan.json", lambda: _plan(run)),
-        ("archives.json", lambda: [Result("archives.json", _archives(run))]),
-        *((each.name, lambda each=each: list(starmap(Result, each.check(run)))) for each in installed()),
-        ("published figures", lambda: _published(bundle, run, folder / "made")),
-    ]
+    results, run = [_digests(bundle)], folder / "run"
     if lost := [name for name in (*MEASURED, *PUBLISHED) if name not in bundle.files]:
         return [*results, Result("published figures", [f"the bundle has no {', '.join(lost)}"])]
     unpack(bundle.files, run)
+    steps: list[tuple[str, Callable[[], Iterator[Result]]]] = [
+        ("run.json", lambda: _named(bundle, run)),
+        ("plan.json", lambda: _plan(run)),
+        ("archives.json", lambda: iter([Result("archives.json", list(_archives(run)))])),
+        *((each.name, lambda each=each: starmap(Result, each.check(run))) for each in installed()),
+        ("published figures", lambda: _published(bundle, run, folder / "made")),
+    ]
     for what, step in steps:
         try:
-            results += step()
+            for result in step():
+                results.append(result)
         except HarnessError as error:
             results.append(Result(what, [str(error).rstrip(".")]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # what a changed file makes of the code
@@ -118,82 +117,44 @@ def _digests(bundle: Bundle) -> Result:
         if name not in stated:
             problems.append(f"{name} is not in the manifest")
         elif hashlib.sha256(data).hexdigest() != stated[name]:
-            problems.append(f"{name} was changed after packing")
-            if name == "samples.csv":
-                problems += _changed_rows(bundle)
+            problems += [f"{name} was changed after packing", *(_changed_rows(bundle) if name == SAMPLES else ())]
     return Result(f"sha256 of {len(stated)} files", problems)
 
 
-def _named(bundle: Bundle, run: Path) -> list[Result]:
+def _changed_rows(bundle: Bundle) -> Iterator[str]:
+    stated, lines = bundle.manifest["sample_rows"], bundle.files[SAMPLES].splitlines()
+    if len(stated) != len(lines):
+        yield f"{SAMPLES} has {len(lines) - 1} rows, {len(stated) - 1} were packed"
+        return
+    for number, (before, now) in enumerate(zip(stated, row_digests(bundle.files[SAMPLES]), strict=True)):
+        if before != now:
+            name = " ".join(part for part in lines[number].decode("utf-8", "replace").split(",")[1:12] if part)
+            yield f"{SAMPLES}, row {number}: {name} is not the sample that was packed"
+
+
+def _named(bundle: Bundle, run: Path) -> Iterator[Result]:
     stated, found = bundle.manifest["run_id"], RunConfig.read(run / "run.json").run_id
-    return (
-        [] if stated == found else [Result("run.json", [f"it is of the run {found!r}, the manifest names {stated!r}"])]
-    )
+    if stated != found:
+        yield Result("run.json", [f"it is of the run {found!r}, the manifest names {stated!r}"])
 
 
-def _changed_rows(bundle: Bundle) -> list[str]:
-    stated, found = bundle.manifest["sample_rows"], row_digests(bundle.files["samples.csv"])
-    lines = bundle.files["samples.csv"].splitlines()
-    if len(stated) != len(found):
-        return [f"samples.csv has {len(found) - 1} rows, {len(stated) - 1} were packed"]
-    return [
-        f"samples.csv, row {number}: {_sample_name(lines[number])} is not the sample that was packed"
-        for number, (a, b) in enumerate(zip(stated, found, strict=True))
-        if a != b
-    ]
-
-
-def _sample_name(line: bytes) -> str:
-    return " ".join(part for part in line.decode("utf-8", "replace").split(",")[1:12] if part)
-
-
-def _plan(run: Path) -> list[Result]:
+def _plan(run: Path) -> Iterator[Result]:
     """Draw the plans again, and hold plan and samples against each other."""
     config = RunConfig.read(run / "run.json")
     samples = of_installed(read_samples(run / SAMPLES, superseded=True), config, run / "plan.json")
-    problems, subjects = [], []
     plans = read_plan(run / "plan.json")
-    for described, subject in zip(plans, replan(plans, config), strict=True):
-        subjects.append(subject)
-        problems += [f"{subject.label} {subject.n_res or ''}: {text}" for text in _differs(described, subject)]
+    subjects = list(replan(plans, config))
+    problems = [
+        f"{subject.label} {subject.n_res or ''}: {text}"
+        for described, subject in zip(plans, subjects, strict=True)
+        for text in _differs(described, subject)
+    ]
     if [(subject.text, subject.requested) for subject in subjects] != asked_traces(config):
         problems.append("its traces and lengths are not those that the configuration asks for, each once")
-    return [
-        Result("plan.json: every access, drawn again from the seed", problems),
-        *_rows(run, config, {SAMPLES: samples, **read_own_rows(run)}),
-        Result(f"{SAMPLES}: every read asked for the planned bytes", list(_asked_for(samples, subjects))),
-        *(Result(name, [], unchecked="no installed extension knows it") for name in unknown_parts(config)),
-    ]
-
-
-def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> Iterator[Result]:
-    """Hold the rows of every file against those that the plan, the seed and the configuration give."""
-    arms: list[Arm] = []
-    try:
-        arms = choose_arms(config)
-    except HarnessError as error:
-        yield Result("the formats of the run", [], unchecked=str(error).rstrip("."))
-    _, recorded, exact = read_planned(run / "plan.json", config)
-    if arms and exact and [_arm(arm) for arm in arms] != [_arm(arm) for arm in recorded]:
-        yield Result("plan.json: the formats", ["they are not those that the configuration gives"])
-    sessions = len(read_environment(run / "environment.json").get("sessions", ()))
-    found = required_rows(run / "plan.json", config, frames, sessions=sessions, arms=arms)
-    for name, required in found.items():
-        told = list(required.sentences())
-        counts, order = (
-            [line for kind, text, faults in told if (kind == "order") == of for line in (text, *map(str, faults))]
-            for of in (False, True)
-        )
-        yield Result(f"{name}: every row that the plan asks for is there once, and no other", counts)
-        if exact or arms:
-            yield Result(f"{name}: formats took turns in the order that the seed gives", order)
-        else:
-            why = "the run did not record its formats in their order"
-            yield Result(f"{name}: formats took turns in the order that the seed gives", [], unchecked=why)
-
-
-def _arm(arm: Arm) -> tuple[str, str, str]:
-    return arm.label, arm.profile, arm.route
+    yield Result("plan.json: every access, drawn again from the seed", problems)
+    yield from _rows(run, config, {SAMPLES: samples, **read_own_rows(run)})
+    yield Result(f"{SAMPLES}: every read asked for the planned bytes", list(_asked_for(samples, subjects)))
+    yield from (Result(name, unchecked="no installed extension knows it") for name in unknown_parts(config))
 
 
 def _differs(described: Described, subject: Subject) -> Iterator[str]:
@@ -205,6 +166,31 @@ def _differs(described: Described, subject: Subject) -> Iterator[str]:
     for a, (suite, access) in zip(theirs, subject.plans, strict=False):
         if a != json.loads(json.dumps(describe_access(suite, access))):
             yield f"{suite}/{access.name} is not what the seed gives"
+
+
+def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> Iterator[Result]:
+    """Hold the rows of every file against those that the plan, the seed and the configuration give."""
+    arms: list[Arm] = []
+    try:
+        arms = choose_arms(config)
+    except HarnessError as error:
+        yield Result("the formats of the run", unchecked=str(error).rstrip("."))
+    _, recorded, exact = read_planned(run / "plan.json", config)
+    ours, theirs = ([(arm.label, arm.profile, arm.route) for arm in found] for found in (arms, recorded))
+    if arms and exact and ours != theirs:
+        yield Result("plan.json: the formats", ["they are not those that the configuration gives"])
+    sessions = len(read_environment(run / "environment.json").get("sessions", ()))
+    found = required_rows(run / "plan.json", config, frames, sessions=sessions, arms=arms)
+    for name, required in found.items():
+        told = list(required.sentences())
+        counts, order = (
+            [line for kind, text, faults in told if (kind == "order") == of for line in (text, *map(str, faults))]
+            for of in (False, True)
+        )
+        yield Result(f"{name}: every row that the plan asks for is there once, and no other", counts)
+        known = exact or arms
+        why = "" if known else "the run did not record its formats in their order"
+        yield Result(f"{name}: formats took turns in the order that the seed gives", order if known else (), why)
 
 
 def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
@@ -219,79 +205,64 @@ def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
     }
     names = ["trace", "n_res", "suite", "access", "executor", "workers"]
     for found, group in samples.groupby(names, sort=False, dropna=False):
-        place = _place(found)
-        if (wanted := asked.get(place)) is None:
+        key = _plain(found)
+        if (wanted := asked.get(key)) is None:
             continue
         good = group["status"] == "ok"
         requested, returned = group["bytes_requested"], group["bytes_returned"]
-        name = " ".join(str(part) for part in place if part is not None)
         for told in (requested[good | requested.notna()], returned[good]):
             if len(wrong := told[told != wanted]):
                 said = "nothing" if pd.isna(wrong.iloc[0]) else int(wrong.iloc[0])
+                name = " ".join(str(part) for part in key if part is not None)
                 yield f"{name}: the plan asks for {wanted} bytes, {told.name} of a sample says {said}"
 
 
-def _place(key: Any) -> tuple[Any, ...]:
+def _plain(key: Any) -> tuple[Any, ...]:
     """Turn a key of a group into plain values: None for what is empty, whole numbers for lengths."""
     return tuple(None if pd.isna(part) else int(part) if isinstance(part, float) else part for part in key)
 
 
-def _archives(run: Path) -> list[str]:
+def _archives(run: Path) -> Iterator[str]:
     """Hold the sizes in ``samples.csv``, and the formats in ``ledger.csv``, against the archives that were recorded."""
-    samples = read_samples(run / SAMPLES)
-    sizes = archive_sizes(samples)
-    listed = [
-        ((subject["trace"], subject["n_res"], archive["format"], archive["profile"]), archive)
-        for subject in read_archives(run / "archives.json")
-        for archive in subject["archives"]
-    ]
-    stated = dict(listed)
-    counts = Counter(key for key, _ in listed)
-    problems = [
-        f"{' '.join(str(p) for p in key if p)}: {n} records of one archive" for key, n in counts.items() if n > 1
-    ]
+    stated = archives_of(run)
+    for key, records in stated.items():
+        if len(records) > 1:
+            yield f"{' '.join(str(part) for part in key if part)}: {len(records)} records of one archive"
     told = set(pd.read_csv(run / "ledger.csv", dtype=str, keep_default_na=False)["format"])
-    problems += [
-        f"{name}: ledger.csv says nothing of it" for name in dict.fromkeys(k[2] for k in stated) if name not in told
-    ]
-    for row in sizes.to_dict("records"):
-        n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])
-        key = (row["trace"], n_res, row["format"], row["profile"])
-        name = " ".join(str(part) for part in key if part)
+    yield from (f"{name}: ledger.csv says nothing of it" for name in sorted({key[2] for key in stated} - told))
+    for row in archive_sizes(read_samples(run / SAMPLES)).to_dict("records"):
+        key = _plain(row[name] for name in ("trace", "n_res", "format", "profile"))
+        name, size = " ".join(str(part) for part in key if part), (int(row["size_bytes"]), int(row["files"]))
         if key not in stated:
-            problems.append(f"{name}: no digest of this archive")
-        elif (stated[key]["size_bytes"], stated[key]["files"]) != (int(row["size_bytes"]), int(row["files"])):
-            problems.append(
-                f"{name}: the sample says {int(row['size_bytes'])} bytes, the record of the archive differs"
-            )
-    return problems
+            yield f"{name}: no digest of this archive"
+        elif (stated[key][-1]["size_bytes"], stated[key][-1]["files"]) != size:
+            yield f"{name}: the sample says {size[0]} bytes, the record of the archive differs"
 
 
-def _published(bundle: Bundle, run: Path, made: Path) -> list[Result]:
+def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
     """Make the report again, with the choices that the published one states, and compare every file."""
     made.mkdir()
     target = Target.apart(made, _links(bundle.files["report.md"]))
     version = version_of(bundle.files["report.json"])
     write_report(run, find_options(run, bundle.files["report.json"]), pictures=True, target=target, version=version)
-    same = bundle.manifest.get("drawn_with") == drawing_versions()
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
-    results = []
-    if version < REPORT_VERSION:
+    earlier = version < REPORT_VERSION
+    if earlier:
         since = CORRECTION if withdrawn(read_samples(run / SAMPLES)) else ""
-        results.append(Result(f"the report, as version {version} of it was written", [], note=since))
+        yield Result(f"the report, as version {version} of it was written", note=since)
     for name, data in sorted(bundle.files.items()):
         if name in (*MEASURED, *measured_too()):
             continue
-        if version < REPORT_VERSION and name in _PAGES:
-            results.append(Result(name, [], unchecked=_WORDED))
+        if earlier and name in _PAGES:
+            yield Result(name, unchecked=_WORDED)
         elif name in ours:
-            published = without_looks(name, data) if version < REPORT_VERSION else data
-            results.append(_file(name, published, ours[name], same, version))
+            same = bundle.manifest.get("drawn_with") == drawing_versions()
+            yield _file(name, without_looks(name, data) if earlier else data, ours[name], same, earlier)
         elif name == NO_LONGER:
-            results.append(Result(name, [], unchecked="it was written by versions of before, and has no successor"))
+            yield Result(name, unchecked="it was written by versions of before, and has no successor")
         else:
-            results.append(Result(name, ["nothing in the samples gives such a file"]))
-    return results + [Result(name, ["the bundle lacks it"]) for name in sorted(set(ours) - set(bundle.files))]
+            yield Result(name, ["nothing in the samples gives such a file"])
+    yield from (Result(name, ["the bundle lacks it"]) for name in sorted(set(ours) - set(bundle.files)))
 
 
 def _links(markdown: bytes) -> str:
@@ -300,10 +271,9 @@ def _links(markdown: bytes) -> str:
     return found[1].decode("utf-8", "replace") if found else "plots"
 
 
-def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool, version: int) -> Result:
-    keys = {table: list(key) for each in sections() for table, key in each.published.items()}
-    close = compare.CLOSE if version == REPORT_VERSION else compare.EARLIER_CLOSE
-    key = keys.get(name, KEY_COLUMNS[1:])
-    problems = compare.files(name, theirs, ours, key, same_drawing=same_drawing, close=close)
+def _file(name: str, theirs: bytes, ours: bytes, same_drawing: bool, earlier: bool) -> Result:
+    keys = {table: key for each in sections() for table, key in each.published.items()}
+    key, close = keys.get(name, KEY_COLUMNS[1:]), EARLIER_CLOSE if earlier else CLOSE
+    problems = differences(name, theirs, ours, key=key, same_drawing=same_drawing, close=close)
     rough = name.endswith(".png") and not (same_drawing or problems or theirs == ours)
     return Result(name, problems, unchecked=_ROUGH if rough else "")

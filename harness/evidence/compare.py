@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,41 +27,53 @@ _BLOCK, _ALIKE, _MOVED = 16, 0.2, 8
 pixels by which the edges of a page may. Moving every line by 2 pixels changes a block by 0.16, another plot by 0.44."""
 _SVG = re.compile(rb"<svg\b.*?</svg>", re.S)
 _ID = re.compile(rb'(?:(?<=id=")|(?<=href="#)|(?<=url\(#))[^")]+')  # of a marker or a clip: a digest of its coordinates
-_WHOLE = re.compile(r"-?\d+")
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+_NAMES = ("criterion", "trace", "mix", "access", "weight", "format")  # what names an entry of a list in report.json
 
 
-def files(
-    name: str, theirs: bytes, ours: bytes, key: list[str], *, same_drawing: bool, close: float = CLOSE
+def differences(
+    name: str,
+    theirs: bytes,
+    ours: bytes,
+    *,
+    key: Sequence[str] = (),
+    same_drawing: bool = True,
+    close: float = CLOSE,
 ) -> list[str]:
-    """Compare two versions of a file as its name asks for; parameters and result as for `tables` and `drawings`."""
-    kind = name.rpartition(".")[2]
-    if kind == "csv":
-        return tables(theirs, ours, key, close)
-    if kind in _DRAWN:
-        return _DRAWN[kind](theirs, ours, same_drawing=same_drawing)
-    return documents(theirs, ours, close) if kind == "json" else texts(theirs, ours)
-
-
-def tables(theirs: bytes, ours: bytes, key: list[str], close: float = CLOSE) -> list[str]:
-    """Compare two CSV files row by row.
+    """Compare two versions of a file as its name asks for: by value, by line, or by what it shows.
 
     Parameters
     ----------
+    name : str
+        Of the file.
     theirs, ours : bytes
         The published file, and the one made again.
-    key : list of str
-        The columns that name a row.
+    key : sequence of str
+        The columns that name a row of a table.
+    same_drawing : bool
+        Whether both were drawn with the same versions of what decides a drawing's bytes. Otherwise coordinates may
+        differ by a tenth of a point, and pictures are compared by their likeness.
     close : float
         The relative difference at which figures agree; whole numbers have to be equal.
 
     Returns
     -------
     list of str
-        What differs; empty when every figure agrees.
+        What differs; empty when nothing does.
     """
     if theirs == ours:
         return []
+    kinds: dict[str, Callable[[], list[str]]] = {
+        "csv": lambda: _tables(theirs, ours, key, close),
+        "json": lambda: _documents(theirs, ours, close),
+        "html": lambda: _pages(theirs, ours, same_drawing),
+        "svg": lambda: _drawings(theirs, ours, same_drawing),
+        "png": lambda: _pictures(theirs, ours, same_drawing),
+    }
+    return kinds.get(name.rpartition(".")[2], lambda: _texts(theirs, ours))()
+
+
+def _tables(theirs: bytes, ours: bytes, key: Sequence[str], close: float) -> list[str]:
     try:
         published, made = (pd.read_csv(io.BytesIO(t), dtype=str, keep_default_na=False) for t in (theirs, ours))
     except (ValueError, pd.errors.ParserError) as error:
@@ -70,32 +82,22 @@ def tables(theirs: bytes, ours: bytes, key: list[str], close: float = CLOSE) -> 
         return [f"its columns are not {', '.join(made.columns)}"]
     if len(published) != len(made):
         return [f"it has {len(published)} rows, the samples give {len(made)}"]
-    found = []
+    found: list[str] = []
     for left, right in zip(published.to_dict("records"), made.to_dict("records"), strict=True):
-        name = " ".join(str(right[k]) for k in key if right[k])
-        found += [
-            f"{name}: {column} is {left[column] or 'empty'}, the samples give {right[column] or 'nothing'}"
-            for column in made.columns
-            if not _same_text(left[column], right[column], close)
-        ]
+        place = " ".join(str(right[name]) for name in key if right[name])
+        row, own = ({str(n): _value(text) for n, text in line.items()} for line in (left, right))
+        found += _walk(row, own, place, close)
     return found
 
 
-def _same_text(left: str, right: str, close: float) -> bool:
-    if left == right:
-        return True
-    if _WHOLE.fullmatch(left) and _WHOLE.fullmatch(right):
-        return False
-    try:
-        return math.isclose(float(left), float(right), rel_tol=close, abs_tol=_NOTHING)
-    except ValueError:
-        return False
+def _value(text: str) -> int | float | str:
+    """Return what a cell of a table says: a whole number, another number, or a text."""
+    if re.fullmatch(r"-?[0-9]{1,18}", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) else text
 
 
-def documents(theirs: bytes, ours: bytes, close: float = CLOSE) -> list[str]:
-    """Compare two JSON files value by value; parameters and result as for `tables`."""
-    if theirs == ours:
-        return []
+def _documents(theirs: bytes, ours: bytes, close: float) -> list[str]:
     try:
         return list(_walk(decode(theirs, Any, "the published file", mend=""), json.loads(ours), "", close))
     except DocumentError as error:
@@ -114,17 +116,10 @@ def _walk(left: Any, right: Any, place: str, close: float) -> Iterator[str]:
             yield f"{place} has {len(left)} entries, the samples give {len(right)}"
             return
         for number, (a, b) in enumerate(zip(left, right, strict=True)):
-            yield from _walk(a, b, f"{place}/{_label(b, number)}", close)
+            named = " ".join(str(b[k]) for k in _NAMES if b.get(k)) if isinstance(b, Mapping) else ""
+            yield from _walk(a, b, f"{place}/{named or number}", close)
     elif not _same(left, right, close):
         yield f"{place} is {left!r}, the samples give {right!r}"
-
-
-def _label(entry: Any, number: int) -> str:
-    """Name an entry of a list by what it says it is, where it does."""
-    if isinstance(entry, dict):
-        parts = [str(entry[k]) for k in ("criterion", "trace", "mix", "access", "weight", "format") if entry.get(k)]
-        return " ".join(parts) or str(number)
-    return str(number)
 
 
 def _same(left: Any, right: Any, close: float) -> bool:
@@ -135,10 +130,7 @@ def _same(left: Any, right: Any, close: float) -> bool:
     return bool(left == right)
 
 
-def texts(theirs: bytes, ours: bytes) -> list[str]:
-    """Compare two texts line by line; parameters and result as for `tables`."""
-    if theirs == ours:
-        return []
+def _texts(theirs: bytes, ours: bytes) -> list[str]:
     left, right = theirs.splitlines(), ours.splitlines()
     found = [
         f"line {number} is {_shown(a)}, the samples give {_shown(b)}"
@@ -155,36 +147,21 @@ def _shown(line: bytes) -> str:
     return repr(text if len(text) <= 90 else text[:89] + "…")
 
 
-def pages(theirs: bytes, ours: bytes, *, same_drawing: bool) -> list[str]:
-    """Compare two HTML pages: their text exactly, the drawings in them as `drawings` does."""
-    if theirs == ours:
-        return []
-    found = texts(_SVG.sub(b"<svg/>", theirs), _SVG.sub(b"<svg/>", ours))
+def _pages(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
+    """Compare the text exactly, and the drawings in it as drawings."""
     left, right = _SVG.findall(theirs), _SVG.findall(ours)
+    found = differences("text", _SVG.sub(b"<svg/>", theirs), _SVG.sub(b"<svg/>", ours))
     if len(left) != len(right):
         return [*found, f"it has {len(left)} drawings, the samples give {len(right)}"]
     for number, (a, b) in enumerate(zip(left, right, strict=True), start=1):
-        found += [f"drawing {number}: {text}" for text in drawings(a, b, same_drawing=same_drawing)]
+        found += [f"drawing {number}: {text}" for text in differences("svg", a, b, same_drawing=same_drawing)]
     return found
 
 
-def drawings(theirs: bytes, ours: bytes, *, same_drawing: bool) -> list[str]:
-    """Compare two SVG drawings.
-
-    Parameters
-    ----------
-    theirs, ours : bytes
-        The published file, and the one drawn again.
-    same_drawing : bool
-        Whether both were drawn with the same versions of what decides their bytes. Otherwise coordinates may differ by
-        a tenth of a point.
-    """
-    if theirs == ours:
-        return []
+def _drawings(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
     if not same_drawing:
         theirs, ours = _numbered(theirs), _numbered(ours)
-        left, right = _NUMBER.split(theirs), _NUMBER.split(ours)
-        if left == right:
+        if _NUMBER.split(theirs) == _NUMBER.split(ours):
             a, b = (np.array([float(n) for n in _NUMBER.findall(t)]) for t in (theirs, ours))
             if np.allclose(a, b, rtol=0, atol=0.1):
                 return []
@@ -197,20 +174,11 @@ def _numbered(drawing: bytes) -> bytes:
     return _ID.sub(lambda found: places.setdefault(found[0], b"part%d" % len(places)), drawing)
 
 
-def pictures(theirs: bytes, ours: bytes, *, same_drawing: bool = True) -> list[str]:
-    """Compare two PNG pictures pixel by pixel, or those of two versions of the libraries that draw by their likeness.
-
-    Parameters
-    ----------
-    theirs, ours : bytes
-        The published file, and the one drawn again.
-    same_drawing : bool
-        Whether both were drawn with the same versions of what decides their bytes.
-    """
-    if theirs == ours:
-        return []
+def _pictures(theirs: bytes, ours: bytes, same_drawing: bool) -> list[str]:
     moved = 0 if same_drawing else _MOVED
-    if any(abs(a - b) > moved for a, b in zip(_size(theirs), _size(ours), strict=True)):
+    # The width and height that a PNG states, before anything is decoded; 0 for what is none.
+    sizes = [(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")) for data in (theirs, ours)]
+    if any(abs(a - b) > moved for a, b in zip(*sizes, strict=True)):
         return ["it has another size than what the samples draw"]
     try:
         left, right = (imread(io.BytesIO(data), "png") for data in (theirs, ours))
@@ -224,19 +192,10 @@ def pictures(theirs: bytes, ours: bytes, *, same_drawing: bool = True) -> list[s
     return [] if np.abs(a - b).max(initial=0) <= _ALIKE else ["it does not look like what the samples draw"]
 
 
-def _size(picture: bytes) -> tuple[int, int]:
-    """Return the width and height that a PNG states, before anything is decoded; 0 for what is none."""
-    return int.from_bytes(picture[16:20], "big"), int.from_bytes(picture[20:24], "big")
-
-
 def _blocks(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return the mean grey of each block, on white."""
     colours = picture if picture.ndim == 3 else picture[..., None]
-    grey = colours[..., :3].mean(-1)
-    if colours.shape[-1] in (2, 4):
-        grey = (colours[..., 0] if colours.shape[-1] == 2 else grey) * colours[..., -1] + 1 - colours[..., -1]
+    opaque = colours[..., -1] if colours.shape[-1] in (2, 4) else 1.0
+    grey = colours[..., : 1 if colours.shape[-1] < 3 else 3].mean(-1) * opaque + 1 - opaque
     cut = grey[: height * _BLOCK, : width * _BLOCK]
     return np.asarray(cut.reshape(height, _BLOCK, width, _BLOCK).mean((1, 3)))
-
-
-_DRAWN: dict[str, Callable[..., list[str]]] = {"html": pages, "svg": drawings, "png": pictures}

@@ -12,10 +12,9 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from harness.documents import read_document
-from harness.errors import HarnessError, UsageError
-from harness.evidence.bundle import Bundle
+from harness.errors import UsageError
+from harness.evidence.bundle import Bundle, archives_of
 from harness.records import CellKey
-from harness.run.archives import read_archives
 from harness.run.config import RunConfig
 from harness.run.measurement import installed
 from harness.trace.sources import find_source
@@ -75,12 +74,10 @@ def rerun_config(bundle: Bundle, run_id: str, *, outside: bool = False) -> RunCo
     Raises
     ------
     HarnessError
-        When the bundle has no readable configuration.
+        When its configuration cannot be read.
     UsageError
         When the run would use something that the bundle names and that is not allowed; nothing was used yet.
     """
-    if "run.json" not in bundle.files:
-        raise HarnessError("The bundle has no run.json, so its run cannot be repeated.")
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         path = Path(scratch) / "run.json"
         path.write_bytes(bundle.files["run.json"])
@@ -143,30 +140,19 @@ def _outcome(before: Any, after: Any) -> str:
         return "contradicted"
     if before in _DEFINITE and after in ("inconclusive", _EQUAL):
         return "weaker"
-    if after in _DEFINITE and before in ("inconclusive", _EQUAL):
-        return "new"
-    return "other"
+    return "new" if after in _DEFINITE and before in ("inconclusive", _EQUAL) else "other"
 
 
 def _archives(before: Path, after: Path) -> tuple[list[str], list[str]]:
-    first, second = (
-        {
-            (subject["trace"], subject["n_res"], archive["format"], archive["profile"]): archive
-            for subject in read_archives(folder / "archives.json")
-            for archive in subject["archives"]
-        }
-        for folder in (before, after)
-    )
-    sizes, digests = [], []
-    for key, archive in first.items():
-        name = " ".join(str(part) for part in key if part)
-        other = second.get(key)
-        if other is None:
+    sizes, digests, second = [], [], archives_of(after)
+    for key, (archive, *_) in archives_of(before).items():
+        name, size = " ".join(str(part) for part in key if part), archive["size_bytes"]
+        if key not in second:
             sizes.append(f"{name}: the second run has no such archive")
-        elif other["size_bytes"] != archive["size_bytes"]:
-            sizes.append(f"{name}: {archive['size_bytes']} bytes, then {other['size_bytes']}")
+        elif (other := second[key][0])["size_bytes"] != size:
+            sizes.append(f"{name}: {size} bytes, then {other['size_bytes']}")
         elif other["sha256"] != archive["sha256"]:
-            digests.append(f"{name}: {archive['size_bytes']} bytes both times, but not the same ones")
+            digests.append(f"{name}: {size} bytes both times, but not the same ones")
     return sizes, digests
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
-from harness.evidence import compare
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
+from harness.evidence.compare import differences
 from harness.evidence.rerun import rerun_config
 from tests.evidence.conftest import repack
 
@@ -148,19 +148,19 @@ def test_what_was_not_checked_is_listed_as_claimed_and_fails_when_strict(packed,
 def test_pictures_of_other_versions_are_compared_by_their_likeness(packed):
     files = read_bundle(packed).files
     one, other = files["plots/full_read.png"], files["plots/layer_read.png"]
-    assert compare.pictures(one, one) == [] and compare.pictures(one + b"\0", one) == []
-    assert compare.pictures(one + b"\0", one, same_drawing=False) == []
-    assert compare.pictures(other, one) and compare.pictures(other, one, same_drawing=False)
-    assert compare.pictures(b"", one) and compare.pictures(one[:200], one, same_drawing=False)
+    assert differences("a.png", one, one) == [] and differences("a.png", one + b"\0", one) == []
+    assert differences("a.png", one + b"\0", one, same_drawing=False) == []
+    assert differences("a.png", other, one) and differences("a.png", other, one, same_drawing=False)
+    assert differences("a.png", b"", one) and differences("a.png", one[:200], one, same_drawing=False)
 
 
 def test_drawings_of_other_versions_may_name_their_parts_otherwise():
     ours = b'<svg><path id="m1a" d="M 1.5 2"/><use href="#m1a" x="3"/></svg>'
     theirs = ours.replace(b"m1a", b"m2b").replace(b"1.5", b"1.5000001")
-    assert compare.drawings(theirs, ours, same_drawing=False) == []
-    assert compare.drawings(theirs, ours, same_drawing=True)
-    assert compare.drawings(theirs.replace(b'"3"', b'"4"'), ours, same_drawing=False)
-    assert compare.drawings(theirs.replace(b'href="#m2b"', b'href="#m"'), ours, same_drawing=False)
+    assert differences("a.svg", theirs, ours, same_drawing=False) == []
+    assert differences("a.svg", theirs, ours, same_drawing=True)
+    assert differences("a.svg", theirs.replace(b'"3"', b'"4"'), ours, same_drawing=False)
+    assert differences("a.svg", theirs.replace(b'href="#m2b"', b'href="#m"'), ours, same_drawing=False)
 
 
 def test_figures_of_another_library_agree_and_changed_ones_do_not():
@@ -174,7 +174,7 @@ def test_figures_of_another_library_agree_and_changed_ones_do_not():
         ("2000000000001", "2000000000002", False),  # bytes are whole numbers, and exact
     ):
         tables = (f"suite,figure\na,{figure}\n".encode() for figure in (theirs, ours))
-        assert (compare.tables(*tables, key) == []) == same, (theirs, ours)
+        assert (differences("a.csv", *tables, key=key) == []) == same, (theirs, ours)
 
 
 def test_a_run_without_verdicts_has_nothing_to_hold(copied, capsys, tmp_path):

@@ -9,8 +9,7 @@ import sys
 
 import numpy as np
 
-from harness.extensions.history.machine_kind import MachineKind
-from harness.extensions.history.record import CellFigures, Definition, RunRecord
+from harness.extensions.history.record import CellFigures, Definition, MachineKind, RunRecord
 from harness.extensions.history.series import Series, arrange
 from harness.extensions.history.steps import find_steps
 from harness.records import CellKey
@@ -63,9 +62,7 @@ def series_of(logs: np.ndarray) -> Series:
             libraries={},
             definition=definition,
             samples_sha256=str(number),
-            cells=tuple(
-                CellFigures(key=key, samples=10, median_seconds=float(t)) for key, t in zip(keys, times, strict=True)
-            ),
+            cells={key: CellFigures(samples=10, median_seconds=float(t)) for key, t in zip(keys, times, strict=True)},
         )
         for number, times in enumerate(np.exp(logs.T))
     ]

@@ -1,4 +1,4 @@
-"""Steps in many series of the same runs: levels that change and stay, told from outliers, drift and chance.
+"""Steps in many series of the same runs: levels that change and stay, and not outliers, drift or chance.
 
 A series is fitted by constants with absolute deviations, as asv's ``step_detect`` does (Virtanen 2016), so that a
 single disturbed run moves no level. Every place between two runs is looked at through windows of several lengths,
@@ -21,7 +21,7 @@ SIDE = 5
 """Runs that a level needs on either side of a step; fewer are outliers."""
 
 LEAST_RUNS = 2 * SIDE + 1
-"""Runs from which on a step can be told: 10 can be ordered so that they look like one by chance too often."""
+"""Runs from which on a step can be found: 10 can be ordered so that they look like one by chance too often."""
 
 FALSE_ALARMS = 0.01
 """How often a history without any step, of however many cells, may be said to have one."""
@@ -183,8 +183,8 @@ def calm(values: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (series, runs)
-        A value that is further from the median of the five runs around it than `_FAR` times the spread from run to run
-        stands there instead. A level that stays is not touched.
+        A value is at most `_FAR` times the spread from run to run away from the median of the five runs around it. A
+        level that stays is not touched.
     """
     around = np.pad(values, ((0, 0), (2, 2)), mode="symmetric")
     middle = np.median([around[:, k : k + values.shape[1]] for k in range(5)], axis=0)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import pandas as pd
+
 from harness.analysis import formatting as words
 from harness.cli import show
 from harness.cli.options import add_plugins
 from harness.errors import UsageError
 from harness.extensions.history.changepoint import LEAST_RUNS
-from harness.extensions.history.commits import commit_range
-from harness.extensions.history.file import append, read_histories
-from harness.extensions.history.machine_kind import Followed, kind_of
-from harness.extensions.history.record import RunRecord
+from harness.extensions.history.file import append, read_history
+from harness.extensions.history.record import Followed, kind_of
 from harness.extensions.history.series import Series, arrange, vanished
-from harness.extensions.history.steps import Step, find_steps, standing
+from harness.extensions.history.steps import FIGURES, Step, cell_name, find_steps, regressions
 from harness.extensions.history.summing import summarise_run
-from harness.extensions.history.telling import FIGURES, case, cell, change, level, step_table
 from harness.extensions.history.trends import draw_trends
+from harness.records import CellKey
 from harness.report.write import write_table
 from harness.run.machine import describe
 
@@ -28,6 +28,10 @@ FOLDER = Path("results") / "history"
 SUFFIX = ".jsonl"
 NO_STEP, REGRESSION, TOO_FEW = 0, 1, 3
 _MOST = 24  # steps printed
+_COLUMNS = [
+    "series", *CellKey._fields, "figure", "level_before", "level_after", "ratio", "regression", "run_before",
+    "run_after", "commit_before", "commit_after", "commits", "found_in", "meanwhile",
+]  # fmt: skip
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +68,7 @@ def _add(arguments: argparse.Namespace) -> int:
     record = summarise_run(arguments.run)
     path: Path = arguments.file or FOLDER / f"{record.machine.name}{SUFFIX}"
     history = append(path, record)
-    many = len(history.records)
-    now = f"now {many} run{'s'[: many > 1]}"
+    now = f"now {_many(len(history.records), 'run')}"
     show.say(f"Added {record.run_id} ({record.label}, {len(record.cells)} cells) to {path}, {now}.")
     _say_corrupt(len(history.corrupt), path)
     return 0
@@ -73,7 +76,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     paths: list[Path] = arguments.file or [_of_this_machine()]
-    history = read_histories(paths)
+    history = read_history(*paths)
     _say_corrupt(len(history.corrupt), *paths)
     if not history.records:
         raise UsageError(f"{words.listed(map(str, paths))} holds no run: add one with 'harness history add RUN'.")
@@ -82,7 +85,7 @@ def _show(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out or _drawings(paths[0])
     _print(series, found)
     out.mkdir(parents=True, exist_ok=True)
-    write_table(step_table(series, found), out / "steps.csv")
+    write_table(step_table(found), out / "steps.csv")
     drawn = draw_trends(series, found, out)
     show.say(f"Steps:  {out / 'steps.csv'}")
     show.say(f"Trends: {', '.join(str(path) for path in drawn if path.suffix == '.png')}")
@@ -91,12 +94,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _of_this_machine() -> Path:
     path = FOLDER / f"{kind_of(cast(Followed, describe(Path.cwd()))).name}{SUFFIX}"
-    if path.exists():
-        return path
-    others = sorted(str(found) for found in FOLDER.glob(f"*{SUFFIX}"))
-    if others:
+    if not path.exists() and (others := sorted(str(found) for found in FOLDER.glob(f"*{SUFFIX}"))):
         raise UsageError(f"There is no history of this machine, {path}; name another with --file: {', '.join(others)}.")
-    raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.")
+    return path
 
 
 def _drawings(path: Path) -> Path:
@@ -107,12 +107,43 @@ def _drawings(path: Path) -> Path:
     return path.parent / "plots" / path.stem
 
 
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'s'[: count > 1]}"
+
+
 def _say_corrupt(count: int, *paths: Path) -> None:
     if count:
-        show.say(
-            f"{words.listed(map(str, paths))}: {count} line{'s'[: count > 1]} cut or damaged, skipped and kept as "
-            f"{'they are' if count > 1 else 'it is'}."
-        )
+        kept = "they are" if count > 1 else "it is"
+        where = words.listed(map(str, paths))
+        show.say(f"{where}: {_many(count, 'line')} cut or damaged, skipped and kept as {kept}.")
+
+
+def step_table(found: Sequence[Sequence[Step]]) -> pd.DataFrame:
+    """Return one row a step, oldest first: the key columns of ``summary.csv``, levels in seconds or as counted.
+
+    Parameters
+    ----------
+    found : sequence of sequence of Step
+        The steps of each series.
+    """
+    rows = [
+        {
+            **(step.key._asdict() if step.key is not None else {}),
+            **{name: getattr(step, name) for name in ("level_before", "level_after", "ratio", "regression")},
+            "series": number,
+            "figure": FIGURES[step.figure],
+            "run_before": step.before.run_id,
+            "run_after": step.after.run_id,
+            "commit_before": step.before.commit,
+            "commit_after": step.after.commit,
+            "commits": step.commits(),
+            "found_in": step.series,
+            "meanwhile": ", ".join(step.meanwhile),
+        }
+        for number, steps in enumerate(found, 1)
+        for step in steps
+    ]
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
@@ -120,48 +151,45 @@ def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
     show.say(f"{newest.machine.name}: {sum(len(part.records) for part in series)} runs, {len(series)} series")
     for number, (part, steps) in enumerate(zip(series, found, strict=True), 1):
         runs = part.records
-        title = f"Series {number}: {len(runs)} run{'s'[: len(runs) > 1]}, {runs[0].label} to {runs[-1].label}"
+        title = f"Series {number}: {_many(len(runs), 'run')}, {runs[0].label} to {runs[-1].label}"
         if part.changed:
             title += f"; not compared with the one before, because of {part.changed}"
         show.say(title)
         if len(runs) < LEAST_RUNS:
             show.say(f"  Too few runs for a step in times: {len(runs)} of {LEAST_RUNS}. Exact figures are followed.")
-        if steps:
-            _print_steps(steps)
-        else:
+        if not steps:
             show.say("  No step.")
-
-
-def _print_steps(steps: Sequence[Step]) -> None:
-    shown = show.table("", "case", "figure", "from", "to", "change", "commits", "found in", "meanwhile")
-    for step in list(reversed(steps))[:_MOST]:
-        shown.add_row(
-            case(step), FIGURES[step.figure], level(step, step.level_before), level(step, step.level_after),
-            change(step), commit_range(step.before, step.after), step.series, ", ".join(step.meanwhile),
-        )  # fmt: skip
-    show.console().print(shown, markup=False)
-    if len(steps) > _MOST:
-        show.say(f"and {len(steps) - _MOST} older ones, in steps.csv")
+            continue
+        shown = show.table("", "case", "figure", "from", "to", "change", "commits", "found in", "meanwhile")
+        for step in list(reversed(steps))[:_MOST]:
+            shown.add_row(
+                step.case, FIGURES[step.figure], step.level(step.level_before), step.level(step.level_after),
+                step.change, step.commits(), step.series, ", ".join(step.meanwhile),
+            )  # fmt: skip
+        show.console().print(shown, markup=False)
+        if len(steps) > _MOST:
+            show.say(f"and {len(steps) - _MOST} older ones, in steps.csv")
 
 
 def _outcome(newest: Series, steps: Sequence[Step], since: str | None) -> int:
     first = 0 if since is None else _number(newest, since) + 1
-    gone = [one for one in vanished(newest) if one.place >= first]
-    for one in gone[:_MOST]:
-        show.say(f"Gone: {cell(one.key)}: the newest run has no good measurement of it, last was {one.last.run_id}.")
+    gone = [(key, last) for key, last in vanished(newest) if last + 1 >= first]
+    for key, last in gone[:_MOST]:
+        run = newest.records[last].run_id
+        show.say(f"Gone: {cell_name(key)}: the newest run has no good measurement of it, last was {run}.")
     if len(gone) > _MOST:
         show.say(f"and {len(gone) - _MOST} more")
-    worse = [step for step in standing(steps) if step.place >= first]
+    worse = [step for step in regressions(steps) if step.place >= first]
     if gone:
-        many = f"{len(gone)} cell{'s'[: len(gone) > 1]}"
-        show.say(f"Regression: {many} failed or {'were' if len(gone) > 1 else 'was'} not measured in the newest run.")
+        were = "were" if len(gone) > 1 else "was"
+        show.say(f"Regression: {_many(len(gone), 'cell')} failed or {were} not measured in the newest run.")
     if worse:
-        many = f"{len(worse)} figure{'s'[: len(worse) > 1]}"
-        show.say(f"Regression: the newest step of {many} is for the worse, first of all {case(worse[-1])}.")
+        many = _many(len(worse), "figure")
+        show.say(f"Regression: the newest step of {many} is for the worse, first of all {worse[-1].case}.")
     if gone or worse:
         return REGRESSION
     if len(newest.records) < LEAST_RUNS:
-        show.say(f"Too few runs: {len(newest.records)} measured the same, {LEAST_RUNS} are needed to tell a step.")
+        show.say(f"Too few runs: {len(newest.records)} measured the same, {LEAST_RUNS} are needed to find a step.")
         return TOO_FEW
     show.say("No regression.")
     return NO_STEP
@@ -169,7 +197,7 @@ def _outcome(newest: Series, steps: Sequence[Step], since: str | None) -> int:
 
 def _number(series: Series, name: str) -> int:
     """Return the number of the run that a name or the start of a commit means: the last one that fits."""
-    runs: list[RunRecord] = list(series.records)
+    runs = series.records
     fits = [i for i, run in enumerate(runs) if run.run_id == name or (run.commit or "").startswith(name)]
     if not fits or not name:
         raise UsageError(f"--since names no run of the newest series; it has {', '.join(run.run_id for run in runs)}.")

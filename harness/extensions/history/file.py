@@ -1,4 +1,4 @@
-"""A history on disk: one line a run, appended whole and never changed; what is damaged is counted and kept."""
+"""A history on disk: one line a run, appended at once and never changed; what is damaged is counted and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.extensions.history.machine_kind import difference
 from harness.extensions.history.record import CorruptLine, RunRecord
 from harness.files import WHOLE, check_regular, read_bytes, sync
 
@@ -30,13 +29,8 @@ class History:
     corrupt: tuple[int, ...]
 
 
-def read_history(path: Path) -> History:
-    """Read a history.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
+def read_history(*paths: Path) -> History:
+    """Read one file, or several of one kind of machine as one history; a run that is in two of them counts once.
 
     Returns
     -------
@@ -50,30 +44,21 @@ def read_history(path: Path) -> History:
     HarnessError
         When a line is of a version this reader does not know.
     """
-    try:
-        data = read_bytes(path, WHOLE)
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.") from error
-    except OSError as error:
-        raise UsageError(f"The history {path} cannot be read: {error.strerror or error}.") from error
-    return _parse(data, path)
-
-
-def read_histories(paths: Sequence[Path]) -> History:
-    """Read several files of one kind of machine as one history; a run that stands in two of them counts once.
-
-    Raises
-    ------
-    UsageError, HarnessError
-        As `read_history`, and when the files are of several kinds of machine.
-    """
-    parts = [read_history(path) for path in paths]
-    first = next((record for part in parts for record in part.records), None)
-    for path, part in zip(paths, parts, strict=True):
-        if first is not None and part.records:
-            require_same_machine(first, part.records[0], f"{paths[0]} and {path} are of different kinds of machine")
-    records = {record.samples_sha256: record for part in parts for record in part.records}
-    return History(tuple(records.values()), tuple(line for part in parts for line in part.corrupt))
+    records: dict[str, RunRecord] = {}
+    corrupt: list[int] = []
+    for path in paths:
+        try:
+            part = _parse(read_bytes(path, WHOLE), path)
+        except FileNotFoundError as error:
+            raise UsageError(f"There is no history {path}: 'harness history add RUN' begins one.") from error
+        except OSError as error:
+            raise UsageError(f"The history {path} cannot be read: {error.strerror or error}.") from error
+        if records and part.records:
+            what = f"{paths[0]} and {path} are of different kinds of machine"
+            _require_same_machine([next(iter(records.values())), part.records[0]], what)
+        records |= {record.samples_sha256: record for record in part.records}
+        corrupt += part.corrupt
+    return History(tuple(records.values()), tuple(corrupt))
 
 
 def _parse(data: bytes, path: Path) -> History:
@@ -87,18 +72,18 @@ def _parse(data: bytes, path: Path) -> History:
             corrupt.append(number)
         except HarnessError as error:
             raise HarnessError(f"{path}, line {number}: {error}") from error
-    for record in records:
-        require_same_machine(records[0], record, f"{path} mixes machines")
+    _require_same_machine(records, f"{path} mixes machines")
     return History(tuple(records), tuple(corrupt))
 
 
-def require_same_machine(one: RunRecord, other: RunRecord, what: str) -> None:
-    """Refuse two runs whose times cannot be compared, naming what differs."""
-    if differs := difference(one.machine, other.machine):
-        raise UsageError(
-            f"{what}: {differs}. Times of {one.run_id} and {other.run_id} cannot be compared; "
-            f"keep one file for each kind of machine."
-        )
+def _require_same_machine(records: Sequence[RunRecord], what: str) -> None:
+    """Refuse runs whose times cannot be compared, naming what differs."""
+    for other in records:
+        if differs := records[0].machine.difference(other.machine):
+            raise UsageError(
+                f"{what}: {differs}. Times of {records[0].run_id} and {other.run_id} cannot be compared; "
+                f"keep one file for each kind of machine."
+            )
 
 
 def append(path: Path, record: RunRecord) -> History:
@@ -139,28 +124,19 @@ def append(path: Path, record: RunRecord) -> History:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         data = path.read_bytes()
         before = _parse(data, path)
-        _require_new(before, record, path)
-        _write(descriptor, data, record.to_line(), path)
+        _require_same_machine([*before.records[:1], record], f"{path} is of another kind of machine")
+        for known in before.records:
+            if known.samples_sha256 == record.samples_sha256:
+                raise UsageError(f"{path} holds the run {known.run_id} of {known.started} already: add each run once.")
+        payload = (b"\n" if data and not data.endswith(b"\n") else b"") + record.to_line().encode()
+        try:
+            if os.write(descriptor, payload) != len(payload):
+                raise OSError(None, "the disk is full")
+            os.fsync(descriptor)
+        except OSError as error:
+            os.ftruncate(descriptor, len(data))
+            raise HarnessError(f"{path} could not be written ({error.strerror}); it is as it was.") from error
     finally:
         os.close(descriptor)
     sync(path.parent)
     return History((*before.records, record), before.corrupt)
-
-
-def _require_new(before: History, record: RunRecord, path: Path) -> None:
-    for known in before.records:
-        require_same_machine(known, record, f"{path} is of another kind of machine")
-        if known.samples_sha256 == record.samples_sha256:
-            raise UsageError(f"{path} holds the run {known.run_id} of {known.started} already: add each run once.")
-
-
-def _write(descriptor: int, data: bytes, line: str, path: Path) -> None:
-    payload = (b"\n" if data and not data.endswith(b"\n") else b"") + line.encode("utf-8")
-    try:
-        written = os.write(descriptor, payload)
-        if written != len(payload):
-            raise OSError(None, "the disk is full")
-        os.fsync(descriptor)
-    except OSError as error:
-        os.ftruncate(descriptor, len(data))
-        raise HarnessError(f"{path} could not be written ({error.strerror}); it is as it was.") from error

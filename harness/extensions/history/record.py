@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from harness.documents import Count, DocumentError, Figure, Positive, convert, decode
 from harness.errors import HarnessError
-from harness.extensions.history.machine_kind import MachineKind
 from harness.records import CellKey
 
 HISTORY_VERSION = 1
@@ -19,44 +18,113 @@ HISTORY_VERSION = 1
 EXACT = ("size_bytes", "files", "files_opened", "requests")
 """Figures that do not depend on time: every change is a step."""
 
+_GIB_CLASSES = tuple(gib for power in range(16) for gib in (2**power, 3 * 2**power))
+
 
 class CorruptLine(ValueError):
     """A line of a history that is not what was written."""
 
 
+class CellFigures(TypedDict, total=False):
+    """The figures of one cell of a run; one that does not apply is not there.
+
+    Times are as in ``summary.csv``; ``requests`` are only of reads in one thread, where all samples agree.
+    """
+
+    samples: Count
+    median_seconds: Figure
+    ci_low: Figure
+    ci_high: Figure
+    size_bytes: Count
+    files: Count
+    files_opened: Count
+    requests: Count
+
+
+FIGURES = tuple(CellFigures.__annotations__)
+
+
 @dataclass(frozen=True, kw_only=True)
-class CellFigures:
-    """One cell of a run; None where a figure does not apply.
+class MachineKind:
+    """What makes the times of two runs comparable, and what runs of one history share.
 
     Attributes
     ----------
-    key : CellKey
-        The key columns of ``summary.csv``, without the run.
-    samples : int
-        Those that count.
-    median_seconds, ci_low, ci_high : float or None
-        As in ``summary.csv``.
-    raw_ratio, raw_low, raw_high : float or None
-        Time divided by that of the raw ceiling, paired by round, with its 95 % interval.
-    twin_ratio : float or None
-        Of the A/A arm: time divided by that of the arm whose twin it is.
-    size_bytes, files, files_opened, requests : int or None
-        Exact figures; ``requests`` only of reads in one thread, where all samples agree.
+    cpu : str
+        Model of the processor.
+    cores : int
+        Cores that the run could use.
+    memory_gib : int
+        Class of the memory: the next of 1, 2, 3, 4, 6, 8, 12, 16, 24 ... GiB, as a system sees less than is built in.
+    filesystem : str
+        Where archives lay.
+    kernel : str
+        Name and major version of the system.
+    python : str
+        Implementation with major and minor version, and a ``t`` behind it where there is no interpreter lock.
+    virtual : bool
+        Whether a hypervisor was there.
     """
 
-    key: CellKey
-    samples: Count
-    median_seconds: Figure | None = None
-    ci_low: Figure | None = None
-    ci_high: Figure | None = None
-    raw_ratio: Figure | None = None
-    raw_low: Figure | None = None
-    raw_high: Figure | None = None
-    twin_ratio: Figure | None = None
-    size_bytes: Count | None = None
-    files: Count | None = None
-    files_opened: Count | None = None
-    requests: Count | None = None
+    cpu: str
+    cores: int
+    memory_gib: int
+    filesystem: str
+    kernel: str
+    python: str
+    virtual: bool
+
+    @property
+    def name(self) -> str:
+        """A file name that says all of it, such as ``amd-epyc-2c-24g-ext4-linux6-cpython3.11-vm``."""
+        parts = [self.cpu, f"{self.cores}c", f"{self.memory_gib}g", self.filesystem, self.kernel, self.python]
+        text = "-".join([*parts, "vm" if self.virtual else "bare"])
+        return re.sub(r"[^a-z0-9.]+", "-", text.lower().replace("(r)", "").replace("(tm)", "")).strip("-")
+
+    def difference(self, other: MachineKind) -> str:
+        """Say what differs from another kind, such as ``cores (2, then 4)``; empty when nothing does."""
+        return ", ".join(
+            f"{name.replace('_', ' ')} ({value}, then {getattr(other, name)})"
+            for name, value in vars(self).items()
+            if value != getattr(other, name)
+        )
+
+
+class Followed(TypedDict):
+    """What a description of a machine must say for a history."""
+
+    started: str
+    commit: str | None
+    cpu: str | None
+    cores: Positive | None
+    cores_usable: Positive | None
+    machine: str
+    memory_bytes: int | None
+    filesystem: str
+    system: str
+    kernel: str
+    implementation: str
+    python: str
+    interpreter_lock: NotRequired[bool | None]
+    virtual_machine: bool | None
+    load_average: Figure | None
+    load_average_at_end: NotRequired[Figure | None]
+    libraries: dict[str, str | None]
+
+
+def kind_of(session: Followed) -> MachineKind:
+    """Find the kind of machine of a session, as `harness.run.machine.describe` describes it in ``environment.json``."""
+    memory = session.get("memory_limit_bytes") or session["memory_bytes"]
+    free = "t" if session.get("interpreter_lock") is False else ""
+    return MachineKind(
+        cpu=session["cpu"] or session["machine"],
+        cores=session["cores_usable"] or session["cores"] or 0,
+        memory_gib=0 if memory is None else min(gib for gib in _GIB_CLASSES if gib << 30 >= memory),
+        filesystem=session["filesystem"],
+        kernel=f"{session['system']} {session['kernel'].partition('.')[0]}",
+        python=f"{session['implementation']} {'.'.join(session['python'].split('.')[:2])}{free}",
+        virtual=bool(session["virtual_machine"]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +146,17 @@ class Definition:
 
     def differences(self, later: Definition) -> str:
         """Say what differs in a later run, such as ``seed (0, then 1)``; empty when nothing does."""
-        return ", ".join(self._differences(later))
-
-    def _differences(self, later: Definition) -> Iterator[str]:
-        for name in ("seed", "rounds"):
-            if getattr(self, name) != getattr(later, name):
-                yield f"{name} ({getattr(self, name)}, then {getattr(later, name)})"
-        mine, theirs = set(self.data), set(later.data)
-        for subject in sorted(mine - theirs):
-            yield f"no {subject} any more"
-        for subject in sorted(theirs - mine):
-            yield f"{subject} besides"
-        for word, one, other in (("data of", self.data, later.data), ("plan of", self.plans, later.plans)):
-            for subject in sorted(mine & theirs):
-                if one.get(subject) != other.get(subject):
-                    yield f"{word} {subject}"
+        texts = [
+            f"{name} ({getattr(self, name)}, then {getattr(later, name)})"
+            for name in ("seed", "rounds")
+            if getattr(self, name) != getattr(later, name)
+        ]
+        texts += [f"no {subject} any more" for subject in sorted(self.data.keys() - later.data.keys())]
+        texts += [f"{subject} besides" for subject in sorted(later.data.keys() - self.data.keys())]
+        for word, one, other in (("data", self.data, later.data), ("plan", self.plans, later.plans)):
+            both = sorted(self.data.keys() & later.data.keys())
+            texts += [f"{word} of {subject}" for subject in both if one.get(subject) != other.get(subject)]
+        return ", ".join(texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +183,8 @@ class RunRecord:
         What was measured.
     samples_sha256 : str
         Of ``samples.csv``, which all figures follow from.
-    cells : tuple of CellFigures
-        One for each cell with a figure.
+    cells : dict of CellKey to CellFigures
+        Every cell with a figure.
     """
 
     run_id: str
@@ -132,7 +196,7 @@ class RunRecord:
     libraries: dict[str, str | None]
     definition: Definition
     samples_sha256: str
-    cells: tuple[CellFigures, ...]
+    cells: dict[CellKey, CellFigures]
 
     @property
     def label(self) -> str:
@@ -143,8 +207,10 @@ class RunRecord:
 
     def to_line(self) -> str:
         """Return it as one line of JSON with a digest of its own, so that damage is noticed."""
-        document = {"history_version": HISTORY_VERSION, "kind": self.machine.name, **dataclasses.asdict(self)}
-        document["cells"] = {"columns": list(_COLUMNS), "rows": [_row(cell) for cell in self.cells]}
+        document: dict[str, Any] = {"history_version": HISTORY_VERSION, "kind": self.machine.name}
+        document |= dataclasses.asdict(dataclasses.replace(self, cells={}))
+        rows = [[*key, *map(figures.get, FIGURES)] for key, figures in self.cells.items()]
+        document["cells"] = {"columns": [*CellKey._fields, *FIGURES], "rows": rows}
         return json.dumps({**document, "digest": _digest(document)}) + "\n"
 
     @classmethod
@@ -156,7 +222,7 @@ class RunRecord:
         CorruptLine
             When it is cut, changed or no record at all.
         HarnessError
-            When it is whole, but of a version this reader does not know.
+            When it is a record of a version this reader does not know.
         """
         try:
             document = decode(line, dict[str, Any], "the line")
@@ -167,33 +233,28 @@ class RunRecord:
                     f"A line of the history has version {version!r}; this reader knows version {HISTORY_VERSION}."
                 )
             table = convert(document.pop("cells", None), _Table, "the line")
-            document["cells"] = [_cell(table.columns, row) for row in table.rows]
-            return convert(document, cls, "the line")
+            rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+            keys = [[row.get(name) for name in CellKey._fields] for row in rows]
+            figures = [{name: row[name] for name in FIGURES if row.get(name) is not None} for row in rows]
+            cells = [{"key": key, "figures": known} for key, known in zip(keys, figures, strict=True)]
+            found = {cell.key: cell.figures for cell in convert(cells, list[_Cell], "the line")}
+            return dataclasses.replace(convert({**document, "cells": {}}, cls, "the line"), cells=found)
         except (DocumentError, ValueError) as error:
             raise CorruptLine(str(error)) from error
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Cells as a line holds them."""
+    """Cells as a line holds them; earlier lines have further figures, which nothing reads any more."""
 
     columns: list[str]
     rows: list[list[int | float | str | None]]
 
 
-_FIGURES = tuple(field.name for field in dataclasses.fields(CellFigures) if field.name != "key")
-_COLUMNS = (*CellKey._fields, *_FIGURES)
-
-
-def _row(cell: CellFigures) -> list[Any]:
-    return [*cell.key, *(getattr(cell, name) for name in _FIGURES)]
-
-
-def _cell(columns: list[str], row: list[Any]) -> dict[str, Any]:
-    values = dict(zip(columns, row, strict=True))
-    if unknown := set(values) - set(_COLUMNS):
-        raise ValueError(f"there is no figure named {min(unknown)!r}")
-    return values | {"key": [values.get(name) for name in CellKey._fields]}
+@dataclass(frozen=True)
+class _Cell:
+    key: CellKey
+    figures: CellFigures
 
 
 def _digest(document: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from harness.extensions.history.changepoint import common
-from harness.extensions.history.record import CellFigures, Definition, RunRecord
+from harness.extensions.history.record import RunRecord
 from harness.records import CellKey
 
 
@@ -30,14 +30,9 @@ class Series:
     changed: str
 
     @cached_property
-    def cells(self) -> list[dict[CellKey, CellFigures]]:
-        """The cells of each run, by key."""
-        return [{cell.key: cell for cell in record.cells} for record in self.records]
-
-    @cached_property
     def keys(self) -> tuple[CellKey, ...]:
         """Every cell of any run, in the order in which it first appeared."""
-        return tuple(dict.fromkeys(key for cells in self.cells for key in cells))
+        return tuple(dict.fromkeys(key for record in self.records for key in record.cells))
 
     @property
     def claims(self) -> list[CellKey]:
@@ -46,8 +41,7 @@ class Series:
 
     def figures(self, key: CellKey, name: str) -> np.ndarray:
         """Return a figure of a cell in each run: shape (runs,), NaN where a run has none."""
-        found = [getattr(cells[key], name) if key in cells else None for cells in self.cells]
-        return np.array([np.nan if value is None else value for value in found], float)
+        return np.array([record.cells.get(key, {}).get(name) for record in self.records], float)
 
     def logs(self, keys: Iterable[CellKey]) -> np.ndarray:
         """Return logarithms of median seconds: shape (keys, runs)."""
@@ -61,41 +55,20 @@ class Series:
 
     def ceiling(self, key: CellKey) -> np.ndarray:
         """What the raw ceiling of a cell's own reads did, from its median: shape (runs,), NaN where a run has none."""
-        place = key._replace(format="", profile="")
-        raws = [raw for raw in self.keys if raw.contender.is_ceiling]
-        same = [raw for raw in raws if raw._replace(format="", profile="") == place]
-        if not same:
-            return np.full(len(self.records), np.nan)
-        (logs,) = self.logs(same[:1])
-        return logs - np.nanmedian(logs)
+        for raw in self.keys:
+            if raw.contender.is_ceiling and raw._replace(format=key.format, profile=key.profile) == key:
+                (logs,) = self.logs([raw])
+                return np.asarray(logs - np.nanmedian(logs))
+        return np.full(len(self.records), np.nan)
 
 
-@dataclass(frozen=True)
-class Vanished:
-    """A cell that earlier runs of a series have and its newest run has not: it failed there, or was not measured.
-
-    Attributes
-    ----------
-    key : CellKey
-        Which.
-    place : int
-        Number of the first run without it.
-    last : RunRecord
-        The last run that has it.
-    """
-
-    key: CellKey
-    place: int
-    last: RunRecord
-
-
-def vanished(series: Series) -> list[Vanished]:
-    """List the cells that say something about a format and that the newest run of a series lacks."""
+def vanished(series: Series) -> list[tuple[CellKey, int]]:
+    """List the cells of formats that the newest run of a series lacks, each with the last run that has it."""
     found = []
     for key in series.claims:
-        last = max(place for place, cells in enumerate(series.cells) if key in cells)
+        last = max(place for place, record in enumerate(series.records) if key in record.cells)
         if last + 1 < len(series.records):
-            found.append(Vanished(key, last + 1, series.records[last]))
+            found.append((key, last))
     return found
 
 
@@ -112,13 +85,13 @@ def arrange(records: Iterable[RunRecord]) -> list[Series]:
     list of Series
         Each with all runs of one definition, in the order of time; the one with the latest run comes last.
     """
-    groups: list[tuple[Definition, list[RunRecord]]] = []
+    groups: list[list[RunRecord]] = []
     for record in sorted(records, key=lambda record: record.started):
-        known = next((runs for definition, runs in groups if definition == record.definition), None)
+        known = next((runs for runs in groups if runs[0].definition == record.definition), None)
         if known is None:
-            groups.append((record.definition, [record]))
+            groups.append([record])
         else:
             known.append(record)
-    changed = [""] + [one.differences(other) for (one, _), (other, _) in pairwise(groups)]
-    series = [Series(tuple(runs), text) for (_, runs), text in zip(groups, changed, strict=True)]
+    changed = [""] + [one[0].definition.differences(other[0].definition) for one, other in pairwise(groups)]
+    series = [Series(tuple(runs), text) for runs, text in zip(groups, changed, strict=True)]
     return sorted(series, key=lambda found: found.records[-1].started)

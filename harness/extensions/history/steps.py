@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
+import harness
+from harness.analysis import formatting as words
 from harness.analysis.verdict import EQUIVALENT_WITHIN
 from harness.extensions.history.changepoint import SIDE, find_changes, shared
 from harness.extensions.history.record import EXACT, RunRecord
@@ -16,6 +20,10 @@ from harness.records import CellKey
 
 SECONDS = "median_seconds"
 MACHINE = "machine"
+FIGURES = {
+    SECONDS: "time", MACHINE: "machine", "size_bytes": "bytes", "files": "files", "files_opened": "files opened",
+    "requests": "requests",
+}  # fmt: skip
 _BUSIER = 0.5  # a change of the load average that is told
 
 
@@ -63,6 +71,45 @@ class Step:
         return self.key is not None and self.level_after > self.level_before
 
     @property
+    def case(self) -> str:
+        """What it is of, in words."""
+        return "the machine itself" if self.key is None else cell_name(self.key)
+
+    @property
+    def change(self) -> str:
+        """The change in words: a ratio of times, or a difference of exact figures."""
+        if self.figure in (SECONDS, MACHINE):
+            return f"{words.times(self.ratio)} {'slower' if self.ratio > 1 else 'faster'}".replace("×", " x")
+        return f"{self.level_after - self.level_before:+,.0f}"
+
+    def level(self, value: float) -> str:
+        """Write a level with its unit."""
+        if self.figure == SECONDS:
+            return words.duration(value)
+        return f"{value:.2f}" if self.figure == MACHINE else f"{value:,.0f}"
+
+    def commits(self, repository: Path = Path(harness.__file__).parent.parent) -> str:
+        """Name the commits that it may come from, such as ``abc1234..def5678 (3 commits)``.
+
+        Parameters
+        ----------
+        repository : Path
+            A git repository that may have them, to count them; by default the checkout that this library runs from.
+        """
+        before, after = self.before, self.after
+        if before.commit is None or after.commit is None:
+            return f"{before.run_id}..{after.run_id} (no commits recorded)"
+        if before.commit == after.commit:
+            dirty = " with uncommitted changes" if before.dirty or after.dirty else ""
+            return f"{after.commit[:7]} both times{dirty}"
+        command = ["git", "-C", str(repository), "rev-list", "--count", f"{before.commit}..{after.commit}", "--"]
+        try:
+            count = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        except (OSError, subprocess.CalledProcessError):  # there is no git, or it has not both
+            return f"{before.label}..{after.label}"
+        return f"{before.label}..{after.label} ({count} commit{'' if count == 1 else 's'})"
+
+    @property
     def meanwhile(self) -> list[str]:
         """What else changed with it: versions, such as ``zarr 3.1.6 to 3.4.2``, and how busy the machine was."""
         old, new = self.before.libraries, self.after.libraries
@@ -75,6 +122,17 @@ class Step:
             for name in sorted(old.keys() | new.keys())
             if old.get(name) != new.get(name)
         ]
+
+
+def cell_name(key: CellKey) -> str:
+    """Name a cell for people."""
+    length = "" if key.n_res is None else f" {key.n_res}"
+    return f"{contender_name(key)}: {key.suite}, {words.case(key._asdict())}; {words.pretty_trace(key.trace)}{length}"
+
+
+def contender_name(key: CellKey) -> str:
+    """Name the format of a cell, with its profile where it has one."""
+    return f"{key.format} ({key.profile})" if key.profile else key.format
 
 
 def find_steps(series: Series) -> list[Step]:
@@ -134,18 +192,13 @@ def _load(records: Sequence[RunRecord]) -> float | None:
 def _without_machine(logs: np.ndarray, series: Series, key: CellKey) -> tuple[np.ndarray, str]:
     """Return a cell's times without what the machine did, and in words what that is."""
     good = ~np.isnan(logs)
-    best, words = logs, "time"
-    references = (("the same reads", series.ceiling(key)), ("all reads", series.machine))
-    for name, machine in references:
+    found = [(logs, "time")]
+    for name, machine in (("the same reads", series.ceiling(key)), ("all reads", series.machine)):
         share = shared(logs[good], machine[good]) if not np.isnan(machine[good]).any() else 0.0
-        rest = logs - share * np.nan_to_num(machine)
-        if share and _restless(rest[good]) < _restless(best[good]):
-            best, words = rest, f"time less {share:.1f} of the raw ceiling of {name}"
-    return best, words
-
-
-def _restless(values: np.ndarray) -> float:
-    return float(np.abs(np.diff(values)).mean()) if len(values) > 1 else 0.0
+        if share:
+            rest = logs - share * np.nan_to_num(machine)
+            found.append((rest, f"time less {share:.1f} of the raw ceiling of {name}"))
+    return min(found, key=lambda one: float(np.abs(np.diff(one[0][good])).sum()))
 
 
 def _exact(series: Series) -> Iterator[Step]:
@@ -171,7 +224,7 @@ def _exact(series: Series) -> Iterator[Step]:
                     )
 
 
-def standing(steps: Sequence[Step]) -> list[Step]:
+def regressions(steps: Sequence[Step]) -> list[Step]:
     """Return the newest step of each figure of each cell where that is a regression."""
     newest = {(step.key, step.figure): step for step in steps}
     return [step for step in newest.values() if step.regression]

@@ -14,23 +14,29 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from harness.analysis import formatting as words
 from harness.extensions.history.changepoint import SIDE
 from harness.extensions.history.series import Series
-from harness.extensions.history.steps import MACHINE, SECONDS, Step
+from harness.extensions.history.steps import MACHINE, SECONDS, Step, contender_name
 from harness.records import CellKey
 from harness.report.drawing.figure import FAINT, GREY, Page, drawing
 from harness.report.drawing.panels import logarithmic
 
-_WORSE, _BETTER, _POINT, _LEVEL = (
-    "#D55E00",
-    "#0072B2",
-    "#000000",
-    "#009E73",
-)  # of Okabe & Ito (2008); the marks differ in shape too
+# Of Okabe & Ito (2008); the marks differ in shape too.
+_WORSE, _BETTER, _POINT, _LEVEL = "#D55E00", "#0072B2", "#000000", "#009E73"
 _MOST_ROWS, _MOST_COLUMNS = 7, 5
 _TICK = 0.11  # inches of a label
 _FAR_APART = 4.0
 _WIDE = 21  # characters of a row's label
 _SHORT = {"size_bytes": "bytes", "files": "files", "files_opened": "opens", "requests": "requests"}
 _HEIGHT, _TICKS = 1.0, 0.66
+_CAPTION = (
+    "Each panel has its own axis, which does not begin at zero and is logarithmic where points are far apart. A "
+    "point is the median of a run, its line the 95 % interval over rounds, which may reach beyond the panel.",
+    f"A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, with chance excluded over "
+    "all cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
+    "that. An exact figure steps with every change. Runs are named by their commits.",
+)
+
+Found = Sequence[tuple[int, Series, Sequence[Step]]]
+"""Each series with the number of its first run on the axis, and its steps."""
 
 
 class _Spaced(Page):
@@ -40,14 +46,14 @@ class _Spaced(Page):
     _CHARACTERS = 130
 
 
-def draw_trends(series: Sequence[Series], found: Sequence[Sequence[Step]], folder: Path) -> list[Path]:
+def draw_trends(series: Sequence[Series], steps: Sequence[Sequence[Step]], folder: Path) -> list[Path]:
     """Draw the trends of a history, and what the raw ceiling says of the machine.
 
     Parameters
     ----------
     series : sequence of Series
         From `harness.extensions.history.series.arrange`.
-    found : sequence of sequence of Step
+    steps : sequence of sequence of Step
         The steps of each.
     folder : Path
         Where the files go; it exists. Earlier drawings in it that are no longer true are removed.
@@ -58,6 +64,8 @@ def draw_trends(series: Sequence[Series], found: Sequence[Sequence[Step]], folde
         ``trend-SUITE.svg`` and ``.png`` for each suite, numbered where one page does not hold it, and
         ``trend-machine``. Equal histories give equal bytes.
     """
+    starts = np.cumsum([0, *(len(part.records) for part in series)]).tolist()
+    found = list(zip(starts, series, steps, strict=False))
     keys = list(dict.fromkeys(key for part in series for key in part.claims))
     drawn: list[Path] = []
     with drawing():
@@ -65,56 +73,54 @@ def draw_trends(series: Sequence[Series], found: Sequence[Sequence[Step]], folde
             pages = list(_pages([key for key in keys if key.suite == suite]))
             for number, grid in enumerate(pages, 1):
                 name = f"trend-{suite}" + (f"-{number}" if len(pages) > 1 else "")
-                drawn += _page(suite, grid, series, found).save(folder, name)
-        drawn += _machine(series, found).save(folder, "trend-machine")
+                drawn += _page(suite, grid, found).save(folder, name)
+        drawn += _machine(found).save(folder, "trend-machine")
     for old in set(folder.glob("trend-*.svg")) | set(folder.glob("trend-*.png")):
         if old not in drawn:
             old.unlink()
     return drawn
 
 
-Grid = list[list[CellKey | None]]
-
-
-def _pages(keys: Sequence[CellKey]) -> Iterator[Grid]:
+def _pages(keys: Sequence[CellKey]) -> Iterator[list[list[CellKey]]]:
     """Arrange cells: a row for each case of a trace and length, a column for each format and profile."""
     order = words.ordered({key.format for key in keys})
-    arms = sorted({(key.format, key.profile) for key in keys}, key=lambda arm: (order.index(arm[0]), arm[1]))
+    arms = sorted({key.contender for key in keys}, key=lambda arm: (order.index(arm.format), arm.profile))
     places = list(dict.fromkeys(key._replace(format="", profile="") for key in keys))
-    present = set(keys)
     for first in range(0, len(arms), _MOST_COLUMNS):
         chosen = arms[first : first + _MOST_COLUMNS]
-        rows: Grid = []
-        for place in places:
-            row = [place._replace(format=name, profile=profile) for name, profile in chosen]
-            if any(key in present for key in row):
-                rows.append([key if key in present else None for key in row])
+        rows = [[place._replace(**arm._asdict()) for arm in chosen] for place in places]
+        rows = [row for row in rows if set(row) & set(keys)]
         for start in range(0, len(rows), _MOST_ROWS):
             yield rows[start : start + _MOST_ROWS]
 
 
-def _page(suite: str, grid: Grid, series: Sequence[Series], found: Sequence[Sequence[Step]]) -> Page:
-    heads = [next(key for row in grid if (key := row[j]) is not None) for j in range(len(grid[0]))]
+def _page(suite: str, grid: list[list[CellKey]], found: Found) -> Page:
+    newest = found[-1][1]
+    caption = [*_CAPTION] + [
+        f"Series {number} measured something else than the one before, so nothing is compared across: {part.changed}."
+        for number, (_, part, _) in enumerate(found, 1)
+        if part.changed
+    ]
     page = _Spaced(
-        title=f"{suite}: every run of {series[-1].records[-1].machine.name} (lower is better)",
-        caption=_caption(series),
+        title=f"{suite}: every run of {newest.records[-1].machine.name} (lower is better)",
+        caption=caption,
         legend=_legend(),
         heights=[_HEIGHT] * len(grid),
         below=[0.2] * (len(grid) - 1) + [_TICKS],
-        widths=[1.0] * len(heads),
-        headings=[f"{key.format} ({key.profile})" if key.profile else key.format for key in heads],
+        widths=[1.0] * len(grid[0]),
+        headings=[contender_name(key) for key in grid[0]],
     )
+    measured = {key for _, part, _ in found for key in part.claims}
     for i, row in enumerate(grid):
         for j, key in enumerate(row):
             axes = page.axes[i, j]
-            if key is None:
+            if key not in measured:
                 axes.set_axis_off()
                 continue
-            _panel(axes, key, series, found)
-            _runs(axes, series, labelled=i == len(grid) - 1)
-        label = next(key for key in row if key is not None)
+            _panel(axes, key, found)
+            _runs(axes, found, labelled=i == len(grid) - 1)
         page.axes[i, 0].text(
-            -0.62 / page.inches([1.0] * len(heads))[0], 0.5, _row_label(label), transform=page.axes[i, 0].transAxes,
+            -0.62 / page.inches([1.0] * len(row))[0], 0.5, _row_label(row[0]), transform=page.axes[i, 0].transAxes,
             ha="right", va="center", fontsize=7, parse_math=False, clip_on=False,
         )  # fmt: skip
     return page
@@ -123,46 +129,25 @@ def _page(suite: str, grid: Grid, series: Sequence[Series], found: Sequence[Sequ
 def _row_label(key: CellKey) -> str:
     name, _, parameters = key.trace.partition(":")
     length = [] if key.n_res is None else [f"{key.n_res} residues"]
-    what = "size (bytes)" if key.suite == "size" else "time"
-    parts = [*textwrap.wrap(words.case(key._asdict()), _WIDE), name, *parameters.split(","), *length, what]
+    parts = [*textwrap.wrap(words.case(key._asdict()), _WIDE), name, *parameters.split(","), *length]
     return "\n".join(part if len(part) <= _WIDE else f"…{part[1 - _WIDE :]}" for part in parts if part)
 
 
-def _caption(series: Sequence[Series]) -> list[str]:
-    text = [
-        "Each panel has its own axis, which does not begin at zero and is logarithmic where points are far apart. A "
-        "point is the median of a run, its line the 95 % interval over rounds, which may reach beyond the panel.",
-        f"A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, told from chance over "
-        "all cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
-        "that. An exact figure steps with every change. Runs are named by their commits.",
-    ]
-    return text + [
-        f"Series {number} measured something else than the one before, so nothing is compared across: {part.changed}."
-        for number, part in enumerate(series, 1)
-        if part.changed
-    ]
-
-
 def _legend() -> list[Line2D]:
+    marked = ((_WORSE, "^", "step for the worse"), (_BETTER, "v", "step for the better"))
     return [
         Line2D([], [], color=_POINT, marker="o", markersize=3, linewidth=0.8, label="run, with its interval"),
         Line2D([], [], color=_LEVEL, linewidth=1.6, label="level around a step"),
-        Line2D([], [], color=_WORSE, marker="^", linestyle="none", markersize=6, label="step for the worse"),
-        Line2D([], [], color=_BETTER, marker="v", linestyle="none", markersize=6, label="step for the better"),
+        *(Line2D([], [], color=c, marker=m, linestyle="none", markersize=6, label=text) for c, m, text in marked),
         Line2D([], [], color=GREY, linestyle=":", linewidth=1.0, label="new series"),
     ]
 
 
-def _starts(series: Sequence[Series]) -> list[int]:
-    """Say where each series begins on the axis of runs."""
-    return [0, *np.cumsum([len(part.records) for part in series]).tolist()]
-
-
-def _panel(axes: Axes, key: CellKey, series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
-    timed = any(not np.isnan(part.figures(key, SECONDS)).all() for part in series)
+def _panel(axes: Axes, key: CellKey, found: Found) -> None:
+    timed = any(not np.isnan(part.figures(key, SECONDS)).all() for _, part, _ in found)
     names = (SECONDS, "ci_low", "ci_high") if timed else ("size_bytes",) * 3
-    ends = []
-    for start, part, steps in zip(_starts(series), series, found, strict=False):
+    values: list[float] = []
+    for start, part, steps in found:
         y, low, high = (part.figures(key, name) for name in names)
         x = start + np.arange(len(y))
         axes.vlines(x, low, high, color=_POINT, linewidth=0.7, alpha=0.55, zorder=2)
@@ -170,8 +155,19 @@ def _panel(axes: Axes, key: CellKey, series: Sequence[Series], found: Sequence[S
         own = [step for step in steps if step.key == key]
         _levels(axes, [step for step in own if step.figure == names[0]], start, len(y))
         _marks(axes, own, start)
-        ends += y[~np.isnan(y)].tolist()
-    _scale(axes, ends, timed)
+        values += y[~np.isnan(y)].tolist()
+    # By the points alone, by the logarithm where they are far apart; room above is for the marks.
+    least, most = min(values, default=0.0), max(values, default=1.0)
+    if timed and most > _FAR_APART * least > 0:
+        logarithmic(axes, least, 2 * most, seconds=True)
+    else:
+        room = 0.12 * (most - least) or 0.05 * most
+        axes.set_ylim(least - room, most + 5 * room)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        write = words.duration if timed else "{:,.0f} B".format
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value) if value else "0"))
+        axes.grid(axis="y")
+    axes.tick_params(axis="y", labelsize=6.5)
 
 
 def _levels(axes: Axes, steps: Sequence[Step], start: int, count: int) -> None:
@@ -185,13 +181,11 @@ def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
     """Mark every step above the panel's points; several at one place under each other."""
     for step in steps:
         row = [other for other in steps if other.place == step.place].index(step)
-        x, colour = start + step.place - 0.5, _WORSE if step.level_after > step.level_before else _BETTER
+        worse, x = step.level_after > step.level_before, start + step.place - 0.5
+        colour, mark = (_WORSE, "▲") if worse else (_BETTER, "▼")
         axes.axvline(x, color=colour, linewidth=0.8, zorder=1)
         ratio = step.figure in (SECONDS, MACHINE)
-        change = (
-            f"{step.ratio:.2f}×" if ratio else f"{_SHORT[step.figure]} {step.level_after - step.level_before:+,.0f}"
-        )
-        mark = "▲" if colour == _WORSE else "▼"
+        change = f"{step.ratio:.2f}×" if ratio else f"{_SHORT[step.figure]} {step.change}"
         right = x > axes.dataLim.x0 + 0.5 * axes.dataLim.width
         axes.annotate(
             f"{change} {mark}" if right else f"{mark} {change}", (x, 0.99 - 0.16 * row),
@@ -200,38 +194,21 @@ def _marks(axes: Axes, steps: Sequence[Step], start: int) -> None:
         )  # fmt: skip
 
 
-def _scale(axes: Axes, values: Sequence[float], timed: bool) -> None:
-    """Scale by the points alone, by the logarithm where they are far apart; room above is for the marks."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    if timed and high > _FAR_APART * low > 0:
-        logarithmic(axes, low, 2 * high, seconds=True)
-    else:
-        room = 0.12 * (high - low) or 0.05 * high
-        axes.set_ylim(low - room, high + 5 * room)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        tell = words.duration if timed else lambda value: f"{value:,.0f}"
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: tell(value) if value else "0"))
-        axes.grid(axis="y")
-    axes.tick_params(axis="y", labelsize=6.5)
-
-
-def _runs(axes: Axes, series: Sequence[Series], *, labelled: bool) -> None:
+def _runs(axes: Axes, found: Found, *, labelled: bool) -> None:
     """Draw the axis of runs: their commits, and a line where another series begins."""
-    starts = _starts(series)
-    for start in starts[1:-1]:
+    for start, _, _ in found[1:]:
         axes.axvline(start - 0.5, color=GREY, linestyle=":", linewidth=1.0, zorder=1)
-    labels = [record.label for part in series for record in part.records]
+    labels = [record.label for _, part, _ in found for record in part.records]
     inches = axes.get_position().width * Page.WIDTH
-    every = -(-len(labels) // int(inches / _TICK))
-    ticks = range(0, len(labels), every)
+    ticks = range(0, len(labels), -(-len(labels) // int(inches / _TICK)))
     axes.set_xlim(-0.7, len(labels) - 0.3)
-    axes.set_xticks(list(ticks), [labels[i] for i in ticks] if labelled else [""] * len(ticks), rotation=90)
+    axes.set_xticks(list(ticks), [labels[i] if labelled else "" for i in ticks], rotation=90)
     axes.tick_params(axis="x", labelsize=5.8, length=2)
 
 
-def _machine(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> Page:
+def _machine(found: Found) -> Page:
     page = Page(
-        title=f"The machine itself: time of the raw ceiling, {series[-1].records[-1].machine.name}",
+        title=f"The machine itself: time of the raw ceiling, {found[-1][1].records[-1].machine.name}",
         caption=[
             "Divided by its usual time; the median over all reads of one flat file, which no format has a part in."
         ],
@@ -242,7 +219,7 @@ def _machine(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> Page:
         headings=[""],
     )
     axes = page.axes[0, 0]
-    for start, part, steps in zip(_starts(series), series, found, strict=False):
+    for start, part, steps in found:
         y = np.exp(part.machine)
         axes.plot(start + np.arange(len(y)), y, color=_POINT, marker="o", markersize=3, linewidth=0.7)
         own = [step for step in steps if step.key is None]
@@ -253,5 +230,5 @@ def _machine(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> Page:
     axes.grid(axis="y")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.2 * (high - low))
-    _runs(axes, series, labelled=True)
+    _runs(axes, found, labelled=True)
     return page

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.extensions.history.machine_kind import MachineKind
-from harness.extensions.history.record import CellFigures, Definition, RunRecord
+from harness.extensions.history.record import Definition, MachineKind, RunRecord
 from harness.records import CellKey
 
 MACHINE = MachineKind(
@@ -22,11 +21,11 @@ def key(name="hdf5", access="head", n_res=64, suite="layer_read"):
 
 def timed(place, seconds, **more):
     figures = {"samples": 10, "median_seconds": seconds, "ci_low": 0.97 * seconds, "ci_high": 1.03 * seconds}
-    return CellFigures(key=place, **figures | more)
+    return place, figures | more
 
 
 def sized(nbytes, files=1, name="hdf5"):
-    return CellFigures(key=key(name, "archive", suite="size"), samples=1, size_bytes=nbytes, files=files)
+    return key(name, "archive", suite="size"), {"samples": 1, "size_bytes": nbytes, "files": files}
 
 
 def run(number, cells, **changes):
@@ -40,7 +39,7 @@ def run(number, cells, **changes):
         "libraries": {"zarr": "3.1.6"},
         "definition": SAME,
         "samples_sha256": f"{number:064x}",
-        "cells": tuple(cells),
+        "cells": dict(cells),
     }
     return RunRecord(**values | changes)
 

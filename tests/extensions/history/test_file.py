@@ -11,9 +11,9 @@ import pytest
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.history import file as history_file
-from harness.extensions.history.file import append, read_histories, read_history
-from harness.extensions.history.machine_kind import kind_of
-from harness.extensions.history.record import RunRecord
+from harness.extensions.history import record
+from harness.extensions.history.file import append, read_history
+from harness.extensions.history.record import CorruptLine, RunRecord, kind_of
 from tests.extensions.history.made import MACHINE, key, ratios, run, sized, timed
 
 
@@ -22,8 +22,27 @@ def made(number, **changes):
 
 
 def test_a_line_gives_back_the_run():
-    for record in (made(1), made(2, commit=None), run(3, [])):
-        assert RunRecord.from_line(record.to_line()) == record
+    for was in (made(1), made(2, commit=None), run(3, [])):
+        assert RunRecord.from_line(was.to_line()) == was
+
+
+def test_a_line_of_an_earlier_version_has_figures_that_nothing_reads_any_more():
+    document = json.loads(made(1).to_line())
+    document.pop("digest")
+    document["cells"]["columns"].append("twin_ratio")
+    for row in document["cells"]["rows"]:
+        row.append(1.02)
+    line = json.dumps({**document, "digest": record._digest(document)})
+    assert RunRecord.from_line(line).cells.keys() == made(1).cells.keys()
+
+
+@pytest.mark.parametrize("value", ["fast", -1.0, True])
+def test_a_figure_that_is_none_is_refused_behind_a_digest_that_fits(value):
+    document = json.loads(made(1).to_line())
+    document.pop("digest")
+    document["cells"]["rows"][0][document["cells"]["columns"].index("median_seconds")] = value
+    with pytest.raises(CorruptLine):
+        RunRecord.from_line(json.dumps({**document, "digest": record._digest(document)}))
 
 
 def test_runs_come_back_in_order(tmp_path):
@@ -112,7 +131,7 @@ def test_another_machine_is_refused_naming_the_difference(tmp_path):
     assert path.read_bytes() == before
     append(tmp_path / "other.jsonl", made(2, machine=other))
     with pytest.raises(UsageError, match=r"of different kinds of machine: cores \(2, then 8\)"):
-        read_histories([path, tmp_path / "other.jsonl"])
+        read_history(path, tmp_path / "other.jsonl")
     path.write_bytes(before + made(2, machine=other).to_line().encode())
     with pytest.raises(UsageError, match="mixes machines"):
         read_history(path)
@@ -122,7 +141,7 @@ def test_two_files_of_one_machine_are_read_as_one(tmp_path):
     for name, numbers in (("a", (1, 2)), ("b", (2, 3))):
         for number in numbers:
             append(tmp_path / name, made(number))
-    assert len(read_histories([tmp_path / "a", tmp_path / "b"]).records) == 3
+    assert len(read_history(tmp_path / "a", tmp_path / "b").records) == 3
 
 
 def test_a_run_is_added_once(tmp_path):

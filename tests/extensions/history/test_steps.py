@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from benchmarks.step_power import found
-from harness.extensions.history.commits import commit_range
 from harness.extensions.history.series import arrange
-from harness.extensions.history.steps import MACHINE, SECONDS, find_steps, standing
+from harness.extensions.history.steps import MACHINE, SECONDS, Step, find_steps, regressions
 from tests.extensions.history.made import SAME, key, ratios, run, sized, timed
 
 STEP = [1.0] * 12 + [1.25] * 6
@@ -37,29 +37,27 @@ def test_runs_are_in_the_order_of_time_whatever_the_order_of_lines():
 
 def test_an_improvement_is_no_regression():
     (step,) = steps_of(ratios([1.0] * 12 + [0.7] * 6))
-    assert not step.regression and not standing([step])
+    assert not step.regression and not regressions([step])
 
 
 def test_a_step_of_the_whole_machine_is_the_machines():
     records = [
-        dataclasses.replace(
-            r, cells=tuple(dataclasses.replace(c, median_seconds=c.median_seconds * v) for c in r.cells)
-        )
+        dataclasses.replace(r, cells={k: {**c, "median_seconds": c["median_seconds"] * v} for k, c in r.cells.items()})
         for r, v in zip(ratios([1.0] * 18), STEP, strict=True)
     ]
     (step,) = steps_of(records)
     assert step.key is None and step.figure == MACHINE and step.ratio == pytest.approx(1.25, rel=0.02)
-    assert not standing([step])
+    assert not regressions([step])
 
 
 def test_a_step_of_the_raw_ceiling_alone_is_no_cells():
     records = [
         dataclasses.replace(
             r,
-            cells=tuple(
-                dataclasses.replace(c, median_seconds=c.median_seconds * (v if c.key.format == "raw" else 1))
-                for c in r.cells
-            ),
+            cells={
+                k: {**c, "median_seconds": c["median_seconds"] * (v if k.format == "raw" else 1)}
+                for k, c in r.cells.items()
+            },
         )
         for r, v in zip(ratios([1.0] * 18), STEP, strict=True)
     ]
@@ -70,13 +68,13 @@ def test_a_step_of_the_raw_ceiling_alone_is_no_cells():
 def test_every_change_of_an_exact_figure_is_a_step(values):
     (step,) = steps_of([run(i, [sized(v)]) for i, v in enumerate(values)])
     assert step.figure == "size_bytes" and step.regression == (values[-1] > 100)
-    assert bool(standing([step])) == (values[-1] > 100)
+    assert bool(regressions([step])) == (values[-1] > 100)
 
 
 def test_more_files_and_requests_are_steps_and_a_return_ends_the_regression():
     runs = [run(i, [sized(9, files), timed(key(), 1.0, requests=5)]) for i, files in enumerate((1, 2, 1))]
     steps = steps_of(runs)
-    assert [step.regression for step in steps] == [True, False] and not standing(steps)
+    assert [step.regression for step in steps] == [True, False] and not regressions(steps)
     runs = [run(i, [timed(key(), 1.0, requests=n)]) for i, n in enumerate((5, 6))]
     assert [step.figure for step in steps_of(runs)] == ["requests"]
 
@@ -103,6 +101,11 @@ def test_versions_and_loads_that_changed_with_it_are_named():
     ]
     (step,) = steps_of(records)
     assert step.meanwhile == ["load average 1.0 to 3.5", "zarr 3.1.6 to 3.4.2"]
+
+
+def commit_range(before, after, repository=Path("none")):
+    step = Step(key=None, figure="files", place=1, before=before, after=after, level_before=1.0, level_after=2.0)
+    return step.commits(repository)
 
 
 def test_a_range_names_the_commits_and_counts_them_where_git_has_them(tmp_path):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from harness.extensions.history.command import step_table
 from harness.extensions.history.series import arrange
 from harness.extensions.history.steps import find_steps
-from harness.extensions.history.telling import step_table
 from harness.extensions.history.trends import draw_trends
 from tests.extensions.history.made import SAME, ratios, sized
 
 
 def history():
     values = [1.0] * 12 + [1.25] * 6
-    return [dataclasses.replace(r, cells=(*r.cells, sized(1000 + (i > 3)))) for i, r in enumerate(ratios(values))]
+    return [
+        dataclasses.replace(r, cells=dict([*r.cells.items(), sized(1000 + (i > 3))]))
+        for i, r in enumerate(ratios(values))
+    ]
 
 
 def drawn(folder, records):
@@ -52,6 +55,6 @@ def test_drawings_that_are_no_longer_true_are_removed(tmp_path):
 
 def test_the_table_has_a_row_for_each_step():
     series = arrange(history())
-    table = step_table(series, [find_steps(s) for s in series])
+    table = step_table([find_steps(s) for s in series])
     assert list(table["figure"]) == ["bytes", "time"] and list(table["format"]) == ["hdf5", "hdf5"]
     assert table["commits"].iloc[0] == "0000003..0000004" and table["regression"].all()

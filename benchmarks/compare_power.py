@@ -43,7 +43,7 @@ def compare(base: Path, head: Path, seed: int, options: Sequence[str]) -> dict[s
         if done.returncode == 2:
             raise SystemExit(done.stderr)
         found = json.loads((out / "compare.json").read_text())
-    kept = ("verdict", "exit_code", "regressions", "rounds_needed", "times")
+    kept = ("verdict", "exit_code", "regressions", "rounds_needed", "entries")
     return {
         "seconds": round(seconds, 1),
         "load_average": found["facts"]["load_average"],

@@ -100,7 +100,7 @@ def load(group: Group, name: str) -> Any:
     elif ":" in name and group in OPTION:
         raise UsageError(
             f"The {kind} {name!r} is registered by no installed package, and is imported only where it was typed: "
-            f"if you trust it, add it to the command with {OPTION[group]}."
+            f"if you trust it, add {OPTION[group]} {name} to the command."
         )
     else:
         raise unknown_name(kind, name, _points(group))

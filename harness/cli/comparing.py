@@ -88,7 +88,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         with deferred():  # all documents or none
             for name, written in _DOCUMENTS.items():
                 write_text(folder / name, written(outcome))
-            if outcome.judged:
+            if outcome.of("times"):
                 draw_ratios(outcome, folder)
     if not arguments.quiet:
         _say(outcome, folder)
@@ -199,9 +199,10 @@ def _percent(text: str) -> float:
 
 def _say(outcome: Outcome, folder: Path) -> None:
     shown = show.table(words.listed(outcome.subjects), *COLUMNS)
-    for judged in sorted(outcome.judged, key=lambda judged: _ORDER.index(judged.verdict)):
-        shown.add_row(*row(outcome, judged))
-    if outcome.judged:
+    times = sorted(outcome.of("times"), key=lambda entry: _ORDER.index(entry.verdict))
+    for entry in times:
+        shown.add_row(*row(outcome, entry))
+    if times:
         show.console().print(shown, markup=False)
     regressions = outcome.regressions
     more = [f"and {len(regressions) - _MOST} more, in compare.md"] if len(regressions) > _MOST else []
@@ -210,5 +211,5 @@ def _say(outcome: Outcome, folder: Path) -> None:
     show.say(
         f"For a pull request: {folder / 'compare.md'}   for machines: {folder / 'compare.json'}, {folder / 'junit.xml'}"
     )
-    if outcome.judged:
+    if times:
         show.say(f"Picture: {folder / 'ratios.png'}")

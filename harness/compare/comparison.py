@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.compare.exact import figures, lost_figures, same_bytes
-from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Judged, Lost, Outcome, ReadBack
+from harness.compare.exact import figures, same_bytes
+from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Entry, Outcome, lost
 from harness.compare.question import Cell, CompareSettings, Question
 from harness.compare.record import Block, Record
 from harness.compare.rounds import discard, take_rounds
@@ -70,15 +70,15 @@ def compare_sides(
     begun, load = time.monotonic(), load_average()
     progress.total(MOST_LOOKS * settings.rounds + 1)
     readings = read_each_other(sides, questions, settings, folder)
-    broken = {one.cell.format for one in readings if one.problem and one.writer == one.reader}
+    broken = {one.cell.format for one in readings if one.verdict == "unreadable" and one.writer == one.reader}
     for one in readings:
-        if one.problem and one.writer == one.reader == "base":
+        if one.verdict == "unreadable" and one.writer == one.reader == "base":
             raise NotComparable(
-                f"The base has nothing to compare with: {one.cell}: {one.skip}; choose others with --formats."
+                f"The base has nothing to compare with: {one.cell}: {one}; choose others with --formats."
             )
     progress.step("every archive is read by both")
     timed = dataclasses.replace(settings, formats=tuple(name for name in settings.formats if name not in broken))
-    record, judged = Record(), list[Judged]()
+    record, judged = Record(), list[Entry]()
 
     def take(numbers: range, only: Collection[Cell] | None) -> list[Block]:
         known = len(record.blocks)
@@ -87,21 +87,19 @@ def compare_sides(
 
     if timed.formats:
         judged = settle(take, settings.rounds, threshold)
-    failed = [Lost(cell=cell, state="failed", reason=reason) for cell, reason in record.failed.items()]
     measured = [{block.cell for block in record.blocks if block.side == side} for side in ("base", "head")]
     untimed = sorted(measured[0] - measured[1] - set(record.failed))
     return Outcome(
         base=sides[0].label,
         head=sides[1].label,
         threshold=threshold,
-        judged=[one for one in judged if one.cell not in record.failed],
-        figures=figures(record.exact),
-        lost=[
-            *failed,
-            *lost_figures(record.exact, record.failed),
-            *(Lost(cell=cell, state="absent", reason="it has no time") for cell in untimed),
+        entries=[
+            *readings,
+            *(lost(cell, "failed", reason) for cell, reason in record.failed.items()),
+            *(lost(cell, "absent", "it has no time") for cell in untimed),
+            *figures(record.exact, record.failed),
+            *(one for one in judged if one.cell not in record.failed),
         ],
-        readings=readings,
         same_bytes=same_bytes(record.exact),
         notes=[f"{name} was not timed: head cannot read what it wrote." for name in sorted(broken)],
         blocks=record.blocks,
@@ -117,7 +115,7 @@ def compare_sides(
 
 def read_each_other(
     sides: tuple[Side, Side], questions: Sequence[Question], settings: CompareSettings, folder: Path
-) -> list[ReadBack]:
+) -> list[Entry]:
     """Let each side write an archive, and both read both, every tensor, bit for bit."""
     found = []
     with ExitStack() as stack:
@@ -135,7 +133,8 @@ def read_each_other(
                     for reader in readers:
                         read = problem or _problem(reader, question.digests, do="digests", archive=path, **task)
                         cell = question.cell("read", "archive", name)
-                        found.append(ReadBack(cell=cell, writer=by, reader=reader.side.name, problem=read))
+                        about: dict[str, Any] = {"verdict": "unreadable" if read else "read", "note": read}
+                        found.append(Entry(kind="readable", cell=cell, writer=by, reader=reader.side.name, **about))
                     discard(path)
     return found
 

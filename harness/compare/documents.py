@@ -8,10 +8,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.analysis import formatting as words
-from harness.compare.outcome import WORDS, Judged, Outcome
+from harness.compare.outcome import WORDS, Entry, Outcome
 from harness.errors import escaped, escaped_lines
 
-DOCUMENT_VERSION = 1
+DOCUMENT_VERSION = 2
+"""Since 1: all that was compared is one list, `entries`."""
 
 COLUMNS = ("cell", "base", "head", "change (95 % interval)", "rounds", "verdict")
 _MARKS = {"<": "&lt;", ">": "&gt;", "|": "&#124;"}
@@ -26,7 +27,7 @@ def to_json(outcome: Outcome) -> str:
         "sentence": outcome.sentence,
         "rounds_needed": outcome.rounds_needed,
         "regressions": outcome.regressions,
-        **{("times" if name == "judged" else name): _plain(part) for name, part in vars(outcome).items()},
+        **{name: _plain(part) for name, part in vars(outcome).items()},
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -51,10 +52,11 @@ def to_junit(outcome: Outcome) -> str:
         test = ElementTree.SubElement(suite, "testcase", name="comparison", classname="harness.compare")
         ElementTree.SubElement(test, "error", message=outcome.sentence)
     for entry in outcome.entries:
-        test = ElementTree.SubElement(suite, "testcase", name=entry.title, classname=f"harness.compare.{entry.group}")
-        if entry.failure or entry.skip:
-            kind = "failure" if entry.failure else "skipped"
-            ElementTree.SubElement(test, kind, message=entry.failure or entry.skip)
+        archive = f"written by {entry.writer}, read by {entry.reader}" if entry.kind == "readable" else entry.name
+        name = f"{entry.cell} {archive}".strip()
+        test = ElementTree.SubElement(suite, "testcase", name=name, classname=f"harness.compare.{entry.kind}")
+        if entry.red or entry.open:
+            ElementTree.SubElement(test, "failure" if entry.red else "skipped", message=f"{entry.verdict}: {entry}")
     suite.set("tests", str(len(suite)))
     for name, tag in (("failures", "failure"), ("skipped", "skipped"), ("errors", "error")):
         suite.set(name, str(len(suite.findall(f".//{tag}"))))
@@ -68,33 +70,34 @@ def to_markdown(outcome: Outcome) -> str:
     lines = [f"**{_marked(outcome.sentence)}**", ""]
     lines += [_marked(f"Base {outcome.base}, head {outcome.head}{traces}."), ""]
     lines += [f"- {_marked(text)}" for text in [*outcome.regressions, *sentences(outcome)]]
-    if outcome.judged:
-        lines += ["", f"<details><summary>All {len(outcome.judged)} cells</summary>", ""]
+    if times := outcome.of("times"):
+        lines += ["", f"<details><summary>All {len(times)} cells</summary>", ""]
         lines += [f"| {' | '.join(COLUMNS)} |", "|---|---:|---:|---:|---:|---|"]
-        lines += [f"| {' | '.join(map(_marked, row(outcome, judged)))} |" for judged in outcome.judged]
+        lines += [f"| {' | '.join(map(_marked, row(outcome, entry)))} |" for entry in times]
         lines += ["", "</details>"]
     return "\n".join(lines) + "\n"
 
 
-def row(outcome: Outcome, judged: Judged) -> list[str]:
+def row(outcome: Outcome, entry: Entry) -> list[str]:
     """Write a cell's times and its word, with what would settle it, for `COLUMNS`."""
-    verdict: str = judged.verdict
-    if judged.skip and judged.rounds_needed:
-        verdict = f"inconclusive, about {judged.rounds_needed} rounds"
-    elif judged.note and not judged.failure:
-        verdict = f"{verdict} ({judged.note})"
-    seconds = [words.duration(value) for value in (judged.base_seconds, judged.head_seconds)]
-    return [outcome.name(judged), *seconds, str(judged), str(judged.rounds), verdict]
+    verdict = entry.verdict
+    if entry.open and entry.rounds_needed:
+        verdict = f"inconclusive, about {entry.rounds_needed} rounds"
+    elif entry.note and not entry.red:
+        verdict = f"{verdict} ({entry.note})"
+    seconds = [words.duration(value or 0.0) for value in (entry.base, entry.head)]
+    return [outcome.name(entry), *seconds, str(entry), str(entry.rounds), verdict]
 
 
 def sentences(outcome: Outcome) -> list[str]:
     """Say what became better, what only base cannot read, which bytes differ, and what else is to know."""
-    found = [f"{outcome.name(f)}: {f}, smaller" for f in outcome.figures if f.change == "shrank"]
-    found += [f"{outcome.name(j)}: {j}, faster" for j in outcome.judged if j.verdict == "faster"]
-    found += [f"{outcome.name(r)}: {r.skip}" for r in outcome.readings if r.skip and not r.failure]
-    if outcome.readings:
-        good = sum(not reading.problem for reading in outcome.readings)
-        found.append(f"{good} of {len(outcome.readings)} pairs of writer and reader agree bit for bit.")
+    better = ("shrank", "faster")
+    found = [f"{outcome.name(one)}: {one}, {one.verdict}" for one in outcome.entries if one.verdict in better]
+    readings = outcome.of("readable")
+    found += [f"{outcome.name(one)}: {one}" for one in readings if one.open]
+    if readings:
+        good = sum(one.verdict == "read" for one in readings)
+        found.append(f"{good} of {len(readings)} pairs of writer and reader agree bit for bit.")
     for alike, text in (
         (True, "Both sides write the same bytes in {}."),
         (False, "They write other bytes in {}."),

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
-from harness.compare.outcome import Figure, Lost
+from harness.compare.outcome import Entry, lost
 from harness.compare.question import Cell
 from harness.compare.record import CONTENT, Exact
 
 
-def figures(exact: Exact) -> list[Figure]:
-    """Compare the exact figures that both sides have; of several values the smallest is told."""
-    found = []
+def figures(exact: Exact, gone: Collection[Cell] = ()) -> list[Entry]:
+    """Compare exact figures, and name those that base has and head has not.
+
+    Parameters
+    ----------
+    exact : Exact
+        From `harness.compare.record.Record`.
+    gone : collection of Cell
+        Cells that are known to be lost altogether.
+
+    Returns
+    -------
+    list of Entry
+        Lost figures first, together for each cell; then one for each figure that both sides have.
+    """
+    found: list[Entry] = []
+    absent: dict[Cell, list[str]] = {}
     for cell, name in sorted({(cell, name) for cell, _, name in exact if name != CONTENT}):
         base, head = (exact.get((cell, side, name)) for side in ("base", "head"))
         if base and head:
-            change: Any = "equal" if len({*base, *head}) == 1 else "varies"
+            change = "equal" if len({*base, *head}) == 1 else "varies"
             if min(head) > max(base) or max(head) < min(base):
                 change = "grew" if min(head) > max(base) else "shrank"
-            found.append(Figure(cell=cell, name=name, base=min(base), head=min(head), change=change))
-    return found
-
-
-def lost_figures(exact: Exact, known: Collection[Cell]) -> list[Lost]:
-    """Find figures that base has and head has not, of cells that are not known to be lost altogether."""
-    found: dict[Cell, list[str]] = {}
-    for cell, side, name in sorted(exact):
-        if side == "base" and name != CONTENT and cell not in known and not exact.get((cell, "head", name)):
-            found.setdefault(cell, []).append(name)
-    return [Lost(cell=cell, state="absent", reason=f"it has no {', '.join(names)}") for cell, names in found.items()]
+            found.append(Entry(kind="exact", cell=cell, verdict=change, name=name, base=min(base), head=min(head)))
+        elif base and cell not in gone:
+            absent.setdefault(cell, []).append(name)
+    return [*(lost(cell, "absent", f"it has no {', '.join(names)}") for cell, names in absent.items()), *found]
 
 
 def same_bytes(exact: Exact) -> dict[str, bool | None]:

@@ -143,7 +143,7 @@ def digests(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts() -> tuple[int, int, int]:
-    """Return bytes and calls of this process's reads so far (proc(5)), and the bytes that this look adds."""
+    """Return bytes and calls of this process's reads so far (proc(5)), and the bytes that this reading adds."""
     descriptor = os.open(_IO, os.O_RDONLY)
     try:
         text = os.read(descriptor, 4096)

@@ -33,7 +33,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
     list of Path
         ``ratios.svg`` and ``ratios.png``; equal outcomes give equal bytes.
     """
-    points, threshold = outcome.judged, outcome.threshold
+    points, threshold = outcome.of("times"), outcome.threshold
     labels = [outcome.name(point) for point in points]
     present = [word for word in _LOOKS if any(point.verdict == word for point in points)]
     legend: list[Line2D] = [

@@ -11,8 +11,8 @@ import numpy as np
 from harness.analysis.statistics import Interval, bounds, resampled_medians
 from harness.analysis.table import CaseKey, CellSamples, SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.compare.exact import figures, lost_figures
-from harness.compare.outcome import THRESHOLD, Judged, Lost, Outcome
+from harness.compare.exact import figures
+from harness.compare.outcome import THRESHOLD, Entry, Outcome, lost
 from harness.compare.question import Cell, sized
 from harness.compare.record import Record
 from harness.compare.side import NotComparable
@@ -81,15 +81,14 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
         for side, folder, cells in (("base", first, before), ("head", second, after)):
             _note_exact(record, side, folder, {cell: cells[cell] for cell in good})
         notes = [CANNOT, *_software(first, second), *_not_in_base(before)]
-    lost = _lost(before, after)
-    lost += lost_figures(record.exact, {one.cell for one in lost})
-    judged = [one for cell in good if (one := _time(cell, before[cell].seconds, after[cell].seconds, threshold))]
-    found = figures(record.exact)
-    nothing = not (judged or found or any(one.state != "absent" for one in lost))
+    gone = _lost(before, after)
+    found = figures(record.exact, {one.cell for one in gone})
+    times = [one for cell in good if (one := _time(cell, before[cell].seconds, after[cell].seconds, threshold))]
+    entries = [*gone, *found, *times]
+    nothing = all(entry.verdict == "absent" for entry in entries)
     return Outcome(
-        base=base, head=head, threshold=threshold, judged=judged, figures=found, lost=lost, notes=notes,
-        refused=_NOTHING if nothing else "",
-    )  # fmt: skip
+        base=base, head=head, threshold=threshold, entries=entries, notes=notes, refused=_NOTHING if nothing else ""
+    )
 
 
 def cells_of(folder: Path) -> dict[Cell, CellSamples]:
@@ -121,7 +120,7 @@ def _note_exact(record: Record, side: str, folder: Path, good: dict[Cell, CellSa
                 record.exact.setdefault((cell, side, name), [int(value) for value in values])
 
 
-def _lost(base: dict[Cell, CellSamples], head: dict[Cell, CellSamples]) -> list[Lost]:
+def _lost(base: dict[Cell, CellSamples], head: dict[Cell, CellSamples]) -> list[Entry]:
     """Name every cell that is ok in base and not in head, or has a time in base and none in head."""
     found = []
     for cell, ours in sorted(base.items(), key=str):
@@ -129,11 +128,11 @@ def _lost(base: dict[Cell, CellSamples], head: dict[Cell, CellSamples]) -> list[
         if ours.status != "ok":
             continue
         if theirs is None:
-            found.append(Lost(cell=cell, state="absent"))
+            found.append(lost(cell, "absent"))
         elif theirs.status != "ok":
-            found.append(Lost(cell=cell, state=theirs.status, reason=theirs.reason))
+            found.append(lost(cell, theirs.status, theirs.reason))
         elif len(ours.seconds) and not len(theirs.seconds):
-            found.append(Lost(cell=cell, state="absent", reason="it has no time"))
+            found.append(lost(cell, "absent", "it has no time"))
     return found
 
 
@@ -209,20 +208,21 @@ def _software(first: Path, second: Path) -> list[str]:
     return [f"The runs differ in {', '.join(texts)}."] if texts else []
 
 
-def _time(cell: Cell, before: np.ndarray, after: np.ndarray, threshold: float) -> Judged | None:
+def _time(cell: Cell, before: np.ndarray, after: np.ndarray, threshold: float) -> Entry | None:
     """Judge a cell that has times in both runs, and more than one by design."""
     if access_named(cell.access.split()[0], cell.suite).once or not (len(before) and len(after)):
         return None
     ratio = unpaired(before, after)
     few = [f"{s} has {len(t)} rounds" for s, t in (("base", before), ("head", after)) if len(t) < VERDICT_ROUNDS]
-    return Judged(
+    return Entry(
+        kind="times",
         cell=cell,
         verdict="no regression" if ratio.high <= 1 + threshold and not few else "inconclusive",
         ratio=ratio.median,
         ratio_low=ratio.low,
         ratio_high=ratio.high,
-        base_seconds=float(np.median(before)),
-        head_seconds=float(np.median(after)),
+        base=float(np.median(before)),
+        head=float(np.median(after)),
         rounds=min(len(before), len(after)),
         note="; ".join(["unpaired", *few]),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.analysis.statistics import Comparison, compare, interval_ends, signed_rank_p
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
-from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Judged, Word
+from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Entry
 from harness.compare.question import Cell
 from harness.compare.record import Block
 
@@ -45,7 +45,7 @@ def pair(blocks: Sequence[Block]) -> dict[Cell, np.ndarray]:
     return {cell: np.array(times) for cell, times in found.items()}
 
 
-def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> list[Judged]:
+def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> list[Entry]:
     """Put every cell into a word, all together, because each is a chance to be wrong.
 
     Chance and false discoveries are controlled as in a run's report (`harness.analysis.verdict.judge`), with half the
@@ -60,7 +60,7 @@ def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> l
 
     Returns
     -------
-    list of Judged
+    list of Entry
         In the order of `paired`.
     """
     comparisons = [compare(times[:, 1], times[:, 0]) for times in paired.values()]
@@ -70,14 +70,15 @@ def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> l
         verdict, ratio = _word(comparison, word, threshold), comparison.ratio
         logs = comparison.log_ratios
         judged.append(
-            Judged(
+            Entry(
+                kind="times",
                 cell=cell,
                 verdict=verdict,
                 ratio=ratio.median,
                 ratio_low=ratio.low,
                 ratio_high=ratio.high,
-                base_seconds=float(np.median(times[:, 0])),
-                head_seconds=float(np.median(times[:, 1])),
+                base=float(np.median(times[:, 0])),
+                head=float(np.median(times[:, 1])),
                 rounds=len(times),
                 rounds_needed=rounds_needed(logs, threshold) if verdict == "inconclusive" else None,
                 log_ratios=tuple(logs.tolist()),
@@ -86,7 +87,7 @@ def decide(paired: Mapping[Cell, np.ndarray], threshold: float = THRESHOLD) -> l
     return judged
 
 
-def _word(comparison: Comparison, word: str, threshold: float) -> Word:
+def _word(comparison: Comparison, word: str, threshold: float) -> str:
     if word == "slower":
         return "slower"
     if comparison.rounds < VERDICT_ROUNDS or comparison.ratio.high > 1 + threshold:
@@ -127,7 +128,7 @@ def rounds_needed(logs: np.ndarray, threshold: float) -> int | None:
 
 def settle(
     take: Callable[[range, Collection[Cell] | None], Sequence[Block]], rounds: int, threshold: float = THRESHOLD
-) -> list[Judged]:
+) -> list[Entry]:
     """Take rounds, and more for the cells that these do not settle or show to be slower: as many, then twice as many.
 
     Parameters
@@ -141,7 +142,7 @@ def settle(
 
     Returns
     -------
-    list of Judged
+    list of Entry
         Every cell, ``slower`` only where fresh rounds confirmed it. No more are taken once one is.
     """
     blocks = list(take(range(rounds), None))
@@ -161,8 +162,8 @@ def settle(
 
 
 def confirm(
-    first: Sequence[Judged], again: Sequence[Judged], pooled: Sequence[Judged], threshold: float = THRESHOLD
-) -> list[Judged]:
+    first: Sequence[Entry], again: Sequence[Entry], pooled: Sequence[Entry], threshold: float = THRESHOLD
+) -> list[Entry]:
     """Keep a suspicion only where fresh rounds show it too.
 
     Two equal sides are suspected in at most 0.5 % of cells, and the fresh rounds, which know nothing of the first,
@@ -171,18 +172,18 @@ def confirm(
 
     Parameters
     ----------
-    first : sequence of Judged
+    first : sequence of Entry
         All cells, from the rounds before.
-    again : sequence of Judged
+    again : sequence of Entry
         Those that were measured again, from the fresh rounds alone.
-    pooled : sequence of Judged
+    pooled : sequence of Entry
         The same from all rounds.
     threshold : float
         As for `decide`.
 
     Returns
     -------
-    list of Judged
+    list of Entry
         A cell that was slower at first, that fresh rounds alone agree with (beyond half the threshold, at
         `AGREEMENT`), and that is slower in all rounds together, is ``slower``; any other is what all rounds say, but
         never ``slower``.
@@ -200,16 +201,16 @@ def confirm(
                 settled.append(_open(both, "slower in only one of two measurements"))
         elif judged.verdict == "slower":
             note = "a suspicion that fresh rounds did not confirm"
-            settled.append(_open(both, note) if both.skip else dataclasses.replace(both, note=note))
+            settled.append(_open(both, note) if both.open else dataclasses.replace(both, note=note))
         else:
             settled.append(both)
     return settled
 
 
-def _agrees(fresh: Judged, threshold: float) -> bool:
+def _agrees(fresh: Entry, threshold: float) -> bool:
     return fresh.ratio > 1 + threshold / 2 and signed_rank_p(np.array(fresh.log_ratios)) <= AGREEMENT
 
 
-def _open(judged: Judged, note: str) -> Judged:
+def _open(judged: Entry, note: str) -> Entry:
     needed = judged.rounds_needed or 2 * judged.rounds
     return dataclasses.replace(judged, verdict="inconclusive", rounds_needed=needed, note=note)

@@ -1,4 +1,4 @@
-"""One file that holds a run whole: what was asked, every sample, what was published, and a SHA-256 of each."""
+"""One file that holds all of a run: what was asked, every sample, what was published, and a SHA-256 of each."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
     folder : Path
         The run's folder.
     destination : Path
-        The bundle; replaced only by a whole one.
+        The bundle; replaced only by a complete one.
 
     Returns
     -------
@@ -205,7 +205,7 @@ def read_bundle(path: Path) -> Bundle:
     except (*zips.DAMAGE, OSError) as error:
         if cause_of(error):
             raise
-        raise HarnessError(f"{path} is not a whole bundle: {str(error).rstrip('.')}.") from error
+        raise HarnessError(f"{path} is not a complete bundle: {str(error).rstrip('.')}.") from error
     tops = {part.parts[0] for part in parts if len(part.parts) > 1}
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
         raise HarnessError(f"{path} is not a bundle: its files do not lie in one folder.")

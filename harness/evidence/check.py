@@ -13,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
+from harness import registry
 from harness.analysis.accesses import archive_sizes
 from harness.analysis.findings import REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import (
     MEASURED,
     NO_LONGER,
@@ -141,6 +142,11 @@ def _named(bundle: Bundle, run: Path) -> Iterator[Result]:
 def _plan(run: Path) -> Iterator[Result]:
     """Draw the plans again, and hold plan and samples against each other."""
     config = RunConfig.read(run / "run.json")
+    if unknown := [name for name in config.suites if ":" not in name and name not in registry.names("suites")]:
+        raise UsageError(
+            f"no installed package registers the suite {unknown[0]!r}, which the run asks for: install the one that "
+            "does; a suite of your own is stored and given as --suite MODULE:NAME"
+        )
     samples = of_installed(read_samples(run / SAMPLES, superseded=True), config, run / "plan.json")
     plans = read_plan(run / "plan.json")
     subjects = list(replan(plans, config))
@@ -182,9 +188,9 @@ def _rows(run: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame]) -> I
     sessions = len(read_environment(run / "environment.json").get("sessions", ()))
     found = required_rows(run / "plan.json", config, frames, sessions=sessions, arms=arms)
     for name, required in found.items():
-        told = list(required.sentences())
+        said = list(required.sentences())
         counts, order = (
-            [line for kind, text, faults in told if (kind == "order") == of for line in (text, *map(str, faults))]
+            [line for kind, text, faults in said if (kind == "order") == of for line in (text, *map(str, faults))]
             for of in (False, True)
         )
         yield Result(f"{name}: every row that the plan asks for is there once, and no other", counts)
@@ -210,11 +216,11 @@ def _asked_for(samples: pd.DataFrame, subjects: list[Subject]) -> Iterator[str]:
             continue
         good = group["status"] == "ok"
         requested, returned = group["bytes_requested"], group["bytes_returned"]
-        for told in (requested[good | requested.notna()], returned[good]):
-            if len(wrong := told[told != wanted]):
+        for stated in (requested[good | requested.notna()], returned[good]):
+            if len(wrong := stated[stated != wanted]):
                 said = "nothing" if pd.isna(wrong.iloc[0]) else int(wrong.iloc[0])
                 name = " ".join(str(part) for part in key if part is not None)
-                yield f"{name}: the plan asks for {wanted} bytes, {told.name} of a sample says {said}"
+                yield f"{name}: the plan asks for {wanted} bytes, {stated.name} of a sample says {said}"
 
 
 def _plain(key: Any) -> tuple[Any, ...]:
@@ -228,8 +234,8 @@ def _archives(run: Path) -> Iterator[str]:
     for key, records in stated.items():
         if len(records) > 1:
             yield f"{' '.join(str(part) for part in key if part)}: {len(records)} records of one archive"
-    told = set(pd.read_csv(run / "ledger.csv", dtype=str, keep_default_na=False)["format"])
-    yield from (f"{name}: ledger.csv says nothing of it" for name in sorted({key[2] for key in stated} - told))
+    listed = set(pd.read_csv(run / "ledger.csv", dtype=str, keep_default_na=False)["format"])
+    yield from (f"{name}: ledger.csv says nothing of it" for name in sorted({key[2] for key in stated} - listed))
     for row in archive_sizes(read_samples(run / SAMPLES)).to_dict("records"):
         key = _plain(row[name] for name in ("trace", "n_res", "format", "profile"))
         name, size = " ".join(str(part) for part in key if part), (int(row["size_bytes"]), int(row["files"]))

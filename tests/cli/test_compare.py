@@ -124,7 +124,9 @@ def test_what_head_fails_at_is_a_regression_and_what_base_fails_at_cannot_be_com
     simulated(fails="head")
     assert main([*command, "--out", str(tmp_path / "head")]) == 1
     document = json.loads((tmp_path / "head" / "compare.json").read_text())
-    assert document["verdict"] == "regression" and {one["state"] for one in document["lost"]} == {"failed"}
+    assert document["verdict"] == "regression" and {
+        one["verdict"] for one in document["entries"] if one["kind"] == "measured"
+    } == {"failed"}
     assert "hdf5 layer_read/head: failed in head: it broke" in plain(capsys.readouterr().out)
     simulated(fails="base")
     assert main([*command, "--out", str(tmp_path / "base")]) == 2

@@ -9,7 +9,7 @@ import pytest
 
 from harness.compare.documents import to_json, to_junit, to_markdown
 from harness.compare.exact import figures
-from harness.compare.outcome import Figure, Judged, Outcome, ReadBack
+from harness.compare.outcome import Entry, Outcome
 from harness.compare.question import Cell
 from harness.compare.ratios import draw_ratios
 
@@ -17,9 +17,9 @@ CELL = Cell("layer_read", "head", "hdf5", "synthetic:layers=1", 64)
 
 
 def judged(word="no regression", ratio=1.01, needed=None):
-    return Judged(
-        cell=CELL, ratio=ratio, ratio_low=ratio - 0.02, ratio_high=ratio + 0.02, log_ratios=(0.0,) * 10, rounds=10,
-        base_seconds=1e-3, head_seconds=ratio * 1e-3, verdict=word, rounds_needed=needed,
+    return Entry(
+        kind="times", cell=CELL, ratio=ratio, ratio_low=ratio - 0.02, ratio_high=ratio + 0.02, rounds=10,
+        log_ratios=(0.0,) * 10, base=1e-3, head=ratio * 1e-3, verdict=word, rounds_needed=needed,
     )  # fmt: skip
 
 
@@ -29,7 +29,8 @@ def figure(base, head):
 
 
 def reading(problem="", reader="head", writer="base"):
-    return ReadBack(cell=CELL._replace(format="zarr"), writer=writer, reader=reader, problem=problem)
+    about = {"kind": "readable", "cell": CELL._replace(format="zarr"), "writer": writer, "reader": reader}
+    return Entry(**about, verdict="unreadable" if problem else "read", note=problem)
 
 
 @pytest.mark.parametrize(
@@ -38,24 +39,24 @@ def reading(problem="", reader="head", writer="base"):
      ([9], [9, 10], "varies"), ([9, 10], [11, 14], "grew"), ([9, 10], [8], "shrank")],
 )  # fmt: skip
 def test_figures_are_compared_exactly(base, head, change):
-    assert figure(base, head).change == change
+    assert figure(base, head).verdict == change
 
 
 @pytest.mark.parametrize(
-    ("holds", "code", "sentence"),
+    ("entries", "code", "sentence"),
     [
-        ({"judged": [judged()]}, 0, "No regression: a slowdown of 10 % is ruled out in all 1 cells"),
-        ({"judged": [judged("faster", 0.8)], "figures": [figure([9], [8])]}, 0, "No regression"),
-        ({"figures": [figure([9], [10])], "judged": [judged("inconclusive")]}, 1, "bytes 9 to 10"),
-        ({"judged": [judged("slower", 1.25)]}, 1, "+25.0 % (+23.0 to +27.0)"),
-        ({"readings": [reading("3 of 4 tensors differ")]}, 1, "written by base cannot be read by head: 3 of 4"),
-        ({"readings": [reading("unknown codec", "base", "head")], "judged": [judged()]}, 0, "No regression"),
-        ({"judged": [judged("inconclusive", 1.08, 60)]}, 3, "about 60 rounds would settle it (--rounds 15"),
-        ({"judged": [judged("inconclusive", 1.08)]}, 3, "no practical number of rounds"),
+        ([judged()], 0, "No regression: a slowdown of 10 % is ruled out in all 1 cells"),
+        ([judged("faster", 0.8), figure([9], [8])], 0, "No regression"),
+        ([figure([9], [10]), judged("inconclusive")], 1, "bytes 9 to 10"),
+        ([judged("slower", 1.25)], 1, "+25.0 % (+23.0 to +27.0)"),
+        ([reading("3 of 4 tensors differ")], 1, "written by base cannot be read by head: 3 of 4"),
+        ([reading("unknown codec", "base", "head"), judged()], 0, "No regression"),
+        ([judged("inconclusive", 1.08, 60)], 3, "about 60 rounds would settle it (--rounds 15"),
+        ([judged("inconclusive", 1.08)], 3, "no practical number of rounds"),
     ],
 )
-def test_an_outcome_is_a_code_and_a_sentence(holds, code, sentence):
-    outcome = Outcome(base="a", head="b", **holds)
+def test_an_outcome_is_a_code_and_a_sentence(entries, code, sentence):
+    outcome = Outcome(base="a", head="b", entries=entries)
     assert outcome.exit_code == code and sentence in outcome.sentence
     document = json.loads(to_json(outcome))
     assert document["exit_code"] == code and document["sentence"] == outcome.sentence
@@ -67,7 +68,7 @@ def test_an_outcome_is_a_code_and_a_sentence(holds, code, sentence):
 
 
 def test_markdown_folds_the_table_and_names_cannot_break_it():
-    outcome = Outcome(base="a|b <i>", head="*x*", judged=[judged()], readings=[reading()], same_bytes={"zarr": True})
+    outcome = Outcome(base="a|b <i>", head="*x*", entries=[reading(), judged()], same_bytes={"zarr": True})
     text = to_markdown(outcome)
     assert text.count("<details>") == text.count("</details>") == 1
     assert "a&#124;b &lt;i&gt;" in text and r"\*x\*" in text
@@ -79,7 +80,7 @@ def test_markdown_folds_the_table_and_names_cannot_break_it():
 def test_the_picture_has_every_cell_and_the_same_bytes_each_time(tmp_path):
     words = ("slower", "inconclusive", "no regression", "faster")
     points = [judged(word, 0.5 + k / 2) for k, word in enumerate(words)]
-    outcome = Outcome(base="$a", head="b", judged=points, notes=["A note."])
+    outcome = Outcome(base="$a", head="b", entries=points, notes=["A note."])
     first, picture = draw_ratios(outcome, tmp_path)
     before = first.read_bytes()
     draw_ratios(outcome, tmp_path)
@@ -87,7 +88,7 @@ def test_the_picture_has_every_cell_and_the_same_bytes_each_time(tmp_path):
 
 
 def test_a_figure_knows_its_cell():
-    assert isinstance(figure([1], [1]), Figure) and str(figure([1], [1]).cell).startswith("hdf5 layer_read/head")
+    assert str(figure([1], [1]).cell).startswith("hdf5 layer_read/head")
 
 
 def test_names_do_nothing_to_a_terminal_and_leave_xml_whole():

@@ -84,10 +84,10 @@ def test_equal_sides_agree_in_every_exact_figure_and_byte(tmp_path, room):
     settings = dataclasses.replace(TINY, suites=("write", "layer_read"), seconds=1e-4)
     questions, record = ask(settings, tmp_path / "data"), Record()
     sides = (side("base"), side("head"))
-    assert {one.problem for one in read_each_other(sides, questions, settings, room)} == {""}
+    assert {one.note for one in read_each_other(sides, questions, settings, room)} == {""}
     take_rounds(sides, questions, settings, range(2), room, record, lambda text: None)
     found = figures(record.exact)
-    assert {figure.change for figure in found} == {"equal"}
+    assert {figure.verdict for figure in found} == {"equal"}
     assert {figure.name for figure in found} == {"bytes", "files", "bytes_read", "requests"}
     assert same_bytes(record.exact) == {"npz": True}
     assert {block.round for block in record.blocks} == {0, 1}
@@ -104,7 +104,7 @@ def test_a_byte_more_in_each_chunk_is_found(tmp_path, room):
     head = side("head", changed_copy(tmp_path / "head", {"harness/formats/archive.py": _PADDED}))
     record = Record()
     take_rounds((side("base"), head), ask(settings, tmp_path / "data"), settings, [0], room, record, lambda text: None)
-    (grown,) = [figure for figure in figures(record.exact) if figure.change == "grew"]
+    (grown,) = [figure for figure in figures(record.exact) if figure.verdict == "grew"]
     assert grown.name == "bytes" and grown.head - grown.base > 1
     assert same_bytes(record.exact) == {"zarr": False}
 
@@ -112,7 +112,7 @@ def test_a_byte_more_in_each_chunk_is_found(tmp_path, room):
 def test_a_head_that_returns_other_values_is_a_regression_and_is_not_timed(tmp_path, room):
     head = side("head", changed_copy(tmp_path / "head", {"harness/formats/npz.py": _OTHER_VALUES}))
     outcome = compare_sides((side("base"), head), ask(TINY, tmp_path / "data"), TINY, room, Counted())
-    assert outcome.exit_code == 1 and not outcome.judged
+    assert outcome.exit_code == 1 and not outcome.of("times")
     assert "tensors differ" in outcome.sentence
     with pytest.raises(UsageError, match="The base has nothing to compare with"):
         swapped = (side("base", head.python), side("head"))
@@ -139,7 +139,7 @@ def test_a_slowed_copy_reads_the_same_through_a_slowed_reader(tmp_path, room):
     named = [subprocess.check_output([one, "-I", "-c", code], text=True).strip() for one in (HERE, head.python)]
     assert named == ["read", "slow"]
     found = read_each_other((side("base"), head), ask(TINY, tmp_path / "data"), TINY, room)
-    assert {one.problem for one in found} == {""}
+    assert {one.note for one in found} == {""}
 
 
 def test_a_process_says_what_it_died_of(tmp_path):

@@ -48,8 +48,8 @@ def test_a_run_against_itself_has_no_regression_and_says_what_it_cannot_show(two
     for folder in two:
         timed(folder, 1.0)
     outcome = compare_stored(str(first), str(second))
-    assert outcome.exit_code == 0 and outcome.judged and outcome.figures
-    assert all(judged.ratio == 1 and not judged.log_ratios for judged in outcome.judged)
+    assert outcome.exit_code == 0 and outcome.of("times") and outcome.of("exact")
+    assert all(judged.ratio == 1 and not judged.log_ratios for judged in outcome.of("times"))
     assert "not paired" in outcome.notes[0]
 
 
@@ -58,7 +58,7 @@ def test_times_of_stored_runs_are_never_red(two):
     timed(first, 1.0)
     timed(second, 3.0)
     outcome = compare_stored(str(first), str(second))
-    assert outcome.exit_code == 3 and {judged.verdict for judged in outcome.judged} == {"inconclusive"}
+    assert outcome.exit_code == 3 and {judged.verdict for judged in outcome.of("times")} == {"inconclusive"}
     timed(second, 0.9)
     assert compare_stored(str(first), str(second)).exit_code == 0
 
@@ -78,14 +78,14 @@ def test_a_bundle_is_compared_like_its_folder(two, tmp_path):
     write_report(two[0], find_options(two[0]))
     write_bundle(two[0], tmp_path / "first.bundle.zip")
     outcome = compare_stored(str(tmp_path / "first.bundle.zip"), str(two[1]))
-    assert {figure.change for figure in outcome.figures} <= {"equal", "varies"}
+    assert {figure.verdict for figure in outcome.of("exact")} <= {"equal", "varies"}
     assert is_stored(str(tmp_path / "other.bundle.zip")) and is_stored(str(two[0])) and not is_stored("main")
 
 
 def test_a_bound_that_makes_no_difference_to_the_plans_is_none(two):
     for folder, bound in zip(two, (256 << 20, None), strict=True):
         edit(folder / "run.json", lambda document, bound=bound: document["options"].update(parallel_bytes=bound))
-    assert compare_stored(*map(str, two)).figures
+    assert compare_stored(*map(str, two)).of("exact")
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_what_is_ok_in_base_and_not_in_head_is_red_and_named(two, tmp_path, how)
     before = set(cells_of(two[0]))
     rows_of(two[1], change)
     outcome = compare_stored(first, second)
-    lost = [one for one in outcome.lost if one.state == state]
+    lost = [one for one in outcome.of("measured") if one.verdict == state]
     assert outcome.exit_code == 1 and lost and len(lost) == (count or len(lost))
-    assert {one.cell for one in lost} <= before and all(state in one.failure for one in lost)
+    assert {one.cell for one in lost} <= before and all(state in str(one) for one in lost)
     for text in (to_json(outcome), to_junit(outcome), to_markdown(outcome).replace("\\", "")):
         assert all(f"{one.cell.suite}/{one.cell.access}" in text or f'"{one.cell.access}"' in text for one in lost)
     assert json.loads(to_json(outcome))["verdict"] == "regression"
@@ -166,7 +166,7 @@ def test_a_trace_that_head_lacks_is_red_and_another_alone_is_nothing_to_compare(
     with (first / "samples.csv").open("a", newline="") as file:
         csv.DictWriter(file, list(more[0]), lineterminator="\n").writerows(map(renamed, more))
     outcome = compare_stored(str(first), str(second))
-    assert outcome.exit_code == 1 and {one.cell.trace for one in outcome.lost} == {"synthetic:layers=9"}
+    assert outcome.exit_code == 1 and {one.cell.trace for one in outcome.of("measured")} == {"synthetic:layers=9"}
     rows_of(second, renamed)
     rows_of(first, lambda row: None if row["trace"] == "synthetic:layers=9" else row)
     edit(second / "archives.json", lambda d: d["subjects"][0].update(trace="synthetic:layers=9"))
@@ -175,7 +175,7 @@ def test_a_trace_that_head_lacks_is_red_and_another_alone_is_nothing_to_compare(
     assert main(["compare", str(first), str(second), "--out", str(out)]) == 2
     assert "Could not compare: no cell is ok in both runs." in capsys.readouterr().out
     document = json.loads((out / "compare.json").read_text())
-    assert (document["verdict"], document["exit_code"]) == ("not-comparable", 2) and document["lost"]
+    assert (document["verdict"], document["exit_code"]) == ("not-comparable", 2) and document["entries"]
     assert 'errors="1"' in (out / "junit.xml").read_text() and "Could not compare" in (out / "junit.xml").read_text()
     assert (out / "compare.md").read_text().startswith("**Could not compare: no cell is ok in both runs.")
 
@@ -183,7 +183,7 @@ def test_a_trace_that_head_lacks_is_red_and_another_alone_is_nothing_to_compare(
 def test_what_is_not_ok_in_base_is_no_regression_and_is_said(two):
     rows_of(two[0], lambda row: ended(row, "failed", is_head(row) and row["format"] == "hdf5"))
     outcome = compare_stored(*map(str, two))
-    assert not outcome.lost and outcome.exit_code != 1
+    assert not outcome.of("measured") and outcome.exit_code != 1
     assert any("base has no good measurement: hdf5 layer_read/head" in note for note in outcome.notes)
 
 
@@ -192,7 +192,7 @@ def test_a_cell_with_too_few_good_rounds_stays_open(two):
         timed(folder, 1.0)
     rows_of(two[1], lambda row: ended(row, "rejected", is_head(row) and int(row["round"]) < 3))
     outcome = compare_stored(*map(str, two))
-    (judged,) = [one for one in outcome.judged if one.cell.access.startswith("head")]
+    (judged,) = [one for one in outcome.of("times") if one.cell.access.startswith("head")]
     assert outcome.exit_code == 3 and judged.verdict == "inconclusive" and "head has 7 rounds" in judged.note
 
 
@@ -229,5 +229,5 @@ def test_the_size_of_a_part_of_a_trace_is_compared_exactly(two):
         return {**row, "size_bytes": str(int(row["size_bytes"]) + 1)} if part else row
 
     rows_of(two[1], grow)
-    grown = [figure for figure in compare_stored(*map(str, two)).figures if figure.change == "grew"]
+    grown = [figure for figure in compare_stored(*map(str, two)).of("exact") if figure.verdict == "grew"]
     assert {(one.cell.suite, one.name) for one in grown} == {("size", "bytes")}

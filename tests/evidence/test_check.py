@@ -164,10 +164,10 @@ def test_a_file_that_was_put_in_is_named(packed, tmp_path):
 def test_a_damaged_bundle_is_refused(packed, tmp_path):
     data = packed.read_bytes()
     (tmp_path / "cut.zip").write_bytes(data[: len(data) // 2])
-    with pytest.raises(HarnessError, match="not a whole bundle"):
+    with pytest.raises(HarnessError, match="not a complete bundle"):
         read_bundle(tmp_path / "cut.zip")
     (tmp_path / "flipped.zip").write_bytes(data[:3000] + bytes([data[3000] ^ 1]) + data[3001:])
-    with pytest.raises(HarnessError, match="not a whole bundle"):
+    with pytest.raises(HarnessError, match="not a complete bundle"):
         read_bundle(tmp_path / "flipped.zip")
     with pytest.raises(UsageError, match="'harness bundle RUN' writes one"):
         read_bundle(tmp_path / "none.zip")

@@ -24,7 +24,7 @@ FIGURES = {
     SECONDS: "time", MACHINE: "machine", "size_bytes": "bytes", "files": "files", "files_opened": "files opened",
     "requests": "requests",
 }  # fmt: skip
-_BUSIER = 0.5  # a change of the load average that is told
+_BUSIER = 0.5  # a change of the load average that is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +203,7 @@ def _without_machine(logs: np.ndarray, series: Series, key: CellKey) -> tuple[np
 
 def _exact(series: Series) -> Iterator[Step]:
     keys = series.claims
-    # The size of an archive stands in its own suite; beside times it would only say the same again.
+    # The size of an archive is in its own suite; beside times it would only be the same again.
     sized = {key for key in keys if key.suite == "size"}
     for name in EXACT:
         for key in keys:

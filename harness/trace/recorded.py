@@ -50,7 +50,7 @@ def _source(
     name: str, relative: str, mapping: Callable[[Mapping[str, np.ndarray]], Mapped], *, description: str
 ) -> TraceSource:
     def open_trace(text: str, n_res: int | None) -> Trace:
-        parse_parameters(text, (), name)
+        parse_parameters(text, {}, name)
         if reason := _missing(relative):
             raise UsageError(f"The trace {name!r} {reason}.")
         try:

@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import xxhash
 
-from harness.errors import UsageError
+from harness.errors import UsageError, unknown_name
 from harness.trace.manifest import Manifest
 from harness.trace.schema import SchemaError, TensorSpec
 
@@ -107,16 +108,28 @@ class TraceSource:
     paths: Callable[[str], tuple[str, ...]] = lambda text: ()
 
 
-def parse_parameters(text: str, known: Iterable[str], source: str) -> dict[str, str]:
+ParameterValues = range | tuple[str, ...] | None
+"""What a parameter of a trace may be: a whole number of a range, one of a few words, or any text."""
+
+
+def parse_parameters(text: str, known: Mapping[str, ParameterValues], source: str) -> dict[str, Any]:
     """Split ``key=value,key=value``, what follows the colon of ``--trace``, into a dictionary.
+
+    Parameters
+    ----------
+    text : str
+        May be empty.
+    known : mapping of str to ParameterValues
+        The keys that the source understands, and what each may be.
+    source : str
+        Name of the source, for messages.
 
     Raises
     ------
     UsageError
-        For a pair without ``=``, a key that the source does not know or a key given twice.
+        For a pair without ``=``, an unknown key, a key given twice or a value that is not allowed.
     """
-    known = list(known)
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
         if not equals or not value:
@@ -126,8 +139,22 @@ def parse_parameters(text: str, known: Iterable[str], source: str) -> dict[str, 
             raise UsageError(f"The trace source {source!r} has no parameter {key!r}; {choices}.")
         if key in values:
             raise UsageError(f"The trace parameter {key!r} of {source!r} is given twice.")
-        values[key] = value
+        values[key] = _allowed_value(key, value, known[key], source)
     return values
+
+
+def _allowed_value(key: str, value: str, allowed: ParameterValues, source: str) -> Any:
+    if isinstance(allowed, tuple) and value not in allowed:
+        raise unknown_name(f"choice of {key!r} for {source!r}", value, allowed)
+    if not isinstance(allowed, range):
+        return value
+    # Beyond twenty digits a number is out of every range, and slow to read.
+    if not (value.isascii() and value.isdigit() and len(value) <= 20) or int(value) not in allowed:
+        raise UsageError(
+            f"The trace parameter {key}={value[:40]} of {source!r} must be a whole number from {allowed.start} to "
+            f"{allowed.stop - 1}."
+        )
+    return int(value)
 
 
 def check_array(spec: TensorSpec, array: np.ndarray) -> np.ndarray:

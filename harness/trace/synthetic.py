@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from harness.errors import UsageError, unknown_name
+from harness.errors import UsageError
 from harness.trace import protein, structure
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.random import SEED_LIMIT, Stream
 from harness.trace.schema import TensorSpec, tensor
-from harness.trace.stream import Trace, TraceSource, block_rows, parse_parameters, regroup, split
+from harness.trace.stream import ParameterValues, Trace, TraceSource, block_rows, parse_parameters, regroup, split
 
-_CHOICES = {"values": ("protein", "noise"), "dtype": ("bf16", "float32"), "filled": ("activations", "both")}
-_MAY_BE_ZERO = ("recycles", "n_seq", "seed")
-_MOST, _MOST_OTHERS = {"layers": 5000, "recycles": 5000, "seed": SEED_LIMIT - 1}, 1_000_000
-_DIGITS = 20  # of the largest seed
+_MOST_LAYERS, _MOST_OTHERS = 5000, 1_000_000
+_KNOWN: Mapping[str, ParameterValues] = {
+    "n_res": range(1, _MOST_OTHERS + 1),
+    "values": ("protein", "noise"),
+    "layers": range(1, _MOST_LAYERS + 1),
+    **dict.fromkeys(("heads", "hidden_dim", "pair_dim"), range(1, _MOST_OTHERS + 1)),
+    "recycles": range(_MOST_LAYERS + 1),
+    "n_seq": range(_MOST_OTHERS + 1),
+    "dtype": ("bf16", "float32"),
+    "seed": range(SEED_LIMIT),
+    "filled": ("activations", "both"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +77,6 @@ class Parameters:
         return "synthetic:" + ",".join(parts)
 
 
-_KEYS = tuple(item.name for item in fields(Parameters))
-
-
 def _default(values: str, key: str) -> object:
     return "float32" if (values, key) == ("noise", "dtype") else getattr(Parameters, key)
 
@@ -85,39 +90,22 @@ def parse(text: str, n_res: int | None) -> Parameters:
         For an unknown key or choice, a number out of range, a length that is missing or given twice and differs, or
         a combination that noise does not have.
     """
-    given = parse_parameters(text, _KEYS, "synthetic")
-    for key, choices in _CHOICES.items():
-        if key in given and given[key] not in choices:
-            raise unknown_name(f"choice of {key!r} for 'synthetic'", given[key], choices)
-    numbers = {key: _whole(key, value) for key, value in given.items() if key not in _CHOICES}
+    given = parse_parameters(text, _KNOWN, "synthetic")
     if n_res is not None:
-        _whole("n_res", str(n_res))
-        if numbers.setdefault("n_res", n_res) != n_res:
+        size = parse_parameters(f"n_res={n_res}", _KNOWN, "synthetic")["n_res"]
+        if given.setdefault("n_res", size) != size:
             raise UsageError(
                 f"The number of residues is given twice and differs: n_res={given['n_res']} and size {n_res}."
             )
-    if "n_res" not in numbers:
+    if "n_res" not in given:
         raise UsageError("The trace source 'synthetic' needs a number of residues: give n_res=... or a size.")
-    values = given.get("values", "protein")
-    dtype = given.get("dtype", str(_default(values, "dtype")))
-    if values == "noise":
+    if given.get("values") == "noise":
         for key in ("recycles", "n_seq"):
-            if numbers.get(key):
+            if given.get(key):
                 raise UsageError(f"The noise of 'synthetic' has no {key}: leave {key} out, or choose values=protein.")
-        if dtype != "float32":
+        if given.setdefault("dtype", "float32") != "float32":
             raise UsageError("The noise of 'synthetic' is float32: leave dtype out, or choose values=protein.")
-    return Parameters(values=values, dtype=dtype, filled=given.get("filled", Parameters.filled), **numbers)
-
-
-def _whole(key: str, value: str) -> int:
-    least, most = 0 if key in _MAY_BE_ZERO else 1, _MOST.get(key, _MOST_OTHERS)
-    fits = value.isascii() and value.isdigit() and len(value) <= _DIGITS
-    if not fits or not least <= int(value) <= most:
-        raise UsageError(
-            f"The trace parameter {key}={value[: 2 * _DIGITS]} of 'synthetic' must be a whole number from {least} to "
-            f"{most}."
-        )
-    return int(value)
+    return Parameters(**given)
 
 
 class SyntheticTrace(Trace):

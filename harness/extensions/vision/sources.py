@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
 from harness.trace.random import SEED_LIMIT
-from harness.trace.stream import Trace, TraceSource, parse_parameters
+from harness.trace.stream import ParameterValues, Trace, TraceSource, parse_parameters
 
 CNN, VIT = "mnist-cnn", "vit-digits"
 DIGITS = 1797  # images of scikit-learn's load_digits
@@ -19,7 +20,12 @@ _DEFAULTS = {
     CNN: {"images": HELD_OUT, "layers": 2, "epochs": 6, "seed": 0},
     VIT: {"images": HELD_OUT, "layers": 4, "epochs": 12, "seed": 0},
 }
-_RANGES = {"images": (1, DIGITS), "layers": (1, 24), "epochs": (0, 1000), "seed": (0, SEED_LIMIT - 1)}
+_KNOWN: Mapping[str, ParameterValues] = {
+    "images": range(1, DIGITS + 1),
+    "layers": range(1, 25),
+    "epochs": range(1001),
+    "seed": range(SEED_LIMIT),
+}
 _OF_TRAINING = ("layers", "epochs", "seed")
 
 # One version of PyTorch, named exactly: the values of a trace depend on it, and other versions are other downloads.
@@ -74,19 +80,11 @@ def parse(source: str, text: str) -> VisionParameters:
     UsageError
         For an unknown key, a number out of range, or a parameter of training beside a file of weights.
     """
-    given = parse_parameters(text, (*_DEFAULTS[source], "weights") if source == VIT else _DEFAULTS[source], source)
+    given = parse_parameters(text, {**_KNOWN, "weights": None} if source == VIT else _KNOWN, source)
     weights = given.pop("weights", None)
     if weights is not None and (beside := [key for key in given if key in _OF_TRAINING]):
         raise UsageError(f"The weights of {source!r} say how the model was trained: leave out {beside[0]}, or weights.")
-    numbers = dict(_DEFAULTS[source])
-    for key, value in given.items():
-        least, most = _RANGES[key]
-        # Beyond twenty digits a number is out of every range, and slow to read.
-        if not (value.isascii() and value.isdigit() and len(value) <= 20) or not least <= int(value) <= most:
-            raise UsageError(
-                f"The trace parameter {key}={value} of {source!r} must be a whole number from {least} to {most}."
-            )
-        numbers[key] = int(value)
+    numbers = _DEFAULTS[source] | given
     return VisionParameters(source=source, **numbers, weights=None if weights is None else Path(weights))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -32,17 +33,18 @@ def _inspect(arguments: argparse.Namespace) -> int:
     out = show.console()
     with open_archive(arguments.archive) as (backend, _, manifest):
         size, parts = archive_size(arguments.archive)
-        rows = show.table(str(arguments.archive))
+        facts: dict[str, Any] = {}
         if manifest.incomplete is not None:
             now = ", and more is being written now" if being_written(arguments.archive) else ""
-            rows.add_row("INCOMPLETE", f"{manifest.incomplete}{now}")
-        rows.add_row("format", f"{backend.name}: {backend.description}")
+            facts["INCOMPLETE"] = f"{manifest.incomplete}{now}"
+        facts["format"] = f"{backend.name}: {backend.description}"
         ratio = f"{manifest.nbytes / size:.3f} times smaller than in memory"
-        rows.add_row("size", f"{size:,} bytes in {parts} file{'s' if parts != 1 else ''}; {ratio}")
-        facts = {**dataclasses.asdict(manifest.provenance), **dataclasses.asdict(manifest.metadata)}
+        facts["size"] = f"{size:,} bytes in {_count(parts, 'file')}; {ratio}"
+        facts |= dataclasses.asdict(manifest.provenance) | dataclasses.asdict(manifest.metadata)
         files = facts.pop("files")
         if facts["trained"] is False:
             facts["trained"] = "UNTRAINED weights"
+        rows = show.table(str(arguments.archive))
         for name, value in facts.items():
             if value not in (None, ()):
                 rows.add_row(name, ", ".join(value) if isinstance(value, tuple) else str(value))
@@ -55,11 +57,15 @@ def _inspect(arguments: argparse.Namespace) -> int:
         if manifest.loss is not None:
             _show_loss(out, manifest.loss)
         if files:
-            table = show.table(f"imported from {len(files)} file{'s' if len(files) != 1 else ''}", "file", "SHA-256")
-            for name, digest in files.items():
-                table.add_row(name, digest)
+            table = show.table(f"imported from {_count(len(files), 'file')}", "file", "SHA-256")
+            for each in files.items():
+                table.add_row(*each)
             out.print(table, markup=False)
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _show_loss(out: Console, loss: Loss) -> None:
@@ -67,15 +73,10 @@ def _show_loss(out: Console, loss: Loss) -> None:
     headings = ("tensor", "values changed", "largest error", "relative", "of a row's sum", "bits, or rows on each grid")
     table = show.table(loss.summary(), *headings)
     for row in loss.rounded:
-        rows = ", ".join(f"{step}: {count}" for step, count in row.rows.items())
-        table.add_row(
-            row.path,
-            f"{row.changed:,}",
-            f"{row.largest_absolute_error:.3g}",
-            f"{row.largest_relative_error:.3g}",
-            "" if row.largest_sum_change is None else f"{row.largest_sum_change:.3g}",
-            rows if row.significand_bits is None else f"{row.significand_bits} bits of significand",
-        )
+        errors = (row.largest_absolute_error, row.largest_relative_error, row.largest_sum_change)
+        grids = ", ".join(f"{step}: {count}" for step, count in row.rows.items())
+        kept = grids if row.significand_bits is None else f"{row.significand_bits} bits of significand"
+        table.add_row(row.path, f"{row.changed:,}", *("" if e is None else f"{e:.3g}" for e in errors), kept)
     out.print(table, markup=False)
     if loss.dropped:
         table = show.table(f"{len(loss.dropped)} dropped", "tensor", "shape", "dtype", "digest", "how it comes back")

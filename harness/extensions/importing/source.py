@@ -1,4 +1,4 @@
-"""A source that is imported: its tensors gathered into a trace, its files with their digests."""
+"""A source that is imported: what kind it is, its tensors gathered into a trace, its files with their digests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import harness
+from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
+from harness.files import check_regular
 from harness.foreign.files import file_digest
 from harness.formats.selection import in_blocks
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
@@ -121,10 +123,6 @@ class ImportedTrace(Trace):
 
     Parameters
     ----------
-    path : Path
-        The source.
-    manifest : Manifest
-        What was found in it.
     loads : mapping of str to (str, callable)
         Of every tensor: where it comes from, and what gives its values.
     states : mapping of Path to tuple
@@ -263,3 +261,37 @@ class Gathering:
         metadata = replace(metadata, num_residues=residues)
         manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance)
         return ImportedTrace(self.path, manifest, self._loads, self._states)
+
+
+def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
+    """Read a file or folder that another program wrote as a trace; its kind is found from the content if not given.
+
+    Raises
+    ------
+    UsageError
+        When there is nothing at the path, or nothing that is known.
+    SourceError
+        When it is truncated, damaged, or not of that kind.
+    """
+    if not path.exists():
+        raise UsageError(f"There is no file or folder {path}.")
+    if not path.is_dir():
+        check_regular(path)
+    if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
+        raise UsageError(f"{path} is empty; there is nothing to import.")
+    if kind is not None:
+        importer: Importer = registry.load("importers", kind)
+        return importer.read(path)
+    listed = registry.listing("importers")
+    found = [one.plugin for one in listed if one.plugin]
+    fitting = [importer for importer in found if importer.recognises(path)]
+    if len(fitting) == 1:
+        return fitting[0].read(path)
+    if fitting:
+        names = " or ".join(f"--kind {importer.name}" for importer in fitting)
+        raise UsageError(f"{path} can be read in more than one way; say which with {names}.")
+    known = ", ".join(importer.name for importer in found)
+    raise UsageError(
+        f"{path} is nothing that can be imported: it was recognised as none of {known} ('harness list importers'); "
+        "an archive of this harness is read with 'harness convert'." + registry.failed_imports(listed)
+    )

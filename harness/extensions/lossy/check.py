@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.extensions.lossy.derived import recompute, rule_for
-from harness.extensions.lossy.errors import Errors, moved
-from harness.extensions.lossy.grid import sum_tolerance
+from harness.extensions.lossy.minimal import Errors, moved, recompute, rule_for
+from harness.extensions.lossy.rounding import sum_tolerance
 from harness.trace.loss import Dropped, Loss, Rounded
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Trace, digest, digest_blocks, read_whole

@@ -4,19 +4,119 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.lossy.derived import RULES, Rule, recompute
-from harness.extensions.lossy.errors import Errors
-from harness.extensions.lossy.grid import NO_GRID, put_on_grids
 from harness.extensions.lossy.request import Request
-from harness.extensions.lossy.significand import round_significands, significand_bits
+from harness.extensions.lossy.rounding import NO_GRID, put_on_grids, round_significands, significand_bits
 from harness.trace.loss import KEPT, Dropped, Loss, Rounded
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Trace, digest, digest_blocks, read_whole, shown_label
+
+_ALPHA_CARBON = 1  # in AlphaFold's order of 37 atom types: N, CA, C, ...
+
+
+class Rule(NamedTuple):
+    """How one tensor follows from another, where it does: that is checked for every trace.
+
+    Attributes
+    ----------
+    name : str
+        Recorded beside the data.
+    path, source : str
+        The tensor, and the one it follows from.
+    how : str
+        In the words and symbols of numpy.
+    compute : callable
+        Takes the source; returns the tensor but for its dtype. Not called for a source that `fits` refuses.
+    fits : callable
+        Says of the source's shape whether the rule may apply.
+    """
+
+    name: str
+    path: str
+    source: str
+    how: str
+    compute: Callable[[np.ndarray], np.ndarray]
+    fits: Callable[[tuple[int, ...]], bool]
+
+
+def _all_atoms(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[1] == 37
+
+
+_POSITIONS = "structure/atom_positions"
+RULES = (
+    Rule(
+        "alpha_carbons", "outputs/coordinates", _POSITIONS,
+        "structure/atom_positions[:, 1], the alpha carbon of each residue",
+        lambda positions: positions[:, _ALPHA_CARBON], _all_atoms,
+    ),
+    Rule(
+        "atoms_present", "structure/atom_mask", _POSITIONS,
+        "(structure/atom_positions != 0).any(axis=-1), as absent atoms are at the origin",
+        lambda positions: (positions != 0).any(axis=-1), _all_atoms,
+    ),
+    Rule(
+        "largest_logit", "outputs/predictions", "outputs/logits",
+        "outputs/logits.argmax(axis=-1), the first of equal ones",
+        lambda logits: logits.argmax(axis=-1), lambda shape: len(shape) == 2 and shape[1] > 0,
+    ),
+)  # fmt: skip
+
+
+def rule_for(path: str, name: str) -> Rule | None:
+    """Return the rule of this name that gives a tensor; None where there is none."""
+    return next((rule for rule in RULES if (rule.path, rule.name) == (path, name)), None)
+
+
+def recompute(rule: Rule, source: np.ndarray, spec: TensorSpec) -> np.ndarray | None:
+    """Make a tensor of a shape and dtype from the one it follows from; None where the rule does not apply to that."""
+    if not rule.fits(source.shape):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        made = rule.compute(source).astype(spec.dtype)
+    return np.ascontiguousarray(made) if made.shape == spec.shape else None
+
+
+def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Say of each value whether its bits changed."""
+    unsigned = f"u{before.dtype.itemsize}"
+    return np.asarray(np.ascontiguousarray(before).view(unsigned) != np.ascontiguousarray(after).view(unsigned))
+
+
+class Errors:
+    """Adds up the errors of one tensor: how many values changed, and the largest errors.
+
+    Parameters
+    ----------
+    rows : bool
+        Whether its rows have sums to keep, as those of attention.
+    """
+
+    def __init__(self, rows: bool) -> None:
+        self._rows = rows
+        self.changed = 0
+        self.absolute = self.relative = self.sums = 0.0
+
+    def add(self, before: np.ndarray, after: np.ndarray) -> None:
+        """Add the next block of values."""
+        before, after = np.atleast_1d(before, after)
+        changed = moved(before, after)
+        if not changed.any():
+            return
+        was, now = before[changed].astype(np.float64), after[changed].astype(np.float64)
+        error = np.abs(now - was)
+        self.changed += error.size
+        self.absolute = max(self.absolute, float(error.max()))
+        self.relative = max(self.relative, float((error / np.abs(was)).max()))  # what moves is never 0
+        if self._rows:
+            rows = changed.any(axis=-1)
+            was, now = (values[rows].sum(axis=-1, dtype=np.float64) for values in (before, after))
+            self.sums = max(self.sums, float(np.abs(now - was).max()))
 
 
 class MinimalTrace(Trace):

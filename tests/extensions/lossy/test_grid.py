@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.extensions.lossy.grid import FINEST, NO_GRID, put_on_grids, sum_tolerance
+from harness.extensions.lossy.rounding import FINEST, NO_GRID, put_on_grids, sum_tolerance
 from tests.formats.samples import assert_same
 
 NO_WEIGHTS = [-0.0, -1e-3, np.nan, np.inf, -np.inf, 1 + 2.0**-23]

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from harness.errors import ArchiveError, UsageError
-from harness.extensions.lossy.derived import RULES, recompute, rule_for
-from harness.extensions.lossy.minimal import MinimalTrace
+from harness.extensions.lossy.minimal import RULES, MinimalTrace, recompute, rule_for
 from harness.extensions.lossy.request import parse
 from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.loss import NOT_RECOMPUTABLE

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.extensions.lossy.significand import round_significands, significand_bits
+from harness.extensions.lossy.rounding import round_significands, significand_bits
 from harness.testing.samples import random_bits, specials
 from tests.formats.samples import assert_same
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -94,66 +94,38 @@ def record(
     """
     validate(model.manifest)
     feed = Feed(model.manifest, len(destinations), layers * layer_bytes(model.manifest.tensors))
-    writers = [
-        _Writer(destination, LiveTrace(label, model.manifest, feed, number, None if number else written), feed, profile)
-        for number, destination in enumerate(destinations)
-    ]
-    try:
-        for writer in writers:
-            writer.start()
-        with blame(label, "running"):
-            model.run(feed.push)
-        feed.finish()
-        for writer in writers:
-            writer.ended.wait()
-    except BaseException as error:
-        feed.fail(error)
-        if isinstance(error, Stopped) and feed.error is not None:
-            raise feed.error from None
-        raise
-    finally:
-        for writer in writers:
-            writer.wait()
+    with ThreadPoolExecutor(len(destinations), thread_name_prefix="writing") as pool:
+        try:
+            writing = []
+            for number, place in enumerate(destinations):
+                trace = LiveTrace(label, model.manifest, feed, number, None if number else written)
+                writing.append(pool.submit(_write, place, trace, feed, profile))
+            with blame(label, "running"):
+                model.run(feed.push)
+            feed.finish()
+            wait(writing)
+        except BaseException as error:
+            feed.fail(error)
+            if isinstance(error, Stopped) and feed.error is not None:
+                raise feed.error from None
+            raise
     if feed.error is not None:
         raise feed.error
-    return [_check(writer, feed) for writer in writers]
+    return [_checked(place, future.result(), feed) for place, future in zip(destinations, writing, strict=True)]
 
 
-def _check(writer: _Writer, feed: Feed) -> Manifest:
+def _write(destination: Destination, trace: LiveTrace, feed: Feed, profile: Profile) -> Manifest | None:
+    backend, path = destination
+    try:
+        return write_archive(trace, backend, path, profile, keep_incomplete=isinstance(backend, RecoverableFormat))
+    except BaseException as error:  # noqa: BLE001 - whatever ends a writer has to end the model as well
+        feed.fail(error)
+        return None
+
+
+def _checked(destination: Destination, manifest: Manifest | None, feed: Feed) -> Manifest:
     """Return what a writer wrote, after comparing it with what the model gave."""
-    manifest = writer.manifest
     if manifest is None or dict(manifest.digests) != feed.digests:
-        remove(writer.destination.path)
-        raise HarnessError(f"{writer.destination.path} was not written from what the model gave, and was removed.")
+        remove(destination.path)
+        raise HarnessError(f"{destination.path} was not written from what the model gave, and was removed.")
     return manifest
-
-
-class _Writer:
-    """A thread that writes one archive from a live trace."""
-
-    def __init__(self, destination: Destination, trace: LiveTrace, feed: Feed, profile: Profile) -> None:
-        self.destination = destination
-        self.manifest: Manifest | None = None
-        self.ended = threading.Event()
-        self._trace, self._feed, self._profile = trace, feed, profile
-        self._thread = threading.Thread(target=self._write, name=f"writing {destination.path.name}")
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def wait(self) -> None:
-        """Wait for the thread, if it was started."""
-        if self._thread.ident is not None:
-            self.ended.wait()
-            self._thread.join()
-
-    def _write(self) -> None:
-        try:
-            backend, path = self.destination.backend, self.destination.path
-            self.manifest = write_archive(
-                self._trace, backend, path, self._profile, keep_incomplete=isinstance(backend, RecoverableFormat)
-            )
-        except BaseException as error:  # noqa: BLE001 - whatever ends a writer has to end the model as well
-            self._feed.fail(error)
-        finally:
-            self.ended.set()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.result_directories.disk import is_plain_file, is_safe_name, read_bytes
@@ -14,7 +14,6 @@ from harness.extensions.result_directories.manifest import Kind, Plain
 from harness.extensions.result_directories.ranking import (
     AF2_RANKING,
     AF3_RANKING,
-    OPENFOLD3_SAMPLE,
     OPENFOLD3_SCORES,
     rank_af2,
     rank_af3,
@@ -22,14 +21,6 @@ from harness.extensions.result_directories.ranking import (
 )
 from harness.foreign import pickles
 from harness.foreign.files import parse_json
-
-_AF3_SAMPLE = re.compile(r"seed-\d+_sample-\d+")
-
-READ_AS_XZ: dict[Kind, re.Pattern[str]] = {
-    "af2": re.compile(r"result_[^/]*\.pkl"),
-    "af3": re.compile(rf"{_AF3_SAMPLE.pattern}/[^/]*confidences\.json"),
-}
-"""The files that tools are known to read with ``.xz`` after their name as well: AlphaPulldown and AlphaJudge do."""
 
 Test = Callable[[Any], bool]
 
@@ -100,12 +91,12 @@ def recognise(folder: Path, plain: Plain = "best", known: str = "") -> Recognise
     if not folder.is_dir():
         raise UsageError(f"There is no directory {folder}.")
     why: list[str] = []
-    for kind, (shows, rank, listed) in _PROGRAMS.items():
-        if known == kind or (not known and shows(folder, why)):
-            best = rank(folder)
-            items, stays = listed(folder, best, plain)
-            names = dict.fromkeys(name for pattern in stays for name in _files(folder, pattern))
-            return Recognised(kind, best, tuple(items), tuple(names))
+    names = list(_files(folder))
+    for kind, program in _PROGRAMS.items():
+        if known == kind or (not known and program.shows(folder, names, why)):
+            best = program.rank(folder)
+            stays = tuple(name for name in names if program.stays.fullmatch(name))
+            return Recognised(kind, best, tuple(program.items(names, best, plain)), stays)
     hint = f" ({'; '.join(why[:1])})" if why else ""
     raise UsageError(
         f"{folder} is neither a result directory of AlphaFold2 nor of AlphaFold3 or OpenFold3: it holds no ranking, "
@@ -118,10 +109,12 @@ def parse(name: str, data: bytes) -> Any:
     return pickles.load(data) if name.endswith(".pkl") else parse_json(data)
 
 
-def _files(folder: Path, pattern: str) -> Iterator[str]:
-    for path in sorted(folder.glob(pattern)):
+def _files(folder: Path) -> Iterator[str]:
+    """Name the plain files of a directory and of the folders in it that are no links."""
+    for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
         name = path.relative_to(folder).as_posix()
-        if is_plain_file(path) and not path.name.startswith(".") and is_safe_name(name):
+        linked = path.parent != folder and path.parent.is_symlink()
+        if is_plain_file(path) and not linked and not path.name.startswith(".") and is_safe_name(name):
             yield name
 
 
@@ -152,94 +145,105 @@ def _is_pae(content: Any) -> bool:
     return _has("predicted_aligned_error")(first) or _has("residue1", "distance")(first)
 
 
-def _holds(folder: Path, pattern: str, test: Test, why: list[str]) -> bool:
-    for name in _files(folder, pattern):
+class _Rule(NamedTuple):
+    """Files of a program that slimming may touch, by name and by content, and which of them stay as they are.
+
+    Those are all that tools read in no other form, the best predictions, which the first group of the name gives, or
+    the job's own copy of one where no prediction has the same bytes.
+    """
+
+    name: str
+    is_ours: Test
+    stays: Literal["none", "all", "best", "top"] = "none"
+
+
+class _Program(NamedTuple):
+    """What knows a program's directories, and what is in them.
+
+    Those are its ranking, unless it is damaged where no file has a name of the program's `own`; and files that hold
+    something, by name. Without such names a ranking shows nothing.
+    """
+
+    rank: Callable[[Path], tuple[str, ...]]
+    own: str
+    shown_by: tuple[tuple[str, Test], ...]
+    rules: tuple[_Rule, ...]
+    stays: re.Pattern[str]
+
+    def shows(self, folder: Path, names: list[str], why: list[str]) -> bool:
+        """Say whether a directory is of the program, and what stood in the way."""
         try:
-            if test(parse(name, read_bytes(folder / name))):
+            if self.own and self.rank(folder):
                 return True
-        except HarnessError as error:
-            why.append(f"{name}: {error}")
-    return False
-
-
-def _ranks(rank: Callable[[Path], tuple[str, ...]], folder: Path, named: bool) -> bool:
-    """Say whether a ranking shows its program; a damaged one does where other files have the program's names."""
-    try:
-        return bool(rank(folder))
-    except HarnessError:
-        if named:
-            raise
+        except HarnessError:
+            if any(re.fullmatch(self.own, name) for name in names):
+                raise
+        for pattern, test in self.shown_by:
+            for name in (name for name in names if re.fullmatch(pattern, name)):
+                try:
+                    if test(parse(name, read_bytes(folder / name))):
+                        return True
+                except HarnessError as error:
+                    why.append(f"{name}: {error}")
         return False
 
+    def items(self, names: list[str], best: tuple[str, ...], plain: Plain) -> Iterator[Item]:
+        """Give what slimming may touch, kept files first: a copy is best found again in a file that is as it was."""
+        for rule in self.rules:
+            found = [match for name in names if (match := re.fullmatch(rule.name, name))]
+            items = [Item(m.group(), rule.is_ours, _kept(rule, m, best, plain), rule.stays == "top") for m in found]
+            yield from sorted(items, key=lambda item: (not item.keep, item.path))
 
-def _kept(name: str, best: tuple[str, ...], plain: Plain) -> str:
-    if plain != "best":
+
+def _kept(rule: _Rule, match: re.Match[str], best: tuple[str, ...], plain: Plain) -> str:
+    if plain != "best" or rule.stays in ("none", "top"):
         return ""
+    if rule.stays == "all":
+        return "tools read it as it is, and no other form of it"
     if not best:
         return "no ranking says which prediction is the best, so what tools read of any stays as it is"
-    return f"tools read the best prediction as it is{' (tied)' if len(best) > 1 else ''}" if name in best else ""
+    tied = " (tied)" if len(best) > 1 else ""
+    return f"tools read the best prediction as it is{tied}" if match.group(1) in best else ""
 
 
-def _shows_af2(folder: Path, why: list[str]) -> bool:
-    named = any(_files(folder, "result_*.pkl")) or any(_files(folder, "pae_*.json"))
-    return _ranks(rank_af2, folder, named) or (
-        _holds(folder, "pae_*.json", _is_pae, why) or _holds(folder, "result_*.pkl", _is_result, why)
-    )
+_PKL, _PAE = r"result_[^/]*\.pkl", r"pae_[^/]*\.json"
+_SAMPLE = r"(seed-\d+_sample-\d+)"
+_FULL = r"confidences\.json(?<!summary_confidences\.json)"
+_OPENFOLD3 = r"([^./][^/]*_seed_\d+_sample_\d+)_confidences\.json"
 
-
-def _af2(folder: Path, best: tuple[str, ...], plain: Plain) -> tuple[list[Item], list[str]]:
-    items = [Item(name, _is_result) for name in _files(folder, "result_*.pkl")]
-    items += [Item(name, _is_features) for name in _files(folder, "features.pkl")]
-    keep = "tools read it as it is, and no other form of it" if plain == "best" else ""
-    items += [Item(name, _is_pae, keep) for name in _files(folder, "pae_*.json")]
-    return items, [AF2_RANKING, "ranked_*", "relaxed_*", "unrelaxed_*", "confidence_*.json", "timings.json"]
-
-
-def _af3_samples(folder: Path) -> list[str]:
-    folders = (path for path in folder.iterdir() if path.is_dir() and not path.is_symlink())
-    return sorted(path.name for path in folders if _AF3_SAMPLE.fullmatch(path.name))
-
-
-def _shows_af3(folder: Path, why: list[str]) -> bool:
-    samples = _af3_samples(folder)
-    # Summary scores are small and tell enough.
-    either: Test = lambda content: _is_summary(content) or _is_confidences(content)  # noqa: E731
-    patterns = (*(f"{sample}/*confidences.json" for sample in samples), "*_confidences.json")
-    return _ranks(rank_af3, folder, bool(samples)) or any(_holds(folder, name, either, why) for name in patterns)
-
-
-def _af3(folder: Path, best: tuple[str, ...], plain: Plain) -> tuple[list[Item], list[str]]:
-    items, stays = [], [f"*{AF3_RANKING}", "*_model.cif", "*_summary_confidences.json"]
-    for sample in _af3_samples(folder):
-        for name in _files(folder, f"{sample}/*confidences.json"):
-            if not name.endswith("summary_confidences.json"):
-                items.append(Item(name, _is_confidences, _kept(sample, best, plain)))
-        stays += [f"{sample}/*model.cif", f"{sample}/*summary_confidences.json"]
-    # Kept ones first: a copy is best found again in a file that is there as it was.
-    items.sort(key=lambda item: (not item.keep, item.path))
-    for name in _files(folder, "*_confidences.json"):
-        if not name.endswith("summary_confidences.json"):
-            items.append(Item(name, _is_confidences, is_top=True))
-    return [*items, *(Item(name, _is_input) for name in _files(folder, "*_data.json"))], stays
-
-
-def _openfold3_samples(folder: Path) -> list[str]:
-    return [name for name in _files(folder, "*_confidences.json") if OPENFOLD3_SAMPLE.fullmatch(name)]
-
-
-def _shows_openfold3(folder: Path, why: list[str]) -> bool:
-    return any(_holds(folder, name, _is_openfold3, why) for name in _openfold3_samples(folder))
-
-
-def _openfold3(folder: Path, best: tuple[str, ...], plain: Plain) -> tuple[list[Item], list[str]]:
-    names = _openfold3_samples(folder)
-    items = [Item(name, _is_openfold3, _kept(name.removesuffix("_confidences.json"), best, plain)) for name in names]
-    return items, ["*_model.cif", "*_model.pdb", f"*{OPENFOLD3_SCORES}"]
-
-
-_PROGRAMS: dict[Kind, Any] = {
-    "af2": (_shows_af2, rank_af2, _af2),
-    "af3": (_shows_af3, rank_af3, _af3),
-    "openfold3": (_shows_openfold3, rank_openfold3, _openfold3),
+_PROGRAMS: dict[Kind, _Program] = {
+    "af2": _Program(
+        rank_af2,
+        rf"{_PKL}|{_PAE}",
+        ((_PAE, _is_pae), (_PKL, _is_result)),
+        (_Rule(_PKL, _is_result), _Rule(r"features\.pkl", _is_features), _Rule(_PAE, _is_pae, "all")),
+        re.compile(rf"{AF2_RANKING}|(ranked|relaxed|unrelaxed)_[^/]*|confidence_[^/]*\.json|timings\.json"),
+    ),
+    "af3": _Program(
+        rank_af3,
+        rf"{_SAMPLE}/.*",
+        # Summary scores are small and tell enough.
+        tuple(
+            (name, lambda content: _is_summary(content) or _is_confidences(content))
+            for name in (rf"{_SAMPLE}/[^/]*confidences\.json", r"[^/]*_confidences\.json")
+        ),
+        (
+            _Rule(rf"{_SAMPLE}/[^/]*{_FULL}", _is_confidences, "best"),
+            _Rule(rf"[^/]*_{_FULL}", _is_confidences, "top"),
+            _Rule(r"[^/]*_data\.json", _is_input),
+        ),
+        re.compile(
+            rf"[^/]*{AF3_RANKING}|([^/]*_|{_SAMPLE}/[^/]*)model\.cif|([^/]*_|{_SAMPLE}/[^/]*)summary_confidences\.json"
+        ),
+    ),
+    "openfold3": _Program(
+        rank_openfold3,
+        "",
+        ((_OPENFOLD3, _is_openfold3),),
+        (_Rule(_OPENFOLD3, _is_openfold3, "best"),),
+        re.compile(rf"[^/]*_model\.(cif|pdb)|[^/]*{OPENFOLD3_SCORES}"),
+    ),
 }
-"""For each program what knows its directories, names the best predictions, and lists what it touches and leaves."""
+
+READ_AS_XZ: dict[Kind, str] = {"af2": _PKL, "af3": rf"{_SAMPLE}/[^/]*confidences\.json"}
+"""The files that tools are known to read with ``.xz`` after their name as well: AlphaPulldown and AlphaJudge do."""

@@ -24,7 +24,7 @@ AF2_RANKING, AF3_RANKING = "ranking_debug.json", "ranking_scores.csv"
 OPENFOLD3_SCORES = "_confidences_aggregated.json"
 """Ends the name of the scores of one sample."""
 
-OPENFOLD3_SAMPLE = re.compile(r"([^.].*)_seed_\d+_sample_\d+_confidences\.json(?:\.xz|\.slim|\.gz)?")
+_OPENFOLD3_SAMPLE = re.compile(r"([^.].*)_seed_\d+_sample_\d+_confidences\.json(?:\.xz|\.slim|\.gz)?")
 """A sample's file, packed or not; what a killed run left of one has a hidden name."""
 
 _MEND = "so the best prediction is unknown; nothing was changed"
@@ -97,7 +97,7 @@ def rank_openfold3(folder: Path) -> tuple[str, ...]:
     """Return the best sample of each query; none when a sample has no scores, so that none is known to be the best."""
     queries: dict[str, dict[str, _Openfold3Scores]] = {}
     for path in sorted(folder.glob("*_confidences.json*")):
-        if (found := OPENFOLD3_SAMPLE.fullmatch(path.name)) is None:
+        if (found := _OPENFOLD3_SAMPLE.fullmatch(path.name)) is None:
             continue
         name = path.name.partition("_confidences.json")[0]
         if not is_plain_file(place := folder / f"{name}{OPENFOLD3_SCORES}"):

@@ -14,7 +14,6 @@ from harness.extensions.result_directories import container
 from harness.extensions.result_directories.disk import digest, is_plain_file, read_bytes
 from harness.extensions.result_directories.manifest import NAME, SlimManifest, inside, load_manifest
 from harness.foreign.files import parse_json
-from harness.limits import inflate
 
 
 def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> container.Unpacked:
@@ -57,23 +56,8 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
 
 
 def read_file(folder: Path, name: str) -> container.Unpacked:
-    """Read a file as it was, also where only an xz or gz of it is left, as other tools leave it; as `read_entry`."""
-    manifest = load_manifest(folder)
-    if is_plain_file(folder / name) or (manifest and name in manifest.items):
-        return read_entry(folder, name, manifest)
-    for suffix in (container.SUFFIX, container.XZ, ".gz"):
-        path = folder / f"{name}{suffix}"
-        if not is_plain_file(path):
-            continue
-        packed = read_bytes(path)
-        try:
-            if suffix != ".gz":
-                return container.unpack(packed)
-            data = inflate("gzip", packed, "it")
-            return container.Unpacked(data, digest(data))
-        except HarnessError as error:
-            raise HarnessError(f"{path} cannot be read: {error}") from error
-    return read_entry(folder, name, manifest)  # which says that it is missing
+    """Read a file by the manifest of its directory, if it has one; as `read_entry`."""
+    return read_entry(folder, name, load_manifest(folder))
 
 
 def read_values(folder: Path, name: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -246,8 +247,7 @@ def _row(kind: Kind, name: str, entry: Entry) -> FileRow:
     size = entry.before["size"]
     if entry.fate == "kept":
         return FileRow(name, entry.fate, size, size, entry.why)
-    known = READ_AS_XZ.get(kind)
-    as_xz = entry.survives_in.endswith(container.XZ) and known is not None and known.fullmatch(name) is not None
+    as_xz = entry.survives_in.endswith(container.XZ) and re.fullmatch(READ_AS_XZ.get(kind, ""), name) is not None
     reader: Reader = "tools" if entry.fate == "packed" and as_xz else "harness" if entry.arrays else "unslim"
     note = f"{entry.survives_in}, {_precision(entry)}"
     return FileRow(name, entry.fate, size, entry.after["size"] if entry.after else 0, note, reader)

@@ -39,14 +39,13 @@ def test_killed_at_random_moments(case):
 
 
 @pytest.mark.parametrize(
-    ("case", "way"),
-    [(af2, "slim"), (af2, "minimal"), (af3, "slim"), (af3, "smallest"), (af3, "unslim"), (openfold3, "slim")],
-    indirect=["case"],
+    ("case", "ways"), [(af2, ("slim", "minimal")), (af3, ("smallest", "unslim"))], indirect=["case"]
 )
-def test_killed_before_each_step_on_disk(case, way):
-    tally = kill_before_each_step(case, way)
-    assert not tally.problems
-    assert tally.kills == tally.resumed > 10
+def test_killed_before_each_step_on_disk(case, ways):
+    for way in ways:
+        tally = kill_before_each_step(case, way)
+        assert not tally.problems, way
+        assert tally.kills == tally.resumed > 10, way
 
 
 @pytest.mark.parametrize("case", [af3], indirect=True)

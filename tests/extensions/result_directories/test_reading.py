@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import lzma
 import pickle
@@ -51,21 +50,6 @@ def test_no_other_file_is_taken(tmp_path):
     del content["predicted_aligned_error"]
     path.write_bytes(pickle.dumps(content))
     assert "predicted_aligned_error" not in reading.read_values(folder, path.name)
-
-
-@pytest.mark.parametrize(("suffix", "pack"), [(".xz", lzma.compress), (".gz", gzip.compress)])
-def test_files_that_other_tools_compressed_are_read(tmp_path, suffix, pack):
-    folder = af2(tmp_path / "job")
-    names = [path.name for path in (*folder.glob("*.pkl"), *folder.glob("pae_*.json"))]
-    before = {name: (folder / name).read_bytes() for name in names}
-    for name, data in before.items():
-        (folder / f"{name}{suffix}").write_bytes(pack(data))
-        (folder / name).unlink()
-    assert {name: reading.read_file(folder, name).data for name in names} == before
-    broken = folder / f"pae_{MODELS[0]}.json{suffix}"
-    broken.write_bytes(broken.read_bytes()[:-20])
-    with pytest.raises(HarnessError, match="truncated or damaged"):
-        reading.read_values(folder, f"pae_{MODELS[0]}.json")
 
 
 def test_what_is_not_taken_apart_is_plain_xz(tmp_path):

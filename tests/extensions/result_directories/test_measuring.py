@@ -147,7 +147,7 @@ def test_a_bundle_of_them_is_checked_and_a_forged_size_is_named(run, tmp_path):
     forged = read_bundle(repack(tmp_path / "a.zip", files, tmp_path / "forged.zip"))
     found = [f"{r.what}: {p}" for r in check(forged, tmp_path / "forged") for p in r.problems]
     assert any(text.startswith(f"directories.json: af2, slim: the sample says {size - 100} bytes") for text in found)
-    assert any(text.startswith("directories.csv: af2 slim: size_bytes is") for text in found)
+    assert any(text.startswith("directories.csv: af2 slim/size_bytes is") for text in found)
 
 
 def test_a_run_of_an_earlier_version_keeps_its_modes_and_its_table(run, tmp_path):

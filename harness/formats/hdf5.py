@@ -179,7 +179,7 @@ class Hdf5Format(TunableFormat, Format):
         return replace(found, chunks=tuple(min(c, n or 1) for c, n in zip(found.chunks or (), spec.shape, strict=True)))
 
     def search_space(self) -> SearchSpace:
-        return chunk_space(pair=32, attention=128, least=32 << 10, codecs=BLOSC_CODECS.values())
+        return chunk_space(pair=32, attention=128, least=32 << 10, codecs=tuple(BLOSC_CODECS.values()))
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Hdf5Writer:
         return Hdf5Writer(path, self, profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from math import gcd, prod
 
 import numpy as np
@@ -152,8 +153,9 @@ BLOSC_CODECS = named(
 """What HDF5 and Zarr can be given alike, by name, the one of ``tuned`` first."""
 
 
+@cache
 def chunk_space(
-    *, pair: int, attention: int, least: int, codecs: Iterable[Codec | None], also: tuple[Parameter, ...] = ()
+    *, pair: int, attention: int, least: int, codecs: tuple[Codec | None, ...], also: tuple[Parameter, ...] = ()
 ) -> SearchSpace:
     """Return the search space of a format with the chunks of `fitted_chunks`, for the roles that are not small.
 
@@ -161,7 +163,7 @@ def chunk_space(
     ----------
     pair, attention, least : int
         As for `fitted_chunks`, in the profile ``tuned``.
-    codecs : iterable of Codec or None
+    codecs : tuple of Codec or None
         What the format can compress with, the one of ``tuned`` first; None for nothing.
     also : tuple of Parameter
         What else can be chosen for each role.

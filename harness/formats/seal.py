@@ -50,15 +50,19 @@ def _stray_folder(path: Path) -> str:
 
 def seal_file(path: Path) -> Path | None:
     """Find the file that holds the seal: an archive of one file, or the first at the top of a folder, by name."""
-    if not path.is_dir():
-        return path if path.is_file() and _position(path) >= 0 else None
-    with os.scandir(path) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-    return next((path / name for name in names if _position(path / name) >= 0), None)
+    return _found(path)[0]
+
+
+def _found(path: Path) -> tuple[Path | None, int]:
+    """Find the file that holds the seal, and the digits in it, in bytes from its start."""
+    files = [path] if path.is_file() else []
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            files = [path / name for name in sorted(e.name for e in entries if e.is_file(follow_symlinks=False))]
+    return next(((file, at) for file in files if (at := _position(file)) >= 0), (None, -1))
 
 
 def _position(file: Path) -> int:
-    """Find the digits of the seal within a file, in bytes from its start."""
     with file.open("rb") as handle:
         if not file.stat().st_size:
             return -1
@@ -101,13 +105,12 @@ def seal(path: Path) -> str:
     ArchiveError
         When the format did not store `BLANK`.
     """
-    file = seal_file(path)
+    file, position = _found(path)
     if file is None:
         raise ArchiveError(
             f"{path.name}: the format wrote no place for the seal; its writer has to store seal.BLANK in the file, or "
             "in one at the top of the folder."
         )
-    position = _position(file)
     value = _digest(path, file, position)
     with file.open("r+b") as handle:
         handle.seek(position)
@@ -117,22 +120,20 @@ def seal(path: Path) -> str:
 
 def read_seal(path: Path) -> str:
     """Return the digits that a sealed archive states, without checking them; empty where it has no seal."""
-    file = seal_file(path)
-    return _digits(file) if file else ""
-
-
-def _digits(file: Path) -> str:
+    file, position = _found(path)
+    if file is None:
+        return ""
     with file.open("rb") as handle:
-        handle.seek(_position(file))
+        handle.seek(position)
         return handle.read(_DIGITS).decode("ascii", "replace")
 
 
 def check_seal(path: Path) -> str:
     """Say what is wrong, in one sentence; empty when every byte is as it was sealed."""
-    file = seal_file(path)
+    file, position = _found(path)
     if file is None:
         return "the archive has no seal: it is truncated, damaged, or was not finished"
-    if _digits(file) != _digest(path, file, _position(file)):
+    if read_seal(path) != _digest(path, file, position):
         return "it is damaged: at least one bit changed since it was sealed, or a file was added or lost"
     if stray := _stray_folder(path):
         return f"the empty folder {stray!r} was added"

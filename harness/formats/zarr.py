@@ -180,7 +180,11 @@ class ZarrFormat(TunableFormat, Format):
             name="shards", about="whether each row of chunks shares a file", default="none", values=("none", _SHARDED)
         )
         return chunk_space(
-            pair=32, attention=256, least=128 << 10, codecs=BLOSC_CODECS.values(), also=(shards, pipeline_parameter())
+            pair=32,
+            attention=256,
+            least=128 << 10,
+            codecs=tuple(BLOSC_CODECS.values()),
+            also=(shards, pipeline_parameter()),
         )
 
     def configured(self, profile: Profile) -> Self:

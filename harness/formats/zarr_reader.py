@@ -6,6 +6,7 @@ import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _PIPELINES = {"fused": "zarr.core.codec_pipeline.FusedCodecPipeline", "zarrs": "
 _TURNS = threading.Lock()  # the setting is one for the whole process
 
 
+@cache
 def pipeline_parameter() -> Parameter:
     """Return the choice of a codec pipeline, with those that are installed as candidates."""
     missing = {}

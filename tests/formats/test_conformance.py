@@ -54,7 +54,7 @@ def test_every_lying_format_is_caught(liar, check, said, monkeypatch):
 
 
 def test_a_reader_that_hangs_is_caught():
-    assert "hung: it did not end" in failing_checks(liars.Hanging, patience=2)[PARTS]
+    assert "hung: it did not end" in failing_checks(liars.Hanging, patience=0.5)[PARTS]
 
 
 def test_a_reader_that_takes_its_process_down_is_caught(tmp_path):

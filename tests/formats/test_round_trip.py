@@ -40,16 +40,13 @@ def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
 
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)
-@pytest.mark.parametrize("rows", [1, 7])
-def test_blocks_of_odd_sizes_give_the_same_archive(
-    name: str, profile: Profile, rows: int, small: Arrays, tmp_path: Path
-) -> None:
+def test_blocks_of_odd_sizes_give_the_same_archive(name: str, profile: Profile, small: Arrays, tmp_path: Path) -> None:
     backend = load_format(name)
     arrays = {**small, "single/layer_0": np.random.default_rng(0).random((12, 5)).astype(np.float32)}
     arrays = {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
     whole, odd = tmp_path / "whole", tmp_path / "odd"
     write_archive(StepTrace(arrays), backend, whole, profile)
-    write_archive(StepTrace(arrays, rows=rows), backend, odd, profile)
+    write_archive(StepTrace(arrays, rows=1), backend, odd, profile)
     assert_holds(odd, {spec.path: array for spec, array in arrays.items()})
     if name != "hdf5":  # HDF5 allocates chunks in the order in which they are first touched
         assert contents(odd) == contents(whole)

@@ -243,7 +243,7 @@ def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_whatever_is_written_is_read_by_both_readers(
     name: str, data: st.DataObject, monkeypatch: pytest.MonkeyPatch

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,8 +38,17 @@ Status = Literal["ok", "failed", "rejected", "skipped"]
 Time = Annotated[float, msgspec.Meta(ge=1e-9, le=1.7976931348623157e308)]
 """Seconds by a clock that counts nanoseconds; what was measured took one at least."""
 
-Times = Annotated[str, msgspec.Meta(pattern=r"(\d[\d.e+-]*( \d[\d.e+-]*)*)?")]
+Times = Annotated[str, msgspec.Meta(pattern=r"\A(\d[\d.e+-]*( \d[\d.e+-]*)*)?\Z")]
 """Numbers, separated by blanks."""
+
+
+Kind = Literal["format", "ceiling", "control"]
+"""What an arm is: what is compared, the bound that the machine sets, or the measure of the run's own noise."""
+
+
+def kind_of(label: str) -> Kind:
+    """Return the kind of an arm, from the column ``format`` of its rows."""
+    return "ceiling" if label == RAW else "control" if label == CONTROL else "format"
 
 
 class Contender(NamedTuple):
@@ -47,19 +58,24 @@ class Contender(NamedTuple):
     profile: str
 
     @property
+    def kind(self) -> Kind:
+        """Whether it is a format, the raw ceiling or the A/A control."""
+        return kind_of(self.format)
+
+    @property
     def is_ceiling(self) -> bool:
         """Whether it is the raw ceiling."""
-        return self.format == RAW
+        return self.kind == "ceiling"
 
     @property
     def is_control(self) -> bool:
         """Whether it is the A/A control."""
-        return self.format == CONTROL
+        return self.kind == "control"
 
     @property
     def competes(self) -> bool:
         """Whether it says something about a format."""
-        return not (self.is_ceiling or self.is_control)
+        return self.kind == "format"
 
     @property
     def label(self) -> str:
@@ -80,6 +96,14 @@ class CellKey(NamedTuple):
     executor: str
     workers: int
 
+    @classmethod
+    def of(cls, values: Mapping[Any, Any]) -> CellKey:
+        """Take the key from a row of a table, in which a trace without residues has NaN or None."""
+        found = {name: values[name] for name in cls._fields}
+        length = found["n_res"]
+        none = length is None or math.isnan(length)
+        return cls(**found | {"n_res": None if none else int(length), "workers": int(found["workers"])})
+
     @property
     def contender(self) -> Contender:
         """Whose it is."""
@@ -87,7 +111,7 @@ class CellKey(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What the row in force of a cell and round says of how it ended; see `in_force`."""
+    """What the row in force of a cell and round says of how it ended."""
 
     status: Status
     cause: Cause = ""
@@ -115,7 +139,7 @@ class NoFigure:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What every row of a run starts with; None is an empty field: a figure that does not apply or could not be had.
+    """What every row of a run starts with; None is an empty field, of a figure that does not apply or was not found.
 
     Every row also ends with a status, its reason, and
 

@@ -1,4 +1,4 @@
-"""Files of rows: appended as they come, read back with their schema version checked."""
+"""Files of rows: appended as they come; read back with their schema version and every value checked."""
 
 from __future__ import annotations
 
@@ -6,21 +6,27 @@ import csv
 import dataclasses
 import io
 import os
+import re
 import time
+import typing
 from pathlib import Path
 from typing import Any, Generic
 
+import msgspec
 import numpy as np
 import pandas as pd
 
-from harness.documents import DocumentError
+from harness.documents import DocumentError, convert
 from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.records import AnyRow, CellKey, Mark, Row, Sample, columns
-from harness.rows import check_rows
 
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
-_TEXT_TOO = ["worker_seconds"]
+_TEXT = (
+    "run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason", "cause",
+    "worker_seconds",
+)  # fmt: skip
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class RowFile(Generic[AnyRow]):
@@ -31,35 +37,25 @@ class RowFile(Generic[AnyRow]):
     path : Path
         Created with a header when it does not exist. A last line that was cut off by a kill is dropped.
     row : type
-        What rows it takes.
+        What rows it takes; a file of an earlier version, whose rows have other columns, is refused.
     """
 
     def __init__(self, path: Path, row: type[AnyRow]) -> None:
-        self._path = path
-        if not path.exists() or not path.read_bytes().endswith(b"\n"):
-            self._mend()
-        self._require_columns(row)
-        self._handle = path.open("a", newline="")
+        if path.exists() and not (text := path.read_bytes()).endswith(b"\n"):
+            os.truncate(path, text.rfind(b"\n") + 1)
+        self._handle = path.open("a+", newline="")
+        self._handle.seek(0)
+        header = self._handle.readline().strip()
         self._synced = time.monotonic()
         self._writer = csv.DictWriter(self._handle, columns(row))
-        if path.stat().st_size == 0:
+        if header and header.split(",") != columns(row):
+            self._handle.close()
+            raise HarnessError(
+                f"{path} was begun by another version of the harness, whose rows have other columns: start a new run."
+            )
+        if not header:
             self._writer.writeheader()
             self._handle.flush()
-
-    def _mend(self) -> None:
-        if self._path.exists():
-            text = self._path.read_bytes()
-            with self._path.open("r+b") as file:
-                file.truncate(text.rfind(b"\n") + 1)
-
-    def _require_columns(self, row: type[AnyRow]) -> None:
-        """Refuse to put rows under the header of an earlier version."""
-        header = self._path.open().readline().strip() if self._path.exists() else ""
-        if header and header.split(",") != columns(row):
-            raise HarnessError(
-                f"{self._path} was begun by another version of the harness, whose rows have other columns: start a "
-                "new run."
-            )
 
     def add(self, row: AnyRow) -> None:
         """Append one row."""
@@ -86,7 +82,7 @@ class SampleFile(RowFile[Sample]):
 
 
 def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
-    """Read ``samples.csv``.
+    """Read ``samples.csv``: a row a sample, empty text as ``""``, other empty fields as NaN.
 
     Parameters
     ----------
@@ -94,11 +90,6 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
         The file.
     superseded : bool
         Give every row as recorded; without it only those that are in force, which is what figures are made of.
-
-    Returns
-    -------
-    DataFrame
-        One row a sample; text columns hold ``""`` where empty, numeric ones NaN.
 
     Raises
     ------
@@ -112,15 +103,7 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
 def in_force(rows: pd.DataFrame) -> pd.DataFrame:
     """Select the rows that figures are made of: of each cell and round the last attempt, in the order of the file.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        From a file of rows, with those of all attempts.
-
-    Returns
-    -------
-    DataFrame
-        Without those that a later attempt supersedes. Two rows of one attempt are both there, for who looks for them.
+    Two rows of one attempt are both there, for who looks for them.
     """
     if (rows["attempt"] == 1).all():
         return rows
@@ -130,15 +113,14 @@ def in_force(rows: pd.DataFrame) -> pd.DataFrame:
 
 def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     """Read every row of a file of rows as recorded; as `read_samples`, with `in_force` for those that count."""
-    text = ["run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason", "cause"]
-    text += [name for name in _TEXT_TOO if name in columns(row)]
-    known = next(field.default for field in dataclasses.fields(row) if field.name == "schema_version")
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(row)}
+    text = [name for name in _TEXT if name in defaults]
     try:
         frame = pd.read_csv(
             io.BytesIO(read_bytes(path)),
             dtype=dict.fromkeys(text, str),
             keep_default_na=False,
-            na_values={c: [""] for c in columns(row) if c not in text},
+            na_values={name: [""] for name in defaults if name not in text},
         )
     except FileNotFoundError as error:
         raise HarnessError(f"There is no {path}; name the folder of a run that 'harness run' has written.") from error
@@ -146,45 +128,63 @@ def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
         raise DocumentError(f"{path} is not {row.called}: {str(error).strip().rstrip('.')}.") from error
     if not isinstance(frame.index, pd.RangeIndex):
         raise DocumentError(f"{path} is not {row.called}: its rows have more fields than its header.")
+    known = defaults["schema_version"]
     versions = sorted({str(v) for v in frame["schema_version"]}) if "schema_version" in frame else ["none"]
     if len(versions) > 1 or set(versions) - {"1", *map(str, row.added), str(known)}:
         reads = f"version {known}" + (" and those before it" if row.added else "")
         raise DocumentError(f"{path} has schema version {', '.join(versions)}; this reader knows {reads}.")
     version = int(versions[0]) if versions else 1  # a file without rows may be of any
     later = {name for number, names in row.added.items() if number > version for name in names}
-    if extra := [column for column in frame if column not in columns(row)]:
+    if extra := [column for column in frame if column not in defaults]:
         raise DocumentError(f"{path} is not {row.called}: it has a column {extra[0]!r}, which no version knows.")
-    if lost := [column for column in columns(row) if column not in frame and column not in later]:
+    if lost := [column for column in defaults if column not in frame and column not in later]:
         raise DocumentError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
-    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(row)}
     for name in sorted(later - set(frame)):
         frame[name] = np.nan if defaults[name] is None else defaults[name]
-    check_rows(frame, row, path)
+    _check(frame, row, path)
     return frame
 
 
+def _check(frame: pd.DataFrame, row: type[Row], path: Path) -> None:
+    """Hold every value against the type and range of its column: the same rules as for stored documents."""
+    hints = typing.get_type_hints(row, include_extras=True)
+    for name in map(str, frame):
+        different = frame[name].drop_duplicates()
+        values = [value if name in _TEXT else _plain(value) for value in different.tolist()]
+        try:
+            msgspec.convert(values, list[hints[name]])  # type: ignore[valid-type]
+        except msgspec.ValidationError as problem:
+            at = int(re.findall(r"\$\[(\d+)\]", str(problem))[0])
+            before = frame.iloc[: different.index[at]].select_dtypes(exclude="number")
+            # A reason may have lines of its own.
+            line = int(different.index[at]) + 2 + sum(str(value).count("\n") for value in before.to_numpy().flat)
+            convert(values[at], hints[name], f"{path}, line {line}, column {name}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as msgspec checks it; all of a column are texts where one is neither a number nor empty."""
+    if isinstance(value, str):
+        word = {"": None, "True": True, "False": False}.get(value, value)
+        value = float(value) if _NUMBER.fullmatch(value) else word
+    if isinstance(value, float) and np.isnan(value):
+        return None
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
-    """List what a file of rows already holds, for ``--resume``.
+    """List how each round of each cell ended that a file of rows holds, for ``--resume``; none where there is no file.
 
     Parameters
     ----------
     path : Path
-        The file; may be missing.
+        The file.
     row : type
         What rows it holds.
-
-    Returns
-    -------
-    dict
-        For each cell, how each round ended.
     """
-    if not path.exists():
-        return {}
     found: dict[CellKey, dict[int, Mark]] = {}
+    if not path.exists():
+        return found
     for values in in_force(read_rows(path, row)).to_dict("records"):
-        cell: dict[str, Any] = {name: values[name] for name in CellKey._fields}
-        cell["n_res"] = None if pd.isna(cell["n_res"]) else int(cell["n_res"])
-        cell["workers"] = int(cell["workers"])
         mark = Mark(values["status"], values["cause"], int(values["attempt"]))
-        found.setdefault(CellKey(**cell), {})[int(values["round"])] = mark
+        found.setdefault(CellKey.of(values), {})[int(values["round"])] = mark
     return found

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
-from harness.analysis.choice.decision import Decision, decide_all
-from harness.analysis.choice.headline import Headline, headline
+from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import Mix, presets
 from harness.analysis.grades import Grades, grade
 from harness.analysis.growth import growth
@@ -34,9 +34,10 @@ from harness.run.measurement import is_apart, of_installed, unknown_parts
 from harness.run.plan import read_plan
 from harness.trace.manifest import Manifest
 
-REPORT_VERSION = 3
-"""Since 2: intervals of several medians are of smoothed draws; criteria of suites that were not measured are left out.
-Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
+REPORT_VERSION = 4
+"""Since 3: formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several
+medians are of smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete.
+A report of version 1 gives verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +64,16 @@ class Options:
         return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None, **asked}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Asked:
+class _Asked(msgspec.Struct):
     """What is read of ``report.json``; all else in it follows from the samples."""
 
     report_version: int
     options: Options
+
+
+def _asked(text: bytes, where: object) -> _Asked:
+    mend, known = "remove it and make the report again", range(1, REPORT_VERSION + 1)
+    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, extra=True)
 
 
 def find_options(folder: Path, text: bytes | None = None) -> Options:
@@ -94,19 +99,8 @@ def find_options(folder: Path, text: bytes | None = None) -> Options:
 
 
 def version_of(text: bytes) -> int:
-    """Return the version of a published ``report.json``.
-
-    Raises
-    ------
-    HarnessError
-        When it is damaged or of a version this reader does not know.
-    """
+    """Return the version of a published ``report.json``; raises as `find_options` does."""
     return _asked(text, "report.json").report_version
-
-
-def _asked(text: bytes, where: object) -> _Asked:
-    mend, known = "remove it and make the report again", range(1, REPORT_VERSION + 1)
-    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, extra=True)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,30 +109,23 @@ class Findings:
 
     Attributes
     ----------
-    config : RunConfig
-        What was asked of it.
-    options : Options
-        What is asked of the report.
-    environment : dict
-        ``environment.json``; empty when there is none.
+    config, options, environment
+        What was asked of it and of the report, and ``environment.json``, empty when there is none.
     samples, summary, ledger : DataFrame
         The tables of the run; `summary` made anew.
     grades : Grades
         The criteria table.
-    decisions : dict of str to list of Decision
-        By mix, one for each trace.
-    headlines : list of Headline
-        One for each mix.
+    decisions, headlines
+        By mix, a decision for each trace; and one headline for each mix.
     noise : Noise
         How noisy the run was.
     scaling : DataFrame or None
         How reads scale over workers; None for a run without such samples.
-    apart : DataFrame
-        The samples of measurements of extensions, which are none of a format and in no other table.
-    more : DataFrame
-        The cells that sections of extensions make of them.
     growth : DataFrame
         How times grow with length; empty for a run of fewer than three lengths.
+    apart, more : DataFrame
+        The samples of measurements of extensions, which are none of a format and in no other table, and the cells that
+        sections of extensions make of them.
     withdrawn : bool
         Whether its reads are no basis for a verdict: then there are no decisions, and sizes alone have grades.
     incomplete : tuple of str
@@ -194,7 +181,9 @@ class Findings:
             "headlines": plain(self.headlines),
             "grades": plain(self.grades.table),
             "grade_cells": plain(self.grades.cells),
-            "decisions": [_decision(found) for decisions in self.decisions.values() for found in decisions],
+            "decisions": [
+                _decision(found, self.version) for decisions in self.decisions.values() for found in decisions
+            ],
             "noise": plain(self.noise),
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
             **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
@@ -214,11 +203,6 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     version : int
         An earlier one to say what a report of that version said, to hold a published one against it.
 
-    Returns
-    -------
-    Findings
-        The same for the same files.
-
     Raises
     ------
     UsageError
@@ -227,54 +211,40 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         When a file is missing, damaged, or of a version that this reader does not know.
     """
     config = RunConfig.read(folder / "run.json")
-    every = of_installed(read_samples(folder / SAMPLES, superseded=True), config, folder / "plan.json")
-    samples = in_force(every)
-    others = sorted(set(samples["run_id"]) - {config.run_id})
-    if others:
-        raise UsageError(
-            f"{folder} mixes samples of the runs {', '.join([config.run_id, *others])}: report on each alone."
-        )
-    theirs = is_apart(samples)
-    apart, samples = (samples[mask].reset_index(drop=True) for mask in (theirs, ~theirs))
-    recorded = folder / "environment.json"
+    plan, recorded, ledger = (folder / name for name in ("plan.json", "environment.json", "ledger.csv"))
     environment = read_environment(recorded) if recorded.exists() else {}
+    every = of_installed(read_samples(folder / SAMPLES, superseded=True), config, plan)
+    samples = in_force(every)
+    if others := sorted(set(samples["run_id"]) - {config.run_id}):
+        runs = ", ".join([config.run_id, *others])
+        raise UsageError(f"{folder} mixes samples of the runs {runs}: report on each alone.")
     if differs := mixed_machines(environment):
         raise UsageError(f"{folder} cannot be reported as one run. {differs} Measure it again on one machine.")
-    baseline = options.baseline
-    if baseline == config.baseline and baseline not in set(samples["format"]):
-        # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
-        baseline = None
+    theirs = is_apart(samples)
+    apart, samples = (samples[mask].reset_index(drop=True) for mask in (theirs, ~theirs))
+    # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
+    missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
+    baseline = None if missing else options.baseline
     table = SampleTable.of(samples, smoothed=version > 2)
     summary = summarise(table, baseline, control_of=config.baseline)
-    mixes = [options.mix] if options.mix else list(presets().values())
     unfair = version > 1 and withdrawn(samples)
+    mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
     decisions = {
-        mix.name: decide_all(table, mix, options=config.options, baseline=config.baseline)
-        for mix in ([] if unfair else mixes)
+        mix.name: [decide(table, mix, trace, config.options, config.baseline) for trace in table.lengths]
+        for mix in mixes
     }
-    noise = describe_noise(table, baseline, environment, control_of=config.baseline)
-    ledger = folder / "ledger.csv"
+    frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(
-        config=config,
-        options=options,
-        environment=environment,
-        samples=samples,
+        config=config, options=options, environment=environment, samples=samples,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
-        grades=grade(table, exact_only=unfair, measured_only=version > 2),
-        decisions=decisions,
-        headlines=[headline(found) for found in decisions.values() if found],
-        noise=noise,
-        apart=apart,
-        scaling=scaling(table),
-        growth=growth(table),
-        withdrawn=unfair,
-        incomplete=tuple(
-            _incomplete(folder, config, {SAMPLES: every, **read_own_rows(folder)}, environment) if version > 1 else ()
-        ),
-        lacks=_lacks(folder / "plan.json"),
+        grades=grade(table, exact_only=unfair, measured_only=version > 2), decisions=decisions,
+        headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
+        noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
+        scaling=scaling(table), growth=growth(table), withdrawn=unfair,
+        incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,
-    )
+    )  # fmt: skip
 
 
 def _lacks(plan: Path) -> dict[str, tuple[str, ...]]:
@@ -284,12 +254,12 @@ def _lacks(plan: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _incomplete(
-    folder: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame], environment: Mapping[str, Any]
+    plan: Path, config: RunConfig, frames: Mapping[str, pd.DataFrame], environment: Mapping[str, Any]
 ) -> Iterator[str]:
     """Say what is wrong with the rows of a run, held against its plan."""
     for name in unknown_parts(config):
         yield f"The run measured {name}, which no installed extension knows: its samples are left out."
-    if not (plan := folder / "plan.json").exists():
+    if not plan.exists():
         yield "The run has no plan.json, so nobody can say whether rows of it are missing."
         return
     sessions = len(environment.get("sessions", ()))
@@ -297,9 +267,15 @@ def _incomplete(
         yield from found.summary(name)
 
 
-def _decision(found: Decision) -> dict[str, Any]:
-    document = plain(found)
-    return {**document, "mix": found.mix.name, "use": found.mix.to_dict()}
+_BEFORE_4 = {"indistinguishable": "not_told_apart", "distinguishable": "told_apart"}
+
+
+def _decision(found: Decision, version: int) -> dict[str, Any]:
+    document = plain(found) | {"mix": found.mix.name, "use": found.mix.to_dict()}
+    if version < 4:
+        document = {_BEFORE_4.get(name, name): value for name, value in document.items()}
+        document["costs"] = [{_BEFORE_4.get(n, n): v for n, v in row.items()} for row in document["costs"]]
+    return document
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.formats.style import styles
-from harness.records import CONTROL, RAW
+from harness.records import kind_of
 from harness.sampling.executor import load_executor
 from harness.suite import access_named
 
@@ -19,13 +19,14 @@ Arm = tuple[str, str]  # format and profile
 def ordered(names: Iterable[str]) -> list[str]:
     """Put formats into the order of all tables and drawings: as they state, the raw ceiling last."""
     found = set(names)
-    return [*styles(found - {RAW}), *([RAW] if RAW in found else [])]
+    ceiling = {name for name in found if kind_of(name) == "ceiling"}
+    return [*styles(found - ceiling), *ceiling]
 
 
 def arms_of(cells: pd.DataFrame) -> list[Arm]:
-    """List the formats and profiles in a table of cells, in order, without the twin."""
+    """List the formats and profiles in a table of cells, in order, without the A/A control."""
     found = dict.fromkeys(zip(cells["format"].astype(str), cells["profile"].fillna("").astype(str), strict=True))
-    names = ordered(name for name, _ in found if name != CONTROL)
+    names = ordered(name for name, _ in found if kind_of(name) != "control")
     return [arm for name in names for arm in found if arm[0] == name]
 
 
@@ -42,10 +43,9 @@ def known(value: Any) -> bool:
 
 def duration(seconds: float) -> str:
     """Write a time with three digits and its unit."""
-    for unit, factor in (("s", 1.0), ("ms", 1e-3)):
-        if abs(seconds) >= factor:
-            return f"{digits(seconds / factor)} {unit}"
-    return f"{digits(seconds * 1e6)} µs"
+    if abs(seconds) >= 1:
+        return f"{digits(seconds)} s"
+    return f"{digits(seconds / 1e-3)} ms" if abs(seconds) >= 1e-3 else f"{digits(seconds * 1e6)} µs"
 
 
 def digits(value: float) -> str:
@@ -107,6 +107,6 @@ def case(row: Mapping[Any, Any] | pd.Series) -> str:
     parts = [access(str(row["access"]), str(row.get("suite", "")))]
     if known(row["cache"]):
         parts.append(str(row["cache"]))
-    if row["executor"] != "main":
+    if load_executor(str(row["executor"])).parallel:
         parts.append(workers(row))
     return ", ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ import msgspec.toml
 import numpy as np
 import pandas as pd
 
-from harness.analysis.statistics import RESAMPLES, bounds
+from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import SHORT
@@ -33,19 +33,7 @@ _EARLIER = Path(__file__).with_name("earlier.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class GradedCriterion:
-    """One row of the table: what a suite states, with the limits of what it measures.
-
-    Attributes
-    ----------
-    suite, name, cells : str
-        Whose it is, what it is called, and which cells it is made of, in words.
-    accesses : tuple of str
-        Those that count; all of the suite without it.
-    limits : tuple of float
-        The largest ratio that is still Strong, Good, Limited.
-    exact : bool
-        Whether the cells hold sizes, which have no spread.
-    """
+    """One row of the table: what a suite states, with its limits; `exact` where cells hold sizes, which do not vary."""
 
     suite: str
     name: str
@@ -119,24 +107,22 @@ class Grades:
 
 def rules(stated: Sequence[GradedCriterion]) -> list[str]:
     """Say in sentences how grades by these criteria come about."""
-    lines = [
+    scales = [
+        f"{of}: {', '.join(f'{word} up to {limit:g}' for word, limit in zip(WORDS, limits, strict=False))}, "
+        f"{WORDS[-1]} beyond."
+        for limits, of in ((_TIMES, "Times"), (_SIZES, "Sizes, which are exact"))
+    ]
+    return [
         "In each cell (a trace at its largest length, an access, a cache state, an executor, a number of workers) a "
         "format's median time is divided by the best format's; the figure is the geometric mean over the criterion's "
         "cells, so that 1 is the best everywhere. The raw ceiling and the A/A control do not compete.",
-    ]
-    for limits, of in ((_TIMES, "Times"), (_SIZES, "Sizes, which are exact")):
-        words = ", ".join(f"{word} up to {limit:g}" for word, limit in zip(WORDS, limits, strict=False))
-        lines.append(f"{of}: {words}, {WORDS[-1]} beyond.")
-    lines += [f"{c.name.capitalize()}: {c.cells}." for c in stated]
-    lines.append(
+        *scales,
+        *(f"{c.name.capitalize()}: {c.cells}." for c in stated),
         "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "
-        "of a cell) crosses a limit."
-    )
-    lines.append(
+        "of a cell) crosses a limit.",
         f"No grade is given without at least {VERDICT_ROUNDS} rounds in a cell with another format to compare with, "
-        "nor to a format that failed in one of the criterion's cells."
-    )
-    return lines
+        "nor to a format that failed in one of the criterion's cells.",
+    ]
 
 
 def word(figure: float, limits: Sequence[float]) -> str:
@@ -144,50 +130,42 @@ def word(figure: float, limits: Sequence[float]) -> str:
     return WORDS[int(np.searchsorted(limits, figure, side="left"))]
 
 
-def grade(
-    table: SampleTable, profile: str | None = None, *, exact_only: bool = False, measured_only: bool = True
-) -> Grades:
-    """Grade every format in every criterion.
+def grade(table: SampleTable, *, exact_only: bool = False, measured_only: bool = True) -> Grades:
+    """Grade every format in every criterion, in the profile that formats are judged in.
 
     Parameters
     ----------
     table : SampleTable
         The samples of a run.
-    profile : str, optional
-        The settings that are graded; without it ``tuned`` where measured, else the first.
     exact_only : bool
         Give no grade to times, because the run's reads are withdrawn.
     measured_only : bool
         Leave out criteria of suites that the run did not measure.
-
-    Returns
-    -------
-    Grades
-        Empty tables when nothing was measured.
     """
-    chosen = table.judged_profile if profile is None else profile
+    profile = table.judged_profile
     cases = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
-    formats = sorted({c.format for c in table.contenders(cases) if c.competes and c.profile == chosen})
-    graded: list[dict] = []
-    behind: list[dict] = []
+    formats = sorted({c.format for c in table.contenders(cases) if c.competes and c.profile == profile})
     measured = {case.case.suite for case in table.cases}
     stated = [c for c in criteria() if c.suite in measured or not measured_only]
+    graded: list[dict] = []
+    behind: list[dict] = []
     for criterion in stated:
         if exact_only and not criterion.exact:
-            graded += [_without(criterion, name, chosen, SHORT) for name in formats]
+            graded += [_without(criterion, name, profile) | {"reason": SHORT} for name in formats]
             continue
         taken = _most_workers([c for c in cases if criterion.takes(c.case)])
-        values = {c.case: _sizes(c) if criterion.exact else c.medians() for c in taken}
-        logs, used = _ratios(criterion, values, chosen, behind)
-        for name in formats:
-            graded.append(_row(criterion, name, chosen, taken, logs.get(name, []), used))
+        logs, compared = _ratios(criterion, taken, profile, behind)
+        graded += [_row(criterion, name, profile, taken, logs.get(name, []), compared) for name in formats]
     rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
-    return Grades(
-        table=rows,
-        cells=pd.DataFrame(behind, columns=CELL_COLUMNS),
-        rules=rules(stated),
-        disagreements=_disagreements(rows, stated),
-    )
+    best = {c.name: "the smallest" if c.exact else "the fastest" for c in stated}
+    disagreements = [
+        f"{row['format']}, {row['criterion']}: {earlier().name} says {row['seed_grade']}, measured "
+        f"{row['grade']}: {row['figure']:.2f}x {best[row['criterion']]} in {row['cells']} "
+        f"cell{'s' if row['cells'] != 1 else ''}."
+        for row in rows[rows["disagrees"].astype(bool)].to_dict("records")
+    ]
+    cells = pd.DataFrame(behind, columns=CELL_COLUMNS)
+    return Grades(table=rows, cells=cells, rules=rules(stated), disagreements=disagreements)
 
 
 def _most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
@@ -205,38 +183,35 @@ def _sizes(case: CaseSamples) -> dict[Contender, np.ndarray]:
 
 
 def _ratios(
-    criterion: GradedCriterion,
-    values: Mapping[CaseKey, Mapping[Contender, np.ndarray]],
-    profile: str,
-    behind: list[dict],
-) -> tuple[dict[str, list[np.ndarray]], set[CaseKey]]:
-    """Return each format's logarithms of ratios to the best, the cells that could be compared, and note every value."""
+    criterion: GradedCriterion, cases: Sequence[CaseSamples], profile: str, behind: list[dict]
+) -> tuple[dict[str, list[np.ndarray]], int]:
+    """Return each format's logarithms of ratios to the best and how many cells could be compared; note every value."""
     logs: dict[str, list[np.ndarray]] = {}
-    used = set()
-    for case, contenders in values.items():
-        mine = {c.format: found for c, found in contenders.items() if c.competes and c.profile == profile}
+    compared = 0
+    for case in cases:
+        values = _sizes(case) if criterion.exact else case.medians()
+        mine = {c.format: found for c, found in values.items() if c.competes and c.profile == profile}
         if len(mine) < 2:  # the only one is the best of one, which says nothing
             continue
-        used.add(case)
+        compared += 1
         best = np.min(list(mine.values()), axis=0)
         first = min(mine, key=lambda name: mine[name][0])
         for name, found in mine.items():
             logs.setdefault(name, []).append(np.log(found / best))
             behind.append(
                 {
-                    "criterion": criterion.name, **case._asdict(), "format": name, "profile": profile,
+                    "criterion": criterion.name, **case.case._asdict(), "format": name, "profile": profile,
                     "value": found[0], "best_format": first, "ratio": found[0] / best[0],
                 }
             )  # fmt: skip
-    return logs, used
+    return logs, compared
 
 
-def _without(criterion: GradedCriterion, name: str, profile: str, reason: str) -> dict:
+def _without(criterion: GradedCriterion, name: str, profile: str) -> dict:
     """Return the row of a format that has no grade."""
     return dict.fromkeys(GRADE_COLUMNS, np.nan) | {
-        "grade": "",
-        "criterion": criterion.name, "format": name, "profile": profile, "cells": 0, "borderline": False,
-        "seed_grade": earlier().grades.get(criterion.name, {}).get(name, ""), "disagrees": False, "reason": reason,
+        "criterion": criterion.name, "format": name, "profile": profile, "grade": "", "cells": 0, "borderline": False,
+        "seed_grade": earlier().grades.get(criterion.name, {}).get(name, ""), "disagrees": False, "reason": "",
     }  # fmt: skip
 
 
@@ -246,35 +221,23 @@ def _row(
     profile: str,
     cases: Sequence[CaseSamples],
     logs: Sequence[np.ndarray],
-    used: set[CaseKey],
+    compared: int,
 ) -> dict:
-    row = _without(criterion, name, profile, "") | {"cells": len(logs)}
-    contender = Contender(name, profile)
-    mine = [(c.case, c.by_contender[contender]) for c in cases if contender in c.by_contender]
-    failed = [(case, cell) for case, cell in mine if cell.status == "failed"]
-    if failed:
-        case, cell = failed[0]
-        return row | {"cells": 0, "reason": f"{case.access} {case.cache}".strip() + f" on {case.trace}: {cell.why}"}
+    row = _without(criterion, name, profile)
+    mine = [(c.case, cell) for c in cases if (cell := c.by_contender.get(Contender(name, profile))) is not None]
+    for case, cell in mine:
+        if cell.status == "failed":
+            return row | {"reason": f"{case.access} {case.cache}".strip() + f" on {case.trace}: {cell.why}"}
     if not logs:
         timed = [cell.why for _, cell in mine if cell.why] if not criterion.exact else []
         alone = "the only format measured: nothing to compare with"
-        return row | {"reason": timed[0] if timed else alone if cases and not used else "not measured"}
-    figures = np.exp(np.mean(logs, axis=0))
-    low, high = (float(x) for x in bounds(figures[1:]))
-    given, best, worst = (word(x, criterion.limits) for x in (float(figures[0]), low, high))
+        return row | {"reason": timed[0] if timed else alone if cases and not compared else "not measured"}
+    figure = Interval.of_draws(np.exp(np.mean(logs, axis=0)))
+    given, best, worst = (word(x, criterion.limits) for x in (figure.median, figure.low, figure.high))
     allowed = WORDS[min(map(WORDS.index, (given, best))) : max(map(WORDS.index, (given, worst))) + 1]
-    less = f"measured in {len(logs)} of {len(used)} cells" if len(logs) < len(used) else ""
     return row | {
-        "grade": given, "borderline": len(allowed) > 1, "figure": float(figures[0]), "low": low, "high": high,
-        "reason": less, "disagrees": bool(row["seed_grade"]) and row["seed_grade"] not in allowed,
+        "grade": given, "borderline": len(allowed) > 1, "figure": figure.median, "low": figure.low,
+        "high": figure.high, "cells": len(logs),
+        "reason": f"measured in {len(logs)} of {compared} cells" if len(logs) < compared else "",
+        "disagrees": bool(row["seed_grade"]) and row["seed_grade"] not in allowed,
     }  # fmt: skip
-
-
-def _disagreements(table: pd.DataFrame, stated: Sequence[GradedCriterion]) -> list[str]:
-    best = {c.name: "the smallest" if c.exact else "the fastest" for c in stated}
-    return [
-        f"{row['format']}, {row['criterion']}: {earlier().name} says {row['seed_grade']}, measured "
-        f"{row['grade']}: {row['figure']:.2f}x {best[row['criterion']]} in {row['cells']} "
-        f"cell{'s' if row['cells'] != 1 else ''}."
-        for row in table[table["disagrees"].astype(bool)].to_dict("records")
-    ]

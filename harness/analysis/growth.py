@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.statistics import bounds
-from harness.analysis.table import CaseSamples, SampleTable
+from harness.analysis.statistics import Interval
+from harness.analysis.table import CaseKey, SampleTable
+from harness.records import Contender
+from harness.sampling.executor import load_executor
 
 LEAST_LENGTHS = 3
 """Lengths from which on an exponent is fitted: through two points goes every line."""
@@ -30,44 +31,30 @@ def growth(table: SampleTable) -> pd.DataFrame:
     rounds, to which that of a deviation from the law by 10 % is added. Intervals are of the same fit to each resample,
     so they show how rounds vary, and not that the law may be another: the largest deviation from the line shows that.
 
-    Parameters
-    ----------
-    table : SampleTable
-        The samples of a run.
-
     Returns
     -------
     DataFrame
         Columns `GROWTH_COLUMNS`, a row for each access, state and format; `largest_deviation` is that of a median
         from its line, relative. It holds between the shortest and the longest length and says nothing beyond.
     """
-    groups: dict[tuple[Any, ...], list[CaseSamples]] = {}
-    for case in table.cases:
-        if case.case.n_res is not None and case.counted:
-            groups.setdefault(case.case._replace(n_res=None), []).append(case)
+    groups: dict[CaseKey, dict[Contender, dict[int, np.ndarray]]] = {}
+    for case in sorted((c for c in table.cases if c.case.n_res is not None), key=lambda c: c.case.n_res or 0):
+        lengths = groups.setdefault(case.case._replace(n_res=None), {})
+        for contender, medians in case.medians().items() if case.counted else ():
+            if contender.competes:
+                lengths.setdefault(contender, {})[case.case.n_res or 0] = medians
     found = []
-    for cases in groups.values():
-        if len(cases) >= LEAST_LENGTHS:
-            found += _fits(sorted(cases, key=lambda case: case.case.n_res or 0))
+    for key in dict.fromkeys(case.case._replace(n_res=None) for case in table.cases):
+        for contender, times in groups.get(key, {}).items():
+            if len(times) >= LEAST_LENGTHS:
+                slopes, coefficient, deviation = fit(np.array([*times], float), np.array([*times.values()]))
+                found.append(
+                    key._asdict() | contender._asdict() | Interval.of_draws(slopes).columns("exponent") | {
+                        "lengths": len(times), "shortest": min(times), "longest": max(times),
+                        "coefficient": coefficient, "largest_deviation": deviation,
+                    }
+                )  # fmt: skip
     return pd.DataFrame(found, columns=GROWTH_COLUMNS)
-
-
-def _fits(cases: Sequence[CaseSamples]) -> list[dict[str, Any]]:
-    rows = []
-    for contender in dict.fromkeys(contender for case in cases for contender in case.counted if contender.competes):
-        there = [(case.case.n_res, case.medians()[contender]) for case in cases if contender in case.counted]
-        if len(there) < LEAST_LENGTHS:
-            continue
-        lengths, times = np.array([n for n, _ in there], float), np.array([t for _, t in there])
-        slopes, coefficient, deviation = fit(lengths, times)
-        low, high = bounds(slopes[1:])
-        row = cases[0].case._asdict() | contender._asdict() | {
-            "lengths": len(there), "shortest": int(lengths[0]), "longest": int(lengths[-1]),
-            "exponent": float(slopes[0]), "exponent_low": float(low), "exponent_high": float(high),
-            "coefficient": coefficient, "largest_deviation": deviation,
-        }  # fmt: skip
-        rows.append({name: row[name] for name in GROWTH_COLUMNS})
-    return rows
 
 
 def fit(lengths: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -90,11 +77,9 @@ def fit(lengths: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, floa
         The largest relative deviation of a measured time from its line.
     """
     x, y = np.log(lengths), np.log(times)
-    spread = y[:, 1:].var(axis=1)
     # No time is a power of the length to better than that: a median of a quiet moment does not outweigh all others.
-    weights = 1 / (spread + _LAW**2)
-    centre = (weights @ x) / weights.sum()
-    middle = (weights @ y) / weights.sum()
+    weights = 1 / (y[:, 1:].var(axis=1) + _LAW**2)
+    centre, middle = (weights @ x) / weights.sum(), (weights @ y) / weights.sum()
     slopes = (weights * (x - centre)) @ y / (weights @ (x - centre) ** 2)
     line = middle[0] + slopes[0] * (x - centre)
     coefficient = float(np.exp(middle[0] - slopes[0] * centre))
@@ -103,17 +88,17 @@ def fit(lengths: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float, floa
 
 def section(table: pd.DataFrame) -> dict[str, Any] | None:
     """Put the exponents of reads by one thread, and of writes, into a table of the page; None where there are none."""
-    shown = table[(table["executor"] == "main") | (table["executor"] == "")]
-    if shown.empty:
+    shown = [row for row in table.to_dict("records") if not load_executor(str(row["executor"])).parallel]
+    if not shown:
         return None
-    names = list(dict.fromkeys(_arm(row) for row in shown.to_dict("records")))
+    names = list(dict.fromkeys(map(_arm, shown)))
     cases: dict[tuple[str, str], dict[str, str]] = {}
-    for row in shown.to_dict("records"):
+    for row in shown:
         case = " ".join(filter(None, (f"{row['suite']}/{row['access']}", row["cache"])))
         text = f"{row['exponent']:.2f} ({row['exponent_low']:.2f} to {row['exponent_high']:.2f})"
         cases.setdefault((words.pretty_trace(row["trace"]), case), {})[_arm(row)] = text
-    worst = max(shown.to_dict("records"), key=lambda row: float(row["largest_deviation"]))
-    lengths = f"{int(shown['shortest'].min())} to {int(shown['longest'].max())} residues"
+    worst = max(shown, key=lambda row: float(row["largest_deviation"]))
+    lengths = f"{min(row['shortest'] for row in shown)} to {max(row['longest'] for row in shown)} residues"
     return {
         "text": [
             "The exponent b of seconds ~ N^b with its 95 % interval over rounds, fitted to the lengths that were "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,33 +18,14 @@ MAD_TO_DEVIATION = 1.4826
 
 _TREND_ROUNDS = 3  # two points always lie on a line
 _MACHINE = (
-    "cpu",
-    "cores",
-    "cores_limit",
-    "memory_bytes",
-    "memory_limit_bytes",
-    "machine",
-    "virtual_machine",
-    "python",
+    "cpu", "cores", "cores_limit", "memory_bytes", "memory_limit_bytes", "machine", "virtual_machine", "python",
     "interpreter_lock",
-)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedSamples:
-    """Samples that do not count, by what became of them and why.
-
-    Attributes
-    ----------
-    status : {"failed", "rejected", "skipped"}
-        What became of them.
-    reason : str
-        As recorded.
-    formats : tuple of str
-        Where it happened, sorted.
-    samples : int
-        How many.
-    """
+    """Samples that do not count: what became of them, the recorded reason, in which formats, and how many."""
 
     status: str
     reason: str
@@ -115,16 +97,11 @@ class Noise:
     undecided: int
     undecided_suites: tuple[str, ...]
 
-    @property
-    def below_verdict(self) -> bool:
-        """Whether some timed cell has too few rounds for a verdict."""
-        return self.rounds_least is not None and self.rounds_least < VERDICT_ROUNDS
-
 
 def describe_noise(
     table: SampleTable, baseline: str | None, environment: Mapping[str, Any], control_of: str | None = None
 ) -> Noise:
-    """Describe how noisy a run was.
+    """Describe how noisy a run was, with None for what is not known.
 
     Parameters
     ----------
@@ -134,41 +111,33 @@ def describe_noise(
         As for `harness.analysis.summary.summarise`.
     environment : mapping
         From ``environment.json``; may be empty.
-
-    Returns
-    -------
-    Noise
-        With None for what is not known.
     """
     repeated = [paired(case.control, case.original(control_of or baseline)) for case in table.cases]
     controls = [comparison for comparison in repeated if comparison is not None]
     differences = [abs(float(np.log(control.ratio.median))) for control in controls]
     judged = [control for control in controls if control.rounds >= VERDICT_ROUNDS]
     words = judge(judged, [Floor()] * len(judged))
-    residuals = [_residuals(case) for case in table.cases]
-    alike = [
-        len(set(np.concatenate([c.columns["bytes_requested"][c.good] for c in case.cells]))) == 1
-        for case in table.cases
-    ]
-    trends = [_trend(found) for found, same in zip(residuals, alike, strict=True) if same]
-    drifts = [trend for trend in trends if trend is not None]
-    first = [
-        ratio for case, found in zip(table.cases, residuals, strict=True) for ratio in _first_in_round(case, found)
-    ]
-    counts = [len(cell.seconds) for case in table.cases for cell in case.cells if len(cell.seconds)]
-    undecided = [case.case.suite for case in table.cases for _ in _undecided(case, baseline)]
+    cells = [cell for case in table.cases for cell in case.cells]
+    drifts: list[float] = []
+    first: list[float] = []
+    for case in table.cases:
+        residuals = _residuals(case)
+        drifts += _trend(case, residuals)
+        first += _first_in_round(case, residuals)
+    counts = [len(cell.seconds) for cell in cells if len(cell.seconds)]
+    undecided = [case.case.suite for case in table.cases for cell in case.cells if _undecided(case, cell, baseline)]
     load = table.rows["load_average"]
     sessions = environment.get("sessions") or [{}]
     return Noise(
-        spread=_spread(table),
+        spread=_spread(cells),
         aa_cells=len(controls),
-        aa_median=_part(np.median(differences)) if differences else None,
-        aa_largest=_part(max(differences)) if differences else None,
+        aa_median=_part(np.median, differences),
+        aa_largest=_part(max, differences),
         aa_judged=len(judged),
         aa_different=sum(word in ("faster", "slower") for word in words) if judged else None,
-        drift_median=_part(np.median(drifts)) if drifts else None,
-        drift_largest=_part(max(drifts, key=abs)) if drifts else None,
-        position_effect=_part(np.median(first)) if first else None,
+        drift_median=_part(np.median, drifts),
+        drift_largest=_part(partial(max, key=abs), drifts),
+        position_effect=_part(np.median, first),
         load_before=sessions[0].get("load_average"),
         load_during=None if load.isna().all() else float(load.max()),
         load_after=sessions[-1].get("load_average_at_end"),
@@ -185,33 +154,23 @@ def describe_noise(
 def mixed_machines(environment: Mapping[str, Any]) -> str:
     """Say what differs between the sessions of a run that were not all measured on one machine with one software.
 
-    Parameters
-    ----------
-    environment : mapping
-        From ``environment.json``.
-
-    Returns
-    -------
-    str
-        A sentence; empty when nothing differs, or only what was not recorded everywhere.
+    Empty when nothing differs, or only what was not recorded in each session of ``environment.json``.
     """
     sessions = environment.get("sessions") or []
     seen = {name: [s[name] for s in sessions if s.get(name) is not None] for name in _MACHINE}
     libraries = [s["libraries"] for s in sessions if s.get("libraries")]
     for library in dict.fromkeys(name for versions in libraries for name in versions):
-        seen[library] = [versions[library] for versions in libraries if library in versions]
-    differing = []
-    for name, values in seen.items():
-        different = list(dict.fromkeys("not installed" if value is None else str(value) for value in values))
-        if len(different) > 1:
-            differing.append(f"{name} ({', then '.join(different)})")
+        seen[library] = ["not installed" if v[library] is None else v[library] for v in libraries if library in v]
+    different = {name: list(dict.fromkeys(map(str, values))) for name, values in seen.items()}
+    differing = ", ".join(f"{name} ({', then '.join(v)})" for name, v in different.items() if len(v) > 1)
     if not differing:
         return ""
-    return f"The {len(sessions)} sessions of this run were not measured alike; these differ: {', '.join(differing)}."
+    return f"The {len(sessions)} sessions of this run were not measured alike; these differ: {differing}."
 
 
-def _part(log_ratio: float) -> float:
-    return float(np.expm1(log_ratio))
+def _part(estimate: Callable[[Sequence[float]], Any], log_ratios: Sequence[float]) -> float | None:
+    """Return an estimate of logarithms of ratios as a part of one."""
+    return float(np.expm1(estimate(log_ratios))) if log_ratios else None
 
 
 def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
@@ -219,21 +178,20 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
     return values.pop() if len(values) == 1 else None
 
 
-def _undecided(case: CaseSamples, baseline: str | None) -> Iterator[CellSamples]:
-    """Yield the cells whose comparison with the baseline has too few rounds for a verdict."""
-    for cell in case.cells:
-        against = case.baseline(baseline, cell.contender.profile)
-        comparison = paired(cell, against) if cell.contender.competes and cell is not against else None
-        if comparison is not None and comparison.rounds < VERDICT_ROUNDS:
-            yield cell
+def _undecided(case: CaseSamples, cell: CellSamples, baseline: str | None) -> bool:
+    """Say whether a cell is compared with the baseline in too few rounds for a verdict."""
+    against = case.baseline(baseline, cell.contender.profile)
+    comparison = paired(cell, against) if cell.contender.competes and cell is not against else None
+    return comparison is not None and comparison.rounds < VERDICT_ROUNDS
 
 
-def _spread(table: SampleTable) -> dict[str, float]:
+def _spread(cells: Sequence[CellSamples]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
-    for cell in (cell for case in table.cases for cell in case.cells if len(cell.seconds) > 1):
-        median = np.median(cell.seconds)
-        deviation = MAD_TO_DEVIATION * np.median(np.abs(cell.seconds - median))
-        found.setdefault(cell.contender.format, []).append(float(deviation / median))
+    for cell in cells:
+        if len(cell.seconds) > 1:
+            median = np.median(cell.seconds)
+            deviation = MAD_TO_DEVIATION * np.median(np.abs(cell.seconds - median))
+            found.setdefault(cell.contender.format, []).append(float(deviation / median))
     return {name: float(np.median(values)) for name, values in found.items()}
 
 
@@ -245,15 +203,16 @@ def _residuals(case: CaseSamples) -> np.ndarray:
     return logs
 
 
-def _trend(residuals: np.ndarray) -> float | None:
-    """Return the change from first to last round, as a logarithm."""
+def _trend(case: CaseSamples, residuals: np.ndarray) -> list[float]:
+    """Return the change from first to last round, as a logarithm, of a case whose rounds all ask for the same."""
     count = residuals.shape[1]
-    if count < _TREND_ROUNDS:
-        return None
+    asked = np.concatenate([c.columns["bytes_requested"][c.good] for c in case.cells])
+    if count < _TREND_ROUNDS or len(set(asked)) != 1:
+        return []
     common = np.nanmedian(residuals, axis=0)  # every round has a time of some arm
     earlier, later = np.triu_indices(count, 1)
     slopes = (common[later] - common[earlier]) / (later - earlier)
-    return float(np.median(slopes) * (count - 1))
+    return [float(np.median(slopes) * (count - 1))]
 
 
 def _first_in_round(case: CaseSamples, residuals: np.ndarray) -> list[float]:
@@ -262,18 +221,15 @@ def _first_in_round(case: CaseSamples, residuals: np.ndarray) -> list[float]:
     found = []
     for index, column in np.argwhere(first) if first.shape[1] > 1 else []:
         rest = np.delete(residuals[:, column], index)
-        rest = rest[~np.isnan(rest)]
-        if len(rest):
-            found.append(float(residuals[index, column] - np.median(rest)))
+        if not np.isnan(rest).all():
+            found.append(float(residuals[index, column] - np.nanmedian(rest)))
     return found
 
 
 def _dropped(samples: pd.DataFrame) -> tuple[DroppedSamples, ...]:
-    bad = samples[samples["status"] != "ok"]
-    groups = [
-        DroppedSamples(
-            status=str(status), reason=str(reason), formats=tuple(sorted(set(rows["format"]))), samples=len(rows)
-        )
-        for (status, reason), rows in bad.groupby(["status", "reason"], sort=False, dropna=False)
+    bad = samples[samples["status"] != "ok"].groupby(["status", "reason"], sort=False, dropna=False)["format"]
+    found = [
+        DroppedSamples(status=str(status), reason=str(reason), formats=tuple(sorted(set(names))), samples=len(names))
+        for (status, reason), names in bad
     ]
-    return tuple(sorted(groups, key=lambda group: -group.samples))
+    return tuple(sorted(found, key=lambda group: -group.samples))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.statistics import bounds, resampled_medians
+from harness.analysis.statistics import Interval, resampled_medians
 from harness.analysis.table import CaseSamples, CellSamples, SampleTable, paired
 from harness.records import KEY_COLUMNS
 from harness.sampling.executor import load_executor
@@ -27,11 +27,6 @@ COLUMNS = [
 def scaling(table: SampleTable) -> pd.DataFrame | None:
     """Summarise what samples by several workers say besides their times.
 
-    Parameters
-    ----------
-    table : SampleTable
-        The samples of a run.
-
     Returns
     -------
     DataFrame or None
@@ -45,7 +40,7 @@ def scaling(table: SampleTable) -> pd.DataFrame | None:
     """
     if not table.rows[LATENCIES[0]].notna().any():
         return None
-    cases = {case.case: case for case in table.cases if case.case.executor != "main"}
+    cases = {case.case: case for case in table.cases if load_executor(case.case.executor).parallel}
     rows: list[dict[str, Any]] = []
     for key, case in cases.items():
         alone = cases.get(key._replace(executor=load_executor(key.executor).alone or key.executor, workers=1))
@@ -58,24 +53,20 @@ def scaling(table: SampleTable) -> pd.DataFrame | None:
 
 
 def _row(case: CaseSamples, cell: CellSamples, one: CellSamples | None) -> dict[str, Any]:
-    median = float(np.median(cell.seconds))
     share = cell.columns["cpu_seconds"][cell.good] / cell.columns["seconds"][cell.good]
+    median = float(np.median(cell.seconds))
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | case.case._asdict() | cell.contender._asdict() | {
         "run_id": cell.columns["run_id"][cell.rows[0]], "samples": len(cell.seconds), "median_seconds": median,
         "cpu_per_second": float(np.nanmedian(share)) if not np.isnan(share).all() else np.nan,
-        **{name: float(np.median(cell.known(name))) for name in LATENCIES}, "schema_version": SCALING_VERSION,
+        **{name: cell.median(name) for name in LATENCIES}, "schema_version": SCALING_VERSION,
     }  # fmt: skip
     if one is not None and len(one.seconds):
         alone = float(np.median(one.seconds))
-        drawn = (_medians(case, one, "one") / _medians(case, cell, "all"))[1:]
-        low, high = (1.0, 1.0) if one is cell else bounds(drawn)
-        row |= {
-            "one_worker": alone, "speedup": alone / median, "speedup_low": float(low), "speedup_high": float(high),
-            "efficiency": alone / median / case.case.workers,
-        }  # fmt: skip
+        drawn = _medians(case, one, "one") / _medians(case, cell, "all")
+        speed = Interval(1.0, 1.0, 1.0) if one is cell else Interval.of_draws(drawn)
+        row |= speed.columns("speedup") | {"one_worker": alone, "efficiency": alone / median / case.case.workers}
     if (against := paired(case.ceiling, cell)) is not None:
-        ratio = against.ratio
-        row |= {"raw_fraction": ratio.median, "raw_fraction_low": ratio.low, "raw_fraction_high": ratio.high}
+        row |= against.ratio.columns("raw_fraction")
     return row
 
 

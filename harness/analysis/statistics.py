@@ -28,6 +28,16 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def of_draws(cls, values: np.ndarray) -> Interval:
+        """Take the estimate from the first value and the interval from all others, which are of rounds drawn anew."""
+        low, high = bounds(values[1:])
+        return cls(float(values[0]), float(low), float(high))
+
+    def columns(self, name: str, separator: str = "_") -> dict[str, float]:
+        """Return the estimate and its ends as three columns of a table."""
+        return {name: self.median, f"{name}{separator}low": self.low, f"{name}{separator}high": self.high}
+
 
 def median_interval(values: np.ndarray) -> Interval:
     """Estimate a median with the percentile interval that infinitely many draws of `resample` would give.
@@ -40,17 +50,11 @@ def median_interval(values: np.ndarray) -> Interval:
     Parameters
     ----------
     values : ndarray, shape (rounds,)
-        One value per round, at least one.
-
-    Returns
-    -------
-    Interval
-        At `CONFIDENCE`; of zero width for a single value, which has no spread to show. Below six rounds the ends are
-        the smallest and the largest value, which cover less than they say.
+        One value per round. A single one has no spread to show; below six rounds the ends are the smallest and the
+        largest value, which cover less than `CONFIDENCE`.
     """
-    ordered = np.sort(values)
-    low, high = interval_ends(ordered)
-    return Interval(float(middle(ordered)), float(low), float(high))
+    low, high = interval_ends(np.sort(values))
+    return Interval(float(np.median(values)), float(low), float(high))
 
 
 def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed: bool = True) -> np.ndarray:
@@ -98,19 +102,12 @@ def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed:
 
 
 def resampled_medians(values: np.ndarray, seed: int, *, smoothed: bool = True) -> np.ndarray:
-    """Return medians over rounds: of what was measured, then of rounds drawn anew by `resample`.
+    """Return medians over rounds, shape (1 + RESAMPLES, arms): of what was measured, then of rounds drawn anew.
 
     Parameters
     ----------
-    values : ndarray, shape (arms, rounds)
-        NaN where an arm has none.
-    seed, smoothed : int, bool
-        For `resample`.
-
-    Returns
-    -------
-    ndarray, shape (1 + RESAMPLES, arms)
-        Row 0 is what was measured.
+    values, seed, smoothed
+        As for `resample`.
     """
     ordered = np.sort(np.concatenate([values[None], resample(values, seed, smoothed=smoothed)]), axis=-1)  # NaN last
     known = np.maximum(np.isfinite(ordered).sum(axis=-1, keepdims=True), 1)
@@ -129,42 +126,13 @@ def bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interval_ends(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of `median_interval` for many samples at once.
-
-    Parameters
-    ----------
-    ordered : ndarray, shape (..., rounds)
-        Sorted along the last axis.
-
-    Returns
-    -------
-    low, high : ndarray, shape (...)
-        In the unit of the values.
-    """
-    count = ordered.shape[-1]
-    place = _place(count)
+    """Return the ends of `median_interval` for many samples at once, each sorted along the last axis."""
+    last = ordered.shape[-1] - 1
+    place = _place(last + 1)
     below, part = int(place), place - int(place)
-    above = min(below + 1, count - 1)
+    above = min(below + 1, last)
     low = (1 - part) * ordered[..., below] + part * ordered[..., above]
-    high = (1 - part) * ordered[..., count - 1 - below] + part * ordered[..., count - 1 - above]
-    return low, high
-
-
-def middle(ordered: np.ndarray) -> np.ndarray:
-    """Return medians of what is sorted already, which `numpy.median` would sort again.
-
-    Parameters
-    ----------
-    ordered : ndarray, shape (..., rounds)
-        Sorted along the last axis.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        In the unit of the values.
-    """
-    count = ordered.shape[-1]
-    return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
+    return low, (1 - part) * ordered[..., last - below] + part * ordered[..., last - above]
 
 
 @cache
@@ -205,33 +173,16 @@ class Comparison:
 
 
 def compare(times: np.ndarray, baseline: np.ndarray) -> Comparison:
-    """Compare times with a baseline of the same rounds: the median of per-round ratios and its interval.
-
-    Parameters
-    ----------
-    times, baseline : ndarray, shape (rounds,)
-        Seconds, in the order of rounds.
-
-    """
+    """Compare times with a baseline of the same rounds, in their order: the median of ratios and its interval."""
     return Comparison.of(np.log(times) - np.log(baseline))
 
 
 def signed_rank_p(log_ratios: np.ndarray) -> float:
-    """Return how often chance alone would make two equal arms differ as consistently as these.
+    """Return how often chance alone would make two equal arms differ as consistently as these, two-sided.
 
     The permutation test that flips the sign of each round's difference (Fisher 1935), on ranks instead of values
     (Wilcoxon 1945), so that one disturbed round cannot hide a difference that all others show. Exact: every sign
     pattern is counted, tied rounds share their ranks, and rounds without any difference are left out.
-
-    Parameters
-    ----------
-    log_ratios : ndarray, shape (rounds,)
-        Natural logarithms of per-round ratios.
-
-    Returns
-    -------
-    float
-        Two-sided p, at least 2 / 2**rounds.
     """
     values = log_ratios[log_ratios != 0]
     if not len(values):
@@ -246,17 +197,7 @@ def signed_rank_p(log_ratios: np.ndarray) -> float:
 def consistent_rank_sum(count: int, significance: float) -> int:
     """Return the largest sum of the ranks of dissenting rounds at which `signed_rank_p` is within a significance.
 
-    Parameters
-    ----------
-    count : int
-        Rounds, no two of which tie.
-    significance : float
-        Two-sided.
-
-    Returns
-    -------
-    int
-        -1 where so few rounds can never reach it.
+    Of rounds that do not tie; -1 where so few of them can never reach it.
     """
     sums = 2 * _rank_sums(tuple(range(2, 2 * count + 1, 2)))[::2]
     return int(np.searchsorted(sums, significance, side="right")) - 1
@@ -278,18 +219,7 @@ def _rank_sums(doubled: tuple[int, ...]) -> np.ndarray:
 
 
 def discoveries(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Say which of many comparisons count at `FALSE_DISCOVERY_RATE` (Benjamini & Hochberg 1995).
-
-    Parameters
-    ----------
-    p_values : sequence of float
-        One per comparison.
-
-    Returns
-    -------
-    ndarray of bool, shape (comparisons,)
-        True where a difference may be reported.
-    """
+    """Say which of many comparisons count at `FALSE_DISCOVERY_RATE` (Benjamini & Hochberg 1995)."""
     if not len(p_values):
         return np.zeros(0, bool)
     from scipy.stats import false_discovery_control  # takes a second to import

@@ -33,13 +33,11 @@ class CaseKey(NamedTuple):
 class _Columns(dict[str, np.ndarray]):
     """The columns of the table as arrays, each converted once: numbers, but for those of text."""
 
-    _TEXT = ("run_id", "status", "reason")
-
     def __init__(self, rows: pd.DataFrame) -> None:
         self._rows = rows
 
     def __missing__(self, name: str) -> np.ndarray:
-        self[name] = self._rows[name].to_numpy(object if name in self._TEXT else float)
+        self[name] = self._rows[name].to_numpy(object if name in ("run_id", "status", "reason") else float)
         return self[name]
 
 
@@ -58,42 +56,40 @@ class CellSamples:
         Whose.
     rows : ndarray of int
         All its samples, as places in the table.
-    status, reason : str
-        ``failed`` when any sample failed, else ``ok`` when any counts, else what the first one is; and why.
-    good : ndarray of int
-        The rows that count.
-    timed : ndarray of int
-        Those of them that have a time, in the order of rounds; none when any sample failed, because a failed cell has
-        no time.
     columns : mapping of str to ndarray
-        The whole table, by column.
+        The complete table, by column.
     """
 
     contender: Contender
     rows: np.ndarray
-    status: str
-    reason: str
-    good: np.ndarray
-    timed: np.ndarray
     columns: Mapping[str, np.ndarray]
 
-    @classmethod
-    def of(cls, contender: Contender, rows: np.ndarray, columns: Mapping[str, np.ndarray]) -> CellSamples:
-        """Sort out which of a cell's rows count."""
-        states, reasons = columns["status"][rows], columns["reason"][rows]
-        good = rows[states == "ok"]
-        timed = good[~np.isnan(columns["seconds"][good])]
-        failed = states == "failed"
-        told = reasons[failed] if failed.any() else reasons[states != "ok"]
-        return cls(
-            contender=contender,
-            rows=rows,
-            status="failed" if failed.any() else "ok" if len(good) else str(states[0]),
-            reason=str(told[0]) if len(told) else "",
-            good=good,
-            timed=timed[:0] if failed.any() else timed[np.argsort(columns["round"][timed], kind="stable")],
-            columns=columns,
-        )
+    @cached_property
+    def states(self) -> np.ndarray:
+        """What became of each of its samples."""
+        return self.columns["status"][self.rows]
+
+    @property
+    def status(self) -> str:
+        """``failed`` when any sample failed, else ``ok`` when any counts, else what the first one is."""
+        return next((s for s in ("failed", "ok") if s in self.states), str(self.states[0]))
+
+    @property
+    def reason(self) -> str:
+        """Why it is so."""
+        bad = self.states == "failed" if self.status == "failed" else self.states != "ok"
+        return str(self.columns["reason"][self.rows][bad][0]) if bad.any() else ""
+
+    @cached_property
+    def good(self) -> np.ndarray:
+        """The rows that count."""
+        return self.rows[self.states == "ok"]
+
+    @cached_property
+    def timed(self) -> np.ndarray:
+        """Those of them that have a time, in the order of rounds; a failed cell has none."""
+        timed = self.good[~np.isnan(self.columns["seconds"][self.good])]
+        return timed[:0] if self.status == "failed" else timed[np.argsort(self.columns["round"][timed], kind="stable")]
 
     @cached_property
     def seconds(self) -> np.ndarray:
@@ -105,28 +101,26 @@ class CellSamples:
         """The rounds of `seconds`."""
         return self.columns["round"][self.timed].astype(int)
 
-    def _text(self, column: str) -> np.ndarray:
-        return self.columns[column][self.rows]
-
     def known(self, column: str) -> np.ndarray:
         """Return the values that samples which count have in a column."""
         values = self.columns[column][self.good]
         return values[~np.isnan(values)]
 
-    @property
+    def median(self, column: str) -> float | None:
+        """Return the median of `known`; None where there is none."""
+        known = self.known(column)
+        return float(np.median(known)) if len(known) else None
+
+    @cached_property
     def why(self) -> str:
         """Why it has no figure to decide by; empty where it has `VERDICT_ROUNDS` rounds and none failed."""
         if self.status == "failed":
             return f"failed: {self.reason}"
         if (count := len(self.seconds)) >= VERDICT_ROUNDS:
             return ""
-        status, reason = next(
-            ((s, r) for s, r in zip(self._text("status"), self._text("reason"), strict=True) if s != "ok"), ("", "")
-        )
-        told = f"{status}: {reason}" if reason else str(status)
-        if not count:
-            return told or "no time was measured"
-        return few(count) + (f" ({told})" if told else "")
+        bad = self.states[self.states != "ok"]
+        told = f"{bad[0]}: {self.reason}".removesuffix(": ") if len(bad) else ""
+        return (few(count) + (f" ({told})" if told else "")) if count else told or "no time was measured"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,7 +163,7 @@ class CaseSamples:
     @property
     def skipped(self) -> bool:
         """Whether nothing was measured at all, because the trace has nothing to measure or the machine cannot."""
-        return all((cell.columns["status"][cell.rows] == "skipped").all() for cell in self.cells)
+        return all((cell.states == "skipped").all() for cell in self.cells)
 
     @cached_property
     def counted(self) -> tuple[Contender, ...]:
@@ -181,15 +175,15 @@ class CaseSamples:
         """Why each of the others has none."""
         return {cell.contender: cell.why for cell in self.cells if cell.why}
 
-    def baseline(self, name: str | None, profile: str, *, strict: bool = False) -> CellSamples | None:
-        """Return a format's cell: in the same profile where it was measured in it, else, unless strict, in any."""
-        candidates = [cell for cell in self.cells if cell.contender.format == name]
-        same = next((cell for cell in candidates if cell.contender.profile == profile), None)
-        return same if same is not None or strict else next(iter(candidates), None)
+    def baseline(self, name: str | None, profile: str) -> CellSamples | None:
+        """Return a format's cell: in the same profile where it was measured in it, else in any."""
+        same = self.by_contender.get(Contender(name or "", profile))
+        return same or next((cell for cell in self.cells if cell.contender.format == name), None)
 
     def original(self, name: str | None) -> CellSamples | None:
         """Return the cell that the A/A control repeats, `name` being the run's baseline."""
-        return None if self.control is None else self.baseline(name, self.control.contender.profile, strict=True)
+        control = self.control
+        return control and self.by_contender.get(Contender(name or "", control.contender.profile))
 
     @cached_property
     def _medians(self) -> dict[tuple[str, str], dict[Contender, np.ndarray]]:
@@ -206,14 +200,12 @@ class CaseSamples:
         Returns
         -------
         dict of Contender to ndarray, shape (1 + RESAMPLES,)
-            Row 0 is what was measured. All have the same draws, but another case draws its own: its rounds were other
-            moments. The same case gives the same rows.
+            All have the same draws, but another case draws its own: its rounds were other moments.
         """
         if (column, per) not in self._medians:
-            cells = [self.by_contender[contender] for contender in self.counted]
-            seed = zlib.crc32(repr(tuple(self.case)).encode())
-            drawn = resampled_medians(by_round(cells, column, per), seed, smoothed=self.smoothed).T
-            self._medians[column, per] = dict(zip(self.counted, drawn, strict=True))
+            values = by_round([self.by_contender[contender] for contender in self.counted], column, per)
+            drawn = resampled_medians(values, zlib.crc32(repr(tuple(self.case)).encode()), smoothed=self.smoothed)
+            self._medians[column, per] = dict(zip(self.counted, drawn.T, strict=True))
         return self._medians[column, per]
 
 
@@ -255,15 +247,14 @@ class SampleTable:
         """Arrange samples; those that a later attempt supersedes are left out."""
         rows = in_force(samples).reset_index(drop=True)
         columns = _Columns(rows)
-        names = [*CaseKey._fields, *Contender._fields]
-        codes = rows.groupby(names, sort=False, dropna=False).ngroup().to_numpy()
-        order = np.argsort(codes, kind="stable")
+        keys = rows[list(CellKey._fields)]
+        groups = rows.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
         found: dict[CaseKey, list[CellSamples]] = {}
-        for places in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(order) else []:
-            suite, access, trace, n_res, cache, executor, workers, name, profile = rows.loc[places[0], names]
-            length = None if pd.isna(n_res) else int(n_res)
-            case = CaseKey(suite, access, trace, length, cache, executor, int(workers))
-            found.setdefault(case, []).append(CellSamples.of(Contender(name, profile), places, columns))
+        for number in range(groups.max(initial=-1) + 1):
+            places = np.flatnonzero(groups == number)
+            key = CellKey.of(keys.iloc[places[0]])
+            case = CaseKey(*(getattr(key, name) for name in CaseKey._fields))
+            found.setdefault(case, []).append(CellSamples(contender=key.contender, rows=places, columns=columns))
         return cls(rows, tuple(CaseSamples(case=c, cells=tuple(f), smoothed=smoothed) for c, f in found.items()))
 
     @classmethod
@@ -274,16 +265,13 @@ class SampleTable:
     @cached_property
     def lengths(self) -> dict[str, int | None]:
         """The largest length of each trace, None for one that has no residues."""
-        found: dict[str, int | None] = {}
-        for case in (found_case.case for found_case in self.cases):
-            known = found.get(case.trace)
-            found[case.trace] = case.n_res if known is None else max(known, case.n_res or 0)
-        return found
+        longest = self.rows.groupby("trace", sort=False)["n_res"].max()
+        return {str(trace): None if pd.isna(length) else int(length) for trace, length in longest.items()}
 
     @cached_property
     def profiles(self) -> list[str]:
         """The profiles of formats, in the order in which they were first measured."""
-        return [p for p in dict.fromkeys(cell.contender.profile for case in self.cases for cell in case.cells) if p]
+        return [profile for profile in dict.fromkeys(c.profile for c in self.contenders()) if profile]
 
     @property
     def judged_profile(self) -> str:

@@ -15,7 +15,6 @@ from harness.analysis.statistics import (
     consistent_rank_sum,
     discoveries,
     interval_ends,
-    middle,
     resample,
     signed_rank_p,
 )
@@ -48,9 +47,8 @@ class Floor:
     difference : float
         The A/A control's difference, without its sign. No smaller difference is reported.
     excess : float
-        The part of it that its own sampling error does not explain. The interval of what is reported lies
-        beyond it, and not beyond all of the difference, which would count chance twice: in the interval and again in
-        the floor, so that a true 5 % under 3 % noise would be missed too often even in 20 rounds.
+        The part of it that its own sampling error does not explain. Intervals of what is reported lie beyond it. All
+        of the difference would count chance twice, and a true 5 % under 3 % noise be missed even in 20 rounds.
     """
 
     difference: float = 0.0
@@ -58,55 +56,32 @@ class Floor:
 
 
 def noise_floor(control: Comparison | None) -> Floor:
-    """Return what the A/A control differs by.
+    """Return what the A/A control differs by from the arm that it repeats; zero without a control.
 
     The square of a difference of medians is, on average, that of the true difference plus the squared standard error,
     so the excess is the root of what is left when the latter is taken off, and 0 when nothing is (the moment estimator
     of DerSimonian & Laird 1986).
-
-    Parameters
-    ----------
-    control : Comparison or None
-        The A/A control against the arm that it repeats; None when the cell has none.
-
-    Returns
-    -------
-    Floor
-        Zero without a control.
     """
     if control is None:
         return Floor()
-    ordered = np.sort(control.log_ratios)
-    difference, excess = _floors(ordered, middle(ordered))
+    difference, excess = _floors(np.sort(control.log_ratios))
     return Floor(difference=float(difference), excess=float(excess))
 
 
-def _floors(ordered: np.ndarray, medians: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _floors(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = interval_ends(ordered)
-    error = (high - low) / 2 / _ERRORS_PER_HALF_WIDTH
+    medians, error = np.median(ordered, axis=-1), (high - low) / 2 / _ERRORS_PER_HALF_WIDTH
     return np.abs(medians), np.sqrt(np.maximum(medians**2 - error**2, 0))
 
 
 def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
-    """Put a comparison into one of four words.
+    """Put a comparison with the baseline into one of four words.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        Against the baseline.
-    floor : Floor
-        From `noise_floor`.
-    discovered : bool
-        Whether chance is excluded, as `judge` decides.
-
-    Returns
-    -------
-    {"faster", "slower", "equivalent", "inconclusive"}
-        ``faster`` and ``slower`` when the difference is larger than the floor's and its whole interval lies beyond the
-        floor's excess, ``equivalent`` when the interval lies within `EQUIVALENT_WITHIN`, else, and always below
-        `VERDICT_ROUNDS` rounds, ``inconclusive``.
+    ``faster`` and ``slower`` when chance is excluded (`discovered`, see `judge`), the difference is larger than the
+    floor's and its complete interval lies beyond the floor's excess; ``equivalent`` when the interval lies within
+    `EQUIVALENT_WITHIN`; else, and always below `VERDICT_ROUNDS` rounds, ``inconclusive``.
     """
-    if not _enough(comparison):
+    if comparison.rounds < VERDICT_ROUNDS:
         return "inconclusive"
     median, low, high = (np.log(x) for x in (comparison.ratio.median, comparison.ratio.low, comparison.ratio.high))
     if discovered and abs(median) > floor.difference:
@@ -131,25 +106,16 @@ def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Ve
         All claims of a run.
     floors : sequence of Floor
         Of each one's cell.
-
-    Returns
-    -------
-    list of str
-        As `word`.
     """
-    p_values = np.array([signed_rank_p(c.log_ratios) if _enough(c) else np.nan for c in comparisons])
-    tested = ~np.isnan(p_values)
+    tested = np.array([c.rounds >= VERDICT_ROUNDS for c in comparisons], bool)
+    p_values = np.array([signed_rank_p(c.log_ratios) for c in comparisons if c.rounds >= VERDICT_ROUNDS])
     found = np.zeros(len(comparisons), bool)
-    found[tested] = discoveries(p_values[tested]) & (p_values[tested] <= SIGNIFICANCE)
+    found[tested] = discoveries(p_values) & (p_values <= SIGNIFICANCE)
     return [word(c, floor, bool(f)) for c, floor, f in zip(comparisons, floors, found, strict=True)]
 
 
-def _enough(comparison: Comparison) -> bool:
-    return comparison.rounds >= VERDICT_ROUNDS
-
-
 def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> float | None:
-    """Return the smallest true slowdown that a repetition of this cell would call ``slower``.
+    """Return the smallest true slowdown that a repetition of this cell would call ``slower``: 0.04 for 4 % more.
 
     Both arms' rounds are resampled around no difference, and each resample says how large a true effect would have
     had to be for the rule of `word` and `SIGNIFICANCE` to call it (bootstrap power, Efron & Tibshirani 1993, chapter
@@ -164,21 +130,18 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
     comparison : Comparison
         Whose spread decides; the control's own, for the baseline.
     control : Comparison
-        The A/A control against the arm that it repeats.
-
-    Returns
-    -------
-    float or None
-        As a part of the baseline's time: 0.04 when 4 % more is found. None below `VERDICT_ROUNDS` rounds.
+        The A/A control against the arm that it repeats. None is returned below `VERDICT_ROUNDS` rounds of either.
     """
-    if not (_enough(comparison) and _enough(control)):
+    count = comparison.rounds
+    if min(count, control.rounds) < VERDICT_ROUNDS:
         return None
-    difference, excess = _resampled_floors(control)
-    logs = comparison.log_ratios
-    count = len(logs)
-    drawn = _redrawn(logs - np.median(logs))
+    # Floors of repetitions, around what the control really differs by: the excess, not what chance added.
+    logs = control.log_ratios
+    median = np.median(logs)
+    difference, excess = _floors(_redrawn(logs - median + np.sign(median) * noise_floor(control).excess))
+    drawn = _redrawn(comparison.log_ratios - np.median(comparison.log_ratios))
     low, _ = interval_ends(drawn)
-    needed = np.maximum(excess - low, difference - middle(drawn))
+    needed = np.maximum(excess - low, difference - np.median(drawn, axis=-1))
     # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive.
     first, second = np.triu_indices(count)
     means = (drawn[:, first] + drawn[:, second]) / 2
@@ -187,15 +150,6 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
     # Resampled medians spread less than real ones, as a variance divided by n instead of n - 1 does.
     effect = float(np.quantile(needed, _PLANNED_POWER)) * np.sqrt(count / (count - 1))
     return float(np.exp(effect) - 1)
-
-
-def _resampled_floors(control: Comparison) -> tuple[np.ndarray, np.ndarray]:
-    """Return floors of repetitions, around what the control really differs by: the excess, not what chance added."""
-    logs = control.log_ratios
-    median = np.median(logs)
-    centred = logs - median + np.sign(median) * noise_floor(control).excess
-    drawn = _redrawn(centred)
-    return _floors(drawn, middle(drawn))
 
 
 def _redrawn(logs: np.ndarray) -> np.ndarray:

@@ -19,18 +19,7 @@ SHORT = "withdrawn"
 
 
 def withdrawn(samples: pd.DataFrame) -> bool:
-    """Say whether a run's reads were taken before readers held their data sets and arrays open.
-
-    Parameters
-    ----------
-    samples : DataFrame
-        From `harness.row_files.read_samples`.
-
-    Returns
-    -------
-    bool
-        Of the schema that the rows were written in; False for a run without rows.
-    """
+    """Say whether a run's reads were taken before readers held their data sets and arrays open, by its rows' schema."""
     return bool(len(samples)) and int(samples["schema_version"].iloc[0]) < HELD_SINCE
 
 

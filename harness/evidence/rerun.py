@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pandas as pd
 
@@ -160,7 +160,8 @@ class _Decision(TypedDict):
     mix: str
     trace: str
     preferred: str | None
-    not_told_apart: list[str]
+    indistinguishable: NotRequired[list[str]]
+    not_told_apart: NotRequired[list[str]]  # the same, in reports before version 4
 
 
 class _Decided(TypedDict):
@@ -182,7 +183,7 @@ def _answers(before: Path, after: Path) -> list[str]:
 
 
 def _among(decision: _Decision | None) -> set[str]:
-    """Return the format that a decision prefers, and those that it cannot tell from it."""
+    """Return the format that a decision prefers, and those that are statistically indistinguishable from it."""
     if not decision or not decision["preferred"]:
         return set()
-    return {decision["preferred"], *decision["not_told_apart"]}
+    return {decision["preferred"], *decision.get("indistinguishable", decision.get("not_told_apart", ()))}

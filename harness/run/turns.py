@@ -17,7 +17,7 @@ from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 MOST_ROWS = 500_000
 """Rows of a run's samples: a file of more could not be read again."""
 
-_NO_CONTROL = "sizes need no twin: they are exact"
+_NO_CONTROL = "sizes need no A/A control: they are exact"
 _SAME_ARCHIVE = "the same archive, read in another way"
 
 

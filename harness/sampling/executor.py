@@ -140,6 +140,8 @@ class Executor(ABC):
         What tells it from another executor with the same workers, in words.
     shared : bool
         Whether all workers use one open reader.
+    independent : bool
+        Whether its workers are what several users of an archive are: the cost of several readers is taken from them.
     alone : str
         The executor whose one worker is what several of this one are held against, where that is another.
     """
@@ -157,6 +159,7 @@ class Executor(ABC):
     worker: ClassVar[tuple[str, str]]
     readers: ClassVar[str] = ""
     shared: ClassVar[bool] = False
+    independent: ClassVar[bool] = False
     alone: ClassVar[str] = ""
 
     def require(self, settings: Settings, most: int) -> None:

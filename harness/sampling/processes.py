@@ -17,6 +17,7 @@ class Processes(Executor):
 
     name, order = "processes", 3
     worker = ("process", "processes")
+    independent = True
 
     def start(self, settings: Settings) -> Readers:
         return ReadingProcesses()

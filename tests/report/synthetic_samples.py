@@ -13,6 +13,8 @@ from harness.analysis.choice.mix import Mix
 from harness.analysis.grades import Grades, grade
 from harness.analysis.table import SampleTable
 from harness.records import Sample
+from harness.run.config import RunConfig
+from harness.workload import PlanOptions
 
 
 def cell(
@@ -60,9 +62,11 @@ def worked(**changes: Any) -> pd.DataFrame:
     return frame(*groups)
 
 
-def decided(samples: pd.DataFrame, mix: Mix, *trace: str, **options: Any) -> Decision:
-    """Decide by samples."""
-    return decide(SampleTable.of(samples), mix, *trace, **options)
+def decided(samples: pd.DataFrame, mix: Mix, trace: str = "", options: PlanOptions | None = None) -> Decision:
+    """Decide by samples, for the first trace unless another is named."""
+    table = SampleTable.of(samples)
+    named = trace or next(iter(table.lengths))
+    return decide(table, mix, named, options or PlanOptions(), RunConfig.baseline)
 
 
 def graded(samples: pd.DataFrame, **options: Any) -> Grades:

@@ -8,18 +8,16 @@ trace is two layers' bytes, so HDF5 takes 2 s to write it and Zarr 4 s, and an a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from harness.analysis.choice.decision import decide_all
-from harness.analysis.choice.envelope import lower_envelope, stays
-from harness.analysis.choice.headline import headline
+from harness.analysis.choice.decision import headline
+from harness.analysis.choice.flips import lower_envelope, stays
 from harness.analysis.choice.mix import Mix
-from harness.analysis.table import SampleTable
-from harness.errors import UsageError
 from harness.workload import PlanOptions
 from tests.report.synthetic_samples import cell, decided, frame, size, worked
 
@@ -46,7 +44,7 @@ HEADS = Mix(name="heads", shares={"head": 1}, reads_per_write=1e6)
 
 def test_the_cost_is_the_one_worked_out_by_hand():
     decision = decided(worked(), HALF)
-    assert decision.preferred == "zarr" and decision.not_told_apart == () and decision.reason == ""
+    assert decision.preferred == "zarr" and decision.indistinguishable == () and decision.reason == ""
     assert costs(decision) == pytest.approx({"zarr": 2.0, "hdf5": 2.4})
     hdf5 = decision.costs.set_index("format").loc["hdf5"]
     assert (hdf5["ratio"], hdf5["ratio_low"], hdf5["ratio_high"]) == pytest.approx((1.2, 1.2, 1.2))
@@ -126,7 +124,7 @@ def test_noise_that_hits_all_formats_of_a_round_cancels_in_the_ratio():
     noise = np.random.default_rng(1).lognormal(sigma=0.5, size=12)
     decision = decided(simple(hdf5=list(noise), zarr=list(1.1 * noise)), HEADS)
     zarr = decision.costs.set_index("format").loc["zarr"]
-    assert decision.preferred == "hdf5" and zarr["told_apart"]
+    assert decision.preferred == "hdf5" and zarr["distinguishable"]
     assert (zarr["ratio_low"], zarr["ratio_high"]) == pytest.approx((1.1, 1.1), rel=1e-6)
     assert zarr["high"] / zarr["low"] > 1.2
 
@@ -135,7 +133,7 @@ def test_noise_of_each_format_alone_does_not_cancel():
     rng = np.random.default_rng(1)
     hdf5, zarr = rng.lognormal(sigma=0.5, size=(2, 12)) * [[1.0], [1.05]]
     decision = decided(simple(hdf5=list(hdf5), zarr=list(zarr)), HEADS)
-    assert decision.not_told_apart and decision.costs["ratio_low"].min() < 1
+    assert decision.indistinguishable and decision.costs["ratio_low"].min() < 1
 
 
 @pytest.mark.parametrize(("seconds", "told"), [(1.05, False), (1.2, True)])
@@ -143,7 +141,7 @@ def test_a_difference_within_that_of_equal_arms_is_none(seconds, told):
     twin = [cell("layer_read", "head", "a/a", 1.1), cell("write", "layer_durable", "a/a", 1e-9)]
     decision = decided(simple(*twin, zarr=1.0, hdf5=seconds), HEADS)
     assert decision.floor == pytest.approx(0.1, rel=1e-6) and decision.preferred == "zarr"
-    assert decision.not_told_apart == (() if told else ("hdf5",))
+    assert decision.indistinguishable == (() if told else ("hdf5",))
     assert "a/a" not in set(decision.costs["format"])
 
 
@@ -173,16 +171,12 @@ def test_nine_rounds_give_no_decision():
     assert "9 rounds: a verdict needs 10" in decision.reason
 
 
-def test_what_was_not_measured_cold_gives_no_decision_unless_the_caller_allows():
+def test_what_was_not_measured_cold_gives_no_decision():
     table = worked()
     table = table[~((table["cache"] == "cold") & (table["access"] == "head"))]
     mix = Mix(**(HALF.to_dict() | {"cold": 0.5}))
     decision = decided(table, mix)
     assert decision.preferred is None and decision.missing == ("not measured cold: head",)
-    allowed = decided(table, mix, partial=True)
-    assert allowed.missing == () and any("not measured cold: head" in text for text in allowed.assumptions)
-    # full reads alone: (1 + 2) / 2 + 0.4 and (2 + 5) / 2 + 0.5
-    assert costs(allowed) == pytest.approx({"hdf5": 1.9, "zarr": 4.0})
     assert {f.weight for f in decided(table, HALF).flips}.isdisjoint({"cold"})
 
 
@@ -206,19 +200,15 @@ def test_each_trace_is_decided_at_its_largest_length_and_the_headline_says_where
     longer = worked(n_res=128)
     longer.loc[longer["format"] == "hdf5", "seconds"] /= 10
     short = worked(trace="s", n_res=None)
-    decisions = decide_all(SampleTable.of(pd.concat([worked(), longer, short], ignore_index=True)), HALF)
+    both = pd.concat([worked(), longer, short], ignore_index=True)
+    decisions = [decided(both, HALF, trace) for trace in ("t", "s")]
     assert [(d.trace, d.n_res, d.preferred) for d in decisions] == [("t", 128, "hdf5"), ("s", None, "zarr")]
     facts = headline([*decisions, decided(worked(trace="few", rounds=9), HALF)])
     assert facts.preferred == {"hdf5": ("t",), "zarr": ("s",)} and list(facts.undecided) == ["few"]
     assert "hdf5 is the cheapest on 1 of 3 traces" in facts.text and "no decision on few" in facts.text
-
-
-def test_without_a_name_the_trace_with_most_of_the_mix_is_decided():
-    lacking = worked(trace="longer", n_res=999)
-    lacking = lacking[lacking["access"] != "head"]
-    assert decided(pd.concat([lacking, worked()], ignore_index=True), HALF).trace == "t"
-    with pytest.raises(UsageError, match="no trace 'x'"):
-        decided(worked(), HALF, "x")
+    close = dataclasses.replace(decisions[0], indistinguishable=("npz",))
+    assert "on t npz is statistically indistinguishable from it" in headline([close]).text
+    assert "on t npz cannot be told from it" in headline([close], earlier=True).text
 
 
 def test_the_same_samples_give_the_same_decision():

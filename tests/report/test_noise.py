@@ -6,9 +6,11 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.analysis.noise import MAD_TO_DEVIATION, DroppedSamples, describe_noise, mixed_machines
+from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import Sample
@@ -124,7 +126,7 @@ def test_too_few_rounds_and_the_verdicts_they_cost_are_counted(described):
     noise = described(
         block(12, lambda name, number, position: 1.0) + block(4, lambda name, number, position: 1.0, suite="write")
     )
-    assert (noise.rounds_least, noise.rounds_most, noise.below_verdict) == (4, 12, True)
+    assert (noise.rounds_least, noise.rounds_most) == (4, 12)
     assert (noise.undecided, noise.undecided_suites) == (1, ("write",))  # hdf5; the ceiling and the twin claim nothing
     assert (noise.aa_cells, noise.aa_judged) == (2, 1)
     enough = described(block(VERDICT_ROUNDS, lambda name, number, position: 1.0, access="more"))
@@ -148,6 +150,19 @@ def test_the_reference_run_has_quiet_controls():
     noise = describe_noise(table, baseline, environment)
     assert noise.aa_judged > 20 and noise.aa_different <= 0.01 * noise.aa_judged
     assert 0 < noise.aa_median < noise.aa_largest and np.isfinite(list(noise.spread.values())).all()
+
+
+def test_samples_just_taken_and_the_same_read_back_have_one_summary_and_one_noise(tmp_path):
+    rng = np.random.default_rng(4)
+    rows = block(12, lambda name, number, position: float(np.exp(0.1 * rng.normal())))
+    rows += [row("npz", 0, 4, None, status="failed", reason="returned zeros, twice")]
+    file = SampleFile(tmp_path / "samples.csv")
+    for sample in rows:
+        file.add(sample)
+    file.close()
+    taken, read = SampleTable.of_samples(rows), SampleTable.of(read_samples(tmp_path / "samples.csv"))
+    assert describe_noise(read, "zarr", {}) == describe_noise(taken, "zarr", {})
+    pd.testing.assert_frame_equal(summarise(read, "zarr"), summarise(taken, "zarr"))
 
 
 def session(**changes):

@@ -114,6 +114,7 @@ def test_a_mix_of_the_users_own_leaves_the_runs_page_as_it_is(copied, capsys, tm
     assert main(["report", str(copied), "--mix", "head=0.5,full_read=0.5,storage_price=0"]) == 0
     out = capsys.readouterr().out
     assert "for own, on synthetic" in out
+    assert "**own** (" in (copied / "uses" / "own" / "report.md").read_text()  # flags describe nobody's use
     document = json.loads((copied / "uses" / "own" / "report.json").read_text())
     assert document["options"]["mix"]["shares"]["head"] == 0.5
     assert {path: path.read_bytes() for path in before} == before

@@ -11,12 +11,13 @@ import numpy as np
 from harness.analysis.accesses import archive_sizes
 from harness.analysis.choice.mix import Mix
 from harness.analysis.statistics import RESAMPLES, bounds
-from harness.analysis.table import CaseKey, CaseSamples, SampleTable
+from harness.analysis.table import CaseSamples, SampleTable
 from harness.records import CONTROL
+from harness.sampling.executor import load_executor
 from harness.suite import READERS, SIZE, WRITE, counted_as, mix_reads
 from harness.workload import PlanOptions
 
-_GIGABYTE = 1e9
+GIGABYTE = 1e9
 
 
 class Use(NamedTuple):
@@ -44,24 +45,22 @@ class CostParts:
 
     Attributes
     ----------
-    trace : str
-        The trace.
-    n_res : int or None
-        Its largest length.
-    profile : str
-        Settings of the formats.
     formats : tuple of str
         The columns; the A/A control, if it was measured, is the last.
     reads, opening : mapping of (str, str) to ndarray
         Seconds of one access, and of opening the archive before it, by access of a mix and cache state.
-    readers : mapping of int to ndarray
-        How many times as long a reader waits when so many read at once; 1 reader is 1 by definition.
-    ceiling : mapping of int to float
-        The same for a flat file, as measured.
     write : ndarray or None
         Seconds to write the trace durably; None when that was not measured.
     gigabytes : ndarray or None
         Of the archive; None when no size was measured.
+    trace, n_res, profile
+        The trace, its largest length, and the settings of the formats.
+    readers : mapping of int to ndarray
+        How many times as long a reader waits when so many read at once; 1 reader is 1 by definition.
+    ceiling : mapping of int to float
+        The same for a flat file, as measured.
+    together : str
+        What those readers are, in words.
     absent : frozenset of str
         Accesses that the trace has no tensor for.
     why : mapping of str to mapping of str to str
@@ -70,16 +69,17 @@ class CostParts:
         How the write was reckoned.
     """
 
-    trace: str = ""
-    n_res: int | None = None
-    profile: str = ""
     formats: tuple[str, ...]
     reads: Mapping[tuple[str, str], np.ndarray]
     opening: Mapping[tuple[str, str], np.ndarray]
-    readers: Mapping[int, np.ndarray]
-    ceiling: Mapping[int, float] = field(default_factory=dict)
     write: np.ndarray | None
     gigabytes: np.ndarray | None
+    trace: str = ""
+    n_res: int | None = None
+    profile: str = ""
+    readers: Mapping[int, np.ndarray] = field(default_factory=lambda: {1: np.ones(1)})
+    ceiling: Mapping[int, float] = field(default_factory=dict)
+    together: str = ""
     absent: frozenset[str] = frozenset()
     why: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     writes_from: str = ""
@@ -89,10 +89,8 @@ class CostParts:
         return max(count for count in self.readers if count <= readers)
 
 
-def cost_parts(
-    table: SampleTable, trace: str, n_res: int | None, profile: str, options: PlanOptions, baseline: str
-) -> CostParts:
-    """Gather the parts of one trace.
+def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: str) -> CostParts:
+    """Gather the parts of one trace at its largest length; what was measured for no format is not in them.
 
     Parameters
     ----------
@@ -100,114 +98,106 @@ def cost_parts(
         The samples of a run.
     trace : str
         Which trace.
-    n_res : int or None
-        At which length.
-    profile : str
-        Of which contenders.
     options : PlanOptions
         Of the run: how many windows one sample reads.
     baseline : str
         The format that the A/A control repeats.
-
-    Returns
-    -------
-    CostParts
-        A part that was not measured for any format is not in it.
     """
-    return _Gathered(table, trace, n_res, profile).parts(options, baseline)
+    found = _Gathered(table, trace)
+    reads, opening = {}, {}
+    for access, (suite, info) in mix_reads().items():
+        for cache in ("warm", "cold"):
+            case, part = found.case(suite, info.name, cache), f"{access} {cache}"
+            if case is not None and not case.skipped:
+                reads[access, cache] = found.figures(case, part) / info.per_sample(options)
+                opening[access, cache] = found.figures(case, part, "open_seconds")
+    readers, ceiling, together = found.readers()
+    write, writes_from = found.write()
+    skipped = {case.case[:2] for case in found.cases if case.skipped and not case.case.cache}
+    return CostParts(
+        trace=trace, n_res=found.n_res, profile=found.profile, formats=found.formats, reads=reads, opening=opening,
+        readers=readers, ceiling=ceiling, together=together, write=write, gigabytes=found.gigabytes(baseline),
+        why=found.why, writes_from=writes_from,
+        absent=frozenset(access for access, (suite, info) in mix_reads().items() if (suite, info.name) in skipped),
+    )  # fmt: skip
 
 
 class _Gathered:
     """The cases of one trace, and why a format has no figure in a part of its cost."""
 
-    def __init__(self, table: SampleTable, trace: str, n_res: int | None, profile: str) -> None:
-        self._trace, self._n_res, self._profile = trace, n_res, profile
-        self._cases = {c.case: c for c in table.cases if (c.case.trace, c.case.n_res) == (trace, n_res)}
-        self._sizes = archive_sizes(table.rows)
-        length = self._sizes["n_res"].isna() if n_res is None else self._sizes["n_res"] == n_res
-        self._sizes = self._sizes[(self._sizes["trace"] == trace) & length & (self._sizes["profile"] == profile)]
-        found = [c for c in table.contenders(self._cases.values()) if c.profile == profile and not c.is_ceiling]
-        self._formats = tuple(c.format for c in sorted(found, key=lambda c: (c.is_control, c.format)))
-        self._why: dict[str, dict[str, str]] = {}
+    def __init__(self, table: SampleTable, trace: str) -> None:
+        self.n_res, self.profile = table.lengths[trace], table.judged_profile
+        self.cases = [c for c in table.cases if (c.case.trace, c.case.n_res) == (trace, self.n_res)]
+        sizes = archive_sizes(table.rows)
+        length = sizes["n_res"].isna() if self.n_res is None else sizes["n_res"] == self.n_res
+        self._sizes = sizes[(sizes["trace"] == trace) & length & (sizes["profile"] == self.profile)]
+        found = [c for c in table.contenders(self.cases) if c.profile == self.profile and not c.is_ceiling]
+        self.formats = tuple(c.format for c in sorted(found, key=lambda c: (c.is_control, c.format)))
+        self.why: dict[str, dict[str, str]] = {}
 
-    def parts(self, options: PlanOptions, baseline: str) -> CostParts:
-        reads, opening = {}, {}
-        for access, (suite, info) in mix_reads().items():
-            for cache in ("warm", "cold"):
-                case, part = self._case(suite, info.name, cache), f"{access} {cache}"
-                if case is not None and (times := self._figures(case, part)) is not None:
-                    reads[access, cache] = times / info.per_sample(options)
-                    opened = self._figures(case, part, "open_seconds")
-                    opening[access, cache] = times * 0 if opened is None else opened
-        readers, ceiling = self._readers()
-        write, writes_from = self._write()
-        skipped = {c.case[:2] for c in self._cases.values() if c.skipped and not c.case.cache}
-        return CostParts(
-            trace=self._trace, n_res=self._n_res, profile=self._profile, formats=self._formats, reads=reads,
-            opening=opening, readers=readers, ceiling=ceiling, write=write,
-            gigabytes=self._gigabytes(baseline), why=self._why, writes_from=writes_from,
-            absent=frozenset(access for access, (suite, info) in mix_reads().items() if (suite, info.name) in skipped),
-        )  # fmt: skip
+    def case(self, *wanted: str) -> CaseSamples | None:
+        """Find an access of a suite in a cache state, by the thread that measures."""
+        here = [c for c in self.cases if (c.case.suite, c.case.access, c.case.cache) == wanted]
+        return next((c for c in here if not load_executor(c.case.executor).parallel), None)
 
-    def _case(self, suite: str, access: str, cache: str) -> CaseSamples | None:
-        return self._cases.get(CaseKey(suite, access, self._trace, self._n_res, cache, executor="main", workers=1))
-
-    def _figures(self, case: CaseSamples, part: str, column: str = "seconds", per: str = "") -> np.ndarray | None:
-        """Return medians of a case by format; None where nothing was measured."""
-        if case.skipped:
-            return None
-        self._why[part] = {name: why for (name, profile), why in case.why.items() if profile == self._profile}
-        found = np.full((1 + RESAMPLES, len(self._formats)), np.nan)
+    def figures(self, case: CaseSamples, part: str, column: str = "seconds", per: str = "") -> np.ndarray:
+        """Return medians of a case by format, and note why some have none."""
+        why = {name: text for (name, profile), text in case.why.items() if profile == self.profile}
+        found = np.full((1 + RESAMPLES, len(self.formats)), np.nan)
         for (name, profile), medians in case.medians(column, per).items():
-            if profile == self._profile and name in self._formats:
-                found[:, self._formats.index(name)] = medians
-        for name, empty in zip(self._formats, np.isnan(found[0]), strict=True):
-            if empty:
-                self._why[part].setdefault(name, "not measured")
+            if profile == self.profile and name in self.formats:
+                found[:, self.formats.index(name)] = medians
+        empty = (name for name, value in zip(self.formats, found[0], strict=True) if np.isnan(value))
+        self.why[part] = why | {name: why.get(name, "not measured") for name in empty}
         return found
 
-    def _readers(self) -> tuple[dict[int, np.ndarray], dict[int, float]]:
+    def readers(self) -> tuple[dict[int, np.ndarray], dict[int, float], str]:
         """Say how many times as long each of several readers waits, in every format and in a flat file."""
-        readers, ceiling = {1: np.ones((1 + RESAMPLES, len(self._formats)))}, {}
+        slowdown, ceiling, together = {1: np.ones((1 + RESAMPLES, len(self.formats)))}, {}, ""
         beside = {(suite, info.name) for suite, info in counted_as(READERS)}
-        found = [c for c in self._cases.values() if c.case[:2] in beside and c.case.executor == "processes"]
-        together = {c.case.workers: c for c in sorted(found, key=lambda c: c.case.workers) if not c.skipped}
-        slow = {count: self._figures(case, f"{count} readers") for count, case in together.items()}
-        alone = slow.get(1)
+        found = {}
+        for case in sorted(self.cases, key=lambda c: c.case.workers):
+            if case.case[:2] in beside and not case.skipped:
+                executor = load_executor(case.case.executor)
+                if executor.independent:
+                    found[case.case.workers], together = case, executor.worker[1]
+        slow = {count: self.figures(case, f"{count} readers") for count, case in found.items()}
         for count, times in slow.items():
-            if count > 1 and alone is not None and times is not None:
+            if count > 1 and 1 in slow:
                 # All of them take T(w) for the windows, so each waits w T(w) / windows for one of its own.
-                readers[count] = count * times / alone
-                self._why[f"{count} readers"] = self._why["1 readers"] | self._why[f"{count} readers"]
-                flat = [c for n in (1, count) if (c := together[n].ceiling) is not None and not c.why]
+                slowdown[count] = count * times / slow[1]
+                self.why[f"{count} readers"] = self.why["1 readers"] | self.why[f"{count} readers"]
+                flat = [c for n in (1, count) if (c := found[n].ceiling) is not None and not c.why]
                 if len(flat) == 2:
                     ceiling[count] = count * float(np.median(flat[1].seconds) / np.median(flat[0].seconds))
-        return readers, ceiling
+        return slowdown, ceiling, together
 
-    def _gigabytes(self, baseline: str) -> np.ndarray | None:
+    def gigabytes(self, baseline: str) -> np.ndarray | None:
         sizes = dict(zip(self._sizes["format"], self._sizes["size_bytes"].astype(float), strict=True))
         if not sizes:
             return None
         sizes |= {CONTROL: sizes[baseline]} if baseline in sizes else {}  # the control is written the same way
-        self._why[SIZE] = {name: "its archive has no size" for name in self._formats if name not in sizes}
-        return np.array([sizes.get(name, np.nan) for name in self._formats]) / _GIGABYTE
+        self.why[SIZE] = {name: "its archive has no size" for name in self.formats if name not in sizes}
+        return np.array([sizes.get(name, np.nan) for name in self.formats]) / GIGABYTE
 
-    def _write(self) -> tuple[np.ndarray | None, str]:
+    def write(self) -> tuple[np.ndarray | None, str]:
         """Reckon the time to write the trace from that of its layers."""
-        layer = next(filter(None, (self._case(suite, info.name, "") for suite, info in counted_as(WRITE))), None)
+        layer = next(filter(None, (self.case(suite, info.name, "") for suite, info in counted_as(WRITE))), None)
         requested = self._sizes["bytes_requested"].dropna()
         if layer is None or requested.empty:
             return None, ""
-        per_byte = self._figures(layer, WRITE, "seconds", per="bytes_requested")
-        return None if per_byte is None else per_byte * float(requested.iloc[0]), (
+        told = (
             "Writing the trace is taken to cost, byte for byte, what writing its layers one at a time does "
             f"({layer.case.suite}/{layer.case.access}, on disk): the fixed cost of an archive counts once for each "
             "layer."
         )
+        if layer.skipped:
+            return None, told
+        return self.figures(layer, WRITE, "seconds", per="bytes_requested") * float(requested.iloc[0]), told
 
 
 def cost(parts: CostParts, use: Use) -> np.ndarray:
-    """Return the cost of one access in every format.
+    """Return the cost of one access in every format, in seconds; NaN for a format without one of the parts that count.
 
     The mean waiting over accesses, plus each access's part in writing the trace and keeping it::
 
@@ -215,17 +205,7 @@ def cost(parts: CostParts, use: Use) -> np.ndarray:
             cold_read are each read + opens * opening
             + (write + storage_price * gigabytes) / reads_per_write
 
-    Parameters
-    ----------
-    parts : CostParts
-        Of one trace.
-    use : Use
-        Shares of what the trace lacks must be 0.
-
-    Returns
-    -------
-    ndarray, shape (1 + RESAMPLES, formats)
-        Seconds; NaN for a format without one of the parts that count.
+    Shares of what the trace lacks must be 0.
     """
     total = np.zeros((1 + RESAMPLES, len(parts.formats)))
     for access, share in use.shares.items():
@@ -251,23 +231,9 @@ def needed(use: Use) -> list[tuple[str, str]]:
 def control_floor(parts: CostParts, total: np.ndarray, baseline: str) -> float | None:
     """Return how far the A/A control's cost lies from its original's, as a logarithm, at the further interval's end.
 
-    Parameters
-    ----------
-    parts : CostParts
-        With the names of the columns.
-    total : ndarray, shape (1 + RESAMPLES, formats)
-        From `cost`.
-    baseline : str
-        The original.
-
-    Returns
-    -------
-    float or None
-        None when one of the two has no cost.
+    None when one of the two has no cost, of what `cost` returned for these parts.
     """
     if CONTROL not in parts.formats or baseline not in parts.formats:
         return None
     ratio = total[:, parts.formats.index(CONTROL)] / total[:, parts.formats.index(baseline)]
-    if np.isnan(ratio[0]):
-        return None
-    return float(np.abs(np.log(np.array(bounds(ratio[1:])))).max())
+    return None if np.isnan(ratio[0]) else float(np.abs(np.log(np.array(bounds(ratio[1:])))).max())

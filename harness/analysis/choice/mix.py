@@ -63,9 +63,8 @@ class Mix:
     def __post_init__(self) -> None:
         """Check every value, and complete the shares."""
         known = mix_reads()
-        for key in self.shares:
-            if key not in known:
-                raise unknown_name("access in a mix", key, known)
+        if strange := [key for key in self.shares if key not in known]:
+            raise unknown_name("access in a mix", strange[0], known)
         named = {access: _number(access, share) for access, share in self.shares.items()}
         # Every mix has a share of each read that a preset names, so that a report is the same beside other suites.
         shares = {access: named.get(access, 0.0) for access in known if access in _usual() or named.get(access)}
@@ -74,15 +73,13 @@ class Mix:
             off = f"{abs(total - 1):.6g} too {'much' if total > 1 else 'little'}"
             raise UsageError(f"The shares of the mix {self.name!r} sum to {total:.6g}, which is {off}: make it 1.")
         object.__setattr__(self, "shares", shares)
-        for key in ("cold", "opens", "reads_per_write", "storage_price"):
-            object.__setattr__(self, key, _number(key, getattr(self, key)))
-        for key in ("cold", "opens"):
-            if (part := getattr(self, key)) > 1:
-                raise UsageError(f"{key} is {part:g} in the mix; it is a part of accesses, from 0 to 1.")
-        readers = _number("readers", self.readers)
-        if readers < 1 or readers != int(readers):
-            raise UsageError(f"readers is {readers:g} in the mix; give a whole number of at least 1.")
-        object.__setattr__(self, "readers", int(readers))
+        for key in ("cold", "opens", "readers", "reads_per_write", "storage_price"):
+            value = _number(key, getattr(self, key))
+            if key in ("cold", "opens") and value > 1:
+                raise UsageError(f"{key} is {value:g} in the mix; it is a part of accesses, from 0 to 1.")
+            if key == "readers" and (value < 1 or value != int(value)):
+                raise UsageError(f"readers is {value:g} in the mix; give a whole number of at least 1.")
+            object.__setattr__(self, key, int(value) if key == "readers" else value)
         if self.reads_per_write <= 0:
             raise UsageError("reads_per_write is 0 in the mix; give the accesses for each write, above 0.")
         for key in ("name", "description"):
@@ -97,7 +94,7 @@ class Mix:
         """Return the numbers of the mix as flags that `parse_mix` reads."""
         values = {key: value for key, value in self.to_dict().items() if key not in ("name", "description", "shares")}
         shares = {access: share for access, share in self.shares.items() if share}
-        return ",".join(f"{key}={value!r}" for key, value in {**shares, **values}.items())
+        return ",".join(f"{key}={value!r}" for key, value in (shares | values).items())
 
     def to_toml(self) -> str:
         """Return the text of a file that `parse_mix` reads as this same mix."""
@@ -136,11 +133,6 @@ def parse_mix(source: str | Path) -> Mix:
         `Mix` and a table ``[shares]``; or ``full_read=0.2,head=0.8,cold=0.3,readers=4``, which may begin with a
         preset's name to change that one. Shares that are given replace all of the preset's.
 
-    Returns
-    -------
-    Mix
-        The same that its ``to_toml`` was written from.
-
     Raises
     ------
     UsageError
@@ -149,9 +141,8 @@ def parse_mix(source: str | Path) -> Mix:
     if isinstance(source, Path) or source.endswith(".toml"):
         return _from_file(Path(source))
     first, *rest = [part.strip() for part in source.split(",")]
-    base: Mix | None = None
     if "=" in first:
-        rest = [first, *rest]
+        base, rest = None, [first, *rest]
     elif first in presets():
         base = presets()[first]
     else:
@@ -163,8 +154,16 @@ def parse_mix(source: str | Path) -> Mix:
             raise UsageError(f"{part!r} in the mix is not KEY=VALUE; write head=0.8,cold=0.3.")
         if key in values:
             raise UsageError(f"{key} is given twice in the mix; give it once.")
-        values[key] = text if key in ("name", "description") else _read_number(key, text)
-    return _mix({key: values.pop(key) for key in mix_reads() if key in values}, values, base)
+        try:
+            values[key] = text if key in ("name", "description") else float(text)
+        except ValueError as error:
+            raise UsageError(f"{key} is {text!r} in the mix; give a number.") from error
+    shares = {key: values.pop(key) for key in mix_reads() if key in values}
+    _require_known(values)
+    if base is None:
+        return Mix(shares=shares, **values)
+    changed = base.to_dict() | {"name": f"{base.name}, changed"} | ({"shares": shares} if shares else {}) | values
+    return Mix(**changed) if rest else base
 
 
 def _from_file(path: Path) -> Mix:
@@ -176,27 +175,14 @@ def _from_file(path: Path) -> Mix:
     shares = values.pop("shares", {})
     if not isinstance(shares, dict):
         raise UsageError(f"shares is {shares!r} in {path}; make it a table, [shares], with a line for each access.")
-    return _mix(shares, {"name": path.stem} | values, None)
+    _require_known(values)
+    return Mix(shares=shares, **{"name": path.stem} | values)
 
 
-def _mix(shares: Mapping[str, Any], values: Mapping[str, Any], base: Mix | None) -> Mix:
+def _require_known(values: Mapping[str, Any]) -> None:
     known = [field.name for field in fields(Mix) if field.name != "shares"]
-    for key in values:
-        if key not in known:
-            raise unknown_name("key of a mix", key, [*known, *mix_reads()])
-    if base is None:
-        return Mix(shares=shares, **values)
-    if not shares and not values:
-        return base
-    kept = base.to_dict() | {"name": f"{base.name}, changed"}
-    return Mix(**(kept | ({"shares": shares} if shares else {}) | dict(values)))
-
-
-def _read_number(key: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise UsageError(f"{key} is {text!r} in the mix; give a number.") from error
+    if strange := [key for key in values if key not in known]:
+        raise unknown_name("key of a mix", strange[0], [*known, *mix_reads()])
 
 
 def _number(key: str, value: Any) -> float:

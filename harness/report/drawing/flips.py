@@ -16,7 +16,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from harness.analysis import formatting as words
 from harness.analysis.choice.decision import Decision
-from harness.analysis.choice.envelope import Flip
+from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import several
 from harness.formats.style import Style, styles
 from harness.report.drawing.figure import drawing, save_figure
@@ -218,8 +218,8 @@ def _answer(decision: Decision) -> str:
     seconds = decision.costs["cost_seconds"].iloc[0]
     text = f"{words.pretty_trace(decision.trace)}{length}: {decision.preferred} is the cheapest, "
     text += f"{words.duration(seconds)} per access"
-    if decision.not_told_apart:
-        text += f"; {' and '.join(decision.not_told_apart)} are statistically indistinguishable from it"
+    if decision.indistinguishable:
+        text += f"; {' and '.join(decision.indistinguishable)} are statistically indistinguishable from it"
     return text + "."
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from harness.analysis import formatting as words
 from harness.analysis.accesses import written_once
 from harness.analysis.choice.decision import Decision
-from harness.analysis.choice.envelope import Flip
+from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import Mix, several
 from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -91,9 +91,9 @@ def _spoken(decision: Decision) -> str:
 
 
 def _preferred(decision: Decision) -> str:
-    if not decision.not_told_apart:
+    if not decision.indistinguishable:
         return str(decision.preferred)
-    return f"{words.listed([str(decision.preferred), *decision.not_told_apart], 'or')} ({ALIKE})"
+    return f"{words.listed([str(decision.preferred), *decision.indistinguishable], 'or')} ({ALIKE})"
 
 
 def _where(decision: Decision) -> str:
@@ -122,7 +122,7 @@ def _by_how_much(decision: Decision) -> str:
 
 def _other(row: dict[str, Any]) -> str:
     ratio = f"{row['format']} costs {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
-    return ratio if row["told_apart"] else f"{ratio}, {ALIKE}"
+    return ratio if row["distinguishable"] else f"{ratio}, {ALIKE}"
 
 
 def uses(findings: Findings) -> list[dict[str, Any]]:
@@ -134,7 +134,7 @@ def _use(decision: Decision) -> dict[str, Any]:
     use = {
         "name": _spoken(decision), "description": decision.mix.description, "weights": _weights(decision.mix),
         "trace": _where(decision), "preferred": decision.preferred or "no answer", "cost": "–", "parts": "",
-        "close": f"{words.listed(decision.not_told_apart)} {ALIKE}" if decision.not_told_apart else "", "others": [],
+        "close": f"{words.listed(decision.indistinguishable)} {ALIKE}" if decision.indistinguishable else "", "others": [],
     }  # fmt: skip
     if decision.preferred is None:
         return use | {"close": "; ".join(decision.missing) or decision.reason}
@@ -175,7 +175,7 @@ def flips(findings: Findings) -> list[str]:
     found = []
     for decision in preferring(findings):
         # Nor can the point be known at which one of several that are alike becomes the cheapest.
-        ways = [text for flip in decision.flips for text in _ways(flip, decision.not_told_apart)]
+        ways = [text for flip in decision.flips for text in _ways(flip, decision.indistinguishable)]
         use = f"{_spoken(decision)}: {_preferred(decision)}"
         found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, whatever any single weight is.")
     return found

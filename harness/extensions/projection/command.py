@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,16 @@ from harness.analysis.findings import find_options, plain
 from harness.cli import show
 from harness.cli.options import add_plugins, integers
 from harness.errors import UsageError, unknown_name
-from harness.extensions.projection.project import STORES, Projection, ProjectionQuestion, Store, project, save
+from harness.extensions.projection.project import STORES, ProjectionQuestion, Store, project, save
 from harness.extensions.projection.section import COLUMNS, cells
 from harness.report.write import write_report
 
+_COUNTS = {
+    "traces": ("10000", "how many traces"),
+    "n_res": ("1024", "their length, in residues"),
+    "readers": ("1", "how many read at the same time"),
+    "accesses": ("1", "accesses to each trace"),
+}
 _TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _RATES = {"kbit": 125.0, "Mbit": 125e3, "Gbit": 125e6}
 _PRICES = {
@@ -33,58 +38,42 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     parser.description = "Project a run onto many traces on a store: cost, time and requests, as a projection."
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="the run's folder; it has to have several lengths")
-    add("--traces", default="10000", metavar="N", help="how many traces (default: 10000)")
-    add("--n-res", default="1024", metavar="N", help="their length, in residues (default: 1024)")
-    add("--readers", default="1", metavar="N", help="how many read at the same time (default: 1)")
-    add("--accesses", default="1", metavar="N", help="accesses to each trace (default: 1)")
-    add(
-        "--mix",
-        default="shared-cluster",
-        metavar="MIX",
-        help=f"what they are: {', '.join(presets())}, or as for report",
-    )
+    for name, (default, what) in _COUNTS.items():
+        add(_flag(name), default=default, metavar="N", help=f"{what} (default: {default})")
+    mixes = f"what they are: {', '.join(presets())}, or as for report"
+    add("--mix", default="shared-cluster", metavar="MIX", help=mixes)
     add("--trace", metavar="NAME[:key=value,...]", help="which trace of the run (default: the only synthetic one)")
     add("--store", default="s3", metavar="NAME", help=f"{', '.join(STORES)} (default: s3)")
     add("--latency", metavar="TIME", help="of a request, as 20ms (default: the store's)")
     add("--bandwidth", metavar="RATE", help="of each reader, as 1Gbit (default: the store's)")
     add("--in-flight", metavar="N", help="requests of an access at the same time (default: 1)")
     for option, (name, what) in _PRICES.items():
-        add(f"--{option.replace('_', '-')}", metavar="USD", help=f"{what} (s3: {getattr(STORES['s3'], name):g})")
+        add(_flag(option), metavar="USD", help=f"{what} (s3: {getattr(STORES['s3'], name):g})")
     add("--quiet", action="store_true", help="print nothing but errors")
     add_plugins(parser)
     parser.set_defaults(command=_project)
 
 
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _project(arguments: argparse.Namespace) -> int:
-    question = ProjectionQuestion(
-        traces=_count(arguments.traces, "--traces"),
-        n_res=_count(arguments.n_res, "--n-res"),
-        readers=_count(arguments.readers, "--readers"),
-        accesses=_count(arguments.accesses, "--accesses"),
-        mix=parse_mix(arguments.mix),
-        store=_store(arguments),
-    )
+    counts = {name: _count(getattr(arguments, name), _flag(name)) for name in _COUNTS}
+    question = ProjectionQuestion(**counts, mix=parse_mix(arguments.mix), store=_store(arguments))
     projection = project(arguments.run, arguments.trace, question)
     path = save(projection, arguments.run)
     written = write_report(arguments.run, find_options(arguments.run))
     if not arguments.quiet:
-        _print(projection)
+        title = f"Projection: {question.traces:,} traces of {question.n_res} residues {question.asked}"
+        shown = show.table(title, *COLUMNS)
+        for row in plain(projection.table):
+            shown.add_row(*cells(row))
+        show.console().print(shown, markup=False)
+        for note in projection.notes:
+            show.say(note)
         show.say(f"Kept in {path} and shown in {written.page}.")
     return 0
-
-
-def _print(projection: Projection) -> None:
-    question = projection.question
-    shown = show.table(
-        f"Projection: {question.traces:,} traces of {question.n_res} residues on {question.store.name}, "
-        f"each read {question.accesses:,} times, by {question.readers} readers at once",
-        *COLUMNS,
-    )
-    for row in plain(projection.table):
-        shown.add_row(*cells(row))
-    show.console().print(shown, markup=False)
-    for note in projection.notes:
-        show.say(note)
 
 
 def _store(arguments: argparse.Namespace) -> Store:
@@ -93,29 +82,25 @@ def _store(arguments: argparse.Namespace) -> Store:
     store = STORES[arguments.store]
     changes: dict[str, Any] = {}
     if arguments.latency is not None:
-        changes["latency"] = _quantity(arguments.latency, "--latency", _TIMES, least=0.0)
+        changes["latency"] = _quantity(arguments.latency, "--latency", _TIMES)
     if arguments.bandwidth is not None:
-        changes["bandwidth"] = _quantity(arguments.bandwidth, "--bandwidth", _RATES)
+        changes["bandwidth"] = _quantity(arguments.bandwidth, "--bandwidth", _RATES, above=True)
     if arguments.in_flight is not None:
         changes["in_flight"] = _count(arguments.in_flight, "--in-flight")
     for option, (name, _) in _PRICES.items():
         if (given := getattr(arguments, option)) is not None:
-            changes[name] = _quantity(given, f"--{option.replace('_', '-')}", {"": 1.0}, least=0.0)
+            changes[name] = _quantity(given, _flag(option), {"": 1.0})
             changes["prices_from"] = f"given here, the others from {store.prices_from}"
     return dataclasses.replace(store, **changes)
 
 
-def _quantity(text: str, option: str, units: dict[str, float], *, least: float | None = None) -> float:
-    """Read a number with a unit; without `least` it has to be above 0."""
-    found = re.fullmatch(r"([0-9.]+(?:e-?[0-9]+)?)\s*([A-Za-z]*)", text)
-    try:
-        value = float(found[1]) * units[found[2]] if found else math.nan
-    except (ValueError, KeyError):
-        value = math.nan
-    if not (value > 0 if least is None else value >= least) or math.isinf(value):
-        named = [unit for unit in units if unit]
-        wanted = f"a number with its unit, one of {', '.join(named)}" if named else "a number"
-        raise UsageError(f"{option} takes {wanted}, got {text!r}.")
+def _quantity(text: str, option: str, units: dict[str, float], *, above: bool = False) -> float:
+    """Read a number with a unit, of at least 0 or above it."""
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)(e-?\d+)?\s*([A-Za-z]*)", text)
+    value = float(f"{found[1]}{found[2] or ''}") * units[found[3]] if found and found[3] in units else -1.0
+    if value < 0 or (above and value == 0) or value == float("inf"):
+        named = ", ".join(filter(None, units))
+        raise UsageError(f"{option} takes a number{f' with its unit, one of {named}' if named else ''}, got {text!r}.")
     return value
 
 

@@ -12,7 +12,7 @@ from harness.formats.base import Format, Profile
 from harness.formats.describing import ReadsWhole
 from harness.formats.selection import whole
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role, TensorSpec
+from harness.trace.schema import Role
 from harness.trace.stream import LARGE_BYTES
 from harness.workload import Read
 
@@ -53,60 +53,31 @@ class Demand:
 
 
 def demand(backend: Format, profile: Profile, manifest: Manifest, reads: Iterable[Read]) -> Demand:
-    """Reckon what reads demand of a format.
+    """Reckon what reads, in their order, demand of a format with an archive that is opened once.
 
-    Parameters
-    ----------
-    backend : Format
-        The format.
-    profile : Profile
-        The settings that the archive is written with.
-    manifest : Manifest
-        What the trace holds.
-    reads : iterable of Read
-        In their order.
-
-    Returns
-    -------
-    Demand
-        For one opened archive. What is read twice is decoded twice: no format here keeps what it has decoded, but for
-        a chunk cache that is small against these tensors.
+    What is read twice is decoded twice: no format here keeps what it has decoded, but for a chunk cache that is small
+    against these tensors.
     """
     count = chunks = returned = 0
     decoded = [0, 0, 0]
-    row = ("", 0)  # how far a member that can only be read from its start is decoded
+    path, reached = "", 0  # how far a member that can only be read from its start is decoded
     for read in reads:
         spec = manifest[read.path]
         wanted = whole(spec.shape, read.selection)
-        size = np.dtype(spec.dtype).itemsize
-        asked = prod(part.stop - part.start for part in wanted) * size
+        item = np.dtype(spec.dtype).itemsize
+        asked = prod(part.stop - part.start for part in wanted) * item
+        pieces, nbytes = 1, asked
         if isinstance(backend, ReadsWhole):
-            row, pieces, nbytes = _from_start(backend, spec, read, row)
-        else:
-            pieces, nbytes = _touched(backend, profile, spec, wanted, asked)
+            nbytes = spec.nbytes
+            streamed = backend.streams and read.selection is not None and spec.nbytes > LARGE_BYTES
+            if streamed:
+                begun = path == spec.path and reached <= wanted[0].start
+                pieces = 0 if begun else 1
+                nbytes = (wanted[0].stop - (reached if begun else 0)) * (spec.nbytes // spec.shape[0])
+            path, reached = (spec.path, wanted[0].stop) if streamed else ("", 0)
+        elif (edges := backend.layout(spec, profile).chunks) and spec.items:
+            pieces = prod(-(-part.stop // edge) - part.start // edge for part, edge in zip(wanted, edges, strict=True))
+            nbytes = pieces * prod(edges) * item
         count, chunks, returned = count + 1, chunks + pieces, returned + asked
         decoded[_ROLES.get(spec.role, 2)] += nbytes
     return Demand(reads=count, chunks=chunks, decoded=(decoded[0], decoded[1], decoded[2]), returned=returned)
-
-
-def _touched(
-    backend: Format, profile: Profile, spec: TensorSpec, wanted: tuple[slice, ...], asked: int
-) -> tuple[int, int]:
-    """Return how many chunks a selection touches, and their bytes."""
-    layout = backend.layout(spec, profile)
-    if not layout.chunks or not spec.items:
-        return 1, asked
-    pieces = prod(-(-part.stop // edge) - part.start // edge for part, edge in zip(wanted, layout.chunks, strict=True))
-    return pieces, pieces * prod(layout.chunks) * np.dtype(spec.dtype).itemsize
-
-
-def _from_start(
-    backend: ReadsWhole, spec: TensorSpec, read: Read, row: tuple[str, int]
-) -> tuple[tuple[str, int], int, int]:
-    """Return where a member stands afterwards, whether it is opened, and how many bytes of it are decoded."""
-    if not (backend.streams and read.selection and spec.nbytes > LARGE_BYTES):
-        return ("", 0), 1, spec.nbytes
-    start, stop = read.selection[0].start, read.selection[0].stop
-    begun = row[0] == spec.path and row[1] <= start
-    rows = stop - row[1] if begun else stop
-    return (spec.path, stop), 0 if begun else 1, rows * (spec.nbytes // spec.shape[0])

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
+from harness.analysis.table import SampleTable
 from harness.errors import UsageError
 from harness.extensions.projection.demand import FEATURES, Demand, demand
 from harness.formats.base import load_format
-from harness.records import Contender
+from harness.records import CellKey
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.run.plan import read_plan, replan
 from harness.run.planning import choose_arms
-from harness.run.subject import Arm, Subject
+from harness.sampling.executor import load_executor
 from harness.workload import ReadAccess
 
 LEAST_CELLS = len(FEATURES) + 2
@@ -30,28 +30,26 @@ class ModelCell:
 
     Attributes
     ----------
-    format, profile, suite, access, trace : str
-        Which.
-    n_res : int
-        Its length.
+    key : CellKey
+        Which: a warm read of a trace by one thread.
     demand : Demand
         From the plan and the layout.
     seconds : float
-        Median over rounds of opening and reading, warm, by one thread.
+        Median over rounds of opening and reading.
     bytes_read, requests : float
         Medians of what the process read; NaN where unknown.
     """
 
-    format: str
-    profile: str
-    suite: str
-    access: str
-    trace: str
-    n_res: int
+    key: CellKey
     demand: Demand
     seconds: float
     bytes_read: float
     requests: float
+
+    @property
+    def n_res(self) -> int:
+        """Its length."""
+        return self.key.n_res or 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,19 +82,9 @@ class Model:
 
 
 def cells_of(folder: Path, trace: str) -> list[ModelCell]:
-    """Gather the cells of a run that a model is fitted to: warm reads of one trace by one thread.
+    """Gather the cells of a run that a model is fitted to, of a trace as the run was asked for it.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    trace : str
-        The trace, as the run was asked for it.
-
-    Returns
-    -------
-    list of ModelCell
-        Without failed ones, the ceiling and the twin.
+    Without failed ones, the ceiling and the A/A control.
 
     Raises
     ------
@@ -104,89 +92,58 @@ def cells_of(folder: Path, trace: str) -> list[ModelCell]:
         When a file of the run is missing or damaged.
     """
     config = RunConfig.read(folder / "run.json")
-    samples = read_samples(folder / "samples.csv")
-    arms = [arm for arm in choose_arms(config) if Contender(arm.label, arm.profile).competes]
+    cases = SampleTable.of(read_samples(folder / "samples.csv")).cases
+    measured = {case.key(cell.contender): cell for case in cases for cell in case.cells if cell.contender.competes}
     found = []
-    wanted = [described for described in read_plan(folder / "plan.json") if described["text"] == trace]
-    for subject in replan(wanted, config):
-        found += _cells(subject, arms, samples)
-    return found
-
-
-def _cells(subject: Subject, arms: Sequence[Arm], samples: pd.DataFrame) -> list[ModelCell]:
-    here = samples[(samples["trace"] == subject.label) & (samples["n_res"] == subject.n_res)]
-    here = here[(here["cache"] == "warm") & (here["executor"] == "main")]
-    found = []
-    for suite, access in subject.plans:
-        if not isinstance(access, ReadAccess) or access.load_once or access.executor != "main":
-            continue
-        rows = here[(here["suite"] == suite) & (here["access"] == access.name)]
-        for arm in arms:
-            mine = rows[(rows["format"] == arm.label) & (rows["profile"] == arm.profile)]
-            if mine.empty or (mine["status"] == "failed").any():
+    for subject in replan([plan for plan in read_plan(folder / "plan.json") if plan["text"] == trace], config):
+        for suite, access in subject.plans:
+            if not isinstance(access, ReadAccess) or access.load_once or load_executor(access.executor).parallel:
                 continue
-            good = mine[mine["status"] == "ok"]
-            seconds = (good["seconds"] + good["open_seconds"]).dropna()
-            if not seconds.empty:
-                backend = load_format(arm.backend)
-                found.append(
-                    ModelCell(
-                        format=arm.label,
-                        profile=arm.profile,
-                        suite=suite,
-                        access=access.name,
-                        trace=subject.label,
-                        n_res=subject.n_res or 0,
-                        demand=demand(backend, arm.settings, subject.manifest, access.reads),
-                        seconds=float(seconds.median()),
-                        bytes_read=float(good["bytes_read"].median()),
-                        requests=float(good["requests"].median()),
-                    )
+            for arm in choose_arms(config):
+                key = CellKey(
+                    suite, access.name, subject.label, subject.n_res, arm.label, arm.profile, "warm", access.executor, 1
                 )
+                cell = measured.get(key)
+                if cell is None or cell.status != "ok":
+                    continue
+                seconds = (cell.columns["seconds"] + cell.columns["open_seconds"])[cell.good]
+                if not np.isnan(seconds).all():
+                    needs = demand(load_format(arm.backend), arm.settings, subject.manifest, access.reads)
+                    nbytes, requests = cell.median("bytes_read"), cell.median("requests")
+                    found.append(
+                        ModelCell(
+                            key=key, demand=needs, seconds=float(np.nanmedian(seconds)),
+                            bytes_read=np.nan if nbytes is None else nbytes,
+                            requests=np.nan if requests is None else requests,
+                        )
+                    )  # fmt: skip
     return found
 
 
 def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
-    """Fit a model to the cells of every format and profile.
-
-    Parameters
-    ----------
-    cells : sequence of ModelCell
-        From `cells_of`.
-
-    Returns
-    -------
-    list of Model
-        In the order of the cells.
+    """Fit a model to the cells of every format and profile, in their order.
 
     Raises
     ------
     UsageError
         When there are too few cells, or cells of one length alone.
     """
-    lengths = {cell.n_res for cell in cells}
-    if len(lengths) < 2:
+    if len({cell.n_res for cell in cells}) < 2:
         raise UsageError(
             "A cost model needs warm reads at two lengths or more to be tried on what it was not fitted to: run with "
             "--sizes 256,512,1024 and --cache warm."
         )
     models = []
-    for name, profile in dict.fromkeys((cell.format, cell.profile) for cell in cells):
-        mine = tuple(cell for cell in cells if (cell.format, cell.profile) == (name, profile))
+    for contender in dict.fromkeys(cell.key.contender for cell in cells):
+        mine = tuple(cell for cell in cells if cell.key.contender == contender)
         if len(mine) < LEAST_CELLS:
             raise UsageError(
-                f"{name} has {len(mine)} warm cells and a cost model needs {LEAST_CELLS}: run more lengths, or the "
-                "suites full_read, layer_read and random_access."
+                f"{contender.format} has {len(mine)} warm cells and a cost model needs {LEAST_CELLS}: run more "
+                "lengths, or the suites full_read, layer_read and random_access."
             )
+        by_length, by_access = (_held_out(mine, group) for group in (lambda c: c.n_res, lambda c: c.key.access))
         models.append(
-            Model(
-                format=name,
-                profile=profile,
-                seconds=fit(mine),
-                cells=mine,
-                by_length=held_out(mine, lambda cell: cell.n_res),
-                by_access=held_out(mine, lambda cell: cell.access),
-            )
+            Model(**contender._asdict(), seconds=fit(mine), cells=mine, by_length=by_length, by_access=by_access)
         )
     return models
 
@@ -201,28 +158,14 @@ def fit(cells: Sequence[ModelCell]) -> np.ndarray:
     return np.asarray(nnls(demands / scale, np.ones(len(cells)))[0] / scale)
 
 
-def held_out(cells: Sequence[ModelCell], group: Callable[[ModelCell], object]) -> float:
-    """Predict each group of cells from all others and return the median relative error.
-
-    Parameters
-    ----------
-    cells : sequence of ModelCell
-        Of one format.
-    group : callable
-        Says which cells are left out together.
-
-    Returns
-    -------
-    float
-        Of ``|predicted - measured| / measured`` over all cells; NaN when there is only one group.
-    """
-    groups = list(dict.fromkeys(group(cell) for cell in cells))
+def _held_out(cells: Sequence[ModelCell], group: Callable[[ModelCell], object]) -> float:
+    """Predict each group of cells from all others and return the median of relative errors; NaN with one group."""
+    groups = dict.fromkeys(map(group, cells))
     if len(groups) < 2:
         return float("nan")
     errors = []
     for name in groups:
         seconds = fit([cell for cell in cells if group(cell) != name])
-        errors += [
-            abs(float(cell.demand.features @ seconds) / cell.seconds - 1) for cell in cells if group(cell) == name
-        ]
+        mine = [cell for cell in cells if group(cell) == name]
+        errors += [abs(float(cell.demand.features @ seconds) / cell.seconds - 1) for cell in mine]
     return float(np.median(errors))

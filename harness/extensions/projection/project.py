@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from harness.analysis.accesses import archive_sizes
 from harness.analysis.choice.mix import Mix
 from harness.errors import UsageError
 from harness.extensions.projection.demand import Demand, demand
-from harness.extensions.projection.model import Model, ModelCell, cells_of, fit_all
+from harness.extensions.projection.model import Model, cells_of, fit_all
 from harness.extensions.projection.section import FILE, VERSION
 from harness.files import write_text
 from harness.formats.base import load_format
@@ -28,27 +28,14 @@ from harness.suite import mix_reads
 from harness.trace.sources import find_source
 from harness.workload import ReadAccess
 
-_ZIP_DIRECTORY = 2  # requests: the end of the file, which says where its directory is, and that
+_ZIP_DIRECTORY = 2.0  # requests: the end of the file, which says where its directory is, and that
 
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where the traces are.
+    """Where the traces are: latency in seconds, bandwidth in bytes a second for each reader, prices in USD.
 
-    Attributes
-    ----------
-    name : str
-        What it is called.
-    latency : float
-        Seconds until the first byte of a request.
-    bandwidth : float
-        Bytes a second for each reader.
-    in_flight : int
-        Requests of one access that are under way at the same time.
-    gigabyte_month, thousand_gets, thousand_puts, gigabyte_out : float
-        Prices in USD; a gigabyte is 10**9 bytes.
-    prices_from : str
-        Where they were taken from.
+    `in_flight` requests of one access are under way at the same time; a gigabyte is 10**9 bytes.
     """
 
     name: str
@@ -64,43 +51,24 @@ class Store:
 
 STORES = {
     "s3": Store(
-        name="s3",
-        latency=0.020,
-        bandwidth=125e6,
-        gigabyte_month=0.023,
-        thousand_gets=0.0004,
-        thousand_puts=0.005,
+        name="s3", latency=0.020, bandwidth=125e6, gigabyte_month=0.023, thousand_gets=0.0004, thousand_puts=0.005,
         gigabyte_out=0.0,
         prices_from="S3 Standard in us-east-1, first 50 TB, read from the same region: https://aws.amazon.com/s3/pricing/",
     ),
     "local": Store(
-        name="local",
-        latency=0.0,
-        bandwidth=float("inf"),
-        gigabyte_month=0.0,
-        thousand_gets=0.0,
-        thousand_puts=0.0,
-        gigabyte_out=0.0,
-        prices_from="a disk that costs nothing, with all of it in the page cache as in the run",
+        name="local", latency=0.0, bandwidth=float("inf"), gigabyte_month=0.0, thousand_gets=0.0, thousand_puts=0.0,
+        gigabyte_out=0.0, prices_from="a disk that costs nothing, with all of it in the page cache as in the run",
     ),
-}
+}  # fmt: skip
 """Stores by name, with prices to be overridden by options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionQuestion:
-    """What is to be projected.
+    """What is to be projected: so many traces of a length on a store, read by so many on a machine each.
 
-    Attributes
-    ----------
-    traces, n_res, readers : int
-        How many traces, of which length, and how many read at the same time, each on a machine of its own.
-    accesses : int
-        Accesses to each trace, each of which opens the archive and finds nothing of it in memory.
-    mix : Mix
-        Of which the shares of accesses count.
-    store : Store
-        Where the traces are.
+    Each trace is accessed `accesses` times in the proportions of the mix's shares. Each access opens the archive and
+    finds nothing of it in memory.
     """
 
     traces: int
@@ -109,6 +77,11 @@ class ProjectionQuestion:
     accesses: int
     mix: Mix
     store: Store
+
+    @property
+    def asked(self) -> str:
+        """How it is used, in words."""
+        return f"on {self.store.name}, each read {self.accesses:,} times, by {self.readers} readers at once"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +95,7 @@ class Projection:
 
 
 def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Projection:
-    """Project a use onto a store, from the cost models of a run.
+    """Project a use onto a store, from the cost models of a run; the shortest waiting comes first.
 
     Parameters
     ----------
@@ -132,11 +105,6 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
         Which of its traces; None for the only one that is made in any length.
     question : ProjectionQuestion
         What is asked.
-
-    Returns
-    -------
-    Projection
-        Cheapest waiting first.
 
     Raises
     ------
@@ -148,21 +116,22 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
     if text not in config.traces:
         raise UsageError(f"The run has no trace {text!r}; it has {', '.join(config.traces)}.")
     models = fit_all(cells_of(folder, text))
-    subject = _subject(config, text, question.n_res)
-    planned = _planned(subject, question.mix)
-    samples = read_samples(folder / "samples.csv")
-    settings = {(arm.label, arm.profile): arm for arm in choose_arms(config)}
-    counts = {"window_attention": config.options.attention_windows, "window_pair": config.options.pair_windows}
+    # Only plans are made at that length, and no tensor.
+    (subject,) = open_subjects(dataclasses.replace(config, traces=(text,), sizes=(question.n_res,)))
+    planned = {name: _planned(subject, question.mix, name) for name, share in question.mix.shares.items() if share}
+    sizes = archive_sizes(read_samples(folder / "samples.csv"))
+    arms = {(arm.label, arm.profile): arm for arm in choose_arms(config)}
+    counts = {name: mix_reads()[name][1].per_sample(config.options) for name in planned}
     rows = []
     for model in models:
-        arm = settings[model.format, model.profile]
-        wanted = {
-            name: (demand(load_format(arm.backend), arm.settings, subject.manifest, access.reads), counts.get(name, 1))
-            for name, access in planned.items()
-        }
-        size, files = _archive(samples, model, subject)
-        rows.append(_row(model, wanted, question, size, files, not isinstance(load_format(arm.backend), ReadsWhole)))
-    table = pd.DataFrame(rows).sort_values("seconds_per_access", kind="stable").reset_index(drop=True)
+        arm = arms[model.format, model.profile]
+        backend = load_format(arm.backend)
+        wanted = {n: demand(backend, arm.settings, subject.manifest, access.reads) for n, access in planned.items()}
+        # Where members are read from their start, a reader asks for the directory of the file and for the member.
+        opening = _ZIP_DIRECTORY if isinstance(backend, ReadsWhole) else _opening(model)
+        size, files = _archive(sizes, model, subject)
+        rows.append(_row(model, wanted, counts, question, size, files, opening))
+    table = pd.DataFrame(rows).sort_values("seconds_per_access", kind="stable", ignore_index=True)
     return Projection(question=question, trace=subject.label, table=table, notes=_notes(question, models))
 
 
@@ -176,57 +145,56 @@ def _only_trace(config: RunConfig) -> str:
     return names[0]
 
 
-def _subject(config: RunConfig, text: str, n_res: int) -> Subject:
-    """Plan the accesses at a length; no tensor is made."""
-    (subject,) = open_subjects(dataclasses.replace(config, traces=(text,), sizes=(n_res,)))
-    return subject
+def _planned(subject: Subject, mix: Mix, name: str) -> ReadAccess:
+    of, info = mix_reads()[name]
+    for suite, access in subject.plans:
+        if (suite, access.name) == (of, info.name) and isinstance(access, ReadAccess):
+            return access
+    raise UsageError(
+        f"The mix {mix.name!r} has {name}, which the run did not measure: run the suite {of} too, "
+        "or choose another --mix."
+    )
 
 
-def _planned(subject: Subject, mix: Mix) -> dict[str, ReadAccess]:
-    found = {}
-    for name in (name for name, share in mix.shares.items() if share):
-        of, info = mix_reads()[name]
-        planned = [a for suite, a in subject.plans if (suite, a.name) == (of, info.name) and isinstance(a, ReadAccess)]
-        if not planned:
-            raise UsageError(
-                f"The mix {mix.name!r} has {name}, which the run did not measure: run the suite {of} too, "
-                "or choose another --mix."
-            )
-        found[name] = planned[0]
-    return found
-
-
-def _archive(samples: pd.DataFrame, model: Model, subject: Subject) -> tuple[float, float]:
+def _archive(sizes: pd.DataFrame, model: Model, subject: Subject) -> tuple[float, float]:
     """Return bytes and files of an archive at the asked length: as measured, or as the largest measured one grows."""
-    rows = archive_sizes(samples)
-    rows = rows[(rows["format"] == model.format) & (rows["profile"] == model.profile)]
-    rows = rows[rows["trace"] == subject.label].sort_values("n_res")
+    mine = (sizes["format"] == model.format) & (sizes["profile"] == model.profile) & (sizes["trace"] == subject.label)
+    rows = sizes[mine].sort_values("n_res")
     if rows.empty:
         raise UsageError("The run has no sizes of archives: run the suite size too.")
     exact = rows[rows["n_res"] == subject.n_res]
     row = (rows if exact.empty else exact).iloc[-1]
     growth = subject.manifest.nbytes / float(row["bytes_requested"])
     size, files = float(row["size_bytes"]) * growth, float(row["files"])
-    first = rows.iloc[0]
-    if exact.empty and len(rows) > 1 and first["files"] != row["files"]:  # as many files as chunks: they grow as bytes
+    if exact.empty and rows["files"].nunique() > 1:  # as many files as chunks: they grow as bytes
         files *= growth
     return size, files
 
 
+def _opening(model: Model) -> float:
+    """Return the read calls that are not of chunks, in the cell with the fewest of these."""
+    fewest = min(model.cells, key=lambda cell: (cell.demand.chunks, cell.requests))
+    return max(1.0, fewest.requests - fewest.demand.chunks)
+
+
 def _row(
     model: Model,
-    wanted: Mapping[str, tuple[Demand, int]],
+    wanted: Mapping[str, Demand],
+    counts: Mapping[str, int],
     question: ProjectionQuestion,
     size: float,
     files: float,
-    partial: bool,
+    opening: float,
 ) -> dict[str, Any]:
     store, shares = question.store, question.mix.shares
-    opening = _opening(model.cells) if partial else _ZIP_DIRECTORY
     seconds = requests = moved = 0.0
-    for name, (needs, count) in wanted.items():
+    for name, needs in wanted.items():
         suite, info = mix_reads()[name]
-        like = _like(model.cells, suite, info.name)
+        same = [cell for cell in model.cells if (cell.key.suite, cell.key.access) == (suite, info.name)]
+        if not same:
+            told = f"The run has no warm {suite}/{info.name} that did not fail"
+            raise UsageError(f"{told}: measure it, or choose another --mix.")
+        like, count = max(same, key=lambda cell: cell.n_res), counts[name]
         pieces = needs.chunks * min(1.0, max(1.0, like.requests - opening) / like.demand.chunks)
         read = sum(needs.decoded) * like.bytes_read / sum(like.demand.decoded)
         # One access of a mix is one window: all of a sample, but for the opening, is divided by their number.
@@ -255,37 +223,17 @@ def _row(
     }
 
 
-def _opening(cells: Iterable[ModelCell]) -> float:
-    """Return the read calls that are not of chunks, in the cell with the fewest of these."""
-    fewest = min(cells, key=lambda cell: (cell.demand.chunks, cell.requests))
-    return max(1.0, fewest.requests - fewest.demand.chunks)
-
-
-def _like(cells: Iterable[ModelCell], suite: str, access: str) -> ModelCell:
-    """Return the longest measured cell of an access."""
-    same = [cell for cell in cells if (cell.suite, cell.access) == (suite, access)]
-    if not same:
-        raise UsageError(
-            f"The run has no warm {suite}/{access} that did not fail: measure it, or choose another --mix."
-        )
-    return max(same, key=lambda cell: cell.n_res)
-
-
 def _notes(question: ProjectionQuestion, models: Sequence[Model]) -> tuple[str, ...]:
     store = question.store
     lengths = sorted({cell.n_res for model in models for cell in model.cells})
-    inside = lengths[0] <= question.n_res <= lengths[-1]
+    outside = f"{question.n_res} residues lie outside the measured lengths: this is an extrapolation."
     rate = "without limit" if store.bandwidth == float("inf") else f"at {store.bandwidth * 8 / 1e9:g} Gbit/s"
     return (
         "Projection, not a measurement: no request was made to any store.",
         f"Computing is what the cost models of the run say, fitted at {', '.join(map(str, lengths))} residues with a "
         "warm page cache; held-out errors are medians over cells that were predicted without any of their length, and "
         "without any of their access.",
-        *(
-            ()
-            if inside
-            else (f"{question.n_res} residues lie outside the measured lengths: this is an extrapolation.",)
-        ),
+        *([] if lengths[0] <= question.n_res <= lengths[-1] else [outside]),
         f"Added to that, {store.latency * 1e3:g} ms for each request, {store.in_flight} at a time, and the bytes that "
         f"were read, {rate} for each of the readers, which do not slow each other down.",
         "A request is a read call of the run, or a stored piece where there are fewer of those.",
@@ -300,8 +248,7 @@ def save(projection: Projection, folder: Path) -> Path:
     question = projection.question
     document = {
         "projection_version": VERSION,
-        "asked": f"{question.traces:,} traces of {question.n_res} residues ({projection.trace}) "
-        f"on {question.store.name}, each read {question.accesses:,} times, by {question.readers} readers at once",
+        "asked": f"{question.traces:,} traces of {question.n_res} residues ({projection.trace}) {question.asked}",
         "notes": list(projection.notes),
         "rows": json.loads(projection.table.to_json(orient="records")),
     }

@@ -28,13 +28,7 @@ class _Section(Section):
     measured: ClassVar = {FILE: f"the projection, in {FILE}"}
 
     def find(self, folder: Path, findings: Findings) -> Any:
-        """Read the projection; None where there is none, or where the run's reads are no basis for one.
-
-        Raises
-        ------
-        HarnessError
-            When it is damaged or of a version that this reader does not know.
-        """
+        """Read the projection; None where there is none, or where the run's reads are no basis for one."""
         path = folder / FILE
         if findings.withdrawn or not path.exists():
             return None
@@ -80,30 +74,18 @@ class _Projected(TypedDict):
 
 def cells(row: Projected) -> list[str]:
     """Write one row of a projection under `COLUMNS`, for people."""
-    name = row["format"] if row["profile"] in ("", "tuned") else f"{row['format']} {row['profile']}"
+    seconds = row["seconds"]
+    hours, minutes = f"{seconds / 3600:,.1f} h", f"{seconds / 60:.1f} min"
+    errors = (row["error_by_length"], row["error_by_access"])
     return [
-        name,
+        row["format"] if row["profile"] in ("", "tuned") else f"{row['format']} {row['profile']}",
         words.size(row["gigabytes"] * 1e9),
-        _dollars(row["storage_per_month"]),
-        f"{row['upload_requests']:,.0f} ({_dollars(row['upload'])})",
+        f"{row['storage_per_month']:,.2f} USD",
+        f"{row['upload_requests']:,.0f} ({row['upload']:,.2f} USD)",
         f"{row['requests_per_access']:,.0f}",
         f"{row['requests']:,.0f}",
-        _dollars(row["reading"]),
+        f"{row['reading']:,.2f} USD",
         words.duration(row["seconds_per_access"]),
-        _long(row["seconds"]),
-        f"{_percent(row['error_by_length'])}, {_percent(row['error_by_access'])}",
+        hours if seconds >= 2 * 3600 else minutes if seconds >= 120 else words.duration(seconds),
+        ", ".join("unknown" if value is None or value != value else f"{100 * value:.0f} %" for value in errors),
     ]
-
-
-def _dollars(value: float) -> str:
-    return f"{value:,.2f} USD"
-
-
-def _percent(value: float | None) -> str:
-    return "unknown" if value is None or value != value else f"{100 * value:.0f} %"
-
-
-def _long(seconds: float) -> str:
-    if seconds >= 2 * 3600:
-        return f"{seconds / 3600:,.1f} h"
-    return f"{seconds / 60:.1f} min" if seconds >= 120 else words.duration(seconds)

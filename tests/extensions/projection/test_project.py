@@ -18,6 +18,7 @@ from harness.extensions.projection.demand import FEATURES, Demand
 from harness.extensions.projection.model import ModelCell, cells_of, fit, fit_all
 from harness.extensions.projection.project import STORES, ProjectionQuestion, project, save
 from harness.extensions.projection.section import COLUMNS, FILE, section
+from harness.records import CellKey
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=1"
@@ -41,8 +42,8 @@ def cells(noise=0.0, lengths=(64, 128, 256), seed=0):
             seconds = float(demand.features @ TRUE) * float(np.exp(noise * rng.normal()))
             found.append(
                 ModelCell(
-                    format="x", profile="tuned", suite="s", access=name, trace="t", n_res=n, demand=demand,
-                    seconds=seconds, bytes_read=1.0, requests=1.0,
+                    key=CellKey("s", name, "t", n, "x", "tuned", "warm", "main", 1), demand=demand, seconds=seconds,
+                    bytes_read=1.0, requests=1.0,
                 )
             )  # fmt: skip
     return found
@@ -61,7 +62,7 @@ def test_the_held_out_error_is_that_of_times_that_no_model_can_know():
 
 
 def test_more_lengths_predict_a_longer_one_better():
-    (longer,) = [cell for cell in cells(lengths=(2048,)) if cell.access == "pair_layer"]
+    (longer,) = [cell for cell in cells(lengths=(2048,)) if cell.key.access == "pair_layer"]
 
     def error(lengths):
         """Return the root mean square of relative errors over runs that are simulated apart."""
@@ -79,11 +80,19 @@ def test_relative_errors_count_so_that_short_accesses_do_too():
     assert fit(slower) == pytest.approx(1000 * fit(cells()), rel=1e-6)
 
 
+def test_what_no_access_demands_costs_nothing():
+    """A run may hold no attention, and its column of demands is then zero."""
+    pair = [dataclasses.replace(c, demand=dataclasses.replace(c.demand, decoded=(0, 0, 1000 * n))) for n, c in
+            enumerate(cells(), 1)]  # fmt: skip
+    found = fit(pair)
+    assert np.isfinite(found).all() and (found[[3, 4]] == 0).all() and found.max() > 0
+
+
 def test_too_few_lengths_and_too_few_cells_are_refused():
     with pytest.raises(UsageError, match="two lengths or more"):
         fit_all(cells(lengths=(64,)))
     with pytest.raises(UsageError, match="x has 2 warm cells"):
-        fit_all([cell for cell in cells() if cell.access == "head"][:2])
+        fit_all([cell for cell in cells() if cell.key.access == "head"][:2])
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +132,8 @@ def test_a_local_projection_of_a_measured_access_is_near_what_was_measured():
     asked = dataclasses.replace(ASKED, mix=mix, store=STORES["local"])
     table = project(REFERENCE, TRACE, asked).table.set_index("format")
     for cell in cells_of(REFERENCE, TRACE):
-        if (cell.access, cell.n_res) == ("pair_layer", 1024):
-            assert table.loc[cell.format, "seconds_per_access"] == pytest.approx(cell.seconds, rel=0.5)
+        if (cell.key.access, cell.n_res) == ("pair_layer", 1024):
+            assert table.loc[cell.key.format, "seconds_per_access"] == pytest.approx(cell.seconds, rel=0.5)
 
 
 def test_a_length_that_was_not_measured_is_called_an_extrapolation(reference):

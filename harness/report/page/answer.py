@@ -134,7 +134,8 @@ def _use(decision: Decision) -> dict[str, Any]:
     use = {
         "name": _spoken(decision), "description": decision.mix.description, "weights": _weights(decision.mix),
         "trace": _where(decision), "preferred": decision.preferred or "no answer", "cost": "–", "parts": "",
-        "close": f"{words.listed(decision.indistinguishable)} {ALIKE}" if decision.indistinguishable else "", "others": [],
+        "close": f"{words.listed(decision.indistinguishable)} {ALIKE}" if decision.indistinguishable else "",
+        "others": [],
     }  # fmt: skip
     if decision.preferred is None:
         return use | {"close": "; ".join(decision.missing) or decision.reason}

@@ -131,6 +131,13 @@ def test_a_mix_of_the_users_own_leaves_the_runs_page_as_it_is(copied, capsys, tm
     assert "whose page would be overwritten" in capsys.readouterr().err
 
 
+def test_a_report_of_version_3_has_the_keys_of_its_time(small):
+    now, before = (find(small, Options(baseline="hdf5"), version).to_document()["decisions"][0] for version in (4, 3))
+    assert now["indistinguishable"] == before["not_told_apart"] and "not_told_apart" not in now
+    of = {row["format"]: row["told_apart"] for row in before["costs"]}
+    assert of == {row["format"]: row["distinguishable"] for row in now["costs"]} and len(of) > 1
+
+
 def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, capsys):
     samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
     samples[samples["round"].astype(int) < 4].to_csv(copied / "samples.csv", index=False)

@@ -8,6 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pandas as pd
+
 from harness.analysis import formatting as words
 from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.cli import show
@@ -16,10 +18,9 @@ from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, integers, typed
 from harness.errors import UsageError
 from harness.extensions.tune.front import draw_front
-from harness.extensions.tune.question import TuneQuestion, questions
-from harness.extensions.tune.race import TuneConfig
-from harness.extensions.tune.result import Found, find, profile, sentence, table
-from harness.extensions.tune.search import search
+from harness.extensions.tune.question import questions
+from harness.extensions.tune.race import TuneConfig, search
+from harness.extensions.tune.result import Found, find, profile, sentence
 from harness.files import write_text
 from harness.formats.base import PROFILES, load_format
 from harness.formats.settings import Value
@@ -40,19 +41,12 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     add("--format", type=typed("formats"), required=True, metavar="FORMAT", help="the format to tune")
-    add(
-        "--mix", default=_DEFAULT_MIX, metavar="MIX",
-        help=f"the use: {', '.join(presets())}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})",
-    )  # fmt: skip
+    mixes = f"the use: {', '.join(presets())}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})"
+    add("--mix", default=_DEFAULT_MIX, metavar="MIX", help=mixes)
     add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace")
     add("--rounds", default="10", metavar="N", help="samples of the candidates that remain (default: 10)")
     add("--candidates", default="32", metavar="N", help="candidates for each role of tensor (default: 32)")
     add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured (default: 128)")
-    add(
-        "--budget",
-        metavar="SECONDS",
-        help="start no further round after that, once candidates were compared (default: none)",
-    )
     add("--seed", default="0", metavar="N", help="decides candidates, windows and order (default: 0)")
     add("--timeout", default="600", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
     add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")
@@ -78,80 +72,47 @@ def _tune(arguments: argparse.Namespace) -> int:
         run_id=folder.resolve().name, backend=arguments.format, source=text, trace=trace.label, requested=requested,
         n_res=trace.manifest.metadata.num_residues, rounds=_number(arguments.rounds, "--rounds"),
         most=_number(arguments.candidates, "--candidates"), seed=_number(arguments.seed, "--seed", least=0),
-        budget=float("inf") if arguments.budget is None else _number(arguments.budget, "--budget"),
         timeout=_number(arguments.timeout, "--timeout"),
     )  # fmt: skip
     asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
     with held(folder, new=True):
-        return _search(arguments, config, asked, notes, name, mix, folder)
-
-
-def _search(
-    arguments: argparse.Namespace,
-    config: TuneConfig,
-    asked: list[TuneQuestion],
-    notes: list[str],
-    name: str,
-    mix: Mix,
-    folder: Path,
-) -> int:
-    """Search, and write what was found."""
-    with show.progress(quiet=arguments.quiet) as progress:
-        try:
-            races = search(config, asked, folder, progress)
-        except KeyboardInterrupt as error:
-            show.complain(f"Interrupted; the samples taken so far are in {folder / 'samples.csv'}, nothing is chosen.")
-            return exit_code(error)
-    found = [find(race) for race in races]
-    notes += [
-        f"{one.race.question.role.value}: --budget ended the search after {one.race.rounds} of {config.rounds} rounds."
-        for one in found
-        if one.race.rounds < config.rounds
-    ]
-    origin = _origin(arguments, config, asked, mix)
-    _write(folder, name, found, profile(found, name, arguments.format, origin), notes, config, mix)
-    _told(folder, name, found, notes, quiet=arguments.quiet)
+        with show.progress(quiet=arguments.quiet) as progress:
+            try:
+                races = search(config, asked, folder, progress)
+            except KeyboardInterrupt as error:
+                rows = folder / "samples.csv"
+                show.complain(f"Interrupted; the samples taken so far are in {rows}, nothing is chosen.")
+                return exit_code(error)
+        found = [find(race) for race in races]
+        sampled = "; ".join(question.shown_sample for question in asked)
+        origin = _origin(arguments, config, mix, sampled)
+        candidates = pd.concat([one.table for one in found], ignore_index=True)
+        write_table(candidates, folder / "candidates.csv")
+        length = f" at {config.n_res} residues" if config.n_res else ""
+        about = f"Trace: {words.pretty_trace(config.trace)}{length}. Mix: {mix.name}."
+        shown = [about, *notes, f"Sample: {sampled}."]
+        draw_front(candidates, folder, title=f"Settings of {config.backend}: size and times", notes=shown)
+        chosen = folder / f"{name}.toml"
+        write_text(chosen, profile(found, name, arguments.format, origin))
+    if not arguments.quiet:
+        for one in found:
+            _print_table(one)
+            show.say(sentence(one))
+        for note in notes:
+            show.say(note)
+        show.say(f"Candidates: {folder / 'candidates.csv'}   samples: {folder / 'samples.csv'}")
+        show.say(f"Pareto front: {folder / 'front.png'}")
+        show.say(f"Profile: {chosen}   use it: harness run --profile-file {chosen}")
     return 0
 
 
-def _origin(arguments: argparse.Namespace, config: TuneConfig, asked: list[TuneQuestion], mix: Mix) -> dict[str, Value]:
+def _origin(arguments: argparse.Namespace, config: TuneConfig, mix: Mix, sampled: str) -> dict[str, Value]:
     """Say where the values come from: what was asked, without what does not bear on the result."""
-    options = ("mix", "n_res", "rounds", "candidates", "sample", "budget", "seed")
-    given = {name: getattr(arguments, name) for name in options}
+    given = {name: getattr(arguments, name) for name in ("mix", "n_res", "rounds", "candidates", "sample", "seed")}
     parts = [f"--{name.replace('_', '-')} {shlex.quote(value)}" for name, value in given.items() if value is not None]
-    origin: dict[str, Value] = {
-        "command": " ".join(["harness tune", shlex.quote(arguments.source), f"--format {arguments.format}", *parts]),
-        "trace": config.trace,
-        "mix": mix.to_flags(),
-        "sample": "; ".join(question.shown_sample for question in asked),
-    }
+    command = " ".join(["harness tune", shlex.quote(arguments.source), f"--format {arguments.format}", *parts])
+    origin: dict[str, Value] = {"command": command, "trace": config.trace, "mix": mix.to_flags(), "sample": sampled}
     return origin | ({"n_res": config.n_res} if config.n_res is not None else {})
-
-
-def _write(
-    folder: Path, name: str, found: list[Found], text: str, notes: list[str], config: TuneConfig, mix: Mix
-) -> None:
-    """Write the table, the picture and, last, the profile file."""
-    candidates = table(found)
-    write_table(candidates, folder / "candidates.csv")
-    length = f" at {config.n_res} residues" if config.n_res else ""
-    notes = [f"Trace: {words.pretty_trace(config.trace)}{length}. Mix: {mix.name}.", *notes]
-    notes.append(f"Sample: {'; '.join(one.race.question.shown_sample for one in found)}.")
-    draw_front(candidates, folder, title=f"Settings of {config.backend}: size and times", notes=notes)
-    write_text(folder / f"{name}.toml", text)
-
-
-def _told(folder: Path, name: str, found: list[Found], notes: list[str], *, quiet: bool) -> None:
-    if quiet:
-        return
-    for one in found:
-        _print_table(one)
-        show.say(sentence(one))
-    for note in notes:
-        show.say(note)
-    show.say(f"Candidates: {folder / 'candidates.csv'}   samples: {folder / 'samples.csv'}")
-    show.say(f"Pareto front: {folder / 'front.png'}")
-    show.say(f"Profile: {folder / f'{name}.toml'}   use it: harness run --profile-file {folder / f'{name}.toml'}")
 
 
 def _print_table(found: Found) -> None:

@@ -1,4 +1,4 @@
-"""The corner of a tensor that is measured in its place: the first residues, in the chunks that the whole one has."""
+"""The corner of a tensor that is measured in its place: the first residues, in the chunks that the whole tensor has."""
 
 from __future__ import annotations
 
@@ -27,8 +27,15 @@ def cut_axes(spec: TensorSpec) -> list[int]:
     return [axis for axis, name in enumerate(spec.axes) if name == "residue"] or [0]
 
 
+def cut(spec: TensorSpec, length: int) -> TensorSpec:
+    """Return a tensor cut to a length along `cut_axes`."""
+    axes = cut_axes(spec)
+    shape = tuple(max(1, min(length, n)) if axis in axes else n for axis, n in enumerate(spec.shape))
+    return dataclasses.replace(spec, shape=shape)
+
+
 def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec:
-    """Return the largest corner of a tensor that takes so many bytes.
+    """Return the largest corner of a tensor that takes so many bytes, equally long along all axes of residues.
 
     Parameters
     ----------
@@ -38,11 +45,6 @@ def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec
         At most, unless the longest chunk takes more.
     edges : iterable of int
         Extents of chunks along the axes that are cut; the corner is no shorter than any.
-
-    Returns
-    -------
-    TensorSpec
-        Of the same path, equally long along all axes of residues.
     """
     if spec.nbytes <= nbytes:
         return spec
@@ -53,46 +55,25 @@ def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec
     return cut(spec, min(length, max([fitting, *edges])))
 
 
-def cut(spec: TensorSpec, length: int) -> TensorSpec:
-    """Return a tensor cut to a length along `cut_axes`."""
-    axes = cut_axes(spec)
-    shape = tuple(max(1, min(length, n)) if axis in axes else n for axis, n in enumerate(spec.shape))
-    return dataclasses.replace(spec, shape=shape)
-
-
 def in_whole_chunks(whole: TensorSpec, corner: TensorSpec, layout: Layout) -> TensorSpec:
     """Shorten a corner until it ends with a chunk: what is padded there is not padded in the whole tensor.
 
-    Parameters
-    ----------
-    whole, corner : TensorSpec
-        The tensor and its corner; where they are the same nothing is changed.
-    layout : Layout
-        Of the whole tensor.
-
-    Returns
-    -------
-    TensorSpec
-        More than half as long as the corner, which is no shorter than a chunk.
+    It stays more than half as long, being no shorter than a chunk of the whole tensor's layout.
     """
-    axis = cut_axes(whole)[-1]
     if corner == whole or not layout.chunks:
         return corner
+    axis = cut_axes(whole)[-1]
     edge, length = layout.chunks[axis], corner.shape[axis]
     return cut(whole, max(length - length % edge, min(edge, length)))
 
 
 def within(reads: Iterable[Read], part: TensorSpec) -> tuple[Read, ...]:
     """Cut reads of a corner to a shorter one."""
-    return tuple(
-        read
-        if read.selection is None
-        else Read(
-            path=read.path,
-            selection=tuple(slice(s.start, min(s.stop, n)) for s, n in zip(read.selection, part.shape, strict=True)),
-        )
-        for read in reads
-    )
+
+    def clipped(selection: tuple[slice, ...]) -> tuple[slice, ...]:
+        return tuple(slice(s.start, min(s.stop, n)) for s, n in zip(selection, part.shape, strict=True))
+
+    return tuple(r if r.selection is None else Read(path=r.path, selection=clipped(r.selection)) for r in reads)
 
 
 class Corner(Trace):
@@ -124,18 +105,9 @@ class Corner(Trace):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTask:
-    """Write the sample of a role as a raw archive, from which candidates are written and against which they are read.
+    """Write a part of a tensor as a raw archive, from which candidates are written and against which they are read.
 
-    Attributes
-    ----------
-    source : str
-        The trace as ``NAME[:key=value,...]``.
-    n_res : int or None
-        Sequence length, for a trace that is made in any length.
-    part : TensorSpec
-        What of a tensor to take.
-    destination : Path
-        The archive.
+    The trace is named as ``NAME[:key=value,...]``, with a length where it is made in any.
     """
 
     source: str

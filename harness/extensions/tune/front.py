@@ -10,69 +10,60 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
+from harness.records import CONTROL
 from harness.report.drawing.figure import FAINT, Page, drawing
 
-_ON, _CHOSEN = "#0072B2", "#D55E00"  # of Okabe & Ito (2008); shape and outline tell them apart in grey
+_ON, _CHOSEN = "#0072B2", "#D55E00"  # of Okabe & Ito (2008); in grey, shape and outline differ
 _SMALLEST, _LARGEST = 3.6, 13.0  # points across, for the fastest and the slowest write
 _MOST_KEYS = 14
 _LINE = 0.142  # inches of a line of the key
 
 
-def draw_front(table: pd.DataFrame, folder: Path, *, title: str, notes: list[str], pictures: bool = True) -> list[Path]:
-    """Draw one panel a role.
+def draw_front(table: pd.DataFrame, folder: Path, *, title: str, notes: list[str]) -> list[Path]:
+    """Draw one panel a role, as ``front.svg`` and ``front.png``; equal tables give equal bytes.
 
     Parameters
     ----------
     table : DataFrame
-        From `harness.extensions.tune.result.table`.
+        The tables of `harness.extensions.tune.result.Found`, of all roles.
     folder : Path
         Where the files go; it exists.
     title : str
         Above the panels.
     notes : list of str
         Paragraphs that follow the explanation under the panels.
-    pictures : bool
-        Whether a PNG is drawn besides the SVG.
-
-    Returns
-    -------
-    list of Path
-        ``front.svg`` and ``front.png``; equal tables give equal bytes.
     """
-    good = table[table["status"] == "ok"]
-    roles = list(dict.fromkeys(good["role"]))
+    good = table[(table["status"] == "ok") & (table["candidate"] != CONTROL)]
+    panels = {str(role): rows for role, rows in good.groupby("role", sort=False)}
     caption = [
         "Down and to the left is better. A point is one setting; its line is the 95 % interval of the time to read. "
         "The larger a marker, the longer writing takes: from the fastest to the slowest write in its panel.",
         *notes,
     ]
-    keys = {role: _numbered(good[good["role"] == role]) for role in roles}
+    keys = {role: _numbered(rows) for role, rows in panels.items()}
     with drawing():
         page = Page(
             title=title,
             caption=caption,
             legend=_legend(),
-            heights=[max(2.0, 0.4 + _LINE * len(keys[role])) for role in roles],
-            below=[0.66] * len(roles),
+            heights=[max(2.0, 0.4 + _LINE * len(key)) for key in keys.values()],
+            below=[0.66] * len(panels),
             widths=[1.3, 1.0],
             headings=["", ""],
         )
-        for row, role in enumerate(roles):
-            axes = page.axes[row, 0]
-            _panel(axes, good[good["role"] == role], keys[role])
+        for number, (role, rows) in enumerate(panels.items()):
+            axes, beside = page.axes[number, 0], page.axes[number, 1]
+            _panel(axes, rows, keys[role])
             axes.set_ylabel(f"size of {role} tensors", fontsize=8)
-            page.under(row, f"time to read, for one access of the mix to {role} tensors", 0.28, [0])
-            _key(page.axes[row, 1], keys[role], good[good["role"] == role])
-        return page.save(folder, "front", pictures=pictures)
-
-
-def _key(axes: Axes, keys: list[str], rows: pd.DataFrame) -> None:
-    """List the settings that have a number in the panel."""
-    axes.set_axis_off()
-    present = set(rows.loc[rows["choice"].str.contains("present"), "candidate"])
-    lines = [f"{number}  {key}{' (present)' if key in present else ''}" for number, key in enumerate(keys, 1)]
-    text = "\n".join(lines)
-    axes.text(0, 1, text, transform=axes.transAxes, va="top", fontsize=6.6, linespacing=1.5, parse_math=False)
+            page.under(number, f"time to read, for one access of the mix to {role} tensors", 0.28, [0])
+            beside.set_axis_off()
+            present = set(rows.loc[rows["choice"].str.contains("present"), "candidate"])
+            named = [f"{key} (present)" if key in present else key for key in keys[role]]
+            beside.text(
+                0, 1, "\n".join(f"{place}  {key}" for place, key in enumerate(named, 1)), transform=beside.transAxes,
+                va="top", fontsize=6.6, linespacing=1.5, parse_math=False,
+            )  # fmt: skip
+        return page.save(folder, "front")
 
 
 def _legend() -> list[Line2D]:
@@ -95,7 +86,6 @@ def _numbered(rows: pd.DataFrame) -> list[str]:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, keys: list[str]) -> None:
-    rows = rows[rows["choice"] != "twin"]
     across = _across(rows["write"].to_numpy(float))
     for (_, row), size in zip(rows.iterrows(), across, strict=True):
         x, y = float(row["wait"]), float(row["size_bytes"])

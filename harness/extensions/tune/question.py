@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.analysis.choice.costs import Use
@@ -15,26 +15,14 @@ from harness.formats.base import Format, Layout
 from harness.formats.settings import search_space
 from harness.run import schedule
 from harness.suite import load_suite, mix_reads
-from harness.trace.manifest import Manifest, Provenance
+from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.workload import Absent, PlanOptions, ReadAccess, requested_bytes
+from harness.workload import PlanOptions, ReadAccess, requested_bytes
 
 OPTIONS = PlanOptions(attention_windows=16, pair_windows=8)
 """How many windows one sample reads."""
 
-WINDOWS = {"window_attention": OPTIONS.attention_windows, "window_pair": OPTIONS.pair_windows}
-"""The accesses of a mix that are one of several reads in a sample."""
-
 _REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks for fewer bytes than that
-
-ROLES = {
-    "attention_layer": (Role.ATTENTION,),
-    "head": (Role.ATTENTION,),
-    "window_attention": (Role.ATTENTION,),
-    "pair_layer": (Role.PAIR,),
-    "window_pair": (Role.PAIR,),
-}
-"""The roles that each access of a mix reads; one that is not named reads all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +58,8 @@ class TuneQuestion:
     ----------
     role : Role
         Which.
-    spec : TensorSpec
-        The tensor that is sampled, as it is in the trace.
-    part : TensorSpec
-        The corner of it that is sampled.
+    spec, part : TensorSpec
+        The tensor that is sampled, as it is in the trace, and the corner of it that is sampled.
     use : Use
         The mix, with the shares of accesses to this role alone.
     reads : dict of str to MeasuredUse
@@ -95,8 +81,7 @@ class TuneQuestion:
         axis = cut_axes(self.spec)[0]
         taken, there = self.part.shape[axis], self.spec.shape[axis]
         share = f"all {there}" if taken == there else f"the first {taken} of {there}"
-        name = {"residue": "residues"}.get(self.spec.axes[axis], "rows")
-        return f"{share} {name} of {self.spec.path}"
+        return f"{share} {'residues' if self.spec.axes[axis] == 'residue' else 'rows'} of {self.spec.path}"
 
     def part_for(self, layout: Layout) -> TensorSpec:
         """Return what is written and read of the corner in a layout: as much of it as ends with a chunk."""
@@ -115,7 +100,7 @@ class TuneQuestion:
 def questions(
     backend: Format, manifest: Manifest, mix: Mix, sample_bytes: int, seed: int
 ) -> tuple[list[TuneQuestion], list[str]]:
-    """Work out what to ask for each role that a format can tune and a trace has.
+    """Work out what to ask for each role that a format can tune and a trace has, and what had to be assumed for it.
 
     Parameters
     ----------
@@ -130,13 +115,6 @@ def questions(
     seed : int
         Decides windows and heads.
 
-    Returns
-    -------
-    questions : list of TuneQuestion
-        In the order of the search space.
-    notes : list of str
-        What had to be assumed, one sentence each.
-
     Raises
     ------
     UsageError
@@ -145,58 +123,62 @@ def questions(
     space = search_space(backend)
     if not space:
         raise UsageError(f"The format {backend.name!r} has nothing to tune.")
-    tensors = {role: [s for s in manifest.tensors if s.role is role and s.items and s.shape] for role in space}
-    tensors = {role: specs for role, specs in tensors.items() if specs}
-    if not tensors:
+    roles = {role: [s for s in manifest.tensors if s.role is role and s.items and s.shape] for role in space}
+    if not any(roles.values()):
         wanted = ", ".join(role.value for role in space)
         raise UsageError(f"The trace has no tensor of a role that {backend.name} can be tuned for ({wanted}).")
-    use, notes = _usable(Use.of(mix), manifest)
+    use = Use.of(mix)
+    asked = {access: share for access, share in use.shares.items() if share}
+    kept = {access: share for access, share in asked.items() if _plan(access, manifest, seed)}
+    if not kept:
+        raise UsageError("The trace has none of the tensors that the mix reads: choose another --mix.")
+    notes = []
+    if gone := [access for access in asked if access not in kept]:
+        notes.append(f"The trace has no tensor for {', '.join(gone)}: left out, the other shares scaled up.")
     if use.readers > 1:
         notes.append(f"One reader at a time is measured, not the {use.readers} of the mix.")
-    found = [_question(backend, specs, use, sample_bytes, seed, manifest.provenance) for specs in tensors.values()]
+    use = use._replace(shares={access: share / sum(kept.values()) for access, share in kept.items()})
+    found = [_question(backend, manifest, specs, use, sample_bytes, seed) for specs in roles.values() if specs]
     return found, notes
 
 
-def _usable(use: Use, manifest: Manifest) -> tuple[Use, list[str]]:
-    """Leave out the accesses that the trace has no tensor for, the other shares scaled up, as the report does."""
-    present = {spec.role for spec in manifest.tensors if spec.items}
-    gone = [a for a, share in use.shares.items() if share and not present & set(ROLES.get(a, present))]
-    kept = {access: share for access, share in use.shares.items() if share and access not in gone}
-    if not kept:
-        raise UsageError("The trace has none of the tensors that the mix reads: choose another --mix.")
-    total = sum(kept.values())
-    notes = [f"The trace has no tensor for {', '.join(gone)}: left out, the other shares scaled up."] if gone else []
-    return use._replace(shares={access: share / total for access, share in kept.items()}), notes
+def _plan(access: str, manifest: Manifest, seed: int, path: str = "") -> ReadAccess | None:
+    """Plan an access of a mix; None where the trace has nothing that it reads."""
+    suite, info = mix_reads()[access]
+    planned = load_suite(suite).plan(manifest, schedule.generator(seed, "tune", suite, path), OPTIONS)
+    return next((a for a in planned if a.name == info.name and isinstance(a, ReadAccess)), None)
 
 
 def _question(
-    backend: Format, specs: list[TensorSpec], use: Use, sample_bytes: int, seed: int, provenance: Provenance
+    backend: Format, manifest: Manifest, specs: Sequence[TensorSpec], use: Use, sample_bytes: int, seed: int
 ) -> TuneQuestion:
     spec, role = specs[0], specs[0].role
     part = corner_of(spec, sample_bytes, _longest_chunks(backend, spec))
-    factor = sum(s.nbytes for s in specs) / part.nbytes
-    shares = {access: share for access, share in use.shares.items() if role in ROLES.get(access, (role,))}
     # Windows lie where every candidate has something: none is cut to less than half of the corner.
     half = part if part == spec else cut(spec, part.shape[cut_axes(spec)[0]] // 2)
+    sizes = {one.path: one.nbytes for one in specs}
     reads: dict[str, MeasuredUse] = {}
-    for access in shares:
-        suite_name, info = mix_reads()[access]
-        suite = load_suite(suite_name)
-        rng = schedule.generator(seed, "tune", suite_name, spec.path)
-        window = access in WINDOWS
-        manifest = Manifest(tensors=(half if window else part,), provenance=provenance)
-        planned = next(a for a in suite.plan(manifest, rng, OPTIONS) if a.name == info.name)
-        if isinstance(planned, Absent) or not isinstance(planned, ReadAccess):
+    for access in use.shares:
+        everything = _plan(access, Manifest(tensors=tuple(specs), provenance=manifest.provenance), seed)
+        if everything is None:
+            continue  # it reads tensors of other roles
+        suite, info = mix_reads()[access]
+        windows = info.per_sample(OPTIONS)
+        sampled = Manifest(tensors=(half if windows > 1 else part,), provenance=manifest.provenance)
+        planned = _plan(access, sampled, seed, spec.path)
+        if planned is None:
             raise UsageError(f"The trace gives nothing to read for {access} of the mix: {spec.path} is too small.")
-        scale = 1 / WINDOWS[access] if window else factor if access == "full_read" else spec.nbytes / part.nbytes
+        whole = sum(sizes[path] for path in {read.path for read in everything.reads}) / part.nbytes
         same = next((m for m in reads.values() if m.access.reads == planned.reads), None)
         reads[access] = MeasuredUse(
-            suite=same.suite if same else suite_name,
+            suite=same.suite if same else suite,
             access=same.access if same else planned,
-            factor=scale,
-            grows=not window,
-            repeats=_REPEATS if requested_bytes(manifest, planned.reads) < _SHORT else 1,
+            factor=1 / windows if windows > 1 else whole,
+            grows=windows == 1,
+            repeats=_REPEATS if requested_bytes(sampled, planned.reads) < _SHORT else 1,
         )
+    factor = sum(sizes.values()) / part.nbytes
+    shares = {access: share for access, share in use.shares.items() if access in reads}
     return TuneQuestion(role=role, spec=spec, part=part, use=use._replace(shares=shares), reads=reads, factor=factor)
 
 

@@ -1,29 +1,33 @@
-"""The candidates of one role: measured round by round, each round in random order, with the tasks of a run."""
+"""Race the candidates of every role: measured round by round, each in random order, with the tasks of a run."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from harness.analysis.choice.costs import needed
-from harness.errors import HarnessError
-from harness.extensions.tune.candidates import Candidate, settings_of
+from harness.errors import HarnessError, UsageError
+from harness.extensions.tune.candidates import Candidate, candidates, settings_of
 from harness.extensions.tune.corner import SampleTask
-from harness.extensions.tune.halving import survivors
+from harness.extensions.tune.costs import WRITE, CandidateCosts, candidate_costs, stages, survivors
 from harness.extensions.tune.question import MeasuredUse, TuneQuestion
-from harness.extensions.tune.standing import WRITE, Standing, label_of, standing
 from harness.formats.archive import remove
-from harness.formats.base import Format
+from harness.formats.base import load_format
 from harness.records import CONTROL, Sample
 from harness.row_files import SampleFile
 from harness.run import schedule
 from harness.run.experiment import Progress
-from harness.run.machine import load_average
+from harness.run.machine import Environment, load_average
+from harness.sampling.cache import require_evictable
+from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import Expected, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
@@ -49,14 +53,10 @@ class TuneConfig:
         The trace as ``NAME[:key=value,...]``, and as records name it.
     requested, n_res : int or None
         The length it was asked for in, and its own.
-    rounds : int
-        Samples of those that remain.
-    most : int
-        Candidates for each role.
+    rounds, most : int
+        Samples of the candidates that remain, and how many enter for each role.
     seed : int
         Decides draws, windows and order.
-    budget : float
-        Seconds after which no further round is started, in equal parts for the roles; infinite for none.
     timeout : float
         Seconds after which a sample counts as hung.
     """
@@ -70,7 +70,6 @@ class TuneConfig:
     rounds: int
     most: int
     seed: int
-    budget: float
     timeout: float
 
 
@@ -82,10 +81,8 @@ class Race:
     ----------
     question : TuneQuestion
         What was asked.
-    entered : list of Candidate
-        All, the present setting and the A/A control first.
-    remaining : list of Candidate
-        Those that were measured in all rounds.
+    entered, remaining : list of Candidate
+        All, the present setting and the A/A control first; and those that were measured in all rounds.
     rounds : int
         How many that are.
     failed : dict of str to str
@@ -101,9 +98,71 @@ class Race:
     failed: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
 
-    def rounds_of(self, label: str) -> int:
-        """Return in how many rounds a candidate was measured."""
-        return len({s.round for s in self.samples if label_of(s) == label and (s.suite, s.access) == WRITE})
+    def costs(self, chosen: Sequence[Candidate], rounds: int) -> CandidateCosts:
+        """Return what some of the candidates cost after a number of rounds."""
+        return candidate_costs(self.question, self.samples, chosen, rounds)
+
+
+def search(config: TuneConfig, asked: Sequence[TuneQuestion], folder: Path, progress: Progress) -> list[Race]:
+    """Race the candidates of every role, one role after the other; samples are on disk as soon as they are taken.
+
+    Parameters
+    ----------
+    config : TuneConfig
+        What to do.
+    asked : sequence of TuneQuestion
+        From `harness.extensions.tune.question.questions`.
+    folder : Path
+        Of the search; exists and can be written.
+    progress : Progress
+        Told about every step.
+
+    Raises
+    ------
+    UsageError
+        When cold reads cannot be had there, or the disk cannot hold the samples.
+    HarnessError
+        When the present setting itself fails.
+    KeyboardInterrupt
+        After Ctrl-C, when everything is put away and what was measured is on disk.
+    """
+    if any(cache == "cold" for question in asked for _, cache in needed(question.use)):
+        require_evictable(folder)
+    # The corner, its parts for chunks of different lengths, an archive, and room for one to grow.
+    need, free = 12 * max(question.part.nbytes for question in asked), shutil.disk_usage(folder).free
+    if need > free:
+        raise UsageError(
+            f"The samples may take {need / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB free: "
+            "choose a smaller --sample or another --out."
+        )
+    with deferred(), ExitStack() as stack:
+        scratch = folder / ".archives"
+        stack.callback(remove, scratch)
+        stack.enter_context(closing(Environment(folder, config.run_id)))
+        file = stack.enter_context(closing(SampleFile(folder / "samples.csv")))
+        writer, reader = (stack.enter_context(Worker(config.timeout)) for _ in range(2))
+        races = [_entered(config, question) for question in asked]
+        done = 0
+        for number, race in enumerate(races):
+            scratch.mkdir()
+            later = sum(_steps(len(race.entered), config.rounds) for race in races[number + 1 :])
+            track = _Track(config, race, scratch, writer, reader, file, progress)
+            done = track.run(done, later)
+            remove(scratch)
+    return races
+
+
+def _entered(config: TuneConfig, question: TuneQuestion) -> Race:
+    backend = load_format(config.backend)
+    rng = schedule.generator(config.seed, "candidates", backend.name, question.role.value)
+    entered = candidates(backend, question.spec, config.most, rng)
+    return Race(question=question, entered=entered, remaining=list(entered))
+
+
+def _steps(count: int, rounds: int) -> int:
+    """Return how many candidates times rounds there are when each comparison halves."""
+    ends = [0, *stages(count, rounds)]
+    return sum((end - start) * max(1, count >> stage) for stage, (start, end) in enumerate(pairwise(ends)))
 
 
 class _Sampled(NamedTuple):
@@ -114,13 +173,12 @@ class _Sampled(NamedTuple):
     expected: dict[str, Expected]
 
 
-class Track:
+class _Track:
     """Takes the samples of one race."""
 
     def __init__(
         self,
         config: TuneConfig,
-        backend: Format,
         race: Race,
         scratch: Path,
         writer: Worker,
@@ -128,11 +186,13 @@ class Track:
         file: SampleFile,
         progress: Progress,
     ) -> None:
-        self._config, self._backend, self._race, self._scratch = config, backend, race, scratch
+        self._config, self._race, self._scratch = config, race, scratch
         self._writer, self._reader, self._file, self._progress = writer, reader, file, progress
+        self._backend = load_format(config.backend)
         self._parts: dict[TensorSpec, tuple[Path, list[_Sampled]]] = {}
+        self._prepare()
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Write what candidates are written from: the corner, cut to whole chunks of each."""
         question = self._race.question
         self._progress.step(f"{question.role.value}: taking {question.shown_sample}", 0)
@@ -142,68 +202,49 @@ class Track:
             path, manifest = taken[part] if part in taken else self._take(part, f"file:{corner}", None)
             asked = question.accesses(part)
             found = expectations(path, manifest, [read for _, access in asked for read in access.reads])
-            self._parts[part] = (
-                path,
-                [_Sampled(m, access, {read_id(r): found[read_id(r)] for r in access.reads}) for m, access in asked],
-            )
+            sampled = [
+                _Sampled(m, access, {read_id(r): found[read_id(r)] for r in access.reads}) for m, access in asked
+            ]
+            self._parts[part] = path, sampled
 
     def _take(self, part: TensorSpec, source: str, n_res: int | None) -> tuple[Path, Manifest]:
         """Write a corner as a raw archive, and return it with its manifest."""
         path = self._scratch / f"{'x'.join(map(str, part.shape))}.raw"
         try:
-            manifest: Manifest = self._writer.do(SampleTask(source=source, n_res=n_res, part=part, destination=path))
+            return path, self._writer.do(SampleTask(source=source, n_res=n_res, part=part, destination=path))
         except WorkerError as error:
             raise HarnessError(f"The sample of {part.path} could not be made: {error}.") from error
-        return path, manifest
 
-    def run(
-        self, after: Sequence[int], clock: Callable[[], float], until: float, replan: Callable[[int], None]
-    ) -> None:
-        """Take rounds until the last comparison, or after the first one until the clock says so.
-
-        Parameters
-        ----------
-        after : sequence of int
-            From `harness.extensions.tune.halving.stages`.
-        clock : callable
-            Returns seconds.
-        until : float
-            By that clock.
-        replan : callable
-            Told, before each stage, how many steps there will be in all when no more candidate is dropped.
-        """
-        race, number, taken = self._race, 0, 0
+    def run(self, done: int, later: int) -> int:
+        """Take all rounds; so many steps were done before, and so many are expected after. Return those done then."""
+        race, after = self._race, stages(len(self._race.entered), self._config.rounds)
         for stage, rounds in enumerate(after):
-            taken += len(race.remaining) * (rounds - number)
-            replan(taken + len(race.remaining) * (after[-1] - rounds) // 2)
+            count, left = len(race.remaining), rounds - race.rounds
+            self._progress.total(done + count * left + count * (after[-1] - rounds) // 2 + later)
             rng = schedule.generator(self._config.seed, "tune", race.question.role.value, stage)
-            for block in _by_round(race.remaining, rounds - number, rng):
-                if number >= after[0] and clock() > until:
-                    break
-                for position, candidate in block:
-                    self._progress.step(f"round {number + 1} {candidate.label}")
-                    if candidate.label not in race.failed:
-                        self._sample(candidate, number, position)
-                number += 1
-            race.rounds = number
+            for number, position, candidate in schedule.blocks(list(race.remaining), left, rng):
+                self._progress.step(f"round {race.rounds + number + 1} {candidate.label}")
+                if candidate.label not in race.failed:
+                    self._sample(candidate, race.rounds + number, position)
+            done, race.rounds = done + count * left, rounds
             found = self._compare()
-            if number < rounds:
-                return
-            if number < after[-1]:
-                race.remaining = survivors(found, race.remaining)
+            if rounds < after[-1]:
+                race.remaining = survivors(found)
+        return done
 
-    def _compare(self) -> Standing:
-        """Leave out what failed, and say where the others stand."""
+    def _compare(self) -> CandidateCosts:
+        """Leave out what failed, and say what the others cost."""
         race, present = self._race, self._race.entered[0]
-        good = [c for c in race.remaining if c.label not in race.failed]
-        found = standing(race.question, race.samples, good, race.rounds) if present in good else None
-        if found is not None:
-            lost = [c for c, total in zip(good, found.total[0], strict=True) if np.isnan(total)]
+        race.remaining = [c for c in race.remaining if c.label not in race.failed]
+        if present in race.remaining:
+            found = race.costs(race.remaining, race.rounds)
+            lost = [c for c, total in zip(race.remaining, found.total[0], strict=True) if np.isnan(total)]
+            if not lost:
+                return found
             race.failed |= {c.label: "the page cache was never in the state that was asked for" for c in lost}
-        if found is None or present.label in race.failed:
+        if present.label in race.failed:
             raise HarnessError(f"The present setting of {self._backend.name} failed: {race.failed[present.label]}.")
-        race.remaining = [c for c in good if c.label not in race.failed]
-        return found if race.remaining == good else standing(race.question, race.samples, race.remaining, race.rounds)
+        return self._compare()
 
     def _sample(self, candidate: Candidate, number: int, position: int) -> None:
         """Write the sample with a candidate's settings, and read it in every way that the mix does."""
@@ -219,11 +260,11 @@ class Track:
             if written.problem:
                 raise WorkerError(written.problem)
             self._add(
-                candidate, number, position, *WRITE, "", seconds=written.seconds + written.sync_seconds, verified=True,
+                candidate, number, position, *WRITE, seconds=written.seconds + written.sync_seconds, verified=True,
                 size_bytes=written.size_bytes, files=written.files, bytes_requested=written.memory_bytes,
             )  # fmt: skip
             for measured, access, expected in sampled:
-                place = (measured.suite, access.name)
+                place = (measured.suite, access.name, "")
                 task = ReadTask(
                     backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard"
                 )  # fmt: skip
@@ -233,7 +274,7 @@ class Track:
         except WorkerError as error:
             self._race.failed[candidate.label] = str(error)
             self._add(
-                candidate, number, position, *place, "",
+                candidate, number, position, *place,
                 verified=False, status="failed", reason=str(error), cause=error.cause,
             )  # fmt: skip
         finally:
@@ -243,37 +284,28 @@ class Track:
         self, candidate: Candidate, number: int, position: int, suite: str, task: ReadTask, first: Observed
     ) -> None:
         """Take one sample of an access in each cache state that counts."""
+        requested = sum(expected.nbytes for expected in task.expected.values())
         for cache in dict.fromkeys(cache for _, cache in needed(self._race.question.use)):
             observed: Observed = self._reader.do(dataclasses.replace(task, cache=cache))
             reading = observed.reading
-            values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
+            values: dict[str, Any] = {"resident_fraction": observed.resident_fraction, "bytes_requested": requested}
             if reading is None:
                 values |= {"status": "rejected", "reason": observed.rejected}
             elif problem := reading.problem or kept_data(first, observed, task.access):
                 raise WorkerError(problem)
             else:
                 values |= {name: getattr(reading, name) for name in _FROM_READING} | {"verified": True}
-            requested = sum(expected.nbytes for expected in task.expected.values())
-            self._add(
-                candidate, number, position, suite, task.access.name, cache, bytes_requested=requested, **values
-            )  # fmt: skip
+            self._add(candidate, number, position, suite, task.access.name, cache, **values)
 
     def _add(
         self, candidate: Candidate, number: int, position: int, suite: str, access: str, cache: str, **values: Any
     ) -> None:
-        control, present = candidate.label == CONTROL, self._race.entered[0]
+        label = self._race.entered[0].label if candidate.is_control else candidate.label
         sample = Sample(
             run_id=self._config.run_id, suite=suite, access=access, trace=self._config.trace,
-            n_res=self._config.n_res, format=CONTROL if control else self._backend.name,
-            profile=present.label if control else candidate.label, cache=cache, executor="main", workers=1,
-            round=number, position=position, load_average=load_average(), **values,
+            n_res=self._config.n_res, format=CONTROL if candidate.is_control else self._backend.name, profile=label,
+            cache=cache, executor="main", workers=1, round=number, position=position, load_average=load_average(),
+            **values,
         )  # fmt: skip
         self._race.samples.append(sample)
         self._file.add(sample)
-
-
-def _by_round(arms: Sequence[Candidate], rounds: int, rng: Any) -> Iterator[list[tuple[int, Candidate]]]:
-    """Yield the randomised blocks of `harness.run.schedule`, a round at a time."""
-    ordered = list(schedule.blocks(arms, rounds, rng))
-    for number in range(rounds):
-        yield [(position, arm) for found, position, arm in ordered if found == number]

@@ -81,7 +81,6 @@ def test_an_archive_can_be_tuned_on(tmp_path):
         (["--format", "hdf5", "--mix", "interactiv"], ["no mix named", "'interactive-viewer'"]),
         (["--format", "hdf5", "--mix", "head=2"], ["sum to 2"]),
         (["--format", "hdf5", "--rounds", "0"], ["--rounds", "a positive integer"]),
-        (["--format", "hdf5", "--budget", "soon"], ["--budget", "a positive integer"]),
         (["--format", "hdf5", "--sample", "-1"], ["--sample", "a positive integer"]),
         (["--format", "hdf5", "--name", "tuned"], ["cannot be named 'tuned'"]),
         (["--format", "hdf5", "--name", "a/b"], ["cannot be named 'a/b'"]),

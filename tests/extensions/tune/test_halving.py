@@ -9,11 +9,10 @@ import pytest
 
 from harness.analysis.choice.mix import Mix
 from harness.extensions.tune.candidates import Candidate, candidates
-from harness.extensions.tune.halving import FEW, stages, survivors
+from harness.extensions.tune.costs import FEW, WRITE, candidate_costs, choose, stages, survivors
 from harness.extensions.tune.question import TuneQuestion, questions
 from harness.extensions.tune.race import Race
 from harness.extensions.tune.result import find, sentence
-from harness.extensions.tune.standing import WRITE, choose, standing
 from harness.formats.base import load_format
 from harness.records import CONTROL, Sample
 from harness.trace.manifest import Manifest, Metadata, Provenance
@@ -40,15 +39,16 @@ def samples(entered, rounds, noise=0.01, **seconds):
     (read,) = asked.reads.values()
     for number, candidate in enumerate(entered):
         reading, writing, size = seconds.get(f"c{number}", (1.0, 1.0, 1000))
-        twin = candidate.label == CONTROL
+        control = candidate.is_control
         common = {
-            "run_id": "r", "trace": "t", "n_res": 64, "format": CONTROL if twin else "hdf5",
-            "profile": entered[0].label if twin else candidate.label, "executor": "main", "workers": 1, "position": 0,
+            "run_id": "r", "trace": "t", "n_res": 64, "format": CONTROL if control else "hdf5",
+            "profile": entered[0].label if control else candidate.label, "executor": "main", "workers": 1,
+            "position": 0,
         }  # fmt: skip
         for k in range(rounds):
             rows.append(
                 Sample(
-                    **common, suite=WRITE[0], access=WRITE[1], cache="", round=k, size_bytes=size,
+                    **common, suite=WRITE[0], access=WRITE[1], cache=WRITE[2], round=k, size_bytes=size,
                     seconds=writing * rng.lognormal(0, noise),
                 )
             )  # fmt: skip
@@ -62,7 +62,7 @@ def samples(entered, rounds, noise=0.01, **seconds):
     return rows
 
 
-def test_the_present_setting_and_its_twin_come_first_and_no_layout_twice(entered):
+def test_the_present_setting_and_its_control_come_first_and_no_layout_twice(entered):
     assert entered[0].present and entered[1].label == CONTROL and not entered[1].present
     assert entered[0].layout.chunks == load_format("hdf5").layout(SPEC, "tuned").chunks
     assert len({(c.layout.chunks, c.layout.codec) for c in entered}) == len(entered) - 1
@@ -92,7 +92,7 @@ def test_stages_double_up_to_the_rounds_that_were_asked_for(count, rounds, expec
 
 def test_cost_is_reading_writing_and_keeping_by_the_reports_formula(entered):
     rows = samples(entered, 4, noise=0.0, c0=(2.0, 30.0, 10**9))
-    found = standing(question(), rows, entered, 4)
+    found = candidate_costs(question(), rows, entered, 4)
     assert found.total[0, 0] == pytest.approx(2.0 + (30.0 + 10 * 1.0) / 100)
     assert found.wait[0, 0] == pytest.approx(2.0) and found.write[0, 0] == pytest.approx(30.0)
     assert found.gigabytes[0] == pytest.approx(1.0)
@@ -143,8 +143,8 @@ def test_the_front_is_what_nothing_is_better_than():
         entered, 3, noise=0.0,
         c0=(2.0, 2.0, 2000), c1=(0.1, 0.1, 10), c2=(1.0, 2.0, 2000), c3=(2.0, 1.0, 3000), c4=(3.0, 3.0, 2000),
     )  # fmt: skip
-    found = standing(question(), rows, entered, 3)
-    # The third reads faster than the first and is no worse in the rest; the twin counts for nothing, however good.
+    found = candidate_costs(question(), rows, entered, 3)
+    # The third reads faster than the first and is no worse in the rest; the control counts for nothing, however good.
     assert found.front().tolist() == [False, False, True, True, False]
 
 
@@ -154,37 +154,37 @@ def test_the_worse_half_is_dropped_but_not_the_front_nor_the_present_setting(ent
         "c0": (50.0, 5.0, 5000),
         "c9": (40.0, 4.0, 900),
     }  # the present one is the worst; the last one the smallest
-    found = standing(question(), samples(entered, 3, noise=0.0, **times), entered, 3)
-    kept = survivors(found, entered)
+    found = candidate_costs(question(), samples(entered, 3, noise=0.0, **times), entered, 3)
+    kept = survivors(found)
     assert [c.label for c in kept] == [entered[k].label for k in (0, 1, 2, 3, 4, 5, 6, 9)]
 
 
 def test_few_are_not_halved():
     entered = candidates(load_format("hdf5"), SPEC, FEW, np.random.default_rng(0))
-    found = standing(question(), samples(entered, 3), entered, 3)
-    assert survivors(found, entered) == entered
+    found = candidate_costs(question(), samples(entered, 3), entered, 3)
+    assert survivors(found) == entered
 
 
 def choice(entered, rows, rounds=10):
-    return choose(standing(question(), rows, entered, rounds), entered)
+    return choose(candidate_costs(question(), rows, entered, rounds))
 
 
 def test_a_clear_winner_is_chosen_with_its_interval(entered):
     found = choice(entered, samples(entered, 10, c4=(0.5, 1.0, 1000)))
-    assert found.label == found.best == entered[4].label and found.tied == ()
-    assert 0.45 < found.low <= found.ratio <= found.high < 0.55
+    assert found.chosen == found.best == entered[4] and found.tied == ()
+    assert 0.45 < found.ratio.low <= found.ratio.median <= found.ratio.high < 0.55
 
 
-def test_what_cannot_be_told_apart_keeps_the_present_setting(entered):
+def test_what_is_statistically_indistinguishable_keeps_the_present_setting(entered):
     found = choice(entered, samples(entered, 10, noise=0.2, c4=(0.97, 1.0, 1000)))
-    assert found.label == entered[0].label and entered[0].label in (found.best, *found.tied)
+    assert found.chosen == entered[0] and entered[0] in (found.best, *found.tied)
 
 
-def test_a_twin_that_differs_is_the_noise(entered):
-    """A tenth is told apart from a twin that agrees, not from one that differs by a fifth."""
+def test_a_control_that_differs_is_the_noise(entered):
+    """A tenth is a difference beside a control that agrees, not beside one that differs by a fifth."""
     faster = {"c4": (0.9, 1.0, 1000)}
-    assert choice(entered, samples(entered, 10, **faster)).label == entered[4].label
-    assert choice(entered, samples(entered, 10, c1=(1.2, 1.0, 1000), **faster)).label == entered[0].label
+    assert choice(entered, samples(entered, 10, **faster)).chosen == entered[4]
+    assert choice(entered, samples(entered, 10, c1=(1.2, 1.0, 1000), **faster)).chosen == entered[0]
 
 
 def test_among_equals_better_than_the_present_one_the_simplest_is_chosen():
@@ -193,7 +193,7 @@ def test_among_equals_better_than_the_present_one_the_simplest_is_chosen():
     other = next(k for k, c in enumerate(entered) if c.changes == 2)
     rows = samples(entered, 10, **{f"c{simple}": (0.501, 1.0, 1000), f"c{other}": (0.5, 1.0, 1000)})
     found = choice(entered, rows)
-    assert found.label == entered[simple].label and {found.best, *found.tied} >= {entered[other].label}
+    assert found.chosen == entered[simple] and entered[other] in (found.best, *found.tied)
 
 
 def race(entered, rows, rounds, **changes):
@@ -220,7 +220,7 @@ def test_those_that_were_dropped_keep_what_was_measured_and_those_that_failed_sa
     remaining = [c for c in entered if c not in (dropped, failed)]
     found = find(race(entered, rows, 10, remaining=remaining, failed={failed.label: "returned dtype float16"}))
     table = found.table.set_index("candidate")
-    of = [c.label.partition(": ")[2] for c in (dropped, failed)]
+    of = [c.name for c in (dropped, failed)]
     assert table.loc[of[0], "rounds"] == 2 and not table.loc[of[0], "front"] and table.loc[of[0], "cost"] > 0
     assert table.loc[of[1], "status"] == "failed" and table.loc[of[1], "reason"] == "returned dtype float16"
     assert "1 failed" in sentence(found)

@@ -1,0 +1,180 @@
+"""What an access costs with each candidate, by the samples taken so far; who remains in a race, and who is chosen.
+
+Successive halving (Jamieson & Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, 2016):
+few rounds for all candidates, twice as many for those that remain. With two changes: a candidate on the Pareto front is
+never dropped, for another use may want it, and neither is the present setting.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log2
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.choice.costs import GIGABYTE, CostParts, control_floor, cost, needed
+from harness.analysis.statistics import Interval, bounds, resampled_medians
+from harness.extensions.tune.candidates import Candidate
+from harness.extensions.tune.question import TuneQuestion
+from harness.records import CONTROL, Sample
+
+WRITE = ("write", "tensor_durable", "")
+"""Suite, access and cache state of the samples of writing until the bytes are on disk."""
+
+FEW = 4
+"""Candidates that are not halved any more."""
+
+_LEAST_ROUNDS = 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CandidateCosts:
+    """Costs of candidates that were measured in the same rounds.
+
+    Arrays have the shape (1 + RESAMPLES, candidates); row 0 is what was measured, the others are the same with rounds
+    drawn anew, alike for all candidates. Times are in seconds, for the role's part of the complete trace.
+
+    Attributes
+    ----------
+    candidates : sequence of Candidate
+        The columns, the present setting first.
+    total, wait : ndarray
+        The cost of one access, by the formula of the report, and the part of it that is reading.
+    write : ndarray
+        Seconds to write the role's tensors durably.
+    gigabytes : ndarray, shape (candidates,)
+        That they take.
+    floor : float
+        How far the A/A control lies from the present setting, as a logarithm of the cost; 0 without one.
+    """
+
+    candidates: Sequence[Candidate]
+    total: np.ndarray
+    wait: np.ndarray
+    write: np.ndarray
+    gigabytes: np.ndarray
+    floor: float
+
+    def front(self) -> np.ndarray:
+        """Say which candidates no other one is at least as good as in everything and better in one, the control aside.
+
+        By time to read, time to write and size; False for the control.
+        """
+        points = np.column_stack([self.wait[0], self.write[0], self.gigabytes])
+        real = np.array([not candidate.is_control for candidate in self.candidates])
+        no_worse = (points[:, None] <= points[None]).all(axis=2)
+        better = (points[:, None] < points[None]).any(axis=2)
+        return real & ~(no_worse & better & real[:, None]).any(axis=0)
+
+
+def by_label(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Return samples as a table, with the label of the candidate that each is of."""
+    table = pd.DataFrame(samples)
+    return table.assign(label=table["profile"].where(table["format"] != CONTROL, CONTROL))
+
+
+def candidate_costs(
+    question: TuneQuestion, samples: Sequence[Sample], chosen: Sequence[Candidate], rounds: int
+) -> CandidateCosts:
+    """Work out what candidates cost after a number of rounds.
+
+    Parameters
+    ----------
+    question : TuneQuestion
+        What was asked.
+    samples : sequence of Sample
+        All that were taken for the role.
+    chosen : sequence of Candidate
+        Those measured in all of these rounds, the present setting first; none that failed.
+    rounds : int
+        How many rounds count.
+    """
+    labels = [candidate.label for candidate in chosen]
+    good = by_label(samples).query("status == 'ok' and label in @labels")
+
+    def medians(place: tuple[str, str, str], column: str, repeats: int = 1) -> np.ndarray:
+        count = rounds * repeats
+        here = good[(good[["suite", "access", "cache"]] == list(place)).all(axis=1) & (good["round"] < count)]
+        table = here.pivot(index="label", columns="round", values=column).reindex(index=labels, columns=range(count))
+        return resampled_medians(table.to_numpy(float), zlib.crc32(repr(place).encode()))
+
+    scale = np.array([question.scale(candidate.layout) for candidate in chosen])
+    reads, opening = {}, {}
+    for access, cache in needed(question.use):
+        measured = question.reads[access]
+        place = (measured.suite, measured.access.name, cache)
+        grown = scale if measured.grows else 1.0
+        reads[access, cache] = medians(place, "seconds", measured.repeats) * measured.factor * grown
+        opening[access, cache] = medians(place, "open_seconds", measured.repeats)
+    write = medians(WRITE, "seconds") * question.factor * scale
+    sizes = good[good["suite"] == WRITE[0]].groupby("label")["size_bytes"].last().reindex(labels).to_numpy(float)
+    gigabytes = sizes * question.factor * scale / GIGABYTE
+    parts = CostParts(formats=tuple(labels), reads=reads, opening=opening, write=write, gigabytes=gigabytes)
+    use = question.use._replace(readers=1)
+    total = cost(parts, use)
+    return CandidateCosts(
+        candidates=chosen, total=total, wait=cost(parts, use._replace(writes_per_read=0)), write=write,
+        gigabytes=gigabytes, floor=control_floor(parts, total, labels[0]) or 0.0,
+    )  # fmt: skip
+
+
+def stages(count: int, rounds: int) -> list[int]:
+    """Return after how many rounds so many candidates are compared, of which the last ones get `rounds`.
+
+    Rising, each about twice the one before, none below two unless `rounds` is.
+    """
+    halvings = max(0, ceil(log2(max(count, 1) / FEW)))
+    least = min(_LEAST_ROUNDS, rounds)
+    return sorted({max(least, ceil(rounds / 2**k)) for k in range(halvings + 1)})
+
+
+def survivors(found: CandidateCosts) -> list[Candidate]:
+    """Drop the half that costs more, except for what is on the front, the present setting and the A/A control."""
+    real = [k for k, candidate in enumerate(found.candidates) if not candidate.is_control]
+    by_cost = sorted(real, key=lambda k: (np.nan_to_num(found.total[0, k], nan=np.inf), k))
+    kept = set(by_cost[: max(FEW, ceil(len(real) / 2))]) | set(np.flatnonzero(found.front()))
+    return [c for k, c in enumerate(found.candidates) if k in kept or c.changes == 0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What is chosen for a role.
+
+    Attributes
+    ----------
+    chosen, best : Candidate
+        What is chosen, and the one with the lowest cost: another one where the two are statistically
+        indistinguishable.
+    tied : tuple of Candidate
+        Those that are indistinguishable from the best one, itself not among them.
+    ratio : Interval
+        The cost of the chosen one against the present setting's.
+    """
+
+    chosen: Candidate
+    best: Candidate
+    tied: tuple[Candidate, ...]
+    ratio: Interval
+
+
+def choose(found: CandidateCosts) -> Choice:
+    """Choose by cost; where that does not decide, the present setting or else the one that changes least.
+
+    A candidate counts as worse than the best only when the interval of the ratio of the two costs, paired by round,
+    lies beyond what the A/A control differs from the present setting.
+    """
+    of = found.candidates
+    columns = [k for k, candidate in enumerate(of) if not candidate.is_control]
+    best = min(columns, key=lambda k: (found.total[0, k], of[k].changes, k))
+    worse = np.log(bounds(found.total[1:] / found.total[1:, [best]])[0]) > found.floor
+    tied = [k for k in columns if k != best and not worse[k]]
+    chosen = min((best, *tied), key=lambda k: (of[k].changes, k))
+    return Choice(
+        chosen=of[chosen],
+        best=of[best],
+        tied=tuple(of[k] for k in tied),
+        ratio=Interval.of_draws(found.total[:, chosen] / found.total[:, 0]),
+    )

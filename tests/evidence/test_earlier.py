@@ -44,7 +44,7 @@ def test_a_forged_figure_of_an_earlier_report_is_named(tmp_path):
     assert any("figure is 0.5" in text for r in results if r.what == "report.json" for text in r.problems)
 
 
-@pytest.mark.parametrize("version", [0, 4])
+@pytest.mark.parametrize("version", [0, 5])
 def test_a_report_of_an_unknown_version_is_refused(tmp_path, version, capsys):
     files = dict(read_bundle(EARLIER).files)
     files["report.json"] = json.dumps(json.loads(files["report.json"]) | {"report_version": version}).encode()

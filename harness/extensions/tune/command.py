@@ -18,8 +18,8 @@ from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, integers, typed
 from harness.errors import UsageError
 from harness.extensions.tune.front import draw_front
-from harness.extensions.tune.question import questions
-from harness.extensions.tune.race import TuneConfig, search
+from harness.extensions.tune.question import TuneConfig, questions
+from harness.extensions.tune.race import search
 from harness.extensions.tune.result import Found, find, profile, sentence
 from harness.files import write_text
 from harness.formats.base import PROFILES, load_format

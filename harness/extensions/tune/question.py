@@ -26,6 +26,40 @@ _REPEATS, _SHORT = 3, 16 << 20  # samples in each round of an access that asks f
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneConfig:
+    """Everything that decides what a search measures, besides its questions.
+
+    Attributes
+    ----------
+    run_id : str
+        Name of the search, and of its folder.
+    backend : str
+        What `load_format` takes.
+    source, trace : str
+        The trace as ``NAME[:key=value,...]``, and as records name it.
+    requested, n_res : int or None
+        The length it was asked for in, and its own.
+    rounds, most : int
+        Samples of the candidates that remain, and how many enter for each role.
+    seed : int
+        Decides draws, windows and order.
+    timeout : float
+        Seconds after which a sample counts as hung.
+    """
+
+    run_id: str
+    backend: str
+    source: str
+    trace: str
+    requested: int | None
+    n_res: int | None
+    rounds: int
+    most: int
+    seed: int
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasuredUse:
     """One access of a mix on the sample.
 

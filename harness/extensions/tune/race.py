@@ -18,7 +18,7 @@ from harness.errors import HarnessError, UsageError
 from harness.extensions.tune.candidates import Candidate, candidates, settings_of
 from harness.extensions.tune.corner import SampleTask
 from harness.extensions.tune.costs import WRITE, CandidateCosts, candidate_costs, stages, survivors
-from harness.extensions.tune.question import MeasuredUse, TuneQuestion
+from harness.extensions.tune.question import MeasuredUse, TuneConfig, TuneQuestion
 from harness.formats.archive import remove
 from harness.formats.base import load_format
 from harness.records import CONTROL, Sample
@@ -37,40 +37,6 @@ from harness.trace.schema import TensorSpec
 from harness.workload import ReadAccess
 
 _FROM_READING = ("seconds", "open_seconds", "bytes_returned", "bytes_read", "requests", "peak_rss_bytes")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig:
-    """Everything that decides what a search measures.
-
-    Attributes
-    ----------
-    run_id : str
-        Name of the search, and of its folder.
-    backend : str
-        What `load_format` takes.
-    source, trace : str
-        The trace as ``NAME[:key=value,...]``, and as records name it.
-    requested, n_res : int or None
-        The length it was asked for in, and its own.
-    rounds, most : int
-        Samples of the candidates that remain, and how many enter for each role.
-    seed : int
-        Decides draws, windows and order.
-    timeout : float
-        Seconds after which a sample counts as hung.
-    """
-
-    run_id: str
-    backend: str
-    source: str
-    trace: str
-    requested: int | None
-    n_res: int | None
-    rounds: int
-    most: int
-    seed: int
-    timeout: float
 
 
 @dataclass

@@ -11,7 +11,7 @@ from harness.formats.seal import read_seal
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """What a container itself says of a tensor, apart from the manifest."""
 
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ class Opened:
 class ListsTensors(Protocol):
     """A reader whose container has a list of its own."""
 
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, StoredTensor]:
         """List the tensors as the container knows them, by path; an archive whose manifest disagrees is refused."""
 
 

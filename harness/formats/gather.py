@@ -18,7 +18,7 @@ import numpy as np
 from harness.capacity import capacity
 from harness.formats.base import Selection
 from harness.formats.extents import ByteSource
-from harness.formats.parts import Part, parts
+from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
@@ -30,7 +30,7 @@ _ALONE = 2 << 20  # bytes of stored values that are decoded before a second thre
 _MOST_THREADS = 4  # beyond these, decoding waits for memory and not for a core
 
 Task = TypeVar("Task")
-_Piece = tuple[int, int, Part]
+_Piece = tuple[int, int, ChunkPart]
 """Offset and length of a chunk to be read, and what is taken of it."""
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT, forget_writes, open_regular
 from harness.formats.base import Codec, Format, Layout, Profile, Reader, Selection, Writer
-from harness.formats.describing import Opened, Stored
+from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import Extent
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
 from harness.formats.hdf5_filters import filters_in_words
@@ -124,12 +124,12 @@ class Hdf5Reader(Reader):
             raise ArchiveError(f"the manifest has {dataset.nbytes} bytes, or is not stored as this harness stores one")
         return dataset[()].tobytes()
 
-    def stored(self) -> dict[str, Stored]:
-        found: dict[str, Stored] = {}
+    def stored(self) -> dict[str, StoredTensor]:
+        found: dict[str, StoredTensor] = {}
 
         def visit(name: str, item: object) -> None:
             if isinstance(item, h5py.Dataset) and name != MANIFEST:
-                found[name] = Stored(tuple(item.shape), item.dtype.name)
+                found[name] = StoredTensor(tuple(item.shape), item.dtype.name)
 
         self._file.visititems(visit)
         return found

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from harness.errors import ArchiveError
 from harness.files import forget_writes
 from harness.formats.base import Codec, Format, Layout, Profile, Reader, Selection, UnsupportedProfile, Writer
-from harness.formats.describing import Opened, Stored
+from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import Extent
 from harness.formats.layout import chosen_layout, named
 from harness.formats.npz_forward import Forward
@@ -122,7 +122,7 @@ class NpzReader(Reader):
     def manifest_text(self) -> bytes:
         return read_member(self.zip, _MANIFEST)
 
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, StoredTensor]:
         found = {}
         for name in self.zip.namelist():
             if name.endswith(".npy"):
@@ -131,7 +131,7 @@ class NpzReader(Reader):
                     stated = member.tell() + prod(shape) * dtype.itemsize
                 if stated != (size := self.zip.getinfo(name).file_size):
                     raise ArchiveError(f"{name} has {size} bytes where its header asks for {stated}.")
-                found[name.removesuffix(".npy")] = Stored(shape, dtype.name)
+                found[name.removesuffix(".npy")] = StoredTensor(shape, dtype.name)
         return found
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ from harness.formats.selection import Selection, lengths
 
 
 @dataclass(frozen=True)
-class Part:
+class ChunkPart:
     """What a selection takes from one chunk.
 
     Attributes
@@ -27,7 +27,7 @@ class Part:
     target: Selection
 
 
-def parts(chunks: Sequence[int], selection: Selection) -> list[Part]:
+def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
     """List the chunks that a selection touches, in C order of the grid; a scalar is one chunk.
 
     Parameters
@@ -48,7 +48,7 @@ def parts(chunks: Sequence[int], selection: Selection) -> list[Part]:
             along.append((number, source, slice(start - wanted.start, stop - wanted.start)))
         axes.append(along)
     return [
-        Part(tuple(n for n, _, _ in steps), tuple(s for _, s, _ in steps), tuple(t for _, _, t in steps))
+        ChunkPart(tuple(n for n, _, _ in steps), tuple(s for _, s, _ in steps), tuple(t for _, _, t in steps))
         for steps in product(*axes)
     ]
 

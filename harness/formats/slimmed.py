@@ -15,7 +15,7 @@ import numpy as np
 from harness import registry
 from harness.errors import HarnessError
 from harness.formats.base import Format, Layout, Profile, Reader, Writer, blame, load_format
-from harness.formats.describing import ListsTensors, Opened, ShowsStorage, Stored, recognised
+from harness.formats.describing import ListsTensors, Opened, ShowsStorage, StoredTensor, recognised
 from harness.formats.extents import Extent
 from harness.formats.recovered import CheckpointWriter, Place, RecoverableFormat
 from harness.formats.seal import link_in
@@ -116,9 +116,9 @@ class SlimmedReader(Reader):
     def manifest_text(self) -> str:
         return self._manifest().to_json()
 
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, StoredTensor]:
         """List the tensors that what the container lists stands for."""
-        as_said = {spec.path: Stored(spec.shape, spec.dtype) for spec in self._manifest().tensors}
+        as_said = {spec.path: StoredTensor(spec.shape, spec.dtype) for spec in self._manifest().tensors}
         if not isinstance(self.inner, ListsTensors):
             return as_said
         held, found = self.inner.stored(), {}

@@ -18,7 +18,7 @@ from zarr.codecs import BytesCodec
 
 from harness.errors import ArchiveError
 from harness.formats.base import Reader, Selection
-from harness.formats.describing import Opened, Stored
+from harness.formats.describing import Opened, StoredTensor
 from harness.formats.settings import Parameter
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, role_of
@@ -116,8 +116,8 @@ class ZarrReader(Reader):
         """Return every array that is listed, by name."""
         return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
 
-    def stored(self) -> dict[str, Stored]:
-        return {name: Stored(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
+    def stored(self) -> dict[str, StoredTensor]:
+        return {name: StoredTensor(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
 
     def array(self, path: str) -> zarr.Array:
         """Return an array as zarr-python gives it, the same one each time."""

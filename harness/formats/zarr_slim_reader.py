@@ -17,7 +17,7 @@ from harness.documents import Count, convert
 from harness.errors import ArchiveError
 from harness.files import read_bytes
 from harness.formats.base import Reader, Selection
-from harness.formats.describing import Opened, Stored
+from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import ByteSource, opened
 from harness.formats.gather import Crew, cores, find_chunks, gather
 from harness.formats.recovered import Place
@@ -92,9 +92,9 @@ class ZarrSlimReader(Reader):
     def manifest_text(self) -> str:
         return self._manifest
 
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, StoredTensor]:
         arrays = {
-            name: Stored(tuple(node["shape"]), str(node.get("attributes", {}).get("dtype", node["data_type"])))
+            name: StoredTensor(tuple(node["shape"]), str(node.get("attributes", {}).get("dtype", node["data_type"])))
             for name, node in self._nodes.items()
             if node["node_type"] == "array"
         }

@@ -18,7 +18,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.base import Format, Profile, Reader
-from harness.formats.describing import ListsTensors, Stored, recognised
+from harness.formats.describing import ListsTensors, StoredTensor, recognised
 from harness.formats.seal import files_of
 from harness.testing.comparing import (
     as_it_is,
@@ -76,7 +76,7 @@ class FormatConformance:
             for name, array in arrays.items():
                 same(reader.read(name), array, name)
             if isinstance(reader, ListsTensors):
-                assert reader.stored() == {n: Stored(a.shape, a.dtype.name) for n, a in arrays.items()}
+                assert reader.stored() == {n: StoredTensor(a.shape, a.dtype.name) for n, a in arrays.items()}
         assert not (problems := verify_archive(path, self.made())), problems[0]
         assert recognised(path, self.made()), "its own archive is not recognised"
 

@@ -35,7 +35,7 @@ for _name, _profile in (one.values for one in WRITABLE):
 @pytest.mark.parametrize(
     ("liar", "check", "said"),
     [
-        (liars.Lazy, TENSORS, "returned Stored instead of an ndarray"),
+        (liars.Lazy, TENSORS, "returned StoredTensor instead of an ndarray"),
         (liars.Mapped, TENSORS, "view of a mapped file"),
         (liars.Caching, "nothing_is_kept_between_readers", "read again after it was changed"),
         (liars.Zeros, TENSORS, "values that differ"),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness.formats.base import Layout, Profile
-from harness.formats.describing import Stored
+from harness.formats.describing import StoredTensor
 from harness.formats.raw import RawFormat, RawReader, RawWriter
 from harness.formats.selection import whole
 from harness.formats.settings import Parameter, SearchSpace, TunableFormat
@@ -30,7 +30,7 @@ class _Liar(RawFormat):
 
 class _LazyReader(RawReader):
     def read(self, path: str, selection: Any = None) -> Any:
-        return Stored(*(getattr(self.tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
+        return StoredTensor(*(getattr(self.tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
 
 
 class Lazy(_Liar):

@@ -36,7 +36,7 @@ def archive(tmp_path: Path) -> tuple[Path, Manifest, dict[str, Expected]]:
 @pytest.mark.parametrize(
     ("liar", "caught"),
     [
-        (liars.Lazy, "returned Stored instead of an ndarray"),
+        (liars.Lazy, "returned StoredTensor instead of an ndarray"),
         (liars.Mapped, "mapped file"),
         (liars.Zeros, "differ from the source"),
         (liars.Flipped, "differ from the source"),

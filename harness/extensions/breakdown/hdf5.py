@@ -16,7 +16,7 @@ from harness.formats.extents import Extent
 from harness.formats.hdf5 import Hdf5Reader
 from harness.formats.hdf5_file import BLOSC
 from harness.formats.hdf5_filters import filters_of, in_memory
-from harness.formats.parts import Part, parts
+from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths, whole
 
 
@@ -78,7 +78,7 @@ class _InMemory:
     """Stored chunks one below the other in a dataset of the same filters."""
 
     def __init__(
-        self, filters: Any, chunks: tuple[int, ...], dtype: np.dtype, taken: Sequence[Part], masks: Sequence[int]
+        self, filters: Any, chunks: tuple[int, ...], dtype: np.dtype, taken: Sequence[ChunkPart], masks: Sequence[int]
     ) -> None:
         self._filters, self._chunks, self._dtype, self._taken, self._masks = filters, chunks, dtype, taken, masks
         self._shape = (chunks[0] * len(taken), *chunks[1:])

@@ -13,7 +13,7 @@ import numpy as np
 from harness import registry
 from harness.formats.base import Format, Reader
 from harness.formats.extents import Extent
-from harness.formats.parts import Part, runs
+from harness.formats.parts import ChunkPart, runs
 from harness.formats.selection import Selection, lengths, whole
 from harness.formats.slimmed import SlimmedFormat, SlimmedReader
 
@@ -102,12 +102,14 @@ class _Widening(Replayer[SlimmedReader]):
         return replay and replace(replay, place=lambda pieces: narrowing.widen(replay.place(pieces)))
 
 
-def assembled(taken: Sequence[Part], shape: tuple[int, ...], fill: np.ndarray | None) -> Callable[[Any], np.ndarray]:
+def assembled(
+    taken: Sequence[ChunkPart], shape: tuple[int, ...], fill: np.ndarray | None
+) -> Callable[[Any], np.ndarray]:
     """Return a `Replay.place` that copies pieces of chunks to where they belong.
 
     Parameters
     ----------
-    taken : sequence of Part
+    taken : sequence of ChunkPart
         Where each piece goes; a piece holds only what the selection takes of its chunk.
     shape : tuple of int
         Of the result.

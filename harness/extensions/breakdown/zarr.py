@@ -18,7 +18,7 @@ from harness.extensions.breakdown import blosc
 from harness.extensions.breakdown.replay import Replay, Replayer, assembled
 from harness.formats.base import Selection
 from harness.formats.extents import Extent
-from harness.formats.parts import Part, parts
+from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths, whole
 from harness.formats.shard import CHECKSUM, MISSING
 from harness.formats.zarr_reader import ZarrReader
@@ -100,7 +100,7 @@ def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, w
     )
 
 
-def _shard_of(array: zarr.Array, part: Part) -> tuple[int, ...]:
+def _shard_of(array: zarr.Array, part: ChunkPart) -> tuple[int, ...]:
     """Return the place of the shard that holds a chunk."""
     return tuple(n * c // s for n, c, s in zip(part.chunk, array.chunks, array.shards or (), strict=True))
 
@@ -137,7 +137,9 @@ def _undo(codecs: list[Any]) -> Decompress | None:
     return None
 
 
-def _chunk_files(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
+def _chunk_files(
+    folder: Path, array: zarr.Array, touched: Sequence[ChunkPart]
+) -> tuple[list[Extent], list[Extent | None]]:
     """Find the file of each chunk; None where there is none, which means the fill value."""
     metadata: Any = array.metadata
     found: list[Extent | None] = []
@@ -147,7 +149,7 @@ def _chunk_files(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tu
     return [], found
 
 
-def _shard(folder: Path, array: zarr.Array, touched: Sequence[Part]) -> tuple[list[Extent], list[Extent | None]]:
+def _shard(folder: Path, array: zarr.Array, touched: Sequence[ChunkPart]) -> tuple[list[Extent], list[Extent | None]]:
     """Find the index of the shard that chunks share, and by it each of them; one of the fill value alone has none."""
     metadata: Any = array.metadata
     shard = _shard_of(array, touched[0]) if touched else tuple(0 for _ in array.shape)

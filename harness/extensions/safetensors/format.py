@@ -14,7 +14,7 @@ from harness.documents import DocumentError, decode
 from harness.errors import HarnessError
 from harness.files import DOCUMENT
 from harness.formats.base import Profile, Reader, Selection
-from harness.formats.describing import Opened, Stored
+from harness.formats.describing import Opened, StoredTensor
 from harness.formats.raw import FlatFormat, FlatWriter
 from harness.formats.seal import BLANK
 from harness.formats.selection import lengths, whole
@@ -89,9 +89,9 @@ class SafetensorsReader(Reader):
     def manifest_text(self) -> str:
         return str((self._file.metadata() or {})["manifest"])
 
-    def stored(self) -> dict[str, Stored]:
+    def stored(self) -> dict[str, StoredTensor]:
         slices = {name: self._file.get_slice(name) for name in self._file.keys()}  # noqa: SIM118 - not a mapping
-        return {name: Stored(tuple(s.get_shape()), self._names[s.get_dtype()]) for name, s in slices.items()}
+        return {name: StoredTensor(tuple(s.get_shape()), self._names[s.get_dtype()]) for name, s in slices.items()}
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         if selection is None:

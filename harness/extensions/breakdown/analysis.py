@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from harness.records import KEY_COLUMNS
+from harness.report.page.scaling import main_subject
 
 
 class PartOfRead(NamedTuple):
@@ -33,43 +34,23 @@ OPENED = {"open_seconds": PartOfRead("open", "opening", "#bdbdbd", ""), **PARTS}
 _TIMES = ["total_seconds", *OPENED]
 _EXACT = ["stored_bytes", "extents", "files", "bytes_requested"]
 
-TIME_VERSION = 1
-"""Of the table, which is no file of rows."""
-
-COLUMNS = [
-    *KEY_COLUMNS,
-    "rounds",
-    *_TIMES,
-    *_EXACT,
-    "stored_fraction",
-    "main_part",
-    "status",
-    "reason",
-    "schema_version",
-]
+_COLUMNS = [
+    *KEY_COLUMNS, "rounds", *_TIMES, *_EXACT, "stored_fraction", "main_part", "status", "reason", "schema_version",
+]  # fmt: skip
 
 
 def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
-    """Summarise the breakdown of a run.
+    """Summarise the rows of `harness.extensions.breakdown.rows.read_breakdown`: one row a cell, in their first order.
 
-    Parameters
-    ----------
-    breakdown : DataFrame
-        From `harness.extensions.breakdown.rows.read_breakdown`.
-
-    Returns
-    -------
-    DataFrame
-        Columns `COLUMNS`, one row a cell, in the order in which cells were first measured. Times are those of the round
-        that was disturbed least, the one whose read and replay took least together: what a read has to do takes no less
-        for it, and the parts add up to the total. ``stored_fraction`` is the stored bytes
-        that a read needs over those it asks for. ``main_part`` is the name of the largest part. A figure that should be
-        the same in every round and is not stays empty, and the reason says so. A failed cell has no figures; one whose
-        format has no replay has the total and the time to open alone.
+    Times are those of the round that was disturbed least, the one whose read and replay took least together: what a
+    read has to do takes no less for it, and the parts add up to the total. ``stored_fraction`` is the stored bytes that
+    a read needs over those it asks for. ``main_part`` is the name of the largest part. A figure that should be the same
+    in every round and is not stays empty, and the reason says so. A failed cell has no figures; one whose format has no
+    replay has the total and the time to open alone.
     """
     cells = [_cell(group) for _, group in breakdown.groupby(KEY_COLUMNS, sort=False, dropna=False)]
     numeric = dict.fromkeys([*_TIMES, *_EXACT, "stored_fraction"], float)  # NaN where empty, also where all are
-    found = pd.DataFrame(cells, columns=COLUMNS).astype(numeric)
+    found = pd.DataFrame(cells, columns=_COLUMNS).astype(numeric)
     return found.assign(n_res=pd.to_numeric(found["n_res"]))  # NaN also where no trace has residues
 
 
@@ -78,7 +59,7 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
     statuses = set(group["status"])
     # One wrong replay makes all of them doubtful; a rejected round only counts for nothing.
     status = next((s for s in ("failed", "ok", "skipped", "rejected") if s in statuses), "skipped")
-    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: first[key] for key in KEY_COLUMNS}
+    row: dict[str, Any] = dict.fromkeys(_COLUMNS) | {key: first[key] for key in KEY_COLUMNS}
     counted = group[group["status"] == status]
     told = group[group["status"] != "ok"]
     reasons = [str(told.iloc[0]["reason"])] if len(told) else []
@@ -86,7 +67,7 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
         n_res=None if pd.isna(first["n_res"]) else int(first["n_res"]),
         rounds=int(counted["total_seconds"].notna().sum()) if status != "failed" else 0,
         status=status,
-        schema_version=TIME_VERSION,
+        schema_version=1,
     )
     if status != "failed":
         quiet = counted.iloc[int(_taken(counted).to_numpy().argmin())]
@@ -108,3 +89,10 @@ def _taken(rounds: pd.DataFrame) -> pd.Series:
     """Return what each round took for the read and its replay together, in seconds."""
     replayed = [name for name in PARTS if name != "rest_seconds"]
     return rounds[["total_seconds", "open_seconds", *replayed]].sum(axis=1)
+
+
+def drawn_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
+    """Return the trace and length that are drawn, and the cells of them; some have to be measured."""
+    trace, n_res = main_subject(cells[cells["total_seconds"].notna()])
+    here = cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res
+    return trace, n_res, cells[(cells["trace"] == trace) & here]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,36 +13,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from harness.analysis import formatting as words
-from harness.extensions.breakdown.analysis import OPENED
+from harness.extensions.breakdown.analysis import OPENED, PartOfRead, drawn_cells
 from harness.report.drawing.figure import Page, drawing
-from harness.report.page.scaling import main_subject
 
 _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
 
 
 def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
-    """Draw where the time goes, for every access of one trace.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        From `harness.extensions.breakdown.analysis.where_time_goes`.
-    folder : Path
-        Where the files go.
-    pictures : bool
-        Whether a PNG is drawn besides the SVG.
-
-    Returns
-    -------
-    list of Path
-        ``where_time_goes.svg`` and perhaps ``.png``; nothing when no cell was measured.
-    """
-    good = cells[cells["total_seconds"].notna()]
-    if good.empty:
+    """Draw the cells of `where_time_goes`, for every access of one trace; nothing when nothing was measured."""
+    if cells["total_seconds"].isna().all():
         return []
-    trace, n_res = main_subject(good)
-    shown = good[(good["trace"] == trace) & (good["n_res"].isna() if np.isnan(n_res) else good["n_res"] == n_res)]
+    trace, n_res, shown = drawn_cells(cells[cells["total_seconds"].notna()])
     accesses = [name for name in _ACCESSES if (shown["access"] == name).any()]
     arms = words.arms_of(shown)
     with drawing():
@@ -62,7 +45,10 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
                 f"Trace: {words.pretty_trace(trace)}{length}. The least disturbed of "
                 f"{int(shown['rounds'].min())} rounds, apart from the samples that verdicts are made of.",
             ],
-            legend=_legend(),  # type: ignore[arg-type]
+            legend=[
+                *(Patch(label=part.called, **_style(part)) for part in OPENED.values()),  # type: ignore[list-item]
+                Line2D([], [], color="black", linewidth=1.6, label="real read"),
+            ],
             heights=[tall] * rows,
             below=[0.62] * rows,
             widths=[1.0] * across,
@@ -78,15 +64,12 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
         return page.save(folder, "where_time_goes", pictures=pictures)
 
 
-def _legend() -> list[Patch | Line2D]:
-    patches: list[Patch | Line2D] = [
-        Patch(facecolor=colour, hatch=hatch, edgecolor="white" if hatch else "#555555", linewidth=0.4, label=name)
-        for name, _, colour, hatch in OPENED.values()
-    ]
-    return [*patches, Line2D([], [], color="black", linewidth=1.6, label="real read")]
-
-
 _FAR = 4.0  # times the second longest bar, from which on the longest is cut off
+
+
+def _style(part: PartOfRead) -> dict[str, Any]:
+    edge = "white" if part.hatch else "#555555"
+    return {"facecolor": part.colour, "hatch": part.hatch, "edgecolor": edge, "linewidth": 0.4}
 
 
 def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, labelled: bool) -> None:
@@ -99,13 +82,10 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
             axes.text(0, place, " no result", va="center", fontsize=7, color="#6e6e6e")
             continue
         start = 0.0
-        for column, (_, _, colour, hatch) in OPENED.items():
+        for column, part in OPENED.items():
             value = float(shown[arm][column])
             if value > 0:  # a negative rest shows as parts that reach beyond the line
-                axes.barh(
-                    place, value, left=start, height=0.7, color=colour, hatch=hatch,
-                    edgecolor="white" if hatch else "#555555", linewidth=0.4,
-                )  # fmt: skip
+                axes.barh(place, value, left=start, height=0.7, **_style(part))
                 start += value
         total = float(shown[arm]["total_seconds"] + shown[arm]["open_seconds"])
         if ends[arm] > limit:

@@ -10,11 +10,10 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings, plain
-from harness.extensions.breakdown.analysis import OPENED, where_time_goes
+from harness.extensions.breakdown.analysis import OPENED, drawn_cells, where_time_goes
 from harness.extensions.breakdown.plot import draw_time
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown
 from harness.records import CONTROL, RAW
-from harness.report.page.scaling import main_subject
 from harness.report.section import Block, Picture, Section, Table, Text
 
 
@@ -65,11 +64,11 @@ class TimeSection(Section):
             return []
         if cells is None or cells.empty or cells["total_seconds"].isna().all():
             return [Text("It was not measured in this run.")]
-        trace, n_res = main_subject(cells[cells["total_seconds"].notna()])
-        here = cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res
-        shown = cells[(cells["trace"] == trace) & here]
+        trace, n_res, shown = drawn_cells(cells)
         arms = words.arms_of(shown)
-        rows = _rows(shown, arms, _counts(findings.summary, trace, n_res))
+        summary = findings.summary
+        of_it = summary["n_res"].isna() if pd.isna(n_res) else summary["n_res"] == n_res
+        rows = _rows(shown, arms, summary[(summary["trace"] == trace) & of_it])
         table = Table(
             label="Where the time goes, in figures",
             caption="Warm; the round that was disturbed least. Bytes and read calls are those of the samples.",
@@ -93,50 +92,33 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
-def _rows(
-    shown: pd.DataFrame, arms: list[tuple[str, str]], counts: dict[tuple[str, ...], dict[str, float]]
-) -> list[list[str]]:
-    accesses = list(dict.fromkeys(shown["access"]))
+_COUNTED = {  # how the figures of the summary are written that are known
+    "percent_of_raw": lambda share: words.percent(share / 100),
+    "read_amplification": words.times,
+    "median_requests": "{:.0f}".format,
+    "files_opened": "{:.0f}".format,
+}
+
+
+def _rows(shown: pd.DataFrame, arms: list[tuple[str, str]], summary: pd.DataFrame) -> list[list[str]]:
+    """Make a row of each cell of a subject, with what the summary counts of the same reads."""
+    counted = summary[(summary["cache"] == "warm") & (summary["executor"] == "main")].fillna({"profile": ""})
+    counts = {(row["access"], row["format"], row["profile"]): row for row in counted.to_dict("records")}
     rows = []
-    order = {arm: place for place, arm in enumerate(arms)}
-    found = [row for _, part in shown.groupby("access", sort=False) for row in part.to_dict("records")]
-    found.sort(key=lambda row: (accesses.index(row["access"]), order[row["format"], row["profile"] or ""]))
+    found = shown[shown["total_seconds"].notna()].fillna({"profile": ""}).to_dict("records")
+    accesses = list(dict.fromkeys(shown["access"]))
+    found.sort(key=lambda row: (accesses.index(row["access"]), arms.index((row["format"], row["profile"]))))
     for row in found:
-        if not words.known(row["total_seconds"]):
-            continue
-        arm = (str(row["format"]), str(row["profile"] or ""))
-        told = counts.get((row["access"], *arm), {})
+        told = counts.get((row["access"], row["format"], row["profile"]), {})
         rows.append(
             [
-                words.access(str(row["access"])),
-                words.arm_name(arm, arms),
-                words.duration(row["total_seconds"]),
-                *(words.duration(row[name]) if words.known(row[name]) else "–" for name in OPENED),
-                _share(told.get("percent_of_raw")),
-                words.times(told["read_amplification"]) if "read_amplification" in told else "–",
-                f"{told['median_requests']:.0f}" if "median_requests" in told else "–",
-                f"{told['files_opened']:.0f}" if "files_opened" in told else "–",
+                words.access(row["access"]),
+                words.arm_name((row["format"], row["profile"]), arms),
+                *(words.duration(row[name]) if words.known(row[name]) else "–" for name in ("total_seconds", *OPENED)),
+                *(write(told[name]) if words.known(told.get(name)) else "–" for name, write in _COUNTED.items()),
             ]
         )
     return rows
-
-
-def _counts(summary: pd.DataFrame, trace: str, n_res: float) -> dict[tuple[str, ...], dict[str, float]]:
-    length = summary["n_res"].isna() if pd.isna(n_res) else summary["n_res"] == n_res
-    rows = summary[
-        (summary["trace"] == trace) & length & (summary["cache"] == "warm") & (summary["executor"] == "main")
-    ]
-    names = ["percent_of_raw", "read_amplification", "median_requests", "files_opened"]
-    return {
-        (str(row["access"]), str(row["format"]), str(row["profile"] or "")): {
-            name: float(row[name]) for name in names if words.known(row[name])
-        }
-        for row in rows.to_dict("records")
-    }
-
-
-def _share(percent: float | None) -> str:
-    return "–" if percent is None else words.percent(percent / 100)
 
 
 def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:

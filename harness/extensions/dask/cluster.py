@@ -10,9 +10,7 @@ from harness.errors import MachineError, UsageError
 
 EXTRA = "pip install 'trace-format-harness[dask]'"
 
-START = 60.0
-"""Seconds for workers to start."""
-
+_START = 60.0  # seconds for workers to start
 _CONNECT = 5.0  # seconds to reach a scheduler, and to find one again that was lost
 _PAUSE = 0.05  # seconds between two looks for workers that start
 
@@ -35,20 +33,7 @@ def distributed_package() -> Any:
 
 
 def require_workers(scheduler: str | None, most: int) -> None:
-    """Refuse a run whose scheduler cannot be reached or has too few workers, before anything is written.
-
-    Parameters
-    ----------
-    scheduler : str or None
-        Address such as ``tcp://host:8786``; None for a cluster of the harness's own.
-    most : int
-        The most workers that the run asks for.
-
-    Raises
-    ------
-    UsageError
-        In one sentence, within seconds.
-    """
+    """Raise `UsageError` where a scheduler cannot be reached, or has fewer workers than a run asks for at most."""
     distributed_package()
     if scheduler is not None:
         cluster = Cluster(scheduler)
@@ -70,13 +55,7 @@ def _client(address: str) -> Any:
 
 
 class Cluster:
-    """A client of one scheduler: the user's own, or that of a local cluster with one process a worker.
-
-    Parameters
-    ----------
-    scheduler : str or None
-        Address of the scheduler; None to start a local cluster.
-    """
+    """A client of one scheduler: the user's own, by its address, or that of a local cluster, one process a worker."""
 
     def __init__(self, scheduler: str | None) -> None:
         self._scheduler = scheduler
@@ -92,25 +71,13 @@ class Cluster:
 
     @property
     def client(self) -> Any:
-        """The connected client of ``distributed``.
-
-        Raises
-        ------
-        MachineError
-            When the scheduler is gone.
-        """
+        """The connected client of ``distributed``; raises `MachineError` when the scheduler is gone."""
         if self.lost():
             raise MachineError(f"the connection to the Dask scheduler at {self._scheduler} was lost")
         return self._client
 
     def alive(self) -> list[str]:
-        """Return the addresses of all workers that are alive.
-
-        Raises
-        ------
-        MachineError
-            When the scheduler is gone.
-        """
+        """Return the addresses of all workers that are alive; raises `MachineError` when the scheduler is gone."""
         found = self.client.scheduler_info(n_workers=-1).get("workers", {})
         self._restarted |= any(worker.get("nanny") for worker in found.values())
         self._most = max(self._most, len(found))
@@ -142,7 +109,7 @@ class Cluster:
 
     def wait(self, count: int) -> list[str]:
         """Wait for so many workers to be there, not for ever, and return the addresses of those that are alive."""
-        deadline = time.monotonic() + START
+        deadline = time.monotonic() + _START
         while len(found := self.alive()) < count and time.monotonic() < deadline:
             time.sleep(_PAUSE)
         return found
@@ -150,20 +117,17 @@ class Cluster:
     def _own(self, count: int) -> list[str]:
         """Return the workers of a local cluster, started where that was not done."""
         if self._local is None:
-            self._start(count)
+            distributed = distributed_package()
+            self._local = distributed.LocalCluster(
+                n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="CRITICAL"
+            )
+            self._client = distributed.Client(self._local, set_as_default=False)
         elif len(self._local.workers) < count:
             self._local.scale(count)
         found = self.wait(count)
         if len(found) < count:
-            raise MachineError(f"{count} Dask workers did not start within {START:g} s")
+            raise MachineError(f"{count} Dask workers did not start within {_START:g} s")
         return found
-
-    def _start(self, count: int) -> None:
-        distributed = distributed_package()
-        self._local = distributed.LocalCluster(
-            n_workers=count, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs="CRITICAL"
-        )
-        self._client = distributed.Client(self._local, set_as_default=False)
 
     def close(self) -> None:
         """Disconnect, and end a cluster of its own."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError
-from harness.extensions.dask.cluster import START, Cluster, distributed_package
+from harness.extensions.dask.cluster import Cluster, distributed_package
 from harness.formats.base import Profile
 from harness.formats.seal import read_seal
 from harness.sampling import cache
@@ -24,7 +24,7 @@ from harness.sampling.together import WorkerPart, combine
 
 _LEAD = 0.1  # seconds from handing out the shares to the common start, for the readers to be opened
 _LOOK = 0.5  # seconds between two looks at which workers are alive
-_DEATHS = 2  # workers that may die over one share before its sample fails
+_DEATHS = 2  # samples that may be rejected one after the other because a worker died
 
 
 def read_share(share: Share, start: float, allowed: tuple[registry.Name, ...]) -> tuple[str, WorkerPart]:
@@ -62,22 +62,17 @@ def _answer(task: Any) -> Any:
         ) from error
 
 
-class _WorkerDied(HarnessError):
-    """Too many workers died over a task."""
+class _WorkerDied(Exception):
+    """A worker died over a task."""
 
 
 class DaskPool(Readers):
-    """The workers of one scheduler as readers.
-
-    Parameters
-    ----------
-    scheduler : str or None
-        Address of the scheduler; None to start a local cluster.
-    """
+    """The workers of one scheduler, by its address, as readers; those of a local cluster without one."""
 
     def __init__(self, scheduler: str | None) -> None:
         self._cluster = Cluster(scheduler)
         self._seen: dict[tuple[str, Path], tuple[str, str]] = {}
+        self._deaths = 0  # samples over which a worker died, since the last one over which none did
 
     def read(self, share: Share, workers: int) -> Reading:
         """Take one sample with the reads split over workers.
@@ -86,107 +81,45 @@ class DaskPool(Readers):
         -------
         Reading
             Its time is that of the slowest worker, because the clocks of machines cannot be compared so finely.
-            Rejected where a share was read again elsewhere, as after the death of its worker: every value came back
-            right, but not from so many workers at once.
+            Rejected where a worker died over its share, or was started anew and read it then.
 
         Raises
         ------
         HarnessError
             When the scheduler or too many workers are gone, a worker does not see the archive, the format raised, or
-            worker after worker died over a share.
+            worker after worker died.
         """
-        archive = share.archive
-        addresses = self._ready(share.backend, share.profile, archive, workers)
-        start = time.time() + _LEAD
-        work = [(part, start, registry.allowed()) for part in share.split(workers)]
-        answers, deaths = self._do(read_share, work, addresses, _DEATHS)
-        reading = combine([part for _, part in answers])
-        again = sum(
-            self._seen[address, archive][1] != where for address, (where, _) in zip(addresses, answers, strict=True)
-        )
-        return dataclasses.replace(
-            reading, seconds=max(reading.worker_seconds), rejected=_rejection(deaths, again, workers)
-        )
-
-    def _ready(self, backend: str, profile: Profile, archive: Path, workers: int) -> list[str]:
-        """Choose workers that see the archive; where one dies while it looks, choose anew."""
-        for _ in range(_DEATHS):
-            try:
-                addresses = self._cluster.workers(workers)[:workers]
-            except UsageError as error:  # there were enough when the run began
-                raise MachineError(str(error)) from error
-            with suppress(_WorkerDied):
-                self._require_seen(backend, profile, archive, addresses)
-                return addresses
-        raise HarnessError(f"{_DEATHS} Dask workers died one after the other while they looked for the archive")
-
-    def _do(
-        self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], addresses: Sequence[str], deaths: int
-    ) -> tuple[list[Any], int]:
-        """Do each job on a worker of its own; one whose worker dies is done again by another, so many times.
-
-        Dask would do it again too, but a task that is bound to a worker waits for that one to come back, and one that
-        is not bound may share a worker with another.
-        """
-        at, died = list(addresses), [0] * len(jobs)
-        tasks = [self._submit(function, job, address) for job, address in zip(jobs, at, strict=True)]
         try:
-            while True:
-                self._look(tasks)
-                lost = self._lost(tasks, at)
-                if not lost and all(task.status == "finished" for task in tasks):
-                    return [_answer(task) for task in tasks], sum(died)
-                for number in lost:
-                    died[number] += 1
-                    if died[number] > deaths:
-                        raise _WorkerDied(f"{died[number]} Dask workers died one after the other over the same share")
-                    at[number] = self._living(number)
-                    tasks[number] = self._submit(function, jobs[number], at[number])
-        except (CancelledError, OSError):
-            _ = self._cluster.client  # raises where it is no answer of a task but the scheduler that is gone
-            raise
-        finally:
-            if not self._cluster.lost():
-                self._cluster.client.cancel(tasks, force=True)
+            addresses = self._ready(share, workers)
+            start = time.time() + _LEAD
+            work = [(part, start, registry.allowed()) for part in share.split(workers)]
+            answers = self._do(read_share, work, addresses)
+        except _WorkerDied as error:
+            self._deaths += 1
+            if self._deaths > _DEATHS:
+                raise HarnessError(f"{self._deaths} Dask workers died one after the other") from error
+            return Reading(
+                seconds=0.0, open_seconds=0.0, bytes_returned=0, rejected="a Dask worker died over its share"
+            )
+        self._deaths = 0
+        reading = combine([part for _, part in answers])
+        anew = [a for a, (where, _) in zip(addresses, answers, strict=True) if self._seen[a, share.archive][1] != where]
+        rejected = f"the Dask worker {anew[0]} was started anew while it read" if anew else ""
+        return dataclasses.replace(reading, seconds=max(reading.worker_seconds), rejected=rejected)
 
-    def _look(self, tasks: Sequence[Any]) -> None:
-        """Wait for all tasks to end, not for long."""
-        with suppress(TimeoutError, CancelledError), self._cluster.client.as_current():
-            distributed_package().wait(tasks, timeout=_LOOK)
-
-    def _submit(self, function: Callable[..., Any], job: tuple[Any, ...], address: str) -> Any:
-        # pure=False, or Dask would take an equal job for done.
-        return self._cluster.client.submit(function, *job, workers=[address], allow_other_workers=False, pure=False)
-
-    def _lost(self, tasks: Sequence[Any], addresses: Sequence[str]) -> list[int]:
-        """Return the numbers of the jobs whose worker died before it had answered; raises what a job has raised."""
-        died = distributed_package().scheduler.KilledWorker
-        alive = set(self._cluster.alive())
-        lost = []
-        for number, (task, address) in enumerate(zip(tasks, addresses, strict=True)):
-            if task.status == "error":
-                if not isinstance(task.exception(), died):
-                    _answer(task)
-                lost.append(number)
-            elif task.status in ("lost", "cancelled") or (task.status == "pending" and address not in alive):
-                lost.append(number)
-        return lost
-
-    def _living(self, number: int) -> str:
-        """Return a worker that is alive, waiting for one to be started anew."""
-        alive = self._cluster.wait(1)
-        if not alive:
-            raise MachineError(f"all Dask workers are gone, and none came back within {START:g} s")
-        return alive[number % len(alive)]
-
-    def _require_seen(self, backend: str, profile: Profile, archive: Path, addresses: list[str]) -> None:
-        """Let each worker read the archive's seal once, which must be the one that is read here."""
-        seal = read_seal(archive)
+    def _ready(self, share: Share, workers: int) -> list[str]:
+        """Choose workers; each reads the archive's seal once, which must be the one that is read here."""
+        archive, seal = share.archive, read_seal(share.archive)
+        try:
+            addresses = self._cluster.workers(workers)[:workers]
+        except UsageError as error:  # there were enough when the run began
+            raise MachineError(str(error)) from error
         for address in addresses:
             if self._seen.get((address, archive), ("", ""))[0] == seal:
                 continue
+            job = (share.backend, share.profile, archive, registry.allowed())
             try:
-                ((there, where),), _ = self._do(probe, [(backend, profile, archive, registry.allowed())], [address], 0)
+                ((there, where),) = self._do(probe, [job], [address])
             except OSError:
                 there, where = "", ""
             if there != seal:
@@ -195,17 +128,43 @@ class DaskPool(Readers):
                     "that all workers share"
                 )
             self._seen[address, archive] = (seal, where)
+        return addresses
+
+    def _do(self, function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], addresses: Sequence[str]) -> list[Any]:
+        """Do each job on a worker of its own; raises `_WorkerDied` when one dies over it.
+
+        Dask would do it again, but a task that is bound to a worker waits for that one to come back.
+        """
+        client = self._cluster.client
+        tasks = [  # pure=False, or Dask would take an equal job for done
+            client.submit(function, *job, workers=[address], allow_other_workers=False, pure=False)
+            for job, address in zip(jobs, addresses, strict=True)
+        ]
+        try:
+            while True:
+                with suppress(TimeoutError, CancelledError), client.as_current():
+                    distributed_package().wait(tasks, timeout=_LOOK)
+                alive = self._cluster.alive()
+                if any(_died(task, address in alive) for task, address in zip(tasks, addresses, strict=True)):
+                    raise _WorkerDied
+                if all(task.status == "finished" for task in tasks):
+                    return [_answer(task) for task in tasks]
+        except (CancelledError, OSError):
+            _ = self._cluster.client  # raises where it is no answer of a task but the scheduler that is gone
+            raise
+        finally:
+            if not self._cluster.lost():
+                client.cancel(tasks, force=True)
 
     def close(self) -> None:
         """Disconnect, and end a cluster of its own."""
         self._cluster.close()
 
 
-def _rejection(deaths: int, again: int, workers: int) -> str:
-    if not deaths and not again:
-        return ""
-    times = "once" if deaths == 1 else f"{deaths} times"
-    return (
-        f"a Dask worker died {times if deaths else 'and came back'}, and {again} of {workers} shares were read by "
-        "another: every value came back right, but not from so many workers at once"
-    )
+def _died(task: Any, alive: bool) -> bool:
+    """Say whether the worker of a task died before it had answered; raises what the task has raised."""
+    if task.status == "error":
+        if not isinstance(task.exception(), distributed_package().scheduler.KilledWorker):
+            _answer(task)
+        return True
+    return task.status in ("lost", "cancelled") or (task.status == "pending" and not alive)

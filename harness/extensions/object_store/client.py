@@ -47,18 +47,8 @@ class Client:
     """Reads and writes the objects of one folder of a store.
 
     An object is one version of itself: once its tag is known, every further request asks for that tag, so bytes of two
-    versions are never mixed.
-
-    Parameters
-    ----------
-    place : S3Address
-        The store.
-    folder : str
-        Within the place's prefix.
-    timeout : str
-        For one request.
-    most_attempts : int
-        After how many a fault is reported.
+    versions are never mixed. Requests raise `HarnessError` when the store cannot be reached, has no such object, or
+    sends anything but the bytes that were asked for, after `most_attempts` or at once.
     """
 
     def __init__(
@@ -75,13 +65,7 @@ class Client:
         return self._get(name, WHOLE)[0]
 
     def range(self, name: str, start: int, length: int) -> memoryview:
-        """Return a part of an object.
-
-        Raises
-        ------
-        HarnessError
-            When the store cannot be reached, has no such object, or sends anything but these bytes.
-        """
+        """Return a part of an object."""
         return self._get(name, (start, start + length))[0] if length else memoryview(b"")
 
     def tail(self, name: str, length: int) -> tuple[memoryview, int]:
@@ -180,16 +164,8 @@ class Client:
 def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size: int) -> None:
     """Raise `RangeError` where an answer is another part of an object of a size, or not as long as it says.
 
-    Parameters
-    ----------
-    name : str
-        Of the object.
-    wanted : tuple of (int, int) or dict
-        Start and stop, ``{"offset": start}`` or ``{"suffix": length}``.
-    got : tuple of (int, int)
-        Start and stop as the answer states them.
-    length, size : int
-        Bytes of the body, and of the object as the answer states it.
+    What is wanted is ``(start, stop)``, ``{"offset": start}`` or ``{"suffix": length}``; `got` is the start and stop
+    that the answer states, `length` that of its body, `size` that of the object.
     """
     if isinstance(wanted, dict):
         start, stop = (wanted["offset"] if "offset" in wanted else max(0, size - wanted["suffix"])), size

@@ -31,23 +31,14 @@ if TYPE_CHECKING:
 
 _GROUP = {"zarr_format": 2}
 
-Reference = tuple[str, int, int]
-"""The file, by its template, the offset and the length of a chunk."""
+Reference = tuple[str, int, int]  # the file, by its template, the offset and the length of a chunk
 
 
 class Hdf5Chunk(Codec):
     """Decodes a stored chunk: Blosc as Zarr's own arrays do, any other filter by HDF5, in a file in memory.
 
-    Parameters
-    ----------
-    nbytes : int
-        Of the values of a chunk.
-    dtype : str
-        Of the values.
-    filters : list of [int, int, list of int]
-        Code, flags and values of each, as HDF5 numbers them; none for values that are stored as they are.
-    bare : bool
-        Whether a chunk as long as its values was stored without the filters.
+    A chunk has so many bytes of values of a dtype. Filters are as HDF5 numbers them: code, flags and values of each;
+    none for values that are stored as they are. Where some are `bare`, a chunk as long as its values has no filters.
     """
 
     codec_id = "trace-format-harness.hdf5"
@@ -73,9 +64,9 @@ class Hdf5Chunk(Codec):
     def _decoded(self, stored: bytes) -> np.ndarray:
         codes = [code for code, _, _ in self.filters]
         # Blosc and bitshuffle believe the sizes in front of what they decode.
-        if (codes == [BLOSC] and (stored[4:8], stored[12:16]) != (_four(self.nbytes), _four(len(stored)))) or (
-            codes == [BITSHUFFLE] and stored[:8] != self.nbytes.to_bytes(8, "big")
-        ):
+        sizes = self.nbytes.to_bytes(4, "little") + len(stored).to_bytes(4, "little")
+        other = codes == [BLOSC] and stored[4:8] + stored[12:16] != sizes
+        if other or (codes == [BITSHUFFLE] and stored[:8] != self.nbytes.to_bytes(8, "big")):
             raise ArchiveError("a chunk is not of the size that its reference says")
         if codes == [BLOSC]:
             return np.frombuffer(numcodecs.blosc.decompress(stored), np.uint8)
@@ -86,27 +77,14 @@ class Hdf5Chunk(Codec):
         return values.view(np.uint8)
 
 
-def _four(number: int) -> bytes:
-    return number.to_bytes(4, "little")
-
-
 numcodecs.register_codec(Hdf5Chunk)
 
 
 def references(path: Path) -> bytes:
-    """Say where the chunks of an archive lie, in version 1 of kerchunk's format, as an archive of Zarr format 2.
+    """Say where the chunks of an archive lie, as one of Zarr format 2, in JSON of version 1 of kerchunk's format.
 
-    A tensor without chunks is cut along its first axis into blocks of up to `BLOCK` bytes, or of one row.
-
-    Parameters
-    ----------
-    path : Path
-        An archive written by `Hdf5Format`.
-
-    Returns
-    -------
-    bytes
-        JSON; the file is its template ``u``. https://fsspec.github.io/kerchunk/spec.html
+    https://fsspec.github.io/kerchunk/spec.html; the file is its template ``u``. A tensor without chunks is cut along
+    its first axis into blocks of up to `BLOCK` bytes, or of one row.
 
     Raises
     ------
@@ -127,12 +105,9 @@ def references(path: Path) -> bytes:
                 chunks.update({f"{name}/{'.'.join(map(str, place)) or '0'}": part for place, part in found.items()})
 
         file.visititems(visit)
-    consolidated = {"zarr_consolidated_format": 1, "metadata": metadata}
-    refs = {
-        **{name: json.dumps(metadata[name]) for name in (".zgroup", ".zattrs")},
-        ".zmetadata": json.dumps(consolidated),
-        **chunks,
-    }
+    texts = {".zmetadata": {"zarr_consolidated_format": 1, "metadata": metadata}}
+    texts |= {name: metadata[name] for name in (".zgroup", ".zattrs")}
+    refs = {name: json.dumps(text) for name, text in texts.items()} | chunks
     return json.dumps({"version": 1, "templates": {"u": path.name}, "refs": refs}).encode()
 
 
@@ -175,15 +150,11 @@ def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple
         # A reference is an offset and a length: only by its length can a chunk without the filters be told from others.
         if info.filter_mask not in (0, every) or (bare and (info.size == nbytes) != (info.filter_mask == every)):
             raise UnsupportedProfile(f"{name} has chunks without some of its filters, which no reference can say")
-    places = {
-        tuple(start // edge for start, edge in zip(info.chunk_offset, edges, strict=True)): _part(info)
-        for info in infos
-    }
+    places: dict[tuple[int, ...], Reference] = {}
+    for info in infos:
+        place = tuple(start // edge for start, edge in zip(info.chunk_offset, edges, strict=True))
+        places[place] = ("{{u}}", info.byte_offset, info.size)
     return edges, filters, bare, places
-
-
-def _part(info: Any) -> Reference:
-    return "{{u}}", info.byte_offset, info.size
 
 
 def _contiguous(dataset: Any) -> tuple[tuple[int, ...], dict[tuple[int, ...], Reference]]:

@@ -21,16 +21,9 @@ _KEPT = 256 << 20  # bytes of shards that one reader holds, the newest file apar
 
 
 class StoredArchive:
-    """One archive; one that is a single file is the object with the empty name.
+    """One archive, by its key within a place; one that is a single file is the object with the empty name.
 
-    Parameters
-    ----------
-    place : S3Address
-        The store.
-    key : str
-        Of the archive, within the place's prefix.
-    route : str
-        ``download`` for an archive that is one file and is fetched whole when it is opened.
+    By the route ``download`` such a file is fetched whole when it is opened.
     """
 
     def __init__(self, place: S3Address, key: str, route: str = "ranges") -> None:

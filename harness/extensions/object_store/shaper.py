@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from harness.errors import HarnessError, UsageError
@@ -23,8 +23,9 @@ from harness.extensions.object_store.address import S3Address, parse_fault
 Place = TypeVar("Place", bound=S3Address)
 
 _PIECE = 64 << 10  # bytes that are passed on at a time
-_SLOW_DOWN = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
-_INTERNAL = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>Try again.</Message></Error>"
+_REFUSALS = {"500": ("Internal Server Error", "InternalError"), "503": ("Slow Down", "SlowDown")}
+_In: TypeAlias = asyncio.StreamReader
+_Out: TypeAlias = asyncio.StreamWriter
 
 
 @contextmanager
@@ -72,34 +73,28 @@ class _Shaper:
         self._free = 0.0  # when the line has passed on all that it took
         self._reads = 0
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: _In, writer: _Out) -> None:
         """Serve one connection of a client, with one to the server."""
-        upstream: asyncio.StreamWriter | None = None
+        upstream: _Out | None = None
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, _Dropped):
             answers, upstream = await asyncio.open_connection(self._host, self._port, limit=1 << 20)
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 body = await reader.readexactly(_length(head))
                 await asyncio.sleep(self._latency)
-                await self._exchange(head, body, answers, upstream, writer)
+                await self._exchange((head, body), answers, upstream, writer)
         for open_writer in (upstream, writer):
             if open_writer is not None:
                 open_writer.close()
 
-    async def _exchange(
-        self,
-        head: bytes,
-        body: bytes,
-        answers: asyncio.StreamReader,
-        upstream: asyncio.StreamWriter,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    async def _exchange(self, request: tuple[bytes, bytes], answers: _In, upstream: _Out, writer: _Out) -> None:
         """Pass one request on, and its answer back."""
+        head, body = request
         fault = self._next_fault(head)
-        if fault in ("500", "503"):
-            text = _INTERNAL if fault == "500" else _SLOW_DOWN
-            status = "500 Internal Server Error" if fault == "500" else "503 Slow Down"
-            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text)
+        if fault in _REFUSALS:
+            status, code = _REFUSALS[fault]
+            text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>Try again later.</Message></Error>"
+            writer.write(f"HTTP/1.1 {fault} {status}\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
             await writer.drain()
             return
         upstream.write(head + body)
@@ -122,9 +117,7 @@ class _Shaper:
         self._reads += 1
         return self._fault if (self._reads - 1) % self._every == 0 else ""
 
-    async def _body(
-        self, answer: bytes, length: int, fault: str, answers: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def _body(self, answer: bytes, length: int, fault: str, answers: _In, writer: _Out) -> None:
         """Pass on an answer whose length is known, with what goes wrong in its body."""
         sent = length // 2 if fault in ("drop", "truncate") else length
         if fault == "truncate" and length:
@@ -144,7 +137,7 @@ class _Shaper:
                 await writer.drain()
                 raise _Dropped
 
-    async def _chunks(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _chunks(self, answers: _In, writer: _Out) -> None:
         """Pass on an answer that comes in chunks, up to the empty one."""
         while True:
             line = await answers.readuntil(b"\r\n")
@@ -154,7 +147,7 @@ class _Shaper:
             if not size:
                 return
 
-    async def _send(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _send(self, piece: bytes, writer: _Out) -> None:
         """Send when the line is free, which all connections share."""
         if self._bandwidth and piece:
             now = time.monotonic()

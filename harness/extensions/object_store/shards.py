@@ -21,14 +21,7 @@ _REQUEST = 4 << 20  # bytes of one request, so that several share the bandwidth 
 class StoredFile:
     """One object, of which pieces are read, from several threads at once; a `harness.formats.extents.ByteSource`.
 
-    Parameters
-    ----------
-    client : Client
-        Of the archive.
-    name : str
-        Of the object.
-    at_once : bool
-        Whether to fetch all of it with the first request.
+    With `at_once` the first request fetches all of it.
     """
 
     def __init__(self, client: Client, name: str, *, at_once: bool) -> None:
@@ -55,7 +48,9 @@ class StoredFile:
             self._size = len(data)
         else:
             data, self._size = self._client.tail(self._name, max(length, _INDEX))
-        self._hold(self._size - len(data), self._size, _done(data))
+        done: Future[memoryview] = Future()
+        done.set_result(data)
+        self._hold(self._size - len(data), self._size, done)
 
     def expect(self, extents: list[tuple[int, int]]) -> None:
         with self._lock:
@@ -106,12 +101,6 @@ class StoredFile:
         """Bytes that are held, those on their way included."""
         with self._lock:
             return sum(last - first for first, last, _ in self._held)
-
-
-def _done(data: memoryview) -> Future[memoryview]:
-    future: Future[memoryview] = Future()
-    future.set_result(data)
-    return future
 
 
 def joined(pieces: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -82,22 +82,8 @@ class StoreTask:
 class S3Uploads:
     """Brings the archives of one subject after the other into a store.
 
-    Parameters
-    ----------
-    place : S3Address
-        The store, as it is reached.
-    run_id : str
-        Of the run; part of the keys.
-    worker : Worker
-        Uploads.
-    record : Path
-        `UPLOADED` in the run's folder. An object is listed there before it is uploaded, so a session that is killed
-        leaves none that is not, and the next session removes them with its own.
-
-    Raises
-    ------
-    HarnessError
-        When the record is damaged.
+    An object is listed in `record`, the run's `UPLOADED`, before it is uploaded: a session that is killed leaves none
+    that is not, and the next session removes them with its own. Raises `HarnessError` when the record is damaged.
     """
 
     def __init__(self, place: S3Address, run_id: str, worker: Worker, record: Path) -> None:

@@ -61,14 +61,7 @@ def _wanted(part: ByteRequest | None) -> Any:
 class ReferenceStore(CountedStore):
     """Reads chunks that are ranges of one object, one request for each; metadata is in the references.
 
-    Parameters
-    ----------
-    client : Client
-        Of the folder that holds the archive.
-    name : str
-        Of the archive.
-    references : bytes
-        JSON in version 1 of kerchunk's format; raises `ArchiveError` when it is none.
+    These are JSON in version 1 of kerchunk's format; raises `ArchiveError` when they are none.
     """
 
     def __init__(self, client: Client, name: str, references: bytes) -> None:

@@ -34,7 +34,7 @@ OPENED = {"open_seconds": PartOfRead("open", "opening", "#bdbdbd", ""), **PARTS}
 _TIMES = ["total_seconds", *OPENED]
 _EXACT = ["stored_bytes", "extents", "files", "bytes_requested"]
 
-_COLUMNS = [
+COLUMNS = [
     *KEY_COLUMNS, "rounds", *_TIMES, *_EXACT, "stored_fraction", "main_part", "status", "reason", "schema_version",
 ]  # fmt: skip
 
@@ -50,7 +50,7 @@ def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
     """
     cells = [_cell(group) for _, group in breakdown.groupby(KEY_COLUMNS, sort=False, dropna=False)]
     numeric = dict.fromkeys([*_TIMES, *_EXACT, "stored_fraction"], float)  # NaN where empty, also where all are
-    found = pd.DataFrame(cells, columns=_COLUMNS).astype(numeric)
+    found = pd.DataFrame(cells, columns=COLUMNS).astype(numeric)
     return found.assign(n_res=pd.to_numeric(found["n_res"]))  # NaN also where no trace has residues
 
 
@@ -59,7 +59,7 @@ def _cell(group: pd.DataFrame) -> dict[str, Any]:
     statuses = set(group["status"])
     # One wrong replay makes all of them doubtful; a rejected round only counts for nothing.
     status = next((s for s in ("failed", "ok", "skipped", "rejected") if s in statuses), "skipped")
-    row: dict[str, Any] = dict.fromkeys(_COLUMNS) | {key: first[key] for key in KEY_COLUMNS}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS) | {key: first[key] for key in KEY_COLUMNS}
     counted = group[group["status"] == status]
     told = group[group["status"] != "ok"]
     reasons = [str(told.iloc[0]["reason"])] if len(told) else []

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from harness.extensions.breakdown.plot import draw_time, main_subject
+from harness.extensions.breakdown.analysis import drawn_cells
+from harness.extensions.breakdown.plot import draw_time
 
 
 def cells(trace: str, n_res: float, accesses: list[str], **changes: object) -> pd.DataFrame:
@@ -28,11 +29,11 @@ SEVERAL = pd.concat(
 
 
 def test_the_trace_with_most_accesses_is_shown_at_its_largest_length():
-    assert main_subject(SEVERAL) == ("synthetic", 128.0)
+    assert drawn_cells(SEVERAL)[:2] == ("synthetic", 128.0)
 
 
 def test_a_trace_without_residues_alone():
-    trace, n_res = main_subject(cells("vit", np.nan, ["head"]))
+    trace, n_res, _ = drawn_cells(cells("vit", np.nan, ["head"]))
     assert trace == "vit" and np.isnan(n_res)
 
 

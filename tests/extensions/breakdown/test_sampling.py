@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,10 +24,13 @@ from harness.formats.base import Format, load_format
 from harness.formats.raw import RawFormat, RawReader
 from harness.report.write import write_report
 from harness.row_files import read_samples
+from harness.run.run import run
+from harness.run.subject import choose_arms, open_subjects
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess
 from tests import liars
+from tests.conftest import TINY, Counted
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 PAIR = "activations/layer_0/pair_repr"
@@ -276,28 +280,31 @@ def test_a_run_without_warm_reads_has_none(measure):
     assert progress.steps == progress.planned
 
 
-@pytest.mark.parametrize("keep", [0, 1, 8, 17])
-def test_a_run_continues_its_breakdown_without_a_gap_or_a_repeat(measure, keep):
-    folder, _ = measure(suites=("layer_read",))
-    samples = (folder / "samples.csv").read_bytes()
-    whole = read_breakdown(folder / "breakdown.csv")
-    lines = (folder / "breakdown.csv").read_bytes().splitlines(keepends=True)
-    (folder / "breakdown.csv").write_bytes(b"".join(lines[:keep]) + lines[keep][:17])  # the last line cut in two
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of layer_read; to be changed only in copies."""
+    folder, config = tmp_path_factory.mktemp("complete"), dataclasses.replace(TINY, suites=("layer_read",))
+    config.save(folder / "run.json")
+    run(config, choose_arms(config), open_subjects(config), folder, Counted())
+    return folder
+
+
+@pytest.mark.parametrize("keep", [0, 1, 8, 17, None])
+def test_a_run_continues_its_breakdown_without_a_gap_or_a_repeat(complete, measure, tmp_path, keep):
+    folder = tmp_path / "run"
+    shutil.copytree(complete, folder)
+    file = folder / "breakdown.csv"
+    samples, before = (folder / "samples.csv").read_bytes(), file.read_bytes()
+    whole, lines = read_breakdown(file), before.splitlines(keepends=True)
+    if keep is not None:
+        file.write_bytes(b"".join(lines[:keep]) + lines[keep][:17])  # the last line cut in two
     _, progress = measure(folder, suites=("layer_read",))
-    again = read_breakdown(folder / "breakdown.csv")
+    again = read_breakdown(file)
     assert not again.duplicated(KEY).any()
     assert sorted(map(tuple, again[KEY].to_numpy())) == sorted(map(tuple, whole[KEY].to_numpy()))
-    kept = (folder / "breakdown.csv").read_bytes().splitlines(keepends=True)[:keep]
-    assert kept == lines[:keep]
+    assert file.read_bytes().splitlines(keepends=True)[:keep] == lines[:keep]
     assert (folder / "samples.csv").read_bytes() == samples
     assert progress.steps == progress.planned
-
-
-def test_a_run_that_is_complete_takes_no_breakdown_again(measure):
-    folder, _ = measure(suites=("layer_read",))
-    before = (folder / "breakdown.csv").read_bytes()
-    measure(folder, suites=("layer_read",))
-    assert (folder / "breakdown.csv").read_bytes() == before
 
 
 def test_an_arm_that_failed_is_left_out_with_its_reason(measure):

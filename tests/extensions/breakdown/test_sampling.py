@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harness.run.run import run
 
 from harness import registry
 from harness.analysis.findings import find_options
@@ -24,7 +25,6 @@ from harness.formats.base import Format, load_format
 from harness.formats.raw import RawFormat, RawReader
 from harness.report.write import write_report
 from harness.row_files import read_samples
-from harness.run.run import run
 from harness.run.subject import choose_arms, open_subjects
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace

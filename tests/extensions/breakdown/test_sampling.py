@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.run.run import run
 
 from harness import registry
 from harness.analysis.findings import find_options
@@ -25,12 +24,11 @@ from harness.formats.base import Format, load_format
 from harness.formats.raw import RawFormat, RawReader
 from harness.report.write import write_report
 from harness.row_files import read_samples
-from harness.run.subject import choose_arms, open_subjects
 from harness.sampling.verify import Expected, expectations
 from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess
 from tests import liars
-from tests.conftest import TINY, Counted
+from tests.conftest import TINY, measured
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 PAIR = "activations/layer_0/pair_repr"
@@ -283,10 +281,7 @@ def test_a_run_without_warm_reads_has_none(measure):
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of layer_read; to be changed only in copies."""
-    folder, config = tmp_path_factory.mktemp("complete"), dataclasses.replace(TINY, suites=("layer_read",))
-    config.save(folder / "run.json")
-    run(config, choose_arms(config), open_subjects(config), folder, Counted())
-    return folder
+    return measured(tmp_path_factory.mktemp("run") / "complete", dataclasses.replace(TINY, suites=("layer_read",)))
 
 
 @pytest.mark.parametrize("keep", [0, 1, 8, 17, None])
@@ -298,7 +293,7 @@ def test_a_run_continues_its_breakdown_without_a_gap_or_a_repeat(complete, measu
     whole, lines = read_breakdown(file), before.splitlines(keepends=True)
     if keep is not None:
         file.write_bytes(b"".join(lines[:keep]) + lines[keep][:17])  # the last line cut in two
-    _, progress = measure(folder, suites=("layer_read",))
+    _, progress = measure(folder, suites=("layer_read",), run_id="complete")
     again = read_breakdown(file)
     assert not again.duplicated(KEY).any()
     assert sorted(map(tuple, again[KEY].to_numpy())) == sorted(map(tuple, whole[KEY].to_numpy()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import zlib
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 from harness.errors import HarnessError
 
@@ -46,16 +46,6 @@ def in_words(size: int) -> str:
         if size >= 1 << shift:
             return f"{size / (1 << shift):.4g} {unit}"
     return f"{size} bytes"
-
-
-class _Decompressor(Protocol):
-    @property
-    def eof(self) -> bool: ...
-
-    @property
-    def unused_data(self) -> bytes: ...
-
-    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
 
 
 def scaled_limit(size: int, small: int = _SMALL, ratio: int = _RATIO) -> int:
@@ -130,7 +120,7 @@ def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stat
     return bytes(out)
 
 
-def _decompressor(kind: str) -> _Decompressor:
+def _decompressor(kind: str) -> Any:
     if kind == "xz":
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
     return zlib.decompressobj(zlib.MAX_WBITS | 16 if kind == "gzip" else -zlib.MAX_WBITS)

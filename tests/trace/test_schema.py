@@ -209,7 +209,7 @@ def test_metadata_that_is_not_known_is_left_out() -> None:
 names = st.text(max_size=20)
 
 
-@settings(deadline=None, derandomize=True)
+@settings(deadline=None, derandomize=True, max_examples=40)
 @given(
     metadata=st.builds(
         Metadata,

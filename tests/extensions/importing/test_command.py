@@ -68,7 +68,7 @@ def test_an_imported_archive_is_a_trace(tmp_path, bring, measure):
     bring(MAKERS["esmfold-trace"](tmp_path), name="esmfold.h5")
     bring(MAKERS["vizfold-attention"](tmp_path), name="attention.h5")
     traces = tuple(f"file:{tmp_path / name}.h5" for name in ("esmfold", "attention"))
-    suites = ("size", "full_read", "layer_read", "random_access")
+    suites = ("full_read", "layer_read", "random_access")
     folder, _ = measure(tmp_path / "measured", traces=traces, sizes=(), rounds=1, suites=suites)
     rows = read_samples(folder / "samples.csv")
     assert set(rows["status"]) == {"ok", "skipped"}

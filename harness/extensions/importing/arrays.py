@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.lib import format as npy
 
-from harness.extensions.importing.source import Gathering, SourceError, Stored, readable, tree_files
+from harness.extensions.importing.source import ForeignArray, Gathering, SourceError, readable, tree_files
 from harness.files import check_tree
 from harness.formats.hdf5_file import open_hdf5
 from harness.zips import check_inflation, open_zip
@@ -34,7 +34,7 @@ _CODECS = {
 }
 
 
-def npz_arrays(path: Path) -> dict[str, Stored]:
+def npz_arrays(path: Path) -> dict[str, ForeignArray]:
     """List the arrays of an NPZ by name; one with pickled objects is refused."""
 
     def load(name: str) -> np.ndarray:
@@ -49,7 +49,7 @@ def npz_arrays(path: Path) -> dict[str, Stored]:
                 check_inflation(file, info)
                 name = info.filename.removesuffix(".npy")
                 with file.open(info) as member:
-                    found[name] = Stored(*_header(member, info, f"{path}:{info.filename}"), partial(load, name))
+                    found[name] = ForeignArray(*_header(member, info, f"{path}:{info.filename}"), partial(load, name))
     return found
 
 
@@ -64,7 +64,7 @@ def _header(member: IO[bytes], info: zipfile.ZipInfo, origin: str) -> tuple[tupl
     return shape, dtype
 
 
-def hdf5_arrays(path: Path) -> dict[str, Stored]:
+def hdf5_arrays(path: Path) -> dict[str, ForeignArray]:
     """List the datasets of an HDF5 file by name; links are not followed, values in other files refused."""
     found = {}
 
@@ -72,7 +72,7 @@ def hdf5_arrays(path: Path) -> dict[str, Stored]:
         if isinstance(node, h5py.Dataset):
             if node.external or node.is_virtual:
                 raise SourceError(f"{path}: the values of {name} lie in another file; import that.")
-            found[name] = Stored(node.shape, node.dtype, partial(_Rows, path, name, node.chunks))
+            found[name] = ForeignArray(node.shape, node.dtype, partial(_Rows, path, name, node.chunks))
 
     with readable(path), open_hdf5(path) as file:
         file.visititems(visit)
@@ -100,7 +100,7 @@ class ZarrStore:
 
     Attributes
     ----------
-    arrays : dict of str to Stored
+    arrays : dict of str to ForeignArray
         Arrays of numbers, by name.
     texts : dict of str to list of str
         Arrays of text, read, by name.
@@ -120,7 +120,7 @@ class ZarrStore:
             raise SourceError(
                 f"{self._path} has neither {' nor '.join(ROOTS)}: its metadata were not copied with its chunks."
             )
-        self.arrays: dict[str, Stored] = {}
+        self.arrays: dict[str, ForeignArray] = {}
         self.texts: dict[str, list[str]] = {}
         with readable(self._path):
             group = zarr.open_group(self._path, mode="r", use_consolidated=False)
@@ -144,7 +144,7 @@ class ZarrStore:
             if array.dtype.kind not in "biufc":
                 self.texts[name] = [str(value) for value in np.asarray(array[...]).reshape(-1).tolist()]
                 return
-            self.arrays[name] = Stored.of(array)
+            self.arrays[name] = ForeignArray.of(array)
             # Zarr reads what is not stored as the fill value, whether it was that or was lost.
             if (missing := array.nchunks - array.nchunks_initialized) > 0:
                 of = f"{missing} of {array.nchunks} chunks of {name}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, SourceError, Stored, readable
+from harness.extensions.importing.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor
@@ -99,7 +99,7 @@ def _add(gathering: Gathering, origin: str, leaf: TensorLeaf, place: str, names:
         shape = (*shape[:batch], *shape[batch + 1 :])
     if place == "structure/atom_positions" and shape[1:2] == (14,):
         place, axes = "structure/atom14_positions", _ATOM14.split()
-    gathering.add(place, Stored(shape, leaf.dtype, lambda: leaf.array().reshape(shape)), origin, axes)
+    gathering.add(place, ForeignArray(shape, leaf.dtype, lambda: leaf.array().reshape(shape)), origin, axes)
 
 
 def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:

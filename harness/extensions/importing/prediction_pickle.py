@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, Stored, readable, unpadded
+from harness.extensions.importing.source import ForeignArray, Gathering, ImportedTrace, Importer, readable, unpadded
 from harness.files import WHOLE, open_regular, read_bytes
 from harness.foreign import pickles
 from harness.trace.manifest import Metadata
@@ -105,7 +105,7 @@ def _read(path: Path) -> ImportedTrace:
         else:
             # Some writers keep a score in a list.
             array = array.reshape(()) if axes == [] and array.size == 1 else array
-            gathering.add(place, Stored.of(array), f"{path}: {name}", axes)
+            gathering.add(place, ForeignArray.of(array), f"{path}: {name}", axes)
     gathering.leave_out(left, "no numbers")
     gathering.leave_out(unnamed, "no name that a tensor may have")
     named = _AF2_NAME.fullmatch(path.stem)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.extensions.importing.arrays import ROOTS, ZarrStore, hdf5_arrays, npz_arrays
-from harness.extensions.importing.source import Gathering, ImportedTrace, Importer, SourceError, Stored
+from harness.extensions.importing.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError
 from harness.files import open_regular
 from harness.formats.hdf5_file import open_hdf5
 
@@ -44,7 +44,7 @@ def _recognises(path: Path) -> bool:
 
 def _read(path: Path) -> ImportedTrace:
     gathering = Gathering(path, _KIND)
-    found: dict[str, Stored] = {}
+    found: dict[str, ForeignArray] = {}
     left = []
     for name, stored in _arrays(gathering).items():
         matches = ((re.fullmatch(pattern, name), place) for pattern, place in _PLACES)
@@ -62,7 +62,7 @@ def _read(path: Path) -> ImportedTrace:
     return gathering.trace()
 
 
-def _arrays(gathering: Gathering) -> dict[str, Stored]:
+def _arrays(gathering: Gathering) -> dict[str, ForeignArray]:
     path = gathering.path
     if path.is_dir():
         return ZarrStore(gathering).arrays

@@ -36,7 +36,7 @@ class SourceError(HarnessError):
     """A source is truncated, damaged, unfinished, or not what it seemed; the message names the file."""
 
 
-class Stored(NamedTuple):
+class ForeignArray(NamedTuple):
     """An array in a source: ``load`` gives it, or what yields it when it is sliced, such as an h5py dataset."""
 
     shape: tuple[int, ...]
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
     load: Callable[[], Any]
 
     @classmethod
-    def of(cls, array: Any) -> Stored:
+    def of(cls, array: Any) -> ForeignArray:
         """Describe an array that is at hand."""
         return cls(tuple(array.shape), array.dtype, lambda: array)
 
@@ -200,14 +200,14 @@ class Gathering:
         name = path.name if path == self.path else path.relative_to(self.path).as_posix()
         self._files[name] = tree_digest(path) if path.is_dir() else file_digest(path)
 
-    def add(self, path: str, stored: Stored, origin: str, axes: Sequence[str] | None = None) -> None:
+    def add(self, path: str, stored: ForeignArray, origin: str, axes: Sequence[str] | None = None) -> None:
         """Take a tensor into the trace.
 
         Parameters
         ----------
         path, axes
             As for `harness.trace.schema.tensor`.
-        stored : Stored
+        stored : ForeignArray
             Its values.
         origin : str
             Where they are, for messages.
@@ -227,7 +227,7 @@ class Gathering:
 
     def add_letters(self, text: str, origin: str) -> None:
         """Take a sequence of amino acids, in ASCII letters, into the trace."""
-        self.add("inputs/sequence", Stored.of(np.frombuffer(text.encode(), np.uint8)), origin)
+        self.add("inputs/sequence", ForeignArray.of(np.frombuffer(text.encode(), np.uint8)), origin)
 
     def leave_out(self, names: Iterable[str], why: str = "") -> None:
         """Note what of the source is not in the trace."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.errors import UsageError
 from harness.extensions.importing.arrays import npz_arrays
-from harness.extensions.importing.source import HEADS, Gathering, ImportedTrace, Importer, SourceError, Stored
+from harness.extensions.importing.source import HEADS, ForeignArray, Gathering, ImportedTrace, Importer, SourceError
 from harness.files import open_regular, read_bytes
 
 _KIND = "vizfold-attention"
@@ -150,7 +150,7 @@ def _add_text(gathering: Gathering, path: Path) -> int:
     found = _read_text(path)
     place = f"attention_topk/{_place(path, found.layer)}"
     for name in ("row", "column", "weight"):
-        gathering.add(f"{place}/{name}", Stored.of(getattr(found, name)), str(path))
+        gathering.add(f"{place}/{name}", ForeignArray.of(getattr(found, name)), str(path))
     note = (
         f"text weights have {found.decimals} decimals, each within {0.5 * 10**-found.decimals:.0e} of the model's; "
         "what they do not list is unknown, not zero"

@@ -12,11 +12,11 @@ import numpy as np
 from harness.extensions.importing.arrays import ROOTS, ZarrStore
 from harness.extensions.importing.source import (
     HEADS,
+    ForeignArray,
     Gathering,
     ImportedTrace,
     Importer,
     SourceError,
-    Stored,
     readable,
     unpadded,
 )
@@ -64,7 +64,7 @@ def _read(path: Path) -> ImportedTrace:
     return gathering.trace(metadata)
 
 
-def _reshaped(stored: Stored, shape: tuple[int, ...]) -> Stored:
+def _reshaped(stored: ForeignArray, shape: tuple[int, ...]) -> ForeignArray:
     return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape))
 
 
@@ -78,14 +78,14 @@ def _residues(store: ZarrStore) -> int | None:
     return stated if type(stated) is int else None
 
 
-def _plain(stored: Stored) -> Any:
+def _plain(stored: ForeignArray) -> Any:
     """Read an array of metadata as plain values, one of a single value as that."""
     with readable("metadata of the store"):
         values = np.asarray(stored.load()[...])
     return values.reshape(-1)[0].item() if values.size == 1 else values.tolist()
 
 
-def _heads_first(gathering: Gathering, name: str, stored: Stored) -> Stored:
+def _heads_first(gathering: Gathering, name: str, stored: ForeignArray) -> ForeignArray:
     shape = stored.shape
     if len(shape) != 3:
         raise SourceError(
@@ -96,10 +96,10 @@ def _heads_first(gathering: Gathering, name: str, stored: Stored) -> Stored:
     # One draft of the prototype has the heads last.
     gathering.notes.append(f"{name}: heads moved from the last axis to the first")
     load = stored.load
-    return Stored((shape[2], *shape[:2]), stored.dtype, lambda: np.moveaxis(np.asarray(load()[...]), -1, 0))
+    return ForeignArray((shape[2], *shape[:2]), stored.dtype, lambda: np.moveaxis(np.asarray(load()[...]), -1, 0))
 
 
-def _metadata(gathering: Gathering, store: ZarrStore, facts: dict[str, Stored]) -> Metadata:
+def _metadata(gathering: Gathering, store: ZarrStore, facts: dict[str, ForeignArray]) -> Metadata:
     """Take the schema's fields from attributes and from arrays in ``metadata``; note every other."""
     stated = dict(store.attributes)
     stated |= {name.removeprefix("metadata/"): _plain(stored) for name, stored in facts.items()}

@@ -15,13 +15,12 @@ from harness.errors import HarnessError, UsageError
 from harness.files import sync
 from harness.formats.base import PROFILES, Format, Profile, Writer, blame
 from harness.formats.journal import JournalWriter
-from harness.formats.opening import detect, open_archive, read_blocks
+from harness.formats.opening import check_bytes, check_total, detect, open_archive, read_blocks, verify_archive
 from harness.formats.placing import archive_size, beside, check_destination, kept, remove, require_outside, sync_archive
 from harness.formats.recovered import RecoverableFormat
 from harness.formats.recovery import note
 from harness.formats.seal import files_of, seal
 from harness.formats.settings import Settings
-from harness.formats.verifying import check_bytes, check_total, verify_archive
 from harness.trace.incomplete import stage_of
 from harness.trace.manifest import Manifest, validate
 from harness.trace.schema import TensorSpec

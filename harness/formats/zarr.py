@@ -23,28 +23,20 @@ from harness.documents import DocumentError, decode
 from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
+from harness.formats import layout
 from harness.formats.base import Codec, Format, Layout, Profile, Reader, Standing, Writer
 from harness.formats.extents import Extent
-from harness.formats.layout import (
-    BLOSC_CODECS,
-    MATCHED_CODEC,
-    chosen_layout,
-    chunk_space,
-    in_eights,
-    matched_layout,
-    seed_chunks,
-)
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.style import Style
-from harness.formats.zarr_chunks import overstated_array
 from harness.formats.zarr_reader import (
     DEFAULT_PIPELINE,
     KEY,
     RecoveredZarrReader,
     ZarrReader,
+    overstated_array,
     own_within,
     pipeline_parameter,
     using,
@@ -90,16 +82,16 @@ class ZarrWriter(Writer):
         self._ended: dict[str, Place] = {}
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
-        layout = self._backend.layout(spec, self._profile)
+        laid = self._backend.layout(spec, self._profile)
         self._group.require_group(spec.path.rpartition("/")[0])
         with using(self._backend.pipeline(spec.role, self._profile)):
             array = self._group.create_array(
                 spec.path,
                 shape=spec.shape,
                 dtype=spec.dtype,
-                chunks=layout.chunks or "auto",
-                shards=layout.shards,
-                compressors=self._compressor(layout.codec),
+                chunks=laid.chunks or "auto",
+                shards=laid.shards,
+                compressors=self._compressor(laid.codec),
                 filters=None,
                 fill_value=0,
             )
@@ -155,13 +147,13 @@ class ZarrFormat(TunableFormat, Format):
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
-            return matched_layout(spec)
+            return layout.matched_layout(spec)
         if not spec.shape:
             return Layout(origin="default", why="a scalar is one chunk")
         if profile == "seed":
             return Layout(
-                chunks=seed_chunks(spec),
-                codec=MATCHED_CODEC,
+                chunks=layout.seed_chunks(spec),
+                codec=layout.MATCHED_CODEC,
                 origin="seed",
                 why="Zarr format 2 with the seed's chunks and codec",
             )
@@ -169,8 +161,8 @@ class ZarrFormat(TunableFormat, Format):
             "bitshuffle-lz4 as HDF5's; larger attention chunks, for each chunk costs zarr-python about 0.4 ms; "
             "values of a chunk in eights, for Blosc does not shuffle the bits of other numbers"
         )
-        found = chosen_layout(self, spec, profile, BLOSC_CODECS, why)
-        chunks = in_eights(found.chunks or ())
+        found = layout.chosen_layout(self, spec, profile, layout.BLOSC_CODECS, why)
+        chunks = layout.in_eights(found.chunks or ())
         rows = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
         sharded = self.values(spec.role, profile).get("shards") == _SHARDED
         return replace(found, chunks=chunks, shards=rows if sharded else None)
@@ -179,11 +171,11 @@ class ZarrFormat(TunableFormat, Format):
         shards = Parameter(
             name="shards", about="whether each row of chunks shares a file", default="none", values=("none", _SHARDED)
         )
-        return chunk_space(
+        return layout.chunk_space(
             pair=32,
             attention=256,
             least=128 << 10,
-            codecs=tuple(BLOSC_CODECS.values()),
+            codecs=tuple(layout.BLOSC_CODECS.values()),
             also=(shards, pipeline_parameter()),
         )
 

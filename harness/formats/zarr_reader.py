@@ -1,30 +1,40 @@
-"""Read Zarr with zarr-python, also archives that were not finished."""
+"""Read Zarr with zarr-python, also archives that were not finished, and say what its chunks state beforehand."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numcodecs
 import numpy as np
 import zarr
 import zarr.core.codec_pipeline
 from zarr.abc.store import Store
-from zarr.codecs import BytesCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
+from zarr.codecs.numcodecs import PCodec
 
 from harness.errors import ArchiveError
+from harness.files import open_regular
 from harness.formats.base import Reader, Selection
+from harness.formats.chunk_headers import HEADER, overstated
 from harness.formats.describing import Opened, StoredTensor
+from harness.formats.extents import LocalFile
 from harness.formats.settings import Parameter
+from harness.formats.shard import MISSING, grid_of, read_index
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, role_of
 
 KEY = "trace_format_harness"
 """Under which an archive's root group has what this harness says of it."""
+
+_METADATA = {"zarr.json", ".zarray", ".zattrs"}
 
 DEFAULT_PIPELINE = "default"
 _PIPELINES = {"fused": "zarr.core.codec_pipeline.FusedCodecPipeline", "zarrs": "zarrs.ZarrsCodecPipeline"}
@@ -156,3 +166,52 @@ class RecoveredZarrReader(ZarrReader):
 
     def arrays(self) -> dict[str, zarr.Array]:
         return {path: self.array(path) for path in self._whole}
+
+
+def overstated_array(folder: Path, array: zarr.Array) -> str:
+    """Say what an array in the folder of an archive asks its codecs for that those of this harness do not.
+
+    The end of a sentence that begins with the array's name; empty where there is nothing.
+    """
+    codec = _codec(array)
+    if codec is None:
+        return "is stored by a codec that no archive of this harness uses"
+    grid = None if array.shards is None else grid_of(array.shards, array.chunks)
+    nbytes, files = prod(array.chunks) * array.dtype.itemsize, folder / array.path
+    for path in (Path(place) / name for place, _, names in os.walk(files) for name in names if name not in _METADATA):
+        for head, length in _chunks(path, grid):
+            if problem := overstated(codec, head, length, nbytes):
+                return problem
+    return ""
+
+
+def _codec(array: zarr.Array) -> Literal["none", "blosc", "other"] | None:
+    """Return whose header a chunk has; None where it is coded as no archive of this harness is."""
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 2:
+        if metadata.filters or not isinstance(metadata.compressor, numcodecs.Blosc | None):
+            return None
+        return "none" if metadata.compressor is None else "blosc"
+    codecs = list(metadata.codecs)
+    if isinstance(codecs[0], ShardingCodec):
+        codecs = [*codecs[0].codecs, *codecs[1:]]
+    checked = isinstance(codecs[-1], Crc32cCodec)
+    match codecs[:-1] if checked else codecs:
+        case [BytesCodec()]:
+            return "other" if checked else "none"
+        case [BytesCodec(), BloscCodec()]:
+            return "blosc"
+        case [PCodec()]:
+            return "other"
+    return None
+
+
+def _chunks(path: Path, grid: tuple[int, ...] | None) -> Iterator[tuple[bytes, int]]:
+    """Yield the first bytes and the length of each chunk in a file."""
+    with open_regular(path) as file:
+        if grid is None:
+            yield file.read(HEADER), os.fstat(file.fileno()).st_size
+            return
+        for start, length in read_index(LocalFile(file.fileno()), grid).reshape(-1, 2).tolist():
+            if start != MISSING:
+                yield os.pread(file.fileno(), min(HEADER, length), start), length

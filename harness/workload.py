@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Annotated, ClassVar, Literal
@@ -14,7 +14,7 @@ from harness.documents import Count, Name, Positive
 from harness.errors import HarnessError, UsageError
 from harness.formats.selection import Selection, whole
 from harness.trace.manifest import Manifest
-from harness.trace.schema import TensorSpec
+from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import LARGE_BYTES, block_rows
 
 Cache = Literal["warm", "cold"]
@@ -174,20 +174,7 @@ class PlanOptions:
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
-    """Return the bytes that reads ask for together.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What the trace holds.
-    reads : iterable of Read
-        Of its tensors.
-
-    Returns
-    -------
-    int
-        Bytes of the arrays that have to come back.
-    """
+    """Return the bytes of the arrays that have to come back from reads of a trace's tensors."""
     total = 0
     for read in reads:
         spec = manifest[read.path]
@@ -197,20 +184,7 @@ def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
 
 
 def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
-    """Plan the reading of a whole tensor.
-
-    Parameters
-    ----------
-    spec : TensorSpec
-        Which.
-    options : PlanOptions
-        Up to which size it is one read, and how large blocks of rows are above.
-
-    Returns
-    -------
-    tuple of Read
-        One, or consecutive blocks along the first axis that together are the tensor.
-    """
+    """Plan the reading of a whole tensor: one read, or of a large one consecutive blocks along the first axis."""
     if spec.nbytes <= options.whole_bytes:
         return (Read(path=spec.path),)
     step, length = _block_rows(spec, options), spec.shape[0]
@@ -241,6 +215,12 @@ def count_steps(access: Access) -> int:
     return 1 + len(access.tensors or ()) if isinstance(access, SizeAccess) else 1
 
 
+def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[str], int]]:
+    """Yield each kind of tensor that windows are read of, its tensors that are not empty, and how many windows."""
+    for role, count in ((Role.ATTENTION, options.attention_windows), (Role.PAIR, options.pair_windows)):
+        yield role.value, [spec.path for spec in manifest.with_role(role) if spec.items], count
+
+
 def window_reads(
     manifest: Manifest, paths: list[str], count: int, edge: int, rng: np.random.Generator
 ) -> tuple[Read, ...]:
@@ -252,10 +232,8 @@ def window_reads(
         What the trace holds.
     paths : list of str
         Attention or pair tensors to draw from, none empty.
-    count : int
-        How many windows.
-    edge : int
-        Edge of each, in residues; a shorter axis is taken whole.
+    count, edge : int
+        How many windows, and the edge of each in residues; a shorter axis is taken whole.
     rng : numpy.random.Generator
         Source of chance.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role
+from harness.trace.schema import Role, TensorSpec
 from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, whole_reads
 
 
@@ -15,8 +15,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     accesses: list[Access] = []
     attention = [spec for spec in manifest.with_role(Role.ATTENTION) if spec.items]
     if attention:
-        whole = attention[int(rng.integers(len(attention)))]
-        accesses.append(ReadAccess(name="attention_layer", reads=whole_reads(whole, options)))
+        accesses.append(_layer("attention_layer", attention, rng, options))
         spec = attention[int(rng.integers(len(attention)))]
         axis = spec.axes.index("head")
         head = int(rng.integers(spec.shape[axis]))
@@ -25,13 +24,13 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     else:
         reason = "the trace has no attention tensor"
         accesses += [Absent(name="attention_layer", reason=reason), Absent(name="head", reason=reason)]
-    pair = [spec for spec in manifest.with_role(Role.PAIR) if spec.items]
-    if pair:
-        chosen = pair[int(rng.integers(len(pair)))]
-        accesses.append(ReadAccess(name="pair_layer", reads=whole_reads(chosen, options)))
-    else:
-        accesses.append(Absent(name="pair_layer", reason="the trace has no pair tensor"))
-    return accesses
+    if pair := [spec for spec in manifest.with_role(Role.PAIR) if spec.items]:
+        return [*accesses, _layer("pair_layer", pair, rng, options)]
+    return [*accesses, Absent(name="pair_layer", reason="the trace has no pair tensor")]
+
+
+def _layer(name: str, specs: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> ReadAccess:
+    return ReadAccess(name=name, reads=whole_reads(specs[int(rng.integers(len(specs)))], options))
 
 
 suite = Suite(

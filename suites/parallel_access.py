@@ -6,8 +6,7 @@ import numpy as np
 
 from harness.suite import READERS, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads, windowed
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -20,11 +19,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     read the same few again would find them in its reader's chunk cache, where one format has such a cache and another
     has not.
     """
-    for kind, role, count in (
-        ("attention", Role.ATTENTION, options.attention_windows),
-        ("pair", Role.PAIR, options.pair_windows),
-    ):
-        paths = [spec.path for spec in manifest.with_role(role) if spec.items]
+    for kind, paths, count in windowed(manifest, options):
         if paths:
             reads = window_reads(manifest, paths, _windows(manifest, paths, count, options), options.window, rng)
             return [

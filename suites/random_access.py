@@ -6,19 +6,14 @@ import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads
+from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads, windowed
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows over heads, layers and pair tensors; the same once more as load once, then slice."""
     accesses: list[Access] = []
-    for kind, role, count in (
-        ("attention", Role.ATTENTION, options.attention_windows),
-        ("pair", Role.PAIR, options.pair_windows),
-    ):
+    for kind, paths, count in windowed(manifest, options):
         name = f"window_{kind}"
-        paths = [spec.path for spec in manifest.with_role(role) if spec.items]
         if not paths:
             reason = f"the trace has no {kind} tensor"
             accesses += [Absent(name=name, reason=reason), Absent(name=f"{name}_load_once", reason=reason)]

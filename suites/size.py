@@ -17,13 +17,9 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     both = _filled(manifest, layers[0], both=True) if layers else {}
     if one == both:
         reason = "the trace has no single or pair representation of a layer"
-        return [
-            *accesses,
-            Absent(name="layer_filled_one", reason=reason),
-            Absent(name="layer_filled_both", reason=reason),
-        ]
-    accesses.append(SizeAccess(name="layer_filled_one", tensors=tuple(one.items())))
-    accesses.append(SizeAccess(name="layer_filled_both", tensors=tuple(both.items())))
+        return [*accesses, *(Absent(name=f"layer_filled_{names}", reason=reason) for names in ("one", "both"))]
+    for names, filled in (("one", one), ("both", both)):
+        accesses.append(SizeAccess(name=f"layer_filled_{names}", tensors=tuple(filled.items())))
     return accesses
 
 

@@ -18,37 +18,34 @@ from harness.report.write import WrittenReport
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.suite import suite_named
+from harness.workload import ReadAccess
 
 
 def tables(written: WrittenReport, config: RunConfig) -> None:
     """Print the closing tables of a run: of its traces, and of sections of extensions."""
+    out = show.console()
     if not written.summary.empty:
-        _closing_traces(written.summary, config)
+        for trace, part in written.summary.groupby("trace", sort=False):  # at its largest length
+            n_res = part["n_res"].max()
+            rows = part if pd.isna(n_res) else part[part["n_res"] == n_res]
+            length = "" if pd.isna(n_res) else f", {int(n_res)} residues"
+            out.print(_of_trace(rows, f"{trace}{length}", wide=out.width >= show.PLAIN_WIDTH), markup=False)
+        note = f"Median of {config.rounds} rounds, ratio to {config.baseline} with its 95 % interval; sizes are exact."
+        if config.rounds < VERDICT_ROUNDS:
+            note += f" A verdict needs {VERDICT_ROUNDS} rounds: this run gives none."
+        out.print(note, markup=False)
     for section, found in written.brought:
         if (table := section.closing(found)) is not None:
             shown = show.table(table.caption, *table.columns)
             for row in table.rows:
                 shown.add_row(*row)
-            show.console().print(shown, markup=False)
+            out.print(shown, markup=False)
 
 
-def _closing_traces(summary: pd.DataFrame, config: RunConfig) -> None:
-    """Print, for each trace at its largest length, one row a case, one column a format."""
-    out = show.console()
-    for trace, part in summary.groupby("trace", sort=False):
-        n_res = part["n_res"].max()
-        rows = part if pd.isna(n_res) else part[part["n_res"] == n_res]
-        length = "" if pd.isna(n_res) else f", {int(n_res)} residues"
-        out.print(_closing_table(rows, f"{trace}{length}", wide=out.width >= show.PLAIN_WIDTH), markup=False)
-    note = f"Median of {config.rounds} rounds, ratio to {config.baseline} with its 95 % interval; sizes are exact."
-    if config.rounds < VERDICT_ROUNDS:
-        note += f" A verdict needs {VERDICT_ROUNDS} rounds: this run gives none."
-    out.print(note, markup=False)
-
-
-def _closing_table(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
-    arms = sorted(set(zip(rows["format"], rows["profile"], strict=True)), key=lambda arm: (arm[0] == RAW, *arm))
-    arms = [arm for arm in arms if arm[0] != CONTROL]
+def _of_trace(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
+    """Show one row a case, one column a format."""
+    found = set(zip(rows["format"], rows["profile"], strict=True))
+    arms = sorted((arm for arm in found if arm[0] != CONTROL), key=lambda arm: (arm[0] == RAW, *arm))
     several = len({profile for _, profile in arms if profile}) > 1
     shown = show.table(title, "case")
     for name, profile in arms:
@@ -57,14 +54,14 @@ def _closing_table(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
     for _, cell in rows.groupby(place, sort=False, dropna=False):
         if (cell["status"] == "skipped").all():
             continue
-        found = {(row["format"], row["profile"]): row for row in cell.to_dict("records")}
-        shown.add_row(_case(cell.iloc[0]), *(_cell(found.get(arm), wide=wide) for arm in arms))
+        by_arm = {(row["format"], row["profile"]): row for row in cell.to_dict("records")}
+        shown.add_row(_case(cell.iloc[0]), *(_cell(by_arm.get(arm), wide=wide) for arm in arms))
     return shown
 
 
 def _case(row: pd.Series) -> str:
     parts = [suite_named(str(row["suite"])).prefix, str(row["access"]), str(row["cache"])]
-    if row["executor"] != "main":
+    if row["executor"] != ReadAccess.executor:
         parts.append(f"{row['workers']} {row['executor']}")
     return " ".join(filter(None, parts))
 
@@ -130,16 +127,7 @@ def repeat(found: Repeat, folder: Path) -> None:
 
 
 def failures(summary: pd.DataFrame, folder: Path, resume: str) -> int:
-    """Name the cells that failed, on standard error, and say which a resumed run would take again.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        Of the run.
-    folder : Path
-        The run's folder.
-    resume : str
-        The command that continues the run.
+    """Name the cells that failed, on standard error, and say which the command `resume` would take again.
 
     Returns
     -------
@@ -152,12 +140,16 @@ def failures(summary: pd.DataFrame, folder: Path, resume: str) -> int:
     out = show.console(errors=True)
     for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
         cases = ", ".join(dict.fromkeys(cells["suite"] + "/" + cells["access"]))
-        out.print(f"harness: {name} failed in {len(cells)} cells ({cases}): {reason}.", markup=False)
+        out.print(f"harness: {name} failed in {_cells(len(cells))} ({cases}): {reason}.", markup=False)
     samples = read_samples(folder / "samples.csv")
     spoilt = samples[samples["cause"] == "machine"].groupby(KEY_COLUMNS, dropna=False).ngroups
     if spoilt:
         show.complain(
-            f"In {spoilt} cells this machine failed, not the format. When it has what it lacked, take them again with: "
-            f"{resume}"
+            f"In {_cells(spoilt)} this machine failed, not the format. When it has what it lacked, take "
+            f"{'it' if spoilt == 1 else 'them'} again with: {resume}"
         )
     return 1
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"

@@ -27,10 +27,11 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
     Raises
     ------
     UsageError
-        When another process writes there; for a new one also from `make_folder`.
+        When another process writes there; of a new one also when it exists with something in it, lies inside an
+        archive, or cannot be written to.
     """
     if new:
-        make_folder(folder)
+        _make(folder)
     elif not folder.is_dir():
         raise UsageError(f"There is no {folder}; name the folder of a run that 'harness run' has written.")
     busy = f"Another process of harness writes into {folder}: wait until it is done, or choose another folder."
@@ -38,20 +39,13 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
         if not sure:
             show.say(f"{folder} cannot be locked on its filesystem: start no second command on it meanwhile.")
         if new:
-            make_folder(folder)  # another may have begun between the first look and the lock
+            _make(folder)  # another may have begun between the first look and the lock
         for place in (folder, plots_folder(folder)):
             clear_partials(place)
         yield
 
 
-def make_folder(folder: Path) -> None:
-    """Make a run's folder.
-
-    Raises
-    ------
-    UsageError
-        When it exists with something in it, lies inside an archive, or cannot be written to.
-    """
+def _make(folder: Path) -> None:
     if (folder / "run.json").exists():
         raise UsageError(
             f"{folder} holds a run already: continue it with 'harness run --resume --out {folder}', or choose another "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from harness import registry
-from harness.errors import UsageError
+from harness.errors import UsageError, unknown_name
 
 _SIZE = re.compile(r"(\d{1,15})\s*(?:([KMGT])iB)?")
 _UNITS = {None: 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -19,6 +19,17 @@ def typed(group: registry.Group) -> Callable[[str], str]:
     def take(text: str) -> str:
         if ":" in text:
             registry.allow((group, text))
+        return text
+
+    return take
+
+
+def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
+    """Return the ``type`` of an option that is one of a few names; raises UsageError with the nearest."""
+
+    def take(text: str) -> str:
+        if text not in known:
+            raise unknown_name(kind, text, known)
         return text
 
     return take
@@ -37,25 +48,7 @@ def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profil
 
 
 def names(text: str | None, kind: str) -> tuple[str, ...]:
-    """Split names at commas.
-
-    Parameters
-    ----------
-    text : str or None
-        What was given; None when nothing was.
-    kind : str
-        What the names are of, for the error.
-
-    Returns
-    -------
-    tuple of str
-        Each once, in the order given; empty for None.
-
-    Raises
-    ------
-    UsageError
-        When one of them is empty.
-    """
+    """Split names of a kind at commas, each once; empty for None. UsageError when one of them is empty."""
     found = tuple(part.strip() for part in text.split(",")) if text is not None else ()
     if text is not None and not all(found):
         raise UsageError(f"Give the {kind}s as names separated by commas, got {text!r}.")
@@ -67,10 +60,8 @@ def integers(text: str, option: str, *, single: bool = False, least: int = 1) ->
 
     Parameters
     ----------
-    text : str
-        What was given.
-    option : str
-        The option, for the error.
+    text, option : str
+        What was given, and for what.
     single : bool
         Whether only one number is wanted.
     least : int
@@ -97,6 +88,11 @@ def integers(text: str, option: str, *, single: bool = False, least: int = 1) ->
     return tuple(dict.fromkeys(values))
 
 
+def integer(option: str, *, least: int = 1) -> Callable[[str], int]:
+    """Return the ``type`` of an option that is one number; as `integers`."""
+    return lambda text: integers(text, option, single=True, least=least)[0]
+
+
 def add_max_inflated(parser: argparse.ArgumentParser) -> None:
     """Add the option of commands that inflate what a stranger may have compressed."""
     parser.add_argument(
@@ -108,13 +104,7 @@ def add_max_inflated(parser: argparse.ArgumentParser) -> None:
 
 
 def max_inflated(arguments: argparse.Namespace) -> int | None:
-    """Return the bytes that ``--max-inflated`` allows; None where it was not given.
-
-    Raises
-    ------
-    UsageError
-        When it is no size.
-    """
+    """Return the bytes that ``--max-inflated`` allows, None where it was not given; UsageError when it is no size."""
     text = getattr(arguments, "max_inflated", None)
     if text is None:
         return None

@@ -17,9 +17,9 @@ from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import closing, readers, show
 from harness.cli.folders import held
-from harness.cli.options import add_max_inflated, add_plugins, integers, names
-from harness.errors import MachineError, UsageError, cause_of, unknown_name
-from harness.formats.base import PROFILES, ProfileName, load_format
+from harness.cli.options import add_max_inflated, add_plugins, integer, integers, names, one_of
+from harness.errors import MachineError, UsageError, cause_of
+from harness.formats.base import PROFILES, load_format
 from harness.formats.describing import ReadsWhole
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
@@ -29,7 +29,7 @@ from harness.run.machine import describe, read_environment
 from harness.run.measurement import Measuring, copies, installed, open_measurements
 from harness.run.plan import save_plan
 from harness.run.planning import choose_arms, open_subjects
-from harness.run.presets import PRESETS
+from harness.run.presets import PRESETS, STANDARD
 from harness.run.space import Space, require_space
 from harness.run.subject import Arm, Subject
 from harness.run.turns import require_few_rows
@@ -38,49 +38,78 @@ from harness.suite import load_suite
 from harness.workload import Cache
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
-_MEASURING = (
-    "preset", "trace", "formats", "suites", "sizes", "profile", "profile_file", "cache", "workers",
-    "executors", "rounds", "seed", "baseline", "timeout", "trace_bytes",
-)  # fmt: skip
+_FIELDS = {
+    "trace": "traces", "sizes": "sizes", "profile": "profiles", "cache": "caches",
+    "rounds": "rounds", "seed": "seed", "timeout": "timeout", "trace_bytes": "trace_bytes",
+}  # fmt: skip
+"""Fields of a configuration by the options whose values they are as they stand."""
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
     parser.description = "Measure formats on traces."
-    add = parser.add_argument
-    add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)}; the options below change it (default: standard)")
+    own: dict[str, Any] = {}
+
+    def add(*flags: str, **settings: Any) -> argparse.Action:
+        """Add an option that decides what is measured, which a run that is continued has settled."""
+        action = parser.add_argument(*flags, **settings)
+        own[action.dest] = action.default
+        return action
+
+    add(
+        "--preset",
+        type=one_of("preset", PRESETS),
+        metavar="NAME",
+        help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})",
+    )
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
     add("--formats", metavar="A,B", help="formats to compare")
     add("--suites", metavar="A,B", help="suites to run")
     add_plugins(parser, "is measured besides, or that the run to continue asks for")
-    add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces")
-    add("--trace-bytes", metavar="N", help="measure only as many of a trace's first layers as fit in so many bytes, "
-        "as many at every length; the trace's name then says so")  # fmt: skip
-    add("--profile", metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
     add(
-        "--profile-file", action="append", type=Path, metavar="FILE",
+        "--sizes",
+        type=partial(integers, option="--sizes"),
+        metavar="N,M",
+        help="sequence lengths (residues) of synthetic traces",
+    )
+    add(
+        "--trace-bytes",
+        type=integer("--trace-bytes"),
+        metavar="N",
+        help="measure only as many of a trace's first "
+        "layers as fit in so many bytes, as many at every length; the trace's name then says so",
+    )
+    add("--profile", type=_profiles, metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
+    add(
+        "--profile-file",
+        action="append",
+        type=Path,
+        metavar="FILE",
         help="a further profile, as 'harness tune' writes one; repeatable",
-    )  # fmt: skip
-    add("--cache", metavar="STATE", help="page cache before reads: warm, cold or both")
+    )
+    add(
+        "--cache",
+        type=lambda text: _CACHES[one_of("cache state", _CACHES)(text)],
+        metavar="STATE",
+        help="page cache before reads: warm, cold or both",
+    )
     readers.add_reading(parser)
-    add("--rounds", metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
-    add("--seed", metavar="N", help="decides plans and order (default: 0)")
-    add("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: zarr)")
-    add("--timeout", metavar="SECONDS", help="after which a sample counts as hung, and 1 s more for every 25 MB of the "
-        "largest trace (default: 600)")  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
-    add("--resume", action="store_true", help="continue the run in --out with its own settings")
-    add("--quiet", action="store_true", help="print nothing but errors")
+    own |= dict.fromkeys(("workers", "executors"))
+    add("--rounds", type=integer("--rounds"), metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
+    add("--seed", type=integer("--seed", least=0), metavar="N", help="decides plans and order (default: 0)")
+    add("--baseline", metavar="FORMAT", help=f"the format that ratios refer to (default: {RunConfig.baseline})")
+    add(
+        "--timeout",
+        type=integer("--timeout"),
+        metavar="SECONDS",
+        help="after which a sample counts as hung, and 1 s more for every 25 MB of the largest trace (default: 600)",
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     add_max_inflated(parser)
-    own: dict[str, Any] = {}
-
-    def add_own(*names: str, **settings: Any) -> argparse.Action:
-        action = add(*names, **settings)
-        own[action.dest] = action.default
-        return action
-
     for each in installed():
-        each.add_options(add_own)
+        each.add_options(add)
     parser.set_defaults(command=_run, measuring=own)
 
 
@@ -92,16 +121,16 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    tell = partial(show.say, quiet=arguments.quiet)
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
     subjects, measuring = open_subjects(config), open_measurements(config)
     for group in ("measurements", "sections"):
         for listed in registry.listing(group):
             if listed.plugin is None:
-                show.say(f"Left out: {listed.missing}", quiet=arguments.quiet)
+                tell(f"Left out: {listed.missing}")
     require_few_rows(config, len(arms), subjects)
     readers.require_readers(config, quiet=arguments.quiet)
-    tell = partial(show.say, quiet=arguments.quiet)
     with ExitStack() as stack:
         if arguments.resume:
             stack.enter_context(held(folder))
@@ -117,9 +146,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not arguments.quiet:
         closing.tables(written, config)
         closing.where(folder, written)
-    if code:
-        return code
-    return closing.failures(written.cells, folder, readers.resume_command(folder, config))
+    return code or closing.failures(written.cells, folder, readers.resume_command(folder, config))
 
 
 def measure(
@@ -132,16 +159,7 @@ def measure(
     *,
     quiet: bool,
 ) -> int:
-    """Take every sample of a run, with its plan beside them.
-
-    Parameters
-    ----------
-    config, arms, subjects, measuring, disk
-        As for `harness.run.experiment.run`.
-    folder : Path
-        The run's folder; holds ``run.json``.
-    quiet : bool
-        Show no progress.
+    """Take every sample of a run, with its plan beside them; arguments as for `harness.run.experiment.run`.
 
     Returns
     -------
@@ -160,13 +178,7 @@ def measure(
 
 @contextmanager
 def continuable(folder: Path, config: RunConfig) -> Iterator[None]:
-    """Say how to continue a run when its folder cannot be written to any more, as on a full disk.
-
-    Raises
-    ------
-    MachineError
-        In place of the error of the system.
-    """
+    """Say how to continue a run when its folder cannot be written to any more, as on a full disk: MachineError."""
     try:
         yield
     except OSError as error:
@@ -200,10 +212,8 @@ def _plot(arguments: argparse.Namespace) -> int:
 
 
 def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    unset = dict.fromkeys(_MEASURING) | arguments.measuring
-    given = [name for name, default in unset.items() if getattr(arguments, name) != default]
-    given += readers.given_of_stores(arguments)
-    if given:
+    given = [name for name, default in arguments.measuring.items() if getattr(arguments, name) != default]
+    if given := given + readers.given_of_stores(arguments):
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
@@ -213,54 +223,30 @@ def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    name = arguments.preset or "standard"
-    if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
-    values: dict[str, Any] = dict(PRESETS[name])
+    preset = arguments.preset or STANDARD
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    folder: Path = arguments.out or Path("results") / f"{stamp}-{name}"
-    formats = names(arguments.formats, "format") or _default_formats(quiet=arguments.quiet)
-    values.update(
-        run_id=folder.resolve().name,
-        preset=name,
-        formats=formats + tuple(arguments.backend),
-        suites=(names(arguments.suites, "suite") or _all_suites()) + tuple(arguments.suite),
-    )
-    if arguments.trace:
-        values["traces"] = tuple(arguments.trace)
+    folder: Path = arguments.out or Path("results") / f"{stamp}-{preset}"
+    values: dict[str, Any] = {**PRESETS[preset], "run_id": folder.resolve().name, "preset": preset}
+    values["formats"] = names(arguments.formats, "format") or _default_formats(quiet=arguments.quiet)
+    values["formats"] += tuple(arguments.backend)
+    values["suites"] = (names(arguments.suites, "suite") or _all_suites()) + tuple(arguments.suite)
+    for option, field in _FIELDS.items():
+        if (given := getattr(arguments, option)) is not None:
+            values[field] = tuple(given) if isinstance(given, list) else given
+    values["profile_files"] = _profile_files(arguments.profile_file or [])
     values["measurements"] = {m.name: asked for m in installed() if (asked := m.asked(arguments)) is not None}
     if not arguments.trace and any(each.alone for each in installed() if each.name in values["measurements"]):
         values["traces"] = ()
-    if arguments.sizes is not None:
-        values["sizes"] = integers(arguments.sizes, "--sizes")
-    if arguments.profile is not None:
-        values["profiles"] = _profiles(arguments.profile)
-    if arguments.profile_file:
-        values["profile_files"] = _profile_files(arguments.profile_file)
-    if arguments.cache is not None:
-        if arguments.cache not in _CACHES:
-            raise unknown_name("cache state", arguments.cache, _CACHES)
-        values["caches"] = _CACHES[arguments.cache]
-    values["options"] = readers.chosen_workers(arguments, values["options"])
-    values["store"] = readers.chosen_store(arguments, values["options"].workers)
-    values["settings"] = readers.chosen_settings(arguments, values["options"].workers)
-    reads_whole = any(isinstance(load_format(name), ReadsWhole) for name in values["formats"])
-    if values["options"].parallel_windows and not reads_whole:
-        values["options"] = dataclasses.replace(values["options"], parallel_bytes=None)
-    if arguments.rounds is not None:
-        (values["rounds"],) = integers(arguments.rounds, "--rounds", single=True)
-    if arguments.seed is not None:
-        (values["seed"],) = integers(arguments.seed, "--seed", single=True, least=0)
-    if arguments.timeout is not None:
-        (values["timeout"],) = integers(arguments.timeout, "--timeout", single=True)
-    if arguments.trace_bytes is not None:
-        (values["trace_bytes"],) = integers(arguments.trace_bytes, "--trace-bytes", single=True)
+    options = readers.chosen_workers(arguments, values["options"])
+    values["store"] = readers.chosen_store(arguments, options.workers)
+    values["settings"] = readers.chosen_settings(arguments, options.workers)
+    if options.parallel_windows and not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
+        options = dataclasses.replace(options, parallel_bytes=None)
+    config = RunConfig(**{**values, "options": options})
     if arguments.baseline is not None:
-        labels = [arm.label for arm in choose_arms(RunConfig(**values))]
-        if arguments.baseline not in labels:
-            raise unknown_name("measured format for --baseline", arguments.baseline, labels)
-        values["baseline"] = arguments.baseline
-    return RunConfig(**values), folder
+        measured = one_of("measured format for --baseline", [arm.label for arm in choose_arms(config)])
+        config = dataclasses.replace(config, baseline=measured(arguments.baseline))
+    return config, folder
 
 
 def _default_formats(*, quiet: bool) -> tuple[str, ...]:
@@ -278,9 +264,7 @@ def _default_formats(*, quiet: bool) -> tuple[str, ...]:
 
 
 def _all_suites() -> tuple[str, ...]:
-    return tuple(
-        suite.name for suite in sorted(map(load_suite, registry.names("suites")), key=lambda suite: suite.order)
-    )
+    return tuple(suite.name for suite in sorted(map(load_suite, registry.names("suites")), key=lambda s: s.order))
 
 
 def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:
@@ -291,10 +275,5 @@ def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:
     return files
 
 
-def _profiles(text: str) -> tuple[ProfileName, ...]:
-    found: list[ProfileName] = []
-    for name in names(text, "profile"):
-        if name not in PROFILES:
-            raise unknown_name("profile", name, PROFILES)
-        found.append(name)
-    return tuple(found)
+def _profiles(text: str) -> tuple[str, ...]:
+    return tuple(map(one_of("profile", PROFILES), names(text, "profile")))

@@ -11,6 +11,7 @@ import pandas as pd
 from harness.records import CellKey
 from harness.sampling.cache import COLD_BELOW, WARM_FROM
 from harness.sampling.executor import load_executor
+from harness.workload import ReadAccess
 
 Kind = Literal["missing", "doubled", "extra", "again", "order", "status"]
 
@@ -56,19 +57,7 @@ Rows = Mapping[CellKey, Sequence[Seen]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with some rows of one cell.
-
-    Attributes
-    ----------
-    kind : str
-        One of `SAID`.
-    cell : CellKey
-        Which.
-    rounds : tuple of int
-        Their rounds; one that is there three times is in it twice.
-    why : str
-        More of it; may be empty.
-    """
+    """What is wrong with rows of one cell: a key of `SAID`, their rounds, doubled ones too, and why."""
 
     kind: Kind
     cell: CellKey
@@ -77,7 +66,7 @@ class Fault:
 
     def __str__(self) -> str:
         key = self.cell
-        workers = "" if key.executor == "main" else f"{key.workers} {key.executor}"
+        workers = "" if key.executor == ReadAccess.executor else f"{key.workers} {key.executor}"
         parts = (key.suite, key.access, key.trace, key.n_res, key.format, key.profile, key.cache, workers)
         numbers = sorted(set(self.rounds))
         firsts, lasts = ([n for n in numbers if n + step not in numbers] for step in (-1, 1))

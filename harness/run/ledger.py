@@ -80,14 +80,14 @@ def _as_text(csv: str) -> pd.DataFrame:
 
 
 def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.DataFrame:
-    """List the settings of every format for every role of tensor.
+    """List what a run asks of every format, and of the raw ceiling, for every role of tensor.
 
     Parameters
     ----------
     manifests : sequence of (str, Manifest)
         Label and manifest of each trace of the run.
     config : RunConfig
-        Of the run: its formats, to which the raw ceiling is added, and its profiles.
+        Of the run.
 
     Returns
     -------

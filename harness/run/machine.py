@@ -28,12 +28,7 @@ _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS",
 
 
 def describe(folder: Path) -> dict[str, Any]:
-    """Describe this machine as far as it can bear on a result.
-
-    Parameters
-    ----------
-    folder : Path
-        Where archives are written, for the filesystem.
+    """Describe this machine, and the filesystem of a folder, as far as they can bear on a result.
 
     Returns
     -------
@@ -41,7 +36,7 @@ def describe(folder: Path) -> dict[str, Any]:
         Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
         ``cores_limit`` and ``memory_limit_bytes`` are those of control groups; None where they set none.
     """
-    here = capacity()
+    here, packages = capacity(), _packages()
     return {
         "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "harness": harness.__version__,
@@ -64,8 +59,8 @@ def describe(folder: Path) -> dict[str, Any]:
         "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
         "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
         "load_average": load_average(),
-        "libraries": {name: _version(name) for name in _LIBRARIES},
-        "packages": _packages(),
+        "libraries": {name: packages.get(name) for name in _LIBRARIES},
+        "packages": packages,
         "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
 
@@ -161,17 +156,10 @@ def load_average() -> float | None:
         return None
 
 
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _packages() -> dict[str, str]:
     """Return every installed distribution with its version, for a stranger who wants the same environment."""
     found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+    return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
 def _commit() -> str | None:

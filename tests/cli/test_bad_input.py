@@ -8,9 +8,10 @@ import shutil
 
 import pytest
 
-from harness.cli import main
+from harness.cli import main, running
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
+from harness.run.measurement import Measurement
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
@@ -72,6 +73,31 @@ def test_resume_needs_a_run(capsys, tmp_path):
     refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "run.json: is no valid JSON")
     (tmp_path / "run.json").write_text('{"config_version": 99}')
     refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "version 99")
+
+
+OF_A_RUN = (
+    ("--preset", "quick"), ("--trace", TRACE), ("--formats", "npz"), ("--suites", "size"), ("--sizes", "3"),
+    ("--trace-bytes", "9"), ("--profile", "tuned"), ("--profile-file", "f"), ("--cache", "warm"), ("--workers", "2"),
+    ("--executors", "threads"), ("--rounds", "3"), ("--seed", "0"), ("--baseline", "npz"), ("--timeout", "600"),
+    ("--store", "s3://a/b"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("given", OF_A_RUN, ids=lambda given: given[0])
+def test_resume_takes_no_option_that_the_run_has_settled_whatever_its_default(capsys, tmp_path, given):
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path), *given], 2, f"leave out {given[0]}.")
+
+
+def test_every_option_of_a_measurement_that_was_given_is_refused_and_no_default_is(capsys, tmp_path, monkeypatch):
+    class Counting(Measurement):
+        name = "counting"
+
+        def add_options(self, add):
+            add("--counts", default="one")
+
+    monkeypatch.setattr(running, "installed", lambda: [Counting()])
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path), "--counts", "two"], 2, "leave out --counts.")
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "no run at")
 
 
 def test_an_output_folder_in_use_or_out_of_reach_is_refused(capsys, tmp_path):

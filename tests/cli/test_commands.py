@@ -78,7 +78,7 @@ def test_failed_cells_are_named_and_give_exit_code_one(tmp_path, capsys):
     options = [*SMALL, "--suites", "full_read", "--backend", "tests.liars:Zeros"]
     assert main(["run", "--quiet", *options, "--out", str(tmp_path / "run")]) == 1
     said = plain(capsys.readouterr().err)
-    assert "zeros failed in 1 cells (full_read/all_tensors)" in said and "Traceback" not in said
+    assert "zeros failed in 1 cell (full_read/all_tensors)" in said and "Traceback" not in said
     summary = pd.read_csv(tmp_path / "run" / "summary.csv")
     assert (summary.loc[summary["format"] != "zeros", "status"] == "ok").all()
 

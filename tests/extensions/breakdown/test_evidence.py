@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 
 import pandas as pd
@@ -10,7 +11,10 @@ import pytest
 from harness.analysis.findings import find, find_options
 from harness.evidence.bundle import write_bundle
 from harness.evidence.claims import claimed
+from harness.extensions.breakdown.measurement import measurement
 from harness.report.section import brought
+from harness.run.planning import choose_arms, open_subjects
+from tests.conftest import TINY
 
 
 @pytest.fixture
@@ -27,6 +31,12 @@ def test_a_row_that_was_deleted_is_named_and_a_file_of_rows_that_was_deleted_is_
     path.unlink()
     (line,) = (text for text in find(copy, find_options(copy)).incomplete if text.startswith("breakdown.csv"))
     assert "rows that the plan asks for are missing" in line
+
+
+def test_reads_from_a_store_are_not_explained():
+    (subject,), arms = open_subjects(TINY), choose_arms(TINY)
+    assert list(measurement.turns(TINY, arms, subject))
+    assert not list(measurement.turns(dataclasses.replace(TINY, store=object()), arms, subject))
 
 
 def test_a_bundle_carries_the_rows_and_their_times_are_only_claimed(copy, tmp_path):

@@ -208,7 +208,7 @@ def test_a_directory_with_a_damaged_file_fails_by_name_and_the_others_are_measur
     names = ["--directory", str(tmp_path / "damaged"), "--directory", str(made / "af3")]
     assert main(["run", *names, "--quiet", "--out", str(tmp_path / "run")]) == 1
     said = plain(capsys.readouterr().err)
-    assert "slim failed in 1 cells (size/result_directory)" in said and f"result_{MODELS[0]}.pkl was left" in said
+    assert "slim failed in 1 cell (size/result_directory)" in said and f"result_{MODELS[0]}.pkl was left" in said
     samples = read_samples(tmp_path / "run" / "samples.csv").set_index(["trace", "format"])
     assert samples.loc[("damaged", "slim"), "status"] == "failed"
     assert pd.isna(samples.loc[("damaged", "slim"), "size_bytes"])

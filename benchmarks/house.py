@@ -6,7 +6,7 @@
   docstring. Both are warnings: `EXCEPTIONS` lists those that stay, each with its reason.
 - Public class names: top-level classes without a leading underscore, of ``harness/``, ``suites/`` and ``benchmarks/``;
   counted is each name that is defined more than once. An import is no definition, so re-exports do not count.
-- Circles: groups of files that reach each other over imports, those inside functions too, those for types alone not.
+- Circles: groups of files that reach each other over imports, those inside functions and for types alone too.
 - Constants of a run's configuration: modules that import a name in capitals from ``harness.run.config``.
 - Members of a format: public methods and attributes that the classes `Format`, `Writer` and `Reader` define; to be
   implemented are those without a body or a value.
@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -129,22 +128,12 @@ def _module(path: str) -> str:
 
 
 def imports(root: Path) -> dict[str, set[str]]:
-    """Return the modules that each module imports, without those that only types need."""
+    """Return the modules that each module imports, those that only functions or types need too."""
     paths = {_module(path): tree for path, tree in trees(root).items()}
     found: dict[str, set[str]] = {}
     for name, tree in paths.items():
-        found[name] = {module for node in _statements(tree) for module in _named(node) if module in paths} - {name}
+        found[name] = {module for node in ast.walk(tree) for module in _named(node) if module in paths} - {name}
     return found
-
-
-def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield every node that runs: not what stands under ``if TYPE_CHECKING``."""
-    queue: list[ast.AST] = [tree]
-    while queue:
-        node = queue.pop()
-        yield node
-        typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        queue += node.orelse if typing and isinstance(node, ast.If) else ast.iter_child_nodes(node)
 
 
 def _named(node: ast.AST) -> set[str]:

@@ -56,57 +56,33 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         own[action.dest] = action.default
         return action
 
-    add(
-        "--preset",
-        type=one_of("preset", PRESETS),
-        metavar="NAME",
-        help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})",
-    )
+    # fmt: off
+    add("--preset", type=one_of("preset", PRESETS), metavar="NAME",
+        help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
     add("--formats", metavar="A,B", help="formats to compare")
     add("--suites", metavar="A,B", help="suites to run")
     add_plugins(parser, "is measured besides, or that the run to continue asks for")
-    add(
-        "--sizes",
-        type=partial(integers, option="--sizes"),
-        metavar="N,M",
-        help="sequence lengths (residues) of synthetic traces",
-    )
-    add(
-        "--trace-bytes",
-        type=integer("--trace-bytes"),
-        metavar="N",
-        help="measure only as many of a trace's first "
-        "layers as fit in so many bytes, as many at every length; the trace's name then says so",
-    )
+    add("--sizes", type=partial(integers, option="--sizes"), metavar="N,M",
+        help="sequence lengths (residues) of synthetic traces")
+    add("--trace-bytes", type=integer("--trace-bytes"), metavar="N", help="measure only as many of a trace's first "
+        "layers as fit in so many bytes, as many at every length; the trace's name then says so")
     add("--profile", type=_profiles, metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
-    add(
-        "--profile-file",
-        action="append",
-        type=Path,
-        metavar="FILE",
-        help="a further profile, as 'harness tune' writes one; repeatable",
-    )
-    add(
-        "--cache",
-        type=lambda text: _CACHES[one_of("cache state", _CACHES)(text)],
-        metavar="STATE",
-        help="page cache before reads: warm, cold or both",
-    )
+    add("--profile-file", action="append", type=Path, metavar="FILE",
+        help="a further profile, as 'harness tune' writes one; repeatable")
+    add("--cache", type=lambda text: _CACHES[one_of("cache state", _CACHES)(text)], metavar="STATE",
+        help="page cache before reads: warm, cold or both")
     readers.add_reading(parser)
     own |= dict.fromkeys(("workers", "executors"))
     add("--rounds", type=integer("--rounds"), metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", type=integer("--seed", least=0), metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help=f"the format that ratios refer to (default: {RunConfig.baseline})")
-    add(
-        "--timeout",
-        type=integer("--timeout"),
-        metavar="SECONDS",
-        help="after which a sample counts as hung, and 1 s more for every 25 MB of the largest trace (default: 600)",
-    )
+    add("--timeout", type=integer("--timeout"), metavar="SECONDS", help="after which a sample counts as hung, and 1 s "
+        "more for every 25 MB of the largest trace (default: 600)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    # fmt: on
     add_max_inflated(parser)
     for each in installed():
         each.add_options(add)

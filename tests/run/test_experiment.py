@@ -20,7 +20,7 @@ from harness.run.experiment import run
 from harness.run.planning import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
-from harness.workload import PlanOptions, ReadAccess
+from harness.workload import PlanOptions
 from tests.conftest import TINY, Counted, allow
 
 pytestmark = pytest.mark.slow
@@ -66,19 +66,22 @@ def test_plans_do_not_depend_on_the_formats():
     assert one.plans != moved.plans
 
 
-def test_an_unsupported_profile_is_skipped_with_its_reason(measure):
-    folder, _ = measure(formats=("npz", "hdf5"), profiles=("matched",), suites=("full_read", "size"))
+def test_several_profiles_share_rounds_and_an_unsupported_one_is_skipped_with_its_reason(measure):
+    folder, _ = measure(formats=("hdf5", "npz"), profiles=("matched", "tuned"), suites=("full_read", "size"))
     rows = read_samples(folder / "samples.csv")
-    npz = rows[rows["format"] == "npz"]
-    assert set(npz["status"]) == {"skipped"} and npz["reason"].str.contains("matched").all()
-    assert (rows.loc[rows["format"] == "hdf5", "status"] == "ok").all()
-
-
-def test_several_profiles_share_rounds(measure):
-    folder, _ = measure(profiles=("seed", "tuned"), suites=("layer_read",))
-    rows = read_samples(folder / "samples.csv")
-    arms = set(zip(rows["format"], rows["profile"], strict=True))
-    assert arms == {("hdf5", "seed"), ("hdf5", "tuned"), ("raw", ""), ("a/a", "seed")}
+    arms = {
+        ("hdf5", "matched"),
+        ("hdf5", "tuned"),
+        ("npz", "matched"),
+        ("npz", "tuned"),
+        ("raw", ""),
+        ("a/a", "matched"),
+    }
+    assert set(zip(rows["format"], rows["profile"], strict=True)) == arms
+    unsupported = (rows["format"] == "npz") & (rows["profile"] == "matched")
+    assert set(rows.loc[unsupported, "status"]) == {"skipped"}
+    assert rows.loc[unsupported, "reason"].str.contains("matched").all()
+    assert (rows.loc[~unsupported & (rows["access"] == "all_tensors"), "status"] == "ok").all()
 
 
 def test_a_format_name_that_is_taken_is_refused():
@@ -110,29 +113,22 @@ def test_a_configuration_survives_its_file(tmp_path):
         assert RunConfig.read(tmp_path / "run.json") == config
 
 
-def test_accesses_a_trace_has_no_tensor_for_are_skipped(measure):
-    folder, _ = measure(
-        traces=("synthetic:values=noise,layers=1,heads=1,hidden_dim=4,pair_dim=4",), suites=("layer_read",), rounds=1
-    )
-    assert set(read_samples(folder / "samples.csv")["status"]) == {"ok"}
-    subject = open_subjects(TINY)[0]
-    assert all(access.reads for _, access in subject.plans if isinstance(access, ReadAccess))
-
-
-def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it(tmp_path, monkeypatch):
+def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it_and_what_it_lacks_skipped(tmp_path, monkeypatch):
     path = tmp_path / "data" / "vit_mnist" / "vit_mnist_attention.npz"
     path.parent.mkdir(parents=True)
     maps = np.random.default_rng(0).random((2, 2, 5, 5), np.float32)
     np.savez(path, attn_layer_0=maps, images=np.zeros((2, 1, 4, 4)), labels=np.arange(2), preds=np.arange(2))
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
-    config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read",))
+    config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read", "layer_read"))
     subjects = open_subjects(config)
     path.unlink()  # so that nothing can be opened again
     folder = tmp_path / "run"
     folder.mkdir()
     run(config, choose_arms(config), subjects, folder, Counted())
     rows = read_samples(folder / "samples.csv")
-    assert len(rows) and set(rows["status"]) == {"ok"}
+    absent = rows["access"] == "pair_layer"
+    assert set(rows.loc[absent, "reason"]) == {"the trace has no pair tensor"} and absent.sum() == 3
+    assert set(rows.loc[absent, "status"]) == {"skipped"} and set(rows.loc[~absent, "status"]) == {"ok"}
     digests = read_archives(folder / "archives.json")[0]["tensor_digests"]
     assert digests["attention/layer_0"] == digest(maps)
 

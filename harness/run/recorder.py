@@ -94,14 +94,6 @@ class RowLog(Generic[AnyRow]):
             attempt = 1 + mark.attempt if mark else 1
             self._write(key, missing[0], 0, attempt, {**dataclasses.asdict(why), **values})
 
-
-class Recorder(RowLog[Sample]):
-    """Writes samples, each with the present load."""
-
-    def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
-        """Record a sample, unless it is recorded."""
-        super().add(key, number, position, load_average=load_average(), **values)
-
     def take(
         self,
         turns: Turns,
@@ -131,7 +123,7 @@ class Recorder(RowLog[Sample]):
         for (number, arm), position in turns.draw(usable).items():
             if arm not in taken:
                 continue
-            step(" ".join(filter(None, (turns.suite, turns.access.name, turns.state, arm.label))), 1)
+            step(" ".join(filter(None, (turns.suite, turns.access.name, turns.what or turns.state, arm.label))), 1)
             keys = turns.cells[arm]
             if not all(self.has(key, number) for key in keys):
                 for key, values in zip(keys, sample(arm, number), strict=True):
@@ -141,6 +133,17 @@ class Recorder(RowLog[Sample]):
     def _explain(self, turns: Turns, why: Mapping[Arm, NoFigure], step: Callable[[str, int], None]) -> None:
         for arm, reason in why.items():
             for key in turns.cells[arm]:
-                verified = False if reason.status == "failed" else None
-                self.explain(key, turns.block, turns.rounds, reason, verified=verified)
+                self.explain(key, turns.block, turns.rounds, reason)
             step("skipped", turns.rounds)
+
+
+class Recorder(RowLog[Sample]):
+    """Writes samples, each with the present load."""
+
+    def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
+        """Record a sample, unless it is recorded."""
+        super().add(key, number, position, load_average=load_average(), **values)
+
+    def explain(self, key: CellKey, block: Collection[CellKey], rounds: int, why: NoFigure, **values: Any) -> None:
+        """Record why a cell has no sample; one that failed was not verified."""
+        super().explain(key, block, rounds, why, verified=False if why.status == "failed" else None, **values)

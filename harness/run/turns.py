@@ -65,6 +65,8 @@ class Turns:
         Why there is one row that was skipped in place of all others.
     once : bool
         Whether there is one row, which tells of the archive that all others were read from.
+    what : str
+        What a measurement takes beside samples; empty for these.
     """
 
     suite: str
@@ -76,6 +78,7 @@ class Turns:
     subject: tuple[str, int | None]
     told: Mapping[Arm, str] = field(default_factory=dict)
     once: bool = False
+    what: str = ""
 
     @property
     def block(self) -> list[CellKey]:
@@ -145,7 +148,7 @@ def turns_of(
 ) -> Turns:
     """Return the turns of rows that a measurement takes of an access in rounds of its own, drawn for `what`."""
     names = (suite, access.name, *subject.place, what)
-    return _turns(config, arms, subject, suite, access, state, names, rounds=rounds)
+    return _turns(config, arms, subject, suite, access, state, names, rounds=rounds, what=what)
 
 
 def _turns(
@@ -160,6 +163,7 @@ def _turns(
     rounds: int | None = None,
     told: Mapping[Arm, str] | None = None,
     once: bool = False,
+    what: str = "",
 ) -> Turns:
     return Turns(
         suite=suite,
@@ -171,6 +175,7 @@ def _turns(
         subject=subject.place,
         told=told or {},
         once=once,
+        what=what,
     )
 
 

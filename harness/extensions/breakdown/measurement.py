@@ -11,13 +11,12 @@ from harness.extensions.breakdown.rows import Breakdown, ReadParts
 from harness.extensions.breakdown.sampling import BreakdownTask
 from harness.records import CONTROL, NoFigure
 from harness.row_files import RowFile, done
-from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.measurement import Measurement, Measuring, RunSession
 from harness.run.preparation import Prepared
 from harness.run.recorder import RowLog
 from harness.run.subject import Arm, Subject
-from harness.run.turns import Turns, cell_key, cell_keys, turns_of
+from harness.run.turns import Turns, turns_of
 from harness.sampling.worker import Worker, WorkerError
 from harness.workload import Access, ReadAccess, requested_bytes
 
@@ -68,36 +67,27 @@ class _BreakdownRounds(Measuring):
 
     def complete(self, subject: Subject) -> bool:
         """Say whether every access is explained."""
-        keys = [
-            cell_keys(subject, suite, access, self._arms, WARM) for suite, access in _accesses(self._config, subject)
-        ]
-        return all(self._log.whole(each, self._rounds) for each in keys)
+        turns = measurement.turns(self._config, self._arms, subject)
+        return all(self._log.whole(each.block, each.rounds) for each in turns)
 
     def after(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> None:
         """Take what is missing of an access; a cell whose samples failed has nothing to explain."""
         if not _applies(self._config, access) or not isinstance(access, ReadAccess):
             return
+        turns = _turns(self._config, subject, suite, access, self._arms)
         tasks: dict[Arm, BreakdownTask] = {}
-        for arm in self._arms:
-            key = cell_key(subject, suite, access, arm, WARM)
+        without: dict[Arm, NoFigure] = {}
+        for arm, (key,) in turns.cells.items():
             if arm in prepared.failures:
-                why = prepared.failures[arm]
+                without[arm] = prepared.failures[arm]
             elif mark := self._failure(key):
-                why = NoFigure("skipped", "a sample of this cell failed", mark.cause)
+                without[arm] = NoFigure("skipped", "a sample of this cell failed", mark.cause)
             elif (nbytes := requested_bytes(subject.manifest, access.reads)) > MOST_BYTES:
-                why = NoFigure("skipped", f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long")
+                why = f"reading {nbytes / 1e9:.1f} GB again to explain it would take too long"
+                without[arm] = NoFigure("skipped", why)
             else:
                 tasks[arm] = BreakdownTask(**prepared.about(arm, access))
-                continue
-            self._log.explain(key, cell_keys(subject, suite, access, self._arms, WARM), self._rounds, why)
-            self._step("skipped", self._rounds)
-        self._log.begin([cell_key(subject, suite, access, arm, WARM) for arm in tasks], self._rounds)
-        rng = schedule.generator(self._config.seed, suite, access.name, subject.label, subject.n_res, WHAT)
-        for number, position, arm in schedule.blocks(list(tasks), self._rounds, rng):
-            self._step(f"{suite} {access.name} {WHAT} {arm.label}")
-            key = cell_key(subject, suite, access, arm, WARM)
-            if not self._log.has(key, number):
-                self._log.add(key, number, position, **asdict(self._take(tasks[arm])))
+        self._log.take(turns, without, lambda arm, number: [asdict(self._take(tasks[arm]))], self._step)
 
     def _take(self, task: BreakdownTask) -> ReadParts:
         try:
@@ -120,12 +110,13 @@ class BreakdownMeasurement(Measurement):
 
     def turns(self, config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
         """Return the turns of every access that is explained."""
-        for suite, access in _accesses(config, subject):
-            yield turns_of(config, subject, suite, access, _explained(arms), WARM, rounds_of(config), WHAT)
+        for suite, access in subject.plans:
+            if _applies(config, access):
+                yield _turns(config, subject, suite, access, _explained(arms))
 
 
-def _accesses(config: RunConfig, subject: Subject) -> list[tuple[str, Access]]:
-    return [(suite, access) for suite, access in subject.plans if _applies(config, access)]
+def _turns(config: RunConfig, subject: Subject, suite: str, access: Access, arms: Sequence[Arm]) -> Turns:
+    return turns_of(config, subject, suite, access, arms, WARM, rounds_of(config), WHAT)
 
 
 measurement = BreakdownMeasurement()

@@ -16,9 +16,7 @@ from harness import registry
 from harness.analysis.findings import find_options
 from harness.report.write import write_report
 from harness.run.config import RunConfig
-from harness.run.experiment import run
-from harness.run.plan import save_plan
-from harness.run.planning import choose_arms, open_subjects
+from harness.run.experiment import PlannedRun, run
 from harness.workload import PlanOptions
 
 
@@ -75,7 +73,7 @@ def measure(tmp_path: Path) -> Callable[..., tuple[Path, Counted]]:
         folder.mkdir(exist_ok=True)
         config.save(folder / "run.json")
         progress = Counted()
-        run(config, choose_arms(config), open_subjects(config), folder, progress)
+        run(PlannedRun.of(config), folder, progress)
         return folder, progress
 
     return go
@@ -99,9 +97,7 @@ def measured(folder: Path, config: RunConfig = VERDICTS) -> Path:
     folder.mkdir(parents=True)
     config = dataclasses.replace(config, run_id=folder.name)
     config.save(folder / "run.json")
-    subjects = open_subjects(config)
-    save_plan(subjects, folder / "plan.json")
-    run(config, choose_arms(config), subjects, folder, Counted())
+    run(PlannedRun.of(config), folder, Counted())
     return folder
 
 

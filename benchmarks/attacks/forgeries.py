@@ -21,9 +21,7 @@ from harness.evidence.check import check
 from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
-from harness.run.experiment import run
-from harness.run.plan import save_plan
-from harness.run.planning import choose_arms, open_subjects
+from harness.run.experiment import PlannedRun, run
 from harness.workload import PlanOptions
 
 Rows = list[dict[str, str]]
@@ -56,9 +54,7 @@ def measured(folder: Path) -> Path:
     """Make the small run."""
     folder.mkdir()
     CONFIG.save(folder / "run.json")
-    arms, subjects = choose_arms(CONFIG), open_subjects(CONFIG)
-    save_plan(subjects, folder / "plan.json", arms)
-    run(CONFIG, arms, subjects, folder, _Silent())
+    run(PlannedRun.of(CONFIG), folder, _Silent())
     if not (folder / "ledger.csv").exists():
         (folder / "ledger.csv").write_text("trace,n_res,format,profile\n")
     return folder

@@ -20,9 +20,7 @@ from harness.evidence.rerun import compare_runs, rerun_config
 from harness.files import plain_name
 from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
-from harness.run.measurement import open_measurements
-from harness.run.planning import choose_arms, open_subjects
-from harness.run.turns import require_few_rows
+from harness.run.experiment import PlannedRun
 
 _MOST = 12  # problems printed for one file
 
@@ -175,11 +173,10 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     name = plain_name(arguments.bundle.name.removesuffix(SUFFIX))
     folder: Path = arguments.out or Path("results") / f"{name}-rerun"
     config = rerun_config(bundle, folder.resolve().name, outside=arguments.allow_outside)
-    arms, subjects, measuring = choose_arms(config), open_subjects(config), open_measurements(config)
-    require_few_rows(config, len(arms), subjects)
+    planned = PlannedRun.of(config)
     with held(folder, new=True), continuable(folder, config):
         config.save(folder / "run.json")
-        if code := measure(config, arms, subjects, measuring, folder, quiet=arguments.quiet):
+        if code := measure(planned, folder, quiet=arguments.quiet):
             return code
         write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:

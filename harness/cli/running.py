@@ -24,15 +24,12 @@ from harness.formats.describing import ReadsWhole
 from harness.formats.profile_file import ProfileFile, read_profile_file
 from harness.report.write import write_plots, write_report
 from harness.run.config import RunConfig
-from harness.run.experiment import run
+from harness.run.experiment import PlannedRun, run
 from harness.run.machine import describe, read_environment
-from harness.run.measurement import Measuring, copies, installed, open_measurements
-from harness.run.plan import save_plan
-from harness.run.planning import choose_arms, open_subjects
+from harness.run.measurement import installed
+from harness.run.planning import choose_arms
 from harness.run.presets import PRESETS, STANDARD
-from harness.run.space import Space, require_space
-from harness.run.subject import Arm, Subject
-from harness.run.turns import require_few_rows
+from harness.run.space import Space
 from harness.sampling.interrupt import exit_code
 from harness.suite import load_suite
 from harness.workload import Cache
@@ -99,25 +96,23 @@ def add_plot(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     tell = partial(show.say, quiet=arguments.quiet)
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
-    arms = choose_arms(config)  # before the folder is made, so that a wrong name leaves nothing behind
-    subjects, measuring = open_subjects(config), open_measurements(config)
+    planned = PlannedRun.of(config)  # before the folder is made, so that a wrong name leaves nothing behind
     for group in ("measurements", "sections"):
         for listed in registry.listing(group):
             if listed.plugin is None:
                 tell(f"Left out: {listed.missing}")
-    require_few_rows(config, len(arms), subjects)
     readers.require_readers(config, quiet=arguments.quiet)
     with ExitStack() as stack:
         if arguments.resume:
             stack.enter_context(held(folder))
             _require_same_machine(folder)
-        disk = require_space(folder, subjects, arms, copies(measuring), timeout=config.timeout, tell=tell)
+        disk = planned.require_space(folder, tell)
         tell(str(disk))
         if not arguments.resume:
             stack.enter_context(held(folder, new=True))
             config.save(folder / "run.json")
         stack.enter_context(continuable(folder, config))
-        code = measure(config, arms, subjects, measuring, folder, disk, quiet=arguments.quiet)
+        code = measure(planned, folder, disk, quiet=arguments.quiet)
         written = write_report(folder, find_options(folder), pictures=True)
     if not arguments.quiet:
         closing.tables(written, config)
@@ -125,29 +120,19 @@ def _run(arguments: argparse.Namespace) -> int:
     return code or closing.failures(written.cells, folder, readers.resume_command(folder, config))
 
 
-def measure(
-    config: RunConfig,
-    arms: list[Arm],
-    subjects: list[Subject],
-    measuring: list[Measuring],
-    folder: Path,
-    disk: Space | None = None,
-    *,
-    quiet: bool,
-) -> int:
-    """Take every sample of a run, with its plan beside them; arguments as for `harness.run.experiment.run`.
+def measure(planned: PlannedRun, folder: Path, disk: Space | None = None, *, quiet: bool) -> int:
+    """Take every sample of a run, as `harness.run.experiment.run`.
 
     Returns
     -------
     int
         0, or the exit code where Ctrl-C or its kin ended it early, which is then said.
     """
-    save_plan(subjects, folder / "plan.json", arms)
     with show.progress(quiet=quiet) as progress:
         try:
-            run(config, arms, subjects, folder, progress, measuring, disk)
+            run(planned, folder, progress, disk)
         except KeyboardInterrupt as error:
-            show.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
+            show.complain(f"Interrupted; what was measured is kept. {_onward(folder, planned.config)}")
             return exit_code(error)
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,14 @@ from harness.run.config import RunConfig
 from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
 from harness.run.measurement import Measuring, RunSession, copies, open_measurements
+from harness.run.plan import save_plan
+from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import Prepared, prepare, write
 from harness.run.recorder import Recorder
 from harness.run.space import Space, require_space
 from harness.run.store import Uploads
 from harness.run.subject import Arm, Subject
-from harness.run.turns import Turns, access_turns, archive_turns, sample_turns
+from harness.run.turns import Turns, access_turns, archive_turns, require_few_rows, sample_turns
 from harness.sampling.cache import require_evictable
 from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data
@@ -46,33 +48,51 @@ class Progress(Protocol):
         """Say that steps are done, and what comes next."""
 
 
-def run(
-    config: RunConfig,
-    arms: list[Arm],
-    subjects: list[Subject],
-    folder: Path,
-    progress: Progress,
-    measuring: Sequence[Measuring] | None = None,
-    disk: Space | None = None,
-) -> None:
-    """Measure everything a configuration asks for.
+@dataclass(frozen=True)
+class PlannedRun:
+    """What a run measures on what, while nothing of it is written."""
+
+    config: RunConfig
+    arms: list[Arm]
+    subjects: list[Subject]
+    measuring: list[Measuring]
+
+    @classmethod
+    def of(cls, config: RunConfig) -> PlannedRun:
+        """Plan all that a configuration asks for.
+
+        Raises
+        ------
+        UsageError
+            When something of it does not exist or cannot be measured.
+        HarnessError
+            When it is too much.
+        """
+        arms, subjects = choose_arms(config), open_subjects(config)
+        require_few_rows(config, len(arms), subjects)
+        return cls(config, arms, subjects, open_measurements(config))
+
+    def require_space(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> Space:
+        """Refuse a folder on a disk that cannot hold the archives, as `harness.run.space.require_space`."""
+        copy = copies(self.measuring)
+        return require_space(folder, self.subjects, self.arms, copy, timeout=self.config.timeout, tell=tell)
+
+
+def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
+    """Measure everything that is planned, with the plan beside it.
 
     Rows are on disk as soon as they are taken. Called again on the same folder, it takes only what is missing.
 
     Parameters
     ----------
-    config : RunConfig
+    planned : PlannedRun
         What to do.
-    arms, subjects : list
-        From `choose_arms` and `open_subjects` of `harness.run.planning`.
     folder : Path
         The run's folder; exists and can be written.
     progress : Progress
         Told about every step.
-    measuring : sequence of Measuring, optional
-        From `harness.run.measurement.open_measurements`, where they are open already.
     disk : Space, optional
-        From `require_space`, where it was asked already.
+        From `PlannedRun.require_space`, where it was asked already.
 
     Raises
     ------
@@ -81,12 +101,13 @@ def run(
     KeyboardInterrupt
         After Ctrl-C, when everything is put away and what was measured is on disk.
     """
+    config, arms, subjects, measuring = planned.config, planned.arms, planned.subjects, planned.measuring
     if "cold" in config.caches and subjects and config.store is None:
         require_evictable(folder)
     scratch = folder / _SCRATCH
     remove(scratch)  # left by a run that was killed
-    measuring = open_measurements(config) if measuring is None else measuring
-    disk = disk or require_space(folder, subjects, arms, copies(measuring), timeout=config.timeout)
+    disk = disk or planned.require_space(folder)
+    save_plan(subjects, folder / "plan.json", arms)
     with deferred(), ExitStack() as stack:
         stack.callback(remove, scratch)
         scratch.mkdir()

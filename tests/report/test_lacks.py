@@ -11,9 +11,6 @@ from harness.analysis.findings import find_options
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.report.write import write_report
-from harness.run.config import RunConfig
-from harness.run.plan import save_plan
-from harness.run.planning import open_subjects
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
@@ -33,7 +30,6 @@ def test_the_manifest_decides_and_not_the_name(lacking, measure, tmp_path: Path)
     path = tmp_path / "untrained_lossy_incomplete.npz"
     write_archive(trace, load_format("npz"), path)
     folder, _ = measure(traces=(f"file:{path}",), sizes=(), suites=("size",))
-    save_plan(open_subjects(RunConfig.read(folder / "run.json")), folder / "plan.json")
     said = write_report(folder, find_options(folder)).markdown.read_text()
     assert "untrained_lossy_incomplete.npz" in said
     assert {what for what, text in SAID.items() if text in said} == set(lacking)

@@ -16,7 +16,7 @@ from harness.row_files import read_samples
 from harness.run import space
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
-from harness.run.experiment import run
+from harness.run.experiment import PlannedRun, run
 from harness.run.planning import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest
@@ -120,11 +120,11 @@ def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it_and_what_i
     np.savez(path, attn_layer_0=maps, images=np.zeros((2, 1, 4, 4)), labels=np.arange(2), preds=np.arange(2))
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
     config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read", "layer_read"))
-    subjects = open_subjects(config)
+    planned = PlannedRun.of(config)
     path.unlink()  # so that nothing can be opened again
     folder = tmp_path / "run"
     folder.mkdir()
-    run(config, choose_arms(config), subjects, folder, Counted())
+    run(planned, folder, Counted())
     rows = read_samples(folder / "samples.csv")
     absent = rows["access"] == "pair_layer"
     assert set(rows.loc[absent, "reason"]) == {"the trace has no pair tensor"} and absent.sum() == 3
@@ -137,13 +137,13 @@ def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(
     path = tmp_path / "broken.npz"
     write_archive(open_trace(TINY.traces[0], 40), NpzFormat(), path)
     config = dataclasses.replace(TINY, traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
-    subjects = open_subjects(config)
+    planned = PlannedRun.of(config)
     data = bytearray(path.read_bytes())  # damaged after the run has looked at it
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     folder, progress = tmp_path / "run", Counted()
     folder.mkdir()
-    run(config, choose_arms(config), subjects, folder, progress)
+    run(planned, folder, progress)
     rows = read_samples(folder / "samples.csv")
     broken = rows[rows["trace"] == "file:broken.npz"]
     assert set(broken["status"]) == {"failed"} and broken["reason"].str.startswith("the trace could not be made").all()

@@ -15,8 +15,6 @@ from harness.errors import HarnessError
 from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
-from harness.run.plan import save_plan
-from harness.run.planning import choose_arms, open_subjects
 from tests import liars
 from tests.conftest import TINY, measured
 
@@ -25,13 +23,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SUITES = ("size", "write", "full_read", "random_access")
 WHOLE = {"formats": ("hdf5", "npz"), "suites": SUITES, "rounds": 3}
-
-
-def planned(folder: Path) -> Path:
-    """Keep the plan beside a run that a test has made."""
-    config = RunConfig.read(folder / "run.json")
-    save_plan(open_subjects(config), folder / "plan.json", choose_arms(config))
-    return folder
 
 
 def faults(folder: Path, changed: pd.DataFrame | None = None) -> list[str]:
@@ -50,7 +41,7 @@ def test_every_committed_run_has_the_rows_that_its_plan_asks_for(run):
 
 def test_formats_that_fail_have_all_their_rows(measure):
     formats = ("hdf5", "npz", "tests.liars:Flipped", "tests.liars:Fickle", "tests.liars:Half")
-    folder = planned(measure(formats=formats, suites=SUITES, profiles=("tuned", "matched"), rounds=3)[0])
+    folder = measure(formats=formats, suites=SUITES, profiles=("tuned", "matched"), rounds=3)[0]
     samples = read_samples(folder / SAMPLES)
     assert {"ok", "failed", "skipped"} <= set(samples["status"]), "npz has no matched profile, and liars fail"
     assert faults(folder) == []
@@ -64,7 +55,7 @@ def test_what_the_machine_spoilt_is_missing_until_it_is_taken_again(measure, tmp
     monkeypatch.setenv(liars.STRIKE, str(strike))
     strike.write_text("read-memory")
     made = {"formats": ("hdf5", "tests.liars:Struck"), "suites": ("random_access",)}
-    folder = planned(measure(**made)[0])
+    folder = measure(**made)[0]
     assert "the machine failed: resume the run" in faults(folder)[0]
     strike.write_text("")
     measure(folder, **made)

@@ -28,9 +28,9 @@ from harness.report.write import write_report
 from harness.row_files import read_samples
 from harness.run import space
 from harness.run.config import RunConfig
+from harness.run.experiment import PlannedRun
 from harness.run.experiment import run as take_samples
 from harness.run.measurement import copies, open_measurements
-from harness.run.planning import choose_arms, open_subjects
 from tests.conftest import TINY, Counted, plain
 from tests.evidence.conftest import repack
 from tests.report import page_checks
@@ -226,7 +226,7 @@ def test_beside_a_trace_they_change_nothing_of_the_formats(made, measure):
     config.save(folder / "run.json")
     progress = Counted()
 
-    take_samples(config, choose_arms(config), open_subjects(config), folder, progress)
+    take_samples(PlannedRun.of(config), folder, progress)
     assert progress.steps == progress.planned
     write_report(folder, find_options(folder))
     both = {name: (folder / name).read_text() for name in alone}

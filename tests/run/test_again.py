@@ -48,7 +48,7 @@ def rows(folder: Path):
     ],
 )
 def test_a_sample_that_the_machine_spoilt_says_so(struck, what, reason):
-    mine, others = rows(struck(what, "full_read"))
+    mine, others = rows(struck(what, "random_access"))
     assert set(mine["status"]) == {"failed"} and set(mine["cause"]) == {"machine"}
     assert mine["reason"].str.contains(reason, regex=False).all() and set(others["status"]) == {"ok"}
 

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.formats.archive import remove
-from harness.formats.base import load_format
 from harness.records import RAW
-from harness.run.preparation import write
+from harness.run.preparation import Prepared, source_task, write
 from harness.run.subject import Arm, Subject
 from harness.sampling.interrupt import deferred
 from harness.sampling.worker import Worker, WorkerError
@@ -67,29 +66,14 @@ def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: floa
         stack.callback(remove, scratch)
         scratch.mkdir()
         worker = stack.enter_context(Worker(timeout))
-        raw = scratch / "trace.raw"  # the sample as it is, for every format to take its values from
-        made = WriteTask(
-            backend=RAW,
-            profile="tuned",
-            source=subject.source,
-            n_res=subject.requested,
-            tensors=tuple((spec.path, spec.path) for spec in samples),
-            destination=raw,
-            keep=True,
-        )
-        readable = bool(samples) and _size(made, worker) is not None
+        prepared = Prepared(scratch / "trace.raw", subject.manifest)  # the sample as it is
+        tensors = tuple((spec.path, spec.path) for spec in samples)
+        readable = bool(samples) and _size(source_task(subject, prepared.raw, tensors), worker) is not None
         for arm in own:
             for alike, spec in zip(kinds, samples, strict=True):
                 size = None
                 if readable and arm.label != RAW:
-                    task = WriteTask(
-                        backend=arm.backend,
-                        profile=arm.settings,
-                        source=raw,
-                        tensors=((spec.path, spec.path),),
-                        destination=scratch / f"sample{load_format(arm.backend).suffix}",
-                    )
-                    size = _size(task, worker)
+                    size = _size(prepared.write_task(arm, ((spec.path, spec.path),), scratch), worker)
                 margin = 1.0 if arm.label == RAW else MARGIN
                 total += margin * (1.0 if size is None else size / spec.nbytes) * sum(each.nbytes for each in alike)
     return round(total)

@@ -67,18 +67,39 @@ class Prepared:
         }
 
     def write_task(
-        self, arm: Arm, tensors: tuple[tuple[str, str], ...], folder: Path, task: str = WriteAccess.task
+        self,
+        arm: Arm,
+        tensors: tuple[tuple[str, str], ...] | None,
+        folder: Path,
+        task: str = WriteAccess.task,
+        *,
+        name: str = "sample",
+        keep: bool = False,
     ) -> WriteTask:
-        """Return the writing of some tensors as an archive that does not stay, with values from the raw one."""
+        """Return the writing of an archive with values from the raw one: of some tensors, or None for all."""
         made: WriteTask = registry.imported("What writes a sample", task)(
             backend=arm.backend,
             profile=arm.settings,
             source=self.raw,
             tensors=tensors,
             bfloat16=self.bfloat16,
-            destination=folder / f"sample{load_format(arm.backend).suffix}",
+            destination=folder / f"{name}{load_format(arm.backend).suffix}",
+            keep=keep,
         )
         return made
+
+
+def source_task(subject: Subject, raw: Path, tensors: tuple[tuple[str, str], ...] | None) -> WriteTask:
+    """Return the writing of the raw archive, which all others take their values from."""
+    return WriteTask(
+        backend=RAW,
+        profile="tuned",
+        source=subject.source,
+        n_res=subject.requested,
+        tensors=tensors,
+        destination=raw,
+        keep=True,
+    )
 
 
 def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:
@@ -103,17 +124,8 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
         Where the trace itself cannot be made, every arm has failed with the reason.
     """
     prepared = Prepared(scratch / "trace.raw", subject.manifest)
-    task = WriteTask(
-        backend=RAW,
-        profile="tuned",
-        source=subject.source,
-        n_res=subject.requested,
-        tensors=subject.tensors,
-        destination=prepared.raw,
-        keep=True,
-    )
     try:
-        raw = write(task, worker)
+        raw = write(source_task(subject, prepared.raw, subject.tensors), worker)
         prepared.bfloat16 = worker.do(ScanTask(archive=prepared.raw))
     except WorkerError as error:
         prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))
@@ -142,14 +154,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
 def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> None:
     """Write one archive; note why where there is none that can be trusted."""
     backend = load_format(arm.backend)
-    task = WriteTask(
-        backend=arm.backend,
-        profile=arm.settings,
-        source=prepared.raw,
-        bfloat16=prepared.bfloat16,
-        destination=scratch / f"{arm.label}-{arm.profile}{backend.suffix}",
-        keep=True,
-    )
+    task = prepared.write_task(arm, None, scratch, name=f"{arm.label}-{arm.profile}", keep=True)
     try:
         for spec in prepared.manifest.tensors:
             backend.layout(spec, arm.settings)

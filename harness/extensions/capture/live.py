@@ -137,20 +137,9 @@ class Feed:
 
 
 class LiveTrace(Trace):
-    """What one writer sees of a `Feed`: a trace that can be streamed once, in the order of its manifest.
+    """What one writer, by its number, sees of a `Feed`: a trace that is streamed once, in the order of its manifest.
 
-    Parameters
-    ----------
-    label : str
-        Name in records.
-    manifest : Manifest
-        What the feed will bring.
-    feed : Feed
-        Where tensors come from.
-    writer : int
-        Number of the writer.
-    written : callable, optional
-        Called with the path of every tensor that this writer has finished with.
+    `written` is called with the path of every tensor that this writer has finished with.
     """
 
     def __init__(

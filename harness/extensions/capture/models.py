@@ -21,20 +21,16 @@ class ModelKind:
 
     Attributes
     ----------
-    name : str
-        What ``--model`` selects.
-    description : str
-        One line for ``harness list``.
+    name, description : str
+        What ``--model`` selects, and one line for ``harness list``.
     blocks : int
         Number of blocks when the caller names none.
     attention : tuple of str
         Kinds of attention that can be captured.
     load : callable
         Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
-    sourced : bool
-        Whether its code comes from a checkout that the caller names.
-    diffuses : bool
-        Whether it has steps of diffusion.
+    sourced, diffuses : bool
+        Whether its code comes from a checkout that the caller names; whether it has steps of diffusion.
     missing : callable
         Says what is not installed and how to install it; empty when nothing is.
     """

@@ -27,10 +27,8 @@ class CaptureSettings:
 
     Attributes
     ----------
-    blocks : int
-        Number of blocks of the model's trunk.
-    recycles : int
-        Passes through the trunk after the first.
+    blocks, recycles : int
+        Blocks of the model's trunk, and passes through it after the first.
     msa_depth : int
         Rows of the alignment, the sequence included.
     attention : tuple of str
@@ -43,10 +41,8 @@ class CaptureSettings:
         As torch names it.
     seed : int
         Of weights that are drawn, and of whatever the model draws.
-    source : Path or None
-        A checkout of the model's code, for a model that is not a package.
-    checkpoint : Path or None
-        Weights; drawn from the seed when None.
+    source, checkpoint : Path or None
+        A checkout of the model's code, for a model that is not a package; and weights, drawn from the seed when None.
     steps : int or None
         Of diffusion, for a model that has it; its own number when None.
     """

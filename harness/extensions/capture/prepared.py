@@ -25,19 +25,7 @@ Results = dict[TensorSpec, Callable[[Any], np.ndarray]]
 
 
 class TorchModel(PreparedModel):
-    """A model of torch; a subclass says how it is built, what it takes and what it is.
-
-    Attributes
-    ----------
-    settings : CaptureSettings
-        What is captured.
-    query : Query
-        What it runs on.
-    model : Module
-        With its weights, on its device.
-    trunk : Trunk
-        Where tensors are taken.
-    """
+    """A model of torch; a subclass says how it is built, what it takes, where tensors are taken and what it is."""
 
     def __init__(self, settings: CaptureSettings, query: Query) -> None:
         self.settings, self.query = settings, query

@@ -25,12 +25,8 @@ class Compared:
 
     Attributes
     ----------
-    values : int
-        Values that were read from both and held against each other.
-    same : int
-        Of those, how many are the same, bit for bit.
-    dropped : int
-        Values that the manifest declares as dropped.
+    values, same, dropped : int
+        Values that were read from both; of those, how many are the same, bit for bit; and those declared as dropped.
     largest_error : float
         Of the values that are not the same, in their unit; 0 when all are.
     problems : list of str
@@ -88,7 +84,9 @@ def compare(written: Path, slimmed: Path) -> Compared:
 
 def _predictions(folder: Path, found: Recognised) -> Iterator[str]:
     """Name the files that a prediction is read from: those that slimming may touch, and those that always stay."""
-    yield from (item.path for item in found.items if item.is_ours(parse(item.path, read_bytes(folder / item.path))))
+    yield from (
+        item.path for item in found.items if item.rule.is_ours(parse(item.path, read_bytes(folder / item.path)))
+    )
     yield from found.stays
 
 

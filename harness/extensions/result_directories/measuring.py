@@ -92,19 +92,7 @@ class SlimmedCopy:
 
 @dataclass(frozen=True)
 class SlimTask:
-    """Copy a directory, slim the copy, read it as before, and bring it back.
-
-    Attributes
-    ----------
-    folder : Path
-        The directory; it is only read.
-    copy : Path
-        Where the copy goes; it is removed.
-    mode : str
-        One of `DIRECTORY_MODES`.
-    bound : float or None
-        For minimal.
-    """
+    """Copy a directory, which is only read, slim the copy in a mode, read it as before, and bring it back."""
 
     folder: Path
     copy: Path
@@ -170,15 +158,7 @@ def _brought_back(folder: Path, before: dict[str, RecordedFile]) -> list[str]:
 
 
 class DirectoriesOfRun(Measuring):
-    """Takes the sample of each directory in every mode that is not recorded yet; a failure is recorded with its reason.
-
-    Parameters
-    ----------
-    asked : AskedDirectories
-        Modes and bound.
-    directories : sequence of Directory
-        From `open_directories`.
-    """
+    """Takes the sample of each directory in every mode that is not recorded yet, and records why one failed."""
 
     def __init__(self, asked: AskedDirectories, directories: Sequence[Directory]) -> None:
         self._asked, self._directories = asked, directories

@@ -25,42 +25,32 @@ from harness.foreign.files import parse_json
 Test = Callable[[Any], bool]
 
 
-@dataclass(frozen=True)
-class Item:
-    """A file that slimming may touch, if it is what its name says.
+class Rule(NamedTuple):
+    """Files of a program that slimming may touch, by name and by content, and which of them stay as they are.
 
-    Attributes
-    ----------
-    path : str
-        Relative to the directory.
-    is_ours : callable
-        Tells from the content, read, whether the program made it; a file that only has such a name is foreign.
-    keep : str
-        Why it stays as it is; empty when it need not.
-    is_top : bool
-        Whether it is the job's own copy of a sample's file.
+    Those are all that tools read in no other form; the best predictions, which the first group of the name gives; or
+    the job's own copy of one, at its top, where no prediction has the same bytes.
     """
 
-    path: str
+    name: str
     is_ours: Test
-    keep: str = ""
-    is_top: bool = False
+    stays: Literal["none", "all", "best", "top"] = "none"
+
+
+class Item(NamedTuple):
+    """A file that slimming may touch, unless its content is someone else's; and why it stays, if it does."""
+
+    path: str
+    rule: Rule
+    keep: str
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A result directory.
+    """A result directory: what made it, and its best predictions, none when it does not say.
 
-    Attributes
-    ----------
-    kind : {"af2", "af3", "openfold3"}
-        What made it.
-    best : tuple of str
-        Its best predictions; empty when it does not say.
-    items : tuple of Item
-        In the order in which they are worked on.
-    stays : tuple of str
-        Its structures, rankings and summary scores, which stay as they are in every mode.
+    Then what slimming may touch, in the order in which it is worked on; and structures, rankings and summary scores,
+    which stay as they are in every mode.
     """
 
     kind: Kind
@@ -145,18 +135,6 @@ def _is_pae(content: Any) -> bool:
     return _has("predicted_aligned_error")(first) or _has("residue1", "distance")(first)
 
 
-class _Rule(NamedTuple):
-    """Files of a program that slimming may touch, by name and by content, and which of them stay as they are.
-
-    Those are all that tools read in no other form, the best predictions, which the first group of the name gives, or
-    the job's own copy of one where no prediction has the same bytes.
-    """
-
-    name: str
-    is_ours: Test
-    stays: Literal["none", "all", "best", "top"] = "none"
-
-
 class _Program(NamedTuple):
     """What knows a program's directories, and what is in them.
 
@@ -167,7 +145,7 @@ class _Program(NamedTuple):
     rank: Callable[[Path], tuple[str, ...]]
     own: str
     shown_by: tuple[tuple[str, Test], ...]
-    rules: tuple[_Rule, ...]
+    rules: tuple[Rule, ...]
     stays: re.Pattern[str]
 
     def shows(self, folder: Path, names: list[str], why: list[str]) -> bool:
@@ -191,11 +169,11 @@ class _Program(NamedTuple):
         """Give what slimming may touch, kept files first: a copy is best found again in a file that is as it was."""
         for rule in self.rules:
             found = [match for name in names if (match := re.fullmatch(rule.name, name))]
-            items = [Item(m.group(), rule.is_ours, _kept(rule, m, best, plain), rule.stays == "top") for m in found]
+            items = [Item(match.group(), rule, _kept(rule, match, best, plain)) for match in found]
             yield from sorted(items, key=lambda item: (not item.keep, item.path))
 
 
-def _kept(rule: _Rule, match: re.Match[str], best: tuple[str, ...], plain: Plain) -> str:
+def _kept(rule: Rule, match: re.Match[str], best: tuple[str, ...], plain: Plain) -> str:
     if plain != "best" or rule.stays in ("none", "top"):
         return ""
     if rule.stays == "all":
@@ -216,7 +194,7 @@ _PROGRAMS: dict[Kind, _Program] = {
         rank_af2,
         rf"{_PKL}|{_PAE}",
         ((_PAE, _is_pae), (_PKL, _is_result)),
-        (_Rule(_PKL, _is_result), _Rule(r"features\.pkl", _is_features), _Rule(_PAE, _is_pae, "all")),
+        (Rule(_PKL, _is_result), Rule(r"features\.pkl", _is_features), Rule(_PAE, _is_pae, "all")),
         re.compile(rf"{AF2_RANKING}|(ranked|relaxed|unrelaxed)_[^/]*|confidence_[^/]*\.json|timings\.json"),
     ),
     "af3": _Program(
@@ -228,9 +206,9 @@ _PROGRAMS: dict[Kind, _Program] = {
             for name in (rf"{_SAMPLE}/[^/]*confidences\.json", r"[^/]*_confidences\.json")
         ),
         (
-            _Rule(rf"{_SAMPLE}/[^/]*{_FULL}", _is_confidences, "best"),
-            _Rule(rf"[^/]*_{_FULL}", _is_confidences, "top"),
-            _Rule(r"[^/]*_data\.json", _is_input),
+            Rule(rf"{_SAMPLE}/[^/]*{_FULL}", _is_confidences, "best"),
+            Rule(rf"[^/]*_{_FULL}", _is_confidences, "top"),
+            Rule(r"[^/]*_data\.json", _is_input),
         ),
         re.compile(
             rf"[^/]*{AF3_RANKING}|([^/]*_|{_SAMPLE}/[^/]*)model\.cif|([^/]*_|{_SAMPLE}/[^/]*)summary_confidences\.json"
@@ -240,7 +218,7 @@ _PROGRAMS: dict[Kind, _Program] = {
         rank_openfold3,
         "",
         ((_OPENFOLD3, _is_openfold3),),
-        (_Rule(_OPENFOLD3, _is_openfold3, "best"),),
+        (Rule(_OPENFOLD3, _is_openfold3, "best"),),
         re.compile(rf"[^/]*_model\.(cif|pdb)|[^/]*{OPENFOLD3_SCORES}"),
     ),
 }

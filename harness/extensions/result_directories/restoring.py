@@ -6,15 +6,7 @@ import shutil
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.extensions.result_directories.disk import (
-    changing,
-    clear_partials,
-    digest,
-    is_plain_file,
-    remove_file,
-    sizes,
-    write_whole,
-)
+from harness.extensions.result_directories import disk
 from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
 from harness.extensions.result_directories.reading import read_entry
 from harness.extensions.result_directories.slimming import SlimOutcome
@@ -38,11 +30,11 @@ def unslim(folder: Path) -> SlimOutcome:
     HarnessError
         When its manifest is damaged or newer, or the disk is full; nothing is lost then.
     """
-    with changing(folder):
+    with disk.changing(folder):
         manifest = load_manifest(folder)
         if manifest is None:
             raise UsageError(f"{folder} is not slimmed: it has no {NAME}.")
-        clear_partials(folder)
+        disk.clear_partials(folder)
         changed = {name: entry for name, entry in sorted(manifest.items.items()) if entry.fate != "kept"}
         _check_total(folder, changed)
         rows, problems = [], []
@@ -61,10 +53,10 @@ def unslim(folder: Path) -> SlimOutcome:
             entry = manifest.items.pop(row.path)
             place = inside(folder, entry.survives_in)
             # Only what packing wrote: a file that has changed since is not ours to remove.
-            if entry.fate == "packed" and is_plain_file(place) and file_digest(place) == entry.written:
-                remove_file(place)
+            if entry.fate == "packed" and disk.is_plain_file(place) and file_digest(place) == entry.written:
+                disk.remove_file(place)
         if not problems:
-            remove_file(folder / NAME)
+            disk.remove_file(folder / NAME)
         elif rows:
             manifest.save(folder)
         return SlimOutcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
@@ -73,7 +65,7 @@ def unslim(folder: Path) -> SlimOutcome:
 def _check_total(folder: Path, changed: dict[str, Entry]) -> None:
     """Refuse a manifest that makes far more of the directory than it holds, or than fits on the disk."""
     needed = sum(entry.before["size"] for name, entry in changed.items() if not (folder / name).exists())
-    held = sum(sizes(folder).values())
+    held = sum(disk.sizes(folder).values())
     most = scaled_limit(held)
     if needed > most:
         raise LimitError(
@@ -91,14 +83,14 @@ def _check_total(folder: Path, changed: dict[str, Entry]) -> None:
 def _restore(folder: Path, name: str, entry: Entry, manifest: SlimManifest) -> None:
     path = inside(folder, name)
     if path.is_symlink() or path.exists():
-        if entry.state == "begun" and is_plain_file(path):
+        if entry.state == "begun" and disk.is_plain_file(path):
             return  # its slimming was begun and not finished: it is there, whatever it holds by now
-        if not is_plain_file(path) or file_digest(path) != entry.before["sha256"]:
+        if not disk.is_plain_file(path) or file_digest(path) != entry.before["sha256"]:
             raise HarnessError("another file has taken its name; remove or rename it")
         return
     found = read_entry(folder, name, manifest)
     if not found.exact:
         raise HarnessError(f"mode minimal gave up precision in it; {entry.survives_in} has what is left")
-    if digest(found.data) != entry.before["sha256"]:
+    if disk.digest(found.data) != entry.before["sha256"]:
         raise HarnessError(f"{entry.survives_in} does not give the bytes it had")
-    write_whole(path, found.data, entry.mode, entry.mtime_ns)
+    disk.write_whole(path, found.data, entry.mode, entry.mtime_ns)

@@ -18,18 +18,9 @@ PLAIN: tuple[Plain, ...] = ("best", "none")
 
 @dataclass(frozen=True)
 class SlimOutcome:
-    """What a run did, or would do.
+    """What a run did, or would do: a row for each file, a sentence for each that was left because something is wrong.
 
-    Attributes
-    ----------
-    kind : str
-        What made the directory.
-    rows : tuple of FileRow
-        One for each file of the directory.
-    problems : tuple of str
-        One sentence for each file that was left as it was because something is wrong with it.
-    changed : int
-        How many files changed, or would; 0 for a directory that was slimmed before.
+    `changed` files changed, or would; none of a directory that was slimmed before.
     """
 
     kind: Kind

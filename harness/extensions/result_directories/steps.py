@@ -10,15 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import HarnessError
-from harness.extensions.result_directories import container, reducing
-from harness.extensions.result_directories.disk import (
-    digest,
-    is_plain_file,
-    read_bytes,
-    remove_file,
-    sizes,
-    write_whole,
-)
+from harness.extensions.result_directories import container, disk, reducing
 from harness.extensions.result_directories.manifest import EXACT, NAME, Content, Entry, Kind, SlimManifest, inside
 from harness.extensions.result_directories.programs import READ_AS_XZ, Item, parse
 from harness.extensions.result_directories.reading import read_entry
@@ -33,8 +25,6 @@ class FileRow:
 
     Attributes
     ----------
-    path : str
-        The file.
     fate : str
         ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
         does not touch, and ``manifest`` for the manifest itself.
@@ -43,8 +33,7 @@ class FileRow:
     note : str
         Where it survives, at what precision, or why it stays.
     reader : {"tools", "unslim", "harness"}
-        What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
-        harness.
+        What can read it: tools after the program, the same once it is restored, or only this harness.
     """
 
     path: str
@@ -93,8 +82,8 @@ class SlimRun:
     def _slim(self, item: Item) -> None:
         path = inside(self.folder, item.path)
         state = path.stat()
-        data = read_bytes(path)
-        before: Content = {"size": len(data), "sha256": digest(data)}
+        data = disk.read_bytes(path)
+        before: Content = {"size": len(data), "sha256": disk.digest(data)}
         entry = self.manifest.items.get(item.path)
         if entry is not None and entry.fate != "kept":
             if entry.state == "done" and self._finished(item.path, entry, before):
@@ -102,14 +91,15 @@ class SlimRun:
             # What a killed run wrote beside the original, which is there: this one may pack it otherwise.
             if not self.dry_run:
                 self._remove_packed(entry)
-        if not item.is_ours(parse(item.path, data)):
+        if not item.rule.is_ours(parse(item.path, data)):
             return  # it only has such a name; someone else made it
         keep, readable = item.keep, self.manifest.plain == "best"
         same = self._seen.get(before["sha256"])
         # Tools look for each sample under its own name; the job's own copy of one is the only one that they can miss.
-        if same == item.path or keep or (readable and not item.is_top):
+        is_top = item.rule.stays == "top"
+        if same == item.path or keep or (readable and not is_top):
             same = None
-        if item.is_top and same is None and readable:
+        if is_top and same is None and readable:
             keep = "tools read it as it is, and no sample has the same bytes"
         base = Entry("kept", "done", item.path, EXACT, keep, before, None, state.st_mode & 0o777, state.st_mtime_ns)
         if keep:
@@ -121,8 +111,8 @@ class SlimRun:
 
     def _remove_packed(self, entry: Entry) -> None:
         place = inside(self.folder, entry.survives_in)
-        if is_plain_file(place) and file_digest(place) == entry.written:
-            remove_file(place)
+        if disk.is_plain_file(place) and file_digest(place) == entry.written:
+            disk.remove_file(place)
 
     def _finished(self, name: str, entry: Entry, before: Content) -> bool:
         """Finish a file that was slimmed and is there still, or again; False when it has to be slimmed anew."""
@@ -132,13 +122,13 @@ class SlimRun:
             )
         place = inside(self.folder, entry.survives_in)
         expected = before["sha256"] if entry.fate == "copy" else entry.written
-        if not is_plain_file(place) or file_digest(place) != expected:
+        if not disk.is_plain_file(place) or file_digest(place) != expected:
             if entry.fate == "packed":
                 del self.manifest.items[name]
             return False
         self.changed += 1
         if not self.dry_run:
-            remove_file(self.folder / name)
+            disk.remove_file(self.folder / name)
         return True
 
     def _note(self, name: str, entry: Entry) -> None:
@@ -155,7 +145,7 @@ class SlimRun:
         # The file that stays may be plain or packed; what it gives is compared once more, from the disk.
         if (
             not self.dry_run
-            and digest(read_entry(self.folder, entry.survives_in, self.manifest).data) != (entry.before["sha256"])
+            and disk.digest(read_entry(self.folder, entry.survives_in, self.manifest).data) != (entry.before["sha256"])
         ):
             raise HarnessError(f"{entry.survives_in} does not have the same bytes any more")
         self._note(name, entry)
@@ -180,7 +170,7 @@ class SlimRun:
         if len(packed) >= len(data):
             self._keep(name, dataclasses.replace(base, why="packed it would not be smaller"))
             return
-        after: Content = {"size": len(packed), "sha256": digest(packed)}
+        after: Content = {"size": len(packed), "sha256": disk.digest(packed)}
         entry = dataclasses.replace(base, fate="packed", state="begun", survives_in=name + suffix, why="", after=after)
         if lossy:
             after["gives"] = len(reduced.data)
@@ -198,7 +188,7 @@ class SlimRun:
         if not lossy:
             self._seen.setdefault(entry.before["sha256"], name)
         if not self.dry_run:
-            write_whole(target, packed, base.mode, base.mtime_ns)
+            disk.write_whole(target, packed, base.mode, base.mtime_ns)
             if target.read_bytes() != packed:
                 raise HarnessError("what was read back from the disk is not what was written")
         self._note(name, dataclasses.replace(entry, state="done"))
@@ -210,11 +200,11 @@ class SlimRun:
         path = self.folder / name
         if file_digest(path) != entry.before["sha256"]:
             if entry.fate == "packed":
-                remove_file(self.folder / entry.survives_in)
+                disk.remove_file(self.folder / entry.survives_in)
             del self.manifest.items[name]
             self.manifest.save(self.folder)
             raise HarnessError("it changed while it was slimmed; run the same command again")
-        remove_file(path)
+        disk.remove_file(path)
 
     def end(self, stays: tuple[str, ...]) -> tuple[FileRow, ...]:
         """Note what is kept in every mode, and give a row for each file of the directory and one for the manifest."""
@@ -228,11 +218,11 @@ class SlimRun:
             self._keep(name, Entry("kept", "done", name, EXACT, "structures, scores and rankings always stay", before))
         items = self.manifest.items
         for name in [name for name, entry in items.items() if entry.fate == "kept"]:
-            if not is_plain_file(self.folder / name):
+            if not disk.is_plain_file(self.folder / name):
                 del items[name]  # it was the user's to remove
         rows = [_row(self.manifest.kind, name, entry) for name, entry in items.items()]
         known = {NAME, *items, *(entry.survives_in for entry in items.values())}
-        for name, size in sizes(self.folder).items():
+        for name, size in disk.sizes(self.folder).items():
             if name not in known:
                 rows.append(FileRow(name, "left" if name in self._left else "other", size, size, "not touched"))
         if self.changed or (self.folder / NAME).exists():  # else there is nothing to bring back

@@ -102,7 +102,7 @@ def test_7_a_failure_is_told_and_an_interrupted_run_is_resumed(tmp_path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("harness.extensions.result_directories.steps.remove_file", stop)
+        patched.setattr("harness.extensions.result_directories.disk.remove_file", stop)
         try:
             slim(folder, "slim")
         except KeyboardInterrupt:

@@ -17,7 +17,7 @@ _NONE = 1.25  # where a latency of nothing stands on the log axis, in millisecon
 _RESAMPLES = 2000
 
 
-def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw_latency(samples: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw a panel for each trace and access: seconds, opening included, against latency, a line for each format.
 
     Parameters
@@ -27,13 +27,11 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
         open_seconds; one row a sample, of which none is wrong.
     folder : Path
         Where the files go.
-    pictures : bool
-        Whether a PNG is drawn besides the SVG.
 
     Returns
     -------
     list of Path
-        ``latency.svg`` and perhaps ``latency.png``.
+        ``latency.svg`` and ``latency.png``.
     """
     samples = samples.assign(total=samples["seconds"] + samples["open_seconds"])
     traces, accesses = list(samples["trace"].unique()), list(samples["access"].unique())
@@ -72,7 +70,7 @@ def draw_latency(samples: pd.DataFrame, folder: Path, *, pictures: bool = True) 
                 _scale(axes, of_trace, labels=column == 0)
             page.axes[row, 0].set_ylabel(words.pretty_trace(str(trace)), fontsize=8)
             page.under(row, "latency added to each request, in milliseconds", 0.3, range(len(accesses)))
-        return page.save(folder, "latency", pictures=pictures)
+        return page.save(folder, "latency")
 
 
 def _line(style: ArmStyle) -> dict[str, Any]:

@@ -177,12 +177,8 @@ def stated(group: Group, name: str, field: str) -> str:
 
     definition = _definition(_points(group)[name])
     for node in ast.walk(definition) if definition else ():
-        if isinstance(node, ast.keyword):
-            given = node.arg == field
-        else:
-            given = isinstance(node, ast.Assign) and field in _targets(node)
-        value = getattr(node, "value", None)
-        if given and isinstance(value, ast.Constant):
+        value = _assigned(node).get(field)
+        if isinstance(value, ast.Constant):
             return str(value.value)
     return ""
 
@@ -208,14 +204,27 @@ def _definition(point: EntryPoint) -> ast.stmt | None:
         return None
     for statement in statements:
         is_named = isinstance(statement, ast.ClassDef | ast.FunctionDef) and statement.name == point.attr
-        if is_named or (isinstance(statement, ast.Assign) and point.attr in _targets(statement)):
+        if is_named or point.attr in _assigned(statement):
             return statement
     return None
 
 
-def _targets(statement: ast.Assign) -> list[str]:
-    """Return the names that an assignment gives a value."""
-    return [name for target in statement.targets if (name := getattr(target, "id", ""))]
+def _assigned(node: ast.AST) -> dict[str, ast.expr | None]:
+    """Return what a node gives a value, and the value: of a class, of a call, or several in one statement."""
+    import ast
+
+    if isinstance(node, ast.keyword):
+        return {node.arg or "": node.value}
+    pairs: list[tuple[ast.expr, ast.expr | None]] = []
+    if isinstance(node, ast.AnnAssign):
+        pairs = [(node.target, node.value)]
+    elif isinstance(node, ast.Assign):
+        for target in node.targets:
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs += zip(target.elts, node.value.elts, strict=False)
+            else:
+                pairs.append((target, node.value))
+    return {getattr(target, "id", ""): value for target, value in pairs}
 
 
 def _source(module: str) -> Path | None:

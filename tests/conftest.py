@@ -121,7 +121,7 @@ def reported(factory: pytest.TempPathFactory, name: str, config: RunConfig) -> P
 
     def make(folder: Path) -> None:
         made = measured(folder / "results" / "small", config)
-        write_report(made, find_options(made), pictures=True)
+        write_report(made, find_options(made))
 
     return once(factory, name, make) / "results" / "small"
 

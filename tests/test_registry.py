@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,14 @@ def test_names_that_earlier_versions_stored_are_understood(group: registry.Group
 def test_a_stored_name_of_this_package_is_no_strangers() -> None:
     assert registry.load("suites", "suites.size:suite").name == "size"
     assert isinstance(load_format("harness.backends.raw:RawBackend"), RawFormat)
+
+
+@pytest.mark.parametrize(
+    "stated", ['name = "x"; description = "said"', 'name, description = "x", "said"', 'description: str = "said"']
+)
+def test_what_a_class_says_of_itself_is_read_however_it_is_written(stated, tmp_path, monkeypatch):
+    (tmp_path / "stating.py").write_text(f"raise SystemExit\nclass A:\n    {stated}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_points", lambda group: {"a": EntryPoint("a", "stating:A", "harness.formats")})
+    assert registry.stated("formats", "a", "description") == "said"
+    assert registry.stated("formats", "a", "other") == ""

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli import show
-from harness.cli.options import add_max_inflated
+from harness.cli.options import add_max_inflated, typed
 from harness.formats.archive import archive_size, open_archive, verify_archive
+from harness.formats.base import load_format
 from harness.formats.journal import being_written
 from harness.trace.loss import Loss
 
@@ -19,6 +20,10 @@ from harness.trace.loss import Loss
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``inspect``."""
     parser.add_argument("archive", type=Path, metavar="ARCHIVE")
+    parser.add_argument(
+        "--backend", type=typed("formats"), metavar="FORMAT",
+        help="its format, or MODULE:CLASS for one of your own (default: found from its content)",
+    )  # fmt: skip
     parser.set_defaults(command=_inspect)
 
 
@@ -31,7 +36,8 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 def _inspect(arguments: argparse.Namespace) -> int:
     out = show.console()
-    with open_archive(arguments.archive) as (backend, _, manifest):
+    given = load_format(arguments.backend) if arguments.backend else None
+    with open_archive(arguments.archive, given) as (backend, _, manifest):
         size, parts = archive_size(arguments.archive)
         facts: dict[str, Any] = {}
         if manifest.incomplete is not None:

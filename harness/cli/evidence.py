@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
+from typing import TypedDict
 
 from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.findings import Options, find_options
@@ -12,6 +13,7 @@ from harness.analysis.grades import earlier
 from harness.cli import closing, options, show
 from harness.cli.folders import held
 from harness.cli.running import continuable, measure
+from harness.documents import decode
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, unpack, write_bundle
 from harness.evidence.check import Result, check
@@ -77,7 +79,10 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 def _report(arguments: argparse.Namespace) -> int:
     config = RunConfig.read(arguments.run / "run.json")
-    mix = parse_mix(arguments.mix) if arguments.mix is not None else None
+    try:
+        mix = parse_mix(arguments.mix) if arguments.mix is not None else None
+    except UsageError as error:
+        raise UsageError(f"{error}{options.untyped(config.formats, config.suites)}") from error
     out: Path | None = arguments.out
     if out is None and mix is not None:
         out = arguments.run / "uses" / plain_name(mix.name)
@@ -130,13 +135,27 @@ def _check(arguments: argparse.Namespace) -> int:
     wrong = _told(results, quiet=arguments.quiet)
     show.say(f"sha256 of its manifest: {bundle.sha256}", quiet=arguments.quiet)
     if wrong:
-        raise HarnessError(
-            f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
-        )
+        said = f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
+        raise HarnessError(f"{said}{_untyped(bundle)}")
     _close(bundle, results, quiet=arguments.quiet)
     if arguments.strict and (left := [result.what for result in results if result.unchecked]):
         raise HarnessError(f"{arguments.bundle}: {len(left)} claims were not checked here: {', '.join(left)}.")
     return _rerun(bundle, arguments) if arguments.rerun else 0
+
+
+class _Asked(TypedDict, total=False):
+    """What is read of a bundle's configuration to say what it lacks."""
+
+    formats: list[str]
+    suites: list[str]
+
+
+def _untyped(bundle: Bundle) -> str:
+    try:
+        asked = decode(bundle.files.get("run.json", b"{}"), _Asked, "run.json", extra=True)
+    except HarnessError:  # it is one of the problems that were said
+        return ""
+    return options.untyped(asked.get("formats", ()), asked.get("suites", ()))
 
 
 def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
@@ -178,7 +197,7 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
         config.save(folder / "run.json")
         if code := measure(planned, folder, quiet=arguments.quiet):
             return code
-        write_report(folder, find_options(folder, bundle.files["report.json"]), pictures=True)
+        write_report(folder, find_options(folder, bundle.files["report.json"]))
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         first = unpack(bundle.files, Path(scratch))
         for file in ("summary.csv", "report.json"):

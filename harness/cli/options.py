@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from harness import registry
 from harness.errors import UsageError, unknown_name
@@ -35,6 +35,30 @@ def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
     return take
 
 
+def _existing(group: registry.Group) -> Callable[[str], str]:
+    """Return the ``type`` of an option that names a plug-in whether or not it is needed: it has to be there."""
+
+    def take(text: str) -> str:
+        registry.load(group, typed(group)(text))
+        return text
+
+    return take
+
+
+def untyped(formats: Iterable[str], suites: Iterable[str]) -> str:
+    """Say which plug-ins a run asks for that were not typed, to end a message; empty where there are none."""
+    groups: dict[registry.Group, Iterable[str]] = {"formats": formats, "suites": suites}
+    missing = [
+        f"{registry.OPTION[group]} {name}"
+        for group, names in groups.items()
+        for name in names
+        if ":" in registry.current_name(group, name) and (group, name) not in registry.allowed()
+    ]
+    if not missing:
+        return ""
+    return f" The run has plug-ins that no installed package registers: if you trust them, add {' '.join(missing)}."
+
+
 def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profile file may ask for") -> None:
     """Add ``--backend`` and ``--suite``, which name plug-ins that no installed package registers."""
     for option, group, name, what in (
@@ -42,7 +66,7 @@ def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profil
         ("--suite", "suites", "MODULE:ATTRIBUTE", "suite"),
     ):
         parser.add_argument(
-            option, action="append", default=[], type=typed(group), metavar=name,  # type: ignore[arg-type]
+            option, action="append", default=[], type=_existing(group), metavar=name,  # type: ignore[arg-type]
             help=f"a {what} of your own that {purpose}; repeatable",
         )  # fmt: skip
 

@@ -113,7 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
             config.save(folder / "run.json")
         stack.enter_context(continuable(folder, config))
         code = measure(planned, folder, disk, quiet=arguments.quiet)
-        written = write_report(folder, find_options(folder), pictures=True)
+        written = write_report(folder, find_options(folder))
     if not arguments.quiet:
         closing.tables(written, config)
         closing.where(folder, written)

@@ -40,18 +40,10 @@ def console(*, errors: bool = False) -> Console:
     return _EscapingConsole(stderr=errors, highlight=False, width=PLAIN_WIDTH, no_color=True)
 
 
-class _Silent:
-    def total(self, steps: int) -> None:
-        pass
-
-    def step(self, text: str, steps: int = 1) -> None:
-        pass
-
-
 class _Plain:
-    """A line every few seconds, with the time left."""
+    """A line every few seconds, with the time left; none without a console."""
 
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console | None) -> None:
         self._out, self._total, self._done = out, 1, 0
         self._start = self._said = time.monotonic()
 
@@ -61,7 +53,7 @@ class _Plain:
     def step(self, text: str, steps: int = 1) -> None:
         self._done += steps
         now = time.monotonic()
-        if now - self._said >= _PLAIN_EVERY and self._done:
+        if self._out and now - self._said >= _PLAIN_EVERY and self._done:
             left = (now - self._start) / self._done * max(0, self._total - self._done)
             self._out.print(f"{100 * self._done // self._total:3d} %  about {left:.0f} s left  {text}", markup=False)
             self._said = now
@@ -81,32 +73,16 @@ class _Bar:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Show how far a run is, on standard error.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-
-    Yields
-    ------
-    Progress
-        A bar with the time left on a terminal, a line now and then elsewhere.
-    """
+    """Show how far a run is, on standard error: a bar on a terminal, a line now and then elsewhere."""
     out = console(errors=True)
-    if quiet:
-        yield _Silent()
-    elif not out.is_terminal:
-        yield _Plain(out)
-    else:
-        columns = (
-            TextColumn("{task.description:<48}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with RichProgress(*columns, console=out, transient=True) as bar:
-            yield _Bar(bar)
+    if quiet or not out.is_terminal:
+        yield _Plain(None if quiet else out)
+        return
+    text = TextColumn("{task.description:<48}", markup=False)
+    with RichProgress(
+        text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out, transient=True
+    ) as bar:
+        yield _Bar(bar)
 
 
 def say(text: str, *, quiet: bool = False) -> None:

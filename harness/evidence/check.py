@@ -250,7 +250,7 @@ def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
     made.mkdir()
     target = Target.apart(made, _links(bundle.files["report.md"]))
     version = version_of(bundle.files["report.json"])
-    write_report(run, find_options(run, bundle.files["report.json"]), pictures=True, target=target, version=version)
+    write_report(run, find_options(run, bundle.files["report.json"]), target=target, version=version)
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
     earlier = version < REPORT_VERSION
     if earlier:

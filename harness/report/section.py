@@ -118,8 +118,8 @@ class Section:
         """Return a table for the terminal, when the run has ended."""
         return None
 
-    def draw(self, found: Any, folder: Path, *, pictures: bool) -> list[Path]:
-        """Draw; `pictures` asks for PNG besides SVG. Return the files."""
+    def draw(self, found: Any, folder: Path) -> list[Path]:
+        """Draw what is in `drawn`; return the files."""
         return []
 
 

@@ -73,7 +73,6 @@ def write_report(
     folder: Path,
     options: Options,
     *,
-    pictures: bool = False,
     target: Target | None = None,
     version: int = REPORT_VERSION,
 ) -> WrittenReport:
@@ -85,8 +84,6 @@ def write_report(
         The run's folder.
     options : Options
         Baseline and mix.
-    pictures : bool
-        Whether to draw each PNG in any case, or only where there is none or its SVG has changed.
     target : Target, optional
         Where to; by default the run's own folder.
     version : int
@@ -99,7 +96,7 @@ def write_report(
     """
     target = target or Target.of_run(folder)
     findings, parts = _found(folder, options, version)
-    _draw(findings, parts, target, pictures=pictures)
+    _draw(findings, parts, target)
     document = findings.to_document()
     for section, found in parts:
         document |= section.document(found)
@@ -119,7 +116,7 @@ def write_plots(folder: Path) -> list[Path]:
     """Summarise a run and draw its plots, without a report; returns the drawings."""
     target = Target.of_run(folder)
     findings, parts = _found(folder, find_options(folder))
-    return sorted(_draw(findings, parts, target, pictures=True))
+    return sorted(_draw(findings, parts, target))
 
 
 def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tuple[Findings, Brought]:
@@ -129,7 +126,7 @@ def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tup
     return dataclasses.replace(findings, more=pd.concat(more) if more else findings.more), parts
 
 
-def _draw(findings: Findings, parts: Brought, target: Target, *, pictures: bool) -> list[Path]:
+def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     """Write the tables and the drawings; remove drawings of an earlier report that are no longer true."""
     tables = {"summary.csv": findings.cells, "growth.csv": findings.growth, "scaling.csv": findings.scaling}
     if findings.growth.empty:
@@ -140,14 +137,14 @@ def _draw(findings: Findings, parts: Brought, target: Target, *, pictures: bool)
         if table is not None:
             write_table(table, target.folder / name)
     target.plots.mkdir(parents=True, exist_ok=True)
-    drawn = draw(findings.summary, target.plots, pictures=pictures)
-    drawn += draw_growth(findings.growth, findings.summary, target.plots, pictures=pictures)
+    drawn = draw(findings.summary, target.plots)
+    drawn += draw_growth(findings.growth, findings.summary, target.plots)
     for decision in preferring(findings)[:1]:
-        drawn += draw_flips(decision, target.plots, pictures=pictures)
+        drawn += draw_flips(decision, target.plots)
     if findings.scaling is not None:
-        drawn += draw_scaling(findings.scaling, target.plots, pictures=pictures)
+        drawn += draw_scaling(findings.scaling, target.plots)
     for section, found in parts:
-        drawn += section.draw(found, target.plots, pictures=pictures)
+        drawn += section.draw(found, target.plots)
     for old in {*target.plots.glob("*.svg"), *target.plots.glob("*.png")} - set(drawn):
         old.unlink()
     return drawn

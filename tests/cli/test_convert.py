@@ -41,3 +41,23 @@ def test_modes_that_cannot_be_are_refused(tmp_path, capsys, name, options, messa
     said = capsys.readouterr().err
     assert message in said and len(said.strip().splitlines()) == 1 and "Traceback" not in said
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+OWN = """
+from harness.formats.raw import RawFormat
+
+
+class Own(RawFormat):
+    name, suffix, magic = "own", ".own", b"own"
+"""
+
+
+def test_an_archive_of_a_format_of_ones_own_is_shown(tmp_path, capsys, monkeypatch):
+    (tmp_path / "own_format.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = str(tmp_path / "a.own")
+    assert main(["convert", TRACE, path, "--format", "own_format:Own"]) == 0
+    assert main(["inspect", path, "--backend", "own_format:Own"]) == 0
+    assert "own: flat file" in capsys.readouterr().out
+    assert main(["inspect", path, "--backend", "own_format:None_"]) == 2
+    assert "cannot be imported" in capsys.readouterr().err

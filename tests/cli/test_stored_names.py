@@ -49,7 +49,7 @@ NEEDS = {  # which commands cannot do their work without the plug-in, and so nam
 def honest(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with its report; not to be changed."""
     folder = Path(shutil.copytree(tiny, tmp_path_factory.mktemp("honest") / "results" / "tiny"))
-    write_report(folder, find_options(folder), pictures=True)
+    write_report(folder, find_options(folder))
     return folder
 
 
@@ -102,9 +102,11 @@ def test_what_was_typed_is_imported_for_this_command_and_no_other(honest, bundle
     assert stranger.exists() and "has no attribute 'suite'" in plain("".join(capsys.readouterr()))
     stranger.unlink()
     sys.modules.pop("stranger")
-    main([*words, "--backend", "stranger:suite"])  # typed as a format, asked for as a suite
     main(words)
     assert not stranger.exists()
+    assert main([*words, "--backend", "pathlib:Path"]) == 1  # typed as a format, and the suite is not
+    said = plain("".join(capsys.readouterr()))
+    assert "if you trust them, add --suite stranger:suite." in said and not stranger.exists()
 
 
 def test_a_test_runner_that_a_bundle_names_is_not_run(honest, bundle, tmp_path, capsys):

@@ -34,7 +34,7 @@ def test_an_honest_bundle_follows_from_its_samples_in_every_part(whole, tmp_path
 def test_a_run_that_lies_elsewhere_is_checked_alike(small, tmp_path):
     copy = tmp_path / "elsewhere" / small.name
     shutil.copytree(small, copy)
-    write_report(copy, find_options(copy), pictures=True)
+    write_report(copy, find_options(copy))
     assert (copy / "plots" / "full_read.png").is_file()
     write_bundle(copy, tmp_path / "a.zip")
     assert problems(read_bundle(tmp_path / "a.zip"), tmp_path) == ""

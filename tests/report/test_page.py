@@ -42,7 +42,7 @@ def test_the_samples_shown_are_those_of_the_cell(small, text):
 
 def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text):
     names = re.findall(r'<svg[^>]*role="img" aria-label="([^"]+)"', text)
-    own = [name for name in names if not name.startswith("Where the time goes")]  # which is an extension's
+    own = [name for name in names if not name.startswith("Stacked bars")]  # which is an extension's
     assert len(own) == 7 and len(set(names)) == len(names)  # five plots, the choice, scaling over workers
     identifiers = re.findall(r'\bid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
@@ -136,6 +136,24 @@ def test_a_report_of_version_3_has_the_keys_of_its_time(small):
     assert now["indistinguishable"] == before["not_told_apart"] and "not_told_apart" not in now
     of = {row["format"]: row["told_apart"] for row in before["costs"]}
     assert of == {row["format"]: row["distinguishable"] for row in now["costs"]} and len(of) > 1
+
+
+def test_what_a_run_needs_and_nobody_typed_is_said(copied, capsys):
+    document = json.loads((copied / "run.json").read_text())
+    document["suites"].append("mine:suite")
+    (copied / "run.json").write_text(json.dumps(document))
+    assert main(["report", str(copied), "--mix", "residue=1"]) == 2
+    error = capsys.readouterr().err
+    assert "residue" in error and "if you trust them, add --suite mine:suite." in error
+    assert main(["report", str(copied), "--mix", "head=1"]) == 0
+
+
+@pytest.mark.parametrize("given", [["--suite", "none:such"], ["--suite", "ful_read"], ["--backend", "none:such"]])
+def test_a_plug_in_that_is_not_there_is_refused(copied, capsys, given):
+    assert main(["report", str(copied), *given]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and given[1] in error
+    assert "cannot be imported" in error or "did you mean 'full_read'?" in error
 
 
 def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, capsys):

@@ -38,7 +38,7 @@ class Weather(Section):
     def tables(self, found):
         return {"weather.csv": pd.DataFrame({"sky": [found]})}
 
-    def draw(self, found, folder, *, pictures):
+    def draw(self, found, folder):
         (folder / "sky.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>')
         return [folder / "sky.svg"]
 

@@ -20,7 +20,7 @@ _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
 
 
-def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the cells of `where_time_goes`, for every access of one trace; nothing when nothing was measured."""
     if cells["total_seconds"].isna().all():
         return []
@@ -61,7 +61,7 @@ def draw_time(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> li
                 continue
             _bars(axes, shown[shown["access"] == accesses[k]], arms, labelled=k % across == 0)
             axes.set_title(words.access(accesses[k]), fontsize=8, pad=5)
-        return page.save(folder, "where_time_goes", pictures=pictures)
+        return page.save(folder, "where_time_goes")
 
 
 _FAR = 4.0  # times the second longest bar, from which on the longest is cut off

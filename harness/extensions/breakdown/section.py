@@ -43,9 +43,9 @@ class TimeSection(Section):
         """Return the table."""
         return {"where_time_goes": plain(found.cells)}
 
-    def draw(self, found: FoundTime, folder: Path, *, pictures: bool) -> list[Path]:
+    def draw(self, found: FoundTime, folder: Path) -> list[Path]:
         """Draw stacked bars."""
-        return [] if found.cells is None else draw_time(found.cells, folder, pictures=pictures)
+        return [] if found.cells is None else draw_time(found.cells, folder)
 
     def limits(self, found: FoundTime, findings: Findings) -> list[str]:
         """Say how little stands behind its parts."""

@@ -194,22 +194,22 @@ class Page:
         room = cls.WIDTH - cls.LEFT - cls.RIGHT - cls.GAP * (len(weights) - 1)
         return [room * weight / sum(weights) for weight in weights]
 
-    def save(self, folder: Path, name: str, *, pictures: bool = True) -> list[Path]:
+    def save(self, folder: Path, name: str) -> list[Path]:
         """Write SVG and PNG; see `save_figure`."""
-        return save_figure(self.figure, folder, name, pictures=pictures)
+        return save_figure(self.figure, folder, name)
 
 
-def save_figure(figure: Figure, folder: Path, name: str, *, pictures: bool = True) -> list[Path]:
-    """Write a figure as SVG and PNG, each beside its place first and then renamed: it appears complete or not at all.
+def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as SVG, and as PNG where there is none or the SVG has changed; return both.
 
-    `pictures` asks for the PNG in any case, else it is drawn where there is none or the SVG has changed. The folder is
-    made when missing; the same figure gives the same bytes.
+    Each is written beside its place first and then renamed: it appears complete or not at all. The folder is made when
+    missing; the same figure gives the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vector, picture = folder / f"{name}.svg", folder / f"{name}.png"
     before = vector.read_bytes() if vector.is_file() else b""
     _save(figure, vector, {"Date": None, "Creator": None})
-    if pictures or not picture.is_file() or vector.read_bytes() != before:
+    if not picture.is_file() or vector.read_bytes() != before:
         _save(figure, picture, {"Software": None})
     return [vector, picture]
 

@@ -29,16 +29,16 @@ _LABELS = {
     "opens": "accesses that\nopen the archive",
     "readers": "readers at a time\n(log axis)",
     "reads_per_write": "accesses for each\nwrite (log axis)",
-    "storage_price": "price of keeping\n(s/GB, log axis)",
+    "storage_price": "price of storage\n(s/GB, log axis)",
 }
 
 
-def draw_flips(decision: Decision, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw_flips(decision: Decision, folder: Path) -> list[Path]:
     """Draw where the choice of one decision flips, as ``decision.svg`` and PNG; nothing without a preferred format."""
     if decision.preferred is None:
         return []
     with drawing():
-        return save_figure(_figure(decision), folder, "decision", pictures=pictures)
+        return save_figure(_figure(decision), folder, "decision")
 
 
 def _figure(decision: Decision) -> Figure:

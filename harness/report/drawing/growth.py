@@ -17,7 +17,7 @@ _ACROSS = 3
 _LABELS = 0.16  # between panels, for the labels of an axis, as a part of their width
 
 
-def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the warm reads by one thread of the trace with the most fitted accesses.
 
     `table` is that of `harness.analysis.growth.growth`, `summary` the cells it was fitted to. Returns ``growth.svg``
@@ -57,7 +57,7 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path, *, pic
                 axes.set_title(info.label, fontsize=8, pad=4)
             else:
                 axes.set_axis_off()
-        return page.save(folder, "growth", pictures=pictures)
+        return page.save(folder, "growth")
 
 
 def _of(table: pd.DataFrame, suite: str, info: AccessInfo) -> pd.DataFrame:

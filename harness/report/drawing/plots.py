@@ -36,7 +36,7 @@ def plotted() -> list[tuple[str, Suite, Plot]]:
     return [(suite.plot.name or suite.name, suite, suite.plot) for suite in suites() if suite.plot is not None]
 
 
-def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the plot of every suite that has something to show, as SVG and PNG.
 
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
@@ -51,7 +51,7 @@ def draw(summary: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[
         data = plot_data(suite, plot, cells[(cells["status"] == "ok") & (cells["format"] != CONTROL)])
         if data.points["y"].notna().any():
             with drawing():
-                paths += _page(data, cells).save(folder, name, pictures=pictures)
+                paths += _page(data, cells).save(folder, name)
     return paths
 
 

@@ -20,7 +20,7 @@ _APART = 0.09  # of the axis, between formats at one number of workers, so that 
 _Lines = list[tuple[pd.DataFrame, dict[str, Any]]]
 
 
-def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) -> list[Path]:
+def draw_scaling(cells: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw how each format scales over workers, for one trace.
 
     `cells` is the table of `harness.analysis.scaling.scaling`. Returns ``scaling.svg`` and PNG, or nothing where no
@@ -79,7 +79,7 @@ def draw_scaling(cells: pd.DataFrame, folder: Path, *, pictures: bool = True) ->
                 if column == 0:
                     axes.set_ylabel(label, fontsize=8)
             page.under(1, "workers", 0.3, [column])
-        return page.save(folder, "scaling", pictures=pictures)
+        return page.save(folder, "scaling")
 
 
 def _points(axes: Axes, lines: _Lines, counts: list[int], names: tuple[str, str, str], width: float) -> None:

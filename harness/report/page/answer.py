@@ -13,6 +13,7 @@ from harness.analysis.choice.mix import Mix, several
 from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import CORRECTION
+from harness.report.page.sentences import sentences
 
 ALIKE = "statistically indistinguishable"
 _WEIGHTS = {
@@ -20,9 +21,12 @@ _WEIGHTS = {
     "opens": ("the part of accesses that open the archive is", ""),
     "readers": ("the number of readers at a time is", ""),
     "reads_per_write": ("the number of accesses for each write is", ""),
-    "storage_price": ("the price of keeping is", " seconds of waiting for a gigabyte"),
+    "storage_price": ("the price of storage is", " seconds of waiting for 1 GB"),
 }
 """What a weight of a mix is called in a sentence, and the unit of its values; any other is the share of an access."""
+
+_PARTS = {"reading": "reading", "writing": "writing", "storage": "keeping"}
+"""What a part of a cost is called, and its column in a decision's costs."""
 
 
 def shown_decisions(findings: Findings) -> list[Decision]:
@@ -47,42 +51,28 @@ def preferring(findings: Findings) -> list[Decision]:
 
 def answer(findings: Findings) -> str:
     """Say in a sentence what a report begins with."""
-    good = preferring(findings)
-    if not good:
-        return _no_answer(findings)
+    shown, good = shown_decisions(findings), preferring(findings)
     by_format: dict[str, list[str]] = {}
     for found in good:
         by_format.setdefault(_preferred(found), []).append(_spoken(found))
-    first = good[0]
-    if len(good) == 1:
-        text = f"{_preferred(first)} for {_spoken(first)}, on {_where(first)}: {_by_how_much(first)}."
-    elif len(by_format) == 1:
-        text = f"{_preferred(first)}, for each of the {len(good)} uses, on {_where(first)}. {_range(good)}"
-    else:
-        parts = "; ".join(f"{formats} for {words.listed(names)}" for formats, names in by_format.items())
-        text = f"It depends on the use. On {_where(first)}: {parts}."
-    undecided = [_spoken(found) for found in shown_decisions(findings) if found.preferred is None]
-    if undecided:
-        text += f" No answer for {words.listed(undecided, 'or')}: what is missing is listed below."
-    return text
-
-
-def _no_answer(findings: Findings) -> str:
-    if findings.without_formats:
-        return "No format was measured: what the run measured in their place is below."
-    if findings.samples.empty:
-        return "No answer: the run has no samples yet."
-    if findings.withdrawn:
-        return f"No answer. {CORRECTION}"
     cells = findings.summary
-    several_rounds = cells[cells["median_seconds"].notna() & ~written_once(cells)]
-    least = int(several_rounds["samples"].min()) if len(several_rounds) else 0
-    if least < VERDICT_ROUNDS:
-        return (
-            f"No answer: a verdict needs {VERDICT_ROUNDS} rounds, this run has {least}. Its figures are provisional; "
-            f"for an answer run it with --rounds {VERDICT_ROUNDS} or more."
-        )
-    return "No answer: not everything that a use asks was measured. What is missing is listed below."
+    measured_often = cells[cells["median_seconds"].notna() & ~written_once(cells)]
+    ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
+    said = {
+        "good": [_preferred(found) for found in good],
+        "uses": [_spoken(found) for found in good],
+        "undecided": [_spoken(found) for found in shown if found.preferred is None],
+        "by_format": [f"{formats} for {words.listed(names)}" for formats, names in by_format.items()],
+        "where": _where(good[0]) if good else "",
+        "others": [_other(row) for row in _others(good[0])] if good else [],
+        "range": words.between(min(ratios), max(ratios)) if ratios else "",
+        "without_formats": findings.without_formats,
+        "empty": findings.samples.empty,
+        "withdrawn": CORRECTION if findings.withdrawn else "",
+        "rounds": int(measured_often["samples"].min()) if len(measured_often) else 0,
+        "least": VERDICT_ROUNDS,
+    }
+    return " ".join(sentences("answer", said))
 
 
 def _spoken(decision: Decision) -> str:
@@ -107,19 +97,6 @@ def _others(decision: Decision) -> list[dict[str, Any]]:
     return [row for row in rows if row["format"] != decision.preferred]
 
 
-def _range(decisions: list[Decision]) -> str:
-    """Say what the other formats cost at least and at most, over uses."""
-    ratios = [float(row["ratio"]) for decision in decisions for row in _others(decision)]
-    if not ratios:
-        return "No other format was measured."
-    return f"The others cost {words.between(min(ratios), max(ratios))} times as much."
-
-
-def _by_how_much(decision: Decision) -> str:
-    others = [_other(row) for row in _others(decision)]
-    return f"in its place {'; '.join(others)}" if others else "no other format was measured"
-
-
 def _other(row: dict[str, Any]) -> str:
     ratio = f"{row['format']} costs {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
     return ratio if row["distinguishable"] else f"{ratio}, {ALIKE}"
@@ -141,7 +118,7 @@ def _use(decision: Decision) -> dict[str, Any]:
         return use | {"close": "; ".join(decision.missing) or decision.reason}
     best = next(row for row in decision.costs.to_dict("records") if row["format"] == decision.preferred)
     cost, low, high = (words.duration(best[name]) for name in ("cost_seconds", "low", "high"))
-    parts = {name: best[f"{name}_seconds"] / best["cost_seconds"] for name in ("reading", "writing", "keeping")}
+    parts = {name: best[f"{column}_seconds"] / best["cost_seconds"] for name, column in _PARTS.items()}
     return use | {
         "cost": f"{cost} ({low} to {high})",
         "parts": words.listed(f"{name} {words.percent(part)}" for name, part in parts.items()),
@@ -157,7 +134,8 @@ def _weights(mix: Mix) -> str:
     readers = "1 reader" if mix.readers == 1 else f"{mix.readers} readers at a time"
     return (
         f"{words.percent(mix.cold)} cold, {words.percent(mix.opens)} open the archive first, {readers}, "
-        f"{mix.reads_per_write:g} accesses for each write, a gigabyte kept is worth {mix.storage_price:g} s of waiting"
+        f"{mix.reads_per_write:g} accesses for each write, storing 1 GB costs as much as {mix.storage_price:g} s of "
+        "waiting"
     )
 
 

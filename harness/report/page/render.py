@@ -96,7 +96,7 @@ def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -
             (40, "growth", "Growth with length", "Growth with length", sections.growth(findings)),
             (80, "scaling", "Several workers", "Several workers", scaling(findings)),
             (90, "fairness", "Fairness", "The fairness ledger", ledger(findings)),
-            (100, "noise", "Noise", "The noise", [Items(list(noise(findings.noise)))]),
+            (100, "noise", "Noise", "The noise", [Items(noise(findings.noise))]),
         ]
     found += [(one.order, one.name, one.title, one.title, one.blocks(part, findings)) for one, part in brought]
     for _, name, listed, title, blocks in sorted(found, key=lambda section: section[:2]):

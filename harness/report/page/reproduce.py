@@ -8,6 +8,7 @@ from pathlib import Path
 
 import harness
 from harness.analysis.findings import Findings
+from harness.report.page.sentences import sentences
 from harness.report.section import Block, Part, Text
 from harness.run.config import RunConfig
 from harness.run.measurement import installed
@@ -52,16 +53,8 @@ def reproduce(findings: Findings) -> list[Block]:
     session, config, name = findings.session, findings.config, shlex.quote(findings.config.run_id)
     recorded = str(session.get("commit") or "")
     commit = recorded.removesuffix("+changes")
-    said = [
-        "Every published figure follows from samples.csv by code that is here. To check that on any machine, without "
-        "the data: pack the run, and let the bundle be checked. With --rerun it is measured again where you are, and "
-        "each verdict is said to hold or not.",
-    ]
-    if commit != recorded:
-        said.append("The checkout it was measured with had changes that no commit holds.")
-    if config.profile_files:
-        names = ", ".join(f"{file.name}.toml" for file in config.profile_files)
-        said.append(f"The text of each profile file ({names}) is in run.json, under profile_files.")
+    profiles = [f"{file.name}.toml" for file in config.profile_files]
+    said = sentences("reproduce", {"changes": commit != recorded, "profiles": profiles})
     run, bundle = (" ".join([file, *_plugins(config)]) for file in (f"results/{name}", f"{name}.bundle.zip"))
     commands = [
         *([f"git checkout {shlex.quote(commit)}"] if commit else []),

@@ -10,15 +10,12 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings
 from harness.records import CONTROL, RAW
+from harness.report.page.sentences import sentences
 from harness.report.section import Block, Picture, Table, Text
 
 _DRAWN = (
-    "Speed against one worker over the number of workers, for each format and executor, and the time within which 99 % "
-    "of reads came back; the same figures are in the table below."
-)
-_FREE = (
-    "The interpreter's lock was off, as free-threaded Python has it: threads take turns only where a library has a "
-    "lock of its own, as h5py has."
+    "Speed against one worker over the number of workers, for each format and executor. Below it the time within which "
+    "99 % of reads came back. The table below has the same figures."
 )
 
 
@@ -27,20 +24,14 @@ def scaling(findings: Findings) -> list[Block]:
     if findings.scaling is None or findings.scaling.empty:
         return []
     trace, n_res, shown = shown_cells(findings.scaling)
-    length = "" if pd.isna(n_res) else f" with {n_res:.0f} residues"
     cores = findings.session.get("cores_usable") or findings.session.get("cores")
-    said = [
-        f"On {words.pretty_trace(trace)}{length}: the same windows in all, split evenly over the workers, which start "
-        "together. Every read is timed by its worker; percentiles are medians over rounds. Cores at work are seconds "
-        "of processor time of all threads in a second of reading."
-    ]
-    if cores and (many := sorted({int(n) for n in shown["workers"] if n > cores})):
-        said.append(
-            f"The machine had {cores} cores to use: {words.listed([str(n) for n in many])} workers share them, and "
-            f"cannot be more than {cores} times as fast as one, except where one alone waits."
-        )
-    if findings.session.get("interpreter_lock") is False:
-        said.append(_FREE)
+    said = {
+        "trace": words.pretty_trace(trace),
+        "residues": "" if pd.isna(n_res) else f"{n_res:.0f}",
+        "cores": cores,
+        "many": [str(n) for n in sorted({int(n) for n in shown["workers"]}) if cores and n > cores],
+        "free": findings.session.get("interpreter_lock") is False,
+    }
     rows = [_row(row) for row in shown.to_dict("records")]
     table = Table(
         label="Several workers, in figures",
@@ -50,7 +41,7 @@ def scaling(findings: Findings) -> list[Block]:
         figures=True,
         folded="In figures",
     )
-    return [*map(Text, said), Picture("scaling", "Scaling over workers", _DRAWN), table]
+    return [*map(Text, sentences("scaling", said)), Picture("scaling", "Scaling over workers", _DRAWN), table]
 
 
 def _row(row: dict[Any, Any]) -> dict[str, str]:

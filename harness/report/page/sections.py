@@ -15,8 +15,9 @@ from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import RAW
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import answer, assumptions, flips, uses
+from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table, Text
-from harness.suite import Plot, Suite
+from harness.suite import Plot, Suite, plain
 
 _GROWTH = (
     "Time of each warm read against sequence length, both logarithmic, with the fitted power of the length; exponents "
@@ -24,25 +25,21 @@ _GROWTH = (
 )
 
 
+_MACHINE = (
+    "cpu", "cores", "cores_limit", "virtual_machine", "memory_bytes", "memory_limit_bytes", "filesystem", "commit",
+    "started",
+)  # fmt: skip
+
+
 def facts(findings: Findings) -> str:
     """Say in a line what was measured where."""
-    session, config = findings.session, findings.config
-    parts = []
-    if session.get("cpu"):
-        cores, limit = session.get("cores"), session.get("cores_limit")
-        counted = f"{cores} cores" if limit is None else f"{cores} cores of which {limit:g} may be used"
-        kind = "virtual machine" if session.get("virtual_machine") else "machine"
-        memory = f", {session['memory_bytes'] / 2**30:.0f} GiB" if session.get("memory_bytes") else ""
-        if limit := session.get("memory_limit_bytes"):
-            memory += f" of which {limit / 2**30:.1f} may be used"
-        parts.append(f"Measured on a {kind} with {counted} ({session['cpu']}{memory}, {session.get('filesystem')})")
-    if not findings.without_formats:
-        parts.append(f"{config.rounds} rounds, seed {config.seed}, baseline {findings.options.baseline}")
-    if session.get("commit"):
-        parts.append(f"harness at commit {session['commit'][:12]}")
-    if session.get("started"):
-        parts.append(f"started {session['started']}")
-    return "; ".join(parts) + "."
+    asked = {
+        "config": findings.config,
+        "baseline": findings.options.baseline,
+        "without_formats": findings.without_formats,
+    }
+    said = sentences("facts", {name: findings.session.get(name) for name in _MACHINE} | asked)
+    return f"{'; '.join(said)}."
 
 
 def answer_blocks(findings: Findings) -> list[Block]:
@@ -63,36 +60,27 @@ def answer_blocks(findings: Findings) -> list[Block]:
 
 def warnings(findings: Findings) -> list[str]:
     """Say what a reader must know before the answer."""
-    found = list(findings.incomplete)
-    cells = findings.summary
+    cells, ledger = findings.summary, findings.ledger
     few = cells[cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~written_once(cells)]
-    if len(few):
-        found.append(
-            f"{len(few)} comparisons have fewer than {VERDICT_ROUNDS} rounds, so they have no verdict: {_suites(few)}."
-        )
-    if "reader" in findings.ledger:  # a run of before that was recorded has none
-        known = findings.ledger[(findings.ledger["reader"] != "") & (findings.ledger["format"] != RAW)]
-        if pairs := dict.fromkeys(zip(known["format"], known["reader"], strict=True)):
-            readers = "; ".join(f"{name} by {reader}" for name, reader in pairs)
-            found.append(
-                f"Each format is read through one reader: {readers}. A difference of read times is due to the reader "
-                "as much as to the format."
-            )
+    readers: list[str] = []
+    if "reader" in ledger:  # a run of before that was recorded has none
+        known = ledger[(ledger["reader"] != "") & (ledger["format"] != RAW)]
+        pairs = dict.fromkeys(zip(known["format"], known["reader"], strict=True))
+        readers = [f"{name} by {reader}" for name, reader in pairs]
     failed = findings.cells[findings.cells["status"] == "failed"]
-    for (name, reason), cells in failed.groupby(["format", "reason"], sort=False):
-        found.append(
-            f"{name} failed in {len(cells)} cells ({_suites(cells)}): {reason}. It has no time and no grade there."
-        )
-    if (noise := findings.noise).aa_different:
-        found.append(
-            f"In {noise.aa_different} of {noise.aa_judged} cells two equal arms would be called different: the machine "
-            "was not quiet, and the floor there is high."
-        )
-    return found
+    said = {
+        "few": len(few),
+        "few_suites": _suites(few),
+        "least": VERDICT_ROUNDS,
+        "readers": readers,
+        "failed": [(*key, len(part), _suites(part)) for key, part in failed.groupby(["format", "reason"], sort=False)],
+        "noise": findings.noise,
+    }
+    return [*findings.incomplete, *sentences("warnings", said)]
 
 
-def _suites(cells: pd.DataFrame) -> str:
-    return words.listed(dict.fromkeys(cells["suite"].str.replace("_", " ")))
+def _suites(cells: pd.DataFrame) -> list[str]:
+    return [plain(str(suite)) for suite in cells["suite"].unique()]
 
 
 def grades(findings: Findings) -> list[Block]:

@@ -269,7 +269,7 @@ def test_a_read_of_very_much_is_not_explained(measure, monkeypatch):
     assert progress.steps == progress.planned
     _, again = measure(folder, suites=("full_read", "layer_read"), rounds=1)
     assert again.steps == again.planned
-    write_report(folder, find_options(folder), pictures=False)
+    write_report(folder, find_options(folder))
 
 
 def test_a_run_without_warm_reads_has_none(measure):

@@ -38,7 +38,7 @@ def test_figures_are_those_of_the_summary(folder):
 
 
 def test_a_bundle_gives_the_same_line(folder, tmp_path):
-    write_report(folder, find_options(folder), pictures=True)
+    write_report(folder, find_options(folder))
     write_bundle(folder, tmp_path / "tiny.bundle.zip")
     assert summarise_run(tmp_path / "tiny.bundle.zip") == summarise_run(folder)
 

@@ -110,7 +110,7 @@ class ZarrSlimReader(Reader):
         array, narrowing = self.find(name)
         number, wanted = 0, self.within(name, index, selection)
         if 0 in array.shape:
-            return np.empty(lengths(wanted), narrowing.dtype)  # it has no file
+            return np.empty(lengths(wanted if index is None else wanted[1:]), narrowing.dtype)  # it has no file
         if index is not None:  # the file that the tensor lies in, and its place there
             number, start = divmod(index, array.grid[0])
             wanted = (slice(start, start + 1), *wanted[1:])
@@ -180,9 +180,7 @@ class RecoveredSlimReader(ZarrSlimReader):
         return opened(f"{self._folder}{self._recovered[name]['file']}")
 
     def _chunks(self, source: ByteSource, name: str) -> np.ndarray:
-        array, _ = self.find(name)
-        grid = (*array.grid, 2)
-        return np.array(self._recovered[name]["chunks"], np.uint64).reshape(grid)
+        return np.array(self._recovered[name]["chunks"], np.uint64).reshape(*self.find(name)[0].grid, 2)
 
     def opened(self, path: str) -> Opened:
         return Opened(reader="this project's own, by its journal", chunks=self.find(path)[0].chunks)

@@ -24,9 +24,10 @@ from harness.formats import archive, placing
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import Writer, load_format
 from harness.formats.journal import JournalWriter
+from harness.testing.comparing import contents
 from harness.testing.samples import StepTrace, bfloat16_exact
 from harness.trace.schema import TensorSpec, tensor
-from tests.formats.samples import INSTALLED, assert_same, contents
+from tests.formats.samples import INSTALLED, assert_same
 
 N = 45
 

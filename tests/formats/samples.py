@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.formats.archive import files_of, open_archive, verify_archive, write_archive
+from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.base import PROFILES, Profile, UnsupportedProfile, load_format
 from harness.formats.describing import ListsTensors
 from harness.testing.samples import manifest_of
@@ -93,8 +93,3 @@ def put(folder: Path, name: str, arrays: Mapping[str, np.ndarray], profile: Prof
     path = folder / f"archive{backend.suffix}"
     write_archive(trace_of(arrays), backend, path, profile)
     return path
-
-
-def contents(path: Path) -> dict[str, bytes]:
-    """Read every file of an archive, by its name within."""
-    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files_of(path)}

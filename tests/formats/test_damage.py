@@ -13,7 +13,8 @@ from harness.errors import HarnessError
 from harness.formats.archive import files_of, open_archive, verify_archive
 from harness.formats.base import Profile, load_format
 from harness.formats.seal import BLANK, seal_file
-from tests.formats.samples import BACKENDS, WRITABLE, assert_found, contents, put
+from harness.testing.comparing import contents
+from tests.formats.samples import BACKENDS, WRITABLE, assert_found, put
 
 Arrays = Mapping[str, np.ndarray]
 

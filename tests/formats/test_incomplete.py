@@ -19,11 +19,12 @@ from harness.formats.journal import NAME, UNFINISHED, being_written, read_journa
 from harness.formats.raw import RawFormat
 from harness.formats.recovery import incomplete_path
 from harness.formats.seal import files_of
+from harness.testing.comparing import contents
 from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.incomplete import Incomplete
 from harness.trace.schema import tensor
 from tests.formats.killing import ARRAYS, ORDER, SMALL, Killer, listed
-from tests.formats.samples import BACKENDS, INSTALLED, WRITABLE, assert_found, assert_same, contents
+from tests.formats.samples import BACKENDS, INSTALLED, WRITABLE, assert_found, assert_same
 from tests.formats.test_archive import failing_at
 
 LAST = "structure/ptm"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.base import Profile, Selection, load_format
+from harness.testing.comparing import contents
 from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
 from harness.trace.schema import DTYPES, Role, tensor
 from tests.formats.samples import (
@@ -22,7 +23,6 @@ from tests.formats.samples import (
     WRITABLE,
     assert_holds,
     assert_same,
-    contents,
     put,
 )
 

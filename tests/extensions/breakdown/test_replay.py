@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ import zarr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness import registry
 from harness.extensions.breakdown.hdf5 import replay_dataset
 from harness.extensions.breakdown.replay import Replay, Replayer, contiguous, replayer_of
 from harness.extensions.breakdown.zarr import replay_array
@@ -219,11 +221,26 @@ def test_a_whole_tensor_that_is_stored_as_it_is_is_one_extent(tmp_path: Path) ->
     assert whole((3, 0), None) == (slice(0, 3), slice(0, 0))
 
 
-def test_a_format_that_nothing_is_registered_for_has_none(write: Write) -> None:
-    class Other(Format):
-        name, readers, writer = "other", RawFormat.readers, None
+class Other(Format):
+    name, readers, writer = "other", RawFormat.readers, None
 
+
+def test_a_format_that_nothing_is_registered_for_has_none(write: Write) -> None:
     path = write("raw", "tuned")
     with open_archive(path) as (_, reader, _):
         assert replayer_of(Other(), path, reader) is None
         assert replayer_of(load_format("hdf5"), path, reader) is None  # its readers are others
+
+
+def test_a_format_of_anyones_registers_what_takes_its_reads_apart(
+    write: Write, sample: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = EntryPoint("other", "harness.extensions.breakdown.flat:FlatReplayer", "harness.replays")
+    monkeypatch.setattr(registry, "_points", lambda group: {"other": point})
+    path = write("raw", "tuned")
+    with RawFormat().reader(path) as reader:
+        replayer = replayer_of(Other(), path, reader)
+        assert replayer is not None
+        replay = replayer.replay("pair/layer_0")
+        assert replay is not None
+        assert_same(result(replay), sample["pair/layer_0"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from harness import registry
 from harness.extensions.object_store.address import FILE_CACHES, beside
 from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
@@ -18,8 +20,9 @@ from harness.extensions.object_store.shards import StoredFile
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.extensions.object_store.uploads import remove_objects, upload, upload_beside
 from harness.formats.archive import write_archive
-from harness.formats.base import Reader, load_format
+from harness.formats.base import Format, Reader, load_format
 from harness.formats.describing import ListsTensors
+from harness.formats.raw import RawFormat
 from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 from tests.extensions.object_store.fake import FakeStore
@@ -118,3 +121,13 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(place: S3Place, fak
         fake.objects["some/prefix/file"] = bytes(999) + b"x"
         with pytest.raises(Exception, match="changed in the store while it was read"):
             client.range("file", 990, 10)
+
+
+def test_a_format_of_anyones_registers_how_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(Format):
+        name, readers, writer = "other", RawFormat.readers, None
+
+    assert not remote_of(Other()).routes
+    point = EntryPoint("other", "harness.extensions.object_store.remotes:npz", "harness.remotes")
+    monkeypatch.setattr(registry, "_points", lambda group: {"other": point})
+    assert set(remote_of(Other()).routes) == {"ranges", "download"}

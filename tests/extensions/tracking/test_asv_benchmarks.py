@@ -119,7 +119,8 @@ def test_another_trace_is_another_version_of_every_suite(
 def test_other_values_under_the_same_names_are_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     before = versions()
     definition.data.cache_clear()
-    monkeypatch.setattr(synthetic.structure, "confidences", lambda seed, n: np.full(n, 50, np.float32))
+    changed = {"outputs/confidence_scores": lambda seed, n: np.full(n, 50, np.float32)}
+    monkeypatch.setattr(synthetic.structure, "TENSORS", {**synthetic.structure.TENSORS, **changed})
     assert all(version != before[suite] for suite, version in versions().items())
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.compare.exact import figures, same_bytes
+from harness.compare.exact import figures
 from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Entry, Outcome, lost
-from harness.compare.question import Cell, CompareSettings, Question
-from harness.compare.record import Block, Record
-from harness.compare.rounds import discard, take_rounds
+from harness.compare.question import CompareSettings, Question
+from harness.compare.rounds import Rounds, discard
 from harness.compare.side import NotComparable, Process, Side, SideError
 from harness.compare.verdict import settle
 from harness.errors import UsageError
@@ -78,15 +77,8 @@ def compare_sides(
             )
     progress.step("every archive is read by both")
     timed = dataclasses.replace(settings, formats=tuple(name for name in settings.formats if name not in broken))
-    record, judged = Record(), list[Entry]()
-
-    def take(numbers: range, only: Collection[Cell] | None) -> list[Block]:
-        known = len(record.blocks)
-        take_rounds(sides, questions, timed, numbers, folder, record, progress.step, only)
-        return record.blocks[known:]
-
-    if timed.formats:
-        judged = settle(take, settings.rounds, threshold)
+    rounds = Rounds(sides=sides, questions=questions, settings=timed, folder=folder, step=progress.step)
+    record, judged = rounds.record, settle(rounds.take, settings.rounds, threshold) if timed.formats else []
     measured = [{block.cell for block in record.blocks if block.side == side} for side in ("base", "head")]
     untimed = sorted(measured[0] - measured[1] - set(record.failed))
     return Outcome(
@@ -100,7 +92,6 @@ def compare_sides(
             *figures(record.exact, record.failed),
             *(one for one in judged if one.cell not in record.failed),
         ],
-        same_bytes=same_bytes(record.exact),
         notes=[f"{name} was not timed: head cannot read what it wrote." for name in sorted(broken)],
         blocks=record.blocks,
         facts={

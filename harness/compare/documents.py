@@ -9,12 +9,18 @@ from xml.etree import ElementTree
 
 from harness.analysis import formatting as words
 from harness.compare.outcome import WORDS, Entry, Outcome
+from harness.compare.record import CONTENT
 from harness.errors import escaped, escaped_lines
 
 DOCUMENT_VERSION = 2
 """Since 1: all that was compared is one list, `entries`."""
 
 COLUMNS = ("cell", "base", "head", "change (95 % interval)", "rounds", "verdict")
+_CONTENTS = {
+    "equal": "Both sides write the same bytes in {}.",
+    "varies": "Archives of one side differ among themselves in {}.",
+    "other": "They write other bytes in {}.",
+}
 _MARKS = {"<": "&lt;", ">": "&gt;", "|": "&#124;"}
 
 
@@ -98,12 +104,12 @@ def sentences(outcome: Outcome) -> list[str]:
     if readings:
         good = sum(one.verdict == "read" for one in readings)
         found.append(f"{good} of {len(readings)} pairs of writer and reader agree bit for bit.")
-    for alike, text in (
-        (True, "Both sides write the same bytes in {}."),
-        (False, "They write other bytes in {}."),
-        (None, "Archives of one side differ among themselves in {}."),
-    ):
-        if names := [name for name, same in outcome.same_bytes.items() if same is alike]:
+    contents = [one for one in outcome.of("exact") if one.name == CONTENT]
+    worst = {
+        one.cell.format: one.verdict for one in sorted(contents, key=lambda one: list(_CONTENTS).index(one.verdict))
+    }
+    for verdict, text in _CONTENTS.items():
+        if names := [name for name, said in worst.items() if said == verdict]:
             found.append(text.format(words.listed(names)))
     return [*found, *outcome.notes]
 

@@ -41,11 +41,12 @@ class Entry:
         Of an archive ``read`` or, with the reason as note, ``unreadable``. Of a cell that base has and head has not,
         what it is there: ``failed``, ``rejected``, ``skipped`` or ``absent``. Of a figure ``grew`` (every one of head
         is above every one of base), ``shrank``, ``equal``, or ``varies`` where a side did not give one figure in every
-        round and the two overlap, so that it cannot be gated. Of a time ``slower`` (the estimate lies beyond half the
+        round and the two overlap, so that it cannot be gated; of an archive's content ``equal``, ``other`` or
+        ``varies``. Of a time ``slower`` (the estimate lies beyond half the
         threshold and chance is excluded), ``no regression`` (the interval lies below the threshold), ``faster`` (that,
         and faster by more than half the threshold, with chance excluded), or ``inconclusive``.
     name : str
-        Of a figure, such as ``bytes``.
+        Of a figure, such as ``bytes``; ``content`` of an archive's.
     writer, reader : str
         Of an archive: ``base`` or ``head``.
     base, head : float or None
@@ -96,7 +97,7 @@ class Entry:
             middle, low, high = (100 * (value - 1) for value in (self.ratio, self.ratio_low, self.ratio_high))
             return f"{middle:+.1f} % ({low:+.1f} to {high:+.1f})"
         if self.kind == "exact":
-            return f"{self.name} {self.base:,} to {self.head:,}"
+            return self.name if self.base is None else f"{self.name} {self.base:,} to {self.head:,}"
         if self.kind == "measured":
             return f"{self.verdict} in head{note}"
         how = "is" if self.verdict == "read" else "cannot be"
@@ -122,8 +123,6 @@ class Outcome:
         All that was compared, in the order of regressions.
     refused : str
         Why nothing could be compared, in a sentence; empty where something was.
-    same_bytes : mapping of str to bool or None
-        For each format whether both sides write the same bytes.
     notes : list of str
         What a reader has to know.
     blocks : sequence of Block
@@ -137,7 +136,6 @@ class Outcome:
     threshold: float = THRESHOLD
     entries: Sequence[Entry] = ()
     refused: str = ""
-    same_bytes: Mapping[str, bool | None] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     blocks: Sequence[Block] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

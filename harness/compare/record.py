@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.compare.question import Cell
 
-CONTENT = "sha256"
-"""Among exact figures: of an archive's bytes, which may be others."""
+CONTENT = "content"
+"""Among exact figures: the digest of an archive's bytes, which may be others."""
 
 Exact = dict[tuple[Cell, str, str], list[Any]]
 """For each cell, side and figure the values seen, one a round."""

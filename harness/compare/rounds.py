@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,11 @@ MOST_BLOCKS = 4
 _DISTURBED = 1.1
 
 
-def take_rounds(
-    sides: tuple[Side, Side],
-    questions: Sequence[Question],
-    settings: CompareSettings,
-    numbers: Sequence[int],
-    folder: Path,
-    record: Record,
-    step: Callable[[str], object],
-    only: Collection[Cell] | None = None,
-) -> None:
-    """Take rounds and add what they find to the record.
+@dataclass(frozen=True, kw_only=True)
+class Rounds:
+    """Takes rounds of two sides and notes what they find.
 
-    Parameters
+    Attributes
     ----------
     sides : (Side, Side)
         Base and head.
@@ -49,40 +41,49 @@ def take_rounds(
         From `harness.compare.question.ask`.
     settings : CompareSettings
         Formats, suites, blocks, seed.
-    numbers : sequence of int
-        Of the rounds; each decides its order.
     folder : Path
         For archives; what a round wrote is removed with it.
-    record : Record
-        Added to.
     step : callable
         Told what was done.
-    only : collection of Cell, optional
-        The cells to measure; all when None.
-
-    Raises
-    ------
-    SideError
-        When base fails at something, or head's process cannot be started again.
+    record : Record
+        Added to.
     """
-    for number in numbers:
-        scratch = folder / f"round-{number}"
-        scratch.mkdir()
-        rng = generator(settings.seed, "compare", number)
-        order = [sides[int(k)] for k in rng.permutation(2)]
-        try:
-            with ExitStack() as stack:
-                running = [stack.enter_context(Process(side, scratch, settings.timeout)) for side in order]
-                for process in running:
-                    process.send("hello")  # both start up at once, before anything is timed
-                for process in running:
-                    process.receive()
-                one = _Round(number, running, settings, scratch, record, rng, only)
-                for question in questions:
-                    one.measure(question)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        step(f"round {number + 1}")
+
+    sides: tuple[Side, Side]
+    questions: Sequence[Question]
+    settings: CompareSettings
+    folder: Path
+    step: Callable[[str], object]
+    record: Record = field(default_factory=Record)
+
+    def take(self, numbers: Sequence[int], only: Collection[Cell] | None = None) -> list[Block]:
+        """Take the rounds of these numbers, each of which decides its order, of some cells or of all.
+
+        Raises
+        ------
+        SideError
+            When base fails at something, or head's process cannot be started again.
+        """
+        known = len(self.record.blocks)
+        for number in numbers:
+            scratch = self.folder / f"round-{number}"
+            scratch.mkdir()
+            rng = generator(self.settings.seed, "compare", number)
+            order = [self.sides[int(k)] for k in rng.permutation(2)]
+            try:
+                with ExitStack() as stack:
+                    running = [stack.enter_context(Process(side, scratch, self.settings.timeout)) for side in order]
+                    for process in running:
+                        process.send("hello")  # both start up at once, before anything is timed
+                    for process in running:
+                        process.receive()
+                    one = _Round(number, running, self.settings, scratch, self.record, rng, only)
+                    for question in self.questions:
+                        one.measure(question)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+            self.step(f"round {number + 1}")
+        return self.record.blocks[known:]
 
 
 @dataclass
@@ -150,7 +151,7 @@ class _Round:
                 "make", format=size.format, profile=self.settings.profile, data=str(question.data),
                 archive=str(archives[side]), seconds=5 * self.settings.seconds if timed else 0,
             )  # fmt: skip
-            self.record.note(size, side, bytes=answer["size_bytes"], files=answer["files"], sha256=answer["sha256"])
+            self.record.note(size, side, bytes=answer["size_bytes"], files=answer["files"], content=answer["sha256"])
             if answer["seconds"]:
                 self._add(writing, 0, side, answer["seconds"])
         return archives

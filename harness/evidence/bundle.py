@@ -162,9 +162,8 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
         When the run lacks something that a check needs, or gives no report.
     """
     config = RunConfig.read(folder / "run.json")
-    if lost := [name for name in MEASURED if not (folder / name).is_file()]:
-        raise HarnessError(f"{folder} has no {lost[0]}, so nobody could check a bundle of it: make the run again.")
-    files = {n: (folder / n).read_bytes() for n in (*MEASURED, *measured_too()) if (folder / n).is_file()}
+    with opened_run(folder):
+        files = {n: (folder / n).read_bytes() for n in (*MEASURED, *measured_too()) if (folder / n).is_file()}
     with tempfile.TemporaryDirectory(prefix="harness-bundle-") as scratch:
         made, run = Path(scratch), unpack(files, Path(scratch) / "run")
         write_report(run, find_options(folder), target=Target.apart(made))

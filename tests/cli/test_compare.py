@@ -38,8 +38,9 @@ def simulated(monkeypatch):
         built.append(side)
         return dataclasses.replace(side, facts=FACTS)
 
-    def take_rounds(sides, questions, settings, numbers, folder, record, step, only=None):
-        for question in questions:
+    def take(rounds, numbers, only=None):
+        sides, settings, record, known = rounds.sides, rounds.settings, rounds.record, len(rounds.record.blocks)
+        for question in rounds.questions:
             cells = [question.cell(s, a, f) for s, a, _ in question.cases for f in settings.formats]
             for cell in (cell for cell in cells if only is None or cell in only):
                 for number in numbers:
@@ -55,14 +56,15 @@ def simulated(monkeypatch):
                             Block(cell=cell, round=number, number=0, side=side.name, seconds=seconds, repetitions=9)
                         )
         for number in numbers:
-            step(f"round {number}")
+            rounds.step(f"round {number}")
+        return record.blocks[known:]
 
     def simulate(ratio=1.0, noise=0.01, grown=0, fails=""):
         simulate.ratio, simulate.noise, simulate.grown, simulate.fails = ratio, noise, grown, fails
         return built
 
     monkeypatch.setattr(comparing, "build", build)
-    monkeypatch.setattr(comparison, "take_rounds", take_rounds)
+    monkeypatch.setattr(comparison.Rounds, "take", take)
     monkeypatch.setattr(comparison, "read_each_other", lambda *_: [])
     simulate()
     return simulate

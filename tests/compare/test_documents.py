@@ -68,7 +68,8 @@ def test_an_outcome_is_a_code_and_a_sentence(entries, code, sentence):
 
 
 def test_markdown_folds_the_table_and_names_cannot_break_it():
-    outcome = Outcome(base="a|b <i>", head="*x*", entries=[reading(), judged()], same_bytes={"zarr": True})
+    content = Entry(kind="exact", cell=CELL._replace(format="zarr"), name="content", verdict="equal")
+    outcome = Outcome(base="a|b <i>", head="*x*", entries=[reading(), judged(), content])
     text = to_markdown(outcome)
     assert text.count("<details>") == text.count("</details>") == 1
     assert "a&#124;b &lt;i&gt;" in text and r"\*x\*" in text

@@ -15,10 +15,10 @@ import pytest
 from benchmarks.sides import changed_copy, slower
 from harness.compare import probe
 from harness.compare.comparison import compare_sides, read_each_other, require_rounds
-from harness.compare.exact import figures, same_bytes
+from harness.compare.exact import figures
 from harness.compare.question import Cell, CompareSettings, ask
 from harness.compare.record import Record
-from harness.compare.rounds import _Round, take_rounds, usable_cores
+from harness.compare.rounds import Rounds, _Round, usable_cores
 from harness.compare.side import Process, Side, SideError
 from harness.compare.verdict import pair
 from harness.errors import UsageError
@@ -74,6 +74,13 @@ def side(name: str, python: Path = HERE) -> Side:
     return Side(name=name, label=python.name, python=python)
 
 
+def taken(sides, questions, settings, numbers, folder):
+    """Take rounds, and return what they noted."""
+    rounds = Rounds(sides=sides, questions=questions, settings=settings, folder=folder, step=print)
+    rounds.take(numbers)
+    return rounds.record
+
+
 @pytest.fixture
 def room(tmp_path: Path) -> Path:
     (tmp_path / "archives").mkdir()
@@ -82,14 +89,13 @@ def room(tmp_path: Path) -> Path:
 
 def test_equal_sides_agree_in_every_exact_figure_and_byte(tmp_path, room):
     settings = dataclasses.replace(TINY, suites=("write", "layer_read"), seconds=1e-4)
-    questions, record = ask(settings, tmp_path / "data"), Record()
+    questions = ask(settings, tmp_path / "data")
     sides = (side("base"), side("head"))
     assert {one.note for one in read_each_other(sides, questions, settings, room)} == {""}
-    take_rounds(sides, questions, settings, range(2), room, record, lambda text: None)
+    record = taken(sides, questions, settings, range(2), room)
     found = figures(record.exact)
     assert {figure.verdict for figure in found} == {"equal"}
-    assert {figure.name for figure in found} == {"bytes", "files", "bytes_read", "requests"}
-    assert same_bytes(record.exact) == {"npz": True}
+    assert {figure.name for figure in found} == {"bytes", "files", "bytes_read", "requests", "content"}
     assert {block.round for block in record.blocks} == {0, 1}
     paired = pair(record.blocks)
     assert {(cell.suite, cell.access) for cell in paired} == {
@@ -102,11 +108,10 @@ def test_equal_sides_agree_in_every_exact_figure_and_byte(tmp_path, room):
 def test_a_byte_more_in_each_chunk_is_found(tmp_path, room):
     settings = dataclasses.replace(TINY, formats=("zarr",), suites=("size",), profile="seed")
     head = side("head", changed_copy(tmp_path / "head", {"harness/formats/archive.py": _PADDED}))
-    record = Record()
-    take_rounds((side("base"), head), ask(settings, tmp_path / "data"), settings, [0], room, record, lambda text: None)
+    record = taken((side("base"), head), ask(settings, tmp_path / "data"), settings, [0], room)
     (grown,) = [figure for figure in figures(record.exact) if figure.verdict == "grew"]
     assert grown.name == "bytes" and grown.head - grown.base > 1
-    assert same_bytes(record.exact) == {"zarr": False}
+    assert [one.verdict for one in figures(record.exact) if one.name == "content"] == ["other"]
 
 
 def test_a_head_that_returns_other_values_is_a_regression_and_is_not_timed(tmp_path, room):
@@ -121,16 +126,16 @@ def test_a_head_that_returns_other_values_is_a_regression_and_is_not_timed(tmp_p
 
 def test_a_head_that_fails_at_a_cell_loses_it_and_no_other(tmp_path, room):
     settings = dataclasses.replace(TINY, suites=("layer_read", "random_access"))
-    questions, record = ask(settings, tmp_path / "data"), Record()
+    questions = ask(settings, tmp_path / "data")
     head = side("head", changed_copy(tmp_path / "head", {"harness/formats/npz.py": _BROKEN_PARTS}))
-    take_rounds((side("base"), head), questions, settings, range(2), room, record, lambda text: None)
+    record = taken((side("base"), head), questions, settings, range(2), room)
     lost = {cell.access: reason for cell, reason in record.failed.items()}
     assert "returned other values than were written" in lost["head"]
     assert "its process ended with exit code 3" in lost["window_pair"]
     kept = {cell.access for cell in pair(record.blocks)} - set(lost)
     assert {"attention_layer", "archive"} <= kept and len(lost) + len(kept) == len(questions[0].cases) + 1
     with pytest.raises(SideError, match=r"base .* returned other values"):
-        take_rounds((side("base", head.python), side("head")), questions, settings, [0], room, Record(), print)
+        taken((side("base", head.python), side("head")), questions, settings, [0], room)
 
 
 def test_a_slowed_copy_reads_the_same_through_a_slowed_reader(tmp_path, room):

@@ -9,13 +9,11 @@ import shutil
 import numpy as np
 import pytest
 
-from harness.analysis.findings import find_options
 from harness.cli import main
 from harness.compare.documents import to_json, to_junit, to_markdown
 from harness.compare.stored import cells_of, compare_stored, is_stored, unpaired
 from harness.errors import UsageError
 from harness.evidence.bundle import write_bundle
-from harness.report.write import write_report
 
 
 @pytest.fixture
@@ -75,7 +73,6 @@ def test_one_byte_more_in_an_archive_is_red(two):
 
 
 def test_a_bundle_is_compared_like_its_folder(two, tmp_path):
-    write_report(two[0], find_options(two[0]))
     write_bundle(two[0], tmp_path / "first.bundle.zip")
     outcome = compare_stored(str(tmp_path / "first.bundle.zip"), str(two[1]))
     assert {figure.verdict for figure in outcome.of("exact")} <= {"equal", "varies"}

@@ -112,12 +112,10 @@ def _cells(table: SampleTable) -> dict[CellKey, CellFigures]:
 
 
 def _steady(case: CaseSamples, cell: CellSamples) -> dict[str, float]:
-    """Return the counts in which all good samples of a cell agree."""
-    timed = cell.good[~np.isnan(cell.columns["seconds"][cell.good])]
-    names = ("files_opened", "requests") if case.case.executor == "main" else ("files_opened",)
-    found = {name: set(cell.columns[name][timed]) for name in names}
-    return (
-        {name: value for name, (value, *more) in found.items() if not more and not np.isnan(value)}
-        if len(timed)
-        else {}
-    )
+    """Return the counts in which all good samples of a cell agree; the size, too, of what nothing was asked for."""
+    rows = cell.good[~np.isnan(cell.columns["seconds"][cell.good])]
+    names = ["files_opened", "requests"] if case.case.executor == "main" else ["files_opened"]
+    if not len(cell.known("bytes_requested")):
+        rows, names = cell.good, [*names, "size_bytes", "files"]
+    found = {name: np.unique(cell.columns[name][rows]) for name in names}
+    return {name: float(values[0]) for name, values in found.items() if len(values) == 1}

@@ -16,7 +16,7 @@ from harness.extensions.history.changepoint import SIDE
 from harness.extensions.history.series import Series
 from harness.extensions.history.steps import MACHINE, SECONDS, Step, contender_name
 from harness.records import CellKey
-from harness.report.drawing.figure import FAINT, GREY, Page, drawing
+from harness.report.drawing.figure import GREY, Page, drawing
 from harness.report.drawing.panels import logarithmic
 
 # Of Okabe & Ito (2008); the marks differ in shape too.
@@ -34,6 +34,9 @@ _CAPTION = (
     "all cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
     "that. An exact figure steps with every change. Runs are named by their commits.",
 )
+
+Grid = list[list[CellKey | None]]
+"""Rows of cells; None for the machine itself."""
 
 Found = Sequence[tuple[int, Series, Sequence[Step]]]
 """Each series with the number of its first run on the axis, and its steps."""
@@ -74,43 +77,42 @@ def draw_trends(series: Sequence[Series], steps: Sequence[Sequence[Step]], folde
             for number, grid in enumerate(pages, 1):
                 name = f"trend-{suite}" + (f"-{number}" if len(pages) > 1 else "")
                 drawn += _page(suite, grid, found).save(folder, name)
-        drawn += _machine(found).save(folder, "trend-machine")
+        drawn += _page("machine", [[None]], found).save(folder, "trend-machine")
     for old in set(folder.glob("trend-*.svg")) | set(folder.glob("trend-*.png")):
         if old not in drawn:
             old.unlink()
     return drawn
 
 
-def _pages(keys: Sequence[CellKey]) -> Iterator[list[list[CellKey]]]:
+def _pages(keys: Sequence[CellKey]) -> Iterator[Grid]:
     """Arrange cells: a row for each case of a trace and length, a column for each format and profile."""
     order = words.ordered({key.format for key in keys})
     arms = sorted({key.contender for key in keys}, key=lambda arm: (order.index(arm.format), arm.profile))
     places = list(dict.fromkeys(key._replace(format="", profile="") for key in keys))
     for first in range(0, len(arms), _MOST_COLUMNS):
         chosen = arms[first : first + _MOST_COLUMNS]
-        rows = [[place._replace(**arm._asdict()) for arm in chosen] for place in places]
+        rows: Grid = [[place._replace(**arm._asdict()) for arm in chosen] for place in places]
         rows = [row for row in rows if set(row) & set(keys)]
         for start in range(0, len(rows), _MOST_ROWS):
             yield rows[start : start + _MOST_ROWS]
 
 
-def _page(suite: str, grid: list[list[CellKey]], found: Found) -> Page:
-    newest = found[-1][1]
+def _page(suite: str, grid: Grid, found: Found) -> Page:
     caption = [*_CAPTION] + [
         f"Series {number} measured something else than the one before, so nothing is compared across: {part.changed}."
         for number, (_, part, _) in enumerate(found, 1)
         if part.changed
     ]
     page = _Spaced(
-        title=f"{suite}: every run of {newest.records[-1].machine.name} (lower is better)",
+        title=f"{suite}: every run of {found[-1][1].records[-1].machine.name} (lower is better)",
         caption=caption,
         legend=_legend(),
         heights=[_HEIGHT] * len(grid),
         below=[0.2] * (len(grid) - 1) + [_TICKS],
         widths=[1.0] * len(grid[0]),
-        headings=[contender_name(key) for key in grid[0]],
+        headings=[contender_name(key) if key else "raw ceiling, median of all reads" for key in grid[0]],
     )
-    measured = {key for _, part, _ in found for key in part.claims}
+    measured = {None, *(key for _, part, _ in found for key in part.claims)}
     for i, row in enumerate(grid):
         for j, key in enumerate(row):
             axes = page.axes[i, j]
@@ -126,7 +128,9 @@ def _page(suite: str, grid: list[list[CellKey]], found: Found) -> Page:
     return page
 
 
-def _row_label(key: CellKey) -> str:
+def _row_label(key: CellKey | None) -> str:
+    if key is None:
+        return "time of the raw ceiling\n(1 is usual)"
     name, _, parameters = key.trace.partition(":")
     length = [] if key.n_res is None else [f"{key.n_res} residues"]
     parts = [*textwrap.wrap(words.case(key._asdict()), _WIDE), name, *parameters.split(","), *length]
@@ -143,17 +147,18 @@ def _legend() -> list[Line2D]:
     ]
 
 
-def _panel(axes: Axes, key: CellKey, found: Found) -> None:
-    timed = any(not np.isnan(part.figures(key, SECONDS)).all() for _, part, _ in found)
+def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
+    """Draw a cell, or the machine: its points, intervals, levels and steps."""
+    timed = key is not None and any(not np.isnan(part.figures(key, SECONDS)).all() for _, part, _ in found)
     names = (SECONDS, "ci_low", "ci_high") if timed else ("size_bytes",) * 3
     values: list[float] = []
     for start, part, steps in found:
-        y, low, high = (part.figures(key, name) for name in names)
+        y, low, high = (np.exp(part.machine) if key is None else part.figures(key, name) for name in names)
         x = start + np.arange(len(y))
         axes.vlines(x, low, high, color=_POINT, linewidth=0.7, alpha=0.55, zorder=2)
         axes.plot(x, y, color=_POINT, marker="o", markersize=2.2, linestyle="none", zorder=3)
         own = [step for step in steps if step.key == key]
-        _levels(axes, [step for step in own if step.figure == names[0]], start, len(y))
+        _levels(axes, [step for step in own if step.figure in (names[0], MACHINE)], start, len(y))
         _marks(axes, own, start)
         values += y[~np.isnan(y)].tolist()
     # By the points alone, by the logarithm where they are far apart; room above is for the marks.
@@ -164,7 +169,7 @@ def _panel(axes: Axes, key: CellKey, found: Found) -> None:
         room = 0.12 * (most - least) or 0.05 * most
         axes.set_ylim(least - room, most + 5 * room)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-        write = words.duration if timed else "{:,.0f} B".format
+        write = words.duration if timed else "{:.2f}".format if key is None else "{:,.0f} B".format
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value) if value else "0"))
         axes.grid(axis="y")
     axes.tick_params(axis="y", labelsize=6.5)
@@ -204,31 +209,3 @@ def _runs(axes: Axes, found: Found, *, labelled: bool) -> None:
     axes.set_xlim(-0.7, len(labels) - 0.3)
     axes.set_xticks(list(ticks), [labels[i] if labelled else "" for i in ticks], rotation=90)
     axes.tick_params(axis="x", labelsize=5.8, length=2)
-
-
-def _machine(found: Found) -> Page:
-    page = Page(
-        title=f"The machine itself: time of the raw ceiling, {found[-1][1].records[-1].machine.name}",
-        caption=[
-            "Divided by its usual time; the median over all reads of one flat file, which no format has a part in."
-        ],
-        legend=_legend()[1:],
-        heights=[1.8],
-        below=[_TICKS],
-        widths=[1.0],
-        headings=[""],
-    )
-    axes = page.axes[0, 0]
-    for start, part, steps in found:
-        y = np.exp(part.machine)
-        axes.plot(start + np.arange(len(y)), y, color=_POINT, marker="o", markersize=3, linewidth=0.7)
-        own = [step for step in steps if step.key is None]
-        _levels(axes, own, start, len(y))
-        _marks(axes, own, start)
-    axes.axhline(1.0, color=FAINT, linewidth=0.7, zorder=1)
-    axes.set_ylabel("time of the raw ceiling\n(1 is usual)", fontsize=7.5)
-    axes.grid(axis="y")
-    low, high = axes.get_ylim()
-    axes.set_ylim(low, high + 0.2 * (high - low))
-    _runs(axes, found, labelled=True)
-    return page

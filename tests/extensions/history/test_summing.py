@@ -7,20 +7,22 @@ import json
 import pandas as pd
 import pytest
 
-from harness.analysis.findings import find_options
+from harness.analysis.summary import summarise
+from harness.analysis.table import SampleTable
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import write_bundle
 from harness.extensions.history.record import kind_of
 from harness.extensions.history.summing import summarise_run
 from harness.records import CellKey
-from harness.report.write import write_report
+from harness.report.write import write_table
+from harness.row_files import read_samples
 from harness.run.machine import describe
 
 NUMBERS = ("n_res", "median_seconds", "size_bytes", "files", "files_opened")
 
 
 def test_figures_are_those_of_the_summary(folder):
-    write_report(folder, find_options(folder))
+    write_table(summarise(SampleTable.of(read_samples(folder / "samples.csv")), "hdf5"), folder / "summary.csv")
     summary = pd.read_csv(folder / "summary.csv", keep_default_na=False, na_values={n: [""] for n in NUMBERS})
     record = summarise_run(folder)
     assert record.run_id == "tiny" and record.machine == kind_of(describe(folder)) and record.definition.rounds == 3
@@ -37,8 +39,15 @@ def test_figures_are_those_of_the_summary(folder):
         assert cell["files_opened"] == row["files_opened"] and cell["requests"] > 0
 
 
+def test_a_size_is_followed_for_which_no_bytes_were_asked(folder):
+    rows = pd.read_csv(folder / "samples.csv", dtype=str, keep_default_na=False)
+    size = rows[rows["suite"] == "size"].head(1).assign(access="directory", trace="other", bytes_requested="")
+    pd.concat([rows, size]).to_csv(folder / "samples.csv", index=False)
+    (found,) = (figures for key, figures in summarise_run(folder).cells.items() if key.access == "directory")
+    assert found == {"samples": 1, "size_bytes": int(size["size_bytes"].iloc[0]), "files": int(size["files"].iloc[0])}
+
+
 def test_a_bundle_gives_the_same_line(folder, tmp_path):
-    write_report(folder, find_options(folder))
     write_bundle(folder, tmp_path / "tiny.bundle.zip")
     assert summarise_run(tmp_path / "tiny.bundle.zip") == summarise_run(folder)
 

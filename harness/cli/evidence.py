@@ -37,11 +37,8 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
     )
-    parser.add_argument(
-        "--mix",
-        metavar="MIX",
-        help=f"how the archive will be used: {', '.join(presets())}, a TOML file, or key=value,...",
-    )
+    uses = f"{', '.join(presets())}, a TOML file, or key=value,..."
+    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses}")
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
     parser.add_argument("--earlier", action="store_true", help=f"hold the grades against those of {earlier().name}")
     options.add_plugins(parser)
@@ -63,14 +60,10 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<bundle's file name>-rerun)"
     )
-    parser.add_argument(
-        "--allow-outside",
-        action="store_true",
-        help="let --rerun use the files, directories, store and scheduler that the bundle names",
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="fail too when something that could be checked was not checked here"
-    )
+    outside = "let --rerun use the files, directories, store and scheduler that the bundle names"
+    parser.add_argument("--allow-outside", action="store_true", help=outside)
+    left = "fail too when something that could be checked was not checked here"
+    parser.add_argument("--strict", action="store_true", help=left)
     parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     options.add_max_inflated(parser)
     options.add_plugins(parser)
@@ -100,13 +93,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _make_out(folder: Path) -> None:
-    """Make the folder of a report.
-
-    Raises
-    ------
-    UsageError
-        When it cannot be made, or holds a run: its own page would be overwritten.
-    """
+    """Make the folder of a report, unless it holds a run: its own page would be overwritten."""
     if (folder / "run.json").exists():
         raise UsageError(f"{folder} holds a run, whose page would be overwritten: choose another --out.")
     try:
@@ -125,14 +112,13 @@ def _bundle(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    if arguments.out is not None and not arguments.rerun:
-        raise UsageError("--out is the folder of the second run: give it together with --rerun.")
-    if arguments.allow_outside and not arguments.rerun:
-        raise UsageError("--allow-outside is about what is measured again: give it together with --rerun.")
+    for option, given in (("--out", arguments.out is not None), ("--allow-outside", arguments.allow_outside)):
+        if given and not arguments.rerun:
+            raise UsageError(f"{option} is about what is measured again: give it together with --rerun.")
     bundle = read_bundle(arguments.bundle)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
         results = check(bundle, Path(folder))
-    wrong = _told(results, quiet=arguments.quiet)
+    wrong = _say(results, quiet=arguments.quiet)
     show.say(f"sha256 of its manifest: {bundle.sha256}", quiet=arguments.quiet)
     if wrong:
         said = f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
@@ -160,9 +146,8 @@ def _untyped(bundle: Bundle) -> str:
 
 def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
     """Say in two lists what follows from the samples, and what is only claimed."""
-    all_of_it = not any(result.unchecked for result in results)
-    which = "Every published figure" if all_of_it else "Every published figure that was checked here"
-    show.say(f"{which} follows from the samples.", quiet=quiet)
+    here = " that was checked here" if any(result.unchecked for result in results) else ""
+    show.say(f"Every published figure{here} follows from the samples.", quiet=quiet)
     for note in (result.note for result in results if result.note):
         show.say(f"But: {note}")
     for title, lines in (("Shown", shown(results)), ("Only claimed", claimed(bundle, results))):
@@ -171,15 +156,14 @@ def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
             show.say(f"  - {line}", quiet=quiet)
 
 
-def _told(results: list[Result], *, quiet: bool) -> int:
+def _say(results: list[Result], *, quiet: bool) -> int:
     """Print what was checked; return how many checks failed."""
     for result in results:
         if result.problems:
+            more = [f"and {len(result.problems) - _MOST} more"] if len(result.problems) > _MOST else []
             show.say(f"WRONG  {result.what}")
-            for text in result.problems[:_MOST]:
+            for text in (*result.problems[:_MOST], *more):
                 show.say(f"         {text}")
-            if len(result.problems) > _MOST:
-                show.say(f"         and {len(result.problems) - _MOST} more")
         elif result.unchecked:
             show.say(f"not checked here  {result.what}: {result.unchecked}")
         else:

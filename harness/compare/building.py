@@ -172,13 +172,7 @@ def _own_sources() -> dict[str, Path]:
 
 
 def _run(side: Side, command: Sequence[str]) -> str:
-    """Run a step of a build, and end it with all that it started when Ctrl-C comes.
-
-    Raises
-    ------
-    UsageError
-        With what it said last.
-    """
+    """Run a step of a build; where it fails, the UsageError is what it said last."""
     environment = {k: v for k, v in os.environ.items() if k not in _OWN}
     try:
         code, out, err = output(command, environment)

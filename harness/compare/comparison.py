@@ -13,6 +13,7 @@ from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.exact import figures
 from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Entry, Outcome, lost
 from harness.compare.question import CompareSettings, Question
+from harness.compare.record import Record
 from harness.compare.rounds import Rounds, discard
 from harness.compare.side import NotComparable, Process, Side, SideError
 from harness.compare.verdict import settle
@@ -37,27 +38,16 @@ def compare_sides(
     progress: Progress,
     threshold: float = THRESHOLD,
 ) -> Outcome:
-    """Measure two sides in turn and judge them.
+    """Measure two sides in turn and judge them; red only where fresh rounds in fresh processes confirmed it.
 
     Parameters
     ----------
-    sides : (Side, Side)
-        Base and head.
-    questions : sequence of Question
-        From `harness.compare.question.ask`.
-    settings : CompareSettings
-        What to measure.
-    folder : Path
-        An empty folder for archives.
+    sides, questions, settings, folder : see `harness.compare.rounds.Rounds`
+        What is measured.
     progress : Progress
         Told about every round.
     threshold : float
         The slowdown that matters.
-
-    Returns
-    -------
-    Outcome
-        Red only where fresh rounds in fresh processes confirmed it.
 
     Raises
     ------
@@ -79,19 +69,11 @@ def compare_sides(
     timed = dataclasses.replace(settings, formats=tuple(name for name in settings.formats if name not in broken))
     rounds = Rounds(sides=sides, questions=questions, settings=timed, folder=folder, step=progress.step)
     record, judged = rounds.record, settle(rounds.take, settings.rounds, threshold) if timed.formats else []
-    measured = [{block.cell for block in record.blocks if block.side == side} for side in ("base", "head")]
-    untimed = sorted(measured[0] - measured[1] - set(record.failed))
     return Outcome(
         base=sides[0].label,
         head=sides[1].label,
         threshold=threshold,
-        entries=[
-            *readings,
-            *(lost(cell, "failed", reason) for cell, reason in record.failed.items()),
-            *(lost(cell, "absent", "it has no time") for cell in untimed),
-            *figures(record.exact, record.failed),
-            *(one for one in judged if one.cell not in record.failed),
-        ],
+        entries=[*readings, *_measured(record), *(one for one in judged if one.cell not in record.failed)],
         notes=[f"{name} was not timed: head cannot read what it wrote." for name in sorted(broken)],
         blocks=record.blocks,
         facts={
@@ -102,6 +84,17 @@ def compare_sides(
             "load_average": [load, load_average()],
         },
     )
+
+
+def _measured(record: Record) -> list[Entry]:
+    """List what head failed at, or has no times of, and the exact figures."""
+    timed = [{block.cell for block in record.blocks if block.side == side} for side in ("base", "head")]
+    untimed = sorted(timed[0] - timed[1] - set(record.failed))
+    return [
+        *(lost(cell, "failed", reason) for cell, reason in record.failed.items()),
+        *(lost(cell, "absent", "it has no time") for cell in untimed),
+        *figures(record.exact, record.failed),
+    ]
 
 
 def read_each_other(

@@ -133,17 +133,7 @@ def find_changes(values: np.ndarray, witnesses: Sequence[np.ndarray], least: flo
 
 
 def _clearest(measures: np.ndarray, evidence: np.ndarray, least: float) -> Change | None:
-    """Return the clearest place whose shift is large enough and that all witnesses confirm.
-
-    Parameters
-    ----------
-    measures : ndarray, shape (1 + witnesses, runs)
-        The series itself and its witnesses.
-    evidence : ndarray, shape (runs,)
-        From `scan`.
-    least : float
-        As for `find_changes`.
-    """
+    """Return the clearest place of a series whose shift is large enough and that its witnesses, below it, confirm."""
     count = measures.shape[1]
     for place in np.argsort(-evidence, kind="stable"):
         if not evidence[place] > -np.log(FALSE_ALARMS):  # less does not exclude chance at this one place
@@ -207,17 +197,8 @@ def _split(measures: np.ndarray, first: Change | None, limit: float, least: floa
 def _limit(groups: Sequence[tuple[np.ndarray, np.ndarray]], candidates: Sequence[float]) -> float:
     """Return ten times the evidence that shuffled histories reach in at most a part `FALSE_ALARMS` of cases.
 
-    Parameters
-    ----------
-    groups : sequence of (ndarray, ndarray)
-        The numbers of the runs that some series have, and those series: shape (series, runs).
-    candidates : sequence of float
-        The evidence that is to be judged; when shuffles exceed all of it too often, the rest of them is left out.
-
-    Returns
-    -------
-    float
-        Infinity when no candidate can reach it.
+    Groups are the numbers of the runs that some series have, with those series. When shuffles exceed all candidates too
+    often, the rest of them is left out and the limit is infinite.
     """
     if not candidates:
         return np.inf

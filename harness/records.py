@@ -58,24 +58,19 @@ class Contender(NamedTuple):
     profile: str
 
     @property
-    def kind(self) -> Kind:
-        """Whether it is a format, the raw ceiling or the A/A control."""
-        return kind_of(self.format)
-
-    @property
     def is_ceiling(self) -> bool:
         """Whether it is the raw ceiling."""
-        return self.kind == "ceiling"
+        return kind_of(self.format) == "ceiling"
 
     @property
     def is_control(self) -> bool:
         """Whether it is the A/A control."""
-        return self.kind == "control"
+        return kind_of(self.format) == "control"
 
     @property
     def competes(self) -> bool:
         """Whether it says something about a format."""
-        return self.kind == "format"
+        return kind_of(self.format) == "format"
 
     @property
     def label(self) -> str:

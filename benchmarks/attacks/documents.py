@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from harness.analysis.choice.mix import presets
 from harness.cli import main as harness
 from harness.formats.archive import write_archive
@@ -28,7 +30,7 @@ RUN = ["--quiet", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "-
 VALUES: tuple[Any, ...] = ("x\x1b[31m", None, 10**30, 2**63, -1, 0, 1.5, 1e308, True, [], {}, ["../x"], {"a": None})
 SAMPLED, PLACES = 3, 25  # places of each document, drawn at random: by default, and with --all
 
-MIX = presets()["interactive-viewer"].to_toml()
+MIX = tomli_w.dumps(presets()["interactive-viewer"].to_dict())
 PROFILE = """version = 1
 name = "mine"
 

@@ -1,4 +1,4 @@
-"""Rows of a table by what a suite says of their access."""
+"""Rows of a table by what their arm is, and by what a suite says of their access."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from harness.records import Kind, kind_of
 from harness.suite import SIZE, AccessInfo, access_named
+
+
+def of_kind(rows: pd.DataFrame, kind: Kind) -> pd.Series[bool]:
+    """Say of each row whether its arm is a format, the raw ceiling or the A/A control."""
+    return rows["format"].map(kind_of) == kind
 
 
 def rows_where(rows: pd.DataFrame, says: Callable[[AccessInfo], bool]) -> np.ndarray:

@@ -57,10 +57,8 @@ def digits(value: float) -> str:
 
 def size(nbytes: float) -> str:
     """Write a size with three digits; 1 MB is 10**6 bytes."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= factor:
-            return f"{digits(nbytes / factor)} {unit}"
-    return f"{nbytes:.0f} B"
+    units = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+    return next((f"{digits(nbytes / factor)} {unit}" for unit, factor in units if nbytes >= factor), f"{nbytes:.0f} B")
 
 
 def times(ratio: float) -> str:

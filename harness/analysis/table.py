@@ -150,12 +150,12 @@ class CaseSamples:
         """Return what records call one of its cells."""
         return CellKey(**self.case._asdict(), **contender._asdict())
 
-    @property
+    @cached_property
     def ceiling(self) -> CellSamples | None:
         """The raw ceiling, where it has a time."""
         return next((cell for cell in self.cells if cell.contender.is_ceiling and len(cell.seconds)), None)
 
-    @property
+    @cached_property
     def control(self) -> CellSamples | None:
         """The A/A control."""
         return next((cell for cell in self.cells if cell.contender.is_control), None)

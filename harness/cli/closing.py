@@ -13,7 +13,7 @@ from harness.analysis import formatting as words
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import show
 from harness.evidence.rerun import Repeat
-from harness.records import CONTROL, KEY_COLUMNS, RAW
+from harness.records import KEY_COLUMNS, kind_of
 from harness.report.write import WrittenReport
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
@@ -45,7 +45,9 @@ def tables(written: WrittenReport, config: RunConfig) -> None:
 def _of_trace(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
     """Show one row a case, one column a format."""
     found = set(zip(rows["format"], rows["profile"], strict=True))
-    arms = sorted((arm for arm in found if arm[0] != CONTROL), key=lambda arm: (arm[0] == RAW, *arm))
+    arms = sorted(
+        (arm for arm in found if kind_of(arm[0]) != "control"), key=lambda arm: (kind_of(arm[0]) == "ceiling", *arm)
+    )
     several = len({profile for _, profile in arms if profile}) > 1
     shown = show.table(title, "case")
     for name, profile in arms:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.formats.archive import remove
-from harness.records import RAW
 from harness.run.preparation import Prepared, source_task, write
 from harness.run.subject import Arm, Subject
 from harness.sampling.interrupt import deferred
@@ -72,9 +71,9 @@ def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: floa
         for arm in own:
             for alike, spec in zip(kinds, samples, strict=True):
                 size = None
-                if readable and arm.label != RAW:
+                if readable and not arm.contender.is_ceiling:
                     size = _size(prepared.write_task(arm, ((spec.path, spec.path),), scratch), worker)
-                margin = 1.0 if arm.label == RAW else MARGIN
+                margin = 1.0 if arm.contender.is_ceiling else MARGIN
                 total += margin * (1.0 if size is None else size / spec.nbytes) * sum(each.nbytes for each in alike)
     return round(total)
 

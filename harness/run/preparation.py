@@ -136,7 +136,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     rng = schedule.generator(seed, "archives", *subject.place)
     own = [arm for arm in arms if not arm.shares]
     for _, _, arm in schedule.blocks(own, 1, rng):
-        if arm.label == RAW:  # it exists: the others are written from it
+        if arm.contender.is_ceiling:  # it exists: the others are written from it
             prepared.archives[arm] = prepared.raw
             exact = native_bytes(prepared.manifest, prepared.bfloat16)
             prepared.writes[arm] = dataclasses.replace(raw, native_bytes=exact)

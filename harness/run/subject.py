@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.formats.base import Profile
 from harness.formats.settings import Settings
-from harness.records import CONTROL
+from harness.records import Contender
 from harness.trace.manifest import Manifest
 from harness.trace.stream import MemoryTrace
 from harness.workload import Access
@@ -37,9 +37,14 @@ class Arm:
     route: str = ""
 
     @property
+    def contender(self) -> Contender:
+        """What it is in records, and whether it competes."""
+        return Contender(self.label, self.profile)
+
+    @property
     def shares(self) -> bool:
         """Whether it reads the archive of another arm: the control does, and one that differs only in its route."""
-        return self.label == CONTROL or self.rereads
+        return self.contender.is_control or self.rereads
 
     @property
     def rereads(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.records import CONTROL, REMOTE, CellKey
+from harness.records import REMOTE, CellKey
 from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.subject import Arm, Subject
@@ -123,7 +123,7 @@ def access_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject, suite
         told = {arm: _SAME_ARCHIVE for arm in arms if arm.rereads}
         return [_turns(config, arms, subject, suite, access, "", names, told=told)]
     if isinstance(access, SizeAccess):
-        told = {arm: _NO_CONTROL if arm.label == CONTROL else _SAME_ARCHIVE for arm in arms if arm.shares}
+        told = {arm: _NO_CONTROL if arm.contender.is_control else _SAME_ARCHIVE for arm in arms if arm.shares}
     else:
         told = dict.fromkeys(arms, access.reason)
     return [_turns(config, arms, subject, suite, access, "", (), rounds=1, told=told)]

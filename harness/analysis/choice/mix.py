@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from harness.documents import decode_toml
 from harness.errors import UsageError, unknown_name
 from harness.files import read_bytes
@@ -95,10 +93,6 @@ class Mix:
         values = {key: value for key, value in self.to_dict().items() if key not in ("name", "description", "shares")}
         shares = {access: share for access, share in self.shares.items() if share}
         return ",".join(f"{key}={value!r}" for key, value in (shares | values).items())
-
-    def to_toml(self) -> str:
-        """Return the text of a file that `parse_mix` reads as this same mix."""
-        return tomli_w.dumps(self.to_dict())
 
 
 @cache

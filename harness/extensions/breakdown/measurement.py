@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from harness.extensions.breakdown.rows import Breakdown, ReadParts
 from harness.extensions.breakdown.sampling import BreakdownTask
-from harness.records import CONTROL, NoFigure
+from harness.records import NoFigure
 from harness.row_files import RowFile, done
 from harness.run.config import RunConfig
 from harness.run.measurement import Measurement, Measuring, RunSession
@@ -36,7 +36,7 @@ def rounds_of(config: RunConfig) -> int:
 
 
 def _explained(arms: Sequence[Arm]) -> list[Arm]:
-    return [arm for arm in arms if arm.label != CONTROL]
+    return [arm for arm in arms if not arm.contender.is_control]
 
 
 def _applies(config: RunConfig, access: Access) -> bool:

@@ -13,7 +13,7 @@ from harness.analysis.findings import Findings, plain
 from harness.extensions.breakdown.analysis import OPENED, drawn_cells, where_time_goes
 from harness.extensions.breakdown.plot import draw_time
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown
-from harness.records import CONTROL, RAW
+from harness.records import kind_of
 from harness.report.section import Block, Picture, Section, Table, Text
 
 
@@ -125,7 +125,7 @@ def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
     """Say for every format what it spends most on, over the accesses of one trace."""
     said = []
     for arm in arms:
-        if arm[0] in (RAW, CONTROL):
+        if kind_of(arm[0]) != "format":
             continue
         own = cells[(cells["format"] == arm[0]) & (cells["profile"].fillna("") == arm[1])]
         own = own.dropna(

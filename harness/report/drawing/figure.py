@@ -22,7 +22,7 @@ from harness.analysis import formatting as words
 from harness.analysis.formatting import Arm
 from harness.files import appearing
 from harness.formats.style import Style, styles
-from harness.records import RAW
+from harness.records import kind_of
 
 GREY = "#6e6e6e"
 FAINT = "#9a9a9a"
@@ -68,7 +68,7 @@ class ArmStyle(Style):
 
 def arm_styles(arms: Iterable[Arm]) -> dict[Arm, ArmStyle]:
     """Give each arm, of a format and a profile, its style, in the order of the legend; the raw ceiling has none."""
-    wanted = {arm for arm in arms if arm[0] != RAW}
+    wanted = {arm for arm in arms if kind_of(arm[0]) != "ceiling"}
     others = sorted({profile for _, profile in wanted} - {"", *_PROFILES})
     profiles = [profile for profile in (*_PROFILES, *others) if any(profile == arm[1] for arm in wanted)]
     fills = {profile: _FILLS[place % len(_FILLS)] for place, profile in enumerate(profiles)} | {"": "full"}

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import of_kind
 from harness.analysis.formatting import Arm
-from harness.records import RAW
 from harness.report.drawing.figure import CEILING, FAINT, GREY, N_RES, ArmStyle, of_arm
 
 
@@ -103,7 +103,7 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
     spread = 0.16 * closest if axis.sweep else 0.66  # between the outermost formats, so that no interval hides another
     if line is not None:
         axes.axhline(line, **CEILING)
-    _ceiling(axes, positions, _values(points[points["format"] == RAW], axis), axis.sweep)
+    _ceiling(axes, positions, _values(points[of_kind(points, "ceiling")], axis), axis.sweep)
     for k, (arm, style) in enumerate(arms.items()):
         y, low, high = _values(of_arm(points, arm), axis)
         if np.isnan(y).all():

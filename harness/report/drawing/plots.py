@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import of_kind
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.records import CONTROL, RAW
 from harness.report.drawing.figure import CEILING, N_RES, Page, arm_styles, arms_in, drawing, legend
 from harness.report.drawing.panels import TraceAxis, linear, logarithmic, panel
 from harness.report.drawing.points import PanelRow, PlotData, plot_data
@@ -48,7 +48,7 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     paths: list[Path] = []
     for name, suite, plot in plotted():
         cells = frame[frame["suite"] == suite.name]
-        data = plot_data(suite, plot, cells[(cells["status"] == "ok") & (cells["format"] != CONTROL)])
+        data = plot_data(suite, plot, cells[(cells["status"] == "ok") & ~of_kind(cells, "control")])
         if data.points["y"].notna().any():
             with drawing():
                 paths += _page(data, cells).save(folder, name)
@@ -64,7 +64,7 @@ def not_shown(cells: pd.DataFrame) -> list[str]:
     place = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
     skipped = (cells["status"] == "skipped").groupby([cells[c] for c in place], dropna=False).transform("all")
     missing = cells[(cells["status"] != "ok") & ~skipped]
-    missing = missing[(missing["format"] != CONTROL) | (missing["status"] != "skipped")]
+    missing = missing[~of_kind(missing, "control") | (missing["status"] != "skipped")]
     missing = missing.fillna({"reason": "", "profile": ""})
     lines = []
     arms = set(arms_in(cells))
@@ -171,7 +171,7 @@ def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool) ->
 
 def _ceiling_entry(data: PlotData) -> list[Line2D]:
     text = "uncompressed (flat file; ratio 1)" if data.exact else "raw ceiling (flat file)"
-    return [Line2D([], [], label=text, **CEILING)] if (data.points["format"] == RAW).any() else []
+    return [Line2D([], [], label=text, **CEILING)] if of_kind(data.points, "ceiling").any() else []
 
 
 def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
@@ -185,11 +185,11 @@ def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
         states = [text for state, text in _CONFIRMED.items() if state in set(points["cache"])]
         yield " ".join([how, *states, "Formats are drawn side by side at each length, so that intervals show."])
     yield from data.notes
-    if (points["format"] == RAW).any() and not data.exact:
+    if of_kind(points, "ceiling").any() and not data.exact:
         yield "Raw ceiling: the same bytes, uncompressed, in one flat file; on a slow disk, fewer bytes can beat it."
     traces = "; ".join(words.pretty_trace(t) for t in points["trace"].unique())
     profiles = sorted({str(p) for p in points["profile"]} - {""})
-    control = ((cells["format"] == CONTROL) & (cells["status"] == "ok")).any()
+    control = (of_kind(cells, "control") & (cells["status"] == "ok")).any()
     yield f"Traces: {traces}. Profile{'s' if len(profiles) > 1 else ''}: {', '.join(profiles) or 'none'}." + (
         " The A/A control is measured but not drawn." if control else ""
     )

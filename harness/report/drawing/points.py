@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.records import RAW
+from harness.analysis.accesses import of_kind
 from harness.sampling.executor import Executor, load_executor
 from harness.suite import SIZE, AccessInfo, Plot, Suite, access_named
 
@@ -128,7 +128,7 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
 
     for info in shown:
         here = cells[cells["access"] == info.name]
-        ours = here[here["format"] != RAW]
+        ours = here[~of_kind(here, "ceiling")]
         what = f"{info.label}\n" if len(shown) > 1 else ""
         add(
             f"{info.name} size",
@@ -144,7 +144,7 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
             if kind == "native":
                 notes.append("Native bytes: 2 for each value of a tensor whose values are all exact in bfloat16.")
     for info in infos:
-        more = _more(cells[cells["format"] != RAW], info)
+        more = _more(cells[~of_kind(cells, "ceiling")], info)
         if info.variant_of and more["y"].notna().any():
             label = "\n".join(textwrap.wrap(f"extra for {info.variant} (%)", 16))
             add(info.name, f"{label}\nlower is better", more)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
-from harness.records import RAW
+from harness.analysis.accesses import of_kind
 from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, legend, of_arm
 from harness.report.page.scaling import shown_cells
 from harness.sampling.executor import load_executor
@@ -62,7 +62,7 @@ def draw_scaling(cells: pd.DataFrame, folder: Path) -> list[Path]:
         counts = sorted({int(n) for n in shown["workers"]})
         for column, kind in enumerate(kinds):
             part = shown[shown["executor"] == kind.name]
-            raw = part[part["format"] == RAW], {**CEILING, "marker": ".", "markersize": 4}
+            raw = part[of_kind(part, "ceiling")], {**CEILING, "marker": ".", "markersize": 4}
             lines = [*((of_arm(part, arm), style.line()) for arm, style in arms.items()), raw]
             speeds, tails = page.axes[0, column], page.axes[1, column]
             speeds.plot(range(len(counts)), counts, color=GREY, linewidth=0.8, zorder=1)

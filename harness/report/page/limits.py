@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.accesses import archive_sizes, rows_where
+from harness.analysis.accesses import archive_sizes, of_kind, rows_where
 from harness.analysis.findings import Findings
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.records import CONTROL
+from harness.records import kind_of
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Brought, Table, Text
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
@@ -60,7 +60,7 @@ def _chunks(part: pd.DataFrame) -> str:
 def noise(found: Noise) -> list[str]:
     """Say how noisy the run was."""
     loads = {"before": found.load_before, "at most during": found.load_during, "after": found.load_after}
-    spreads = [f"{name} {words.percent(value)}" for name, value in found.spread.items() if name != CONTROL]
+    spreads = [f"{name} {words.percent(value)}" for name, value in found.spread.items() if kind_of(name) != "control"]
     known = [f"{value:.2f} {when}" for when, value in loads.items() if value is not None]
     return sentences("noise", vars(found) | {"spreads": spreads, "loads": known})
 
@@ -99,7 +99,7 @@ def _warm(findings: Findings) -> dict[str, Any]:
     found: dict[str, Any] = {"memory": memory, "beside": BESIDE_OTHERS, "enough": WARM_FROM, "large": [], "larger": []}
     if memory and not findings.config.store and "warm" in findings.config.caches:
         archives = archive_sizes(findings.samples)
-        archives = archives[archives["format"] != CONTROL].drop_duplicates(["trace", "n_res", "format", "profile"])
+        archives = archives[~of_kind(archives, "control")].drop_duplicates(["trace", "n_res", "format", "profile"])
         archives = archives.sort_values("size_bytes", ascending=False)
         found["large"] = _named(archives[archives["size_bytes"] > BESIDE_OTHERS * memory])
         found["larger"] = _named(archives[archives["size_bytes"] > memory])

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.accesses import of_kind
 from harness.analysis.findings import Findings
-from harness.records import CONTROL, RAW
+from harness.records import kind_of
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Picture, Table, Text
 
@@ -56,7 +57,7 @@ def _row(row: dict[Any, Any]) -> dict[str, str]:
         "Time": words.duration(row["median_seconds"]),
         "Speed against one worker": speed,
         "Efficiency": _percent(row["efficiency"]),
-        "Of the raw ceiling's speed": _percent(row["raw_fraction"]) if row["format"] != RAW else "–",
+        "Of the raw ceiling's speed": _percent(row["raw_fraction"]) if kind_of(row["format"]) != "ceiling" else "–",
         "Half of the reads within": words.duration(row["latency_p50_seconds"]),
         "95 % within": words.duration(row["latency_p95_seconds"]),
         "99 % within": words.duration(row["latency_p99_seconds"]),
@@ -80,7 +81,7 @@ def shown_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:
     """Choose the cells to show: of the trace and length with most accesses, without the A/A control."""
     trace, n_res = main_subject(cells)
     here = (cells["trace"] == trace) & (cells["n_res"].isna() if pd.isna(n_res) else cells["n_res"] == n_res)
-    shown = cells[here & (cells["format"] != CONTROL)]
+    shown = cells[here & ~of_kind(cells, "control")]
     order = {name: place for place, name in enumerate(words.ordered(shown["format"].astype(str)))}
     kinds = {name: place for place, name in enumerate(shown["executor"].unique())}
     places = shown.assign(place=shown["format"].map(order), kind=shown["executor"].map(kinds))

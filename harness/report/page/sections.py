@@ -8,11 +8,10 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis import growth as lengths
-from harness.analysis.accesses import written_once
+from harness.analysis.accesses import of_kind, written_once
 from harness.analysis.findings import Findings
 from harness.analysis.grades import criteria, earlier
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.records import RAW
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import answer, assumptions, flips, uses
 from harness.report.page.sentences import sentences
@@ -64,7 +63,7 @@ def warnings(findings: Findings) -> list[str]:
     few = cells[cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~written_once(cells)]
     readers: list[str] = []
     if "reader" in ledger:  # a run of before that was recorded has none
-        known = ledger[(ledger["reader"] != "") & (ledger["format"] != RAW)]
+        known = ledger[(ledger["reader"] != "") & ~of_kind(ledger, "ceiling")]
         pairs = dict.fromkeys(zip(known["format"], known["reader"], strict=True))
         readers = [f"{name} by {reader}" for name, reader in pairs]
     failed = findings.cells[findings.cells["status"] == "failed"]

@@ -10,7 +10,7 @@ from harness.analysis import formatting as words
 from harness.analysis.accesses import written_once
 from harness.analysis.findings import Findings
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.records import RAW
+from harness.records import kind_of
 from harness.report.section import Block, Part
 from harness.suite import Suite, suite_named
 
@@ -106,7 +106,7 @@ def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
     if "size_bytes" not in known:
         return {}
     files = f"{int(known['files'])} file{'s' if known['files'] != 1 else ''}"
-    if cell["format"] != RAW and "ratio_to_float32" in known:
+    if kind_of(str(cell["format"])) != "ceiling" and "ratio_to_float32" in known:
         files = f"({words.times(known['ratio_to_float32'])}, {words.times(known['ratio_to_native'])}) {files}"
     ratio = words.times(known["ratio"]) if "ratio" in known else ""
     return {"text": words.size(known["size_bytes"]), "detail": files, "ratio": ratio}

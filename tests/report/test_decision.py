@@ -138,8 +138,8 @@ def test_noise_of_each_format_alone_does_not_cancel():
 
 @pytest.mark.parametrize(("seconds", "told"), [(1.05, False), (1.2, True)])
 def test_a_difference_within_that_of_equal_arms_is_none(seconds, told):
-    twin = [cell("layer_read", "head", "a/a", 1.1), cell("write", "layer_durable", "a/a", 1e-9)]
-    decision = decided(simple(*twin, zarr=1.0, hdf5=seconds), HEADS)
+    control = [cell("layer_read", "head", "a/a", 1.1), cell("write", "layer_durable", "a/a", 1e-9)]
+    decision = decided(simple(*control, zarr=1.0, hdf5=seconds), HEADS)
     assert decision.floor == pytest.approx(0.1, rel=1e-6) and decision.preferred == "zarr"
     assert decision.indistinguishable == (() if told else ("hdf5",))
     assert "a/a" not in set(decision.costs["format"])

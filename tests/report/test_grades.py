@@ -22,7 +22,7 @@ def full(name, seconds, **changes):
 
 
 def test_a_figure_is_the_geometric_mean_of_ratios_to_the_best_of_each_cell():
-    # warm 4 : 1, cold 1 : 1, so NPZ is at sqrt(4 * 1) = 2; the ceiling and the twin do not compete
+    # warm 4 : 1, cold 1 : 1, so NPZ is at sqrt(4 * 1) = 2; the ceiling and the control do not compete
     table = frame(
         full("npz", 4.0), full("hdf5", 1.0), full("raw", 0.1), full("a/a", 0.5),
         full("npz", 3.0, cache="cold"), full("hdf5", 3.0, cache="cold"),

@@ -62,7 +62,7 @@ def test_a_law_that_is_none_shows_as_a_deviation():
     )
 
 
-def test_two_lengths_and_the_twin_and_the_ceiling_have_no_exponent():
+def test_two_lengths_and_the_control_and_the_ceiling_have_no_exponent():
     assert growth(samples({"hdf5": 2.0}, LENGTHS[:2])).empty
     assert growth(samples({"a/a": 2.0, "raw": 1.0})).empty
     assert section(growth(samples({"hdf5": 2.0}, LENGTHS[:2]))) is None

@@ -60,14 +60,14 @@ def test_spread_is_the_scaled_median_deviation_of_each_format(described):
 
 
 @pytest.mark.parametrize("baseline", ["zarr", "hdf5", "raw"])
-def test_the_twin_is_judged_without_the_floor_that_would_hide_it(described, baseline):
+def test_the_control_is_judged_without_the_floor_that_would_hide_it(described, baseline):
     factors = {"a/a": 1.07, "hdf5": 3.0}
     noise = described(block(12, lambda name, number, position: factors.get(name, 1.0)), baseline=baseline)
     assert (noise.aa_cells, noise.aa_judged, noise.aa_different) == (1, 1, 1)
     assert noise.aa_median == pytest.approx(0.07) == noise.aa_largest
 
 
-def test_a_twin_that_is_faster_counts_by_the_size_of_its_difference(described):
+def test_a_control_that_is_faster_counts_by_the_size_of_its_difference(described):
     rows = block(12, lambda name, number, position: 1 / 1.02 if name == "a/a" else 1.0)
     rows += block(12, lambda name, number, position: 1.06 if name == "a/a" else 1.0, access="layer")
     noise = described(rows)
@@ -127,13 +127,16 @@ def test_too_few_rounds_and_the_verdicts_they_cost_are_counted(described):
         block(12, lambda name, number, position: 1.0) + block(4, lambda name, number, position: 1.0, suite="write")
     )
     assert (noise.rounds_least, noise.rounds_most) == (4, 12)
-    assert (noise.undecided, noise.undecided_suites) == (1, ("write",))  # hdf5; the ceiling and the twin claim nothing
+    assert (noise.undecided, noise.undecided_suites) == (
+        1,
+        ("write",),
+    )  # hdf5; the ceiling and the control claim nothing
     assert (noise.aa_cells, noise.aa_judged) == (2, 1)
     enough = described(block(VERDICT_ROUNDS, lambda name, number, position: 1.0, access="more"))
     assert enough.undecided == 1  # the same file, one more cell that decides
 
 
-def test_one_round_without_twin_machine_or_load_leaves_them_unknown(described):
+def test_one_round_without_control_machine_or_load_leaves_them_unknown(described):
     noise = described([row("zarr", 0, 0, 1.0, load_average=None), row("hdf5", 0, 1, 1.0, load_average=None)])
     assert noise.spread == {} and noise.aa_cells == noise.aa_judged == 0
     unknown = (

@@ -130,7 +130,7 @@ def test_not_shown_leaves_out_what_no_format_could_be_asked() -> None:
         cell("layer_read", "head", "synthetic", 16, "npz", status="rejected", cache="cold", reason="resident: 0.4"),
         cell("layer_read", "head", "synthetic", 32, "npz", status="rejected", cache="cold", reason="resident: 0.4"),
         cell("layer_read", "head", "synthetic", 16, "zarr", cache="cold"),
-        cell("layer_read", "head", "synthetic", 16, "a/a", status="skipped", reason="no twin"),
+        cell("layer_read", "head", "synthetic", 16, "a/a", status="skipped", reason="no control"),
         cell("layer_read", "head", "synthetic", 16, "safetensors", status="skipped", reason="not installed"),
         cell("layer_read", "head", "synthetic", 16, "zarr"),
     ]

@@ -95,12 +95,16 @@ def test_no_samples_are_no_cells(tmp_path):
 
 
 @pytest.mark.parametrize("baseline", ["zarr", "hdf5", "npz", "raw"])
-def test_any_measured_format_can_be_the_baseline_and_the_twin_stays_with_its_original(tmp_path, baseline):
+def test_any_measured_format_can_be_the_baseline_and_the_control_stays_with_its_original(tmp_path, baseline):
     seconds = {"zarr": 2.0, "hdf5": 1.0, "npz": 6.0, "raw": 0.5, "a/a": 2.0 * 1.04}
     rows = [row for name, time in seconds.items() for row in ten(name, time, profile="" if name == "raw" else "tuned")]
     summary = summarise(written(tmp_path, rows), baseline, control_of="zarr")
-    twin = cell(summary, "a/a")
-    assert twin["baseline"] == "zarr (tuned)" and twin["ratio"] == pytest.approx(1.04) and pd.isna(twin["verdict"])
+    control = cell(summary, "a/a")
+    assert (
+        control["baseline"] == "zarr (tuned)"
+        and control["ratio"] == pytest.approx(1.04)
+        and pd.isna(control["verdict"])
+    )
     assert pd.isna(cell(summary, baseline)["ratio"])
     for name in {"zarr", "hdf5", "npz"} - {baseline}:
         row = cell(summary, name)
@@ -110,19 +114,19 @@ def test_any_measured_format_can_be_the_baseline_and_the_twin_stays_with_its_ori
 
 
 @pytest.mark.parametrize("baseline", ["zarr", "npz"])
-def test_the_floor_comes_from_the_twin_and_its_original_whatever_the_baseline(tmp_path, baseline):
+def test_the_floor_comes_from_the_control_and_its_original_whatever_the_baseline(tmp_path, baseline):
     noisy = [1.0 if k % 2 else 1.0001 for k in range(10)]
     arms = {"zarr": 1.0, "npz": 1.0, "hdf5": 1.08, "a/a": 1.12}
     rows = [sample(name, k, seconds=time * noisy[k]) for name, time in arms.items() for k in range(10)]
     assert cell(summarise(written(tmp_path, rows), baseline, "zarr"), "hdf5")["verdict"] == "inconclusive"
 
 
-def test_without_a_twin_or_with_few_rounds_no_smallest_effect_is_claimed(tmp_path):
+def test_without_a_control_or_with_few_rounds_no_smallest_effect_is_claimed(tmp_path):
     rows = ten("zarr", 1.0) + ten("hdf5", 1.0)
     rows += [dataclasses.replace(r, access="few") for r in [*rows, *ten("a/a", 1.0)] if r.round < 4]
-    rows += [dataclasses.replace(r, access="twin") for r in [*ten("zarr", 1.0), *ten("a/a", 1.0), *ten("hdf5", 1.1)]]
+    rows += [dataclasses.replace(r, access="control") for r in [*ten("zarr", 1.0), *ten("a/a", 1.0), *ten("hdf5", 1.1)]]
     known = summarise(written(tmp_path, rows), "zarr").groupby("access")["smallest_detectable_effect"].count()
-    assert known.to_dict() == {"head": 0, "few": 0, "twin": 3}
+    assert known.to_dict() == {"head": 0, "few": 0, "control": 3}
 
 
 def test_read_amplification_is_bytes_read_for_each_byte_asked_for(tmp_path):

@@ -46,7 +46,7 @@ def test_a_small_difference_that_is_certain_is_told_and_an_uncertain_one_is_equi
     assert word(around(1.0, 0.2), Floor(), False) == "inconclusive"
 
 
-def test_the_floor_is_the_twins_difference_and_its_excess_what_chance_does_not_explain():
+def test_the_floor_is_the_controls_difference_and_its_excess_what_chance_does_not_explain():
     assert noise_floor(None) == Floor()
     exact = noise_floor(constant(1 / 1.04))
     assert exact.difference == pytest.approx(np.log(1.04)) == exact.excess

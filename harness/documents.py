@@ -109,16 +109,11 @@ def decode(
         Of the type `error`: when it does not fit, naming the document, the place and what was expected.
     """
     fail = partial(_failed, error, where, mend)
-    raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    errors = "strict" if isinstance(data, bytes) else "surrogatepass"
+    raw = data if isinstance(data, bytes) else data.encode(errors=errors)
     try:
         _check_shape(raw)
-        value = json.loads(
-            raw.decode(errors="strict" if isinstance(data, bytes) else "surrogatepass"),
-            parse_int=_integer,
-            parse_float=_float,
-            parse_constant=_float,
-            object_pairs_hook=_object,
-        )
+        value = json.loads(raw.decode(errors=errors), **_HOOKS)
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno} column {problem.colno}"
         raise fail(f"is no valid JSON at {place}: {problem.msg[0].lower()}{problem.msg[1:]}") from problem
@@ -235,3 +230,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         (name, _), *_ = Counter(name for name, _ in pairs).most_common(1)
         raise ValueError(f"has the field {name} more than once in one object")
     return found
+
+
+_HOOKS: Any = {
+    "parse_int": _integer, "parse_float": _float, "parse_constant": _float, "object_pairs_hook": _object,
+}  # fmt: skip

@@ -218,8 +218,9 @@ def _answer(decision: Decision) -> str:
     seconds = decision.costs["cost_seconds"].iloc[0]
     text = f"{words.pretty_trace(decision.trace)}{length}: {decision.preferred} is the cheapest, "
     text += f"{words.duration(seconds)} per access"
-    if decision.indistinguishable:
-        text += f"; {' and '.join(decision.indistinguishable)} are statistically indistinguishable from it"
+    if others := decision.indistinguishable:
+        verb = "is" if len(others) == 1 else "are"
+        text += f"; {words.listed(others)} {verb} statistically indistinguishable from it"
     return text + "."
 
 

@@ -18,7 +18,15 @@ _NO_LIMIT = 1 << 62  # from here on, bytes that version 1 gives for no limit: as
 
 @dataclass(frozen=True, kw_only=True)
 class GroupLimits:
-    """What control groups allow; None where they set no limit."""
+    """What control groups allow; None where they set no limit.
+
+    Attributes
+    ----------
+    memory_bytes : int or None
+        Memory, the page cache of what is read among it.
+    cores : float or None
+        Processor seconds in a second.
+    """
 
     memory_bytes: int | None  # the page cache of what is read among it
     cores: float | None  # processor seconds in a second

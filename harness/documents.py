@@ -60,12 +60,21 @@ def read_document(
     mend: str = MEND,
     extra: bool = False,
 ) -> T:
-    """Read a stored JSON document; see `decode`.
+    """Read a stored JSON document.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind, version, mend, extra
+        See `decode`.
+    absent : str, optional
+        The message when there is no such file.
 
     Raises
     ------
     HarnessError
-        As `decode`; also when the file is no regular file, too large, or missing: then it says `absent`.
+        See `decode`; also when the file is missing, no regular file, or too large.
     """
     try:
         data = read_bytes(path)
@@ -84,14 +93,14 @@ def decode(
     extra: bool = False,
     error: type[HarnessError] = DocumentError,
 ) -> T:
-    """Decode JSON text into a type that msgspec knows: every number is finite and fits 64 bits, no field is twice.
+    """Decode JSON text into a type.
 
     Parameters
     ----------
     data : bytes or str
         The text, UTF-8.
     kind : type
-        A dataclass, typed dict, or another type.
+        A dataclass, typed dict, or another type that msgspec knows.
     where : object
         What the document is called in messages: its path.
     version : tuple of str and int, optional
@@ -102,6 +111,11 @@ def decode(
         Let fields pass that `kind` does not have.
     error : type
         What is raised.
+
+    Returns
+    -------
+    kind
+        The document. Every number in it is finite and fits 64 bits, and no field is given twice.
 
     Raises
     ------

@@ -20,7 +20,13 @@ _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes: somebody ended it, a
 
 
 class HarnessError(Exception):
-    """Something failed while running; exit code 1, put down to `cause`: `cause_of` also looks at what raised it."""
+    """Something failed while running; exit code 1.
+
+    Attributes
+    ----------
+    cause : {"", "machine"}
+        What it is put down to; `cause_of` also looks at what an error was raised from.
+    """
 
     exit_code = 1
     cause: Cause = ""
@@ -54,7 +60,15 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def ended(what: str, code: int | None) -> HarnessError:
-    """Build the error for a process that ended without an answer, by its exit code, negative for a signal."""
+    """Build the error for a process that ended without an answer; not raised.
+
+    Parameters
+    ----------
+    what : str
+        The process, as the sentence begins.
+    code : int or None
+        Its exit code, negative for a signal; None where it is not known.
+    """
     if code in _KILLED:
         name = signal.Signals(-code).name
         return MachineError(f"{what} was killed from outside ({name}), as the system does when memory runs out")
@@ -76,7 +90,22 @@ def escaped_lines(text: str) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Build the error for a name of a kind, such as ``"format"``, that is not known, with the nearest one that is."""
+    """Build the error for a name that is not registered, with the nearest one that is.
+
+    Parameters
+    ----------
+    kind : str
+        What was looked for, such as ``"format"``.
+    name : str
+        The name that was given.
+    known : iterable of str
+        The names that exist.
+
+    Returns
+    -------
+    UsageError
+        Not raised, so that the caller can raise it from where it stands.
+    """
     names = sorted(known)
     import difflib  # as late as a name is wrong, so that nobody else waits for it
 

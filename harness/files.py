@@ -32,9 +32,6 @@ NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.ENOSYS)  # some netw
 def appearing(path: Path, *, ending: str = _ENDING, durable: bool = False) -> Iterator[Path]:
     """Give a hidden name beside a file; what is written there gets the file's name when the block ends without error.
 
-    Each process has its own name, so that two that write the same file do not mix. After an error nothing is left, and
-    a file that was there is as it was.
-
     Parameters
     ----------
     path : Path
@@ -43,6 +40,16 @@ def appearing(path: Path, *, ending: str = _ENDING, durable: bool = False) -> It
         Ends the hidden name, so that what a killed process left can be found.
     durable : bool
         Wait until the content is on disk before it gets its name, and then until the name is.
+
+    Yields
+    ------
+    Path
+        Where to write. Each process has its own, so that two that write the same file do not mix.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; nothing of it is left, and a file that was there is as it was.
     """
     # A name may be as long as names can be, and then has no room for more.
     start = os.fsdecode(os.fsencode(path.name)[:_MOST])
@@ -83,6 +90,13 @@ def alive(pid: str) -> bool:
 def locked(path: Path, busy: str) -> Iterator[bool]:
     """Keep other processes from changing the same folder; the lock leaves no file and dies with its holder.
 
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    busy : str
+        What to say when another process holds it.
+
     Yields
     ------
     bool
@@ -91,7 +105,7 @@ def locked(path: Path, busy: str) -> Iterator[bool]:
     Raises
     ------
     UsageError
-        With the text `busy` when another process holds it.
+        When another process holds it.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -107,7 +121,15 @@ def locked(path: Path, busy: str) -> Iterator[bool]:
 def take_lock(descriptor: int, *, shared: bool = False) -> bool:
     """Take the lock of an open file or folder, without waiting; closing it gives the lock back.
 
-    Returns False where the filesystem has no locks; raises `BlockingIOError` when another process holds it.
+    Returns
+    -------
+    bool
+        False where the filesystem has no locks.
+
+    Raises
+    ------
+    BlockingIOError
+        When another process holds it.
     """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -151,7 +173,12 @@ _KINDS = (
 def check_regular(path: Path) -> None:
     """Refuse what is there and is no regular file, nor a link to one, before a library opens it by its name.
 
-    Opening it could wait for ever, or read without end. Nothing, or a folder, is an `OSError`.
+    Raises
+    ------
+    HarnessError
+        When opening it could wait for ever, or read without end.
+    OSError
+        When there is nothing, or a folder.
     """
     _check_mode(path, path.stat().st_mode)
 
@@ -167,7 +194,12 @@ def _check_mode(path: Path | str, mode: int) -> None:
 def check_tree(path: Path) -> None:
     """Refuse a file, or a folder with anything at any depth, that is neither a regular file nor a folder.
 
-    The first pipe, socket or device is named. Links to folders are not followed.
+    Raises
+    ------
+    HarnessError
+        Naming the first pipe, socket or device. Links to folders are not followed.
+    OSError
+        When there is nothing.
     """
     if not path.is_dir():
         check_regular(path)
@@ -183,7 +215,15 @@ def check_tree(path: Path) -> None:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file, or a link to one, to read; a pipe, a socket or a device is refused and never waited for."""
+    """Open a regular file, or a link to one, to read; anything else is never waited for.
+
+    Raises
+    ------
+    HarnessError
+        When it is a pipe, a socket or a device.
+    OSError
+        When it is not there, is a folder, or may not be read.
+    """
     check_regular(path)  # first by name, as opening a device can already do something
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -195,7 +235,24 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_bytes(path: Path, limit: int = DOCUMENT) -> bytes:
-    """Read a regular file that is not longer than a limit in bytes; a longer one is a `LimitError`."""
+    """Read a regular file that is not longer than a limit.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or a link to one.
+    limit : int
+        Bytes.
+
+    Raises
+    ------
+    LimitError
+        When it is longer.
+    HarnessError
+        From `open_regular`.
+    OSError
+        When it is not there, or cannot be read.
+    """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         try:

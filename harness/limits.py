@@ -22,7 +22,13 @@ class LimitError(HarnessError):
 
 
 class Limits:
-    """What a person raised on the command line, for this process and those that it starts."""
+    """What a person raised on the command line, for this process and those that it starts.
+
+    Attributes
+    ----------
+    inflated : int or None
+        Bytes that something compressed may inflate to; None for the defaults of `inflation_limit` and `archive_limit`.
+    """
 
     @property
     def inflated(self) -> int | None:
@@ -59,8 +65,18 @@ def scaled_limit(size: int, small: int = _SMALL, ratio: int = _RATIO) -> int:
 def inflation_limit(packed: int, stated: int | None = None) -> int:
     """Return how many bytes a compressed stream may inflate to.
 
-    That is what ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
-    more; never more than the size that a document beside it states.
+    Parameters
+    ----------
+    packed : int
+        Bytes of the stream.
+    stated : int, optional
+        The size that a document beside it states.
+
+    Returns
+    -------
+    int
+        What ``--max-inflated`` says, or else 4 GiB, and for a small stream 100 times its size or 128 MiB if that is
+        more; never more than the stated size.
     """
     most = limits.inflated if limits.inflated is not None else min(_INFLATED, scaled_limit(packed, _SMALL))
     return most if stated is None else max(0, min(most, stated))

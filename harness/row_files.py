@@ -82,7 +82,7 @@ class SampleFile(RowFile[Sample]):
 
 
 def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
-    """Read ``samples.csv``: a row a sample, empty text as ``""``, other empty fields as NaN.
+    """Read ``samples.csv``.
 
     Parameters
     ----------
@@ -90,6 +90,11 @@ def read_samples(path: Path, *, superseded: bool = False) -> pd.DataFrame:
         The file.
     superseded : bool
         Give every row as recorded; without it only those that are in force, which is what figures are made of.
+
+    Returns
+    -------
+    DataFrame
+        One row a sample; text columns hold ``""`` where empty, numeric ones NaN.
 
     Raises
     ------
@@ -172,14 +177,19 @@ def _plain(value: Any) -> Any:
 
 
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
-    """List how each round of each cell ended that a file of rows holds, for ``--resume``; none where there is no file.
+    """List what a file of rows already holds, for ``--resume``.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file; may be missing.
     row : type
         What rows it holds.
+
+    Returns
+    -------
+    dict
+        For each cell, how each round ended.
     """
     found: dict[CellKey, dict[int, Mark]] = {}
     if not path.exists():

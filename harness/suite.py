@@ -186,7 +186,13 @@ def _suites(*names: str) -> tuple[Suite, ...]:
 
 
 def load_suite(name: str) -> Suite:
-    """Load a suite by its registered name, or by ``module:attribute`` where that was allowed; else UsageError."""
+    """Load a suite by its registered name, or by ``module:attribute`` where that was allowed.
+
+    Raises
+    ------
+    UsageError
+        When there is no such suite, or it is no `Suite`.
+    """
     found = registry.load("suites", name)
     if not isinstance(found, Suite):
         raise UsageError(f"{name!r} is not a suite: it has to be a harness.suite.Suite.")

@@ -174,7 +174,20 @@ class PlanOptions:
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
-    """Return the bytes of the arrays that have to come back from reads of a trace's tensors."""
+    """Return the bytes that reads ask for together.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the trace holds.
+    reads : iterable of Read
+        Of its tensors.
+
+    Returns
+    -------
+    int
+        Bytes of the arrays that have to come back.
+    """
     total = 0
     for read in reads:
         spec = manifest[read.path]
@@ -184,7 +197,20 @@ def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
 
 
 def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
-    """Plan the reading of a whole tensor: one read, or of a large one consecutive blocks along the first axis."""
+    """Plan the reading of a whole tensor.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        Which.
+    options : PlanOptions
+        Up to which size it is one read, and how large blocks of rows are above.
+
+    Returns
+    -------
+    tuple of Read
+        One, or consecutive blocks along the first axis that together are the tensor.
+    """
     if spec.nbytes <= options.whole_bytes:
         return (Read(path=spec.path),)
     step, length = _block_rows(spec, options), spec.shape[0]
@@ -232,8 +258,10 @@ def window_reads(
         What the trace holds.
     paths : list of str
         Attention or pair tensors to draw from, none empty.
-    count, edge : int
-        How many windows, and the edge of each in residues; a shorter axis is taken whole.
+    count : int
+        How many windows.
+    edge : int
+        Edge of each, in residues; a shorter axis is taken whole.
     rng : numpy.random.Generator
         Source of chance.
 

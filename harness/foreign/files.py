@@ -18,7 +18,13 @@ def file_digest(path: Path) -> str:
 
 
 def parse_json(data: bytes) -> Any:
-    """Read a JSON that another program wrote; `HarnessError` when it is truncated or damaged."""
+    """Read a JSON.
+
+    Raises
+    ------
+    HarnessError
+        When it is truncated or damaged.
+    """
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

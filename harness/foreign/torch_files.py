@@ -68,7 +68,13 @@ class TensorLeaf:
         raise PickleRefused("it changes a tensor")
 
     def array(self) -> np.ndarray:
-        """Return the values, in C order; refuse a file that has changed or is damaged."""
+        """Return the values, in C order.
+
+        Raises
+        ------
+        HarnessError
+            When the file has changed or is damaged.
+        """
         with _open(self._path) as file:
             data = _member(file, self._path, f"data/{self._storage.name}")
         kind = np.dtype("<u2" if self.widened else self._storage.kind)
@@ -135,7 +141,17 @@ def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
 
 
 def load(path: Path) -> Any:
-    """Read a file of ``torch.save``, from torch 1.6 on: containers as they are, tensors as `TensorLeaf`, not read yet.
+    """Read a file of ``torch.save``: containers, numbers and text as they are, tensors as `TensorLeaf`.
+
+    Parameters
+    ----------
+    path : Path
+        Written by torch 1.6 or newer.
+
+    Returns
+    -------
+    object
+        Its content; a tensor's values are not read yet.
 
     Raises
     ------
@@ -159,7 +175,13 @@ def load(path: Path) -> Any:
 
 
 def load_tensor(path: Path) -> TensorLeaf:
-    """Read a file of ``torch.save`` that holds one tensor; as `load`, and refuse anything else."""
+    """Read a file of ``torch.save`` that holds one tensor and nothing else.
+
+    Raises
+    ------
+    HarnessError
+        As `load`, and when it holds something else.
+    """
     content = load(path)
     if not isinstance(content, TensorLeaf):
         raise HarnessError(f"{path} holds a {type(content).__name__} where one tensor is expected.")

@@ -9,7 +9,20 @@ from harness.trace.stream import Trace, TraceView
 
 
 def first_layers(trace: Trace, count: int) -> Trace:
-    """Return a trace without its later layers, which its label then says; tensors without a layer are all kept."""
+    """Return a trace without its later layers, which its label then says.
+
+    Parameters
+    ----------
+    trace : Trace
+        Whose tensors without a layer are all kept.
+    count : int
+        How many layers are kept, at least 1.
+
+    Returns
+    -------
+    Trace
+        The same one where it has no more layers.
+    """
     layers = list(trace.manifest.layers())
     if len(layers) <= count:
         return trace
@@ -24,7 +37,20 @@ def first_layers(trace: Trace, count: int) -> Trace:
 
 
 def layers_within(manifest: Manifest, nbytes: int) -> int:
-    """Return how many of the first layers fit, at least 1, with all tensors that belong to no layer."""
+    """Return how many of the first layers fit, with all tensors that belong to no layer.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the trace holds.
+    nbytes : int
+        Bytes in memory, at most, unless the first layer alone takes more.
+
+    Returns
+    -------
+    int
+        At least 1, at most all layers.
+    """
     layers, total = list(manifest.layers().values()), manifest.nbytes
     for count in range(len(layers), 1, -1):
         if total <= nbytes:

@@ -40,7 +40,20 @@ class Incomplete:
 
 
 def measure(planned: Sequence[str], whole: Iterable[str]) -> Incomplete:
-    """Say how far a trace came, by the paths of all tensors in the order of writing, and of those that are whole."""
+    """Say how far a trace came.
+
+    Parameters
+    ----------
+    planned : sequence of str
+        The path of every tensor, in the order of writing.
+    whole : iterable of str
+        Those that were written wholly.
+
+    Returns
+    -------
+    Incomplete
+        With the last of the whole layers in the order of `planned`.
+    """
     there = set(whole)
     broken = {stage_of(path) for path in planned if path not in there}
     layers = [stage for path in planned if (stage := stage_of(path)) and stage not in broken]

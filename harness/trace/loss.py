@@ -20,6 +20,8 @@ class Rounded:
 
     Attributes
     ----------
+    path : str
+        Name of the tensor.
     changed : int
         Number of values that are not, bit for bit, what they were.
     largest_absolute_error : float
@@ -45,10 +47,12 @@ class Rounded:
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """One tensor that was left out, specified as by `harness.trace.schema.TensorSpec`.
+    """One tensor that was left out.
 
     Attributes
     ----------
+    path, shape, dtype, axes, role
+        Its specification, as in `harness.trace.schema.TensorSpec`.
     digest : str
         Of its bytes, so that what is recomputed can be checked (see `harness.trace.stream.Digest`).
     recompute : str

@@ -186,6 +186,16 @@ class Manifest:
     def from_json(cls, text: str | bytes) -> Manifest:
         """Read a manifest written by `to_json` and validate it.
 
+        Parameters
+        ----------
+        text : str or bytes
+            JSON text.
+
+        Returns
+        -------
+        Manifest
+            Validated.
+
         Raises
         ------
         ArchiveError
@@ -213,6 +223,11 @@ class _Stored(Manifest):
 
 def validate(manifest: Manifest) -> None:
     """Check a manifest: every tensor, unique names, no tensor inside another, and axes that agree.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What to check.
 
     Raises
     ------

@@ -47,9 +47,18 @@ _SHARPNESS = 1.85  # relates the spread of the logits to the entropy; fitted for
 
 @dataclass(frozen=True, kw_only=True)
 class PairChannels:
-    """Parameters of every channel of a pair tensor, float32; ``offset`` and ``amplitude`` for each ``i - j`` too.
+    """Parameters of every channel of a pair tensor, float32.
 
-    These go from ``1 - 2 TILE`` to ``2 TILE - 1``.
+    Attributes
+    ----------
+    scale, bend : ndarray
+        Factors of ``v`` and of its cube in the values; shape ``(channels,)``.
+    symmetric, other : ndarray
+        Weights of the noise that (i, j) shares with (j, i), and of everything else; shape ``(channels,)``.
+    offset : ndarray
+        Mean by ``i - j`` from ``1 - 2 TILE`` to ``2 TILE - 1``; shape ``(4 TILE - 1, channels)``.
+    amplitude : ndarray
+        Relative size of the noise by ``i - j``, as `offset`.
     """
 
     scale: np.ndarray  # factor of ``v`` in the values
@@ -75,7 +84,20 @@ def _shuffle(stream: Stream, count: int, pins: dict[int, float], index: int) -> 
 
 
 def pair_channels(seed: int, count: int) -> PairChannels:
-    """Draw the parameters of so many channels of pair tensors, the same for every layer."""
+    """Draw the parameters of a pair tensor's channels.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the trace.
+    count : int
+        Number of channels.
+
+    Returns
+    -------
+    PairChannels
+        The same for every layer.
+    """
     stream = Stream(seed, "pair channels")
     std = _ranked(count, _PAIR_RANKS, _PAIR_STD)
     # The two widest channels carry a third of the variance, so what they have is not left to chance: the widest has
@@ -122,6 +144,11 @@ def pair_rows(seed: int, name: str, n: int, channels: PairChannels, rows: int, b
         Rows in a band, a multiple of `TILE`; the values do not depend on it.
     bf16 : bool
         Whether to round the values to bfloat16.
+
+    Yields
+    ------
+    ndarray of float32
+        Shape ``(rows, n, channels)``; the last may be shorter.
     """
     stream = Stream(seed, name)
     depth = len(channels.scale)
@@ -236,7 +263,17 @@ def _nearness(n: int) -> np.ndarray:
 def sharpness(layer: int, heads: int) -> list[float]:
     """Choose how sharply each head attends, so that layers spread over the normalised entropies of trained attention.
 
-    Successive layers spread evenly (golden ratio) over mean entropies of 0.67 to 0.94, heads around their layer's mean.
+    Parameters
+    ----------
+    layer : int
+        Index of the layer; successive layers spread evenly (golden ratio) over mean entropies of 0.67 to 0.94.
+    heads : int
+        Number of heads, which spread around the layer's mean.
+
+    Returns
+    -------
+    list of float
+        Standard deviation of the logits, for each head.
     """
     mean = 0.67 + 0.27 * ((layer + 1) * 0.6180339887498949 % 1.0)
     around = (np.arange(heads) + 0.5) / heads - 0.5

@@ -36,10 +36,17 @@ _TAIL = (
 
 
 class Stream:
-    """Independent random words for each seed below `SEED_LIMIT`, name such as a tensor's path, and index, in any order.
+    """Independent random words for each name and index, in any order.
 
     The generator is Philox-4x64 (Salmon et al., SC'11), whose output is a function of a key and a counter: the key is
     the seed and the name, the counter starts at the index.
+
+    Parameters
+    ----------
+    seed : int
+        From 0 to ``SEED_LIMIT - 1``.
+    name : str
+        What the numbers are for, such as a tensor's path.
     """
 
     def __init__(self, seed: int, name: str) -> None:
@@ -47,17 +54,51 @@ class Stream:
         self._key = seed | int.from_bytes(hashed, "little") << 64
 
     def words(self, count: int, *index: int) -> np.ndarray:
-        """Draw uniform 16-bit words: up to three numbers below 2**64 select the draw, the same give the same words."""
+        """Draw uniform 16-bit words.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        *index : int
+            Up to three numbers below 2**64 that select the draw; the same index gives the same words.
+
+        Returns
+        -------
+        ndarray of uint16
+            Shape ``(count,)``.
+        """
         counter = sum(part << 64 * (place + 1) for place, part in enumerate(index))
         raw = np.random.Philox(key=self._key, counter=counter).random_raw(-(-count // 4))
         return raw.astype("<u8", copy=False).view("<u2")[:count]
 
     def normal(self, shape: tuple[int, ...], *index: int) -> np.ndarray:
-        """Draw standard normal values, never zero, with 65536 levels: for terms that are summed or rounded."""
+        """Draw standard normal values with 65536 distinct levels, for terms that are summed or rounded afterwards.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the result.
+        *index : int
+            As for `words`.
+
+        Returns
+        -------
+        ndarray of float32
+            Never zero.
+        """
         return look_up(levels(), self.words(int(np.prod(shape, dtype=np.int64)), *index)).reshape(shape)
 
     def fill_normal(self, out: np.ndarray, start: int = 0) -> None:
-        """Write standard normal values with full float32 mantissas, the values ``start ...`` of one long sequence."""
+        """Write standard normal values with full float32 mantissas, the values ``start ...`` of one long sequence.
+
+        Parameters
+        ----------
+        out : ndarray of float32
+            One-dimensional; overwritten.
+        start : int
+            Position of ``out[0]`` in the sequence.
+        """
         edge, step = _edges()
         done = 0
         while done < len(out):
@@ -74,7 +115,20 @@ class Stream:
 
 
 def look_up(table: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Return ``table[words]`` for a table of 65536 entries and words of 16 bits."""
+    """Return ``table[words]`` for a table of 65536 entries.
+
+    Parameters
+    ----------
+    table : ndarray
+        65536 entries.
+    words : ndarray of uint16
+        Indices.
+
+    Returns
+    -------
+    ndarray
+        Of the table's dtype and the words' shape.
+    """
     # 'wrap' skips the bounds check, which no 16-bit index needs; it is twice as fast as indexing.
     return np.take(table, words, mode="wrap")
 
@@ -130,9 +184,19 @@ def exp(x: np.ndarray) -> np.ndarray:
 
 
 def interpolate(at: np.ndarray, knots: tuple[float, ...], values: tuple[float, ...]) -> np.ndarray:
-    """Interpolate linearly between ascending knots, constant outside of them.
+    """Interpolate linearly, constant outside the knots; unlike ``np.interp`` free of compiler-made fused operations.
 
-    Unlike ``np.interp`` it is free of compiler-made fused operations.
+    Parameters
+    ----------
+    at : ndarray of float64
+        Where.
+    knots, values : tuple of float
+        The function, knots ascending.
+
+    Returns
+    -------
+    ndarray of float64
+        One value for each of `at`.
     """
     x, y = np.array(knots), np.array(values)
     left = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)

@@ -136,7 +136,25 @@ def tensor(
     axes: Iterable[str] | None = None,
     role: Role | None = None,
 ) -> TensorSpec:
-    """Specify a tensor, taking role and axis names from the schema where they are not given and it defines them.
+    """Specify a tensor, taking role and axis names from the schema where it defines them.
+
+    Parameters
+    ----------
+    path : str
+        Name within the archive.
+    shape : iterable of int
+        Extent along each axis.
+    dtype : numpy dtype or str
+        Value type.
+    axes : iterable of str, optional
+        Axis names, for tensors that the schema does not define.
+    role : Role, optional
+        Role, for tensors that the schema does not define.
+
+    Returns
+    -------
+    TensorSpec
+        Checked by `validate_tensor`.
 
     Raises
     ------
@@ -167,7 +185,18 @@ def role_of(path: str) -> Role:
 
 
 def validate_path(path: str) -> None:
-    """Refuse a tensor path that is empty, absolute, climbs out, is zero-padded or uses the reserved group."""
+    """Refuse a tensor path that is not a plain relative name.
+
+    Parameters
+    ----------
+    path : str
+        Name within an archive.
+
+    Raises
+    ------
+    SchemaError
+        When the path is empty, absolute, climbs out of the archive, is zero-padded or uses the reserved group.
+    """
     if not isinstance(path, str) or not path:
         raise SchemaError(f"A tensor path must be a non-empty string, got {path!r}.")
     if len(path) > LONGEST_PATH:
@@ -187,7 +216,18 @@ def validate_path(path: str) -> None:
 
 
 def validate_tensor(spec: TensorSpec) -> None:
-    """Check one tensor specification against the schema; a `SchemaError` names the path and what was expected."""
+    """Check one tensor specification against the schema.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+        What to check.
+
+    Raises
+    ------
+    SchemaError
+        Naming the path and what was expected.
+    """
     validate_path(spec.path)
     path, shape, axes = spec.path, spec.shape, spec.axes
     if not isinstance(spec.dtype, str) or spec.dtype not in DTYPES:

@@ -8,7 +8,25 @@ from harness.trace.stream import Trace, TraceSource
 
 
 def find_source(text: str) -> tuple[TraceSource, str]:
-    """Split ``NAME[:key=value,...]`` into the registered source and its parameters; refuse a name that is not known."""
+    """Split ``NAME[:key=value,...]`` into the registered source and its parameters.
+
+    Parameters
+    ----------
+    text : str
+        As given on the command line.
+
+    Returns
+    -------
+    source : TraceSource
+        The source.
+    parameters : str
+        What follows the first colon.
+
+    Raises
+    ------
+    UsageError
+        For a name that is not registered.
+    """
     name, _, parameters = text.partition(":")
     if not name:
         raise UsageError("A trace needs a name: --trace NAME[:key=value,...].")
@@ -17,7 +35,19 @@ def find_source(text: str) -> tuple[TraceSource, str]:
 
 
 def open_trace(text: str, n_res: int | None = None) -> Trace:
-    """Open the trace ``NAME[:key=value,...]``, of a sequence length where its source makes any.
+    """Open a trace.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME[:key=value,...]``.
+    n_res : int, optional
+        Sequence length, for a source that makes traces of any length.
+
+    Returns
+    -------
+    Trace
+        Opened; its manifest is complete, its tensors are not made yet.
 
     Raises
     ------

@@ -56,7 +56,20 @@ def _letters(words: np.ndarray) -> np.ndarray:
 
 
 def msa_rows(seed: int, n: int, start: int, stop: int) -> np.ndarray:
-    """Draw a range of rows of an alignment: the sequence itself, then relatives of it with gaps, ``-`` in ASCII."""
+    """Draw rows of an alignment: the sequence itself, then relatives of it with gaps.
+
+    Parameters
+    ----------
+    seed, n : int
+        Seed and number of residues.
+    start, stop : int
+        Range of rows.
+
+    Returns
+    -------
+    ndarray of uint8
+        ASCII letters and ``-``, shape ``(stop - start, n)``.
+    """
     rows = np.tile(sequence(seed, n), (stop - start, 1))
     stream = Stream(seed, "msa")
     for k in range(max(start, 1), stop):

@@ -84,6 +84,18 @@ def _default(values: str, key: str) -> object:
 def parse(text: str, n_res: int | None) -> Parameters:
     """Read parameters from the text after ``synthetic:``.
 
+    Parameters
+    ----------
+    text : str
+        ``key=value,...``; may be empty.
+    n_res : int or None
+        Number of residues, where it is given apart from the text.
+
+    Returns
+    -------
+    Parameters
+        Checked.
+
     Raises
     ------
     UsageError

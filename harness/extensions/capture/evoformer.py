@@ -73,14 +73,21 @@ class EvoformerTrunk(nn.Module):
         self.evoformer = EvoformerStack(no_blocks=blocks, **_STACK)
 
     def forward(self, target: torch.Tensor, msa: torch.Tensor, recycles: int) -> tuple[torch.Tensor, ...]:
-        """Run every pass, and the first; return MSA, pair and single representation of the last.
+        """Run every pass.
 
         Parameters
         ----------
-        target, msa : Tensor
-            From `features`.
+        target : Tensor
+            One-hot letters of the sequence, ``(residues, letters)``.
+        msa : Tensor
+            One-hot letters, whether anything was deleted, and how much; ``(rows, residues, letters + 2)``.
         recycles : int
             Passes after the first.
+
+        Returns
+        -------
+        tuple of Tensor
+            MSA, pair and single representation of the last pass.
         """
         m_first = torch.zeros(len(target), _STACK["c_m"], device=target.device)
         z = torch.zeros(len(target), len(target), _STACK["c_z"], device=target.device)
@@ -105,11 +112,17 @@ class EvoformerTrunk(nn.Module):
 def features(query: Query) -> dict[str, torch.Tensor]:
     """Turn a query into what `EvoformerTrunk` takes.
 
+    Parameters
+    ----------
+    query : Query
+        Sequence and alignment.
+
     Returns
     -------
-    dict of str to Tensor
-        One-hot letters of the sequence, ``(residues, 22)``; and of the alignment, with whether anything was deleted and
-        how much, ``(rows, residues, 24)``: squashed as in AlphaFold2, by ``2 / pi * arctan(count / 3)``.
+    target : Tensor
+        ``(residues, 22)``.
+    msa : Tensor
+        ``(rows, residues, 24)``; deletions are squashed as in AlphaFold2, by ``2 / pi * arctan(count / 3)``.
     """
     table = np.full(256, _LETTERS.index("X"))
     for number, letter in enumerate(_LETTERS):

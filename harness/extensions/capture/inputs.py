@@ -65,6 +65,11 @@ def read_query(fasta: Path, alignments: Path | None) -> Query:
         A folder whose ``.a3m`` files are joined in the order of their names, without rows that came before; None for
         an alignment of the sequence alone.
 
+    Returns
+    -------
+    Query
+        Checked: every row is as long as the chain.
+
     Raises
     ------
     UsageError

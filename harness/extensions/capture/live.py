@@ -46,8 +46,10 @@ class Feed:
         The first error on any side; it ends all of them.
     digests : dict of str to str
         Digest of every tensor as it was pushed, by path.
-    held, most_held : int
-        Bytes that are held now, and the most that were held at once.
+    held : int
+        Bytes that are held now.
+    most_held : int
+        The most bytes that were held at once.
     """
 
     def __init__(self, manifest: Manifest, writers: int, limit: int) -> None:
@@ -93,7 +95,13 @@ class Feed:
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Say that the model has run to its end; a `HarnessError` when tensors of the manifest are missing."""
+        """Say that the model has run to its end.
+
+        Raises
+        ------
+        HarnessError
+            When tensors of the manifest are missing.
+        """
         if self._expected:
             missing = len(self._expected) - 1
             raise HarnessError(f"The model ended without {self._expected[0].path} and {missing} more tensors.")
@@ -107,7 +115,19 @@ class Feed:
             self._changed.notify_all()
 
     def take(self, writer: int) -> tuple[str, np.ndarray]:
-        """Wait for the next tensor of a writer, by its number; it is to be given back with `release`.
+        """Wait for the next tensor of one writer.
+
+        Parameters
+        ----------
+        writer : int
+            Number of the writer.
+
+        Returns
+        -------
+        path : str
+            Name of the tensor.
+        array : ndarray
+            Its values; to be given back with `release`.
 
         Raises
         ------
@@ -137,9 +157,20 @@ class Feed:
 
 
 class LiveTrace(Trace):
-    """What one writer, by its number, sees of a `Feed`: a trace that is streamed once, in the order of its manifest.
+    """What one writer sees of a `Feed`: a trace that can be streamed once, in the order of its manifest.
 
-    `written` is called with the path of every tensor that this writer has finished with.
+    Parameters
+    ----------
+    label : str
+        Name in records.
+    manifest : Manifest
+        What the feed will bring.
+    feed : Feed
+        Where tensors come from.
+    writer : int
+        Number of the writer.
+    written : callable, optional
+        Called with the path of every tensor that this writer has finished with.
     """
 
     def __init__(

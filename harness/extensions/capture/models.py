@@ -21,16 +21,20 @@ class ModelKind:
 
     Attributes
     ----------
-    name, description : str
-        What ``--model`` selects, and one line for ``harness list``.
+    name : str
+        What ``--model`` selects.
+    description : str
+        One line for ``harness list``.
     blocks : int
         Number of blocks when the caller names none.
     attention : tuple of str
         Kinds of attention that can be captured.
     load : callable
         Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
-    sourced, diffuses : bool
-        Whether its code comes from a checkout that the caller names; whether it has steps of diffusion.
+    sourced : bool
+        Whether its code comes from a checkout that the caller names.
+    diffuses : bool
+        Whether it has steps of diffusion.
     missing : callable
         Says what is not installed and how to install it; empty when nothing is.
     """
@@ -45,7 +49,19 @@ class ModelKind:
     missing: Callable[[], str] = lambda: ""
 
     def open(self, settings: CaptureSettings, query: Query) -> PreparedModel:
-        """Make a model ready, with its weights and inputs, after checking that it has what is asked for.
+        """Make a model ready, after checking that it has what is asked for.
+
+        Parameters
+        ----------
+        settings : CaptureSettings
+            What the caller asked for.
+        query : Query
+            The sequence and its alignment.
+
+        Returns
+        -------
+        PreparedModel
+            With its weights and inputs.
 
         Raises
         ------

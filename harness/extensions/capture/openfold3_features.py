@@ -62,8 +62,17 @@ def atoms_of(sequence: str) -> Atoms:
 def features(query: Query, atoms: Atoms) -> dict[str, torch.Tensor]:
     """Make the features of one chain without templates, with an axis of length 1 for the batch.
 
-    All rows of the alignment are used; each residue's conformer is turned and moved at random, as OpenFold3 does it.
-    Names are those that `openfold3.projects.of3_all_atom.model.OpenFold3.forward` lists.
+    Parameters
+    ----------
+    query : Query
+        Sequence and alignment; all rows are used.
+    atoms : Atoms
+        Of the sequence. Each residue's conformer is turned and moved at random, as OpenFold3 does it.
+
+    Returns
+    -------
+    dict of str to Tensor
+        As `openfold3.projects.of3_all_atom.model.OpenFold3.forward` lists them.
     """
     found = {**_tokens(query, atoms), **_reference(atoms), **_alignment(query), **_no_template(query.residues)}
     return {name: value[None] for name, value in found.items()}

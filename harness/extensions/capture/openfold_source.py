@@ -21,7 +21,18 @@ _KERNEL = "attn_core_inplace_cuda"
 
 
 class Code(NamedTuple):
-    """The modules of OpenFold that a capture uses; its version as ``setup.py`` has it, and a digest of its files."""
+    """The parts of OpenFold that a capture uses.
+
+    Attributes
+    ----------
+    config, model, primitives, features, weights : module
+        ``openfold.config``, ``openfold.model.model`` and ``.primitives``, ``openfold.data.feature_pipeline`` and
+        ``openfold.utils.import_weights``.
+    residues : module
+        ``openfold.np.residue_constants``.
+    version : str
+        As ``setup.py`` has it, and a digest of the package's files.
+    """
 
     config: ModuleType
     model: ModuleType
@@ -43,7 +54,17 @@ _MODULES = {
 
 
 def import_openfold(source: Path) -> Code:
-    """Import OpenFold 2 or a fork of it from a checkout: the folder that holds the package ``openfold``.
+    """Import OpenFold 2 or a fork of it from a checkout.
+
+    Parameters
+    ----------
+    source : Path
+        The folder that holds the package ``openfold``.
+
+    Returns
+    -------
+    Code
+        Its modules.
 
     Raises
     ------
@@ -84,7 +105,15 @@ def _replace_kernel() -> None:
 
 
 def softmax_in_place(scores: torch.Tensor, rows: int, columns: int) -> None:
-    """Do what OpenFold's kernel does: a softmax over the last axis, in the memory of contiguous scores."""
+    """Do what OpenFold's kernel does: a softmax over the last axis, in the memory of the scores.
+
+    Parameters
+    ----------
+    scores : Tensor
+        Contiguous, of ``rows * columns`` values.
+    rows, columns : int
+        Product of all axes but the last; the last.
+    """
     flat = scores.view(rows, columns)
     flat.copy_(torch.softmax(flat, dim=-1))
 

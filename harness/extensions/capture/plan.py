@@ -27,8 +27,10 @@ class CaptureSettings:
 
     Attributes
     ----------
-    blocks, recycles : int
-        Blocks of the model's trunk, and passes through it after the first.
+    blocks : int
+        Number of blocks of the model's trunk.
+    recycles : int
+        Passes through the trunk after the first.
     msa_depth : int
         Rows of the alignment, the sequence included.
     attention : tuple of str
@@ -41,8 +43,10 @@ class CaptureSettings:
         As torch names it.
     seed : int
         Of weights that are drawn, and of whatever the model draws.
-    source, checkpoint : Path or None
-        A checkout of the model's code, for a model that is not a package; and weights, drawn from the seed when None.
+    source : Path or None
+        A checkout of the model's code, for a model that is not a package.
+    checkpoint : Path or None
+        Weights; drawn from the seed when None.
     steps : int or None
         Of diffusion, for a model that has it; its own number when None.
     """
@@ -145,7 +149,22 @@ class AttentionKind:
 
 
 def check_settings(settings: CaptureSettings, kinds: Iterable[str], residues: int) -> None:
-    """Refuse settings that a model with these kinds of attention, or a sequence of this length, does not have."""
+    """Refuse settings that a model or a sequence does not have.
+
+    Parameters
+    ----------
+    settings : CaptureSettings
+        What to check.
+    kinds : iterable of str
+        The model's kinds of attention.
+    residues : int
+        Length of the sequence.
+
+    Raises
+    ------
+    UsageError
+        Naming the setting and what is possible.
+    """
     kinds = tuple(kinds)
     for kind in settings.attention:
         if kind not in kinds:

@@ -87,7 +87,23 @@ class TorchModel(PreparedModel):
 
 
 def checked_device(name: str) -> torch.device:
-    """Return a device of torch; a `UsageError` when torch does not know it or cannot use it here."""
+    """Return a device of torch that is there.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"cpu"`` or ``"cuda:0"``.
+
+    Returns
+    -------
+    device
+        A tensor was made on it.
+
+    Raises
+    ------
+    UsageError
+        When torch does not know it or cannot use it here.
+    """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

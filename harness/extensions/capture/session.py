@@ -48,7 +48,15 @@ class PreparedModel(ABC):
 
 
 class Destination(NamedTuple):
-    """An archive to write: its format, and its path, which must not exist."""
+    """An archive to write.
+
+    Attributes
+    ----------
+    backend : Format
+        Its format.
+    path : Path
+        Its name; must not exist.
+    """
 
     backend: Format
     path: Path
@@ -88,9 +96,11 @@ def record(
     Raises
     ------
     HarnessError
-        The first error on any side, also for whatever the model's library raises; as on Ctrl-C, whole layers of an
-        archive that was not complete by then are kept under the name that
-        `harness.formats.recovery.incomplete_path` gives, where its format can.
+        The first error on any side, also for whatever the model's library raises. Of an archive that was not complete
+        by then, whole layers are kept under the name that `harness.formats.recovery.incomplete_path` gives, where its
+        format can.
+    KeyboardInterrupt
+        On Ctrl-C; the same holds.
     """
     validate(model.manifest)
     feed = Feed(model.manifest, len(destinations), layers * layer_bytes(model.manifest.tensors))

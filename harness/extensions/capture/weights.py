@@ -21,7 +21,17 @@ _NAMED = 3  # parameters named in a message
 
 
 class Checkpoint(NamedTuple):
-    """Parameters by name from a file, with the SHA-256 of its bytes."""
+    """Parameters from a file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    sha256 : str
+        Of its bytes.
+    state : mapping of str to Tensor
+        Parameters by name.
+    """
 
     path: Path
     sha256: str
@@ -40,10 +50,19 @@ def set_weights(model: nn.Module, checkpoint: Checkpoint | None, seed: int) -> s
 
     By default OpenFold initialises the last matrix of every residual update to zero, so that all layers are equal.
 
+    Parameters
+    ----------
+    model : Module
+        Changed in place.
+    checkpoint : Checkpoint or None
+        From `read_checkpoint`.
+    seed : int
+        For what is drawn.
+
     Returns
     -------
-    str
-        For the manifest: the checkpoint with its digest, or how weights were drawn.
+    Weights
+        What was done.
 
     Raises
     ------
@@ -75,9 +94,17 @@ def _redraw_zeros(model: nn.Module, seed: int) -> int:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the parameters in a checkpoint that ``torch.save`` wrote, without running any code that it may hold.
+    """Read the parameters in a checkpoint, without running any code that it may hold.
 
-    It has ``ema.params`` or is a bare state dict; names lose the prefixes of wrappers.
+    Parameters
+    ----------
+    path : Path
+        A file that ``torch.save`` wrote, with ``ema.params`` or a bare state dict.
+
+    Returns
+    -------
+    Checkpoint
+        Names without the prefixes of wrappers.
 
     Raises
     ------

@@ -143,8 +143,20 @@ def compare(synthetic: Trace, pair: Trace | None = None, attention: Trace | None
 def measure(trace: Trace, role: Role, residues: int = RESIDUES) -> dict[str, float]:
     """Measure the statistics of one kind of tensor in a trace.
 
-    Of pair and single it is the first tensor, cut to the first so many residues; of attention, all layers up to
-    `ATTENTION_LAYERS`.
+    Parameters
+    ----------
+    trace : Trace
+        With at least one tensor of that role.
+    role : Role
+        Pair, single or attention.
+    residues : int
+        Pair and single tensors are cut to the first so many.
+
+    Returns
+    -------
+    dict of str to float
+        Value by statistic. Pair and single: the first tensor of the role; attention: all layers up to
+        `ATTENTION_LAYERS`.
     """
     specs = trace.manifest.with_role(role)
     if role is Role.ATTENTION:

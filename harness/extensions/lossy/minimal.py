@@ -74,7 +74,22 @@ def rule_for(path: str, name: str) -> Rule | None:
 
 
 def recompute(rule: Rule, source: np.ndarray, spec: TensorSpec) -> np.ndarray | None:
-    """Make a tensor of a shape and dtype from the one it follows from; None where the rule does not apply to that."""
+    """Make a tensor from the one it follows from.
+
+    Parameters
+    ----------
+    rule : Rule
+        How.
+    source : ndarray
+        The tensor that the rule names as its source.
+    spec : TensorSpec
+        What is to be made.
+
+    Returns
+    -------
+    ndarray or None
+        Of the shape and dtype of `spec`; None where the rule does not apply to a source of this shape.
+    """
     if not rule.fits(source.shape):
         return None
     with np.errstate(over="ignore", invalid="ignore"):

@@ -35,7 +35,13 @@ class Request:
     drop: Mapping[str, str]
 
     def named(self, manifest: Manifest) -> dict[str, str]:
-        """List the tensors of a trace that the user drops, and how each comes back; refuse a pattern that fits none."""
+        """List the tensors of a trace that the user drops, and how each comes back.
+
+        Raises
+        ------
+        UsageError
+            When a name or pattern fits none.
+        """
         paths = [spec.path for spec in manifest.tensors]
         found: dict[str, str] = {}
         for pattern, how in self.drop.items():
@@ -57,6 +63,11 @@ def parse(bounds: Sequence[str], top_k: str | None = None, drop: Sequence[str] =
         A positive whole number; `TOP_K` when not given.
     drop : sequence of str
         Each ``NAME`` or ``NAME=HOW``, where HOW says in words how the tensor comes back.
+
+    Returns
+    -------
+    Request
+        Checked.
 
     Raises
     ------

@@ -23,6 +23,13 @@ def sum_tolerance(n: int, dtype: str) -> float:
 
     That is ``n`` times the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition,
     equation 4.4), ``2**-11`` for float16 and else ``2**-24``: weights in float64 were made in float32.
+
+    Parameters
+    ----------
+    n : int
+        Length of the row.
+    dtype : str
+        Of the tensor.
     """
     return n * (2.0**-11 if dtype == "float16" else 2.0**-24)
 
@@ -143,7 +150,17 @@ def significand_bits(bound: float, dtype: str) -> int:
     ``u = 2**-p`` (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 2.2, where it is
     attained half way above a power of two).
 
-    It is at most what the dtype has; with 7 or fewer a float32 is exactly a bfloat16.
+    Parameters
+    ----------
+    bound : float
+        Largest ``|x' - x| / |x|``.
+    dtype : str
+        A numpy float type.
+
+    Returns
+    -------
+    int
+        At most what the dtype has; with 7 or fewer a float32 is exactly a bfloat16.
     """
     most = int(np.finfo(dtype).nmant)
     units = ((bits, Fraction(1, 2 ** (bits + 1))) for bits in range(most))
@@ -151,9 +168,20 @@ def significand_bits(bound: float, dtype: str) -> int:
 
 
 def round_significands(values: np.ndarray, bits: int) -> np.ndarray:
-    """Round floats in C order to nearest, ties to even, with so many explicit bits of significand; in a new array.
+    """Round to nearest, ties to even, with so many explicit bits of significand.
 
-    Zeros, subnormals, infinities and NaNs are as they were, bit for bit; so is a value that would round to infinity.
+    Parameters
+    ----------
+    values : ndarray of float16, float32 or float64
+        Any shape, in C order.
+    bits : int
+        From `significand_bits`.
+
+    Returns
+    -------
+    ndarray
+        A new array. Zeros, subnormals, infinities and NaNs are as they were, bit for bit; so is a value that would
+        round to infinity.
     """
     width = values.dtype.itemsize * 8
     unsigned = np.dtype(f"u{values.dtype.itemsize}")

@@ -82,6 +82,13 @@ def encode_words(data: bytes, itemsize: int, shape: tuple[int, ...] = ()) -> tup
     shape : tuple of int, optional
         The array's shape in C order: one that is symmetric in its first two axes, as the logits of a distogram are, is
         stored as a triangle.
+
+    Returns
+    -------
+    Coded
+        How.
+    bytes
+        The block.
     """
     item = itemsize if itemsize in _WORDS and len(data) % itemsize == 0 else 1
     coded: Coded = {"how": "words", "size": len(data), "item": item}
@@ -172,7 +179,25 @@ def stated_size(coded: Coded) -> int:
 
 
 def decode(coded: Coded, block: bytes) -> bytes:
-    """Return an array's bytes from its block; an `ArchiveError` when it is damaged."""
+    """Undo a coding.
+
+    Parameters
+    ----------
+    coded : Coded
+        How the block was coded.
+    block : bytes
+        The block.
+
+    Returns
+    -------
+    bytes
+        The array's bytes.
+
+    Raises
+    ------
+    ArchiveError
+        When the block is damaged.
+    """
     if coded["how"] == "text":
         return decode_text(block, coded["size"])
     if coded["how"] == "words":

@@ -25,12 +25,16 @@ class Compared:
 
     Attributes
     ----------
-    values, same, dropped : int
-        Values that were read from both; of those, how many are the same, bit for bit; and those declared as dropped.
+    values : int
+        Values that were read from both and held against each other.
+    same : int
+        Of those, how many are the same, bit for bit.
+    dropped : int
+        Values that the manifest declares as dropped.
     largest_error : float
         Of the values that are not the same, in their unit; 0 when all are.
-    problems : list of str
-        A sentence for each value that is missing, or differs more than is declared.
+    problems : tuple of str
+        A sentence for each value that is missing, comes from another source, or differs more than is declared.
     """
 
     values: int = 0
@@ -53,8 +57,13 @@ def compare(written: Path, slimmed: Path) -> Compared:
     Returns
     -------
     Compared
-        Without problems only when each value is the same bit for bit, or within the error that the manifest states for
-        it, and the best prediction is the same.
+        Without problems only when each value comes from the same file as before, is the same bit for bit or within
+        the error that the manifest states for it, and the best prediction is the same.
+
+    Raises
+    ------
+    HarnessError
+        When a file that slimming may touch cannot be read from the directory as written.
     """
     manifest = load_manifest(slimmed)
     found = recognise(written, manifest.plain if manifest else "best")

@@ -92,7 +92,7 @@ def pack(
     steps: Mapping[int, float] | None = None,
     readable: bool = False,
 ) -> tuple[str, bytes]:
-    """Pack a file, and prove that it comes back; an `ArchiveError` when it does not, and then nothing may be removed.
+    """Pack a file, and prove that it comes back.
 
     Parameters
     ----------
@@ -113,6 +113,13 @@ def pack(
     -------
     str, bytes
         The suffix of the packed file, `XZ` for a plain xz file, else `SUFFIX`; and the packed file.
+
+    Raises
+    ------
+    ArchiveError
+        When what comes back is not what went in; nothing may be removed then.
+    LimitError
+        When it could be inflated only beyond the limit for files of strangers.
     """
     plain_xz = partial(coding.encode_xz, data, words=name.endswith(".pkl"))
     if readable and not dropped:
@@ -149,14 +156,19 @@ def _proven(packed: bytes, data: bytes) -> bytes:
 
 
 def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
-    """Read what `pack` gave, or a plain xz file, and check it against the digest that it states.
+    """Read a packed file.
 
     Parameters
     ----------
     packed : bytes
-        The file.
+        What `pack` gave; a plain xz file too.
     stated : int, optional
         The size of what it gives back, by a manifest beside it; no more is inflated.
+
+    Returns
+    -------
+    Unpacked
+        What it gives back, checked against the digest that it states.
 
     Raises
     ------

@@ -29,7 +29,13 @@ _REMEDIES = {
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read a file; a `HarnessError` when it cannot be read, which says nothing about the other files beside it."""
+    """Read a file.
+
+    Raises
+    ------
+    HarnessError
+        When it cannot be read, which says nothing about the other files beside it.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -61,6 +67,11 @@ def write_whole(path: Path, data: bytes, mode: int | None = None, mtime_ns: int 
         bits that are not permissions: who made the directory may be a stranger.
     mtime_ns : int, optional
         Its time of change.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written; nothing of it is left.
     """
     with appearing(path, ending=PARTIAL, durable=True) as partial, partial.open("wb") as handle:
         _fill(handle, data)

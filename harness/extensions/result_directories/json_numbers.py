@@ -30,7 +30,17 @@ _KEY = re.compile(rb'"([^"\\]*)"\s*:\s*$')
 
 
 class NumberStream(NamedTuple):
-    """An array of numbers in a text: the key before it, if any; its numbers as written; length of its rows, or 0."""
+    """One array of numbers in a text.
+
+    Attributes
+    ----------
+    key : str
+        The key before it; empty when it has none.
+    tokens : list of bytes
+        Its numbers as written.
+    columns : int
+        Length of its rows; 0 when they differ.
+    """
 
     key: str
     tokens: list[bytes]
@@ -68,12 +78,21 @@ def _columns(chunk: bytes) -> int:
 
 
 def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> bytes:
-    """Put numbers, as written, back into the holes of a skeleton.
+    """Put numbers back into the holes of a skeleton.
+
+    Parameters
+    ----------
+    skeleton : bytes
+        The text with its holes.
+    streams : iterable of iterable of bytes
+        The numbers, as written.
+    most : int
+        Bytes of the text.
 
     Raises
     ------
     ArchiveError
-        When there are not as many numbers as holes, or they make a text of more than `most` bytes.
+        When there are not as many numbers as holes, or they make a longer text.
     """
     tokens, made = itertools.chain.from_iterable(streams), bytearray()
     for start in range(0, len(skeleton), _PIECE):

@@ -155,7 +155,17 @@ class SlimManifest:
 
 
 def load_manifest(folder: Path) -> SlimManifest | None:
-    """Read the manifest of a directory; None when it has none.
+    """Read the manifest of a directory.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+
+    Returns
+    -------
+    SlimManifest or None
+        None when the directory has none.
 
     Raises
     ------
@@ -194,7 +204,13 @@ def _check(folder: Path, name: str, item: Entry) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Return the path of an item; a `HarnessError` when it is not in the directory itself, or behind a link."""
+    """Return the path of an item, which has to lie in the directory itself and not behind a link.
+
+    Raises
+    ------
+    HarnessError
+        When it does not.
+    """
     relative = PurePosixPath(name)
     parents = [folder.joinpath(*relative.parts[:count]) for count in range(1, len(relative.parts))]
     fits = is_safe_name(name) and str(relative) == name and not relative.is_absolute() and ".." not in relative.parts

@@ -36,9 +36,18 @@ _UNREAD = "the directory as it was written could not be measured"
 
 @dataclass(frozen=True)
 class Directory:
-    """One result directory: as it was asked for, as records name it, what made it, and the bytes of its files.
+    """One result directory.
 
-    The label is the end of its path, as much as distinguishes it from the others.
+    Attributes
+    ----------
+    text : str
+        As it was asked for.
+    label : str
+        As records name it: the end of its path, as much as tells it from the others.
+    kind : str
+        What made it, one of `harness.extensions.result_directories.manifest.KINDS`.
+    size_bytes : int
+        Of all its files.
     """
 
     text: str
@@ -48,7 +57,17 @@ class Directory:
 
 
 def open_directories(asked: AskedDirectories) -> list[Directory]:
-    """Recognise every result directory that is asked for, in this order; nothing is copied yet.
+    """Recognise every result directory that is asked for; nothing is copied yet.
+
+    Parameters
+    ----------
+    asked : AskedDirectories
+        Of a run.
+
+    Returns
+    -------
+    list of Directory
+        In the order in which they were asked for.
 
     Raises
     ------
@@ -92,7 +111,19 @@ class SlimmedCopy:
 
 @dataclass(frozen=True)
 class SlimTask:
-    """Copy a directory, which is only read, slim the copy in a mode, read it as before, and bring it back."""
+    """Copy a directory, slim the copy, read it as before, and bring it back.
+
+    Attributes
+    ----------
+    folder : Path
+        The directory; it is only read.
+    copy : Path
+        Where the copy goes; it is removed.
+    mode : str
+        One of `DIRECTORY_MODES`.
+    bound : float or None
+        For minimal.
+    """
 
     folder: Path
     copy: Path
@@ -158,7 +189,15 @@ def _brought_back(folder: Path, before: dict[str, RecordedFile]) -> list[str]:
 
 
 class DirectoriesOfRun(Measuring):
-    """Takes the sample of each directory in every mode that is not recorded yet, and records why one failed."""
+    """Takes the sample of each directory in every mode that is not recorded yet; a failure is recorded with its reason.
+
+    Parameters
+    ----------
+    asked : AskedDirectories
+        Modes and bound.
+    directories : sequence of Directory
+        From `open_directories`.
+    """
 
     def __init__(self, asked: AskedDirectories, directories: Sequence[Directory]) -> None:
         self._asked, self._directories = asked, directories

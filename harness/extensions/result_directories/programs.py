@@ -47,10 +47,18 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True)
 class Recognised:
-    """A result directory: what made it, and its best predictions, none when it does not say.
+    """A result directory.
 
-    Then what slimming may touch, in the order in which it is worked on; and structures, rankings and summary scores,
-    which stay as they are in every mode.
+    Attributes
+    ----------
+    kind : {"af2", "af3", "openfold3"}
+        What made it.
+    best : tuple of str
+        Its best predictions; empty when it does not say.
+    items : tuple of Item
+        In the order in which they are worked on.
+    stays : tuple of str
+        Its structures, rankings and summary scores, which stay as they are in every mode.
     """
 
     kind: Kind
@@ -71,10 +79,15 @@ def recognise(folder: Path, plain: Plain = "best", known: str = "") -> Recognise
     known : str, optional
         Its kind, when a manifest says it: what it was recognised by may be slimmed by now.
 
+    Returns
+    -------
+    Recognised
+        Its kind, best predictions and items.
+
     Raises
     ------
     UsageError
-        When none of the known programs made it.
+        When it is neither of AF2 nor of AF3.
     HarnessError
         When its ranking file is damaged.
     """

@@ -28,6 +28,11 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
     manifest : SlimManifest or None
         Of the directory, if it has one.
 
+    Returns
+    -------
+    Unpacked
+        Its content.
+
     Raises
     ------
     HarnessError
@@ -56,7 +61,25 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
 
 
 def read_file(folder: Path, name: str) -> container.Unpacked:
-    """Read a file by the manifest of its directory, if it has one; as `read_entry`."""
+    """Read a file as it was, also where only an xz or gz of it is left, as other tools leave it.
+
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+    name : str
+        The file, relative to it, as its program named it.
+
+    Returns
+    -------
+    Unpacked
+        Its content.
+
+    Raises
+    ------
+    HarnessError
+        When it is not there in any form, or damaged.
+    """
     return read_entry(folder, name, load_manifest(folder))
 
 

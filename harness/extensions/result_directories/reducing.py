@@ -58,7 +58,7 @@ def step_within(bound: float) -> float:
 
 
 def reduce_pickle(data: bytes, bound: float) -> Reduced:
-    """Drop and round arrays of an AF2 result: the same pickle with other bytes in its arrays.
+    """Drop and round arrays of an AF2 result.
 
     Parameters
     ----------
@@ -66,6 +66,11 @@ def reduce_pickle(data: bytes, bound: float) -> Reduced:
         The pickle.
     bound : float
         The largest error of a rounded value, in Angstrom.
+
+    Returns
+    -------
+    Reduced
+        The same pickle with other bytes in its arrays.
     """
     places: dict[bytes, list[int]] = {}
     for start, length in pickles.payloads(data):

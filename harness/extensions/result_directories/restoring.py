@@ -18,6 +18,11 @@ from harness.limits import LimitError, in_words, scaled_limit
 def unslim(folder: Path) -> SlimOutcome:
     """Restore every file that slimming packed or dropped as a copy.
 
+    Parameters
+    ----------
+    folder : Path
+        The directory.
+
     Returns
     -------
     SlimOutcome

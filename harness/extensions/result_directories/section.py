@@ -65,8 +65,14 @@ _TEXT = (
 class DirectorySizes:
     """The result directories of a run.
 
-    Rows for ``summary.csv``, one for each directory and mode, with the ratio to the directory as it was written; the
-    same with what was restored and read, and after them the published figures; and what made each directory.
+    Attributes
+    ----------
+    cells : DataFrame
+        Rows for ``summary.csv``: one for each directory and mode, with the ratio to the directory as it was written.
+    table : DataFrame
+        The same with what was restored and read, and after them the published figures.
+    kinds : dict of str to str
+        What made each directory, by its label.
     """
 
     cells: pd.DataFrame

@@ -18,9 +18,18 @@ PLAIN: tuple[Plain, ...] = ("best", "none")
 
 @dataclass(frozen=True)
 class SlimOutcome:
-    """What a run did, or would do: a row for each file, a sentence for each that was left because something is wrong.
+    """What a run did, or would do.
 
-    `changed` files changed, or would; none of a directory that was slimmed before.
+    Attributes
+    ----------
+    kind : str
+        What made the directory.
+    rows : tuple of FileRow
+        One for each file of the directory.
+    problems : tuple of str
+        One sentence for each file that was left as it was because something is wrong with it.
+    changed : int
+        How many files changed, or would; 0 for a directory that was slimmed before.
     """
 
     kind: Kind
@@ -73,10 +82,15 @@ def slim(
     dry_run : bool
         Do everything but write.
 
+    Returns
+    -------
+    SlimOutcome
+        File by file.
+
     Raises
     ------
     UsageError
-        When the directory is of no known program, is slimmed in another mode, or the options do not fit.
+        When the directory is of neither program, is slimmed in another mode, or the options do not fit.
     HarnessError
         When its ranking or manifest is damaged or newer, or the disk is full; every original is whole then.
     """
@@ -114,7 +128,13 @@ def _check_options(mode: str, bound: float | None, plain: str) -> None:
 
 
 def parse_bound(text: str | float, option: str) -> float:
-    """Read a bound in Angstrom; a `UsageError` that names the option when errors cannot be bound by it."""
+    """Read a bound, in Angstrom.
+
+    Raises
+    ------
+    UsageError
+        When it is no number, or none that errors can be bound by; it names the option.
+    """
     try:
         bound = float(text)
     except ValueError:

@@ -25,6 +25,8 @@ class FileRow:
 
     Attributes
     ----------
+    path : str
+        The file.
     fate : str
         ``packed``, ``copy``, ``kept`` or ``restored``; ``left`` for one with a problem, ``other`` for one that slimming
         does not touch, and ``manifest`` for the manifest itself.
@@ -33,7 +35,8 @@ class FileRow:
     note : str
         Where it survives, at what precision, or why it stays.
     reader : {"tools", "unslim", "harness"}
-        What can read it: tools after the program, the same once it is restored, or only this harness.
+        What can read it: tools after the program, the same once it is restored, or, as far as is known, only this
+        harness.
     """
 
     path: str

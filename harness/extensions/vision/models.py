@@ -62,7 +62,19 @@ class Cnn(nn.Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class VitShape:
-    """The dimensions of a vision transformer, in pixels, channels and numbers; `hidden` are feed-forward channels."""
+    """The dimensions of a vision transformer.
+
+    Attributes
+    ----------
+    side, patch : int
+        Edge of an image and of a patch, in pixels.
+    channels, hidden : int
+        Width of a token, and of the feed-forward layers.
+    heads, layers : int
+        Attention heads of a block, and number of blocks.
+    classes : int
+        Number of logits.
+    """
 
     side: int = 8
     patch: int = 2

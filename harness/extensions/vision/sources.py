@@ -73,7 +73,19 @@ class VisionParameters:
 
 
 def parse(source: str, text: str) -> VisionParameters:
-    """Read parameters from the text after the source's name; that a file of weights can be read is not checked.
+    """Read parameters from the text after the source's name.
+
+    VisionParameters
+    ----------
+    source : {"mnist-cnn", "vit-digits"}
+        The trace source.
+    text : str
+        ``key=value,...``; may be empty.
+
+    Returns
+    -------
+    VisionParameters
+        Checked; that a file of weights can be read is not.
 
     Raises
     ------

@@ -21,10 +21,20 @@ _AXES = {4: ("image", "channel", "row", "column"), 2: ("image", "channel")}  # o
 
 
 class Ready(NamedTuple):
-    """A model in evaluation mode, all digits as it takes them, held-out ones first, and what is known of it.
+    """A model that can be run.
 
-    Those are the fraction of the held-out digits that it names right, whether its weights were trained, and where they
-    come from.
+    Attributes
+    ----------
+    model : Module
+        In evaluation mode.
+    images : ndarray
+        All digits as the model takes them, held-out ones first.
+    accuracy : float
+        Fraction of the held-out digits that it names right.
+    trained : bool
+        Whether its weights were trained.
+    origin : str
+        Where the weights come from, for the provenance.
     """
 
     model: Cnn | Vit
@@ -35,7 +45,23 @@ class Ready(NamedTuple):
 
 
 def make_trace(parameters: VisionParameters) -> MemoryTrace:
-    """Make the trace of a model: equal parameters give equal bits with one PyTorch on one kind of processor."""
+    """Make the trace of a model.
+
+    VisionParameters
+    ----------
+    parameters : VisionParameters
+        Which model, and how many images.
+
+    Returns
+    -------
+    MemoryTrace
+        Equal parameters give equal bits with one version of PyTorch on one kind of processor.
+
+    Raises
+    ------
+    UsageError
+        When a file of weights cannot be used.
+    """
     p = parameters
     with training.reproducible(p.seed):
         ready = _loaded(p) if p.weights is not None else _trained(p.source, p.layers, p.epochs, p.seed)

@@ -57,14 +57,16 @@ def reproducible(seed: int = 0) -> Iterator[None]:
 
 
 def train(model: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int, seed: int) -> None:
-    """Train a model, in place, to name digits; it is left in evaluation mode.
+    """Train a model to tell digits apart.
 
     Parameters
     ----------
     model : Module
-        Takes images and returns logits.
-    images, labels : ndarray
-        As of `read_digits`.
+        Takes images and returns logits; changed in place, and left in evaluation mode.
+    images : ndarray
+        Shape ``(n, 1, side, side)``, float32.
+    labels : ndarray
+        Shape ``(n,)``, int64.
     epochs : int
         Passes over the images; 0 changes nothing.
     seed : int

@@ -26,9 +26,19 @@ _MEAN, _DEVIATION = 0.1307, 0.3081
 
 
 def load_vit(path: Path) -> tuple[Vit, str]:
-    """Load a vision transformer, and the SHA-256 of its file, from a state dictionary as ``torch.save`` writes it.
+    """Load a vision transformer from its weights; every dimension but the number of heads is read from their shapes.
 
-    Nothing in it is executed; every dimension but the number of heads is read from the shapes of the weights.
+    Parameters
+    ----------
+    path : Path
+        A state dictionary as ``torch.save`` writes it; nothing in it is executed.
+
+    Returns
+    -------
+    model : Vit
+        In evaluation mode, on the processor.
+    sha256 : str
+        Of the file, in hexadecimal.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class TouchedArray(TypedDict):
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileEntry:
     """What became of one file.
 
     Attributes
@@ -131,7 +131,7 @@ class SlimManifest:
     best : tuple of str
         The best predictions; more than one when they tie.
     items : dict
-        `Entry` by path, relative to the directory.
+        `FileEntry` by path, relative to the directory.
     """
 
     kind: Kind
@@ -139,7 +139,7 @@ class SlimManifest:
     bound: float | None
     plain: Plain
     best: tuple[str, ...] = ()
-    items: dict[str, Entry] = field(default_factory=dict)
+    items: dict[str, FileEntry] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the manifest as its file holds it."""
@@ -190,7 +190,7 @@ def _damaged(folder: Path, what: str) -> HarnessError:
     return DocumentError(f"{folder / NAME} is damaged: {what}; {_MEND}.")
 
 
-def _check(folder: Path, name: str, item: Entry) -> None:
+def _check(folder: Path, name: str, item: FileEntry) -> None:
     inside(folder, name)
     inside(folder, item.survives_in)
     fits = {

@@ -25,7 +25,7 @@ from harness.foreign.files import parse_json
 Test = Callable[[Any], bool]
 
 
-class Rule(NamedTuple):
+class ProgramRule(NamedTuple):
     """Files of a program that slimming may touch, by name and by content, and which of them stay as they are.
 
     Those are all that tools read in no other form; the best predictions, which the first group of the name gives; or
@@ -41,7 +41,7 @@ class Item(NamedTuple):
     """A file that slimming may touch, unless its content is someone else's; and why it stays, if it does."""
 
     path: str
-    rule: Rule
+    rule: ProgramRule
     keep: str
 
 
@@ -158,7 +158,7 @@ class _Program(NamedTuple):
     rank: Callable[[Path], tuple[str, ...]]
     own: str
     shown_by: tuple[tuple[str, Test], ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[ProgramRule, ...]
     stays: re.Pattern[str]
 
     def shows(self, folder: Path, names: list[str], why: list[str]) -> bool:
@@ -186,7 +186,7 @@ class _Program(NamedTuple):
             yield from sorted(items, key=lambda item: (not item.keep, item.path))
 
 
-def _kept(rule: Rule, match: re.Match[str], best: tuple[str, ...], plain: Plain) -> str:
+def _kept(rule: ProgramRule, match: re.Match[str], best: tuple[str, ...], plain: Plain) -> str:
     if plain != "best" or rule.stays in ("none", "top"):
         return ""
     if rule.stays == "all":
@@ -207,7 +207,7 @@ _PROGRAMS: dict[Kind, _Program] = {
         rank_af2,
         rf"{_PKL}|{_PAE}",
         ((_PAE, _is_pae), (_PKL, _is_result)),
-        (Rule(_PKL, _is_result), Rule(r"features\.pkl", _is_features), Rule(_PAE, _is_pae, "all")),
+        (ProgramRule(_PKL, _is_result), ProgramRule(r"features\.pkl", _is_features), ProgramRule(_PAE, _is_pae, "all")),
         re.compile(rf"{AF2_RANKING}|(ranked|relaxed|unrelaxed)_[^/]*|confidence_[^/]*\.json|timings\.json"),
     ),
     "af3": _Program(
@@ -219,9 +219,9 @@ _PROGRAMS: dict[Kind, _Program] = {
             for name in (rf"{_SAMPLE}/[^/]*confidences\.json", r"[^/]*_confidences\.json")
         ),
         (
-            Rule(rf"{_SAMPLE}/[^/]*{_FULL}", _is_confidences, "best"),
-            Rule(rf"[^/]*_{_FULL}", _is_confidences, "top"),
-            Rule(r"[^/]*_data\.json", _is_input),
+            ProgramRule(rf"{_SAMPLE}/[^/]*{_FULL}", _is_confidences, "best"),
+            ProgramRule(rf"[^/]*_{_FULL}", _is_confidences, "top"),
+            ProgramRule(r"[^/]*_data\.json", _is_input),
         ),
         re.compile(
             rf"[^/]*{AF3_RANKING}|([^/]*_|{_SAMPLE}/[^/]*)model\.cif|([^/]*_|{_SAMPLE}/[^/]*)summary_confidences\.json"
@@ -231,7 +231,7 @@ _PROGRAMS: dict[Kind, _Program] = {
         rank_openfold3,
         "",
         ((_OPENFOLD3, _is_openfold3),),
-        (Rule(_OPENFOLD3, _is_openfold3, "best"),),
+        (ProgramRule(_OPENFOLD3, _is_openfold3, "best"),),
         re.compile(rf"[^/]*_model\.(cif|pdb)|[^/]*{OPENFOLD3_SCORES}"),
     ),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 from harness.extensions.result_directories import disk
-from harness.extensions.result_directories.manifest import NAME, Entry, SlimManifest, inside, load_manifest
+from harness.extensions.result_directories.manifest import NAME, FileEntry, SlimManifest, inside, load_manifest
 from harness.extensions.result_directories.reading import read_entry
 from harness.extensions.result_directories.slimming import SlimOutcome
 from harness.extensions.result_directories.steps import FileRow
@@ -67,7 +67,7 @@ def unslim(folder: Path) -> SlimOutcome:
         return SlimOutcome(manifest.kind, tuple(rows), tuple(problems), len(rows))
 
 
-def _check_total(folder: Path, changed: dict[str, Entry]) -> None:
+def _check_total(folder: Path, changed: dict[str, FileEntry]) -> None:
     """Refuse a manifest that makes far more of the directory than it holds, or than fits on the disk."""
     needed = sum(entry.before["size"] for name, entry in changed.items() if not (folder / name).exists())
     held = sum(disk.sizes(folder).values())
@@ -85,7 +85,7 @@ def _check_total(folder: Path, changed: dict[str, Entry]) -> None:
         )
 
 
-def _restore(folder: Path, name: str, entry: Entry, manifest: SlimManifest) -> None:
+def _restore(folder: Path, name: str, entry: FileEntry, manifest: SlimManifest) -> None:
     path = inside(folder, name)
     if path.is_symlink() or path.exists():
         if entry.state == "begun" and disk.is_plain_file(path):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from harness.errors import HarnessError
 from harness.extensions.result_directories import container, disk, reducing
-from harness.extensions.result_directories.manifest import EXACT, NAME, Content, Entry, Kind, SlimManifest, inside
+from harness.extensions.result_directories.manifest import EXACT, NAME, Content, FileEntry, Kind, SlimManifest, inside
 from harness.extensions.result_directories.programs import READ_AS_XZ, Item, parse
 from harness.extensions.result_directories.reading import read_entry
 from harness.foreign.files import file_digest
@@ -104,7 +104,7 @@ class SlimRun:
             same = None
         if is_top and same is None and readable:
             keep = "tools read it as it is, and no sample has the same bytes"
-        base = Entry("kept", "done", item.path, EXACT, keep, before, None, state.st_mode & 0o777, state.st_mtime_ns)
+        base = FileEntry("kept", "done", item.path, EXACT, keep, before, None, state.st_mode & 0o777, state.st_mtime_ns)
         if keep:
             self._keep(item.path, base)
         elif same is not None:
@@ -112,12 +112,12 @@ class SlimRun:
         else:
             self._pack(item.path, data, base)
 
-    def _remove_packed(self, entry: Entry) -> None:
+    def _remove_packed(self, entry: FileEntry) -> None:
         place = inside(self.folder, entry.survives_in)
         if disk.is_plain_file(place) and file_digest(place) == entry.written:
             disk.remove_file(place)
 
-    def _finished(self, name: str, entry: Entry, before: Content) -> bool:
+    def _finished(self, name: str, entry: FileEntry, before: Content) -> bool:
         """Finish a file that was slimmed and is there still, or again; False when it has to be slimmed anew."""
         if entry.before != before:
             raise HarnessError(
@@ -134,16 +134,16 @@ class SlimRun:
             disk.remove_file(self.folder / name)
         return True
 
-    def _note(self, name: str, entry: Entry) -> None:
+    def _note(self, name: str, entry: FileEntry) -> None:
         self.manifest.items[name] = entry
         if not self.dry_run:
             self.manifest.save(self.folder)
 
-    def _keep(self, name: str, entry: Entry) -> None:
+    def _keep(self, name: str, entry: FileEntry) -> None:
         self.manifest.items[name] = entry
         self._seen.setdefault(entry.before["sha256"], name)
 
-    def _remove_copy(self, name: str, entry: Entry) -> None:
+    def _remove_copy(self, name: str, entry: FileEntry) -> None:
         self.changed += 1
         # The file that stays may be plain or packed; what it gives is compared once more, from the disk.
         if (
@@ -154,7 +154,7 @@ class SlimRun:
         self._note(name, entry)
         self._remove_original(name, entry)
 
-    def _pack(self, name: str, data: bytes, base: Entry) -> None:
+    def _pack(self, name: str, data: bytes, base: FileEntry) -> None:
         reduced = reducing.Reduced(data)
         # A file that another was dropped for as its copy has to keep every bit for both.
         relied_on = any(item.fate == "copy" and item.survives_in == name for item in self.manifest.items.values())
@@ -197,7 +197,7 @@ class SlimRun:
         self._note(name, dataclasses.replace(entry, state="done"))
         self._remove_original(name, entry)
 
-    def _remove_original(self, name: str, entry: Entry) -> None:
+    def _remove_original(self, name: str, entry: FileEntry) -> None:
         if self.dry_run:
             return
         path = self.folder / name
@@ -218,7 +218,9 @@ class SlimRun:
             except OSError as error:
                 self.problems.append(f"{name} stays, but cannot be read ({error.strerror}).")
                 continue
-            self._keep(name, Entry("kept", "done", name, EXACT, "structures, scores and rankings always stay", before))
+            self._keep(
+                name, FileEntry("kept", "done", name, EXACT, "structures, scores and rankings always stay", before)
+            )
         items = self.manifest.items
         for name in [name for name, entry in items.items() if entry.fate == "kept"]:
             if not disk.is_plain_file(self.folder / name):
@@ -236,7 +238,7 @@ class SlimRun:
         return tuple(sorted(rows, key=lambda row: row.path))
 
 
-def _row(kind: Kind, name: str, entry: Entry) -> FileRow:
+def _row(kind: Kind, name: str, entry: FileEntry) -> FileRow:
     size = entry.before["size"]
     if entry.fate == "kept":
         return FileRow(name, entry.fate, size, size, entry.why)
@@ -246,7 +248,7 @@ def _row(kind: Kind, name: str, entry: Entry) -> FileRow:
     return FileRow(name, entry.fate, size, entry.after["size"] if entry.after else 0, note, reader)
 
 
-def _precision(entry: Entry) -> str:
+def _precision(entry: FileEntry) -> str:
     if not entry.arrays:
         return entry.precision
     parts = [f"{len(entry.dropped)} arrays dropped"] if entry.dropped else []

@@ -11,7 +11,7 @@ import torch
 
 from harness.extensions.vision import training
 from harness.extensions.vision.models import CLASSES, VERSION, Cnn, Vit, VitShape, capture
-from harness.extensions.vision.sources import CNN, DIGITS, HELD_OUT, VisionParameters
+from harness.extensions.vision.parameters import CNN, DIGITS, HELD_OUT, VisionParameters
 from harness.extensions.vision.weights import enlarge, load_vit
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
 from harness.trace.schema import TensorSpec, tensor
@@ -47,7 +47,7 @@ class Ready(NamedTuple):
 def make_trace(parameters: VisionParameters) -> MemoryTrace:
     """Make the trace of a model.
 
-    VisionParameters
+    Parameters
     ----------
     parameters : VisionParameters
         Which model, and how many images.

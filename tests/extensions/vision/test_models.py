@@ -14,7 +14,7 @@ pytest.importorskip("sklearn", reason="pip install 'trace-format-harness[vision]
 
 from harness.errors import UsageError  # noqa: E402
 from harness.extensions.vision.models import Cnn, Vit, VitShape, capture  # noqa: E402
-from harness.extensions.vision.sources import HELD_OUT  # noqa: E402
+from harness.extensions.vision.parameters import HELD_OUT  # noqa: E402
 from harness.extensions.vision.training import read_digits, reproducible  # noqa: E402
 from harness.extensions.vision.weights import enlarge, load_vit  # noqa: E402
 from harness.trace.sources import open_trace  # noqa: E402

@@ -11,7 +11,8 @@ import pytest
 from harness import registry
 from harness.cli import main
 from harness.errors import UsageError
-from harness.extensions.vision.sources import missing, mnist_cnn, parse, vit_digits
+from harness.extensions.vision.parameters import missing, parse
+from harness.extensions.vision.sources import mnist_cnn, vit_digits
 from harness.trace.sources import open_trace
 
 TORCH = "pip install torch==2.13.0"

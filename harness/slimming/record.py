@@ -52,7 +52,15 @@ def _origin(kept: Kept, digest: str) -> Origin:
 def places_in(text: str | bytes) -> Places:
     """Find where the tensors of a slimmed archive are, and look at nothing else of its manifest, so that it opens fast.
 
-    Raises `ArchiveError` when the record does not fit what is stored, or there is none.
+    Parameters
+    ----------
+    text : str or bytes
+        The manifest as it is stored.
+
+    Raises
+    ------
+    ArchiveError
+        When the record does not fit what is stored, or there is none.
     """
     try:
         found = msgspec.json.decode(text, type=_Described)
@@ -62,7 +70,17 @@ def places_in(text: str | bytes) -> Places:
 
 
 def unslimmed(stored: Manifest) -> Manifest:
-    """Return the manifest of the trace before it was slimmed, of that in an archive, a stranger's perhaps.
+    """Return the manifest that a slimmed archive, a stranger's perhaps, stands for.
+
+    Parameters
+    ----------
+    stored : Manifest
+        As it is in the archive.
+
+    Returns
+    -------
+    Manifest
+        Of the trace, as it was before it was slimmed.
 
     Raises
     ------

@@ -43,7 +43,20 @@ class Kept:
 
 
 def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowing:
-    """Find the fewest bytes that hold every value exactly; `blocks` returns all of them, as often as it is called."""
+    """Find the fewest bytes that hold every value exactly.
+
+    Parameters
+    ----------
+    dtype : str
+        Of the values.
+    blocks : callable
+        Returns all of them, as often as it is called, each block in C order.
+
+    Returns
+    -------
+    Narrowing
+        The first of `harness.slimming.narrowing.ladder` that every block survives.
+    """
     return next(step for step in ladder(dtype) if step.as_it_is or all(map(step.fits, blocks())))
 
 

@@ -266,7 +266,16 @@ for _name in CHECKS:
 def failing_checks(
     format: type[Format] | Format, profile: Profile = "tuned", patience: float = 120.0
 ) -> dict[str, str]:
-    """Run the checks of `FormatConformance`, whose attributes are given, without pytest's command line.
+    """Run the checks of `FormatConformance` without pytest's command line.
+
+    Parameters
+    ----------
+    format : type of Format, or Format
+        What is tested.
+    profile : Profile
+        The settings that archives are written with.
+    patience : float
+        Seconds after which a check that does not end has failed.
 
     Returns
     -------

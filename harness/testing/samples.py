@@ -18,10 +18,18 @@ Block = Callable[[np.ndarray], np.ndarray]
 
 
 class StepTrace(Trace):
-    """A trace that gives its tensors `rows` at a time, or as every other trace.
+    """A trace that gives its tensors a fixed number of rows at a time.
 
-    `before` is called ahead of each block with its tensor's path and its number, `given` with each block, and returns
-    what is given in its place.
+    Parameters
+    ----------
+    arrays : mapping of TensorSpec to ndarray
+        The tensors.
+    rows : int, optional
+        Rows in a block; as every other trace without it.
+    before : callable
+        Called ahead of each block with its tensor's path and its number.
+    given : callable
+        Takes each block to what is given in its place.
     """
 
     def __init__(

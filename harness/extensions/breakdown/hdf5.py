@@ -33,12 +33,26 @@ class Hdf5Replayer(Replayer[Hdf5Reader]):
 
 
 def replay_dataset(file: Path, dataset: h5py.Dataset, selection: Selection | None) -> Replay | None:
-    """Take a read of a dataset apart; None where its values lie in its header, whose place HDF5 does not give.
+    """Take a read of a dataset apart.
 
     Blosc is decoded by numcodecs, which holds the same library. Other filters exist only inside HDF5, bitshuffle among
     them: there ``decode`` reads a dataset in memory that holds the same stored chunks. That figure is HDF5's own: it
     includes the lookup of each chunk and its copies from the stored bytes and out of the chunk cache, so it is an
     upper bound for the codec; ``copy`` is the replay's own on top, and the rest may be negative by as much.
+
+    Parameters
+    ----------
+    file : Path
+        The archive.
+    dataset : h5py.Dataset
+        In it.
+    selection : tuple of slice or None
+        The part; the whole when None.
+
+    Returns
+    -------
+    Replay or None
+        None when the values stand in the dataset's header, where HDF5 does not give their place.
     """
     wanted = whole(dataset.shape, selection)
     plist = dataset.id.get_create_plist()

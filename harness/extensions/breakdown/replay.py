@@ -109,12 +109,17 @@ def assembled(
 
     Parameters
     ----------
-    taken : sequence of ChunkPart
+    taken : sequence of Part
         Where each piece goes; a piece holds only what the selection takes of its chunk.
     shape : tuple of int
         Of the result.
     fill : ndarray or None
-        A scalar array: what stands where no piece goes; None when pieces cover the result, whose dtype is then theirs.
+        A scalar array: what stands where no piece goes; None when pieces cover the result.
+
+    Returns
+    -------
+    callable
+        The result has the dtype of the fill, else of the first piece.
     """
 
     def place(pieces: list[np.ndarray]) -> np.ndarray:
@@ -129,10 +134,28 @@ def assembled(
 def contiguous(
     file: Path, offset: int, shape: tuple[int, ...], dtype: str | np.dtype, selection: Selection | None
 ) -> Replay:
-    """Take apart the read of a tensor that is stored as it is, in C order, from an offset in a file.
+    """Take apart the read of a tensor that is stored as it is, in C order.
 
     The runs of a selection are read one by one and then strung together. A library that reads them straight to where
     they belong spares that copy, and its rest is negative by about as much.
+
+    Parameters
+    ----------
+    file : Path
+        Where it is stored.
+    offset : int
+        Of its first byte.
+    shape : tuple of int
+        Of the tensor.
+    dtype : str or numpy.dtype
+        Of the tensor.
+    selection : tuple of slice or None
+        The part; the whole when None.
+
+    Returns
+    -------
+    Replay
+        Without a codec.
     """
     wanted = whole(shape, selection)
     found = runs(shape, np.dtype(dtype).itemsize, wanted)

@@ -86,7 +86,9 @@ def dissect(
 
     Parameters
     ----------
-    backend, archive
+    backend : Format
+        The format.
+    archive : Path
         What to read; in the page cache.
     reads : sequence of Read
         What to ask for.

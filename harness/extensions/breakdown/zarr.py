@@ -70,10 +70,25 @@ class ZarrSlimReplayer(Replayer[ZarrSlimReader]):
 
 
 def replay_array(folder: Path, array: zarr.Array, selection: Selection | None, widen: Widen = _same) -> Replay | None:
-    """Take a read of an array apart; None when a codec is not known here, or the part lies in more than one shard.
+    """Take a read of an array apart.
 
     A shard is read as its index and one extent per chunk, whether zarr-python asks for these or for the whole file.
-    `widen` takes stored values to those of the result, and is a part of decoding.
+
+    Parameters
+    ----------
+    folder : Path
+        The archive.
+    array : zarr.Array
+        In it.
+    selection : tuple of slice or None
+        The part; the whole when None.
+    widen : callable
+        Takes stored values to those of the result; part of decoding.
+
+    Returns
+    -------
+    Replay or None
+        None when a codec is not known here, or the part lies in more than one shard.
     """
     wanted = whole(array.shape, selection)
     decompress = _decompressor(array)

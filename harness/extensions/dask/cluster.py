@@ -33,7 +33,20 @@ def distributed_package() -> Any:
 
 
 def require_workers(scheduler: str | None, most: int) -> None:
-    """Raise `UsageError` where a scheduler cannot be reached, or has fewer workers than a run asks for at most."""
+    """Refuse a run whose scheduler cannot be reached or has too few workers, before anything is written.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Address such as ``tcp://host:8786``; None for a cluster of the harness's own.
+    most : int
+        The most workers that the run asks for.
+
+    Raises
+    ------
+    UsageError
+        In one sentence, within seconds.
+    """
     distributed_package()
     if scheduler is not None:
         cluster = Cluster(scheduler)
@@ -71,13 +84,25 @@ class Cluster:
 
     @property
     def client(self) -> Any:
-        """The connected client of ``distributed``; raises `MachineError` when the scheduler is gone."""
+        """The connected client of ``distributed``.
+
+        Raises
+        ------
+        MachineError
+            When the scheduler is gone.
+        """
         if self.lost():
             raise MachineError(f"the connection to the Dask scheduler at {self._scheduler} was lost")
         return self._client
 
     def alive(self) -> list[str]:
-        """Return the addresses of all workers that are alive; raises `MachineError` when the scheduler is gone."""
+        """Return the addresses of all workers that are alive.
+
+        Raises
+        ------
+        MachineError
+            When the scheduler is gone.
+        """
         found = self.client.scheduler_info(n_workers=-1).get("workers", {})
         self._restarted |= any(worker.get("nanny") for worker in found.values())
         self._most = max(self._most, len(found))

@@ -81,13 +81,14 @@ class DaskPool(Readers):
         -------
         Reading
             Its time is that of the slowest worker, because the clocks of machines cannot be compared so finely.
-            Rejected where a worker died over its share, or was started anew and read it then.
+            Rejected where a share was read again elsewhere, as after the death of its worker: every value came back
+            right, but not from so many workers at once.
 
         Raises
         ------
         HarnessError
             When the scheduler or too many workers are gone, a worker does not see the archive, the format raised, or
-            worker after worker died.
+            worker after worker died over a share.
         """
         try:
             addresses = self._ready(share, workers)

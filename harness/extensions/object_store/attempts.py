@@ -91,7 +91,17 @@ def passing(error: BaseException) -> bool:
 
 
 def explained(error: BaseException, what: str, number: int = 1) -> HarnessError:
-    """Put a fault into one sentence, after a number of attempts to get what was asked for."""
+    """Put a fault into one sentence.
+
+    Parameters
+    ----------
+    error : BaseException
+        As obstore raised it.
+    what : str
+        What was asked for.
+    number : int
+        How many attempts there were.
+    """
     text = str(error)
     code = (_CODE.search(text) or ["", ""])[1]
     status = (_STATUS.search(text) or ["", ""])[1]

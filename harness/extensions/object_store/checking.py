@@ -16,6 +16,11 @@ _BYTES = bytes(range(256)) * 4
 def check_store(place: S3Address) -> None:
     """Read, write, read a part, and remove a small object.
 
+    Parameters
+    ----------
+    place : S3Place
+        The store, as the run will reach it.
+
     Raises
     ------
     UsageError

@@ -47,8 +47,18 @@ class Client:
     """Reads and writes the objects of one folder of a store.
 
     An object is one version of itself: once its tag is known, every further request asks for that tag, so bytes of two
-    versions are never mixed. Requests raise `HarnessError` when the store cannot be reached, has no such object, or
-    sends anything but the bytes that were asked for, after `most_attempts` or at once.
+    versions are never mixed.
+
+    Parameters
+    ----------
+    place : S3Place
+        The store.
+    folder : str
+        Within the place's prefix.
+    timeout : str
+        For one request.
+    most_attempts : int
+        After how many a fault is reported.
     """
 
     def __init__(
@@ -65,7 +75,13 @@ class Client:
         return self._get(name, WHOLE)[0]
 
     def range(self, name: str, start: int, length: int) -> memoryview:
-        """Return a part of an object."""
+        """Return a part of an object.
+
+        Raises
+        ------
+        HarnessError
+            When the store cannot be reached, has no such object, or sends anything but these bytes.
+        """
         return self._get(name, (start, start + length))[0] if length else memoryview(b"")
 
     def tail(self, name: str, length: int) -> tuple[memoryview, int]:
@@ -162,10 +178,25 @@ class Client:
 
 
 def check_answer(name: str, wanted: Any, got: tuple[int, ...], length: int, size: int) -> None:
-    """Raise `RangeError` where an answer is another part of an object of a size, or not as long as it says.
+    """Hold an answer against what was asked for.
 
-    What is wanted is ``(start, stop)``, ``{"offset": start}`` or ``{"suffix": length}``; `got` is the start and stop
-    that the answer states, `length` that of its body, `size` that of the object.
+    Parameters
+    ----------
+    name : str
+        Of the object.
+    wanted : tuple of (int, int) or dict
+        Start and stop, ``{"offset": start}`` or ``{"suffix": length}``.
+    got : tuple of (int, int)
+        Start and stop as the answer states them.
+    length : int
+        Bytes of the body.
+    size : int
+        Of the object as the answer states it.
+
+    Raises
+    ------
+    RangeError
+        When the answer is another part of the object, or not as long as it says.
     """
     if isinstance(wanted, dict):
         start, stop = (wanted["offset"] if "offset" in wanted else max(0, size - wanted["suffix"])), size

@@ -37,8 +37,16 @@ Reference = tuple[str, int, int]  # the file, by its template, the offset and th
 class Hdf5Chunk(Codec):
     """Decodes a stored chunk: Blosc as Zarr's own arrays do, any other filter by HDF5, in a file in memory.
 
-    A chunk has so many bytes of values of a dtype. Filters are as HDF5 numbers them: code, flags and values of each;
-    none for values that are stored as they are. Where some are `bare`, a chunk as long as its values has no filters.
+    Parameters
+    ----------
+    nbytes : int
+        Of the values of a chunk.
+    dtype : str
+        Of the values.
+    filters : list of [int, int, list of int]
+        Code, flags and values of each, as HDF5 numbers them; none for values that are stored as they are.
+    bare : bool
+        Whether a chunk as long as its values was stored without the filters.
     """
 
     codec_id = "trace-format-harness.hdf5"
@@ -81,10 +89,19 @@ numcodecs.register_codec(Hdf5Chunk)
 
 
 def references(path: Path) -> bytes:
-    """Say where the chunks of an archive lie, as one of Zarr format 2, in JSON of version 1 of kerchunk's format.
+    """Say where the chunks of an archive lie, in version 1 of kerchunk's format, as an archive of Zarr format 2.
 
-    https://fsspec.github.io/kerchunk/spec.html; the file is its template ``u``. A tensor without chunks is cut along
-    its first axis into blocks of up to `BLOCK` bytes, or of one row.
+    A tensor without chunks is cut along its first axis into blocks of up to `BLOCK` bytes, or of one row.
+
+    Parameters
+    ----------
+    path : Path
+        An archive written by `Hdf5Format`.
+
+    Returns
+    -------
+    bytes
+        JSON; the file is its template ``u``. https://fsspec.github.io/kerchunk/spec.html
 
     Raises
     ------

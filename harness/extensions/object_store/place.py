@@ -103,7 +103,19 @@ class S3Place(S3Address, ArchiveStore):
 
 
 def parse_place(url: str, environment: Mapping[str, str] = os.environ) -> S3Place:
-    """Read a store's URL ``s3://bucket/prefix``, and find its endpoint in the usual ``AWS_`` variables.
+    """Read a store's URL and find its endpoint.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://bucket/prefix``.
+    environment : mapping
+        Where the usual ``AWS_`` variables are looked up.
+
+    Returns
+    -------
+    S3Place
+        Not asked for anything yet.
 
     Raises
     ------

@@ -30,7 +30,17 @@ _Out: TypeAlias = asyncio.StreamWriter
 
 @contextmanager
 def shaped(place: Place) -> Iterator[Place]:
-    """Put a shaper in front of a store, where its place asks for one, and give the place with the shaper's endpoint.
+    """Put a shaper in front of a store, where its place asks for one.
+
+    Parameters
+    ----------
+    place : S3Place
+        With an ``http`` endpoint.
+
+    Yields
+    ------
+    S3Place
+        The same with the shaper's endpoint; as it was where nothing is to be shaped.
 
     Raises
     ------

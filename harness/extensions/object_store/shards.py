@@ -19,9 +19,16 @@ _REQUEST = 4 << 20  # bytes of one request, so that several share the bandwidth 
 
 
 class StoredFile:
-    """One object, of which pieces are read, from several threads at once; a `harness.formats.extents.ByteSource`.
+    """One object, of which pieces are read, from several threads at once.
 
-    With `at_once` the first request fetches all of it.
+    Parameters
+    ----------
+    client : Client
+        Of the archive.
+    name : str
+        Of the object.
+    at_once : bool
+        Whether to fetch all of it with the first request.
     """
 
     def __init__(self, client: Client, name: str, *, at_once: bool) -> None:

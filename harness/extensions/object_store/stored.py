@@ -13,7 +13,17 @@ from harness.sampling.sample import Counter, Opener
 
 @dataclass(frozen=True, kw_only=True)
 class S3Archive:
-    """Where a format finds an archive in a store: its key within the place's prefix, and the route by which."""
+    """Where a format finds an archive in a store.
+
+    Attributes
+    ----------
+    place : S3Place
+        The store.
+    key : str
+        Of the archive, within the place's prefix.
+    route : {"ranges", "download", "reference"}
+        How it is read.
+    """
 
     place: S3Address
     key: str
@@ -27,7 +37,15 @@ class S3Archive:
 
 
 class StoredFormat:
-    """A format whose archive is in a store."""
+    """A format whose archive is in a store.
+
+    Parameters
+    ----------
+    backend : Format
+        The format.
+    stored : S3Archive
+        Its archive.
+    """
 
     def __init__(self, backend: Format, stored: S3Archive) -> None:
         self._route, self._stored = remote_of(backend).routes[stored.route], stored

@@ -41,7 +41,27 @@ def objects_of(archive: Path, key: str) -> dict[str, Path]:
 
 
 def upload(place: S3Address, archive: Path, key: str) -> list[str]:
-    """Store an archive under a key; returns the keys of its objects."""
+    """Store an archive as `objects_of` names its objects.
+
+    Parameters
+    ----------
+    place : S3Place
+        The store.
+    archive : Path
+        What to store.
+    key : str
+        Its name there, within the place's prefix.
+
+    Returns
+    -------
+    list of str
+        The keys of its objects.
+
+    Raises
+    ------
+    HarnessError
+        When the store does not take one of them.
+    """
     names = objects_of(archive, key)
     with closing(Client(place)) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
         list(pool.map(lambda item: client.put(item[0], item[1].read_bytes()), names.items()))
@@ -82,8 +102,22 @@ class StoreTask:
 class S3Uploads:
     """Brings the archives of one subject after the other into a store.
 
-    An object is listed in `record`, the run's `UPLOADED`, before it is uploaded: a session that is killed leaves none
-    that is not, and the next session removes them with its own. Raises `HarnessError` when the record is damaged.
+    Parameters
+    ----------
+    place : S3Place
+        The store, as it is reached.
+    run_id : str
+        Of the run; part of the keys.
+    worker : Worker
+        Uploads.
+    record : Path
+        `UPLOADED` in the run's folder. An object is listed there before it is uploaded, so a session that is killed
+        leaves none that is not, and the next session removes them with its own.
+
+    Raises
+    ------
+    HarnessError
+        When the record is damaged.
     """
 
     def __init__(self, place: S3Address, run_id: str, worker: Worker, record: Path) -> None:

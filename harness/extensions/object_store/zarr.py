@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 
 class RemoteSlimReader(ZarrSlimReader):
-    """Reads slimmed Zarr from a store."""
+    """Reads slimmed Zarr from a store: few requests, each of neighbouring chunks, several at a time.
+
+    Parameters
+    ----------
+    objects : Objects
+        The archive.
+    setting : str
+        As of `ZarrSlimReader`.
+    """
 
     def __init__(self, objects: StoredArchive, setting: str) -> None:
         self._objects = objects

@@ -59,9 +59,16 @@ def _wanted(part: ByteRequest | None) -> Any:
 
 
 class ReferenceStore(CountedStore):
-    """Reads chunks that are ranges of one object, one request for each; metadata is in the references.
+    """Reads chunks through a `Client`, one request for each; metadata is in the references.
 
-    These are JSON in version 1 of kerchunk's format; raises `ArchiveError` when they are none.
+    Parameters
+    ----------
+    client : Client
+        Of the folder that holds the archive.
+    name : str
+        Of the archive.
+    references : mapping
+        By key, the text of metadata, or a list of file, offset and length.
     """
 
     def __init__(self, client: Client, name: str, references: bytes) -> None:

@@ -53,10 +53,24 @@ class Demand:
 
 
 def demand(backend: Format, profile: Profile, manifest: Manifest, reads: Iterable[Read]) -> Demand:
-    """Reckon what reads, in their order, demand of a format with an archive that is opened once.
+    """Reckon what reads demand of a format.
 
-    What is read twice is decoded twice: no format here keeps what it has decoded, but for a chunk cache that is small
-    against these tensors.
+    Parameters
+    ----------
+    backend : Format
+        The format.
+    profile : Profile
+        The settings that the archive is written with.
+    manifest : Manifest
+        What the trace holds.
+    reads : iterable of Read
+        In their order.
+
+    Returns
+    -------
+    Demand
+        For one opened archive. What is read twice is decoded twice: no format here keeps what it has decoded, but for
+        a chunk cache that is small against these tensors.
     """
     count = chunks = returned = 0
     decoded = [0, 0, 0]

@@ -82,9 +82,19 @@ class Model:
 
 
 def cells_of(folder: Path, trace: str) -> list[ModelCell]:
-    """Gather the cells of a run that a model is fitted to, of a trace as the run was asked for it.
+    """Gather the cells of a run that a model is fitted to: warm reads of one trace by one thread.
 
-    Without failed ones, the ceiling and the A/A control.
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    trace : str
+        The trace, as the run was asked for it.
+
+    Returns
+    -------
+    list of ModelCell
+        Without failed ones, the ceiling and the twin.
 
     Raises
     ------
@@ -121,7 +131,17 @@ def cells_of(folder: Path, trace: str) -> list[ModelCell]:
 
 
 def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
-    """Fit a model to the cells of every format and profile, in their order.
+    """Fit a model to the cells of every format and profile.
+
+    Parameters
+    ----------
+    cells : sequence of ModelCell
+        From `cells_of`.
+
+    Returns
+    -------
+    list of Model
+        In the order of the cells.
 
     Raises
     ------

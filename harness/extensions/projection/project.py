@@ -33,9 +33,22 @@ _ZIP_DIRECTORY = 2.0  # requests: the end of the file, which says where its dire
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where the traces are: latency in seconds, bandwidth in bytes a second for each reader, prices in USD.
+    """Where the traces are.
 
-    `in_flight` requests of one access are under way at the same time; a gigabyte is 10**9 bytes.
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    latency : float
+        Seconds until the first byte of a request.
+    bandwidth : float
+        Bytes a second for each reader.
+    in_flight : int
+        Requests of one access that are under way at the same time.
+    gigabyte_month, thousand_gets, thousand_puts, gigabyte_out : float
+        Prices in USD; a gigabyte is 10**9 bytes.
+    prices_from : str
+        Where they were taken from.
     """
 
     name: str
@@ -65,10 +78,18 @@ STORES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionQuestion:
-    """What is to be projected: so many traces of a length on a store, read by so many on a machine each.
+    """What is to be projected.
 
-    Each trace is accessed `accesses` times in the proportions of the mix's shares. Each access opens the archive and
-    finds nothing of it in memory.
+    Attributes
+    ----------
+    traces, n_res, readers : int
+        How many traces, of which length, and how many read at the same time, each on a machine of its own.
+    accesses : int
+        Accesses to each trace, each of which opens the archive and finds nothing of it in memory.
+    mix : Mix
+        Of which the shares of accesses count.
+    store : Store
+        Where the traces are.
     """
 
     traces: int
@@ -95,7 +116,7 @@ class Projection:
 
 
 def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Projection:
-    """Project a use onto a store, from the cost models of a run; the shortest waiting comes first.
+    """Project a use onto a store, from the cost models of a run.
 
     Parameters
     ----------
@@ -105,6 +126,11 @@ def project(folder: Path, trace: str | None, question: ProjectionQuestion) -> Pr
         Which of its traces; None for the only one that is made in any length.
     question : ProjectionQuestion
         What is asked.
+
+    Returns
+    -------
+    Projection
+        Cheapest waiting first.
 
     Raises
     ------

@@ -63,9 +63,7 @@ def settings_of(backend: Format, spec: TensorSpec, label: str, values: Sequence[
 
 
 def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Generator) -> list[Candidate]:
-    """Choose the candidates for a role: the present setting and the control, then by the number of changes.
-
-    Of candidates that lay the tensor out in the same way only the one with the fewest changes is there.
+    """Choose the candidates for a role.
 
     Parameters
     ----------
@@ -77,6 +75,12 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
         How many candidates at most, the A/A control aside.
     rng : numpy.random.Generator
         Draws among those that differ from the present setting in more than one parameter.
+
+    Returns
+    -------
+    list of Candidate
+        The present setting and the control first, then by the number of changes. Of candidates that lay the tensor out
+        in the same way only the one with the fewest changes is there.
     """
     found: dict[object, Candidate] = {}
     for changes, values in _by_changes(search_space(backend)[spec.role], rng):

@@ -35,7 +35,7 @@ def cut(spec: TensorSpec, length: int) -> TensorSpec:
 
 
 def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec:
-    """Return the largest corner of a tensor that takes so many bytes, equally long along all axes of residues.
+    """Return the largest corner of a tensor that takes so many bytes.
 
     Parameters
     ----------
@@ -45,6 +45,11 @@ def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec
         At most, unless the longest chunk takes more.
     edges : iterable of int
         Extents of chunks along the axes that are cut; the corner is no shorter than any.
+
+    Returns
+    -------
+    TensorSpec
+        Of the same path, equally long along all axes of residues.
     """
     if spec.nbytes <= nbytes:
         return spec
@@ -58,7 +63,17 @@ def corner_of(spec: TensorSpec, nbytes: int, edges: Iterable[int]) -> TensorSpec
 def in_whole_chunks(whole: TensorSpec, corner: TensorSpec, layout: Layout) -> TensorSpec:
     """Shorten a corner until it ends with a chunk: what is padded there is not padded in the whole tensor.
 
-    It stays more than half as long, being no shorter than a chunk of the whole tensor's layout.
+    Parameters
+    ----------
+    whole, corner : TensorSpec
+        The tensor and its corner; where they are the same nothing is changed.
+    layout : Layout
+        Of the whole tensor.
+
+    Returns
+    -------
+    TensorSpec
+        More than half as long as the corner, which is no shorter than a chunk.
     """
     if corner == whole or not layout.chunks:
         return corner
@@ -105,9 +120,18 @@ class Corner(Trace):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleTask:
-    """Write a part of a tensor as a raw archive, from which candidates are written and against which they are read.
+    """Write the sample of a role as a raw archive, from which candidates are written and against which they are read.
 
-    The trace is named as ``NAME[:key=value,...]``, with a length where it is made in any.
+    Attributes
+    ----------
+    source : str
+        The trace as ``NAME[:key=value,...]``.
+    n_res : int or None
+        Sequence length, for a trace that is made in any length.
+    part : TensorSpec
+        What of a tensor to take.
+    destination : Path
+        The archive.
     """
 
     source: str

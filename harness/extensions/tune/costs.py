@@ -122,9 +122,19 @@ def candidate_costs(
 
 
 def stages(count: int, rounds: int) -> list[int]:
-    """Return after how many rounds so many candidates are compared, of which the last ones get `rounds`.
+    """Return after how many rounds candidates are compared.
 
-    Rising, each about twice the one before, none below two unless `rounds` is.
+    Parameters
+    ----------
+    count : int
+        How many candidates there are.
+    rounds : int
+        How many rounds the last ones get.
+
+    Returns
+    -------
+    list of int
+        Rising, the last one `rounds`; each about twice the one before, none below two unless `rounds` is.
     """
     halvings = max(0, ceil(log2(max(count, 1) / FEW)))
     least = min(_LEAST_ROUNDS, rounds)

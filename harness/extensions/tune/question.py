@@ -92,8 +92,10 @@ class TuneQuestion:
     ----------
     role : Role
         Which.
-    spec, part : TensorSpec
-        The tensor that is sampled, as it is in the trace, and the corner of it that is sampled.
+    spec : TensorSpec
+        The tensor that is sampled, as it is in the trace.
+    part : TensorSpec
+        The corner of it that is sampled.
     use : Use
         The mix, with the shares of accesses to this role alone.
     reads : dict of str to MeasuredUse
@@ -134,7 +136,7 @@ class TuneQuestion:
 def questions(
     backend: Format, manifest: Manifest, mix: Mix, sample_bytes: int, seed: int
 ) -> tuple[list[TuneQuestion], list[str]]:
-    """Work out what to ask for each role that a format can tune and a trace has, and what had to be assumed for it.
+    """Work out what to ask for each role that a format can tune and a trace has.
 
     Parameters
     ----------
@@ -148,6 +150,13 @@ def questions(
         Of a sample, at most, unless one of the longest chunks takes more.
     seed : int
         Decides windows and heads.
+
+    Returns
+    -------
+    questions : list of TuneQuestion
+        In the order of the search space.
+    notes : list of str
+        What had to be assumed, one sentence each.
 
     Raises
     ------

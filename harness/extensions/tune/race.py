@@ -47,8 +47,10 @@ class Race:
     ----------
     question : TuneQuestion
         What was asked.
-    entered, remaining : list of Candidate
-        All, the present setting and the A/A control first; and those that were measured in all rounds.
+    entered : list of Candidate
+        All, the present setting and the A/A control first.
+    remaining : list of Candidate
+        Those that were measured in all rounds.
     rounds : int
         How many that are.
     failed : dict of str to str

@@ -68,14 +68,10 @@ def vary(measured: CostParts, use: Use, formats: Sequence[str], preferred: str) 
 
     Parameters
     ----------
-    measured : CostParts
-        Of one trace.
-    use : Use
-        From which one weight at a time departs.
-    formats : sequence of str
-        Those that compete.
-    preferred : str
-        The cheapest of them.
+    measured, use
+        The parts of costs of one trace, and the use from which one weight at a time departs.
+    formats, preferred
+        Those that compete, and the cheapest of them.
     """
     columns = [measured.formats.index(name) for name in formats]
     best = list(formats).index(preferred)

@@ -33,7 +33,19 @@ _EARLIER = Path(__file__).with_name("earlier.toml")
 
 @dataclass(frozen=True, kw_only=True)
 class GradedCriterion:
-    """One row of the table: what a suite states, with its limits; `exact` where cells hold sizes, which do not vary."""
+    """One row of the table: what a suite states, with the limits of what it measures.
+
+    Attributes
+    ----------
+    suite, name, cells : str
+        Whose it is, what it is called, and which cells it is made of, in words.
+    accesses : tuple of str
+        Those that count; all of the suite without it.
+    limits : tuple of float
+        The largest ratio that is still Strong, Good, Limited.
+    exact : bool
+        Whether the cells hold sizes, which have no spread.
+    """
 
     suite: str
     name: str

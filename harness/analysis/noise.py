@@ -25,7 +25,19 @@ _MACHINE = (
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedSamples:
-    """Samples that do not count: what became of them, the recorded reason, in which formats, and how many."""
+    """Samples that do not count, by what became of them and why.
+
+    Attributes
+    ----------
+    status : {"failed", "rejected", "skipped"}
+        What became of them.
+    reason : str
+        As recorded.
+    formats : tuple of str
+        Where it happened, sorted.
+    samples : int
+        How many.
+    """
 
     status: str
     reason: str
@@ -44,11 +56,15 @@ class Noise:
     spread : mapping of str to float
         For each format, ceiling and A/A control included: the spread of times over rounds as a part of their median
         (1.4826 times the median absolute deviation), the median over cells. Cells of one round have none.
-    aa_cells, aa_median, aa_largest
-        Cells in which the A/A control was compared with the arm that it repeats, and its difference without its sign.
-    aa_judged, aa_different
-        A/A comparisons with enough rounds for a verdict, and how many of those would be called faster or slower by the
-        rule for formats, without a floor, which would hide them.
+    aa_cells : int
+        Cells in which the A/A control was compared with the arm that it repeats.
+    aa_median, aa_largest : float or None
+        The A/A control's difference, without its sign: median over cells, and largest.
+    aa_judged : int
+        A/A comparisons with enough rounds for a verdict.
+    aa_different : int or None
+        How many of those would be called faster or slower by the rule for formats, without a floor, which would hide
+        them; None when there is none.
     drift_median, drift_largest : float or None
         Change of the time common to all arms from the first round to the last: median over cells, and the one furthest
         from none, both with their signs. The trend is the median of the slopes between every two rounds (Theil 1950,
@@ -59,14 +75,18 @@ class Noise:
     load_before, load_during, load_after : float or None
         Load average of the last minute: when the first session began, the largest of any sample, and when the last
         session ended.
-    virtual_machine, cores
-        Whether a hypervisor is there, and processor cores; None also when sessions differ in them.
+    virtual_machine : bool or None
+        Whether a hypervisor is there; None also when sessions differ in it.
+    cores : int or None
+        Processor cores; None also when sessions differ in them.
     dropped : tuple of DroppedSamples
         Failed, rejected and skipped samples, most frequent first.
     rounds_least, rounds_most : int or None
         Samples that count, in the timed cell with fewest and the one with most.
-    undecided, undecided_suites
-        Comparisons with too few rounds for a verdict, and the suites they belong to, in the order of the summary.
+    undecided : int
+        Comparisons with too few rounds for a verdict, none of which can therefore be given.
+    undecided_suites : tuple of str
+        The suites they belong to, in the order of the summary.
     """
 
     spread: Mapping[str, float]
@@ -93,7 +113,7 @@ class Noise:
 def describe_noise(
     table: SampleTable, baseline: str | None, environment: Mapping[str, Any], control_of: str | None = None
 ) -> Noise:
-    """Describe how noisy a run was, with None for what is not known.
+    """Describe how noisy a run was.
 
     Parameters
     ----------
@@ -103,6 +123,11 @@ def describe_noise(
         As for `harness.analysis.summary.summarise`.
     environment : mapping
         From ``environment.json``; may be empty.
+
+    Returns
+    -------
+    Noise
+        With None for what is not known.
     """
     repeated = [paired(case.control, case.original(control_of or baseline)) for case in table.cases]
     controls = [comparison for comparison in repeated if comparison is not None]

@@ -102,12 +102,19 @@ def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed:
 
 
 def resampled_medians(values: np.ndarray, seed: int, *, smoothed: bool = True) -> np.ndarray:
-    """Return medians over rounds, shape (1 + RESAMPLES, arms): of what was measured, then of rounds drawn anew.
+    """Return medians over rounds: of what was measured, then of rounds drawn anew by `resample`.
 
     Parameters
     ----------
-    values, seed, smoothed
-        As for `resample`.
+    values : ndarray, shape (arms, rounds)
+        NaN where an arm has none.
+    seed, smoothed : int, bool
+        For `resample`.
+
+    Returns
+    -------
+    ndarray, shape (1 + RESAMPLES, arms)
+        Row 0 is what was measured.
     """
     ordered = np.sort(np.concatenate([values[None], resample(values, seed, smoothed=smoothed)]), axis=-1)  # NaN last
     known = np.maximum(np.isfinite(ordered).sum(axis=-1, keepdims=True), 1)
@@ -126,7 +133,18 @@ def bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interval_ends(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of `median_interval` for many samples at once, each sorted along the last axis."""
+    """Return the ends of `median_interval` for many samples at once.
+
+    Parameters
+    ----------
+    ordered : ndarray, shape (..., rounds)
+        Sorted along the last axis.
+
+    Returns
+    -------
+    low, high : ndarray, shape (...)
+        In the unit of the values.
+    """
     last = ordered.shape[-1] - 1
     place = _place(last + 1)
     below, part = int(place), place - int(place)
@@ -197,7 +215,17 @@ def signed_rank_p(log_ratios: np.ndarray) -> float:
 def consistent_rank_sum(count: int, significance: float) -> int:
     """Return the largest sum of the ranks of dissenting rounds at which `signed_rank_p` is within a significance.
 
-    Of rounds that do not tie; -1 where so few of them can never reach it.
+    Parameters
+    ----------
+    count : int
+        Rounds, no two of which tie.
+    significance : float
+        Two-sided.
+
+    Returns
+    -------
+    int
+        -1 where so few rounds can never reach it.
     """
     sums = 2 * _rank_sums(tuple(range(2, 2 * count + 1, 2)))[::2]
     return int(np.searchsorted(sums, significance, side="right")) - 1

@@ -47,8 +47,9 @@ class Floor:
     difference : float
         The A/A control's difference, without its sign. No smaller difference is reported.
     excess : float
-        The part of it that its own sampling error does not explain. Intervals of what is reported lie beyond it. All
-        of the difference would count chance twice, and a true 5 % under 3 % noise be missed even in 20 rounds.
+        The part of it that its own sampling error does not explain. The interval of what is reported lies
+        beyond it, and not beyond all of the difference, which would count chance twice: in the interval and again in
+        the floor, so that a true 5 % under 3 % noise would be missed too often even in 20 rounds.
     """
 
     difference: float = 0.0
@@ -75,11 +76,23 @@ def _floors(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
-    """Put a comparison with the baseline into one of four words.
+    """Put a comparison into one of four words.
 
-    ``faster`` and ``slower`` when chance is excluded (`discovered`, see `judge`), the difference is larger than the
-    floor's and its complete interval lies beyond the floor's excess; ``equivalent`` when the interval lies within
-    `EQUIVALENT_WITHIN`; else, and always below `VERDICT_ROUNDS` rounds, ``inconclusive``.
+    Parameters
+    ----------
+    comparison : Comparison
+        Against the baseline.
+    floor : Floor
+        From `noise_floor`.
+    discovered : bool
+        Whether chance is excluded, as `judge` decides.
+
+    Returns
+    -------
+    {"faster", "slower", "equivalent", "inconclusive"}
+        ``faster`` and ``slower`` when the difference is larger than the floor's and its whole interval lies beyond the
+        floor's excess, ``equivalent`` when the interval lies within `EQUIVALENT_WITHIN`, else, and always below
+        `VERDICT_ROUNDS` rounds, ``inconclusive``.
     """
     if comparison.rounds < VERDICT_ROUNDS:
         return "inconclusive"
@@ -106,6 +119,11 @@ def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Ve
         All claims of a run.
     floors : sequence of Floor
         Of each one's cell.
+
+    Returns
+    -------
+    list of str
+        As `word`.
     """
     tested = np.array([c.rounds >= VERDICT_ROUNDS for c in comparisons], bool)
     p_values = np.array([signed_rank_p(c.log_ratios) for c in comparisons if c.rounds >= VERDICT_ROUNDS])
@@ -115,7 +133,7 @@ def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Ve
 
 
 def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> float | None:
-    """Return the smallest true slowdown that a repetition of this cell would call ``slower``: 0.04 for 4 % more.
+    """Return the smallest true slowdown that a repetition of this cell would call ``slower``.
 
     Both arms' rounds are resampled around no difference, and each resample says how large a true effect would have
     had to be for the rule of `word` and `SIGNIFICANCE` to call it (bootstrap power, Efron & Tibshirani 1993, chapter
@@ -130,7 +148,12 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
     comparison : Comparison
         Whose spread decides; the control's own, for the baseline.
     control : Comparison
-        The A/A control against the arm that it repeats. None is returned below `VERDICT_ROUNDS` rounds of either.
+        The A/A control against the arm that it repeats.
+
+    Returns
+    -------
+    float or None
+        As a part of the baseline's time: 0.04 when 4 % more is found. None below `VERDICT_ROUNDS` rounds.
     """
     count = comparison.rounds
     if min(count, control.rounds) < VERDICT_ROUNDS:

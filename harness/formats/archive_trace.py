@@ -13,7 +13,18 @@ from harness.trace.stream import Digest, Trace, TraceSource, shown_label
 
 
 class ArchiveTrace(Trace):
-    """An archive, in any format, as a trace. Every tensor is checked against its digest as it streams."""
+    """An archive as a trace: what ``file:PATH`` opens. Every tensor is checked against its digest as it streams.
+
+    Parameters
+    ----------
+    path : Path
+        An archive in any format.
+
+    Raises
+    ------
+    ArchiveError
+        From `open_archive`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,10 +45,20 @@ class ArchiveTrace(Trace):
 def open_file(path: Path) -> ArchiveTrace:
     """Open an archive as a trace after checking its bytes: some libraries crash the process on damaged chunks.
 
+    Parameters
+    ----------
+    path : Path
+        An archive in any format.
+
+    Returns
+    -------
+    ArchiveTrace
+        Of an archive whose every byte is as it was written.
+
     Raises
     ------
     ArchiveError
-        When not every byte is as it was written.
+        When it is not.
     """
     if broken := check_bytes(path, detect(path)):
         raise ArchiveError(broken)

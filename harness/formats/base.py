@@ -52,8 +52,10 @@ class Codec:
 
     Attributes
     ----------
-    name, level : str, int
-        Compressor, such as ``blosc-zstd``, and its level.
+    name : {"blosc-zstd", "blosc-lz4", "deflate", "pcodec", "zstd"}
+        Compressor.
+    level : int
+        Its compression level.
     shuffle : {"none", "byte", "bit"}
         Rearrangement before it.
     """
@@ -132,9 +134,19 @@ class Reader(ABC):
 
     @abstractmethod
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        """Read a tensor, or the part that `harness.formats.selection.Selection` describes, into memory of its own.
+        """Read a tensor or a part of it into memory.
 
-        Selections of plans are checked beforehand, and shapes and values that come back afterwards, for every format.
+        Parameters
+        ----------
+        path : str
+            Tensor name.
+        selection : tuple of slice, optional
+            The part, as `harness.formats.selection.Selection` says; the whole tensor when None.
+
+        Returns
+        -------
+        ndarray
+            Materialised: the values are in memory that the array owns, not in a file behind it.
         """
 
     def close(self) -> None:  # noqa: B027 - a reader may hold nothing
@@ -190,7 +202,13 @@ class Format(ABC):
         return self.readers[name or next(iter(self.readers))](path)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
-        """Say how a tensor is laid out in a profile; raises `UnsupportedProfile` where the format cannot take it."""
+        """Say how a tensor is laid out in a profile.
+
+        Raises
+        ------
+        UnsupportedProfile
+            When the format cannot do what the profile is for.
+        """
         if profile == "matched":
             raise UnsupportedProfile(f"{self.name} states no layout, so it cannot take the matched settings")
         return Layout(origin="default", why="the format does not state its layout", stated=False)
@@ -225,7 +243,14 @@ def _instance(name: str, plugin: type[Format]) -> Format:
 
 @contextmanager
 def blame(name: str, action: str) -> Iterator[None]:
-    """Turn whatever a format raises into one sentence with its name and what it was doing: ``"reading pair/layer_0"``.
+    """Turn whatever a format raises into one sentence that names it and what it was doing.
+
+    Parameters
+    ----------
+    name : str
+        The format.
+    action : str
+        What it was doing, such as ``"reading pair/layer_0"``.
 
     Raises
     ------

@@ -21,8 +21,10 @@ def overstated(codec: Literal["none", "blosc", "bitshuffle", "other"], head: byt
         Whose header it has; the last has none that states a length.
     head : bytes
         The first `HEADER` bytes of the chunk, fewer where it is shorter.
-    length, nbytes : int
-        Bytes of the chunk as it is stored, and of its values, by the shape of a chunk.
+    length : int
+        Bytes of the chunk as it is stored.
+    nbytes : int
+        Bytes of its values, by the shape of a chunk.
 
     Returns
     -------

@@ -42,7 +42,10 @@ class Mode:
     def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
         """Read the options; return what makes of a trace the one to write and the check of what was written.
 
-        Raises `UsageError` where an option does not say what it has to.
+        Raises
+        ------
+        UsageError
+            When an option does not say what it has to.
         """
         raise NotImplementedError
 
@@ -54,10 +57,21 @@ def convert(
 
     Parameters
     ----------
-    trace, backend, destination, profile
-        As for `harness.formats.archive.write_archive`.
+    trace : Trace
+        What to write.
+    backend : Format
+        The format.
+    destination : Path
+        The archive's name; must not exist.
+    profile : {"seed", "tuned", "matched"}
+        The format's settings.
     check : callable, optional
         What the archive has to pass besides, such as the bounds that a lossy trace promised.
+
+    Returns
+    -------
+    Manifest
+        Of the archive.
 
     Raises
     ------

@@ -16,7 +16,15 @@ from harness.errors import ArchiveError
 
 @dataclass(frozen=True)
 class Extent:
-    """Consecutive stored bytes of a file."""
+    """Consecutive stored bytes.
+
+    Attributes
+    ----------
+    file : Path
+        Where they lie.
+    offset, length : int
+        In bytes, from the start of the file.
+    """
 
     file: Path
     offset: int
@@ -33,7 +41,14 @@ class ByteSource(Protocol):
         """Say which pieces will be read next, as offset and end, so that they may be asked for together."""
 
     def read(self, start: int, stop: int, memory: np.ndarray) -> np.ndarray:
-        """Return a piece by its first byte and the one behind its last, perhaps in the memory that is given for it.
+        """Return a piece.
+
+        Parameters
+        ----------
+        start, stop : int
+            Offset of its first byte, and of the one behind its last.
+        memory : ndarray of uint8
+            May be filled and returned; as long as the piece.
 
         Raises
         ------

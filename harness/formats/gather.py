@@ -95,7 +95,7 @@ def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
 def gather(
     source: ByteSource, array: ShardedArray, index: np.ndarray, wanted: Selection, narrowing: Narrowing, crew: Crew
 ) -> np.ndarray:
-    """Read a selection within an array, and widen it to the dtype that its values had.
+    """Read and widen a selection.
 
     Memory beside the result is bounded: each thread holds one run of encoded chunks and one decoded chunk.
 
@@ -108,11 +108,16 @@ def gather(
     index : ndarray of uint64
         What `find_chunks` returned.
     wanted : tuple of slice
-        One for each axis.
+        One for each axis, within the array.
     narrowing : Narrowing
         How the values were made narrow.
     crew : Crew
         The threads.
+
+    Returns
+    -------
+    ndarray
+        Of the selection's shape and the narrowing's original dtype.
 
     Raises
     ------

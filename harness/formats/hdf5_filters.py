@@ -45,7 +45,7 @@ def in_memory(
     edges: tuple[int, ...],
     chunks: Sequence[tuple[tuple[int, ...], bytes, int]],
 ) -> tuple[h5py.File, Any]:
-    """Make a dataset of stored chunks in a file in memory, and return both: whoever drops the file drops the dataset.
+    """Make a dataset of stored chunks, in a file that exists only in memory.
 
     Parameters
     ----------
@@ -57,6 +57,13 @@ def in_memory(
         Extents of the dataset and of a chunk.
     chunks : sequence of (tuple of int, bytes, int)
         The first values' place in the dataset, the stored bytes and the filter mask of each.
+
+    Returns
+    -------
+    file : h5py.File
+        Whoever drops it drops the dataset.
+    identifier : h5py.h5d.DatasetID
+        The dataset.
     """
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plist.set_chunk(edges)

@@ -24,10 +24,20 @@ from harness.formats.selection import lengths, whole
 
 
 def place_of(file: h5py.File, path: str) -> Place:
-    """Say where the values of a dataset lie that was written and closed, and how they are filtered.
+    """Say where the values of a dataset lie and how they are filtered.
 
-    ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
-    numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
+    Parameters
+    ----------
+    file : h5py.File
+        Being written.
+    path : str
+        Of a dataset that was written and closed.
+
+    Returns
+    -------
+    dict
+        ``offset`` and ``length`` of values that are stored as they are; or ``edges`` of a chunk, ``filters`` as HDF5
+        numbers them, and ``chunks``: offset, length and filter mask of each, in C order. Empty for no values.
     """
     dataset = h5py.h5d.open(file.id, path.encode())
     if 0 in dataset.shape:

@@ -35,7 +35,17 @@ _RUINED = "nothing says what is whole"
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """A tensor that was wholly written: digests of its values and of its unchecked stored bytes, and their place."""
+    """A tensor that was wholly written.
+
+    Attributes
+    ----------
+    digest : str
+        Of its values (see `harness.trace.stream.Digest`).
+    stored : str
+        Of the stored bytes that have no checksum of their own (see `RecoverableFormat.unchecked`).
+    place : mapping
+        Where they lie, as its format notes it (see `harness.formats.recovered.CheckpointWriter.checkpoint`).
+    """
 
     digest: str
     stored: str
@@ -43,7 +53,17 @@ class Whole:
 
 
 class JournalWriter:
-    """A journal being written in a folder that is made here, for a format by name and the manifest of all tensors."""
+    """A journal being written; holds a lock on its file for as long as it is open.
+
+    Parameters
+    ----------
+    folder : Path
+        Made here.
+    name : str
+        The format.
+    manifest : Manifest
+        Of the whole trace, without digests.
+    """
 
     def __init__(self, folder: Path, name: str, manifest: Manifest) -> None:
         folder.mkdir()
@@ -102,7 +122,13 @@ def in_use(folder: Path) -> UsageError:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock that the writer of a journal holds; raises `in_use` when another process does."""
+    """Hold the lock that the writer of a journal holds; it leaves no file and dies with its holder.
+
+    Raises
+    ------
+    UsageError
+        When another process holds it.
+    """
     with (folder / NAME).open("r+b") as file:
         try:
             take_lock(file.fileno())
@@ -115,6 +141,16 @@ def locked(folder: Path) -> Iterator[None]:
 
 def read_journal(folder: Path) -> Journal:
     """Read a journal; a last line that was not written to its end does not count.
+
+    Parameters
+    ----------
+    folder : Path
+        Of an incomplete archive.
+
+    Returns
+    -------
+    Journal
+        As it was when the writing ended; or now, where it still goes on.
 
     Raises
     ------

@@ -32,7 +32,20 @@ MATCHED_CODEC = Codec(name="blosc-zstd", level=3, shuffle="byte")
 
 
 def even(length: int, edge: int) -> int:
-    """Return the chunk length, at least 1, that cuts an axis into equal parts of at most `edge`: little is padded."""
+    """Return the chunk length that cuts an axis into equal parts of at most `edge`, so that little is padded.
+
+    Parameters
+    ----------
+    length : int
+        Extent of the axis.
+    edge : int
+        Largest chunk length wanted.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
     parts = max(1, -(-length // edge))
     return max(1, -(-length // parts))
 
@@ -53,6 +66,11 @@ def bounded(spec: TensorSpec, chunks: tuple[int, ...], *, codec_only: bool = Fal
         One length per axis of it, at least 1.
     codec_only : bool
         Keep what a codec can take: for a profile whose chunks are not this project's choice.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis.
     """
     itemsize = np.dtype(spec.dtype).itemsize
     most = CODEC_BYTES if codec_only else _STATED * CHUNK_BYTES
@@ -103,14 +121,22 @@ def fitted_chunks(
     ----------
     spec : TensorSpec
         The tensor.
-    pair, attention : int
-        Largest edge along residues of pair tensors, and of attention maps.
+    pair : int
+        Largest edge along residues of pair tensors.
+    attention : int
+        Largest edge of attention maps.
     least : int
         Bytes below which maps of several heads, and then of several images, share a chunk.
     rows : int
         Most rows of every other tensor in a chunk.
     codec_only : bool
         As for `bounded`.
+
+    Returns
+    -------
+    tuple of int
+        One chunk length per axis, from `bounded`. Single representations and everything small are one chunk up to so
+        many rows.
     """
     if spec.role is Role.ATTENTION and len(spec.shape) >= 2:
         chunks = [*(1 for _ in spec.shape[:-2]), *(even(n, attention) for n in spec.shape[-2:])]
@@ -157,16 +183,22 @@ BLOSC_CODECS = named(
 def chunk_space(
     *, pair: int, attention: int, least: int, codecs: tuple[Codec | None, ...], also: tuple[Parameter, ...] = ()
 ) -> SearchSpace:
-    """Return the search space of a format with the chunks of `fitted_chunks`, for the roles that are not small.
+    """Return the search space of a format with the chunks of `fitted_chunks`.
 
     Parameters
     ----------
     pair, attention, least : int
         As for `fitted_chunks`, in the profile ``tuned``.
-    codecs : tuple of Codec or None
+    codecs : iterable of Codec or None
         What the format can compress with, the one of ``tuned`` first; None for nothing.
     also : tuple of Parameter
         What else can be chosen for each role.
+
+    Returns
+    -------
+    mapping of Role to tuple of Parameter
+        ``edge``, ``share_bytes`` and ``codec`` for attention, ``edge`` and ``codec`` for pair tensors, ``rows`` and
+        ``codec`` for single representations and activations. The other roles are small.
     """
     names = tuple(named(codecs))
 

@@ -28,7 +28,7 @@ class ChunkPart:
 
 
 def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
-    """List the chunks that a selection touches, in C order of the grid; a scalar is one chunk.
+    """List the chunks that a selection touches.
 
     Parameters
     ----------
@@ -36,6 +36,11 @@ def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
         Extent of a chunk along each axis, in values; the grid starts at the origin.
     selection : tuple of slice
         One for each axis.
+
+    Returns
+    -------
+    list of Part
+        In C order of the grid; empty when the selection is. A scalar is one chunk.
     """
     if 0 in lengths(selection):
         return []
@@ -54,7 +59,7 @@ def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
 
 
 def runs(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[tuple[int, int]]:
-    """Yield the contiguous runs of a selection of a tensor in C order: offset and length, in bytes.
+    """Yield the contiguous runs of a selection of a tensor that is stored in C order.
 
     Parameters
     ----------
@@ -64,6 +69,11 @@ def runs(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[
         Bytes of one value.
     selection : tuple of slice
         One for each axis.
+
+    Yields
+    ------
+    offset, length : int
+        In bytes, from the start of the tensor, in C order.
     """
     if 0 in lengths(selection):
         return

@@ -27,7 +27,13 @@ _REMOVALS, _BETWEEN_REMOVALS = 50, 0.02  # times, and seconds between them
 
 
 def check_destination(destination: Path) -> None:
-    """Raise `UsageError` where an archive cannot be written under a name, before anything is made for it."""
+    """Check that an archive can be written under a name, before anything is made for it.
+
+    Raises
+    ------
+    UsageError
+        When the name is taken, or its folder is not there or cannot be written to.
+    """
     if destination.exists():
         raise UsageError(f"{destination} exists already; remove it or name another destination.")
     folder = destination.parent
@@ -38,7 +44,13 @@ def check_destination(destination: Path) -> None:
 
 
 def require_outside(destination: Path) -> None:
-    """Raise `UsageError` where a name, links followed, lies inside of an archive, such as the one it is made from."""
+    """Check that what is written does not come to lie inside of an archive, such as the one that it is made from.
+
+    Raises
+    ------
+    UsageError
+        When a folder that it is in, links followed, is an archive of any format.
+    """
     inside = destination.parent.resolve()
     formats = [listed.plugin() for listed in registry.listing("formats") if listed.plugin is not None]
     for folder in (inside, *inside.parents):
@@ -112,10 +124,18 @@ def remove(path: Path) -> None:
 
 
 def sync_archive(path: Path) -> None:
-    """Wait until an archive is on disk; raises `OSError` when the filesystem reports that data was lost.
+    """Wait until an archive is on disk.
 
-    A file is synced by itself, a folder with one ``syncfs`` of its filesystem: thousands of single syncs would measure
-    the number of files twice.
+    Parameters
+    ----------
+    path : Path
+        A file, synced by itself, or a folder, synced with one ``syncfs`` of its filesystem: thousands of single
+        syncs would measure the number of files twice.
+
+    Raises
+    ------
+    OSError
+        When the filesystem reports that data was lost.
     """
     if not path.is_dir():
         sync(path)
@@ -132,6 +152,19 @@ def sync_archive(path: Path) -> None:
 
 
 def archive_size(path: Path) -> tuple[int, int]:
-    """Return the bytes of all files of an archive, and their number."""
+    """Measure an archive.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Returns
+    -------
+    size : int
+        Bytes of all its files.
+    files : int
+        Their number.
+    """
     files = files_of(path)
     return sum(file.stat().st_size for file in files), len(files)

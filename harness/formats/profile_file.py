@@ -68,7 +68,13 @@ class ProfileFile:
 
 
 def read_profile_file(path: Path) -> ProfileFile:
-    """Read a profile file; raises `UsageError` when it cannot be read, or as `parse_profile_file`."""
+    """Read a profile file.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be read, or as `parse_profile_file`.
+    """
     try:
         text = read_bytes(path, _MOST).decode()
     except OSError as error:
@@ -88,10 +94,15 @@ def parse_profile_file(text: str, where: str) -> ProfileFile:
     where : str
         What the text is called in messages.
 
+    Returns
+    -------
+    ProfileFile
+        Every format, role, key and value in it is one that exists.
+
     Raises
     ------
     UsageError
-        Naming the first format, role, key or value that does not exist.
+        Naming what cannot be.
     """
     begin = where[0].upper() + where[1:]
     found = decode_toml(text.encode(), _Document, begin, mend="write what harness tune writes", error=UsageError)

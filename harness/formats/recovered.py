@@ -31,7 +31,22 @@ class RecoverableFormat(Protocol):
     """A format whose writer is a `CheckpointWriter`."""
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
-        """Open what the writer was given, to read the tensors that its checkpoints told, without changing it."""
+        """Open what is whole in an archive that was not finished, without changing it.
+
+        Parameters
+        ----------
+        path : Path
+            What `harness.formats.base.Format.writer` was given.
+        manifest : Manifest
+            Of the tensors that are whole.
+        places : mapping of str to Place
+            Of each of them, from the writer's checkpoints.
+
+        Returns
+        -------
+        Reader
+            Of these tensors and no others.
+        """
 
     def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
         """List the stored bytes of a tensor that are decoded without a checksum, always in the same order.

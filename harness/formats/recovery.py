@@ -36,7 +36,14 @@ def incomplete_path(destination: Path) -> Path:
 
 
 def move_aside(folder: Path, aside: Path) -> None:
-    """Free the name of an incomplete archive, if there is one and it holds nothing that could be read.
+    """Free the name of an incomplete archive, if it holds nothing that could be read.
+
+    Parameters
+    ----------
+    folder : Path
+        From `incomplete_path`; need not exist.
+    aside : Path
+        Where it goes, to be removed.
 
     Raises
     ------
@@ -61,7 +68,13 @@ def move_aside(folder: Path, aside: Path) -> None:
 
 
 def take_name(begun: Path, folder: Path) -> None:
-    """Give a folder with a journal the name of an incomplete archive; raises `in_use` when another was faster."""
+    """Give a folder with a journal the name of an incomplete archive.
+
+    Raises
+    ------
+    UsageError
+        When another process was faster.
+    """
     try:
         begun.rename(folder)
     except OSError as error:
@@ -86,9 +99,20 @@ def note(
     unfinished: Path,
     digests: Mapping[str, str],
 ) -> None:
-    """Have a writer keep what it has written, within `timed`, and note in a journal which tensors have become whole.
+    """Have a writer keep what it has written, and note in a journal which tensors have become whole.
 
-    `digests` are those of the values of all tensors so far, by path.
+    Parameters
+    ----------
+    journal : JournalWriter
+        Of the archive.
+    backend, writer : RecoverableFormat, CheckpointWriter
+        Its format, and what writes it.
+    timed : context manager
+        Entered around the writer's part of it.
+    unfinished : Path
+        What is being written.
+    digests : mapping of str to str
+        Of the values of these tensors at least, by path.
     """
     assert isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)
     with timed:
@@ -122,7 +146,19 @@ def _digest_stored(root: Path, extents: Iterable[Extent]) -> str:
 
 
 def recovered(folder: Path, backend: Format) -> Reader:
-    """Open what is whole in an incomplete archive of the format that its journal names.
+    """Open what is whole in an incomplete archive.
+
+    Parameters
+    ----------
+    folder : Path
+        With a journal.
+    backend : Format
+        The format that it names.
+
+    Returns
+    -------
+    Reader
+        Of the whole tensors and no others.
 
     Raises
     ------
@@ -152,7 +188,20 @@ def _known(folder: Path) -> Journal:
 
 
 def check_stored(folder: Path, backend: Format) -> str:
-    """Say in one sentence without its end which stored bytes are not those of the journal; empty for none."""
+    """Compare the stored bytes of every whole tensor with the digests in the journal.
+
+    Parameters
+    ----------
+    folder : Path
+        Of an incomplete archive.
+    backend : Format
+        Its format.
+
+    Returns
+    -------
+    str
+        What is wrong, in one sentence without its end; empty when all bytes are as they were written.
+    """
     root = folder / UNFINISHED
     try:
         for path, tensor in _known(folder).whole.items():

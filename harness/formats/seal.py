@@ -93,7 +93,12 @@ def _digest(path: Path, sealed: Path, position: int) -> str:
 
 
 def seal(path: Path) -> str:
-    """Seal a finished archive: a file, or a folder with a file at its top, that holds `BLANK`.
+    """Seal a finished archive.
+
+    Parameters
+    ----------
+    path : Path
+        The archive: a file, or a folder with a file at its top, that holds `BLANK`.
 
     Returns
     -------

@@ -22,8 +22,10 @@ class Parameter:
 
     Attributes
     ----------
-    name, about : str
-        Its key in a profile file, and what it decides, with its unit.
+    name : str
+        Its key in a profile file.
+    about : str
+        What it decides, with its unit.
     default : int or str
         Its value in the profile ``tuned``.
     values : tuple of int or str
@@ -58,8 +60,12 @@ class Settings:
 
     Attributes
     ----------
-    profile, format, why : str
-        The ``profile`` column of records, the format that the values are for, and where they come from.
+    profile : str
+        The ``profile`` column of records.
+    format : str
+        Name of the format that the values are for.
+    why : str
+        Where they come from, for the ledger.
     chosen : tuple of (Role, tuple of (str, int or str))
         The values by role and name of the parameter.
     whole : tuple of (str, tuple of int)
@@ -107,7 +113,10 @@ class TunableFormat(Protocol):
     def values(self, role: Role, profile: Profile) -> dict[str, Value]:
         """Return the values of all parameters that apply to a role: those of ``tuned``, unless settings say otherwise.
 
-        Raises `UnsupportedProfile` when the settings are another format's.
+        Raises
+        ------
+        UnsupportedProfile
+            When the settings are another format's.
         """
         values = {parameter.name: parameter.default for parameter in self.search_space().get(role, ())}
         if isinstance(profile, Settings):

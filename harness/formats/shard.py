@@ -39,7 +39,18 @@ def sealed(data: bytes) -> bytes:
 
 
 def unsealed(data: np.ndarray) -> np.ndarray:
-    """Return what `sealed` was given, as one axis of bytes; raises `ArchiveError` where that has another checksum."""
+    """Return what `sealed` was given, after checking it.
+
+    Parameters
+    ----------
+    data : ndarray of uint8
+        One axis.
+
+    Raises
+    ------
+    ArchiveError
+        When the data do not have the checksum that stands behind them.
+    """
     body, stored = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
     if len(data) < CHECKSUM or google_crc32c.value(body).to_bytes(CHECKSUM, "little") != stored:
         raise ArchiveError("stored bytes do not have the checksum stored behind them.")
@@ -47,7 +58,12 @@ def unsealed(data: np.ndarray) -> np.ndarray:
 
 
 class ShardWriter:
-    """One shard file that does not exist yet, filled chunk by chunk in C order.
+    """One shard file, filled chunk by chunk in C order.
+
+    Parameters
+    ----------
+    path : Path
+        A file that does not exist yet.
 
     Attributes
     ----------

@@ -110,7 +110,7 @@ def array_node(
     codecs: list[Any],
     attributes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Compose the ``zarr.json`` of an array, as `describe` understands it: in shards, or one chunk without axes.
+    """Compose the ``zarr.json`` of an array: in shards, or one chunk where there are no axes.
 
     zarr-python would take several milliseconds for each, a third of the time of writing a small trace.
 
@@ -121,9 +121,14 @@ def array_node(
     stored : str
         Dtype of the stored values.
     codecs : list
-        Of one chunk, from `chunk_codec`.
+        Of one chunk, as the specification writes them.
     attributes : mapping
         The array's own.
+
+    Returns
+    -------
+    dict
+        What `describe` understands.
     """
     if shape:
         index = [_little_endian("uint64"), _CRC32C]
@@ -162,6 +167,11 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
         Where the array lies.
     node : mapping
         Its ``zarr.json``.
+
+    Returns
+    -------
+    ShardedArray
+        How its chunks are found and decoded.
 
     Raises
     ------

@@ -169,9 +169,19 @@ class RecoveredZarrReader(ZarrReader):
 
 
 def overstated_array(folder: Path, array: zarr.Array) -> str:
-    """Say what an array in the folder of an archive asks its codecs for that those of this harness do not.
+    """Say what an array asks its codecs for that the archives of this harness do not; empty where there is nothing.
 
-    The end of a sentence that begins with the array's name; empty where there is nothing.
+    Parameters
+    ----------
+    folder : Path
+        The archive.
+    array : zarr.Array
+        In it.
+
+    Returns
+    -------
+    str
+        The end of a sentence that begins with the array's name.
     """
     codec = _codec(array)
     if codec is None:

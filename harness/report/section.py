@@ -31,10 +31,18 @@ class Items:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of texts, whose first column names the rows.
+    """A table, whose first column names the rows.
 
-    `label` is its name for a screen reader, `caption` is shown above it. `figures` are aligned; Markdown folds it under
-    the words in `folded`.
+    Attributes
+    ----------
+    label, caption : str
+        Its name for a screen reader, and what stands above it.
+    columns, rows : sequence
+        Texts.
+    figures : bool
+        Whether cells are figures, set one below the other.
+    folded : bool
+        Whether Markdown shows it only when it is asked for.
     """
 
     label: str

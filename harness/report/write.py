@@ -33,7 +33,17 @@ def core_drawings() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a report goes: its tables and pages, its drawings, and where the Markdown says that these are."""
+    """Where a report goes.
+
+    Attributes
+    ----------
+    folder : Path
+        For its tables and pages.
+    plots : Path
+        For its drawings.
+    links : str
+        Where the Markdown says that they are, seen from itself.
+    """
 
     folder: Path
     plots: Path
@@ -53,10 +63,24 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WrittenReport:
-    """What `write_report` wrote: cells of formats, sections of extensions, files, and what to say of them.
+    """What `write_report` wrote.
 
-    `cells` are those of ``summary.csv``, `answer` the first sentence of the report; `incomplete` says what is wrong
-    with the rows of the run.
+    Attributes
+    ----------
+    summary : DataFrame
+        The cells of formats.
+    brought : list of (Section, object)
+        The sections of extensions, each with what it found.
+    cells : DataFrame
+        Of ``summary.csv``.
+    plots : Path
+        The folder of the plots.
+    page, markdown : Path
+        The report.
+    answer : str
+        Its first sentence.
+    incomplete : tuple of str
+        What is wrong with the rows of the run, in sentences.
     """
 
     summary: pd.DataFrame
@@ -113,7 +137,13 @@ def write_report(
 
 
 def write_plots(folder: Path) -> list[Path]:
-    """Summarise a run and draw its plots, without a report; returns the drawings."""
+    """Summarise a run and draw its plots, without a report; returns the drawings.
+
+    Raises
+    ------
+    HarnessError
+        As `harness.analysis.findings.find`.
+    """
     target = Target.of_run(folder)
     findings, parts = _found(folder, find_options(folder))
     return sorted(_draw(findings, parts, target))

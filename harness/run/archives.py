@@ -64,5 +64,11 @@ class ArchiveRecord:
 
 
 def read_archives(path: Path) -> list[RecordedSubject]:
-    """Read what `ArchiveRecord` wrote, one entry a subject; HarnessError when it is damaged or of another version."""
+    """Read what `ArchiveRecord` wrote: one entry a subject.
+
+    Raises
+    ------
+    HarnessError
+        When it is damaged or of a version this reader does not know.
+    """
     return read_document(path, _Archives, version=("archives_version", _VERSION))["subjects"]

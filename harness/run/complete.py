@@ -40,7 +40,7 @@ def required_rows(
     Parameters
     ----------
     plan : Path
-        ``plan.json``; has to be there and readable.
+        ``plan.json``.
     config : RunConfig
         Of the run.
     frames : mapping of str to DataFrame
@@ -48,7 +48,12 @@ def required_rows(
     sessions : int
         How often it was begun or resumed.
     arms : sequence of Arm
-        From `harness.run.planning.choose_arms`; by default those that the plan records.
+        From `harness.run.subject.choose_arms`; by default those that the plan records.
+
+    Returns
+    -------
+    dict of str to Required
+        By the file's name; there has to be a readable plan.
     """
     subjects, recorded, exact = read_planned(plan, config)
     rows = rows_of(frames[SAMPLES], Sample.figures)

@@ -56,6 +56,11 @@ def estimate(subject: Subject, arms: Sequence[Arm], scratch: Path, timeout: floa
     -------
     int
         Bytes, with `MARGIN`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, when the sample is removed.
     """
     own = [arm for arm in arms if not arm.shares]
     kinds, samples = _kinds(subject), sampled(subject)

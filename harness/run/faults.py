@@ -57,7 +57,19 @@ Rows = Mapping[CellKey, Sequence[Seen]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with rows of one cell: a key of `SAID`, their rounds, doubled ones too, and why."""
+    """What is wrong with some rows of one cell.
+
+    Attributes
+    ----------
+    kind : str
+        One of `SAID`.
+    cell : CellKey
+        Which.
+    rounds : tuple of int
+        Their rounds; one that is there three times is in it twice.
+    why : str
+        More of it; may be empty.
+    """
 
     kind: Kind
     cell: CellKey

@@ -167,7 +167,13 @@ def installed() -> list[Measurement]:
 
 
 def part(config: RunConfig, name: str, kind: type[T]) -> T | None:
-    """Decode a measurement's part of a configuration, None where the run did not ask for it; raises HarnessError."""
+    """Decode a measurement's part of a configuration; None where the run did not ask for it.
+
+    Raises
+    ------
+    HarnessError
+        When it does not fit.
+    """
     found = config.measurements.get(name)
     where = f"{name} in run.json of {config.run_id}"
     return None if found is None else decode(json.dumps(found), kind, where)
@@ -179,7 +185,13 @@ def unknown_parts(config: RunConfig) -> list[str]:
 
 
 def open_measurements(config: RunConfig) -> list[Measuring]:
-    """Open everything that a run asks of extensions; UsageError where one is not installed, or cannot measure it."""
+    """Open everything that a run asks of extensions.
+
+    Raises
+    ------
+    UsageError
+        When an extension is not installed, or something cannot be measured.
+    """
     if unknown := unknown_parts(config):
         raise UsageError(f"The run asks for {', '.join(unknown)}, which no installed extension brings: install it.")
     return [found for each in installed() if (found := each.open(config)) is not None]

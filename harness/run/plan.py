@@ -126,6 +126,13 @@ def _read(path: Path) -> _Plans:
 def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm], bool]:
     """Read a run's plan as what was planned, without a trace, a format or a suite.
 
+    Parameters
+    ----------
+    path : Path
+        ``plan.json``.
+    config : RunConfig
+        Of the run.
+
     Returns
     -------
     list of Subject

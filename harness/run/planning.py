@@ -26,12 +26,17 @@ MOST_SUBJECTS = 1000
 
 
 def choose_arms(config: RunConfig) -> list[Arm]:
-    """List what runs in every round: each format in each profile, the raw ceiling, and the A/A control.
+    """List what runs in every round: each format in each profile, the raw ceiling, and the baseline's twin.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Names of formats, profiles and the baseline.
 
     Returns
     -------
     list of Arm
-        Without a control when the baseline is not among the formats.
+        Without a twin when the baseline is not among the formats.
 
     Raises
     ------
@@ -66,6 +71,16 @@ def with_control(arms: list[Arm], config: RunConfig) -> list[Arm]:
 
 def open_subjects(config: RunConfig) -> list[Subject]:
     """Open every trace of a run at every length and plan every suite on it; no tensor is made yet.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Traces, sizes, suites, seed.
+
+    Returns
+    -------
+    list of Subject
+        In the order of the configuration.
 
     Raises
     ------
@@ -159,6 +174,11 @@ def plan_subject(config: RunConfig, text: str, label: str, requested: int | None
         The length it was asked for in, for traces that are made in any length.
     manifest : Manifest
         What it holds.
+
+    Returns
+    -------
+    Subject
+        The same for the same arguments.
 
     Raises
     ------

@@ -55,7 +55,15 @@ class RowLog(Generic[AnyRow]):
         return any(mark.final for mark in self._recorded.get(key, {}).values())
 
     def begin(self, keys: Collection[CellKey], rounds: int) -> None:
-        """Decide what this session takes of cells measured in common blocks: each block whole, or not at all."""
+        """Decide what this session takes of cells that are measured in common blocks: each block whole, or not at all.
+
+        Parameters
+        ----------
+        keys : collection of CellKey
+            The cells.
+        rounds : int
+            How many blocks there are.
+        """
         for number in range(rounds):
             if not self._whole(keys, number):
                 marks = [self._recorded.get(key, {}).get(number) for key in keys]
@@ -138,7 +146,19 @@ class RowLog(Generic[AnyRow]):
 
 
 class Recorder(RowLog[Sample]):
-    """Writes samples, each with the present load."""
+    """Writes samples.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    arms : list of Arm
+        Of the run.
+    file : SampleFile
+        Where rows go.
+    recorded : dict
+        What the file already holds, from `harness.row_files.done`.
+    """
 
     def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
         """Record a sample, unless it is recorded."""

@@ -99,6 +99,11 @@ def space(folder: Path, subjects: Sequence[Subject], arms: Sequence[Arm], copy: 
         Each has an archive, but for those that share another's.
     copy : int
         Bytes that copies of measurements take at one time.
+
+    Returns
+    -------
+    Space
+        An upper bound.
     """
     count = sum(not arm.shares for arm in arms)
     free = shutil.disk_usage(_existing(folder)).free
@@ -142,10 +147,17 @@ def require_space(
     tell : callable
         Told in a sentence that an estimate is made, which may take minutes.
 
+    Returns
+    -------
+    Space
+        What is needed and what there is.
+
     Raises
     ------
     UsageError
         When there is less space free than is needed at one time.
+    KeyboardInterrupt
+        After Ctrl-C, when the sample is removed.
     """
     found = space(folder, subjects, arms, copy)
     free = found.free

@@ -57,7 +57,14 @@ class ArchiveStore(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, url: str, options: Mapping[str, str]) -> ArchiveStore:
-        """Read what ``--store`` gives, and what of `options`, as text; nothing is asked of the store yet.
+        """Read what the command line gives; nothing is asked of the store yet.
+
+        Parameters
+        ----------
+        url : str
+            Of ``--store``.
+        options : mapping
+            What was given of `options`, as text.
 
         Raises
         ------
@@ -83,7 +90,13 @@ class ArchiveStore(ABC):
 
     @abstractmethod
     def require(self) -> None:
-        """Check within seconds that the store can be used, and what is needed for it is installed; else UsageError."""
+        """Check that the store can be used.
+
+        Raises
+        ------
+        UsageError
+            When it cannot, or what is needed for it is not installed; one sentence, within seconds.
+        """
 
     @abstractmethod
     def uploads(self, run_id: str, worker: Worker, folder: Path) -> AbstractContextManager[Uploads]:
@@ -102,7 +115,13 @@ class ArchiveStore(ABC):
 
 
 def store_of(url: str) -> type[ArchiveStore]:
-    """Return the store that knows a URL, by its scheme; UsageError when no installed extension does."""
+    """Return the store that knows a URL, by its scheme.
+
+    Raises
+    ------
+    UsageError
+        When no installed extension does.
+    """
     scheme, known = url.partition("://")[0], registry.names("stores")
     if scheme not in known:
         takes = " or ".join(registry.load("stores", name).address for name in known)

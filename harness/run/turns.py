@@ -130,7 +130,17 @@ def access_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject, suite
 
 
 def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
-    """List the turns of ``samples.csv`` for one subject, with the arms of the run in their order."""
+    """List the turns of ``samples.csv`` for one subject.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Of the run.
+    arms : sequence of Arm
+        In the order of `harness.run.subject.choose_arms`.
+    subject : Subject
+        Trace and plans.
+    """
     yield from archive_turns(config, arms, subject)
     for suite, access in subject.plans:
         yield from access_turns(config, arms, subject, suite, access)

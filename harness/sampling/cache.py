@@ -54,7 +54,18 @@ def filesystem(path: Path) -> str:
 
 
 def require_evictable(folder: Path) -> None:
-    """Refuse cold reads in a folder where eviction cannot work: UsageError."""
+    """Refuse cold reads where eviction cannot work.
+
+    Parameters
+    ----------
+    folder : Path
+        Where archives will be.
+
+    Raises
+    ------
+    UsageError
+        On a filesystem that lives in memory, or on a system without ``posix_fadvise``.
+    """
     kind = filesystem(folder)
     if kind in _MEMORY_FILESYSTEMS:
         raise UsageError(
@@ -86,7 +97,20 @@ def load(path: Path) -> None:
 
 
 def chill(path: Path) -> tuple[float | None, str]:
-    """Make an archive cold; returns its `residency`, and why it is not cold, empty when it is or nobody can tell."""
+    """Make an archive cold.
+
+    Parameters
+    ----------
+    path : Path
+        A file or a folder.
+
+    Returns
+    -------
+    resident : float or None
+        What `residency` says afterwards.
+    rejected : str
+        Why the archive is not cold; empty when it is, or the system cannot tell.
+    """
     evict(path)
     resident = residency(path, every_file=True)
     if resident is not None and resident >= COLD_BELOW:

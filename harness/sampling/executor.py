@@ -163,7 +163,20 @@ class Executor(ABC):
     alone: ClassVar[str] = ""
 
     def require(self, settings: Settings, most: int) -> None:
-        """Refuse a run that `most` of its workers cannot serve, before anything is written: UsageError, in seconds."""
+        """Refuse a run that its workers cannot serve, before anything is written.
+
+        Parameters
+        ----------
+        settings : mapping
+            What the run gives of `options`.
+        most : int
+            The most workers that it asks for.
+
+        Raises
+        ------
+        UsageError
+            In one sentence, within seconds.
+        """
         return
 
     def here(self, settings: Settings) -> bool:

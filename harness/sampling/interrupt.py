@@ -28,7 +28,13 @@ def exit_code(error: KeyboardInterrupt) -> int:
 
 
 def interrupt(number: int, frame: FrameType | None = None) -> None:
-    """End like Ctrl-C, with the number of the signal: the handler of every signal of `ENDING` outside of `deferred`."""
+    """End like Ctrl-C: the handler of every signal of `ENDING` outside of `deferred`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        With the number of the signal.
+    """
     raise KeyboardInterrupt(number)
 
 
@@ -63,7 +69,13 @@ def _handled(handler: Callable[[int, FrameType | None], None], *, only_default: 
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Keep Ctrl-C and its kin back until a `heard` block, or until this one ends: then KeyboardInterrupt."""
+    """Keep Ctrl-C and its kin back until a `heard` block, or until this one ends.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At its end, when one came and no `heard` block has raised it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -76,7 +88,13 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Let Ctrl-C through as KeyboardInterrupt, also one that was kept back."""
+    """Let Ctrl-C through, also one that was kept back.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When Ctrl-C came.
+    """
     _State.heard = True
     try:
         if _State.pending is not None:

@@ -21,7 +21,19 @@ from harness.trace.stream import MemoryTrace
 
 @cache
 def rehearsed(name: str, profile: Profile) -> Format:
-    """Load a format, configure it by its profile, and rehearse it, once in each process.
+    """Load a format and rehearse it, once in each process.
+
+    Parameters
+    ----------
+    name : str
+        What `load_format` takes.
+    profile : Profile
+        The settings to rehearse.
+
+    Returns
+    -------
+    Format
+        The format, configured.
 
     Raises
     ------

@@ -139,6 +139,11 @@ def take(
     clock : callable
         Returns nanoseconds.
 
+    Returns
+    -------
+    Reading
+        With a problem when a result was wrong.
+
     Raises
     ------
     HarnessError

@@ -91,16 +91,21 @@ def take_threads(
     counter: Counter = LocalCounter,
     clock: Clock = time.perf_counter_ns,
 ) -> Reading:
-    """Take one sample with the reads split over threads.
+    """Take one sample with the reads split over threads; parameters as for `harness.sampling.sample.take`.
 
     Parameters
     ----------
     backend, archive, reads, expected, counter, clock
-        As for `harness.sampling.sample.take`.
+        As for `take`.
     workers : int
         Number of threads.
     shared : bool
         Whether all use one open reader; otherwise each opens its own, before the common start.
+
+    Returns
+    -------
+    Reading
+        Seconds from the first start to the last end.
 
     Raises
     ------

@@ -73,7 +73,20 @@ def asked_bytes(reads: Iterable[Read], expected: Mapping[str, Expected]) -> int:
 
 
 def check(result: object, expected: Expected) -> str:
-    """Say in a few words what is wrong with what a reader returned; empty when every bit is right and in memory."""
+    """Compare what a reader returned with what it had to return.
+
+    Parameters
+    ----------
+    result : object
+        What came back.
+    expected : Expected
+        From `expectations`.
+
+    Returns
+    -------
+    str
+        What is wrong, in a few words; empty when every bit is right and in memory.
+    """
     if type(result) is not np.ndarray:
         return f"returned {type(result).__name__} instead of an ndarray"
     if result.dtype != np.dtype(expected.dtype):

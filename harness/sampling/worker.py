@@ -31,7 +31,15 @@ class Task(Protocol):
 
 
 class WorkerError(HarnessError):
-    """A task failed in the worker process, for a cause as `HarnessError` has it."""
+    """A task failed in the worker process.
+
+    Parameters
+    ----------
+    text : str
+        What happened.
+    cause : {"", "machine"}
+        What it is put down to.
+    """
 
     def __init__(self, text: str, cause: Cause = "") -> None:
         super().__init__(text)

@@ -159,8 +159,10 @@ def written(
     ----------
     archive : Path
         Complete and sealed.
-    backend, manifest
-        Its format, and its manifest as written.
+    backend : Format
+        Its format.
+    manifest : Manifest
+        As written.
     seconds, sync_seconds : float
         Time of writing, and of getting it onto the disk.
     bfloat16 : collection of str

@@ -197,7 +197,7 @@ class _Gathered:
 
 
 def cost(parts: CostParts, use: Use) -> np.ndarray:
-    """Return the cost of one access in every format, in seconds; NaN for a format without one of the parts that count.
+    """Return the cost of one access in every format.
 
     The mean waiting over accesses, plus each access's part in writing the trace and keeping it::
 
@@ -205,7 +205,17 @@ def cost(parts: CostParts, use: Use) -> np.ndarray:
             cold_read are each read + opens * opening
             + (write + storage_price * gigabytes) / reads_per_write
 
-    Shares of what the trace lacks must be 0.
+    Parameters
+    ----------
+    parts : CostParts
+        Of one trace.
+    use : Use
+        Shares of what the trace lacks must be 0.
+
+    Returns
+    -------
+    ndarray, shape (1 + RESAMPLES, formats)
+        Seconds; NaN for a format without one of the parts that count.
     """
     total = np.zeros((1 + RESAMPLES, len(parts.formats)))
     for access, share in use.shares.items():
@@ -231,7 +241,19 @@ def needed(use: Use) -> list[tuple[str, str]]:
 def control_floor(parts: CostParts, total: np.ndarray, baseline: str) -> float | None:
     """Return how far the A/A control's cost lies from its original's, as a logarithm, at the further interval's end.
 
-    None when one of the two has no cost, of what `cost` returned for these parts.
+    Parameters
+    ----------
+    parts : CostParts
+        With the names of the columns.
+    total : ndarray, shape (1 + RESAMPLES, formats)
+        From `cost`.
+    baseline : str
+        The original.
+
+    Returns
+    -------
+    float or None
+        None when one of the two has no cost.
     """
     if CONTROL not in parts.formats or baseline not in parts.formats:
         return None

@@ -62,16 +62,24 @@ class Flip:
 def vary(measured: CostParts, use: Use, formats: Sequence[str], preferred: str) -> list[Flip]:
     """Find where the choice flips along every weight whose effect on every format was measured.
 
-    The share of each access (0 to 1, the others keeping their proportions; none for the only access of a mix), ``cold``
-    and ``opens`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to `MOST_READS_PER_WRITE`),
-    ``storage_price`` (0 to infinity).
-
     Parameters
     ----------
-    measured, use
-        The parts of costs of one trace, and the use from which one weight at a time departs.
-    formats, preferred
-        Those that compete, and the cheapest of them.
+    measured : CostParts
+        Of one trace.
+    use : Use
+        From which one weight at a time departs.
+    formats : list of str
+        Those that compete.
+    preferred : str
+        The cheapest of them.
+
+    Returns
+    -------
+    list of Flip
+        The share of each access (0 to 1, the others keeping their proportions; none for the only access of a mix),
+        ``cold`` and ``opens`` (0 to 1), ``readers`` (at the measured numbers), ``reads_per_write`` (1 to
+        `MOST_READS_PER_WRITE`), ``storage_price`` (0 to infinity). Costs are linear in each, or in its inverse, so that
+        a cost at two values gives the line and two lines give the exact crossing.
     """
     columns = [measured.formats.index(name) for name in formats]
     best = list(formats).index(preferred)
@@ -133,7 +141,7 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
 def lower_envelope(
     intercepts: np.ndarray, slopes: np.ndarray, low: float, high: float, names: Sequence[str]
 ) -> list[Segment]:
-    """Return which of several straight lines is the lowest, over a range; each end is the exact crossing of two.
+    """Return which of several straight lines is the lowest, over a range.
 
     Parameters
     ----------
@@ -143,6 +151,11 @@ def lower_envelope(
         The range of x; ``high`` may be infinite.
     names : sequence of str
         Of the lines.
+
+    Returns
+    -------
+    list of (float, float, str)
+        Neighbours differ, and each end is the exact crossing of two lines.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         crossings = (intercepts[:, None] - intercepts) / (slopes - slopes[:, None])

@@ -110,10 +110,16 @@ class Page:
 
     Attributes
     ----------
-    title, caption, legend
-        What is shown and what is better; paragraphs under the panels; entries above them.
-    heights, below : sequence of float
-        Of the rows from the top, and the space under each for tick labels.
+    title : str
+        What is shown, and what is better.
+    caption : list of str
+        Paragraphs under the panels.
+    legend : list of Line2D
+        Entries above the panels.
+    heights : sequence of float
+        Of the rows, from the top.
+    below : sequence of float
+        Space under each row, for tick labels.
     widths : sequence of float
         Weights of the columns.
     headings : sequence of str

@@ -95,8 +95,18 @@ def _tick(trace: str, n_res: float | None) -> str:
 def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None, arms: dict[Arm, ArmStyle]) -> None:
     """Draw one panel: a point with its interval for each format, and a line only between lengths of one trace.
 
-    `points` has the columns ``trace, n_res, format, profile, y, low, high``, the last two NaN without an interval;
-    `line` is where a line goes across; `arms` are drawn besides the ceiling, from the left.
+    Parameters
+    ----------
+    axes : Axes
+        Where.
+    points : DataFrame
+        Columns ``trace, n_res, format, profile, y, low, high``; without an interval, low and high are NaN.
+    axis : TraceAxis
+        The x axis.
+    line : float or None
+        Where to draw a line across.
+    arms : dict
+        What to draw besides the ceiling, from the left.
     """
     positions = np.array(axis.positions)
     closest = min(np.diff(positions)) if axis.sweep else 1.0

@@ -31,8 +31,14 @@ class PanelRow:
 class PlotData:
     """What one figure shows: tidy points, and the order of its rows and columns.
 
-    `points` has the columns ``row, column, trace, n_res, format, profile, y, low, high``; `exact` is whether they are
-    sizes, else times; with `one_scale` all rows have one y axis, because they are to be held against each other.
+    Attributes
+    ----------
+    points : DataFrame
+        Columns ``row, column, trace, n_res, format, profile, y, low, high``.
+    exact : bool
+        Whether these are sizes, else times.
+    one_scale : bool
+        Whether all rows have one y axis, because they are to be held against each other.
     """
 
     title: str

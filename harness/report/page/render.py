@@ -31,18 +31,27 @@ _BLANK = re.compile(r"\n{3,}")
 
 
 def render(findings: Findings, plots: Path, folder: Path, links: str, brought: Brought) -> tuple[str, str]:
-    """Write the report as HTML, and as Markdown for a pull request.
+    """Write the report.
 
     Parameters
     ----------
     findings : Findings
         Of the run.
-    plots, folder : Path
-        Where its plots are, and the run's own folder.
+    plots : Path
+        Where its plots are.
+    folder : Path
+        The run's folder.
     links : str
         Where Markdown says that the plots are.
-    brought : list of (Section, object)
+    brought : list of (Section, object), optional
         The sections of extensions, each with what it found.
+
+    Returns
+    -------
+    page : str
+        HTML that needs nothing else.
+    markdown : str
+        The same for a pull request.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.page"),
@@ -119,9 +128,21 @@ def _shown(block: Block, plots: Path) -> tuple[str, Any] | None:
 
 
 def inline_svg(text: str, prefix: str, label: str) -> str:
-    """Turn a drawing of matplotlib into an element of a page that scales with its place.
+    """Turn a drawing of matplotlib into an element of a page.
 
-    Every identifier in it gets the `prefix`, so that it clashes with none; `label` is read out in place of the drawing.
+    Parameters
+    ----------
+    text : str
+        The SVG file.
+    prefix : str
+        Put before every identifier in it.
+    label : str
+        What the drawing shows, read out in its place.
+
+    Returns
+    -------
+    str
+        An ``svg`` element that scales with its place.
     """
     start = text.index("<svg")
     close = text.index(">", start)

@@ -26,7 +26,7 @@ MOST_SUBJECTS = 1000
 
 
 def choose_arms(config: RunConfig) -> list[Arm]:
-    """List what runs in every round: each format in each profile, the raw ceiling, and the baseline's twin.
+    """List what runs in every round: each format in each profile, the raw ceiling, and the A/A control of the baseline.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
     Returns
     -------
     list of Arm
-        Without a twin when the baseline is not among the formats.
+        Without an A/A control when the baseline is not among the formats.
 
     Raises
     ------

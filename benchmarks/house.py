@@ -14,7 +14,7 @@
   of ``harness/`` and ``suites/`` on the call stack, from the command line down, whenever a process starts, a function
   returns an array of a window's shape (read, expected or compared), a record is written, the summary or the report is
   opened to be written, or a function returns a verdict's word. What only prepares a run or describes the machine is no
-  part of it.
+  part of it, nor what extensions measure beside the read.
 - Time of ``harness --help``: processor seconds, the least of five; that of an empty Python included.
 """
 
@@ -205,9 +205,8 @@ def files_of_a_window(root: Path) -> list[str]:
         command = [sys.executable, "-m", "harness", *_WINDOW, "--out", str(folder / "results" / "run")]
         subprocess.run(command, cwd=folder, env=environment, check=True)
         seen = {name for file in (folder / "seen").iterdir() for name in file.read_text().splitlines()}
-    inside = (Path(name) for name in seen if name.startswith(str(root)))
-    return sorted(path.relative_to(root).as_posix() for path in inside if path.is_relative_to(root / "harness")
-                  or path.is_relative_to(root / "suites"))  # fmt: skip
+    inside = (Path(name).relative_to(root).as_posix() for name in seen if name.startswith(f"{root}/"))
+    return sorted(path for path in inside if path.startswith(("harness/", "suites/")) and "/extensions/" not in path)
 
 
 def help_seconds(root: Path) -> float:

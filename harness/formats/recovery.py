@@ -114,7 +114,8 @@ def note(
     digests : mapping of str to str
         Of the values of these tensors at least, by path.
     """
-    assert isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)
+    if not (isinstance(backend, RecoverableFormat) and isinstance(writer, CheckpointWriter)):
+        raise TypeError("its writer has no checkpoint")
     with timed:
         places = writer.checkpoint()
     whole = {}
@@ -138,9 +139,11 @@ def _digest_stored(root: Path, extents: Iterable[Extent]) -> str:
         state.update(f"{str(extent.file)[len(str(root)) :]}\0{extent.length}\0".encode())
         with extent.file.open("rb") as file:
             file.seek(extent.offset)
-            for start in range(0, extent.length, _BUFFER):
-                state.update(file.read(min(_BUFFER, extent.length - start)))
-            if file.tell() != extent.offset + extent.length:
+            left = extent.length
+            while left > 0 and (part := file.read(min(_BUFFER, left))):  # a damaged journal may state any length
+                state.update(part)
+                left -= len(part)
+            if left:
                 raise ArchiveError(f"the file {extent.file.name!r} ends before the bytes of a tensor that was whole.")
     return state.hexdigest()
 

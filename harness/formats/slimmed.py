@@ -69,7 +69,8 @@ class SlimmedWriter(Writer):
 
     def checkpoint(self) -> dict[str, Place]:
         """As of `CheckpointWriter`; asked only where the format below can be recovered."""
-        assert isinstance(self._inner, CheckpointWriter)
+        if not isinstance(self._inner, CheckpointWriter):
+            raise TypeError("its writer has no checkpoint")
         self._places |= self._inner.checkpoint()
         new, self._noted = self._kept[self._noted :], len(self._kept)
         found: dict[str, Place] = {}

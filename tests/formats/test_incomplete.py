@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import random
 import shutil
+from copy import copy
 from pathlib import Path
 
 import pytest
+import xxhash
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import open_file
 from harness.formats.base import Profile, UnsupportedProfile, load_format
 from harness.formats.journal import NAME, UNFINISHED, being_written, read_journal
-from harness.formats.raw import RawFormat
+from harness.formats.raw import RawFormat, RawWriter
 from harness.formats.recovery import incomplete_path
 from harness.formats.seal import files_of
 from harness.testing.comparing import contents
@@ -202,6 +205,34 @@ def test_a_journal_counts_up_to_its_last_whole_line(tmp_path: Path) -> None:
         (folder / NAME).write_bytes(text)
         damage(folder / NAME, position)
         assert_found(folder, f"a flipped bit at {position}")
+
+
+def test_more_bytes_than_there_are_end_where_the_file_ends(tmp_path: Path) -> None:
+    folder = cut(tmp_path, "hdf5")
+    entry = {"lost": {"digest": "0" * 32, "stored": "0" * 32, "place": {"offset": 0, "length": 1 << 60}}}
+    text = json.dumps(entry).encode()
+    with (folder / NAME).open("ab") as file:
+        file.write(b"%s %s\n" % (xxhash.xxh3_128_hexdigest(text).encode(), text))
+    (problem,) = verify_archive(folder)
+    assert "ends before the bytes of a tensor that was whole" in problem
+
+
+@pytest.mark.parametrize("slimmed", [False, True])
+def test_a_writer_without_checkpoints_says_so(slimmed, tmp_path):
+    class Plain(RawWriter):
+        checkpoint = None
+
+    class Halfway(RawFormat):
+        def writer(self, path, manifest, profile):
+            return Plain(path)
+
+    backend = Halfway()
+    if slimmed:
+        above = copy(load_format("hdf5-slim"))
+        above._stand_above(backend)
+        backend = above
+    with pytest.raises(HarnessError, match="its writer has no checkpoint"):
+        write_archive(StepTrace(SMALL), backend, tmp_path / "archive", keep_incomplete=True)
 
 
 def test_a_journal_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.source import ForeignArray, Gathering, ImportedTrace, Importer, readable, unpadded
+from harness.extensions.importing.source import (
+    ForeignArray,
+    Gathering,
+    ImportedTrace,
+    Importer,
+    SourceError,
+    readable,
+    unpadded,
+)
 from harness.files import WHOLE, open_regular, read_bytes
 from harness.foreign import pickles
 from harness.trace.manifest import Metadata
@@ -79,8 +87,12 @@ def _read(path: Path) -> ImportedTrace:
             )
         path = found[0]
     gathering = Gathering(path, _KIND)
+    items: dict[str, Any] = {}
     with readable(path):
-        items = dict(_items(pickles.plain(pickles.load(read_bytes(path, WHOLE)))))
+        for name, value in _items(pickles.plain(pickles.load(read_bytes(path, WHOLE)))):
+            if name in items:  # as the keys a, b and a/b have, or 1 and "1"
+                raise SourceError(f"{path} holds two items named {name!r}; rename or remove one of the two.")
+            items[name] = value
     gathering.file(path)  # after it is known to be no longer than can be read
     if not items.keys() & _PLACES.keys():
         raise UsageError(

@@ -130,6 +130,8 @@ def test_a_malicious_pickle_is_refused_by_name_and_not_run(tmp_path, refused, na
         (lambda data: pickle.dumps({"plddt": np.zeros(3, complex)}), 1, "holds no tensor"),
         (lambda data: pickle.dumps({"plddt": np.zeros(3), "single": np.zeros((4, 2))}), 1, "expected 3 residues"),
         (lambda data: pickle.dumps({"ptm": 0.5, "ptm_score": 0.5}), 1, "structure/ptm stands in"),
+        (lambda data: pickle.dumps({"ptm": 0.5, "a": {"b": 1}, "a/b": 2}), 1, "holds two items named 'a/b'"),
+        (lambda data: pickle.dumps({"ptm": 0.5, 1: 1, "1": 2}), 1, "holds two items named '1'"),
     ],
 )
 def test_a_broken_or_foreign_pickle_is_refused(tmp_path, refused, damage, code, part):

@@ -41,7 +41,7 @@ def _read(path: Path) -> ImportedTrace:
     gathering = Gathering(path, _KIND)
     store = ZarrStore(gathering)
     facts = {name: stored for name, stored in store.arrays.items() if name.startswith("metadata/")}
-    residues = _residues(store)
+    residues = _residues(path, store)
     images = "inputs/images" in store.arrays
     left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
     for name, stored in store.arrays.items():
@@ -68,19 +68,19 @@ def _reshaped(stored: ForeignArray, shape: tuple[int, ...]) -> ForeignArray:
     return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape))
 
 
-def _residues(store: ZarrStore) -> int | None:
+def _residues(path: Path, store: ZarrStore) -> int | None:
     """Return the number of residues that representations or metadata state, where either does."""
     for name, stored in store.arrays.items():
         if name.startswith(("representations/", "single/", "pair/")) and len(stored.shape) in (2, 3):
             return stored.shape[0]
     found = store.arrays.get("metadata/num_residues")
-    stated = store.attributes.get("num_residues") if found is None else _plain(found)
+    stated = store.attributes.get("num_residues") if found is None else _plain(f"{path}/metadata/num_residues", found)
     return stated if type(stated) is int else None
 
 
-def _plain(stored: ForeignArray) -> Any:
+def _plain(origin: str, stored: ForeignArray) -> Any:
     """Read an array of metadata as plain values, one of a single value as that."""
-    with readable("metadata of the store"):
+    with readable(origin):
         values = np.asarray(stored.load()[...])
     return values.reshape(-1)[0].item() if values.size == 1 else values.tolist()
 
@@ -102,7 +102,8 @@ def _heads_first(gathering: Gathering, name: str, stored: ForeignArray) -> Forei
 def _metadata(gathering: Gathering, store: ZarrStore, facts: dict[str, ForeignArray]) -> Metadata:
     """Take the schema's fields from attributes and from arrays in ``metadata``; note every other."""
     stated = dict(store.attributes)
-    stated |= {name.removeprefix("metadata/"): _plain(stored) for name, stored in facts.items()}
+    for name, stored in facts.items():
+        stated[name.removeprefix("metadata/")] = _plain(f"{gathering.path}/{name}", stored)
     for name, texts in store.texts.items():
         if name.startswith("metadata/"):
             stated[name.removeprefix("metadata/")] = texts[0] if len(texts) == 1 else texts

@@ -87,6 +87,11 @@ def _cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def _metadata_that_was_changed(path, root):
+    root.create_array("metadata/num_residues", data=np.array([N]), compressors=zarr.codecs.GzipCodec(), overwrite=True)
+    (path / "metadata/num_residues/c/0").write_bytes(b"what is no gzip")
+
+
 PAIR, MAPS = "representations/pair/layer_09", "attention/triangle_start/layer_09"
 
 
@@ -99,6 +104,7 @@ PAIR, MAPS = "representations/pair/layer_09", "attention/triangle_start/layer_09
         (lambda path, root: _json(path / PAIR / "zarr.json", shape=[N, N]), 1, ["run.zarr"]),
         (lambda path, root: _cut(path / PAIR / "c/0/0/0"), 1, [PAIR, "truncated or damaged"]),
         (lambda path, root: (path / PAIR / "c/0/0/0").write_bytes(b""), 1, [PAIR, "truncated or damaged"]),
+        (_metadata_that_was_changed, 1, ["run.zarr/metadata/num_residues cannot be read"]),
         (
             lambda path, root: root.create_array(MAPS, data=values(1, HEADS, N, N, N), overwrite=True),
             1,

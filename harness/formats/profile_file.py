@@ -27,11 +27,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class _Origin:
     """Where the values come from; all of it is for people."""
 
-    command: Value | None = None
-    trace: Value | None = None
-    n_res: Value | None = None
-    mix: Value | None = None
-    sample: Value | None = None
+    command: Any = None
+    trace: Any = None
+    n_res: Any = None
+    mix: Any = None
+    sample: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

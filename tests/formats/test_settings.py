@@ -171,6 +171,7 @@ def test_a_file_says_what_its_text_says():
     assert found.values(Role.ATTENTION) == {"share_bytes": 7, "codec": "none"} and found.values(Role.PAIR) == {}
     assert found.why == "profile file mine" and found.profile == "mine"
     assert file.of(load_format("npz")) is None
+    assert parse_profile_file(f"{HEAD}[origin]\nsample = 0.5\n[formats.hdf5.pair]\nedge = 3", "by hand")
     assert hash(found) == hash(parse_profile_file(text, "it").of(load_format("hdf5")))
 
 

@@ -36,6 +36,7 @@ _MOVED = {
     "harness.suites.capture": "harness.extensions.capture.suite",
     "harness.backends": "harness.formats",
     "harness.formats.safetensors": "harness.extensions.safetensors.format",
+    "harness.formats.zarr_slim_fast": "harness.formats.zarr_slim",
     "harness.trace.vision": "harness.extensions.vision",
     "harness.importing": "harness.extensions.importing",
     "harness.capture": "harness.extensions.capture",

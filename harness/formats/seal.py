@@ -48,13 +48,11 @@ def _stray_folder(path: Path) -> str:
     return next((Path(folder).relative_to(path).as_posix() for folder in empty), "")
 
 
-def seal_file(path: Path) -> Path | None:
-    """Find the file that holds the seal: an archive of one file, or the first at the top of a folder, by name."""
-    return _found(path)[0]
+def find_seal(path: Path) -> tuple[Path | None, int]:
+    """Find the file that holds the seal, and the digits in it, in bytes from its start.
 
-
-def _found(path: Path) -> tuple[Path | None, int]:
-    """Find the file that holds the seal, and the digits in it, in bytes from its start."""
+    It is an archive of one file, or the first at the top of a folder, by name.
+    """
     files = [path] if path.is_file() else []
     if path.is_dir():
         with os.scandir(path) as entries:
@@ -110,7 +108,7 @@ def seal(path: Path) -> str:
     ArchiveError
         When the format did not store `BLANK`.
     """
-    file, position = _found(path)
+    file, position = find_seal(path)
     if file is None:
         raise ArchiveError(
             f"{path.name}: the format wrote no place for the seal; its writer has to store seal.BLANK in the file, or "
@@ -125,7 +123,7 @@ def seal(path: Path) -> str:
 
 def read_seal(path: Path) -> str:
     """Return the digits that a sealed archive states, without checking them; empty where it has no seal."""
-    file, position = _found(path)
+    file, position = find_seal(path)
     if file is None:
         return ""
     with file.open("rb") as handle:
@@ -135,7 +133,7 @@ def read_seal(path: Path) -> str:
 
 def check_seal(path: Path) -> str:
     """Say what is wrong, in one sentence; empty when every byte is as it was sealed."""
-    file, position = _found(path)
+    file, position = find_seal(path)
     if file is None:
         return "the archive has no seal: it is truncated, damaged, or was not finished"
     if read_seal(path) != _digest(path, file, position):

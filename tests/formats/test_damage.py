@@ -12,7 +12,7 @@ import pytest
 from harness.errors import HarnessError
 from harness.formats.archive import files_of, open_archive, verify_archive
 from harness.formats.base import Profile, load_format
-from harness.formats.seal import BLANK, seal_file
+from harness.formats.seal import BLANK, find_seal
 from harness.testing.comparing import contents
 from tests.formats.samples import BACKENDS, WRITABLE, assert_found, put
 
@@ -49,7 +49,7 @@ def test_any_flipped_bit_is_found(name: str, profile: Profile, small: Arrays, tm
 @pytest.mark.parametrize("name", BACKENDS)
 def test_every_bit_of_the_seal_counts(name: str, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small)
-    file = seal_file(path)
+    file = find_seal(path)[0]
     data = file.read_bytes()
     start = data.index(b"trace-format-harness-seal:")
     for place in range(start, start + len(BLANK)):
@@ -76,7 +76,7 @@ def test_a_file_cut_short_or_made_longer_is_found(name: str, profile: Profile, s
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_truncated_archive_cannot_be_opened_as_whole(name: str, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small)
-    file = seal_file(path)
+    file = find_seal(path)[0]
     data = file.read_bytes()
     for length in (len(data) // 4, len(data) // 2, len(data) - 1):
         with changed(file, data[:length]):

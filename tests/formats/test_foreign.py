@@ -20,7 +20,7 @@ from harness.cli import main
 from harness.errors import ArchiveError, MachineError
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.npz import NpzReader
-from harness.formats.seal import BLANK, seal, seal_file
+from harness.formats.seal import BLANK, find_seal, seal
 from tests.formats.samples import BACKENDS, INSTALLED, put
 
 Arrays = Mapping[str, np.ndarray]
@@ -83,7 +83,7 @@ def test_a_file_of_another_program_is_not_called_an_archive_that_is_damaged(name
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_damaged_archive_of_this_harness_is_still_called_damaged(name: str, small: Arrays, tmp_path: Path) -> None:
     path = put(tmp_path, name, small)
-    file = seal_file(path)
+    file = find_seal(path)[0]
     data = file.read_bytes()
     mark = data.index(BLANK.encode()[:-64])
     without_mark = data[:mark] + b"x" + data[mark + 1 :]
@@ -96,7 +96,7 @@ def test_a_damaged_archive_of_this_harness_is_still_called_damaged(name: str, sm
 
 def resealed(path: Path) -> None:
     """Seal an archive anew, as a hand that means to deceive would."""
-    file = seal_file(path)
+    file = find_seal(path)[0]
     data = file.read_bytes()
     place = data.index(BLANK.encode()[:-64]) + len(BLANK) - 64
     file.write_bytes(data[:place] + b"0" * 64 + data[place + 64 :])

@@ -14,7 +14,7 @@ import pytest
 from harness.cli import main
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
-from harness.formats.seal import BLANK, files_of, seal, seal_file
+from harness.formats.seal import BLANK, files_of, find_seal, seal
 from harness.trace.sources import open_trace
 
 TRACE = "synthetic:n_res=16,layers=1,heads=2"
@@ -57,7 +57,7 @@ def test_a_chunk_of_zarr_states_what_a_chunk_has(tmp_path, capsys, profile):
     )
     data = chunk.read_bytes()
     chunk.write_bytes(data[:4] + struct.pack("<I", FAR) + data[8:])
-    _sealed_again(path, seal_file(path))
+    _sealed_again(path, find_seal(path)[0])
     _refused(path, tmp_path, "states 1.999 GiB", capsys)
 
 

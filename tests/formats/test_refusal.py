@@ -18,7 +18,7 @@ import zarr
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
-from harness.formats.seal import BLANK, seal, seal_file
+from harness.formats.seal import BLANK, find_seal, seal
 from harness.testing.samples import StepTrace
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
@@ -114,7 +114,7 @@ def rewrite(path: Path, name: str, change: Callable[[Manifest], Manifest]) -> No
         own = document["attributes"]["trace_format_harness"]
         own.update(manifest=change(Manifest.from_json(own["manifest"])).to_json(), seal=BLANK)
         file.write_text(json.dumps(document))
-    start = seal_file(path)
+    start = find_seal(path)[0]
     data = start.read_bytes()
     place = data.index(b"trace-format-harness-seal:") + len(BLANK) - 64
     start.write_bytes(data[:place] + b"0" * 64 + data[place + 64 :])

@@ -109,7 +109,7 @@ def assembled(
 
     Parameters
     ----------
-    taken : sequence of Part
+    taken : sequence of ChunkPart
         Where each piece goes; a piece holds only what the selection takes of its chunk.
     shape : tuple of int
         Of the result.

@@ -18,7 +18,7 @@ def check_store(place: S3Address) -> None:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store, as the run will reach it.
 
     Raises

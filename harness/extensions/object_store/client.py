@@ -51,7 +51,7 @@ class Client:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store.
     folder : str
         Within the place's prefix.

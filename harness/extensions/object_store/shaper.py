@@ -34,7 +34,7 @@ def shaped(place: Place) -> Iterator[Place]:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         With an ``http`` endpoint.
 
     Yields

@@ -17,7 +17,7 @@ class S3Archive:
 
     Attributes
     ----------
-    place : S3Place
+    place : S3Address
         The store.
     key : str
         Of the archive, within the place's prefix.

@@ -45,7 +45,7 @@ def upload(place: S3Address, archive: Path, key: str) -> list[str]:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store.
     archive : Path
         What to store.
@@ -104,7 +104,7 @@ class S3Uploads:
 
     Parameters
     ----------
-    place : S3Place
+    place : S3Address
         The store, as it is reached.
     run_id : str
         Of the run; part of the keys.

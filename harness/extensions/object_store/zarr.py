@@ -27,7 +27,7 @@ class RemoteSlimReader(ZarrSlimReader):
 
     Parameters
     ----------
-    objects : Objects
+    objects : StoredArchive
         The archive.
     setting : str
         As of `ZarrSlimReader`.

@@ -67,8 +67,8 @@ class ReferenceStore(CountedStore):
         Of the folder that holds the archive.
     name : str
         Of the archive.
-    references : mapping
-        By key, the text of metadata, or a list of file, offset and length.
+    references : bytes
+        JSON: by key, the text of metadata, or a list of file, offset and length.
     """
 
     def __init__(self, client: Client, name: str, references: bytes) -> None:

@@ -61,7 +61,7 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
 
 
 def read_file(folder: Path, name: str) -> container.Unpacked:
-    """Read a file as it was, also where only an xz or gz of it is left, as other tools leave it.
+    """Read a file as it was, from wherever the manifest of its directory says that it survives.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def read_file(folder: Path, name: str) -> container.Unpacked:
     Raises
     ------
     HarnessError
-        When it is not there in any form, or damaged.
+        When it is nowhere, or what holds it is damaged.
     """
     return read_entry(folder, name, load_manifest(folder))
 

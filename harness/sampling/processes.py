@@ -39,7 +39,10 @@ class ReadingProcesses(Readers):
 
     def _lost(self) -> HarnessError:
         """End all processes, because the others wait for one that is gone; the next read starts them anew."""
-        wait([process.sentinel for process, _ in self._running], GRACE)
+        gone = wait([process.sentinel for process, _ in self._running], GRACE)
+        for process, _ in self._running:
+            if process.sentinel in gone:
+                process.join(GRACE)  # the pipe of one that dies closes before its exit code is there
         codes = [process.exitcode for process, _ in self._running if process.exitcode is not None]
         for process, _ in self._running:
             process.kill()

@@ -169,8 +169,8 @@ def _require_alike(first: Path, second: Path) -> None:
         {(s["trace"], s["n_res"]): s["tensor_digests"] for s in read_archives(folder / "archives.json")}
         for folder in (first, second)
     ]
-    for place in digests[0].keys() & digests[1].keys():  # what only one of them has is lost, cell by cell
-        before, after = (found[place] for found in digests)
+    for place, before in digests[0].items():
+        after = digests[1].get(place) or before  # what head has not, or could not make, is lost, cell by cell
         if wrong := [path for path in {**before, **after} if before.get(path) != after.get(path)]:
             raise NotComparable(
                 f"The runs have different data definitions: {place[0]} holds other values in {wrong[0]}."

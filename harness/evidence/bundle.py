@@ -122,8 +122,10 @@ def opened_run(path: Path) -> Iterator[Path]:
     Raises
     ------
     UsageError
-        When it lacks something that measuring left.
+        When it is not there, or lacks something that measuring left.
     """
+    if not path.exists():
+        raise UsageError(f"There is no {path}: name the folder of a run, or a bundle of one.")
     with tempfile.TemporaryDirectory(prefix="harness-bundle-") as scratch:
         folder = path if path.is_dir() else unpack(read_bundle(path).files, Path(scratch))
         if lost := [name for name in MEASURED if not (folder / name).is_file()]:

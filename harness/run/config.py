@@ -127,13 +127,13 @@ class RunConfig:
         absent = f"There is no run at {path.parent}: it has no {path.name}."
         document = read_document(path, dict[str, Any], version=("config_version", _VERSION), absent=absent)
         own = [option for executor in executors() for option in executor.options]
+        known = {field.name for field in dataclasses.fields(_Stored)} - {"settings"} | {"config_version", *own}
+        others = {name: document.pop(name) for name in sorted(set(document) - known)}
         document["settings"] = {
             name: decode(json.dumps(value), str, f"{path} at $.{name}")
             for name in own
             if (value := document.pop(name, None)) is not None
         }
-        known = {field.name for field in dataclasses.fields(_Stored)} | {"config_version", *own}
-        others = {name: document.pop(name) for name in set(document) - known}
         if isinstance(options := document.get("options"), dict) and options.get("parallel_windows") is not None:
             options.setdefault("parallel_bytes", _EARLIER_PARALLEL_BYTES)
         stored = decode(json.dumps(document), _Stored, path, version=("config_version", _VERSION))
@@ -150,7 +150,10 @@ class RunConfig:
         for each in registry.usable("measurements"):
             if part := each.earlier(others):
                 found["measurements"] = {**found["measurements"], each.name: part}
-        found["measurements"] |= {name: value for name, value in others.items() if value}
+        # What is left may be of one that is not installed, in whatever way it had it there.
+        found["measurements"] |= {
+            name: value if isinstance(value, dict) else {name: value} for name, value in others.items() if value
+        }
         return cls(**found)
 
 

@@ -114,6 +114,15 @@ def rows_of(folder, change):
         writer.writerows(rows)
 
 
+def test_a_trace_that_head_could_not_make_is_lost_and_not_another_one(two):
+    first, second = two
+    edit(second / "archives.json", lambda document: document["subjects"][0].update(tensor_digests={}, archives=[]))
+    rows_of(second, lambda row: row | {"status": "failed", "reason": "the trace could not be made"})
+    outcome = compare_stored(str(first), str(second))
+    assert outcome.exit_code == 1
+    assert any(text.endswith("failed in head: the trace could not be made") for text in outcome.regressions)
+
+
 def ended(row, status, chosen=True):
     """Let a sample have ended otherwise than well."""
     return {**row, "status": status, "reason": "it returned other bytes", "seconds": ""} if chosen else row

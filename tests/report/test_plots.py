@@ -174,6 +174,28 @@ def test_old_file_stays_when_drawing_breaks_off(tmp_path: Path, monkeypatch: pyt
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("full_read.png", b"old")]
 
 
+def test_picture_is_drawn_again_after_a_kill_before_it_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = summary({"synthetic": [16]})
+    frame = frame[frame["suite"] == "full_read"]
+    draw(frame, tmp_path)
+    frame = frame.assign(median_seconds=2 * frame["median_seconds"], ci_high=2 * frame["ci_high"])
+    savefig = Figure.savefig
+
+    def killed(self: Any, path: Path, **rest: Any) -> None:
+        if rest["format"] == "png":
+            raise KeyboardInterrupt
+        savefig(self, path, **rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", killed)
+        with pytest.raises(KeyboardInterrupt):
+            draw(frame, tmp_path)
+    fresh = draw(frame, tmp_path / "fresh")
+    assert [path.read_bytes() for path in draw(frame, tmp_path)] == [path.read_bytes() for path in fresh]
+
+
 def test_formats_and_profiles_look_different() -> None:
     names = ["npz", "hdf5", "zarr", "zarr-slim", "safetensors", "mine", "yours", "theirs"]
     found = arm_styles((name, profile) for name in names for profile in ("tuned", "seed"))

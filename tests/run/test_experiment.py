@@ -113,6 +113,16 @@ def test_a_configuration_survives_its_file(tmp_path):
         assert RunConfig.read(tmp_path / "run.json") == config
 
 
+def test_a_field_that_nobody_knows_is_a_measurement_that_is_not_installed(tmp_path):
+    path = tmp_path / "run.json"
+    TINY.save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": 7, "told": {"a": 1}, "unasked": []}))
+    config = RunConfig.read(path)
+    assert config.measurements == {"settings": {"settings": 7}, "told": {"a": 1}} and not config.settings
+    with pytest.raises(UsageError, match="asks for settings, told, which no installed extension brings"):
+        PlannedRun.of(config)
+
+
 def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it_and_what_it_lacks_skipped(tmp_path, monkeypatch):
     path = tmp_path / "data" / "vit_mnist" / "vit_mnist_attention.npz"
     path.parent.mkdir(parents=True)

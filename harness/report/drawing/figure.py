@@ -47,6 +47,7 @@ _RC: Any = {
 }
 
 _PROFILES = ("tuned", "matched", "seed")  # in this order in legends; any other after them
+_UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 _FILLS = ("full", "none", "left", "top", "right", "bottom")
 
 
@@ -208,18 +209,14 @@ class Page:
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write a figure as SVG, and as PNG where there is none or the SVG has changed; return both.
 
-    Each is written beside its place first and then renamed: it appears complete or not at all. The folder is made when
-    missing; the same figure gives the same bytes.
+    Each is written beside its place first and then renamed: it appears complete or not at all, and the SVG, by which
+    the PNG is known to be old, comes last. The folder is made when missing; the same figure gives the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     vector, picture = folder / f"{name}.svg", folder / f"{name}.png"
-    before = vector.read_bytes() if vector.is_file() else b""
-    _save(figure, vector, {"Date": None, "Creator": None})
-    if not picture.is_file() or vector.read_bytes() != before:
-        _save(figure, picture, {"Software": None})
+    with appearing(vector) as drawn:
+        figure.savefig(drawn, format="svg", dpi=160, metadata=_UNDATED["svg"])
+        if not (picture.is_file() and vector.is_file() and vector.read_bytes() == drawn.read_bytes()):
+            with appearing(picture) as part:
+                figure.savefig(part, format="png", dpi=160, metadata=_UNDATED["png"])
     return [vector, picture]
-
-
-def _save(figure: Figure, path: Path, metadata: dict[str, Any]) -> None:
-    with appearing(path) as part:
-        figure.savefig(part, format=path.suffix[1:], dpi=160, metadata=metadata)

@@ -85,6 +85,11 @@ def test_a_run_that_lacks_a_file_or_has_a_damaged_one_is_refused(folder, name):
         summarise_run(folder)
 
 
+def test_a_run_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"There is no .*none: name the folder of a run, or a bundle"):
+        summarise_run(tmp_path / "none")
+
+
 def test_an_environment_that_says_too_little_is_refused(folder):
     (folder / "environment.json").write_text(json.dumps({"run_id": "x", "sessions": [{"cpu": "x"}]}))
     with pytest.raises(HarnessError, match="first session: at \\$ expected the field started"):

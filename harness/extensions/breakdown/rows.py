@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, ClassVar
 
 from harness.documents import Count, Figure, Positive
 from harness.errors import Cause
 from harness.records import Row, Status, Time
-from harness.row_files import in_force, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BREAKDOWN_VERSION = 2  # since 1: cause, attempt
 
@@ -60,4 +60,6 @@ class Breakdown(ReadParts, Row):
 
 def read_breakdown(path: Path) -> pd.DataFrame:
     """Read the rows that are in force, one for each cell and round."""
+    from harness.row_files import in_force, read_rows  # with pandas, which the process that explains needs not
+
     return in_force(read_rows(path, Breakdown))

@@ -9,11 +9,15 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from harness import registry
 from harness.analysis.findings import find_options
+from harness.report import write
+from harness.report.drawing.plots import plotted
 from harness.report.write import write_report
 from harness.run.config import RunConfig
 from harness.run.experiment import PlannedRun, run
@@ -138,6 +142,30 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = dataclasses.replace(TINY, suites=("size", "layer_read"), rounds=10)
     made = once(tmp_path_factory, "tiny", lambda folder: measured(folder / "results" / "tiny", config))
     return made / "results" / "tiny"
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures of reports empty, for tests that read their words and tables: drawing takes longest."""
+
+    def save(path: Path, **_: Any) -> None:
+        path.write_text("<svg></svg>")
+
+    def sketch(*names: str) -> Callable[..., list[Path]]:
+        def draw(*given: Any) -> list[Path]:
+            paths = [given[-1] / f"{name}.{kind}" for name in names for kind in ("svg", "png")]
+            for path in paths:
+                save(path)
+            return paths
+
+        return draw
+
+    for called, names in {
+        "draw": [name for name, *_ in plotted()], "draw_growth": ["growth"], "draw_flips": ["decision"],
+        "draw_scaling": ["scaling"],
+    }.items():  # fmt: skip
+        monkeypatch.setattr(write, called, sketch(*names))
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: save(path))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from harness.analysis.findings import Options, find
+from harness.analysis.findings import Findings, Options, find
 from harness.cli import main
 from harness.records import SCHEMA_VERSION
 from harness.report.page.answer import answer, flips
@@ -19,7 +19,12 @@ from harness.report.write import write_report
 from tests.report import page_checks as checks
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def findings(small) -> Findings:
+    return find(small, Options(baseline="hdf5"))
+
+
+@pytest.fixture(scope="module")
 def text(small) -> str:
     return (small / "report.html").read_text()
 
@@ -60,9 +65,9 @@ def test_a_drawing_keeps_all_its_references():
     assert 'aria-label="a &quot;name&quot; &lt;b&gt;"' in out
 
 
-def test_the_markdown_says_the_same(small):
+def test_the_markdown_says_the_same(small, findings):
     said = (small / "report.md").read_text()
-    sentence = answer(find(small, Options(baseline="hdf5")))
+    sentence = answer(findings)
     assert sentence in said and sentence in (small / "report.html").read_text()
     for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", said):
         assert (small / target).is_file(), target
@@ -81,8 +86,7 @@ def test_the_same_files_give_the_same_bytes(small, tmp_path):
         assert (copy / name).read_bytes() == (small / name).read_bytes(), name
 
 
-def test_names_of_strangers_cannot_break_the_page(small, tmp_path):
-    findings = find(small, Options(baseline="hdf5"))
+def test_names_of_strangers_cannot_break_the_page(small, findings, tmp_path):
     samples = findings.samples.assign(trace="file:<script>alert(1)</script>|a.h5")
     summary = findings.summary.assign(trace="file:<script>alert(1)</script>|a.h5")
     odd = dataclasses.replace(findings, samples=samples, summary=summary)
@@ -98,7 +102,7 @@ def copied(small, tmp_path):
     return copy
 
 
-def test_a_baseline_of_the_users_choice(copied, capsys):
+def test_a_baseline_of_the_users_choice(copied, sketched, capsys):
     assert main(["report", str(copied), "--baseline", "npz"]) == 0
     summary = pd.read_csv(copied / "summary.csv")
     timed = summary[summary["median_seconds"].notna() & (summary["format"] == "hdf5")]
@@ -109,7 +113,7 @@ def test_a_baseline_of_the_users_choice(copied, capsys):
     assert "zarr" in error and "npz" in error and "Traceback" not in error
 
 
-def test_a_mix_of_the_users_own_leaves_the_runs_page_as_it_is(copied, capsys, tmp_path):
+def test_a_mix_of_the_users_own_leaves_the_runs_page_as_it_is(copied, sketched, capsys, tmp_path):
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     assert main(["report", str(copied), "--mix", "head=0.5,full_read=0.5,storage_price=0"]) == 0
     out = capsys.readouterr().out
@@ -138,7 +142,7 @@ def test_a_report_of_version_3_has_the_keys_of_its_time(small):
     assert of == {row["format"]: row["distinguishable"] for row in now["costs"]} and len(of) > 1
 
 
-def test_what_a_run_needs_and_nobody_typed_is_said(copied, capsys):
+def test_what_a_run_needs_and_nobody_typed_is_said(copied, sketched, capsys):
     document = json.loads((copied / "run.json").read_text())
     document["suites"].append("mine:suite")
     (copied / "run.json").write_text(json.dumps(document))
@@ -156,7 +160,7 @@ def test_a_plug_in_that_is_not_there_is_refused(copied, capsys, given):
     assert "cannot be imported" in error or "did you mean 'full_read'?" in error
 
 
-def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, capsys):
+def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, sketched, capsys):
     samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
     samples[samples["round"].astype(int) < 4].to_csv(copied / "samples.csv", index=False)
     assert main(["report", str(copied)]) == 0
@@ -167,7 +171,7 @@ def test_too_few_rounds_say_which_verdicts_cannot_be_given(copied, capsys):
     assert "no grade" in page
 
 
-def test_a_failed_format_is_named_and_has_no_grade(copied):
+def test_a_failed_format_is_named_and_has_no_grade(copied, sketched):
     samples = pd.read_csv(copied / "samples.csv", dtype=str, keep_default_na=False)
     bad = (samples["format"] == "npz") & (samples["suite"] == "layer_read") & (samples["round"] == "3")
     samples.loc[bad, ["status", "reason", "seconds"]] = ["failed", "returned values that differ from the source", ""]
@@ -228,6 +232,6 @@ def test_no_run_at_all(tmp_path, capsys):
     assert "There is no run" in capsys.readouterr().err
 
 
-def test_what_would_change_the_answer_is_said(small):
-    said = flips(find(small, Options(baseline="hdf5")))
+def test_what_would_change_the_answer_is_said(findings):
+    said = flips(findings)
     assert said and all(": " in text for text in said)

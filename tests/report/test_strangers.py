@@ -23,7 +23,7 @@ TINY = [
     "--trace",
     "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4",
     "--sizes",
-    "16,24,32",
+    "16,32",
     "--rounds",
     "10",
     "--cache",
@@ -75,17 +75,30 @@ def grades(report: Path) -> dict[tuple[str, str], str]:
     return {(row["criterion"], row["format"]): row["grade"] for row in json.loads(report.read_text())["grades"]}
 
 
-def test_a_suite_by_the_page_gets_its_table_plot_grade_and_place_in_the_decision(folder: Path) -> None:
+def test_a_suite_by_the_page_and_a_format_get_all_that_the_harnesss_own_have(
+    folder: Path, request: pytest.FixtureRequest
+) -> None:
     run, report = commands()
-    assert main(run) == 0
+    assert main([*run, "--backend", "my_format:Mine"]) == 0
     results = folder / "results" / "rows"
+    # The suite: its table, plot, grade and place in the decision.
     assert (folder / "plots" / "rows" / "row_read.svg").is_file()
     assert grades(results / "report.json")["row read", "hdf5"] in ("Strong", "Good", "Limited", "Poor")
     page = (results / "report.md").read_text()
     assert "<summary>Row read</summary>" in page and "| pairs of one residue, warm |" in page
-    assert main(report) == 0
+    # The format: its style, verdicts and grades.
+    cells = pd.read_csv(results / "summary.csv")
+    mine = cells[(cells["format"] == "mine") & (cells["suite"] == "full_read")]
+    assert len(mine) and mine["verdict"].notna().all()
+    assert grades(results / "report.json")["full read", "mine"]
+    assert "| Trace | Residues | Case | npz | hdf5 | mine | raw |" in page
+    found = styles(["npz", "hdf5", "mine"])
+    assert list(found) == ["npz", "hdf5", "mine"] and len({style.colour for style in found.values()}) == 3
+    assert found["mine"] == styles(["mine", "hdf5"])["mine"], "it does not depend on what else is drawn"
+    request.getfixturevalue("sketched")  # the drawing was made once
+    assert main([*report, "--backend", "my_format:Mine"]) == 0
     decided = json.loads((results / "uses" / "own" / "report.json").read_text())["decisions"][0]
-    assert decided["preferred"] in ("hdf5", "npz") and decided["use"]["shares"]["residue"] == 0.5
+    assert decided["preferred"] in ("hdf5", "npz", "mine") and decided["use"]["shares"]["residue"] == 0.5
     assert "residue" in [flip["weight"] for flip in decided["flips"]]
     registry.forget_allowed()
     assert main(["report", "results/rows"]) == 0, "without the option the suite has its table, with plain names"
@@ -94,26 +107,13 @@ def test_a_suite_by_the_page_gets_its_table_plot_grade_and_place_in_the_decision
     assert "row read" not in {criterion for criterion, _ in grades(results / "report.json")}
 
 
-def test_a_format_gets_its_own_style_its_verdicts_and_its_grades(folder: Path) -> None:
-    run = ["run", *TINY, "--formats", "hdf5,npz", "--backend", "my_format:Mine", "--out", "results/mine"]
-    assert main(run) == 0
-    cells = pd.read_csv("results/mine/summary.csv")
-    mine = cells[(cells["format"] == "mine") & (cells["suite"] == "full_read")]
-    assert len(mine) and mine["verdict"].notna().all()
-    assert grades(Path("results/mine/report.json"))["full read", "mine"]
-    assert "| Trace | Residues | Case | npz | hdf5 | mine | raw |" in Path("results/mine/report.md").read_text()
-    found = styles(["npz", "hdf5", "mine"])
-    assert list(found) == ["npz", "hdf5", "mine"] and len({style.colour for style in found.values()}) == 3
-    assert found["mine"] == styles(["mine", "hdf5"])["mine"], "it does not depend on what else is drawn"
-
-
 def test_what_an_entry_point_registers_needs_no_option(folder: Path) -> None:
     package = folder / "stranger-1.0.dist-info"
     package.mkdir()
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
     points = code("toml").replace("project.entry-points.", "").replace('"', "")
     (package / "entry_points.txt").write_text(f"{points}\n[harness.formats]\nmine = my_format:Mine\n")
-    asked = [*TINY, "--suites", "size,full_read,row_read", "--formats", "hdf5,mine", "--out", "results/both"]
+    asked = [*TINY, "--sizes", "16", "--suites", "row_read", "--formats", "hdf5,mine", "--out", "results/both"]
     program = f"import sys; from harness.cli import main; sys.exit(main({['run', *asked]!r}))"
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     subprocess.run([sys.executable, "-c", program], cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)

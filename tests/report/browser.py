@@ -39,8 +39,8 @@ def chromium() -> Iterator[Any]:
 class Opened:
     """A page with what it wrote to the console, and every address that it asked for beside its own file."""
 
-    def __init__(self, page: Any, path: Path) -> None:
-        self.page, self.path = page, path
+    def __init__(self, page: Any, path: Path, *, javascript: bool = True) -> None:
+        self.page, self.path, self._javascript = page, path, javascript
         self.console: list[str] = []
         self.outside: list[str] = []
         page.on("console", self._note)
@@ -48,6 +48,14 @@ class Opened:
         page.on("dialog", lambda dialog: (self.console.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: self._ask(request.url))
         page.on("websocket", lambda socket: self._ask(socket.url))
+        self.go(path)
+
+    def go(self, path: Path) -> None:
+        """Open a file, and wait for what its scripts leave for later."""
+        self.path = path
+        self.page.goto(path.resolve().as_uri())
+        if self._javascript:
+            self.page.evaluate("() => new Promise(requestAnimationFrame).then(() => null)")
 
     def _note(self, message: Any) -> None:
         if message.type in ("warning", "error"):
@@ -67,10 +75,6 @@ def opened(browser: Any, path: Path, width: int = 1280, *, javascript: bool = Tr
     )
     context.route("**/*", lambda route: route.continue_() if route.request.url.startswith(INSIDE) else route.abort())
     try:
-        found = Opened(context.new_page(), path)
-        found.page.goto(path.resolve().as_uri())
-        if javascript:  # what scripts leave for later is said by then
-            found.page.evaluate("() => new Promise(requestAnimationFrame).then(() => null)")
-        yield found
+        yield Opened(context.new_page(), path, javascript=javascript)
     finally:
         context.close()

@@ -246,6 +246,3 @@ KEY_COLUMNS = ["run_id", *CellKey._fields]
 def columns(row: type[Row]) -> list[str]:
     """List the columns of a file of rows."""
     return [field.name for field in dataclasses.fields(row)]
-
-
-COLUMNS = columns(Sample)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pandas as pd
 
 from harness.analysis.statistics import Comparison, compare, resampled_medians
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.records import COLUMNS, CellKey, Contender, Sample
+from harness.records import CellKey, Contender
 from harness.row_files import in_force
 
 
@@ -250,17 +249,12 @@ class SampleTable:
         keys = rows[list(CellKey._fields)]
         groups = rows.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
         found: dict[CaseKey, list[CellSamples]] = {}
-        for number in range(groups.max(initial=-1) + 1):
-            places = np.flatnonzero(groups == number)
+        order = np.argsort(groups, kind="stable")
+        for places in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []:
             key = CellKey.of(keys.iloc[places[0]])
             case = CaseKey(*(getattr(key, name) for name in CaseKey._fields))
             found.setdefault(case, []).append(CellSamples(contender=key.contender, rows=places, columns=columns))
         return cls(rows, tuple(CaseSamples(case=c, cells=tuple(f), smoothed=smoothed) for c, f in found.items()))
-
-    @classmethod
-    def of_samples(cls, samples: Iterable[Sample]) -> SampleTable:
-        """Arrange samples that were just taken, as `of` does those of a file."""
-        return cls.of(pd.DataFrame([dataclasses.asdict(sample) for sample in samples], columns=COLUMNS))
 
     @cached_property
     def lengths(self) -> dict[str, int | None]:

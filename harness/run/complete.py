@@ -48,7 +48,7 @@ def required_rows(
     sessions : int
         How often it was begun or resumed.
     arms : sequence of Arm
-        From `harness.run.subject.choose_arms`; by default those that the plan records.
+        From `harness.run.planning.choose_arms`; by default those that the plan records.
 
     Returns
     -------

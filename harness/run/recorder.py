@@ -146,19 +146,7 @@ class RowLog(Generic[AnyRow]):
 
 
 class Recorder(RowLog[Sample]):
-    """Writes samples.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Of the run.
-    arms : list of Arm
-        Of the run.
-    file : SampleFile
-        Where rows go.
-    recorded : dict
-        What the file already holds, from `harness.row_files.done`.
-    """
+    """Writes samples, each with the present load."""
 
     def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
         """Record a sample, unless it is recorded."""

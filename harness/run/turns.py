@@ -137,7 +137,7 @@ def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> It
     config : RunConfig
         Of the run.
     arms : sequence of Arm
-        In the order of `harness.run.subject.choose_arms`.
+        In the order of `harness.run.planning.choose_arms`.
     subject : Subject
         Trace and plans.
     """

@@ -163,7 +163,7 @@ def test_samples_just_taken_and_the_same_read_back_have_one_summary_and_one_nois
     for sample in rows:
         file.add(sample)
     file.close()
-    taken, read = SampleTable.of_samples(rows), SampleTable.of(read_samples(tmp_path / "samples.csv"))
+    taken, read = SampleTable.of(pd.DataFrame(rows)), SampleTable.of(read_samples(tmp_path / "samples.csv"))
     assert describe_noise(read, "zarr", {}) == describe_noise(taken, "zarr", {})
     pd.testing.assert_frame_equal(summarise(read, "zarr"), summarise(taken, "zarr"))
 

@@ -94,7 +94,7 @@ def cells_of(folder: Path, trace: str) -> list[ModelCell]:
     Returns
     -------
     list of ModelCell
-        Without failed ones, the ceiling and the twin.
+        Without failed ones, the ceiling and the A/A control.
 
     Raises
     ------

@@ -73,10 +73,11 @@ def test_no_committed_report_ranks_formats_by_reads_of_unequal_effort(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["reference", "long-sequences"])
-def test_a_committed_report_follows_from_the_committed_samples(run, tmp_path):
+def test_a_committed_report_follows_from_the_committed_samples(run, sketched, tmp_path):
     """All but the drawings, whose bytes depend on the version of matplotlib."""
     committed, copy = ROOT / "results" / run, tmp_path / "results" / run
     shutil.copytree(committed, copy)
+    shutil.copytree(ROOT / "plots" / run, tmp_path / "plots" / run)
     write_report(copy, find_options(copy))
     made = {name: (copy / name).read_bytes() for name in ("summary.csv", "report.json", "report.md")}
     kept = {name: (committed / name).read_bytes() for name in made}

@@ -120,6 +120,7 @@ def write_report(
     """
     target = target or Target.of_run(folder)
     findings, parts = _found(folder, options, version)
+    _write_tables(findings, parts, target)
     _draw(findings, parts, target)
     document = findings.to_document()
     for section, found in parts:
@@ -146,6 +147,7 @@ def write_plots(folder: Path) -> list[Path]:
     """
     target = Target.of_run(folder)
     findings, parts = _found(folder, find_options(folder))
+    _write_tables(findings, parts, target)
     return sorted(_draw(findings, parts, target))
 
 
@@ -156,8 +158,7 @@ def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tup
     return dataclasses.replace(findings, more=pd.concat(more) if more else findings.more), parts
 
 
-def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
-    """Write the tables and the drawings; remove drawings of an earlier report that are no longer true."""
+def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
     tables = {"summary.csv": findings.cells, "growth.csv": findings.growth, "scaling.csv": findings.scaling}
     if findings.growth.empty:
         del tables["growth.csv"]
@@ -166,6 +167,10 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     for name, table in tables.items():
         if table is not None:
             write_table(table, target.folder / name)
+
+
+def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
+    """Write the drawings; remove those of an earlier report that are no longer true."""
     target.plots.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target.plots)
     drawn += draw_growth(findings.growth, findings.summary, target.plots)

@@ -26,7 +26,7 @@ KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]
 
 
 @pytest.fixture
-def done(tmp_path: Path) -> Path:
+def done(sketched: None, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     assert main(["run", "--quiet", *RUN, "--rounds", "1", "--out", str(folder)]) == 0
     return folder

@@ -57,10 +57,10 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_seed_preset_measures_in_the_seeds_settings(tmp_path):
+def test_the_seed_preset_measures_in_the_seeds_settings(sketched, tmp_path):
     run = tmp_path / "run"
-    trace = "synthetic:values=noise,layers=2,heads=2,hidden_dim=8,pair_dim=4"
-    options = ["--trace", trace, "--sizes", "16,24", "--rounds", "2", "--formats", "npz,hdf5,zarr", "--workers", "1,8"]
+    trace = "synthetic:values=noise,layers=1,heads=2,hidden_dim=8,pair_dim=4"
+    options = ["--trace", trace, "--sizes", "16", "--rounds", "1", "--formats", "npz,hdf5,zarr", "--workers", "1,2"]
     options += ["--executors", "threads"]
     assert main(["run", "--quiet", "--preset", "seed", *options, "--out", str(run)]) == 0
     assert not (run / "benchmark_results.csv").exists()
@@ -69,12 +69,12 @@ def test_the_seed_preset_measures_in_the_seeds_settings(tmp_path):
     assert set(zarr["codec"]) == {"blosc-zstd-3 byte shuffle"} and set(zarr["profile"]) == {"seed"}
 
 
-def test_quiet_says_nothing(tmp_path, capfd):
+def test_quiet_says_nothing(sketched, tmp_path, capfd):
     assert main(["run", "--quiet", *SMALL, "--suites", "size", "--out", str(tmp_path / "run")]) == 0
     assert capfd.readouterr() == ("", "")
 
 
-def test_failed_cells_are_named_and_give_exit_code_one(tmp_path, capsys):
+def test_failed_cells_are_named_and_give_exit_code_one(sketched, tmp_path, capsys):
     options = [*SMALL, "--suites", "full_read", "--backend", "tests.liars:Zeros"]
     assert main(["run", "--quiet", *options, "--out", str(tmp_path / "run")]) == 1
     said = plain(capsys.readouterr().err)
@@ -101,7 +101,7 @@ def test_archives_are_converted_inspected_and_verified(tmp_path, capsys):
     assert len(shown) == 1  # the same tensors with the same digests in every format
 
 
-def test_an_archive_is_a_trace(tmp_path):
+def test_an_archive_is_a_trace(sketched, tmp_path):
     archive = tmp_path / "a.h5"
     main(["convert", f"{TRACE},n_res=20", str(archive)])
     options = ["--preset", "quick", "--trace", f"file:{archive}", "--formats", "npz", "--baseline", "npz"]
@@ -143,7 +143,7 @@ def wait_for_samples(process, run, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 30])
-def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(tmp_path, count):
+def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(sketched, tmp_path, count):
     run, process = start(tmp_path, "--suites", "write,full_read", "--rounds", "12")
     wait_for_samples(process, run, count)
     process.send_signal(signal.SIGINT)
@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(tmp_path, count):
 
 
 @pytest.mark.slow
-def test_a_killed_run_leaves_no_process_and_no_half_row_and_continues(tmp_path):
+def test_a_killed_run_leaves_no_process_and_no_half_row_and_continues(sketched, tmp_path):
     run, process = start(tmp_path, "--suites", "size,full_read", "--rounds", "12")
     wait_for_samples(process, run, 5)
     children = [int(p) for p in children_of(process.pid)]
@@ -189,7 +189,7 @@ def state(pid):
 
 
 @pytest.mark.parametrize(("formats", "bound"), [("hdf5,zarr-slim", None), ("hdf5,npz", PlanOptions.parallel_bytes)])
-def test_windows_are_bounded_for_a_format_that_reads_whole_tensors(tmp_path, formats, bound):
+def test_windows_are_bounded_for_a_format_that_reads_whole_tensors(sketched, tmp_path, formats, bound):
     options = ["--trace", "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", "--sizes", "16", "--suites", "size"]
     argv = ["run", "--quiet", *options, "--rounds", "1", "--formats", formats, "--baseline", "hdf5"]
     assert main([*argv, "--out", str(tmp_path / "run")]) == 0

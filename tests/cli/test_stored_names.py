@@ -19,7 +19,7 @@ from harness.row_files import read_samples
 from tests.conftest import plain
 from tests.evidence.conftest import repack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sketched")]
 
 MARK = "import pathlib\npathlib.Path({!r}).touch()\n"
 PROFILE = 'version = 1\nname = "mine"\n[formats."stranger:Format".pair]\ncodec = "none"\n'
@@ -118,19 +118,25 @@ def test_a_test_runner_that_a_bundle_names_is_not_run(honest, bundle, tmp_path, 
 
 IN_THE_WAY = ("numpy", "zarr", "msgspec", "h5py", "signal", "types", "socket", "pickle", "multiprocessing", "harness_x")
 OWN = "from harness.formats.raw import RawFormat\nclass Format(RawFormat):\n    name, suffix = 'own', '.own'\n"
+TYPED = ["--backend", "my_formats:Format"]
 
 
-@pytest.mark.parametrize("program", [[sys.executable, "-m", "harness"], [str(Path(sys.executable).parent / "harness")]])
-def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "next_words"),
+    [
+        ([sys.executable, "-m", "harness"], ["run", "--resume", *TYPED, "--out", "run"]),
+        ([str(Path(sys.executable).parent / "harness")], ["report", "run"]),
+    ],
+)
+def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, next_words, tmp_path):
     for name in IN_THE_WAY:
         (tmp_path / f"{name}.py").write_text(MARK.format(str(tmp_path / f"imported-{name}")) + "raise SystemExit(77)\n")
     (tmp_path / "my_formats.py").write_text(OWN)
     trace = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
     measure = ["run", "--quiet", "--preset", "quick", "--trace", trace, "--sizes", "16", "--formats", "hdf5"]
     measure += ["--suites", "full_read,parallel_access", "--executors", "processes", "--workers", "2", "--rounds", "1"]
-    typed = ["--backend", "my_formats:Format"]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    for words in ([*measure, *typed, "--out", "run"], ["report", "run"], ["run", "--resume", *typed, "--out", "run"]):
+    for words in ([*measure, *TYPED, "--out", "run"], next_words):
         done = subprocess.run([*program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     samples = read_samples(tmp_path / "run" / "samples.csv")

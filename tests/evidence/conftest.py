@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.bundle import read_bundle, row_digests, write_bundle
+from harness.report.write import Target, plots_folder
 from tests.conftest import VERDICTS, once, reported
 
 FEW = dataclasses.replace(VERDICTS, suites=("size", "full_read", "layer_read", "random_access"), caches=("warm",))
@@ -33,7 +34,25 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def packed(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its bundle; not to be changed."""
     name = "small.bundle.zip"
-    return once(tmp_path_factory, "bundle", lambda folder: write_bundle(small, folder / name)) / name
+    with pytest.MonkeyPatch.context() as patch:
+        draw_from(small, patch)
+        return once(tmp_path_factory, "bundle", lambda folder: write_bundle(small, folder / name)) / name
+
+
+def draw_from(run: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have reports take the drawings of a run for their own, which are the same wherever its samples are."""
+
+    def copy(findings: object, parts: object, target: Target) -> list[Path]:
+        shutil.copytree(plots_folder(run), target.plots, dirs_exist_ok=True)
+        return sorted(target.plots.iterdir())
+
+    patch.setattr("harness.report.write._draw", copy)
+
+
+@pytest.fixture
+def drawn(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave drawing out in tests that only look at what else follows from the samples of the run."""
+    draw_from(small, monkeypatch)
 
 
 @pytest.fixture

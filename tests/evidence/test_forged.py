@@ -19,7 +19,7 @@ from harness.evidence.compare import differences
 from harness.evidence.rerun import rerun_config
 from tests.evidence.conftest import repack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
 
 ELSEWHERE = {"matplotlib": "0", "numpy": "0", "freetype": "0"}
 

@@ -62,7 +62,7 @@ def test_another_size_and_other_bytes_are_named(two):
     assert not found.holds
 
 
-def test_check_rerun_measures_again_and_says_what_holds(packed, tmp_path, capsys, monkeypatch):
+def test_check_rerun_measures_again_and_says_what_holds(packed, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = main(["check", str(packed), "--rerun", "--out", "again", "--quiet"])
     out = capsys.readouterr().out

@@ -35,7 +35,7 @@ def test_a_bundle_of_an_earlier_version_passes_and_its_withdrawn_verdicts_are_sa
     assert [r.note for r in results if "withdrawn" in r.note]
 
 
-def test_a_forged_figure_of_an_earlier_report_is_named(undrawn, tmp_path):
+def test_a_forged_figure_of_an_earlier_report_is_named(sketched, tmp_path):
     files = dict(read_bundle(EARLIER).files)
     report = json.loads(files["report.json"])
     report["grades"][0]["figure"] = 0.5
@@ -73,7 +73,7 @@ def test_looks_at_threads_are_taken_out_of_what_an_earlier_version_published_and
     assert without_looks("scaling.csv", b"a\n" + b"1" * 200_000) == b"a\n" + b"1" * 200_000
 
 
-def test_a_run_with_looks_of_an_earlier_version_is_packed_and_checked(undrawn, tmp_path):
+def test_a_run_with_looks_of_an_earlier_version_is_packed_and_checked(sketched, tmp_path):
     run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
     assert (run / LOOKS).exists()
     bundle = write_bundle(run, tmp_path / "new.bundle.zip")

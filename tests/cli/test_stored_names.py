@@ -118,17 +118,13 @@ def test_a_test_runner_that_a_bundle_names_is_not_run(honest, bundle, tmp_path, 
 
 IN_THE_WAY = ("numpy", "zarr", "msgspec", "h5py", "signal", "types", "socket", "pickle", "multiprocessing", "harness_x")
 OWN = "from harness.formats.raw import RawFormat\nclass Format(RawFormat):\n    name, suffix = 'own', '.own'\n"
-TYPED = ["--backend", "my_formats:Format"]
 
 
 @pytest.mark.parametrize(
-    ("program", "next_words"),
-    [
-        ([sys.executable, "-m", "harness"], ["run", "--resume", *TYPED, "--out", "run"]),
-        ([str(Path(sys.executable).parent / "harness")], ["report", "run"]),
-    ],
+    ("program", "resumed"),
+    [([sys.executable, "-m", "harness"], True), ([str(Path(sys.executable).parent / "harness")], False)],
 )
-def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, next_words, tmp_path):
+def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, resumed, tmp_path):
     for name in IN_THE_WAY:
         (tmp_path / f"{name}.py").write_text(MARK.format(str(tmp_path / f"imported-{name}")) + "raise SystemExit(77)\n")
     (tmp_path / "my_formats.py").write_text(OWN)
@@ -136,9 +132,11 @@ def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, nex
     measure = ["run", "--quiet", "--preset", "quick", "--trace", trace, "--sizes", "16", "--formats", "hdf5"]
     measure += ["--suites", "full_read,parallel_access", "--executors", "processes", "--workers", "2", "--rounds", "1"]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
-    for words in ([*measure, *TYPED, "--out", "run"], next_words):
+    typed = ["--backend", "my_formats:Format", "--out", "run"]
+    for words in ([*measure, *typed], *([["run", "--resume", *typed]] if resumed else [])):
         done = subprocess.run([*program, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+    assert main(["report", str(tmp_path / "run")]) == 0, "a report does without the module"
     samples = read_samples(tmp_path / "run" / "samples.csv")
     assert "own" in set(samples["format"]) and set(samples["executor"]) == {"main", "processes"}
     assert (samples["status"] == "ok").all() and not list(tmp_path.glob("imported-*"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -28,19 +30,37 @@ def broken(tmp_path: Path) -> Path:
     return package.parent
 
 
-def run(broken: Path, *arguments: str | Path) -> tuple[int, str, str]:
+COMMANDS = """if True:
+    import contextlib, io, json, sys
+    from harness.cli import main
+    said = []
+    for words in json.loads(sys.argv[1]):
+        out, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            try:
+                code = main(words)
+            except SystemExit as ended:
+                code = ended.code
+        said.append((code, out.getvalue(), errors.getvalue()))
+    print(json.dumps(said))
+"""
+
+
+def run(broken: Path, *commands: Sequence[str | Path]) -> list[tuple[int, str, str]]:
+    """Run commands one after the other in one new process, and return of each its code and what it printed."""
+    words = json.dumps([[*map(str, command)] for command in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *map(str, arguments)],
+        [sys.executable, "-c", COMMANDS, words],
         env={**os.environ, "PYTHONPATH": str(broken)}, capture_output=True, text=True,
     )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return [tuple(said) for said in json.loads(done.stdout)]
 
 
 def test_list_answers_and_its_check_names_what_fails(broken):
-    code, out, _ = run(broken, "list", "formats")
-    assert code == 0 and "Zarr through zarr-python, one file per chunk" in out
-    code, out, _ = run(broken, "list", "formats", "--check")
+    listed, checked = run(broken, ["list", "formats"], ["list", "formats", "--check"])
+    assert listed[0] == 0 and "Zarr through zarr-python, one file per chunk" in listed[1]
+    code, out, _ = checked
     assert code == 1 and f"The format 'zarr' cannot be imported: {REASON}" in " ".join(out.split())
     assert next(line for line in out.splitlines() if " npz " in line).rstrip().endswith("ready")
 
@@ -52,41 +72,49 @@ def test_an_extension_that_cannot_be_imported_is_said_and_stops_nothing(tmp_path
     (about / "METADATA").write_text("Name: mine\nVersion: 1\n")
     groups = ("modes", "importers", "commands", "formats", "sections", "executors", "measurements")
     (about / "entry_points.txt").write_text("".join(f"[harness.{group}]\nmine = mine:it\n" for group in groups))
-    code, out, said = run(tmp_path, "convert", "synthetic:layers=1,n_res=16", tmp_path / "a.npz")
+    archive = tmp_path / "a.npz"
+    converted, *others, mine = run(
+        tmp_path,
+        ["convert", "synthetic:layers=1,n_res=16", archive],
+        ["--help"],
+        ["list"],
+        ["inspect", archive],
+        ["mine"],
+    )
+    code, out, said = converted
     reason = "cannot be imported: mine raised RuntimeError: built for another machine."
     assert (code, said) == (0, f"Left out: The mode 'mine' {reason}\n") and "verified bit for bit" in out
-    assert (
-        run(tmp_path, "--help")[0] == run(tmp_path, "list")[0] == run(tmp_path, "inspect", tmp_path / "a.npz")[0] == 0
-    )
-    assert run(tmp_path, "mine")[::2] == (2, f"harness: The command 'mine' {reason}\n")
+    assert [code for code, *_ in others] == [0, 0, 0]
+    assert mine[::2] == (2, f"harness: The command 'mine' {reason}\n")
 
 
 def test_other_formats_are_converted_and_the_broken_one_is_named(broken, tmp_path):
     first, second = tmp_path / "a.npz", tmp_path / "b.h5"
-    assert run(broken, "convert", "synthetic:layers=1,n_res=16", first)[0] == 0
-    assert run(broken, "convert", first, second)[0] == 0
-    assert run(broken, "inspect", second)[0] == run(broken, "verify", second)[0] == 0
-    code, _, said = run(broken, "convert", first, tmp_path / "c.zarr")
-    assert (code, said) == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
-    code, _, said = run(broken, "convert", first, tmp_path / "c.x", "--format", "zarr")
-    assert (code, said) == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
+    converted = [["convert", "synthetic:layers=1,n_res=16", first], ["convert", first, second]]
+    refused = [["convert", first, tmp_path / "c.zarr"], ["convert", first, tmp_path / "c.x", "--format", "zarr"]]
+    found = run(broken, *converted, ["inspect", second], ["verify", second], *refused)
+    assert [code for code, *_ in found[:4]] == [0, 0, 0, 0]
+    for code, _, said in found[4:]:
+        assert (code, said) == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
 
 
 def test_an_archive_of_the_broken_format_is_not_taken_for_something_else(broken, tmp_path):
     archive = tmp_path / "a.zarr"
     assert main(["convert", "synthetic:layers=1,n_res=16", str(archive)]) == 0
-    code, _, said = run(broken, "inspect", archive)
+    ((code, _, said),) = run(broken, ["inspect", archive])
     assert code == 1 and said.endswith("('harness list --check'): zarr, zarr-slim, zarr-slim-fast.\n")
 
 
 def test_a_run_leaves_it_out_unless_it_was_asked_for(broken, tmp_path):
     quick = ("run", "--preset", "quick", "--suites", "size", "--sizes", "16")
-    code, out, _ = run(broken, *quick, "--out", tmp_path / "run")
+    measured, asked = run(
+        broken, [*quick, "--out", tmp_path / "run"], [*quick, "--formats", "npz,zarr", "--out", tmp_path / "asked"]
+    )
+    code, out, _ = measured
     assert code == 0 and f"Left out: The format 'zarr' cannot be imported: {REASON}\n" in out
     with (tmp_path / "run" / "summary.csv").open(newline="") as file:
         assert {"npz", "hdf5"} == {row["format"] for row in csv.DictReader(file)} - {"raw"}
-    code, _, said = run(broken, *quick, "--formats", "npz,zarr", "--out", tmp_path / "asked")
-    assert (code, said) == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
+    assert asked[::2] == (2, f"harness: The format 'zarr' cannot be imported: {REASON}\n")
     assert not (tmp_path / "asked").exists()
 
 
@@ -113,6 +141,6 @@ def test_a_description_is_read_from_the_source_as_the_plugin_has_it(group):
 
 def test_a_command_whose_own_libraries_are_broken_says_so(tmp_path):
     (tmp_path / "pandas.py").write_text("raise RuntimeError('built for another machine')\n")
-    code, _, said = run(tmp_path, "report", tmp_path)
+    ((code, _, said),) = run(tmp_path, ["report", tmp_path])
     reason = "pandas raised RuntimeError: built for another machine."
     assert (code, said) == (2, f"harness: What the command 'report' needs cannot be imported: {reason}\n")

@@ -39,7 +39,7 @@ def records(run: Path) -> set[str]:
 @pytest.mark.slow
 def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     run = tmp_path / "results" / "mine"
-    assert main(["run", *SMALL, "--workers", "2", "--out", str(run)]) == 0
+    assert main(["run", *SMALL, "--workers", "2", "--executors", "threads", "--out", str(run)]) == 0
     out = plain(capsys.readouterr().out)
     assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
     assert records(run) == RECORDS | {"scaling.csv"}

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from harness.row_files import read_samples
 from tests.conftest import plain
 from tests.evidence.conftest import repack
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sketched")]
+pytestmark = pytest.mark.slow
 
 MARK = "import pathlib\npathlib.Path({!r}).touch()\n"
 PROFILE = 'version = 1\nname = "mine"\n[formats."stranger:Format".pair]\ncodec = "none"\n'
@@ -43,6 +44,14 @@ NEEDS = {  # which commands cannot do their work without the plug-in, and so nam
     "suites": {"resume", "check"},
     "profile_files": set(COMMANDS) - {"rerun"},
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undrawn() -> Iterator[None]:
+    """Leave all drawings out, of reports and of bundles and their checks alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.report.write._draw", lambda findings, parts, target: [])
+        yield
 
 
 @pytest.fixture(scope="module")

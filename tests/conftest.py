@@ -68,16 +68,19 @@ def allow(*formats: str) -> None:
 
 @pytest.fixture
 def measure(tmp_path: Path) -> Callable[..., tuple[Path, Counted]]:
-    """Run a tiny configuration, changed by keyword, and return its folder and progress."""
+    """Run a tiny configuration, changed by keyword, and return its folder and progress.
 
-    def go(folder: Path | None = None, **changes: object) -> tuple[Path, Counted]:
+    With ``explained=False`` only samples are taken, and no process is started that explains them.
+    """
+
+    def go(folder: Path | None = None, *, explained: bool = True, **changes: object) -> tuple[Path, Counted]:
         config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
         allow(*config.formats)
         folder = folder or tmp_path / "run"
         folder.mkdir(exist_ok=True)
         config.save(folder / "run.json")
-        progress = Counted()
-        run(PlannedRun.of(config), folder, progress)
+        planned, progress = PlannedRun.of(config), Counted()
+        run(planned if explained else dataclasses.replace(planned, measuring=()), folder, progress)
         return folder, progress
 
     return go

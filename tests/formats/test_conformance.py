@@ -99,7 +99,10 @@ def test_the_formats_of_the_page_are_measured_from_the_current_folder(page, meas
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(page))])
 
     folder, _ = measure(
-        formats=("hdf5", "blob:Blob", "pile:Pile"), suites=("size", "full_read", "layer_read"), rounds=1
+        formats=("hdf5", "blob:Blob", "pile:Pile"),
+        suites=("size", "full_read", "layer_read"),
+        rounds=1,
+        explained=False,
     )
     rows = read_samples(folder / "samples.csv")
     mine = rows[rows["format"].isin(["blob", "pile"])]

@@ -19,7 +19,7 @@ SAID = {"untrained": "has untrained weights", "sampled": "only these layers were
 
 
 @pytest.mark.parametrize("lacking", [(), ("untrained",), ("sampled",)], ids=str)
-def test_the_manifest_decides_and_not_the_name(lacking, measure, tmp_path: Path) -> None:
+def test_the_manifest_decides_and_not_the_name(lacking, measure, sketched, tmp_path: Path) -> None:
     trace = open_trace("synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", 16)
     made = trace.manifest
     trace.manifest = dataclasses.replace(

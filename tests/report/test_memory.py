@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 
 from harness.analysis.findings import find, find_options
 from harness.report.page.limits import limits
 from harness.report.page.sections import facts
+from tests.conftest import TINY, measured
 
 
 def of_memory(texts):
     return [text for text in texts if " of memory" in text]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of one round, to be changed only in copies."""
+    config = dataclasses.replace(TINY, suites=("size", "layer_read"), rounds=1)
+    return measured(tmp_path_factory.mktemp("memory") / "run", config)
 
 
 @pytest.mark.parametrize(
@@ -23,8 +33,8 @@ def of_memory(texts):
         (100, []),
     ],
 )
-def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measure, part, said):
-    folder, _ = measure(suites=("size", "layer_read"), rounds=1)
+def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(run, tmp_path, part, said):
+    folder = shutil.copytree(run, tmp_path / "run")
     path = folder / "environment.json"
     environment = json.loads(path.read_text())
     (subject,) = json.loads((folder / "archives.json").read_text())["subjects"]
@@ -46,7 +56,7 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(measur
 
 
 def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
-    folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1)
+    folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1, explained=False)
     findings = find(folder, find_options(folder))
     assert findings.growth.empty
     assert "How times grow with length is not fitted to fewer than 10 rounds." in limits(findings, [])

@@ -47,7 +47,7 @@ weather = Weather()
 
 
 @pytest.fixture
-def run(measure, tmp_path: Path) -> Path:
+def run(measure, sketched, tmp_path: Path) -> Path:
     folder, _ = measure(suites=("size",))
     (folder / "weather.txt").write_text("fine & dry")
     return folder

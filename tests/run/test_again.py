@@ -24,9 +24,10 @@ def struck(measure, tmp_path, monkeypatch):
     file = tmp_path / "strike"
     monkeypatch.setenv(liars.STRIKE, str(file))
 
-    def go(what: str, *suites: str) -> Path:
+    def go(what: str, *suites: str, explained: bool = False) -> Path:
         file.write_text(what)
-        return measure(formats=("hdf5", "tests.liars:Struck"), suites=suites)[0]
+        formats = ("npz", "tests.liars:Struck")
+        return measure(formats=formats, baseline="npz", suites=suites, explained=explained)[0]
 
     return go
 
@@ -54,11 +55,11 @@ def test_a_sample_that_the_machine_spoilt_says_so(struck, what, reason):
 
 
 def test_a_sample_that_the_machine_spoilt_is_taken_again_beside_the_others(struck):
-    mine, others = rows(struck("read-memory", "random_access"))
+    mine, others = rows(struck("read-memory", "random_access", explained=True))
     assert set(mine["status"]) == {"failed"} and set(mine["cause"]) == {"machine"}
     assert mine["reason"].str.contains("ran out of memory", regex=False).all()
     assert set(others["status"]) == {"ok"} and set(others["attempt"]) == {1}
-    folder = struck("", "random_access")
+    folder = struck("", "random_access", explained=True)
     mine, others = rows(folder)
     assert set(mine["status"]) == set(others["status"]) == {"ok"} and not mine["cause"].any()
     assert set(mine["attempt"]) == set(others["attempt"]) == {2}, "what is compared was measured side by side"
@@ -67,7 +68,7 @@ def test_a_sample_that_the_machine_spoilt_is_taken_again_beside_the_others(struc
     for explained in map(in_force, read_own_rows(folder).values()):
         assert set(explained["status"]) == {"ok"} and not explained["cause"].any()
     before = (folder / "samples.csv").read_bytes()
-    struck("", "random_access")
+    struck("", "random_access", explained=True)
     assert (folder / "samples.csv").read_bytes() == before, "once all is well, nothing is taken again"
 
 
@@ -113,11 +114,11 @@ def test_a_reading_process_that_is_killed_is_started_again(struck):
 
 
 def test_a_round_that_was_cut_off_is_taken_again_whole(measure):
-    folder, _ = measure(suites=("full_read",))
+    folder, _ = measure(suites=("full_read",), explained=False)
     path = folder / "samples.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:3]))  # two of three formats of the first round
-    measure(folder, suites=("full_read",))
+    measure(folder, suites=("full_read",), explained=False)
     found = read_samples(path)
     assert sorted(zip(found["round"], found["attempt"], strict=True)) == [(0, 2)] * 3 + [(1, 1)] * 3
     assert len(read_samples(path, superseded=True)) == 8

@@ -52,7 +52,9 @@ def test_every_cell_has_every_round_and_verified_samples(measure):
 
 
 def test_all_formats_ask_for_the_same_bytes(measure):
-    folder, _ = measure(formats=("npz", "hdf5", "zarr", "zarr-slim"), rounds=1, suites=("layer_read", "random_access"))
+    folder, _ = measure(
+        formats=("npz", "hdf5", "zarr", "zarr-slim"), rounds=1, suites=("layer_read", "random_access"), explained=False
+    )
     rows = read_samples(folder / "samples.csv")
     assert (rows["status"] == "ok").all()
     assert (rows.groupby("access")["bytes_requested"].nunique() == 1).all()
@@ -67,7 +69,9 @@ def test_plans_do_not_depend_on_the_formats():
 
 
 def test_several_profiles_share_rounds_and_an_unsupported_one_is_skipped_with_its_reason(measure):
-    folder, _ = measure(formats=("hdf5", "npz"), profiles=("matched", "tuned"), suites=("full_read", "size"))
+    folder, _ = measure(
+        formats=("hdf5", "npz"), profiles=("matched", "tuned"), suites=("full_read", "size"), explained=False
+    )
     rows = read_samples(folder / "samples.csv")
     arms = {
         ("hdf5", "matched"),
@@ -130,7 +134,7 @@ def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it_and_what_i
     np.savez(path, attn_layer_0=maps, images=np.zeros((2, 1, 4, 4)), labels=np.arange(2), preds=np.arange(2))
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
     config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read", "layer_read"))
-    planned = PlannedRun.of(config)
+    planned = dataclasses.replace(PlannedRun.of(config), measuring=())
     path.unlink()  # so that nothing can be opened again
     folder = tmp_path / "run"
     folder.mkdir()
@@ -147,7 +151,7 @@ def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(
     path = tmp_path / "broken.npz"
     write_archive(open_trace(TINY.traces[0], 40), NpzFormat(), path)
     config = dataclasses.replace(TINY, traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
-    planned = PlannedRun.of(config)
+    planned = dataclasses.replace(PlannedRun.of(config), measuring=())
     data = bytearray(path.read_bytes())  # damaged after the run has looked at it
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
@@ -164,7 +168,8 @@ def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(
 def test_large_tensors_are_read_by_blocks_and_verified_in_every_format(measure):
     options = dataclasses.replace(TINY.options, whole_bytes=20_000, block_bytes=8_000)
     formats = ("npz", "hdf5", "zarr", "zarr-slim")
-    folder, _ = measure(formats=formats, rounds=1, suites=("full_read", "layer_read", "random_access"), options=options)
+    suites = ("full_read", "layer_read", "random_access")
+    folder, _ = measure(formats=formats, rounds=1, suites=suites, options=options, explained=False)
     rows = read_samples(folder / "samples.csv")
     assert set(rows["status"]) == {"ok", "skipped"}
     pair = rows[(rows["access"] == "pair_layer") & (rows["status"] == "ok")]
@@ -182,7 +187,7 @@ def test_a_trace_is_sampled_by_as_many_first_layers_as_fit_at_its_largest_length
     assert need.count == 2 and need.each == subjects[1].manifest.nbytes <= 200_000
     written = subjects[1].manifest.nbytes // 2  # about one layer with its pair representation under two names
     assert 2 * need.each + written < need.archives < 2 * need.each + 2 * written
-    folder, _ = measure(traces=config.traces, trace_bytes=config.trace_bytes, rounds=1)
+    folder, _ = measure(traces=config.traces, trace_bytes=config.trace_bytes, rounds=1, explained=False)
     rows = read_samples(folder / "samples.csv")
     assert set(rows["status"]) == {"ok", "skipped"} and set(rows["trace"]) == {cut}
     assert rows.loc[rows["access"] == "all_tensors", "bytes_requested"].eq(need.each).all()

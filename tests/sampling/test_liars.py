@@ -103,6 +103,7 @@ def test_a_run_with_liars_fails_their_cells_and_measures_the_rest(measure):
         formats=("hdf5", *(f"tests.liars:{name}" for name in names)),
         suites=("full_read", "layer_read"),
         timeout=10,
+        explained=False,
     )
     rows = read_samples(folder / "samples.csv")
     failed = rows[rows["status"] == "failed"].groupby("format")["reason"].agg(set)

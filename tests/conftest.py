@@ -80,7 +80,7 @@ def measure(tmp_path: Path) -> Callable[..., tuple[Path, Counted]]:
         folder.mkdir(exist_ok=True)
         config.save(folder / "run.json")
         planned, progress = PlannedRun.of(config), Counted()
-        run(planned if explained else dataclasses.replace(planned, measuring=()), folder, progress)
+        run(planned if explained else dataclasses.replace(planned, measuring=[]), folder, progress)
         return folder, progress
 
     return go

@@ -19,27 +19,31 @@ def drawn(folder):
     return [line.strip()[5:-4] for line in svg.splitlines() if line.strip().startswith("<!-- ")]
 
 
-def test_a_bar_for_every_weight_with_its_formats_values_and_flips(tmp_path):
-    paths = draw_flips(decided(worked(), HALF), tmp_path / "new")
-    assert [p.name for p in paths] == ["decision.svg", "decision.png"]
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["decision.png", "decision.svg"]
-    words = drawn(tmp_path / "new")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder of a drawing; not to be changed."""
+    folder = tmp_path_factory.mktemp("flips") / "new"
+    assert [p.name for p in draw_flips(decided(worked(), HALF), folder)] == ["decision.svg", "decision.png"]
+    return folder
+
+
+def test_a_bar_for_every_weight_with_its_formats_values_and_flips(folder):
+    assert sorted(p.name for p in folder.iterdir()) == ["decision.png", "decision.svg"]
+    words = drawn(folder)
     assert words.count("50 %") >= 2 and "2 s/GB" in words
     assert words.count("hdf5") >= 5 and words.count("zarr") >= 5  # in the bars, not only in the legend
     assert any("hdf5 from 63.3 %" in text for text in words) and any("hdf5 below 2" in text for text in words)
     assert any("the same throughout" in text for text in words)
 
 
-def test_equal_decisions_give_equal_bytes(tmp_path):
-    for name in ("a", "b"):
-        draw_flips(decided(worked(), HALF), tmp_path / name)
-    for kind in ("png", "svg"):
-        assert (tmp_path / "a" / f"decision.{kind}").read_bytes() == (tmp_path / "b" / f"decision.{kind}").read_bytes()
-
-
-def test_formats_differ_by_hatch_too(tmp_path):
+def test_equal_decisions_give_equal_bytes(folder, tmp_path):
     draw_flips(decided(worked(), HALF), tmp_path)
-    assert "<pattern" in (tmp_path / "decision.svg").read_text()
+    for kind in ("png", "svg"):
+        assert (tmp_path / f"decision.{kind}").read_bytes() == (folder / f"decision.{kind}").read_bytes()
+
+
+def test_formats_differ_by_hatch_too(folder):
+    assert "<pattern" in (folder / "decision.svg").read_text()
 
 
 def test_no_answer_gives_no_picture(tmp_path):

@@ -40,7 +40,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_points", lambda group: {"executors": core, "stores": {}}.get(group, found(group)))
 
 
-def test_a_strangers_executor_reads_is_told_and_continued(installed, tmp_path, capsys):
+def test_a_strangers_executor_reads_is_told_and_continued(installed, sketched, tmp_path, capsys):
     folder = tmp_path / "run"
     asked = ["--suites", "parallel_access", "--executors", "in-turn,threads", "--workers", "1,2"]
     assert main([*RUN, *asked, "--patience", "much", "--out", str(folder)]) == 0, capsys.readouterr().err
@@ -73,7 +73,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(installed, options
     assert message in capsys.readouterr().err and not (tmp_path / "run").exists()
 
 
-def test_a_strangers_store_is_read_from_and_left_empty(installed, tmp_path, capsys):
+def test_a_strangers_store_is_read_from_and_left_empty(installed, sketched, tmp_path, capsys):
     folder, shelf = tmp_path / "run", tmp_path / "shelf"
     shelf.mkdir()
     asked = ["--suites", "layer_read", "--store", f"shelf://{shelf}", "--shelf-dust", "7"]

@@ -134,7 +134,7 @@ def test_a_trace_that_is_held_is_handed_to_the_process_that_writes_it_and_what_i
     np.savez(path, attn_layer_0=maps, images=np.zeros((2, 1, 4, 4)), labels=np.arange(2), preds=np.arange(2))
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
     config = dataclasses.replace(TINY, traces=("vit-mnist",), suites=("full_read", "layer_read"))
-    planned = dataclasses.replace(PlannedRun.of(config), measuring=())
+    planned = dataclasses.replace(PlannedRun.of(config), measuring=[])
     path.unlink()  # so that nothing can be opened again
     folder = tmp_path / "run"
     folder.mkdir()
@@ -151,7 +151,7 @@ def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(
     path = tmp_path / "broken.npz"
     write_archive(open_trace(TINY.traces[0], 40), NpzFormat(), path)
     config = dataclasses.replace(TINY, traces=(f"file:{path}", *TINY.traces), suites=("full_read", "write"))
-    planned = dataclasses.replace(PlannedRun.of(config), measuring=())
+    planned = dataclasses.replace(PlannedRun.of(config), measuring=[])
     data = bytearray(path.read_bytes())  # damaged after the run has looked at it
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

@@ -113,7 +113,7 @@ def registered(monkeypatch):
         yield patch
 
 
-def test_a_strangers_measurement_takes_part_in_a_run_and_in_its_evidence(registered, tmp_path, capsys):
+def test_a_strangers_measurement_takes_part_in_a_run_and_in_its_evidence(registered, sketched, tmp_path, capsys):
     run = tmp_path / "run"
     assert main([*RUN, "--suites", "layer_read", "--notes", "3", "--out", str(run)]) == 0
     assert json.loads((run / "run.json").read_text())["measurements"] == {"notes": {"rounds": 3}}
@@ -133,7 +133,7 @@ def test_a_strangers_measurement_takes_part_in_a_run_and_in_its_evidence(registe
     assert "asks for notes, which no installed extension brings" in capsys.readouterr().err
 
 
-def test_a_part_that_does_not_fit_is_refused_by_name(registered, tmp_path, capsys):
+def test_a_part_that_does_not_fit_is_refused_by_name(registered, sketched, tmp_path, capsys):
     run = tmp_path / "run"
     assert main([*RUN, "--suites", "size", "--notes", "1", "--out", str(run)]) == 0
     document = json.loads((run / "run.json").read_text())

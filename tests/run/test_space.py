@@ -55,7 +55,7 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
     assert len(said) == 1 and not list(tmp_path.iterdir())
 
 
-def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(monkeypatch, tmp_path, capsys):
+def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(sketched, monkeypatch, tmp_path, capsys):
     options = ["--trace", COMPRESSING[0], "--sizes", "64", "--formats", "hdf5", "--baseline", "hdf5", "--rounds", "1"]
     run = tmp_path / "run"
     config = dataclasses.replace(TINY, traces=COMPRESSING, sizes=(64,), suites=("size",))

@@ -53,8 +53,9 @@ def median_interval(values: np.ndarray) -> Interval:
         One value per round. A single one has no spread to show; below six rounds the ends are the smallest and the
         largest value, which cover less than `CONFIDENCE`.
     """
-    low, high = interval_ends(np.sort(values))
-    return Interval(float(np.median(values)), float(low), float(high))
+    ordered = np.sort(values)
+    low, high = interval_ends(ordered)
+    return Interval(float(medians(ordered)), float(low), float(high))
 
 
 def resample(values: np.ndarray, seed: int, count: int = RESAMPLES, *, smoothed: bool = True) -> np.ndarray:
@@ -151,6 +152,12 @@ def interval_ends(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     above = min(below + 1, last)
     low = (1 - part) * ordered[..., below] + part * ordered[..., above]
     return low, (1 - part) * ordered[..., last - below] + part * ordered[..., last - above]
+
+
+def medians(ordered: np.ndarray) -> np.ndarray:
+    """Return the medians over the last axis of samples that are sorted along it, as `numpy.median` without sorting."""
+    last = ordered.shape[-1] - 1
+    return np.asarray((ordered[..., last // 2] + ordered[..., (last + 1) // 2]) / 2)
 
 
 @cache

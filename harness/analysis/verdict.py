@@ -15,6 +15,7 @@ from harness.analysis.statistics import (
     consistent_rank_sum,
     discoveries,
     interval_ends,
+    medians,
     resample,
     signed_rank_p,
 )
@@ -71,8 +72,8 @@ def noise_floor(control: Comparison | None) -> Floor:
 
 def _floors(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     low, high = interval_ends(ordered)
-    medians, error = np.median(ordered, axis=-1), (high - low) / 2 / _ERRORS_PER_HALF_WIDTH
-    return np.abs(medians), np.sqrt(np.maximum(medians**2 - error**2, 0))
+    middle, error = medians(ordered), (high - low) / 2 / _ERRORS_PER_HALF_WIDTH
+    return np.abs(middle), np.sqrt(np.maximum(middle**2 - error**2, 0))
 
 
 def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
@@ -164,7 +165,7 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
     difference, excess = _floors(_redrawn(logs - median + np.sign(median) * noise_floor(control).excess))
     drawn = _redrawn(comparison.log_ratios - np.median(comparison.log_ratios))
     low, _ = interval_ends(drawn)
-    needed = np.maximum(excess - low, difference - np.median(drawn, axis=-1))
+    needed = np.maximum(excess - low, difference - medians(drawn))
     # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive.
     first, second = np.triu_indices(count)
     means = (drawn[:, first] + drawn[:, second]) / 2

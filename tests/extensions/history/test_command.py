@@ -127,7 +127,7 @@ def test_bad_input_gets_one_sentence(tmp_path, capsys, monkeypatch):
         (["show", "--file", "none.jsonl"], "There is no history none.jsonl"),
         (["show", "--file", "empty.jsonl"], "holds no run"),
         (["show", "--file", "h.jsonl", "--since", "never"], "--since names no run"),
-        (["add", "none"], "There is no none: 'harness bundle RUN' writes one"),
+        (["add", "none"], "There is no none: name the folder of a run, or a bundle of one."),
     ):
         code = main(["history", *words])
         err = capsys.readouterr().err

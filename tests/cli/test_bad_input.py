@@ -79,7 +79,6 @@ OF_A_RUN = (
     ("--preset", "quick"), ("--trace", TRACE), ("--formats", "npz"), ("--suites", "size"), ("--sizes", "3"),
     ("--trace-bytes", "9"), ("--profile", "tuned"), ("--profile-file", "f"), ("--cache", "warm"), ("--workers", "2"),
     ("--executors", "threads"), ("--rounds", "3"), ("--seed", "0"), ("--baseline", "npz"), ("--timeout", "600"),
-    ("--store", "s3://a/b"),
 )  # fmt: skip
 
 

@@ -188,6 +188,7 @@ def state(pid):
         return "Z"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("formats", "bound"), [("hdf5,zarr-slim", None), ("hdf5,npz", PlanOptions.parallel_bytes)])
 def test_windows_are_bounded_for_a_format_that_reads_whole_tensors(sketched, tmp_path, formats, bound):
     options = ["--trace", "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", "--sizes", "16", "--suites", "size"]

@@ -24,6 +24,7 @@ def problems(bundle: Bundle, tmp_path) -> str:
     return "\n".join(found)
 
 
+@pytest.mark.slow
 def test_an_honest_bundle_follows_from_its_samples_in_every_part(whole, tmp_path):
     with pytest.MonkeyPatch.context() as patch:  # what the run drew is packed, and drawn again by the check
         draw_from(whole, patch)
@@ -34,6 +35,7 @@ def test_an_honest_bundle_follows_from_its_samples_in_every_part(whole, tmp_path
     assert {"summary.csv", "report.json", "report.html", "report.md", "plots/full_read.png"} <= checked
 
 
+@pytest.mark.slow
 def test_a_run_that_lies_elsewhere_is_checked_alike(small, drawn, tmp_path):
     copy = tmp_path / "elsewhere" / small.name
     shutil.copytree(small, copy)
@@ -43,6 +45,7 @@ def test_a_run_that_lies_elsewhere_is_checked_alike(small, drawn, tmp_path):
     assert problems(read_bundle(tmp_path / "a.zip"), tmp_path) == ""
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bundles(small, packed, tmp_path):
     write_bundle(small, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()

@@ -53,10 +53,12 @@ def test_every_lying_format_is_caught(liar, check, said, monkeypatch):
     assert liar is not liars.Caching or set(found) == {check}
 
 
+@pytest.mark.slow
 def test_a_reader_that_hangs_is_caught():
     assert "hung: it did not end" in failing_checks(liars.Hanging, patience=0.5)[PARTS]
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_its_process_down_is_caught(tmp_path):
     code = (
         "from tests.liars import Dying\nfrom harness.testing import FormatConformance\n"
@@ -84,6 +86,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_formats_of_the_page_conform(page: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"],

@@ -1,4 +1,4 @@
-"""Which chunks and which runs of bytes hold the values of a selection; Blosc called directly."""
+"""Which chunks and which runs of bytes hold the values of a selection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.extensions.breakdown import blosc
 from harness.formats.parts import parts, runs
 from harness.formats.selection import Selection, lengths
 from tests.formats.samples import assert_same
@@ -22,13 +21,6 @@ def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
         start = draw(st.integers(0, length))
         parts.append(slice(start, draw(st.integers(start, length))))
     return tuple(parts)
-
-
-def test_blosc_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    for found in (None, True, False):
-        monkeypatch.setattr(blosc.blosc, "use_threads", found)
-        assert blosc.decompress([blosc.blosc.compress(b"abc", b"zstd", 1)]) == [b"abc"]
-        assert blosc.blosc.use_threads is found
 
 
 @st.composite

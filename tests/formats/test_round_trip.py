@@ -52,6 +52,7 @@ def test_blocks_of_odd_sizes_give_the_same_archive(name: str, profile: Profile, 
         assert contents(odd) == contents(whole)
 
 
+@pytest.mark.slow
 def test_the_same_trace_gives_the_same_bytes(sample: Arrays, tmp_path: Path) -> None:
     for folder, pause in (("first", 1.1), ("second", 0)):
         for name in INSTALLED:

@@ -55,6 +55,7 @@ def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(run, t
     assert "64 cores of which 1.5 may be used" in facts(findings) and "1024 GiB of which" in facts(findings)
 
 
+@pytest.mark.slow
 def test_one_round_of_three_lengths_says_that_growth_is_not_fitted(measure):
     folder, _ = measure(suites=("layer_read",), sizes=(24, 32, 40), rounds=1, explained=False)
     findings = find(folder, find_options(folder))

@@ -76,6 +76,7 @@ def test_the_markdown_says_the_same(small, findings):
             assert line.count("|") - line.count("\\|") >= 5
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_bytes(small, tmp_path):
     copy = tmp_path / "results" / "small"
     shutil.copytree(small, copy)

@@ -78,6 +78,7 @@ def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
+@pytest.mark.slow
 def test_five_figures_and_the_same_bytes_again(tmp_path: Path) -> None:
     frame = summary(BOTH)
     first = draw(frame, tmp_path / "a")

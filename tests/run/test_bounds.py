@@ -89,6 +89,7 @@ def test_huge_counts_are_no_configuration(forged, place, value, said):
     assert said in refused(forged)
 
 
+@pytest.mark.slow
 def test_windows_are_counted_over_all_accesses_and_subjects(forged, monkeypatch):
     monkeypatch.setattr(subjects, "MOST_STEPS", 500)
     change(forged / "run.json", (["options", "attention_windows"], 250), (["suites"], ["random_access"]))

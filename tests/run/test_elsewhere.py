@@ -40,6 +40,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_points", lambda group: {"executors": core, "stores": {}}.get(group, found(group)))
 
 
+@pytest.mark.slow
 def test_a_strangers_executor_reads_is_told_and_continued(installed, sketched, tmp_path, capsys):
     folder = tmp_path / "run"
     asked = ["--suites", "parallel_access", "--executors", "in-turn,threads", "--workers", "1,2"]

@@ -113,6 +113,7 @@ def registered(monkeypatch):
         yield patch
 
 
+@pytest.mark.slow
 def test_a_strangers_measurement_takes_part_in_a_run_and_in_its_evidence(registered, sketched, tmp_path, capsys):
     run = tmp_path / "run"
     assert main([*RUN, "--suites", "layer_read", "--notes", "3", "--out", str(run)]) == 0

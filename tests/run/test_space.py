@@ -29,6 +29,7 @@ def disk_of(folder: Path) -> dict[str, object]:
     return json.loads((folder / "environment.json").read_text())["sessions"][-1]["disk"]
 
 
+@pytest.mark.slow
 def test_archives_are_estimated_where_their_bound_does_not_fit(measure, monkeypatch, tmp_path):
     asked = {"traces": COMPRESSING, "sizes": (64,), "suites": ("size",), "rounds": 1, "formats": ("hdf5", "zarr-slim")}
     roomy, _ = measure(tmp_path / "roomy", **asked)
@@ -55,6 +56,7 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
     assert len(said) == 1 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(sketched, monkeypatch, tmp_path, capsys):
     options = ["--trace", COMPRESSING[0], "--sizes", "64", "--formats", "hdf5", "--baseline", "hdf5", "--rounds", "1"]
     run = tmp_path / "run"

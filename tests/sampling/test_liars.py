@@ -97,6 +97,7 @@ def test_an_injected_latency_is_reported_to_the_nanosecond(archive):
     assert reading.open_seconds == 0.007
 
 
+@pytest.mark.slow
 def test_a_run_with_liars_fails_their_cells_and_measures_the_rest(measure):
     names = ["Lazy", "Caching", "Zeros", "Flipped", "Half", "Whole", "WritesNothing", "Fickle", "Hanging", "Dying"]
     folder, progress = measure(

@@ -36,6 +36,7 @@ def asked(tmp_path):
     return Asked(path, reads, expectations(path, manifest, reads))
 
 
+@pytest.mark.slow
 def test_a_run_records_every_read_of_several_workers(measure):
     options = PlanOptions(attention_windows=6, workers=(("threads", 1), ("threads", 2), ("processes", 2)))
     folder, progress = measure(suites=("parallel_access",), options=dataclasses.replace(options, parallel_windows=12))

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness import registry
+from harness.extensions.breakdown import blosc
 from harness.extensions.breakdown.hdf5 import replay_dataset
 from harness.extensions.breakdown.replay import Replay, Replayer, contiguous, replayer_of
 from harness.extensions.breakdown.zarr import replay_array
@@ -244,3 +245,10 @@ def test_a_format_of_anyones_registers_what_takes_its_reads_apart(
         replay = replayer.replay("pair/layer_0")
         assert replay is not None
         assert_same(result(replay), sample["pair/layer_0"])
+
+
+def test_blosc_is_left_as_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in (None, True, False):
+        monkeypatch.setattr(blosc.blosc, "use_threads", found)
+        assert blosc.decompress([blosc.blosc.compress(b"abc", b"zstd", 1)]) == [b"abc"]
+        assert blosc.blosc.use_threads is found

@@ -99,3 +99,8 @@ def test_a_bundles_store_is_used_only_where_that_is_allowed(tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"the store 's3://theirs' at 'http://evil' here.*add --allow-outside"):
         rerun_config(bundle, "again")
     assert rerun_config(bundle, "again", outside=True).store == place
+
+
+def test_a_run_that_is_resumed_takes_no_other_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--resume", "--out", str(tmp_path), "--store", "s3://a/b"]) == 2
+    assert "leave out --store." in capsys.readouterr().err

@@ -9,14 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from harness import registry
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.base import PROFILES, Profile, UnsupportedProfile, load_format
 from harness.formats.describing import ListsTensors
+from harness.formats.selection import Selection
 from harness.testing.samples import manifest_of
 from harness.trace.schema import tensor
 from harness.trace.stream import MemoryTrace
+
+
+@st.composite
+def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
+    """Draw one slice for each axis, empty ones among them."""
+    parts = []
+    for length in shape:
+        start = draw(st.integers(0, length))
+        parts.append(slice(start, draw(st.integers(start, length))))
+    return tuple(parts)
 
 
 def _rows() -> list[tuple[str, Any]]:

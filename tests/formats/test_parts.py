@@ -10,16 +10,7 @@ from hypothesis import strategies as st
 
 from harness.formats.parts import parts, runs
 from harness.formats.selection import Selection, lengths
-from tests.formats.samples import assert_same
-
-
-@st.composite
-def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
-    parts = []
-    for length in shape:
-        start = draw(st.integers(0, length))
-        parts.append(slice(start, draw(st.integers(start, length))))
-    return tuple(parts)
+from tests.formats.samples import assert_same, selections
 
 
 @st.composite

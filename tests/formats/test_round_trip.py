@@ -13,30 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.formats.archive import open_archive, verify_archive, write_archive
-from harness.formats.base import Profile, Selection, load_format
+from harness.formats.base import Profile, load_format
 from harness.testing.comparing import contents
 from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
 from harness.trace.schema import DTYPES, Role, tensor
-from tests.formats.samples import (
-    BACKENDS,
-    INSTALLED,
-    WRITABLE,
-    assert_holds,
-    assert_same,
-    put,
-)
+from tests.formats.samples import BACKENDS, INSTALLED, WRITABLE, assert_holds, assert_same, put, selections
 
 Arrays = Mapping[str, np.ndarray]
 Write = Callable[[str, Profile], Path]
-
-
-@st.composite
-def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
-    parts = []
-    for length in shape:
-        start = draw(st.integers(0, length))
-        parts.append(slice(start, draw(st.integers(start, length))))
-    return tuple(parts)
 
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)

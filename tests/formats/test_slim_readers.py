@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from harness.errors import ArchiveError
 from harness.formats import gather
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
-from harness.formats.base import Layout, Profile, Selection, load_format
+from harness.formats.base import Layout, Profile, load_format
 from harness.formats.gather import Crew
 from harness.formats.shard import sealed, shard_shape
 from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.slimming.narrowing import by_name
 from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials
 from harness.trace.schema import DTYPES, Role, TensorSpec, tensor
-from tests.formats.samples import assert_same, put, slim_place, slim_shard
+from tests.formats.samples import assert_same, put, selections, slim_place, slim_shard
 
 Arrays = Mapping[str, np.ndarray]
 Stored = Callable[[Path, str], np.ndarray]
@@ -231,15 +231,6 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
     if kind == "small":
         return rng.integers(0, 2, shape).astype(dtype)
     return np.zeros(shape, dtype) if kind == "zeros" else random_bits(rng, shape, dtype)
-
-
-@st.composite
-def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
-    parts = []
-    for length in shape:
-        start = draw(st.integers(0, length))
-        parts.append(slice(start, draw(st.integers(start, length))))
-    return tuple(parts)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

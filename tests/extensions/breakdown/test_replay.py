@@ -22,11 +22,11 @@ from harness.extensions.breakdown.hdf5 import replay_dataset
 from harness.extensions.breakdown.replay import Replay, Replayer, contiguous, replayer_of
 from harness.extensions.breakdown.zarr import replay_array
 from harness.formats.archive import open_archive
-from harness.formats.base import Format, Profile, Reader, Selection, load_format
+from harness.formats.base import Format, Profile, Reader, load_format
 from harness.formats.raw import RawFormat
 from harness.formats.selection import whole
 from harness.testing.samples import sample_arrays
-from tests.formats.samples import WRITABLE, assert_same, put
+from tests.formats.samples import WRITABLE, assert_same, put, selections
 
 Arrays = Mapping[str, np.ndarray]
 Write = Callable[[str, Profile], Path]
@@ -72,15 +72,6 @@ def stored(replay: Replay) -> list[bytes]:
 
 def result(replay: Replay) -> np.ndarray:
     return replay.place(replay.decode(replay.load(stored(replay))))
-
-
-@st.composite
-def selections(draw: st.DrawFn, shape: tuple[int, ...]) -> Selection:
-    parts = []
-    for length in shape:
-        start = draw(st.integers(0, length))
-        parts.append(slice(start, draw(st.integers(start, length))))
-    return tuple(parts)
 
 
 @pytest.mark.parametrize(("name", "profile"), WRITABLE)

@@ -35,6 +35,7 @@ __all__ = [
     "Profile",
     "ProfileName",
     "Reader",
+    "ReaderSpec",
     "Selection",
     "Standing",
     "UnsupportedProfile",
@@ -161,6 +162,34 @@ class Reader(ABC):
         self.close()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReaderSpec:
+    """One way to read a format's archives: a library and how it is used.
+
+    A reader uses as many threads as the process may use processors (`harness.capacity.cores`): the run's budget.
+
+    Attributes
+    ----------
+    open : callable
+        Takes a path to a `Reader`; where `cached`, also the keyword ``cache_bytes``, int or None: the most bytes of
+        decoded chunks that it may keep while it is open, None for the library's default.
+    about : str
+        Library and pipeline, in one line.
+    own : bool
+        Whether it is this project's own decoder: it is shown, and competes for no grade and no word.
+    cached : bool
+        Whether it keeps decoded chunks, and takes ``cache_bytes``; what keeps none has nothing to limit.
+    missing : callable
+        Returns why it cannot be used here, as the end of a sentence; empty where it can.
+    """
+
+    open: Callable[..., Reader]
+    about: str = ""
+    own: bool = False
+    cached: bool = False
+    missing: Callable[[], str] = str
+
+
 class Format(ABC):
     """One file format.
 
@@ -176,9 +205,17 @@ class Format(ABC):
         Whether a run includes it unasked, only when asked, or always as the raw ceiling.
     style : Style or None
         How it is drawn; None for a place in `harness.formats.style`'s cycle of colours.
-    readers : mapping of str to callable
-        What reads its archives, by name: each takes a path to a `Reader`; the first is the one that is
-        measured.
+    readers : mapping of str to ReaderSpec
+        What reads its archives, by name. The harness itself opens archives with the first; the first that is not our
+        own is *stock*: what a user gets by installing the library, with its defaults. A class of `Reader` in place of
+        one stands for it without further facts.
+    candidates : tuple of (str, str)
+        What is raced for the format's *best*: a name of its `alternatives` (`harness.formats.settings`), empty for the
+        profile that is measured, and a name of `readers`. All readers in that profile unless it is stated.
+    container : str
+        The format whose files it writes; itself unless it is stated.
+    slim : str
+        How the trace is slimmed before it is stored, as records show it; empty for not at all.
     """
 
     name: ClassVar[str]
@@ -186,20 +223,38 @@ class Format(ABC):
     suffix: ClassVar[str] = ""
     standing: ClassVar[Standing] = "optional"
     style: ClassVar[Style | None] = None
-    readers: ClassVar[Mapping[str, Callable[[Path], Reader]]]
+    readers: ClassVar[Mapping[str, ReaderSpec]]
+    candidates: ClassVar[tuple[tuple[str, str], ...]] = ()
+    container: ClassVar[str] = ""
+    slim: ClassVar[str] = ""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        own = vars(cls)
         if not cls.suffix and hasattr(cls, "name"):
             cls.suffix = f".{cls.name}"
+        if "name" in own and "container" not in own:
+            cls.container = cls.name
+        if "readers" in own:
+            specs = {name: each if isinstance(each, ReaderSpec) else ReaderSpec(open=each)
+                     for name, each in own["readers"].items()}  # fmt: skip
+            cls.readers = specs
+            if "candidates" not in own:
+                cls.candidates = tuple(("", name) for name in specs)
 
     @abstractmethod
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         """Start an archive, a file or a folder, at a path that does not exist yet; `manifest` has no digests yet."""
 
-    def reader(self, path: Path, name: str | None = None) -> Reader:
-        """Open an archive with one of `readers`, the first unless named."""
-        return self.readers[name or next(iter(self.readers))](path)
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> Reader:
+        """Open an archive with one of `readers`, the first unless named, with a budget of decoded chunks."""
+        spec = self.readers[name or next(iter(self.readers))]
+        return spec.open(path, cache_bytes=cache_bytes) if spec.cached else spec.open(path)
+
+    @property
+    def stock(self) -> str:
+        """The name of its stock reader."""
+        return next((name for name, spec in self.readers.items() if not spec.own), next(iter(self.readers)))
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         """Say how a tensor is laid out in a profile.

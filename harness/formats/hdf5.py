@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT, forget_writes, open_regular
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, Selection, Writer
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Selection, Writer
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import Extent
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
@@ -164,7 +164,7 @@ class Hdf5Format(TunableFormat, Format):
     suffix = ".h5"
     style = Style(order=20, colour="#0072B2", marker="s", dash=(0, (1, 1)))
     standing = "default"
-    readers: ClassVar = {"h5py": Hdf5Reader}
+    readers: ClassVar = {"h5py": ReaderSpec(open=Hdf5Reader, about="h5py, data sets held open")}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":

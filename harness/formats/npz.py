@@ -18,7 +18,17 @@ from numpy.lib import format as npy
 
 from harness.errors import ArchiveError
 from harness.files import forget_writes
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, Selection, UnsupportedProfile, Writer
+from harness.formats.base import (
+    Codec,
+    Format,
+    Layout,
+    Profile,
+    Reader,
+    ReaderSpec,
+    Selection,
+    UnsupportedProfile,
+    Writer,
+)
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import Extent
 from harness.formats.layout import chosen_layout, named
@@ -163,7 +173,7 @@ class NpzFormat(TunableFormat, Format):
     style = Style(order=10, colour="#E69F00", marker="^", dash=(0, (4, 1.2)), hatch="///")
     standing = "default"
     streams = True
-    readers: ClassVar = {"numpy.load": NpzReader}
+    readers: ClassVar = {"numpy.load": ReaderSpec(open=NpzReader, about="numpy.load")}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":

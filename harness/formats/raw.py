@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.errors import ArchiveError
 from harness.files import DOCUMENT
-from harness.formats.base import Format, Layout, Profile, Reader, Selection, UnsupportedProfile, Writer
+from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Selection, UnsupportedProfile, Writer
 from harness.formats.describing import Opened
 from harness.formats.extents import Extent
 from harness.formats.parts import runs
@@ -158,7 +158,7 @@ class RawFormat(FlatFormat):
     description = "flat file, the ceiling that every time is compared with"
     suffix = ".raw"
     standing = "ceiling"
-    readers: ClassVar = {"pread": RawReader}
+    readers: ClassVar = {"pread": ReaderSpec(open=RawReader, about="os.preadv from one flat file")}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         return Layout(origin="chosen", why="the ceiling: the bytes as they are")

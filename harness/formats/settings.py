@@ -102,9 +102,22 @@ class UnsupportedProfile(HarnessError):
 
 @runtime_checkable
 class TunableFormat(Protocol):
-    """A format with something to choose: derive from this too, return it from `search_space`, and obey `values`."""
+    """A format with something to choose: derive from this too, return it from `search_space`, and obey `values`.
+
+    Attributes
+    ----------
+    alternatives : mapping of str to mapping
+        Further settings that are raced for the format's best, by the name that stands in the ``profile`` column: for
+        each role, the values in which it differs from ``tuned``.
+    """
 
     name: ClassVar[str]
+    alternatives: ClassVar[Mapping[str, Mapping[Role, Mapping[str, Value]]]] = {}
+
+    def alternative(self, name: str) -> Settings:
+        """Return one of `alternatives` as settings."""
+        chosen = tuple((role, tuple(values.items())) for role, values in self.alternatives[name].items())
+        return Settings(profile=name, format=self.name, why="raced for the format's best", chosen=chosen)
 
     def search_space(self) -> SearchSpace:
         """Return what can be tuned, by role; the defaults are the values of ``tuned``, the others what is tried."""

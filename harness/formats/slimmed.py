@@ -14,7 +14,7 @@ import numpy as np
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.formats.base import Format, Layout, Profile, Reader, Writer, blame, load_format
+from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Writer, blame, load_format
 from harness.formats.describing import ListsTensors, Opened, ShowsStorage, StoredTensor, recognised
 from harness.formats.extents import Extent
 from harness.formats.recovered import CheckpointWriter, Place, RecoverableFormat
@@ -153,6 +153,7 @@ class SlimmedFormat(TunableFormat, Format):
 
     inner: ClassVar[str]
     readers: ClassVar = {}
+    slim = "exact"
     of: Format
 
     def __init__(self) -> None:
@@ -168,7 +169,8 @@ class SlimmedFormat(TunableFormat, Format):
         """Offer what the format below offers."""
         self.of = of
         given: dict[str, Any] = {name: getattr(of, name) for name in _AS_BELOW if hasattr(of, name)}
-        given["readers"] = {name: _above(read) for name, read in of.readers.items()}
+        given |= {"readers": {name: _above(spec) for name, spec in of.readers.items()}, "candidates": of.candidates}
+        given |= {"container": of.container, "alternatives": getattr(of, "alternatives", {})}
         if isinstance(of, RecoverableFormat):
             given |= {"recover": partial(self._recover, of), "unchecked": partial(self._unchecked, of)}
         for name, offered in given.items():
@@ -194,8 +196,8 @@ class SlimmedFormat(TunableFormat, Format):
         slimmer = Slimmer(path.parent, narrows=profile != "matched")
         return SlimmedWriter(inner, slimmer, lambda spec: (self.layout(spec, profile).chunks or (1,))[0])
 
-    def reader(self, path: Path, name: str | None = None) -> SlimmedReader:
-        return SlimmedReader(self.of.reader(path, name))
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> SlimmedReader:
+        return SlimmedReader(self.of.reader(path, name, cache_bytes=cache_bytes))
 
     def recognises(self, path: Path) -> bool:
         """Say whether it is of the format below, with a record of slimming that can be read."""
@@ -225,8 +227,8 @@ class SlimmedFormat(TunableFormat, Format):
         return of.unchecked(path, place["of"], place["place"])
 
 
-def _above(read: Callable[[Any], Reader]) -> Callable[[Any], SlimmedReader]:
-    return lambda opened: SlimmedReader(read(opened))
+def _above(spec: ReaderSpec) -> ReaderSpec:
+    return replace(spec, open=lambda *opened, **budget: SlimmedReader(spec.open(*opened, **budget)))
 
 
 class Hdf5SlimFormat(SlimmedFormat):

@@ -24,7 +24,7 @@ from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.formats import layout
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, Standing, Writer
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
 from harness.formats.extents import Extent
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
@@ -142,7 +142,9 @@ class ZarrFormat(TunableFormat, Format):
         order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
     )
     standing: ClassVar[Standing] = "default"
-    readers: ClassVar = {"zarr-python": ZarrReader}
+    readers: ClassVar = {
+        "zarr-python": ReaderSpec(open=ZarrReader, about="zarr-python, its default pipeline, arrays held")
+    }
     _settings: Settings | None = None
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -191,7 +193,7 @@ class ZarrFormat(TunableFormat, Format):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         return ZarrWriter(path, self, profile)
 
-    def reader(self, path: Path, name: str | None = None) -> Reader:
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> Reader:
         return self.opened(path)
 
     def opened(self, where: Path | Store) -> ZarrReader:

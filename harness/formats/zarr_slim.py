@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.formats.base import Codec, Format, Layout, Profile
+from harness.formats.base import Codec, Format, Layout, Profile, ReaderSpec
 from harness.formats.extents import Extent
 from harness.formats.gather import cores
 from harness.formats.layout import chosen_layout, chunk_space, in_eights, matched_layout, named
@@ -48,7 +48,9 @@ class ZarrSlimFormat(ZarrFormat):
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
-    readers: ClassVar = {"own": ZarrSlimReader}
+    readers: ClassVar = {"own": ReaderSpec(open=ZarrSlimReader, about="this project's own", own=True)}
+    container = "zarr"
+    slim = "exact"
     style = Style(order=40, colour="#009E73", marker="D", hatch="\\\\\\")
     setting: ClassVar[str] = "small"
     codecs: ClassVar[tuple[Codec, ...]] = (
@@ -94,7 +96,7 @@ class ZarrSlimFormat(ZarrFormat):
         layout = partial(self.layout, profile=profile)
         return ZarrSlimWriter(path, manifest, slimmer, self.setting, layout, stacked=self.slimming)
 
-    def reader(self, path: Path, name: str | None = None) -> ZarrSlimReader:
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> ZarrSlimReader:
         return ZarrSlimReader(path, self.setting)
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:

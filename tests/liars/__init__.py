@@ -219,7 +219,7 @@ class Tunable(TunableFormat, _Liar):
         found.mode = str(self.values(Role.PAIR, profile)["mode"])
         return found
 
-    def reader(self, path: Path, name: str | None = None) -> RawReader:
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
         reader = _TunableReader(path)
         reader.mode = self.mode
         return reader
@@ -233,7 +233,7 @@ class TunableDying(Tunable):
     def configured(self, profile: Profile) -> Tunable:
         return self
 
-    def reader(self, path: Path, name: str | None = None) -> RawReader:
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
         return _DyingReader(path)
 
 

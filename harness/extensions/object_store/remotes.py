@@ -66,7 +66,7 @@ def _widening(of: Format, route: RemoteRoute) -> Callable[[Format, StoredArchive
 def _open_file(backend: Format, objects: StoredArchive) -> Reader:
     """Open an archive that is one file, with the reader of local ones."""
     file = objects.file()
-    return next(iter(backend.readers.values()))(file)  # type: ignore[arg-type]
+    return next(iter(backend.readers.values())).open(file)
 
 
 one_file = RemoteRoute(_open_file)

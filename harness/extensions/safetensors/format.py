@@ -13,7 +13,7 @@ from harness import registry
 from harness.documents import DocumentError, decode
 from harness.errors import HarnessError
 from harness.files import DOCUMENT
-from harness.formats.base import Profile, Reader, Selection
+from harness.formats.base import Profile, Reader, ReaderSpec, Selection
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.raw import FlatFormat, FlatWriter
 from harness.formats.seal import BLANK
@@ -119,7 +119,7 @@ class SafetensorsFormat(FlatFormat):
     description = "safetensors, uncompressed, mapped into memory"
     suffix = ".safetensors"
     style = Style(order=50, colour="#CC79A7", marker="v", dash=(0, (3, 1, 1, 1, 1, 1)), hatch="xxx")
-    readers: ClassVar = {"safetensors": SafetensorsReader}
+    readers: ClassVar = {"safetensors": ReaderSpec(open=SafetensorsReader, about="safetensors.safe_open")}
 
     @staticmethod
     def missing() -> str:

@@ -48,7 +48,7 @@ def pipeline_parameter() -> Parameter:
     if not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
         missing["fused"] = f"it needs zarr 3.4 or newer, here is {zarr.__version__}"
     if importlib.util.find_spec("zarrs") is None:
-        missing["zarrs"] = "it needs the package 'zarrs': pip install 'trace-format-harness[zarrs]'"
+        missing["zarrs"] = "it needs the package 'zarrs': pip install 'trace-format-harness[readers]'"
     return Parameter(
         name="pipeline",
         about="what encodes and decodes chunks",

@@ -22,7 +22,7 @@ import numpy as np
 from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.formats.selection import Selection
-from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile
+from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile, UnsupportedReader
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
@@ -39,6 +39,7 @@ __all__ = [
     "Selection",
     "Standing",
     "UnsupportedProfile",
+    "UnsupportedReader",
     "Writer",
     "blame",
     "load_format",

@@ -100,6 +100,10 @@ class UnsupportedProfile(HarnessError):
     """A format cannot do what a profile asks for; its cells are skipped with this reason."""
 
 
+class UnsupportedReader(HarnessError):
+    """A reader cannot read an archive, as one whose codec it lacks; its cells are skipped with this reason."""
+
+
 @runtime_checkable
 class TunableFormat(Protocol):
     """A format with something to choose: derive from this too, return it from `search_space`, and obey `values`.

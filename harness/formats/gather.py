@@ -5,84 +5,27 @@ zarr-python spends about 0.4 ms of its event loop on every chunk, more than most
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from functools import partial
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from harness.capacity import capacity
 from harness.formats.base import Selection
 from harness.formats.extents import ByteSource
 from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
+from harness.formats.threads import Crew
 from harness.slimming.narrowing import Narrowing
 
 _RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second request is made
 _ALONE = 2 << 20  # bytes of stored values that are decoded before a second thread would be at work
-_MOST_THREADS = 4  # beyond these, decoding waits for memory and not for a core
-
-Task = TypeVar("Task")
 _Piece = tuple[int, int, ChunkPart]
 """Offset and length of a chunk to be read, and what is taken of it."""
-
-
-def cores() -> int:
-    """Return how many threads are of use: one for each core that this process may use, up to four."""
-    return min(_MOST_THREADS, capacity().cores_usable)
-
-
-class Crew:
-    """Threads, the caller's among them, that live as long as one reader; several callers may use them at once."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self._pool = ThreadPoolExecutor(threads)  # a thread is not started before it has something to do
-
-    def share(self, tasks: Iterable[Task], work: Callable[[Iterator[Task]], None]) -> None:
-        """Run tasks on all threads; return when every one of them is done.
-
-        The caller works too: it does not wait for a thread to wake up, which takes as long as decoding a small chunk.
-
-        Parameters
-        ----------
-        tasks : iterable
-            Each is done once, by whoever comes first.
-        work : callable
-            Called once on each thread with an iterator of the tasks it gets; keeps what it needs from task to task.
-
-        Raises
-        ------
-        Exception
-            The first that `work` raised; no thread is at work any more then.
-        """
-        queue = deque(tasks)
-
-        def pending() -> Iterator[Task]:
-            with suppress(IndexError):
-                while True:
-                    yield queue.popleft()
-
-        futures = [self._pool.submit(work, pending()) for _ in range(min(self.threads, len(queue)) - 1)]
-        try:
-            work(pending())
-        finally:
-            queue.clear()
-            # One that did not start has nothing left to do; the others write into the caller's memory until they end.
-            errors = [future.exception() for future in futures if not future.cancel()]
-        for error in filter(None, errors):
-            raise error
-
-    def close(self) -> None:
-        """End the threads."""
-        self._pool.shutdown()
 
 
 def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:

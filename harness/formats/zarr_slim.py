@@ -13,13 +13,13 @@ import numpy as np
 
 from harness.formats.base import Codec, Format, Layout, Profile, ReaderSpec
 from harness.formats.extents import Extent
-from harness.formats.gather import cores
 from harness.formats.layout import chosen_layout, chunk_space, in_eights, matched_layout, named
 from harness.formats.recovered import Place
 from harness.formats.settings import SearchSpace
 from harness.formats.shard import shard_shape
 from harness.formats.sharded import PCODEC_ITEMSIZES
 from harness.formats.style import Style
+from harness.formats.threads import cores
 from harness.formats.zarr import ZarrFormat, own_attributes
 from harness.formats.zarr_slim_reader import RecoveredSlimReader, ZarrSlimReader
 from harness.formats.zarr_slim_writer import ZarrSlimWriter

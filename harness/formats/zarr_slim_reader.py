@@ -19,10 +19,11 @@ from harness.files import read_bytes
 from harness.formats.base import Reader, Selection
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import ByteSource, opened
-from harness.formats.gather import Crew, cores, find_chunks, gather
+from harness.formats.gather import find_chunks, gather
 from harness.formats.recovered import Place
 from harness.formats.selection import lengths, whole
 from harness.formats.sharded import VERSION, ShardedArray, describe
+from harness.formats.threads import Crew, cores
 from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
 from harness.slimming.narrowing import Narrowing, by_name
 from harness.trace.manifest import Manifest

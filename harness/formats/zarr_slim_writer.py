@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from harness.formats.base import Layout, Writer
-from harness.formats.gather import cores
 from harness.formats.recovered import Place
 from harness.formats.shard import CHECKSUM, ShardWriter, grid_of, shard_shape
 from harness.formats.sharded import VERSION, Chain, array_node, chunk_codec, file_name, group_node
+from harness.formats.threads import cores
 from harness.formats.zarr import root_attributes
 from harness.slimming.slimmer import Kept, Slimmer
 from harness.trace.manifest import Manifest

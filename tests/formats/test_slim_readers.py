@@ -21,8 +21,8 @@ from harness.errors import ArchiveError
 from harness.formats import gather
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.base import Layout, Profile, load_format
-from harness.formats.gather import Crew
 from harness.formats.shard import sealed, shard_shape
+from harness.formats.threads import Crew
 from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.slimming.narrowing import by_name
 from harness.testing.samples import StepTrace, bfloat16_exact, random_bits, specials

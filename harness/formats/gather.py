@@ -18,12 +18,11 @@ from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
-from harness.formats.threads import Crew
+from harness.formats.threads import ALONE, Crew
 from harness.slimming.narrowing import Narrowing
 
 _RUN = 1 << 20  # bytes: large enough that asking costs nothing, small enough for the cache and for bounded memory
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second request is made
-_ALONE = 2 << 20  # bytes of stored values that are decoded before a second thread would be at work
 _Piece = tuple[int, int, ChunkPart]
 """Offset and length of a chunk to be read, and what is taken of it."""
 
@@ -79,7 +78,7 @@ def gather(
     most = max(1, len(held) // (2 * crew.threads))
     runs = list(_runs(sorted(held, key=lambda piece: piece[0]), most))
     source.expect([_ends(run) for run in runs])
-    if len(held) * array.dtype.itemsize * prod(array.chunks) <= _ALONE:
+    if len(held) * array.dtype.itemsize * prod(array.chunks) <= ALONE:
         fill(runs)
     else:
         crew.share(runs, fill)

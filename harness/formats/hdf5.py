@@ -7,21 +7,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import h5py
 import hdf5plugin
 import numpy as np
 
-from harness.errors import ArchiveError
-from harness.files import DOCUMENT, forget_writes, open_regular
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Selection, Writer
-from harness.formats.describing import Opened, StoredTensor
+from harness.files import forget_writes, open_regular
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Writer
 from harness.formats.extents import Extent
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
-from harness.formats.hdf5_filters import filters_in_words
+from harness.formats.hdf5_reader import Hdf5Reader, ReopeningHdf5Reader
 from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_extents
 from harness.formats.layout import BLOSC_CODECS, chosen_layout, chunk_space, matched_layout
 from harness.formats.recovered import Place
@@ -33,7 +30,6 @@ from harness.trace.schema import TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
-_HELD = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
 _ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
 
 
@@ -105,55 +101,11 @@ class Hdf5Writer(Writer):
         self._file.close()
 
 
-class Hdf5Reader(Reader):
-    """Reads datasets with h5py's defaults.
+def _direct(path: Path, *, cache_bytes: int | None = None) -> Reader:
+    """Open an archive to be read around h5py's lock; only who asks for that loads numcodecs."""
+    from harness.formats.hdf5_direct import DirectHdf5Reader
 
-    The last 64 data sets stay open, because HDF5 keeps the chunks that it decoded for as long as their data set is
-    open: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
-    """
-
-    def __init__(self, path: Path | BinaryIO) -> None:
-        self._path = path
-        self._file = open_hdf5(path)
-        self.dataset = lru_cache(_HELD)(self._file.__getitem__)
-
-    def manifest_text(self) -> bytes:
-        dataset = self._file[MANIFEST]
-        # Its shape is stated in a few bytes, and a filter may give far more than that.
-        if dataset.nbytes > DOCUMENT or dataset.chunks is not None:
-            raise ArchiveError(f"the manifest has {dataset.nbytes} bytes, or is not stored as this harness stores one")
-        return dataset[()].tobytes()
-
-    def stored(self) -> dict[str, StoredTensor]:
-        found: dict[str, StoredTensor] = {}
-
-        def visit(name: str, item: object) -> None:
-            if isinstance(item, h5py.Dataset) and name != MANIFEST:
-                found[name] = StoredTensor(tuple(item.shape), item.dtype.name)
-
-        self._file.visititems(visit)
-        return found
-
-    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        return np.asarray(self.dataset(path)[() if selection is None else selection])
-
-    def opened(self, path: str) -> Opened:
-        dataset = self.dataset(path)
-        slots, nbytes, preemption = dataset.id.get_access_plist().get_chunk_cache()
-        return Opened(
-            reader=f"h5py {h5py.version.version}, data sets held open",
-            chunks=dataset.chunks,
-            codec=filters_in_words(dataset.id.get_create_plist()),
-            cache=f"chunk cache of {nbytes} bytes, {slots} slots, w0 {preemption:g}, for each of {_HELD} held data sets"
-            if dataset.chunks
-            else "none: contiguous",
-        )
-
-    def close(self) -> None:
-        self.dataset.cache_clear()
-        self._file.close()
-        if not isinstance(self._path, Path):
-            self._path.close()
+    return DirectHdf5Reader(path, cache_bytes=cache_bytes)
 
 
 class Hdf5Format(TunableFormat, Format):
@@ -164,7 +116,16 @@ class Hdf5Format(TunableFormat, Format):
     suffix = ".h5"
     style = Style(order=20, colour="#0072B2", marker="s", dash=(0, (1, 1)))
     standing = "default"
-    readers: ClassVar = {"h5py": ReaderSpec(open=Hdf5Reader, about="h5py, data sets held open")}
+    readers: ClassVar = {
+        "h5py": ReaderSpec(open=Hdf5Reader, about="h5py, data sets held open", cached=True),
+        "h5py-reopened": ReaderSpec(open=ReopeningHdf5Reader, about="h5py, the data set opened for each read"),
+        "h5py-direct": ReaderSpec(
+            open=_direct,
+            about="h5py's chunk index, os.preadv, and decoding by numcodecs on all threads of the budget; what these "
+            "cannot decode is read by h5py",
+            cached=True,
+        ),
+    }
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":

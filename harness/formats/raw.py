@@ -14,10 +14,9 @@ from harness.files import DOCUMENT
 from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Selection, UnsupportedProfile, Writer
 from harness.formats.describing import Opened
 from harness.formats.extents import Extent
-from harness.formats.parts import runs
+from harness.formats.flat import read_flat
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
-from harness.formats.selection import lengths, whole
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
@@ -82,7 +81,7 @@ def find_contents(path: object, size: int, read: Callable[[int, int], bytes]) ->
 
 
 class RawReader(Reader):
-    """Reads whole tensors with `numpy.fromfile` and selections with `os.preadv`, one call per contiguous run.
+    """Reads with `os.preadv`, one call per contiguous run.
 
     Parameters
     ----------
@@ -110,21 +109,7 @@ class RawReader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         offset, spec = self.tensors[path]
-        if selection is None:
-            # A descriptor of its own: fromfile moves the position, which threads that share a reader would fight over.
-            with self._path.open("rb", buffering=0) as file:
-                return np.fromfile(file, dtype=spec.dtype, count=spec.items, offset=offset).reshape(spec.shape)
-        wanted = whole(spec.shape, selection)
-        out = np.empty(lengths(wanted), dtype=spec.dtype)
-        target, done = out.reshape(-1).view(np.uint8).data, 0
-        for start, length in runs(spec.shape, out.itemsize, wanted):
-            end, at = done + length, offset + start - done
-            while done < end:  # one call reads 2 GiB at most
-                got = os.preadv(self._file.fileno(), [target[done:end]], at + done)
-                if not got:
-                    raise ArchiveError(f"{path}: the file ends at {at + done}, {end - done} bytes too early.")
-                done += got
-        return out
+        return read_flat(self._file.fileno(), offset, spec.shape, spec.dtype, selection)
 
     def opened(self, path: str) -> Opened:
         return Opened(reader=f"numpy {np.__version__}, the file's own bytes")

@@ -10,6 +10,9 @@ from typing import TypeVar
 
 from harness.capacity import capacity
 
+ALONE = 2 << 20
+"""Bytes of stored values that one thread has decoded before a second would be at work."""
+
 _MOST_THREADS = 4  # beyond these, decoding waits for memory and not for a core
 
 Task = TypeVar("Task")

@@ -13,9 +13,9 @@ from harness.extensions.breakdown import blosc
 from harness.extensions.breakdown.replay import Replay, Replayer, assembled, contiguous
 from harness.formats.base import Selection
 from harness.formats.extents import Extent
-from harness.formats.hdf5 import Hdf5Reader
 from harness.formats.hdf5_file import BLOSC
 from harness.formats.hdf5_filters import filters_of, in_memory
+from harness.formats.hdf5_reader import Hdf5Reader
 from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths, whole
 

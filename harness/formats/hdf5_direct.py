@@ -1,0 +1,205 @@
+"""Read HDF5 around h5py's lock: h5py says where chunks lie, the system reads them, and threads decode them.
+
+h5py holds one lock around every call of HDF5, so that several threads are of use only outside of it. For this it gives
+chunks as they are stored (``read_direct_chunk``), and where they are (``chunk_iter``). What is put together here obeys a
+chunk's filter mask, compares checksums, and gives fill values for chunks that were never written.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from importlib.metadata import version
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numcodecs import blosc
+from numcodecs.fletcher32 import Fletcher32
+from numcodecs.shuffle import Shuffle
+
+from harness.errors import ArchiveError
+from harness.formats.base import Selection
+from harness.formats.describing import Opened
+from harness.formats.flat import fill_from, read_flat
+from harness.formats.hdf5_file import BLOSC
+from harness.formats.hdf5_reader import Hdf5Reader
+from harness.formats.parts import ChunkPart, parts
+from harness.formats.selection import lengths, whole
+from harness.formats.threads import ALONE, Crew, cores
+
+blosc.use_threads = False  # threads are those of the budget: Blosc's own, in a main thread, would be beside them
+
+Decode = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Takes what a filter made, and memory of a chunk's length that it may fill; returns what the filter was given."""
+
+_Piece = tuple[int, int, int, ChunkPart]
+"""Offset, length and filter mask of a chunk, and what is taken of it."""
+
+
+def _blosc(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    # Blosc's header states the decoded length; one that is shorter would leave a part of the memory as it was.
+    if data[4:8].tobytes() != memory.nbytes.to_bytes(4, "little"):
+        raise ArchiveError("a chunk does not decode to its length.")
+    blosc.decompress(data, memory)
+    return memory
+
+
+def _inflate(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    most = memory.nbytes + _CHECKSUM
+    return np.frombuffer(zlib.decompressobj().decompress(data.data, most), np.uint8)
+
+
+def _checked(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    try:
+        return np.asarray(Fletcher32().decode(data)).view(np.uint8)
+    except RuntimeError as error:
+        raise ArchiveError("a chunk does not have its checksum.") from error
+
+
+def _unshuffle(itemsize: int, data: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    return np.asarray(Shuffle(itemsize).decode(data)).view(np.uint8)
+
+
+_CHECKSUM = 4  # bytes of a Fletcher-32
+_DECODERS: Mapping[int, Callable[[tuple[int, ...]], Decode]] = {
+    BLOSC: lambda values: _blosc,
+    h5py.h5z.FILTER_DEFLATE: lambda values: _inflate,
+    h5py.h5z.FILTER_FLETCHER32: lambda values: _checked,
+    h5py.h5z.FILTER_SHUFFLE: lambda values: partial(_unshuffle, values[0]),
+}
+"""By HDF5's number of a filter, what undoes it, from the filter's values. Bitshuffle has no decoder that lets other
+threads run: the package ``bitshuffle`` 0.5.2 holds the interpreter's lock."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where the values of a data set lie.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of the data set.
+    fill : ndarray
+        The value of what was never written, without axes.
+    offset : int or None
+        Of contiguous values in the file; None where there are none.
+    chunks : tuple of int or None
+        Extent of a chunk.
+    decoders : tuple of callable
+        What undoes each filter, in the order in which they were applied.
+    index : dict
+        Offset, length and filter mask of each chunk, by the place of its first value.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fill: np.ndarray
+    offset: int | None = None
+    chunks: tuple[int, ...] | None = None
+    decoders: tuple[Decode, ...] = ()
+    index: Mapping[tuple[int, ...], tuple[int, int, int]] | None = None
+
+    def decoded(self, data: np.ndarray, mask: int, memory: np.ndarray) -> np.ndarray:
+        """Undo the filters of a chunk but those that its mask says were left out."""
+        for number in reversed(range(len(self.decoders))):
+            if not mask >> number & 1:
+                data = self.decoders[number](data, memory)
+        if data.nbytes != memory.nbytes:
+            raise ArchiveError("a chunk does not decode to its length.")
+        return data
+
+
+def _locate(dataset: h5py.Dataset) -> _Stored | str:
+    """Find the values of a data set, or say why only HDF5 can read them."""
+    plist, dtype = dataset.id.get_create_plist(), dataset.dtype
+    layout, filters = plist.get_layout(), [plist.get_filter(n) for n in range(plist.get_nfilters())]
+    if dtype.kind not in "biuf" or dataset.id.get_type() != h5py.h5t.py_create(dtype, logical=True):
+        return f"values of type {dtype}"
+    if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED) or plist.get_external_count():
+        return "values that lie elsewhere than in chunks or in one piece"
+    if unknown := [code for code, *_ in filters if code not in _DECODERS]:
+        return f"filter {unknown[0]}"
+    found = _Stored(dataset.shape, dtype, np.asarray(dataset.fillvalue, dtype))
+    if layout == h5py.h5d.CONTIGUOUS:  # never written, it has an offset that means nothing
+        return replace(found, offset=dataset.id.get_offset() if dataset.id.get_storage_size() else None)
+    index: dict[tuple[int, ...], tuple[int, int, int]] = {}
+    dataset.id.chunk_iter(lambda c: index.update({c.chunk_offset: (c.byte_offset, c.size, c.filter_mask)}))
+    nbytes = prod(dataset.chunks) * dtype.itemsize
+    for place, (_, length, mask) in index.items():
+        # An option of HDF5 that h5py does not show leaves filters out of these, and says so in no mask.
+        edge = any(at + n > end for at, n, end in zip(place, dataset.chunks, dataset.shape, strict=True))
+        if edge and filters and not mask and length == nbytes:
+            return "chunks at its edges that may be stored without filters"
+    decoders = tuple(_DECODERS[code](values) for code, _, values, _ in filters)
+    return replace(found, chunks=dataset.chunks, decoders=decoders, index=index)
+
+
+class DirectHdf5Reader(Hdf5Reader):
+    """Reads stored chunks with `os.preadv` and decodes them on the threads of the budget; the rest as `Hdf5Reader`.
+
+    No decoded chunk is kept. Threads may share a reader: what was found of a data set does not change.
+    """
+
+    def __init__(self, path: Path, *, cache_bytes: int | None = None) -> None:
+        super().__init__(path, cache_bytes=cache_bytes)
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._crew = Crew(cores())
+        self._located = lru_cache(self.held)(lambda name: _locate(self.dataset(name)))
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        stored = self._located(path)
+        if isinstance(stored, str):
+            return super().read(path, selection)
+        if stored.offset is not None:
+            return read_flat(self._descriptor, stored.offset, stored.shape, stored.dtype, selection)
+        wanted = whole(stored.shape, selection)
+        out = np.empty(lengths(wanted), stored.dtype)
+        if stored.chunks is None or stored.index is None:
+            out[...] = stored.fill
+            return out
+        held: list[_Piece] = []
+        for part in parts(stored.chunks, wanted):
+            place = tuple(number * edge for number, edge in zip(part.chunk, stored.chunks, strict=True))
+            if found := stored.index.get(place):
+                held.append((*found, part))
+            else:
+                out[part.target] = stored.fill
+        held.sort(key=lambda piece: piece[0])
+        fill = partial(self._fill, stored, out)
+        if len(held) * stored.dtype.itemsize * prod(stored.chunks) <= ALONE:
+            fill(held)
+        else:
+            self._crew.share(held, fill)
+        return out
+
+    def _fill(self, stored: _Stored, out: np.ndarray, pieces: Iterable[_Piece]) -> None:
+        """Read chunks, decode them, and put what is wanted of them where it belongs."""
+        assert stored.chunks is not None
+        # Both are used again for the next chunk: fresh memory costs a page fault every 4 KiB.
+        memory, scratch = np.empty(0, np.uint8), np.empty(prod(stored.chunks) * stored.dtype.itemsize, np.uint8)
+        for offset, length, mask, part in pieces:
+            if memory.size < length:
+                memory = np.empty(length, np.uint8)
+            fill_from(self._descriptor, offset, memory[:length])
+            data = stored.decoded(memory[:length], mask, scratch)
+            values: Any = np.ndarray(stored.chunks, stored.dtype, data)
+            out[part.target] = values[part.source]
+
+    def opened(self, path: str) -> Opened:
+        stored, found = self._located(path), super().opened(path)
+        if isinstance(stored, str):
+            return replace(found, reader=f"{found.reader}, for {stored}")
+        reader = f"h5py {h5py.version.version} finds chunks, numcodecs {version('numcodecs')} decodes them on "
+        return replace(found, reader=f"{reader}{self._crew.threads} threads", cache="none")
+
+    def close(self) -> None:
+        self._crew.close()
+        self._located.cache_clear()
+        os.close(self._descriptor)
+        super().close()

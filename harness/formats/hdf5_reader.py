@@ -1,0 +1,124 @@
+"""Read HDF5 with h5py: data sets held open, as their chunk cache asks for, or opened for each read."""
+
+from __future__ import annotations
+
+import threading
+from functools import lru_cache
+from math import isqrt, prod
+from pathlib import Path
+from typing import BinaryIO, ClassVar
+
+import h5py
+import numpy as np
+
+from harness.errors import ArchiveError
+from harness.files import DOCUMENT
+from harness.formats.base import Reader, Selection
+from harness.formats.describing import Opened, StoredTensor
+from harness.formats.hdf5_file import MANIFEST, open_hdf5
+from harness.formats.hdf5_filters import filters_in_words
+
+_W0 = 0.75  # HDF5's own: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
+
+
+def cache_slots(chunks: int) -> int:
+    """Return the slots of a cache for so many chunks: a prime of about 100 times as many, as HDF5's manual says.
+
+    https://support.hdfgroup.org/documentation/hdf5/latest/group___d_a_p_l.html (``H5Pset_chunk_cache``)
+    """
+    slots = 100 * max(1, chunks) | 1
+    while any(slots % factor == 0 for factor in range(3, isqrt(slots) + 1, 2)):
+        slots += 2
+    return slots
+
+
+class Hdf5Reader(Reader):
+    """Reads data sets with h5py.
+
+    The last 64 data sets stay open, because HDF5 keeps the chunks that it decoded for as long as their data set is
+    open: https://docs.h5py.org/en/stable/high/file.html#chunk-cache
+
+    Parameters
+    ----------
+    path : Path or BinaryIO
+        The file.
+    cache_bytes : int, optional
+        The most bytes of decoded chunks that are kept, of all data sets together. HDF5 has a cache for each data set:
+        one gets what it can fill, as long as there is something left. HDF5's default for each where it is not given.
+    """
+
+    held: ClassVar[int] = 64  # data sets, whose chunk caches take up to 8 MiB each with HDF5 2
+
+    def __init__(self, path: Path | BinaryIO, *, cache_bytes: int | None = None) -> None:
+        self._path = path
+        self._file = open_hdf5(path)
+        self._cache_bytes = self._left = cache_bytes
+        self._turns = threading.Lock()
+        self.dataset = lru_cache(self.held)(self._open)
+
+    def _open(self, path: str) -> h5py.Dataset:
+        dataset = self._file[path]
+        if self._left is None or dataset.chunks is None:
+            return dataset
+        chunk = prod(dataset.chunks) * dataset.dtype.itemsize
+        with self._turns:
+            nbytes = min(self._left, chunk * dataset.id.get_num_chunks())
+            self._left -= nbytes
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        access.set_chunk_cache(cache_slots(nbytes // chunk), nbytes, _W0)
+        del dataset  # as long as it is open, whoever opens it again gets its cache
+        return h5py.Dataset(h5py.h5d.open(self._file.id, path.encode(), access))
+
+    def manifest_text(self) -> bytes:
+        dataset = self._file[MANIFEST]
+        # Its shape is stated in a few bytes, and a filter may give far more than that.
+        if dataset.nbytes > DOCUMENT or dataset.chunks is not None:
+            raise ArchiveError(f"the manifest has {dataset.nbytes} bytes, or is not stored as this harness stores one")
+        return dataset[()].tobytes()
+
+    def stored(self) -> dict[str, StoredTensor]:
+        found: dict[str, StoredTensor] = {}
+
+        def visit(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset) and name != MANIFEST:
+                found[name] = StoredTensor(tuple(item.shape), item.dtype.name)
+
+        self._file.visititems(visit)
+        return found
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        return np.asarray(self.dataset(path)[() if selection is None else selection])
+
+    def opened(self, path: str) -> Opened:
+        dataset = self.dataset(path)
+        return Opened(
+            reader=f"h5py {h5py.version.version}, " + ("data sets held open" if self.held else "opened for each read"),
+            chunks=dataset.chunks,
+            codec=filters_in_words(dataset.id.get_create_plist()),
+            cache=self._cache_in_words(dataset),
+        )
+
+    def _cache_in_words(self, dataset: h5py.Dataset) -> str:
+        """Say what the properties of an open data set say of its cache."""
+        if dataset.chunks is None:
+            return "none: contiguous"
+        slots, nbytes, preemption = dataset.id.get_access_plist().get_chunk_cache()
+        if not self.held:
+            return f"none between reads: a chunk cache of {nbytes} bytes ends with each"
+        budget = "" if self._cache_bytes is None else f", together {self._cache_bytes} bytes"
+        return (
+            f"chunk cache of {nbytes} bytes, {slots} slots, w0 {preemption:g}, "
+            f"for each of {self.held} held data sets{budget}"
+        )
+
+    def close(self) -> None:
+        self.dataset.cache_clear()
+        self._file.close()
+        if not isinstance(self._path, Path):
+            self._path.close()
+
+
+class ReopeningHdf5Reader(Hdf5Reader):
+    """Opens a data set for each read, with a chunk cache that is gone after it: what a careless adapter costs."""
+
+    held = 0

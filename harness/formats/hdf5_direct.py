@@ -1,8 +1,8 @@
 """Read HDF5 around h5py's lock: h5py says where chunks lie, the system reads them, and threads decode them.
 
 h5py holds one lock around every call of HDF5, so that several threads are of use only outside of it. For this it gives
-chunks as they are stored (``read_direct_chunk``), and where they are (``chunk_iter``). What is put together here obeys a
-chunk's filter mask, compares checksums, and gives fill values for chunks that were never written.
+chunks as they are stored (``read_direct_chunk``), and where they are (``chunk_iter``). What is put together here heeds
+a chunk's filter mask, compares checksums, and gives fill values for chunks that were never written.
 """
 
 from __future__ import annotations

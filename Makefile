@@ -1,14 +1,26 @@
 # Two commands: `make bench` runs the main job, `make test` tests the core. Both set up .venv from nothing.
 # BENCH holds further options of the run, such as BENCH='--rounds 3'; PYTEST those of the tests, such as PYTEST='-k zarr'.
 # CAPTURE= leaves out torch and openfold3: the tests of captures of real model code then say that they skip.
-PYTHON ?= python3
+# PYTHON names the interpreter of .venv, such as PYTHON=python3.11; without it the newest supported one that runs is taken.
+# Captures of real models have an environment of their own, .venv-capture, with the Python that torch is tested with.
+PYTHON ?= $(shell .ci/python)
 BENCH ?=
 PYTEST ?=
 CAPTURE ?= yes
 VENV := .venv
 BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+TORCH_PYTHON := 3.11
 
-.PHONY: house bench test test-core test-extras capture-demo capture-cost check targets attack clean
+# An environment keeps the interpreter that it was made with.
+GOALS := $(filter-out clean,$(or $(MAKECMDGOALS),bench))
+ifneq ($(and $(filter command environment,$(origin PYTHON)),$(wildcard $(BIN)/python),$(GOALS)),)
+ifneq ($(shell $(BIN)/python -V),$(shell $(PYTHON) -V))
+$(error $(VENV) has $(shell $(BIN)/python -V), and PYTHON=$(PYTHON) is another: remove it first with `make clean`)
+endif
+endif
+
+.PHONY: house bench test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
@@ -22,23 +34,29 @@ test-core: $(VENV)/.test
 	$(TESTED) --ignore tests/extensions -m 'not slow' $(PYTEST)
 
 # Extensions, with what each of them needs; with OPENFOLD_SOURCE=DIR also captures from a checkout of OpenFold 2.
-test-extras: $(VENV)/.extras $(if $(CAPTURE),$(VENV)/.capture)
+test-extras: $(VENV)/.extras
 	$(TESTED) tests/extensions $(PYTEST)
+	$(if $(CAPTURE),.ci/python $(TORCH_PYTHON) >/dev/null || { echo 'Tests with torch are skipped.'; exit 0; }; $(MAKE) test-capture)
+
+# What needs torch; and formats once more, for this is the oldest Python, with the oldest libraries.
+test-capture: $(VENV)-capture/.capture
+	$(subst $(BIN),$(VENV)-capture/bin,$(TESTED)) tests/extensions/capture tests/foreign/test_torch_files.py \
+	  tests/formats/test_conformance.py $(PYTEST)
 
 # Eight blocks of the Evoformer on ubiquitin, into four formats from one run, each verified.
 INPUTS := $(if $(wildcard $(HARNESS_DATA)/1ubq_inputs/1UBQ.fasta),$(HARNESS_DATA)/1ubq_inputs)
 DEMO := results/capture-demo
-capture-demo: $(VENV)/.capture
+capture-demo: $(VENV)-capture/.capture
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
 	@echo '$(if $(INPUTS),Ubiquitin with the alignment in $(INPUTS).,Ubiquitin as a single sequence: HARNESS_DATA names no folder with 1ubq_inputs.)'
-	$(BIN)/harness capture --model openfold3-evoformer --blocks 8 --recycles 1 --msa-depth 32 \
+	$(VENV)-capture/bin/harness capture --model openfold3-evoformer --blocks 8 --recycles 1 --msa-depth 32 \
 	  --triangle-residue mean,18 $(if $(INPUTS),--fasta $(INPUTS)/1UBQ.fasta --alignments $(INPUTS),--fasta examples/ubiquitin.fasta) \
 	  --to npz:$(DEMO)/ubiquitin.npz --to hdf5:$(DEMO)/ubiquitin.h5 --to zarr:$(DEMO)/ubiquitin.zarr \
 	  --to zarr-slim:$(DEMO)/ubiquitin.slim.zarr
 
 # What a capture costs in time and memory, beside the bare model. Takes several minutes.
-capture-cost: $(VENV)/.capture
-	$(BIN)/python -m benchmarks.capture_cost
+capture-cost: $(VENV)-capture/.capture
+	$(VENV)-capture/bin/python -m benchmarks.capture_cost
 
 # The same checks as continuous integration, without setting up the tests' environment twice.
 check:
@@ -53,8 +71,12 @@ attack: $(VENV)/.extras
 	$(BIN)/python -m benchmarks.attacks
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)" && test "$$python" || { echo 'Name one that does: make PYTHON=...' >&2; exit 1; } && \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.13 ...")' && \
+	  echo "$(VENV) is made with $$python" && "$$python" -m venv $(VENV)
+
+$(VENV)-capture/bin/python:
+	@python="$$(.ci/python $(TORCH_PYTHON))" && echo "$(VENV)-capture is made with $$python" && "$$python" -m venv $(VENV)-capture
 
 $(VENV)/.core: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[readers]'
@@ -69,11 +91,11 @@ $(VENV)/.extras: pyproject.toml | $(VENV)/bin/python
 	touch $@ $(VENV)/.core $(VENV)/.test
 
 # torch comes first and in one version; openfold3 without what it declares and a capture does not import.
-$(VENV)/.capture: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[capture]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0
-	touch $@ $(VENV)/.core
+$(VENV)-capture/.capture: pyproject.toml | $(VENV)-capture/bin/python
+	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,capture]'
+	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0
+	touch $@
 
 # What holds the two tiers, in full: the core's tests without any extension, and the tree without each one; then the count.
 house: $(VENV)/.extras
@@ -84,4 +106,4 @@ house: $(VENV)/.extras
 	$(BIN)/python -m benchmarks.house
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(VENV)-capture build *.egg-info

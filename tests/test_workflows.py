@@ -80,6 +80,44 @@ def test_every_supported_python_is_tested() -> None:
     )
 
 
+FOUND, GONE = '#!/bin/sh\necho "$0"\n', "#!/bin/sh\nexit 127\n"  # what runs, and a name that stands for none
+
+
+@pytest.mark.parametrize(
+    ("stubs", "asked", "expected"),
+    [
+        ({"bin/python3.13": FOUND, "bin/python3.12": FOUND}, [], "bin/python3.13"),
+        ({"bin/python3.13": GONE, "bin/python3.12": FOUND}, [], "bin/python3.12"),
+        ({"bin/python3.13": GONE, "versions/3.13.9/bin/python3": FOUND, "versions/3.13.10/bin/python3": FOUND}, [],
+         "versions/3.13.10/bin/python3"),
+        ({"bin/python3.13": FOUND, "bin/python3.11": FOUND}, ["3.11"], "bin/python3.11"),
+        ({"bin/python3.14": FOUND, "bin/python3.11": FOUND}, [], "bin/python3.11"),
+    ],
+    ids=["the newest", "not a shim", "pyenv's newest", "the one asked for", "not one that is not supported"],
+)  # fmt: skip
+def test_the_newest_python_that_runs_is_found(
+    stubs: dict[str, str], asked: list[str], expected: str, tmp_path: Path
+) -> None:
+    assert run_python(tmp_path, stubs, asked) == (0, f"{tmp_path / expected}\n")
+
+
+def test_without_a_python_that_runs_one_sentence_says_so(tmp_path: Path) -> None:
+    code, said = run_python(tmp_path, {"bin/python3.12": FOUND}, ["3.11"])
+    assert code == 1 and said == "No Python 3.11 was found that runs and can make environments.\n"
+
+
+def run_python(folder: Path, stubs: dict[str, str], asked: list[str]) -> tuple[int, str]:
+    """Run ``.ci/python`` where only these interpreters run; the machine's own are hidden behind names that do not."""
+    hidden = {f"bin/python{version}": GONE for version in ("3", "3.11", "3.12", "3.13", "3.14")}
+    for name, text in (hidden | stubs).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    settings = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYENV_ROOT": str(folder)}
+    done = subprocess.run([ROOT / ".ci/python", *asked], env=settings, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
 @pytest.fixture
 def stubbed(tmp_path: Path) -> dict[str, str]:
     """An environment whose `harness` notes its arguments, leaves a summary where asked to, and ends as asked."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ def parts(shape: tuple[int, ...], rng: np.random.Generator) -> list[Selection]:
 
 def owned(array: np.ndarray) -> int:
     """Return the bytes that an array keeps alive."""
-    return array.nbytes if array.base is None else memoryview(array.base).nbytes  # type: ignore[arg-type]
+    base: Any = array.base
+    return array.nbytes if base is None else memoryview(base).nbytes
 
 
 def as_it_is(block: np.ndarray) -> np.ndarray:

@@ -85,11 +85,11 @@ def put_on_grids(values: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarr
 
 def _search(given: np.ndarray, bound: float, top_k: int) -> tuple[np.ndarray, np.ndarray]:
     """Try grids from coarse to fine, each on the rows that have none yet."""
-    values = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
+    values: np.ndarray = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
     n = values.shape[1]
     largest = min(top_k + 1, n)
     top = np.sort(np.partition(values, n - largest, axis=1)[:, n - largest :], axis=1)
-    sums = values.sum(axis=1, dtype=np.float64)
+    sums: np.ndarray = values.sum(axis=1, dtype=np.float64)
     out, exponents = given.copy(), np.full(len(given), NO_GRID, np.int8)
     ready, tries = _earliest(top), np.zeros(len(given), np.int8)
     tolerance = sum_tolerance(n, given.dtype.name)

@@ -106,7 +106,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(options, capsys, case):
 
 def test_a_missing_library_is_named_with_the_commands_that_install_it(options, capsys):
     if find_spec("torch") is not None and find_spec("openfold3") is not None:
-        pytest.skip("torch and openfold3 are installed here; 'make test-extras CAPTURE=' runs this without them")
+        pytest.skip("torch and openfold3 are installed here; in .venv this runs without them")
     assert main([*options, "--model", "openfold3-evoformer", *to("npz")]) == 2
     said = plain(capsys.readouterr().err)
     assert (

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from harness.errors import UsageError
+
 _NO_LIMIT = 1 << 62  # from here on, bytes that version 1 gives for no limit: as many as a signed number holds, in pages
 
 
@@ -73,6 +75,23 @@ def capacity() -> Capacity:
         memory_bytes=memory,
         limits=GroupLimits(memory_bytes=bound if bound and bound < (memory or math.inf) else None, cores=quota),
     )
+
+
+def processors(threads: int) -> frozenset[int]:
+    """Choose the processors of a budget of threads: the first so many of those that this process may run on.
+
+    Raises
+    ------
+    UsageError
+        When there are not so many.
+    """
+    most = capacity().cores_usable
+    if not 0 < threads <= most:
+        raise UsageError(
+            f"A budget of {threads} threads cannot be had: this process may use {most} processors. Ask for 1 to {most}."
+        )
+    here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(most)
+    return frozenset(sorted(here)[:threads])
 
 
 def _memory() -> int | None:

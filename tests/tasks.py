@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from harness.capacity import capacity
+from harness.sampling.budget import VARIABLES
+from harness.sampling.contenders import ContenderProcesses
 
 
 class Blocked:
@@ -16,3 +26,85 @@ class Blocked:
 def end_at_once(*_: object) -> None:
     """Stands for a worker that does not get to its first task."""
     os._exit(3)
+
+
+class Turn:
+    """What a contender does in a test."""
+
+    pausable = True
+
+
+class Budget(Turn):
+    """Tells which processors the worker may use, as seen by what was imported first, and what libraries are told."""
+
+    def run(self, children: object) -> tuple[set[int], int, dict[str, str]]:
+        return os.sched_getaffinity(0), capacity().cores_usable, {name: os.environ.get(name, "") for name in VARIABLES}
+
+
+class Spin(Turn):
+    """Leaves threads that spin here, in a child and in a child that leads a session of its own; tells all three."""
+
+    def run(self, children: object) -> tuple[int, int, int]:
+        threading.Thread(target=_spin, daemon=True).start()
+        code = "import threading, tests.tasks as t; threading.Thread(target=t._spin).start(); t._spin()"
+        started = [subprocess.Popen([sys.executable, "-c", code], start_new_session=apart) for apart in (False, True)]
+        return os.getpid(), started[0].pid, started[1].pid
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+class Who(Turn):
+    """Tells the worker's process."""
+
+    def run(self, children: object) -> int:
+        return os.getpid()
+
+
+class Unpausable(Who):
+    """Tells the process that is shared by what cannot be stopped."""
+
+    pausable = False
+
+
+@dataclass
+class Hold(Who):
+    """Takes memory and keeps it."""
+
+    nbytes: int
+    kept: ClassVar[list[bytes]] = []
+
+    def run(self, children: object) -> int:
+        self.kept.append(b"x" * self.nbytes)
+        return super().run(children)
+
+
+class Hang(Spin):
+    """Never answers."""
+
+    def run(self, children: object) -> tuple[int, int, int]:
+        Path(os.environ[SAID]).write_text(" ".join(map(str, super().run(children))))
+        _spin()
+        raise AssertionError
+
+
+class Die(Spin):
+    """Ends without an answer, and leaves its children behind."""
+
+    def run(self, children: object) -> tuple[int, int, int]:
+        Path(os.environ[SAID]).write_text(" ".join(map(str, super().run(children))))
+        os._exit(3)
+
+
+SAID = "HARNESS_TEST_SAID"
+"""Names the file where a task that does not answer says which processes there are."""
+
+
+def contend(folder: str) -> None:
+    """Stand for a run that is killed: one contender has had its turn, one has it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what runs in the background
+    with ContenderProcesses(60, None) as processes:
+        Path(folder, "rested").write_text(" ".join(map(str, processes.do("rested", Spin()))))
+        processes.do("turn", Hang())

@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.formats.base import Format, Profile
 from harness.sampling import cache
 from harness.sampling.accounting import LocalCounter
-from harness.sampling.rehearsal import rehearsed
+from harness.sampling.rehearsal import FormatOpener, rehearsed
 from harness.sampling.sample import Counter, Opener, Reading
 from harness.sampling.together import WorkerPart, shares, take_share
 from harness.sampling.verify import Expected
@@ -53,6 +53,10 @@ class Share:
         Whether the archive is warmed by reading what is asked for, as `harness.sampling.cache.read_little` says.
     stored : Remote or None
         Where the archive is to be read in a store; None to read it from its folder.
+    reader : str
+        Which of the format's readers reads it; empty for the first. In a store its route says how it is read.
+    cache_bytes : int or None
+        The budget of decoded chunks of that reader; None for the library's default.
     """
 
     backend: str
@@ -62,6 +66,17 @@ class Share:
     expected: dict[str, Expected] = field(repr=False)
     by_reading: bool = False
     stored: Remote | None = None
+    reader: str = ""
+    cache_bytes: int | None = None
+
+    @property
+    def pausable(self) -> bool:
+        """Whether the process that reads it may be stopped while others have their turn."""
+        return load_executor(self.access.executor).pausable
+
+    def rehearsed(self) -> FormatOpener:
+        """Return what opens the archive in its folder, after the first use of its reader in this process."""
+        return rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
 
     def warm(self, read: Callable[[], object]) -> tuple[float | None, str]:
         """Warm the archive, as `harness.sampling.cache.warm` does; ``read`` carries the access out."""
@@ -73,12 +88,13 @@ class Share:
         return [dataclasses.replace(self, access=dataclasses.replace(self.access, reads=reads)) for reads in parts]
 
     def read_by(self, how: Callable[..., T], **settings: Any) -> T:
-        """Read it in this process, after the first use of its format there, with a function such as `take`."""
-        backend: Opener = rehearsed(self.backend, self.profile)
+        """Read it in this process, after the first use of its reader there, with a function such as `take`."""
+        local = self.rehearsed()
+        opener: Opener = local
         counter: Counter = LocalCounter
         if self.stored is not None:
-            backend, counter = self.stored.opener(rehearsed(self.backend, self.profile))
-        return how(backend, self.archive, self.access.reads, self.expected, counter=counter, **settings)
+            opener, counter = self.stored.opener(local.format)
+        return how(opener, self.archive, self.access.reads, self.expected, counter=counter, **settings)
 
     def take(self, wait: Callable[[], object]) -> WorkerPart:
         """Read it as one worker of several, from when ``wait`` returns on."""
@@ -132,6 +148,8 @@ class Executor(ABC):
         Whether what its workers fetch from a disk is counted by the process that measures.
     aside : int
         Bytes that a worker may read for itself during a sample.
+    pausable : bool
+        Whether its workers may be stopped while other contenders have their turn; workers that others wait for may not.
     rejects : bool
         Whether its `Readers` may reject a sample, as when a worker died.
     worker : (str, str)
@@ -155,6 +173,7 @@ class Executor(ABC):
     stores: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     aside: ClassVar[int] = 0
+    pausable: ClassVar[bool] = True
     rejects: ClassVar[bool] = False
     worker: ClassVar[tuple[str, str]]
     readers: ClassVar[str] = ""

@@ -8,7 +8,6 @@ from harness.errors import HarnessError
 from harness.sampling import cache
 from harness.sampling.accounting import count_opens
 from harness.sampling.executor import Settings, Share, load_executor
-from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Reading
 from harness.sampling.worker import Children
 from harness.workload import ReadAccess
@@ -59,7 +58,7 @@ class ReadTask(Share):
 
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
-        rehearsed(self.backend, self.profile)
+        self.rehearsed()
         if self.stored is not None:
             return Observed(reading=self._sample(children))
         if self.cache == "discard":

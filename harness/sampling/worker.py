@@ -8,19 +8,23 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Protocol
 
 from harness import registry
+from harness.capacity import capacity, processors
 from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
+from harness.sampling.budget import budgeted
 from harness.sampling.executor import Readers, Settings, load_executor
 from harness.sampling.interrupt import end_with, heard, kept_from_children
+from harness.sampling.process_groups import MARK, ProcessGroup, new_mark
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
 
 _START = 120.0  # seconds for a worker to start
-GRACE = 5.0  # seconds for an idle worker to end by itself
+GRACE = 5.0  # seconds for an idle worker to end by itself, and for a thread to stop
+_TERM = 1.0  # seconds for one that was asked to end to do so
 
 
 class Task(Protocol):
@@ -59,6 +63,7 @@ def _run(
     serve: Callable[[Connection], None], connection: Connection, parent: int, allowed: tuple[registry.Name, ...]
 ) -> None:
     end_with(parent)
+    capacity()  # as the process was started; what runs in it later may give itself more
     registry.allow(*allowed)
     with suppress(EOFError, ConnectionError):  # the other side has gone away
         serve(connection)
@@ -71,10 +76,19 @@ class Worker:
     ----------
     timeout : float
         Seconds after which a task counts as hung.
+    threads : int or None
+        The processors that it and what it starts may use, and what libraries are told of it; None for all there are.
+
+    Raises
+    ------
+    UsageError
+        When there are not so many.
     """
 
-    def __init__(self, timeout: float) -> None:
-        self._timeout = timeout
+    def __init__(self, timeout: float, *, threads: int | None = None) -> None:
+        if threads is not None:
+            processors(threads)
+        self._timeout, self._threads, self._mark = timeout, threads, ""
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
@@ -109,6 +123,8 @@ class Worker:
     def _exit_code(self) -> int | None:
         if self._process is None:
             return None
+        wait([self._process.sentinel], GRACE)
+        self._group.signal(signal.SIGKILL)  # before its end is noted, or its number may be that of another process
         self._process.join(GRACE)
         return self._process.exitcode
 
@@ -117,7 +133,8 @@ class Worker:
             return self._connection
         self.stop()
         try:
-            with kept_from_children():
+            self._mark = new_mark()
+            with kept_from_children(), budgeted(self._threads, {MARK: self._mark}):
                 self._process, self._connection = started(_serve, "harness-worker")
             # Starting is not part of a task, so a slow import does not count as a hang.
             if not self._connection.poll(_START):
@@ -131,21 +148,47 @@ class Worker:
             raise WorkerError(f"the measuring process could not start ({why})", "machine") from error
         return self._connection
 
+    @property
+    def running(self) -> bool:
+        """Whether its process was started and has not ended."""
+        return self._process is not None and self._process.is_alive()
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it and what it started hold for themselves."""
+        return self._group.held_bytes() if self.running else 0
+
+    @property
+    def _group(self) -> ProcessGroup:
+        assert self._process is not None and self._process.pid is not None
+        return ProcessGroup(self._process.pid, self._mark)
+
+    def pause(self) -> None:
+        """Stop every thread of the process and of all that it started; one that does not stop is killed."""
+        if self.running and not self._group.stop(GRACE):
+            self.stop()
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        if self.running:
+            self._group.signal(signal.SIGCONT)
+
     def close(self) -> None:
-        """Let the process end by itself, which it does when its connection closes; kill it when it does not."""
+        """Let the process end by itself, which it does when its connection closes; end it when it does not."""
+        self.resume()
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
-            self._process.join(GRACE)
+            wait([self._process.sentinel], GRACE)
+            self._group.signal(signal.SIGTERM)  # also what it started and did not end
+            wait([self._process.sentinel], _TERM)
         self.stop()
 
     def stop(self) -> None:
         """Kill the process and all that it started."""
-        if self._process is not None and self._process.pid is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                # The worker leads a process group of its own; before it got there, only it can be killed.
-                group = os.getpgid(self._process.pid)
-                os.killpg(group, signal.SIGKILL) if group != os.getpgrp() else self._process.kill()
+        if self._process is not None:
+            if self._process.exitcode is None:  # or its number may be that of another process
+                self._group.signal(signal.SIGKILL)
             self._process.join()
         if self._connection is not None:
             self._connection.close()

@@ -119,7 +119,7 @@ class WriteTask:
 
     def run(self, children: Children) -> Written:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
-        backend = rehearsed(self.backend, self.profile)
+        backend = rehearsed(self.backend, self.profile).format
         trace, bfloat16 = _trace(self.source, self.n_res), self.bfloat16
         if self.tensors is not None:
             trace = _view(trace, dict(self.tensors))

@@ -9,9 +9,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache as once
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ from harness.extensions.breakdown.replay import Replay, Replayer, replayer_of
 from harness.extensions.breakdown.rows import ReadParts
 from harness.formats.base import Format, blame
 from harness.sampling.executor import Share
-from harness.sampling.rehearsal import rehearsed
-from harness.sampling.sample import HELD_BYTES, Clock, take, without_collection
+from harness.sampling.sample import HELD_BYTES, Clock, Opener, take, without_collection
 from harness.sampling.verify import Expected, asked_bytes, check, read_id
 from harness.sampling.worker import Children
 from harness.workload import Read
@@ -40,12 +40,12 @@ class BreakdownTask(Share):
     def run(self, children: Children) -> ReadParts:
         """Warm the archive and take the breakdown."""
         _keep_memory()
-        backend = rehearsed(self.backend, self.profile)
-        about = (backend, self.archive, self.access.reads, self.expected)
-        _, rejected = self.warm(lambda: take(*about))
+        opener = self.rehearsed()
+        about = (self.archive, self.access.reads, self.expected)
+        _, rejected = self.warm(lambda: take(opener, *about))
         if rejected:
             return ReadParts(status="rejected", reason=rejected)
-        return dissect(*about)
+        return dissect(opener.format, *about, opener=opener)
 
 
 @once
@@ -77,6 +77,7 @@ def dissect(
     reads: Sequence[Read],
     expected: Mapping[str, Expected],
     *,
+    opener: Opener | None = None,
     clock: Clock = time.perf_counter_ns,
 ) -> ReadParts:
     """Measure an access as a sample does, then with a fresh reader the steps of each of its reads.
@@ -94,6 +95,8 @@ def dissect(
         What to ask for.
     expected : mapping of str to Expected
         From `harness.sampling.verify.expectations`.
+    opener : Opener, optional
+        What opens the archive, where that is not the format's first reader.
     clock : callable
         Returns nanoseconds.
 
@@ -109,21 +112,23 @@ def dissect(
         When the format raised.
     """
     action = f"replaying the reads of {archive.name}"
+    opener = opener or backend
+    replaying = partial(_replaying, backend, opener, archive)
     with blame(backend.name, action):
         # Thrown away: the first use of a codec fills its tables.
-        possible = _replayed(backend, archive, reads[:1], expected, clock) is not None
-        with _replaying(backend, archive) as replayer:  # of a large tensor there may be none
+        possible = _replayed(replaying, archive, reads[:1], expected, clock) is not None
+        with replaying() as replayer:  # of a large tensor there may be none
             largest = max(reads, key=lambda read: expected[read_id(read)].nbytes)
             possible = possible and replayer is not None and bool(replayer.replay(largest.path, largest.selection))
     _cool_processor()
-    reading = take(backend, archive, reads, expected, clock=clock)
+    reading = take(opener, archive, reads, expected, clock=clock)
     if reading.problem:
         return ReadParts(status="failed", reason=reading.problem)
     requested = asked_bytes(reads, expected)
     parts = ReadParts(total_seconds=reading.seconds, open_seconds=reading.open_seconds, bytes_requested=requested)
     _cool_processor()
     with blame(backend.name, action):
-        steps = _replayed(backend, archive, reads, expected, clock) if possible else None
+        steps = _replayed(replaying, archive, reads, expected, clock) if possible else None
     if steps is None:
         return dataclasses.replace(parts, status="skipped", reason=NO_REPLAY)
     if steps.problem:
@@ -142,9 +147,9 @@ def dissect(
 
 
 @contextmanager
-def _replaying(backend: Format, archive: Path) -> Iterator[Replayer | None]:
+def _replaying(backend: Format, opener: Opener, archive: Path) -> Iterator[Replayer | None]:
     """Open an archive to take its reads apart; None where its format does not say how."""
-    with backend.reader(archive) as reader:
+    with opener.reader(archive) as reader:
         replayer = replayer_of(backend, archive, reader)
         with nullcontext() if replayer is None else closing(replayer):
             yield replayer
@@ -187,11 +192,15 @@ class _Steps:
 
 
 def _replayed(
-    backend: Format, archive: Path, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock
+    replaying: Callable[[], AbstractContextManager[Replayer | None]],
+    archive: Path,
+    reads: Sequence[Read],
+    expected: Mapping[str, Expected],
+    clock: Clock,
 ) -> _Steps | None:
     """Replay reads with a fresh reader; None when the format cannot."""
     steps = _Steps(clock)
-    with _replaying(backend, archive) as replayer, _kept_open(archive) as kept, without_collection():
+    with replaying() as replayer, _kept_open(archive) as kept, without_collection():
         if replayer is None:
             return None
         for read in reads:

@@ -82,7 +82,7 @@ class StreamTask(WriteTask):
 
     def run(self, children: Children) -> Written:
         """Let the stand-in run and the writer write; time until the producer has ended, and until all is on disk."""
-        backend = rehearsed(self.backend, self.profile)
+        backend = rehearsed(self.backend, self.profile).format
         archive = ArchiveTrace(self.source)
         view = TraceView(archive, {archive.manifest[source]: source for _, source in self.tensors or ()})
         arrays = {spec.path: read_whole(view, spec.path) for spec in view.manifest.tensors}

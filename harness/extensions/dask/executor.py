@@ -18,6 +18,7 @@ class DaskWorkers(Executor):
     stores = False  # a worker is asked whether it sees the archive on a disk
     counted = False  # it may be another machine's
     aside = 128 << 10  # modules at first, /proc twice a second
+    pausable = False  # its scheduler takes a worker that is silent for dead
     rejects = True
     worker = ("Dask worker", "Dask workers")
 

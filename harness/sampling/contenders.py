@@ -1,0 +1,103 @@
+"""The processes that measure, one for each contender: while one has its turn, every thread of the others is stopped."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from harness.capacity import capacity
+from harness.sampling.worker import Task, Worker
+
+_MEMORY = 0.25
+"""Part of memory that processes at rest may hold: archives have to stay in the page cache beside them."""
+
+
+class Turn(Task, Protocol):
+    """What a contender does when it is its turn."""
+
+    @property
+    def pausable(self) -> bool:
+        """Whether the process that does it may be stopped afterwards."""
+
+
+class ContenderProcesses:
+    """A measuring process for each contender, started when first needed, at rest but for its turn.
+
+    An idle pool of threads that spins between its turns would slow all others down, unseen by an A/A control. So every
+    thread of a contender is stopped before another has its turn. What cannot be stopped, as a Dask cluster, is shared
+    by the contenders that ask for it, and is ended before the turn of one that can.
+
+    Parameters
+    ----------
+    patience : float
+        Seconds after which a task counts as hung.
+    threads : int or None
+        The budget of threads of each, as `harness.sampling.worker.Worker` takes it.
+    most : int or None
+        The most processes that are kept alive; None for as many as hold a quarter of the memory of this machine or
+        control group. The one whose turn is longest ago is ended first, and started anew for its next turn.
+
+    Raises
+    ------
+    UsageError
+        When there are not so many processors.
+    """
+
+    def __init__(self, patience: float, threads: int | None, most: int | None = None) -> None:
+        self._patience, self._threads, self._most = patience, threads, most
+        self._workers: OrderedDict[Hashable, Worker] = OrderedDict()  # the last has had its turn last
+        self._held: dict[Hashable, int] = {}
+        self._unpausable = Worker(patience, threads=threads)
+
+    def do(self, key: Hashable, task: Turn) -> Any:
+        """Let a contender run a task and return its result; every other one is at rest meanwhile.
+
+        Parameters
+        ----------
+        key : hashable
+            The contender.
+        task : Turn
+            What to do.
+
+        Raises
+        ------
+        WorkerError
+            When it failed, hung, or took the process down.
+        """
+        if not task.pausable:
+            return self._unpausable.do(task)
+        self._unpausable.close()
+        worker = self._workers.get(key) or Worker(self._patience, threads=self._threads)
+        self._make_room(key)
+        self._workers[key] = worker
+        self._workers.move_to_end(key)
+        worker.resume()
+        try:
+            return worker.do(task)
+        finally:
+            worker.pause()
+            self._held[key] = worker.held_bytes
+
+    def _make_room(self, key: Hashable) -> None:
+        """End those whose turn is longest ago, for what a contender without a process will take."""
+        if key in self._workers and self._workers[key].running:
+            return
+        memory = capacity().memory_usable_bytes
+        while others := [each for each, worker in self._workers.items() if each != key and worker.running]:
+            held = [self._held[each] for each in others]
+            crowded = memory is not None and sum(held) + max(held) > _MEMORY * memory
+            if not crowded and (self._most is None or len(others) < self._most):
+                return
+            self._workers[others[0]].close()
+
+    def close(self) -> None:
+        """Let all go on and end, and kill what does not."""
+        for worker in (self._unpausable, *self._workers.values()):
+            worker.close()
+
+    def __enter__(self) -> ContenderProcesses:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,152 @@
+"""A process and all that it started: stopped while others have their turn, continued, ended, and what they hold.
+
+Run as a script, it waits for the process that started it to end in whatever way, and then ends what that one has left.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MARK = "HARNESS_PROCESS_GROUP"
+"""An environment variable by which what a process starts is found, also where it has left its group and its parent."""
+
+_PROC = Path("/proc")
+_PAUSE = 0.0005  # seconds between two looks at threads that are about to stop
+_GONE = (FileNotFoundError, ProcessLookupError)
+_AT_REST = "TtZXx"  # states of proc_pid_stat(5): stopped, and those of threads that have ended
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """The processes of a group and whatever else its leader started, directly or not.
+
+    What has left the group, has lost its parent and cleared its environment is not found. Without Linux's ``/proc``
+    only the group itself gets signals.
+
+    Attributes
+    ----------
+    leader : int
+        The process that leads the group, or is about to.
+    mark : str
+        What it was started with as `MARK`.
+    """
+
+    leader: int
+    mark: str
+
+    def members(self) -> list[int]:
+        """List the processes that are alive."""
+        table = {}
+        for entry in _PROC.iterdir() if _PROC.is_dir() else ():
+            with suppress(*_GONE):
+                if entry.name.isdigit() and (fields := _stat(entry))[0] not in "ZX":
+                    table[int(entry.name)] = fields, _mark_of(entry) == self.mark
+        found = {pid for pid, ((_, _, group, *_), ours) in table.items() if ours or self.leader in (pid, int(group))}
+        while more := {pid for pid, ((_, parent, *_), _) in table.items() if int(parent) in found} - found:
+            found |= more
+        return sorted(found)
+
+    def stop(self, patience: float) -> bool:
+        """Stop every thread, and return when they are stopped; False where that took longer than so many seconds."""
+        self._signal_group(signal.SIGSTOP)
+        deadline = time.monotonic() + patience
+        while running := [pid for pid in self.members() if thread_states(pid).strip(_AT_REST)]:
+            if time.monotonic() > deadline:
+                return False
+            for pid in running:
+                _signal(pid, signal.SIGSTOP)
+            time.sleep(_PAUSE)
+        return True
+
+    def signal(self, number: int) -> None:
+        """Send a signal to every process."""
+        found = self.members()
+        self._signal_group(number)
+        for pid in found:
+            if _group_of(pid) != self.leader:
+                _signal(pid, number)
+
+    def held_bytes(self) -> int:
+        """Return the memory that the processes hold for themselves, without pages of files."""
+        total = 0
+        for pid in self.members():
+            with suppress(*_GONE):
+                lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
+                held = (line.split()[1] for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+                total += 1024 * sum(map(int, held))
+        return total
+
+    def _signal_group(self, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, number)
+
+
+def thread_states(pid: int) -> str:
+    """Return a letter for each thread of a process, as proc_pid_stat(5) has them; empty when it is gone."""
+    states = []
+    with suppress(*_GONE):
+        for thread in (_PROC / str(pid) / "task").iterdir():
+            with suppress(*_GONE):
+                states.append(_stat(thread)[0])
+    return "".join(states)
+
+
+def _stat(folder: Path) -> list[str]:
+    """Return what proc_pid_stat(5) says after the name of a process or thread: its state, parent, group and more."""
+    return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _mark_of(folder: Path) -> str:
+    with suppress(PermissionError):  # another user's
+        for line in (folder / "environ").read_bytes().split(b"\0"):
+            if line.startswith(f"{MARK}=".encode()):
+                return line.partition(b"=")[2].decode(errors="replace")
+    return ""
+
+
+def new_mark() -> str:
+    """Return a mark for what this process starts; all that bears one is ended when this process has ended."""
+    return f"{_guarded()}-{secrets.token_hex(4)}"
+
+
+@cache
+def _guarded() -> str:
+    """Start what outlives this process, once; it is told of the end by a pipe that only this process holds."""
+    ours, (theirs, _held) = secrets.token_hex(8), os.pipe()
+    silent = [(os.POSIX_SPAWN_OPEN, output, os.devnull, os.O_WRONLY, 0) for output in (1, 2)]
+    actions = [(os.POSIX_SPAWN_DUP2, theirs, 0), *silent]
+    command = [sys.executable, "-I", "-S", __file__, ours]
+    os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setsid=True)
+    os.close(theirs)
+    return ours
+
+
+def _guard(ours: str) -> None:
+    os.read(0, 1)
+    for entry in _PROC.iterdir() if _PROC.is_dir() else ():
+        with suppress(*_GONE):
+            if entry.name.isdigit() and _mark_of(entry).startswith(f"{ours}-"):
+                _signal(int(entry.name), signal.SIGKILL)
+
+
+def _group_of(pid: int) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None
+
+
+def _signal(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+if __name__ == "__main__":
+    _guard(sys.argv[1])

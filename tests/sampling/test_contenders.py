@@ -1,0 +1,142 @@
+"""One process group a contender: at rest but for its turn, within its budget, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.capacity import capacity, processors
+from harness.errors import UsageError
+from harness.sampling import contenders, process_groups
+from harness.sampling.contenders import ContenderProcesses
+from harness.sampling.worker import Worker, WorkerError
+from tests import tasks
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/task").is_dir(), reason="the states of threads are read from Linux's /proc"
+    ),
+]
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch):
+    monkeypatch.setenv(tasks.SAID, str(tmp_path / "said"))
+    return tmp_path / "said"
+
+
+def ticks(pid: int) -> int:
+    """Return the processor time of a process so far, in clock ticks (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def alive(pids) -> list[int]:
+    """Tell which processes run or could go on; those that only wait for their parent to note their end do not."""
+    return [pid for pid in pids if process_groups.thread_states(pid).strip("ZX")]
+
+
+def gone(pids) -> bool:
+    """Wait for processes to end that were told to."""
+    deadline = time.monotonic() + 20
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive(pids)
+
+
+def numbers(file: Path, count: int = 3) -> list[int]:
+    """Wait for a file that tells processes."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if file.exists() and len(found := file.read_text().split()) == count:
+            return [int(number) for number in found]
+        time.sleep(0.01)
+    raise AssertionError(f"{file} was not written")
+
+
+def test_a_contender_that_spins_between_its_turns_is_stopped_with_all_it_started():
+    with ContenderProcesses(60, None) as processes:
+        spinning = processes.do("liar", tasks.Spin())
+        before = [ticks(pid) for pid in spinning]
+        for _ in range(2):
+            processes.do("honest", tasks.Who())
+            states = [process_groups.thread_states(pid) for pid in spinning]
+            assert [set(each) for each in states] == [{"T"}] * 3
+            assert len(states[0]) >= 2, "its main thread and the one that spins"
+        assert [ticks(pid) for pid in spinning] == before, "no processor time is taken from the others"
+        assert processes.do("liar", tasks.Who()) == spinning[0]
+    assert gone(spinning)
+
+
+def test_each_contender_keeps_its_process_and_at_most_so_many_live():
+    with ContenderProcesses(60, None, most=2) as processes:
+        first = {key: processes.do(key, tasks.Who()) for key in "abc"}
+        assert len(set(first.values())) == 3 and alive(first.values()) == [first["b"], first["c"]]
+        assert processes.do("b", tasks.Who()) == first["b"]
+        assert processes.do("a", tasks.Who()) != first["a"] and alive(first.values()) == [first["b"]]
+    assert gone(first.values())
+
+
+def test_as_many_live_as_memory_allows(monkeypatch):
+    monkeypatch.setattr(contenders, "capacity", lambda: SimpleNamespace(memory_usable_bytes=2 << 30))
+    with ContenderProcesses(60, None) as processes:
+        first = [processes.do(key, tasks.Hold(200 << 20)) for key in range(3)]
+        assert alive(first) == first[1:], "two hold 400 MiB; with a third it would be more than a quarter"
+
+
+def test_what_cannot_be_stopped_is_shared_and_ends_before_the_next_turn():
+    with ContenderProcesses(60, None) as processes:
+        one, other = (processes.do(key, tasks.Unpausable()) for key in "ab")
+        assert one == other
+        assert processes.do("a", tasks.Who()) != one and not alive([one])
+
+
+@pytest.mark.parametrize(("task", "says"), [(tasks.Hang(), "hung"), (tasks.Die(), "exit code 3")])
+def test_nothing_stays_of_a_contender_that_hangs_or_dies(said, task, says):
+    with ContenderProcesses(10, None) as processes:
+        resting = processes.do("honest", tasks.Who())
+        with pytest.raises(WorkerError, match=says):
+            processes.do("liar", task)
+        assert gone(numbers(said))
+        assert processes.do("honest", tasks.Who()) == resting
+    assert gone([resting])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_stays_of_a_run_that_is_killed_or_interrupted(tmp_path, said, number):
+    code = f"import tests.tasks as t; t.contend({str(tmp_path)!r})"
+    run = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        rested, turn = numbers(tmp_path / "rested"), numbers(said)
+        assert alive(rested + turn) == rested + turn
+        run.send_signal(number)
+        run.wait(60)
+        assert gone(rested + turn)
+    finally:
+        run.kill()
+        for pid in alive([*rested, *turn]):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_a_budget_holds_before_anything_is_imported_and_reaches_libraries():
+    before = os.sched_getaffinity(0), {name: os.environ.get(name) for name in tasks.VARIABLES}
+    with Worker(60, threads=1) as worker:
+        allowed, cores, told = worker.do(tasks.Budget())
+    assert allowed == {min(os.sched_getaffinity(0))} and cores == 1
+    assert set(told.values()) == {"1"}
+    assert before == (os.sched_getaffinity(0), {name: os.environ.get(name) for name in tasks.VARIABLES})
+
+
+@pytest.mark.parametrize("threads", [0, 10_000])
+def test_a_budget_that_cannot_be_had_is_refused_in_one_sentence(threads):
+    with pytest.raises(UsageError, match=rf"budget of {threads} threads .* Ask for 1 to \d+\.$"):
+        ContenderProcesses(60, threads)
+    assert len(processors(capacity().cores_usable)) == capacity().cores_usable

@@ -34,10 +34,10 @@ from harness.run.measurement import is_apart, of_installed, unknown_parts
 from harness.run.plan import read_plan
 from harness.trace.manifest import Manifest
 
-REPORT_VERSION = 4
-"""Since 3: formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several
-medians are of smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete.
-A report of version 1 gives verdicts on reads that are withdrawn since."""
+REPORT_VERSION = 5
+"""Since 4: `harness.analysis.summary.ADDED`. Since 3: formats are called statistically indistinguishable, in keys and
+sentences. Since 2: intervals of several medians are of smoothed draws; criteria of suites that were not measured are
+left out. Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +225,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline
-    table = SampleTable.of(samples, smoothed=version > 2)
+    table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline)
     summary = summarise(table, baseline, control_of=config.baseline)
     unfair = version > 1 and withdrawn(samples)
     mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())

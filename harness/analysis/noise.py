@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analysis.table import CaseSamples, CellSamples, SampleTable, by_round, paired
+from harness.analysis.cells import CellSamples
+from harness.analysis.statistics import MAD_TO_DEVIATION
+from harness.analysis.table import CaseSamples, SampleTable, by_round, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
-
-MAD_TO_DEVIATION = 1.4826
-"""From median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
 
 _TREND_ROUNDS = 3  # two points always lie on a line
 _MACHINE = (
@@ -133,7 +132,7 @@ def describe_noise(
     controls = [comparison for comparison in repeated if comparison is not None]
     differences = [abs(float(np.log(control.ratio.median))) for control in controls]
     judged = [control for control in controls if control.rounds >= VERDICT_ROUNDS]
-    words = judge(judged, [Floor()] * len(judged))
+    words = judge(judged, [Floor()] * len(judged), all_rounds=table.all_rounds)
     cells = [cell for case in table.cases for cell in case.cells]
     drifts: list[float] = []
     first: list[float] = []
@@ -198,7 +197,8 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
 def _undecided(case: CaseSamples, cell: CellSamples, baseline: str | None) -> bool:
     """Say whether a cell is compared with the baseline in too few rounds for a verdict."""
     against = case.baseline(baseline, cell.contender.profile)
-    comparison = paired(cell, against) if cell.contender.competes and cell is not against else None
+    compared = cell.contender.competes and cell is not against and not cell.decided
+    comparison = paired(cell, against) if compared else None
     return comparison is not None and comparison.rounds < VERDICT_ROUNDS
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cells import CellSamples
 from harness.analysis.statistics import Interval, resampled_medians
-from harness.analysis.table import CaseSamples, CellSamples, SampleTable, paired
+from harness.analysis.table import CaseSamples, SampleTable, paired
 from harness.records import KEY_COLUMNS
 from harness.sampling.executor import load_executor
 
@@ -54,18 +55,18 @@ def scaling(table: SampleTable) -> pd.DataFrame | None:
 
 def _row(case: CaseSamples, cell: CellSamples, one: CellSamples | None) -> dict[str, Any]:
     share = cell.columns["cpu_seconds"][cell.good] / cell.columns["seconds"][cell.good]
-    median = float(np.median(cell.seconds))
+    median = float(np.median(cell.read_seconds))
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | case.case._asdict() | cell.contender._asdict() | {
         "run_id": cell.columns["run_id"][cell.rows[0]], "samples": len(cell.seconds), "median_seconds": median,
         "cpu_per_second": float(np.nanmedian(share)) if not np.isnan(share).all() else np.nan,
         **{name: cell.median(name) for name in LATENCIES}, "schema_version": SCALING_VERSION,
     }  # fmt: skip
     if one is not None and len(one.seconds):
-        alone = float(np.median(one.seconds))
+        alone = float(np.median(one.read_seconds))
         drawn = _medians(case, one, "one") / _medians(case, cell, "all")
         speed = Interval(1.0, 1.0, 1.0) if one is cell else Interval.of_draws(drawn)
         row |= speed.columns("speedup") | {"one_worker": alone, "efficiency": alone / median / case.case.workers}
-    if (against := paired(case.ceiling, cell)) is not None:
+    if (against := paired(case.ceiling, cell, "seconds")) is not None:
         row |= against.ratio.columns("raw_fraction")
     return row
 
@@ -73,4 +74,4 @@ def _row(case: CaseSamples, cell: CellSamples, one: CellSamples | None) -> dict[
 def _medians(case: CaseSamples, cell: CellSamples, what: str) -> np.ndarray:
     """Return medians of rounds drawn anew, the same for the same cell; the two of a speedup were other moments."""
     seed = zlib.crc32(repr((what, tuple(case.case), *cell.contender)).encode())
-    return resampled_medians(cell.seconds[None], seed, smoothed=case.smoothed)[:, 0]
+    return resampled_medians(cell.read_seconds[None], seed, smoothed=case.smoothed)[:, 0]

@@ -19,6 +19,12 @@ CONFIDENCE = 0.95
 FALSE_DISCOVERY_RATE = 0.05
 RESAMPLES = 2000
 
+MAD_TO_DEVIATION = 1.4826
+"""From median absolute deviation to standard deviation, for a normal distribution (Rousseeuw & Croux 1993)."""
+
+_DISTURBED = 3.0  # deviations; with 2 a true 2 % is found less often, with 4 one round of 4x at 5 % noise hides 1.5x
+_MOST_DISTURBED = 0.2  # of the rounds: of 10, 8 are left, which can still agree at a significance of 1 %
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -120,7 +126,9 @@ def resampled_medians(values: np.ndarray, seed: int, *, smoothed: bool = True) -
     ordered = np.sort(np.concatenate([values[None], resample(values, seed, smoothed=smoothed)]), axis=-1)  # NaN last
     known = np.maximum(np.isfinite(ordered).sum(axis=-1, keepdims=True), 1)
     two = [np.take_along_axis(ordered, index, axis=-1)[..., 0] for index in ((known - 1) // 2, known // 2)]
-    return (two[0] + two[1]) / 2
+    found = (two[0] + two[1]) / 2
+    # Of an arm with few rounds a draw in many thousands takes none.
+    return np.where(np.isnan(found), found[0], found)
 
 
 def bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -217,6 +225,36 @@ def signed_rank_p(log_ratios: np.ndarray) -> float:
     positive = int(doubled[values > 0].sum())
     smaller = min(positive, int(doubled.sum()) - positive)
     return float(min(1.0, 2 * _rank_sums(tuple(np.sort(doubled).tolist()))[smaller]))
+
+
+def typical(log_ratios: np.ndarray) -> np.ndarray:
+    """Leave out the rounds whose difference is far larger than usual, whichever way it points.
+
+    A round is disturbed when its difference, without its sign, lies more than three deviations beyond the median of
+    all. At most a fifth of the rounds are left out, the largest first. What is left out depends on sizes alone, so the
+    signs of the others are as random as before when nothing differs, and `signed_rank_p` of them stays exact. Without
+    it one round of a 4x disturbance has the largest rank against all others, and hides a true 1.5x in 10 rounds.
+
+    Parameters
+    ----------
+    log_ratios : ndarray, shape (rounds,)
+        Natural logarithms of ratios.
+
+    Returns
+    -------
+    ndarray
+        Those of typical size, in their order.
+    """
+    sizes = np.abs(log_ratios)
+    largest = np.argsort(-sizes, kind="stable")[: int(_MOST_DISTURBED * len(sizes))]
+    return np.delete(log_ratios, largest[sizes[largest] > usual_size(log_ratios)])
+
+
+def usual_size(log_ratios: np.ndarray) -> float:
+    """Return the size of a difference beyond which `typical` takes a round for disturbed."""
+    sizes = np.abs(log_ratios)
+    middle = np.median(sizes)
+    return float(middle + _DISTURBED * MAD_TO_DEVIATION * np.median(np.abs(sizes - middle)))
 
 
 def consistent_rank_sum(count: int, significance: float) -> int:

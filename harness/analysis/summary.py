@@ -7,19 +7,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cells import CellSamples, few
 from harness.analysis.statistics import Comparison, median_interval
-from harness.analysis.table import CaseSamples, CellSamples, SampleTable, few, paired
-from harness.analysis.verdict import VERDICT_ROUNDS, judge, noise_floor, smallest_detectable_effect
+from harness.analysis.table import CaseSamples, SampleTable, direction, paired
+from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, noise_floor, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
 from harness.records import KEY_COLUMNS
 
-SUMMARY_SCHEMA_VERSION = 2  # since 1: bytes_requested, read_amplification; what the smallest detectable effect means
+SUMMARY_SCHEMA_VERSION = 3
+"""Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1: bytes_requested,
+read_amplification; what the smallest detectable effect means."""
+
+ADDED = ("median_read_seconds", "why", "decided_after", "flag")
+"""Columns that earlier versions had not."""
+
+BELOW_RAW = "below raw"
+"""In the column ``flag``: a warm read that took less time than the raw ceiling of the same bytes."""
 
 COLUMNS = [
-    *KEY_COLUMNS, "samples", "median_seconds", "ci_low", "ci_high", "median_open_seconds", "bytes_per_second",
-    "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline", "verdict", "smallest_detectable_effect",
-    "bytes_requested", "median_bytes_read", "read_amplification", "median_requests", "files_opened", "peak_rss_bytes",
-    "size_bytes", "files", "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
+    *KEY_COLUMNS, "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds", "median_open_seconds",
+    "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline", "verdict", "why",
+    "decided_after", "smallest_detectable_effect", "flag", "bytes_requested", "median_bytes_read", "read_amplification",
+    "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files", "ratio_to_float32", "ratio_to_native",
+    "status", "reason", "schema_version",
 ]  # fmt: skip
 
 
@@ -39,8 +49,10 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
     Returns
     -------
     DataFrame
-        Columns `COLUMNS`. ``read_amplification`` is bytes that the process read for each byte asked for; what a mapped
-        file reads does not show in it.
+        Columns `COLUMNS`. ``median_seconds`` is from a closed archive, ``median_read_seconds`` from an open one.
+        ``why`` is of an inconclusive verdict, as `harness.analysis.verdict.doubt`; ``decided_after`` the rounds after
+        which a contender left. ``flag`` is `BELOW_RAW` or empty. ``read_amplification`` is bytes that the process read
+        for each byte asked for; what a mapped file reads does not show in it.
 
     Raises
     ------
@@ -59,12 +71,20 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
             against = original if cell is case.control else case.baseline(baseline, cell.contender.profile)
             against = None if against is cell else against
             comparison = paired(cell, against)
-            rows.append(_row(case, cell, against, comparison, repeated))
-            if comparison is not None and cell.contender.competes:  # the ceiling and the control get no verdict
+            rows.append(_row(case, cell, against, comparison, repeated, table.all_rounds))
+            if comparison is None or against is None or not cell.contender.competes:
+                continue  # the ceiling and the control get no verdict
+            way = direction(cell, against, case.control, original) if cell.decided or against.decided else 0
+            if way:
+                reason = f"decided after {comparison.rounds} rounds"
+                word = "slower" if way > 0 else "faster"
+                rows[-1] |= {"verdict": word, "decided_after": comparison.rounds, "reason": reason}
+            else:
                 claims.append((rows[-1], comparison, noise_floor(repeated)))
-    verdicts = judge([comparison for _, comparison, _ in claims], [floor for *_, floor in claims])
-    for (row, *_), verdict in zip(claims, verdicts, strict=True):
+    verdicts = judge([c for _, c, _ in claims], [floor for *_, floor in claims], all_rounds=table.all_rounds)
+    for (row, comparison, floor), verdict in zip(claims, verdicts, strict=True):
         row["verdict"] = verdict
+        row["why"] = doubt(comparison, floor) if verdict == "inconclusive" else None
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -74,6 +94,7 @@ def _row(
     against: CellSamples | None,
     comparison: Comparison | None,
     repeated: Comparison | None,
+    all_rounds: bool,
 ) -> dict[str, Any]:
     """Return a row; a figure that does not apply stays empty."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | case.case._asdict() | cell.contender._asdict()
@@ -100,7 +121,8 @@ def _row(
     ceiling = case.ceiling
     row |= {
         "median_seconds": interval.median, "ci_low": interval.low, "ci_high": interval.high,
-        "median_open_seconds": cell.median("open_seconds"),
+        "median_read_seconds": float(np.median(cell.read_seconds)) if case.case.cache else None,
+        "median_open_seconds": cell.median("open_seconds"), "flag": BELOW_RAW if case.below_raw(cell) else None,
         "bytes_per_second": requested / interval.median if requested is not None else None,
         "percent_of_raw": 100 * float(np.median(ceiling.seconds)) / interval.median if ceiling else None,
         "median_bytes_read": read,
@@ -111,9 +133,18 @@ def _row(
     }  # fmt: skip
     if repeated is not None:
         # The baseline itself is compared with nothing: its cell shows which difference two copies of it would reveal.
-        row["smallest_detectable_effect"] = smallest_detectable_effect(comparison or repeated, repeated)
+        row["smallest_detectable_effect"] = smallest_detectable_effect(
+            comparison or repeated, repeated, all_rounds=all_rounds
+        )
     if comparison is not None and against is not None:
         row |= comparison.ratio.columns("ratio") | {"baseline": against.contender.label}
         if comparison.rounds < VERDICT_ROUNDS:
             row["reason"] = few(comparison.rounds)
     return row
+
+
+def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
+    """Return a summary as reports before version 5 published it, without the columns that are new since."""
+    if version > 4 or summary.empty:
+        return summary
+    return summary.drop(columns=list(ADDED)).assign(schema_version=2)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -11,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cells import CLOSED, CLOSED_SINCE, CellSamples, SampleColumns
 from harness.analysis.statistics import Comparison, compare, resampled_medians
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import CellKey, Contender
 from harness.row_files import in_force
+from harness.run.leaving import decided
 
 
 class CaseKey(NamedTuple):
@@ -27,99 +30,6 @@ class CaseKey(NamedTuple):
     cache: str
     executor: str
     workers: int
-
-
-class _Columns(dict[str, np.ndarray]):
-    """The columns of the table as arrays, each converted once: numbers, but for those of text."""
-
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self._rows = rows
-
-    def __missing__(self, name: str) -> np.ndarray:
-        self[name] = self._rows[name].to_numpy(object if name in ("run_id", "status", "reason") else float)
-        return self[name]
-
-
-def few(count: int) -> str:
-    """Say that there are too few rounds."""
-    return f"{count} round{'s' if count != 1 else ''}: a verdict needs {VERDICT_ROUNDS}"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CellSamples:
-    """One contender in one case.
-
-    Attributes
-    ----------
-    contender : Contender
-        Whose.
-    rows : ndarray of int
-        All its samples, as places in the table.
-    columns : mapping of str to ndarray
-        The complete table, by column.
-    """
-
-    contender: Contender
-    rows: np.ndarray
-    columns: Mapping[str, np.ndarray]
-
-    @cached_property
-    def states(self) -> np.ndarray:
-        """What became of each of its samples."""
-        return self.columns["status"][self.rows]
-
-    @property
-    def status(self) -> str:
-        """``failed`` when any sample failed, else ``ok`` when any counts, else what the first one is."""
-        return next((s for s in ("failed", "ok") if s in self.states), str(self.states[0]))
-
-    @property
-    def reason(self) -> str:
-        """Why it is so."""
-        bad = self.states == "failed" if self.status == "failed" else self.states != "ok"
-        return str(self.columns["reason"][self.rows][bad][0]) if bad.any() else ""
-
-    @cached_property
-    def good(self) -> np.ndarray:
-        """The rows that count."""
-        return self.rows[self.states == "ok"]
-
-    @cached_property
-    def timed(self) -> np.ndarray:
-        """Those of them that have a time, in the order of rounds; a failed cell has none."""
-        timed = self.good[~np.isnan(self.columns["seconds"][self.good])]
-        return timed[:0] if self.status == "failed" else timed[np.argsort(self.columns["round"][timed], kind="stable")]
-
-    @cached_property
-    def seconds(self) -> np.ndarray:
-        """The times that count, in the order of rounds."""
-        return self.columns["seconds"][self.timed]
-
-    @cached_property
-    def rounds(self) -> np.ndarray:
-        """The rounds of `seconds`."""
-        return self.columns["round"][self.timed].astype(int)
-
-    def known(self, column: str) -> np.ndarray:
-        """Return the values that samples which count have in a column."""
-        values = self.columns[column][self.good]
-        return values[~np.isnan(values)]
-
-    def median(self, column: str) -> float | None:
-        """Return the median of `known`; None where there is none."""
-        known = self.known(column)
-        return float(np.median(known)) if len(known) else None
-
-    @cached_property
-    def why(self) -> str:
-        """Why it has no figure to decide by; empty where it has `VERDICT_ROUNDS` rounds and none failed."""
-        if self.status == "failed":
-            return f"failed: {self.reason}"
-        if (count := len(self.seconds)) >= VERDICT_ROUNDS:
-            return ""
-        bad = self.states[self.states != "ok"]
-        told = f"{bad[0]}: {self.reason}".removesuffix(": ") if len(bad) else ""
-        return (few(count) + (f" ({told})" if told else "")) if count else told or "no time was measured"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -184,11 +94,34 @@ class CaseSamples:
         control = self.control
         return control and self.by_contender.get(Contender(name or "", control.contender.profile))
 
+    def below_raw(self, cell: CellSamples) -> bool:
+        """Say whether a warm read took less time than the raw ceiling of the same bytes, its interval included."""
+        if self.case.cache != "warm" or cell.contender.is_ceiling:
+            return False
+        against = paired(cell, self.ceiling)
+        return against is not None and against.ratio.high < 1
+
+    def with_decided(self, name: str | None) -> CaseSamples:
+        """Return the case with the contenders marked that left early, `name` being the run's baseline."""
+        original = self.original(name)
+        if original is None or len(original.seconds) < VERDICT_ROUNDS:
+            return self
+        most = len(original.seconds)
+        cells = (
+            dataclasses.replace(cell, decided=True)
+            if cell.contender.competes
+            and len(cell.seconds) < most
+            and direction(cell, original, self.control, original) == 1
+            else cell
+            for cell in self.cells
+        )
+        return dataclasses.replace(self, cells=tuple(cells))
+
     @cached_property
     def _medians(self) -> dict[tuple[str, str], dict[Contender, np.ndarray]]:
         return {}
 
-    def medians(self, column: str = "seconds", per: str = "") -> dict[Contender, np.ndarray]:
+    def medians(self, column: str = CLOSED, per: str = "") -> dict[Contender, np.ndarray]:
         """Return medians over rounds of those that count: of what was measured, then of rounds drawn anew.
 
         Parameters
@@ -208,7 +141,7 @@ class CaseSamples:
         return self._medians[column, per]
 
 
-def by_round(cells: Sequence[CellSamples], column: str = "seconds", per: str = "") -> np.ndarray:
+def by_round(cells: Sequence[CellSamples], column: str = CLOSED, per: str = "") -> np.ndarray:
     """Return a column, or its ratio to another, of several cells: shape (cells, rounds); NaN where one has no time."""
     rounds = np.unique(np.concatenate([cell.rounds for cell in cells])) if cells else np.zeros(0)
     values = np.full((len(cells), len(rounds)), np.nan)
@@ -218,12 +151,28 @@ def by_round(cells: Sequence[CellSamples], column: str = "seconds", per: str = "
     return values
 
 
-def paired(cell: CellSamples | None, baseline: CellSamples | None) -> Comparison | None:
-    """Compare two cells by the rounds in which both have a time; None without a common round."""
+def paired(cell: CellSamples | None, baseline: CellSamples | None, column: str = CLOSED) -> Comparison | None:
+    """Compare times of two cells by the rounds in which both have one; None without a common round."""
     if cell is None or baseline is None:
         return None
     _, mine, theirs = np.intersect1d(cell.rounds, baseline.rounds, return_indices=True)
-    return compare(cell.seconds[mine], baseline.seconds[theirs]) if len(mine) else None
+    times = (one.columns[column][one.timed[places]] for one, places in ((cell, mine), (baseline, theirs)))
+    return compare(*times) if len(mine) else None
+
+
+def direction(
+    cell: CellSamples | None, against: CellSamples | None, control: CellSamples | None, original: CellSamples | None
+) -> int:
+    """Say whether few rounds decide between two cells: 1 where the first is slower, -1 where it is faster, else 0.
+
+    By `harness.run.leaving.decided`, of the rounds in which all have a time: those before one of them left.
+    """
+    if cell is None or against is None or control is None or original is None:
+        return 0
+    logs = np.log(by_round([cell, against, control, original]))
+    logs = logs[:, np.isfinite(logs).all(axis=0)]
+    ratios, equal = logs[0] - logs[1], logs[2] - logs[3]
+    return int(decided(ratios, equal)) - int(decided(-ratios, equal))
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,10 +191,20 @@ class SampleTable:
     cases: tuple[CaseSamples, ...]
 
     @classmethod
-    def of(cls, samples: pd.DataFrame, *, smoothed: bool = True) -> SampleTable:
-        """Arrange samples; those that a later attempt supersedes are left out."""
+    def of(cls, samples: pd.DataFrame, *, smoothed: bool = True, baseline: str | None = None) -> SampleTable:
+        """Arrange samples; those that a later attempt supersedes are left out.
+
+        Parameters
+        ----------
+        samples : DataFrame
+            As recorded.
+        smoothed : bool
+            See `CaseSamples`.
+        baseline : str, optional
+            The run's own, by which contenders left; without it none is taken to have been decided by few rounds.
+        """
         rows = in_force(samples).reset_index(drop=True)
-        columns = _Columns(rows)
+        columns = SampleColumns(rows)
         keys = rows[list(CellKey._fields)]
         groups = rows.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
         found: dict[CaseKey, list[CellSamples]] = {}
@@ -254,7 +213,13 @@ class SampleTable:
             key = CellKey.of(keys.iloc[places[0]])
             case = CaseKey(*(getattr(key, name) for name in CaseKey._fields))
             found.setdefault(case, []).append(CellSamples(contender=key.contender, rows=places, columns=columns))
-        return cls(rows, tuple(CaseSamples(case=c, cells=tuple(f), smoothed=smoothed) for c, f in found.items()))
+        cases = (CaseSamples(case=case, cells=tuple(cells), smoothed=smoothed) for case, cells in found.items())
+        return cls(rows, tuple(case.with_decided(baseline) for case in cases))
+
+    @property
+    def all_rounds(self) -> bool:
+        """Whether words are by the rule of before, as `harness.analysis.verdict.judge` says; so they were published."""
+        return len(self.rows) > 0 and int(self.rows["schema_version"].iloc[0]) < CLOSED_SINCE
 
     @cached_property
     def lengths(self) -> dict[str, int | None]:

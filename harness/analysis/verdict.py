@@ -18,6 +18,8 @@ from harness.analysis.statistics import (
     medians,
     resample,
     signed_rank_p,
+    typical,
+    usual_size,
 )
 
 VERDICT_ROUNDS = 10
@@ -37,6 +39,9 @@ _RESAMPLES = 200
 _ERRORS_PER_HALF_WIDTH = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 Verdict = Literal["faster", "slower", "equivalent", "inconclusive"]
+
+Doubt = Literal["rounds", "floor", "one-round", "noise"]
+"""Why a comparison is inconclusive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +100,10 @@ def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
         floor's excess, ``equivalent`` when the interval lies within `EQUIVALENT_WITHIN`, else, and always below
         `VERDICT_ROUNDS` rounds, ``inconclusive``.
     """
-    if comparison.rounds < VERDICT_ROUNDS:
-        return "inconclusive"
+    return _word(comparison, floor, discovered) if comparison.rounds >= VERDICT_ROUNDS else "inconclusive"
+
+
+def _word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
     median, low, high = (np.log(x) for x in (comparison.ratio.median, comparison.ratio.low, comparison.ratio.high))
     if discovered and abs(median) > floor.difference:
         if high < -floor.excess:
@@ -108,7 +115,35 @@ def word(comparison: Comparison, floor: Floor, discovered: bool) -> Verdict:
     return "inconclusive"
 
 
-def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Verdict]:
+def doubt(comparison: Comparison, floor: Floor) -> Doubt:
+    """Say why a comparison is inconclusive.
+
+    Parameters
+    ----------
+    comparison, floor
+        As for `word`, which called it so.
+
+    Returns
+    -------
+    {"rounds", "floor", "one-round", "noise"}
+        ``rounds``: there are too few. ``floor``: without the difference of the A/A control it would be called
+        different. ``one-round``: without the round that lies furthest from the median it would have a word.
+        ``noise``: anything else, for the interval is wide, or the difference no discovery among all of the run.
+    """
+    if comparison.rounds < VERDICT_ROUNDS:
+        return "rounds"
+    if _alone(comparison, Floor()) in ("faster", "slower"):
+        return "noise" if _alone(comparison, floor) in ("faster", "slower") else "floor"
+    logs = comparison.log_ratios
+    others = Comparison.of(np.delete(logs, np.abs(logs - np.median(logs)).argmax()))
+    return "noise" if _alone(others, floor) == "inconclusive" else "one-round"
+
+
+def _alone(comparison: Comparison, floor: Floor) -> Verdict:
+    return _word(comparison, floor, signed_rank_p(typical(comparison.log_ratios)) <= SIGNIFICANCE)
+
+
+def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor], *, all_rounds: bool = False) -> list[Verdict]:
     """Put all comparisons of a run into words, together, because each is a chance to be wrong.
 
     Chance is excluded where a comparison is significant for itself, at `SIGNIFICANCE`, and among all that are judged,
@@ -120,6 +155,8 @@ def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Ve
         All claims of a run.
     floors : sequence of Floor
         Of each one's cell.
+    all_rounds : bool
+        Whether disturbed rounds count as all others in the test of significance, as in runs of before.
 
     Returns
     -------
@@ -127,13 +164,16 @@ def judge(comparisons: Sequence[Comparison], floors: Sequence[Floor]) -> list[Ve
         As `word`.
     """
     tested = np.array([c.rounds >= VERDICT_ROUNDS for c in comparisons], bool)
-    p_values = np.array([signed_rank_p(c.log_ratios) for c in comparisons if c.rounds >= VERDICT_ROUNDS])
+    logs = [c.log_ratios for c in comparisons if c.rounds >= VERDICT_ROUNDS]
+    p_values = np.array([signed_rank_p(values if all_rounds else typical(values)) for values in logs])
     found = np.zeros(len(comparisons), bool)
     found[tested] = discoveries(p_values) & (p_values <= SIGNIFICANCE)
     return [word(c, floor, bool(f)) for c, floor, f in zip(comparisons, floors, found, strict=True)]
 
 
-def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> float | None:
+def smallest_detectable_effect(
+    comparison: Comparison, control: Comparison, *, all_rounds: bool = False
+) -> float | None:
     """Return the smallest true slowdown that a repetition of this cell would call ``slower``.
 
     Both arms' rounds are resampled around no difference, and each resample says how large a true effect would have
@@ -142,7 +182,7 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
 
     Under log-normal noise from 10 rounds on, and with a tenth of samples slowed down 1.5 to 3 times from 20 rounds on,
     an effect of this size is called in at least `DETECTION_POWER` of repetitions; at 10 rounds with such disturbances,
-    which so few rounds may not have met yet, in at least half.
+    which so few rounds may not have met yet, in at least 60 %.
 
     Parameters
     ----------
@@ -150,6 +190,8 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
         Whose spread decides; the control's own, for the baseline.
     control : Comparison
         The A/A control against the arm that it repeats.
+    all_rounds : bool
+        As for `judge`.
 
     Returns
     -------
@@ -163,12 +205,16 @@ def smallest_detectable_effect(comparison: Comparison, control: Comparison) -> f
     logs = control.log_ratios
     median = np.median(logs)
     difference, excess = _floors(_redrawn(logs - median + np.sign(median) * noise_floor(control).excess))
-    drawn = _redrawn(comparison.log_ratios - np.median(comparison.log_ratios))
+    centred = comparison.log_ratios - np.median(comparison.log_ratios)
+    drawn = _redrawn(centred)
     low, _ = interval_ends(drawn)
     needed = np.maximum(excess - low, difference - medians(drawn))
-    # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive.
+    # Rounds dissent with a rank sum of at most w while the (w + 1)-th smallest mean of two rounds is positive. One that
+    # is disturbed, and so takes no part, dissents hardly more than the others.
     first, second = np.triu_indices(count)
-    means = (drawn[:, first] + drawn[:, second]) / 2
+    limit = np.inf if all_rounds else usual_size(centred)
+    usual = np.clip(drawn, -limit, limit)
+    means = (usual[:, first] + usual[:, second]) / 2
     dissent = consistent_rank_sum(count, SIGNIFICANCE)
     needed = np.maximum(needed, -np.partition(means, dissent, axis=1)[:, dissent])
     # Resampled medians spread less than real ones, as a variance divided by n instead of n - 1 does.

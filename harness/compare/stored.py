@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.analysis.cells import CellSamples
 from harness.analysis.statistics import Interval, bounds, resampled_medians
-from harness.analysis.table import CaseKey, CellSamples, SampleTable
+from harness.analysis.table import CaseKey, SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.compare.exact import figures
 from harness.compare.outcome import THRESHOLD, Entry, Outcome, lost

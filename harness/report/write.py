@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
+from harness.analysis.summary import before
 from harness.files import write_text
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
@@ -159,7 +160,11 @@ def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tup
 
 
 def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
-    tables = {"summary.csv": findings.cells, "growth.csv": findings.growth, "scaling.csv": findings.scaling}
+    tables = {
+        "summary.csv": before(findings.cells, findings.version),
+        "growth.csv": findings.growth,
+        "scaling.csv": findings.scaling,
+    }
     if findings.growth.empty:
         del tables["growth.csv"]
     for section, found in parts:

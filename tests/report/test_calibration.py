@@ -160,7 +160,7 @@ def test_an_arm_that_is_disturbed_as_a_whole_is_not_called_different(kind):
         ("log-normal", 10, DETECTION_POWER),
         ("log-normal", 20, DETECTION_POWER),
         ("heavy", 20, DETECTION_POWER),
-        ("heavy", 10, 0.5),
+        ("heavy", 10, 0.6),
     ],
 )
 def test_an_effect_of_the_smallest_detectable_size_is_detected(kind, rounds, power):

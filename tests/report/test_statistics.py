@@ -16,6 +16,7 @@ from harness.analysis.statistics import (
     resample,
     resampled_medians,
     signed_rank_p,
+    typical,
 )
 
 
@@ -108,3 +109,13 @@ def test_discoveries_follow_benjamini_and_hochberg():
     assert discoveries([0.028, 0.9, 0.001, 0.02, 0.045]).tolist() == [True, False, True, True, False]
     assert not discoveries([0.5, 0.6]).any()
     assert discoveries([]).tolist() == []
+
+
+def test_rounds_of_unusual_size_are_left_out_whichever_way_they_point_and_a_fifth_at_most():
+    usual = np.linspace(0.40, 0.42, 9)
+    for disturbed in (-1.0, 2.0):
+        assert typical(np.append(usual, disturbed)).tolist() == usual.tolist()
+        assert typical(np.append(-usual, disturbed)).tolist() == (-usual).tolist()
+    assert typical(np.append(usual[:8], [-1.0, 1.1])).tolist() == usual[:8].tolist()
+    assert len(typical(np.append(usual[:7], [-1.0, 1.1, 1.2]))) == 8
+    assert typical(np.append(usual, -0.01)).tolist() == [*usual, -0.01]  # a small dissent counts

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.analysis.statistics import compare
-from harness.analysis.verdict import Floor, judge, noise_floor, smallest_detectable_effect, word
+from harness.analysis.verdict import Floor, doubt, judge, noise_floor, smallest_detectable_effect, word
 
 
 def constant(factor, rounds=12):
@@ -84,3 +84,25 @@ def test_the_smallest_detectable_effect_grows_with_the_spread_and_with_the_floor
     assert smallest_detectable_effect(quiet, quiet) == smallest_detectable_effect(quiet, quiet)
     assert smallest_detectable_effect(constant(1.0, rounds=9), quiet) is None
     assert smallest_detectable_effect(quiet, constant(1.0, rounds=9)) is None
+
+
+def test_an_inconclusive_comparison_says_why():
+    def reason(logs, floor=None):
+        comparison = compare(np.exp(logs), np.ones(len(logs)))
+        floor = floor or Floor()
+        assert judge([comparison], [floor]) == ["inconclusive"]
+        return doubt(comparison, floor)
+
+    steady = np.linspace(0.06, 0.08, 12)
+    assert reason(steady[:9]) == "rounds"
+    assert reason(steady, Floor(difference=0.1, excess=0.09)) == "floor"
+    assert reason(np.linspace(-0.2, 0.2, 12)) == "noise"
+    one = np.append(np.linspace(0.03, 0.12, 9), -0.15)  # not far enough from the others to be left out
+    assert reason(one) == "one-round"
+
+
+def test_runs_of_before_keep_their_words():
+    disturbed = np.append(np.linspace(0.40, 0.41, 9), np.log(1.5 / 4))
+    comparison = compare(np.exp(disturbed), np.ones(10))
+    assert judge([comparison], [Floor()]) == ["slower"]
+    assert judge([comparison], [Floor()], all_rounds=True) == ["inconclusive"]

@@ -169,7 +169,7 @@ class _Gathered:
                 self.why[f"{count} readers"] = self.why["1 readers"] | self.why[f"{count} readers"]
                 flat = [c for n in (1, count) if (c := found[n].ceiling) is not None and not c.why]
                 if len(flat) == 2:
-                    ceiling[count] = count * float(np.median(flat[1].seconds) / np.median(flat[0].seconds))
+                    ceiling[count] = count * float(np.median(flat[1].read_seconds) / np.median(flat[0].read_seconds))
         return slowdown, ceiling, together
 
     def gigabytes(self, baseline: str) -> np.ndarray | None:

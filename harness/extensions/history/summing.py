@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.cells import CellSamples
 from harness.analysis.noise import mixed_machines
 from harness.analysis.summary import summarise
-from harness.analysis.table import CaseSamples, CellSamples, SampleTable
+from harness.analysis.table import CaseSamples, SampleTable
 from harness.documents import convert
 from harness.errors import UsageError
 from harness.evidence.bundle import opened_run

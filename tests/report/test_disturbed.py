@@ -1,0 +1,52 @@
+"""Words on disturbed machines, where the truth is known; ``python -m benchmarks.words`` has more draws and cases."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.words import CASES, leaving_rates, shares
+
+DRAWS = 300
+
+
+@pytest.mark.parametrize("arm", [0, 1, 2], ids=["baseline", "A/A", "contender"])
+@pytest.mark.parametrize("noise", [0.01, 0.03, 0.05])
+@pytest.mark.parametrize("true", [1.5, 1 / 1.5])
+def test_one_round_of_a_4x_disturbance_does_not_hide_half_as_much_again(true, noise, arm):
+    right = "slower" if true > 1 else "faster"
+    assert shares(true, noise, disturbed=1, arm=arm, draws=DRAWS)[right] >= 0.95
+
+
+@pytest.mark.parametrize("how", [{}, {"disturbed": 1}, {"disturbed": 2}, {"burst": 4.0}, {"drift": 0.15}])
+@pytest.mark.parametrize("noise", [0.01, 0.03])
+def test_equal_arms_are_called_different_in_at_most_one_of_a_hundred(how, noise):
+    found = shares(1.0, noise, draws=4 * DRAWS, floor=False, **how)
+    assert found["faster"] + found["slower"] <= 0.01
+
+
+@pytest.mark.parametrize(
+    ("true", "word", "least"), [(1.0, "equivalent", 0.99), (1.05, "slower", 0.99), (1.1, "slower", 0.99)]
+)
+def test_on_a_quiet_machine_words_are_right(true, word, least):
+    assert shares(true, 0.01, draws=DRAWS)[word] >= least
+
+
+def test_a_true_two_percent_is_slower_or_equivalent_and_both_are_true():
+    found = shares(1.02, 0.01, draws=DRAWS)
+    assert found["slower"] >= 0.7 and found["slower"] + found["equivalent"] == 1
+
+
+def test_a_burst_over_whole_rounds_costs_nothing():
+    for true, word in ((1.0, "equivalent"), (1.1, "slower")):
+        assert shares(true, 0.01, burst=4.0, draws=DRAWS)[word] >= 0.99
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_contender_as_fast_as_the_baseline_hardly_ever_leaves(name):
+    assert leaving_rates(1.0, 20_000, **CASES[name])[0] <= 0.001
+
+
+def test_contenders_that_are_many_times_slower_leave_after_five_of_ten_rounds():
+    for true in (3.0, 10.0, 50.0):
+        assert leaving_rates(true, 500, **CASES["noise 3 %"]) == (1.0, 0.5)
+    assert leaving_rates(50.0, 500, **CASES["one 4x"])[1] == 0.5

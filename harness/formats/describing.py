@@ -32,6 +32,8 @@ class Opened:
         Compressor, level and shuffle, as far as they are stored; ``none`` without one.
     cache : str
         What keeps decoded or stored bytes between two reads of one reader.
+    threads : str
+        Those that the libraries have, and what they are configured to; empty where they cannot tell.
     """
 
     reader: str
@@ -39,6 +41,7 @@ class Opened:
     shards: tuple[int, ...] | None = None
     codec: str = "none"
     cache: str = "none"
+    threads: str = ""
 
 
 @runtime_checkable
@@ -64,7 +67,7 @@ class StatesSettings(Protocol):
     def settings(self) -> dict[str, str]:
         """Return ``versions``, ``threads`` and ``caches`` that apply to every tensor, for the ledger.
 
-        What `ShowsStorage.opened` says of a cache takes the place of ``caches``.
+        What `ShowsStorage.opened` says of a cache and of threads takes the place of ``caches`` and ``threads``.
         """
 
 

@@ -151,9 +151,9 @@ def _damage(path: Path, backend: Format, action: str, *, said: bool = False) -> 
     except MachineError:
         raise
     except HarnessError as error:
-        if said and isinstance(error, ArchiveError):
-            raise ArchiveError(f"{path}: {error}") from error
-        raise ArchiveError(foreign_to(path, backend) or f"{path} is truncated or damaged ({error})") from error
+        problem = f"{path}: {error}" if said and isinstance(error, ArchiveError) else ""
+        problem = problem or f"{path} is truncated or damaged ({error})"
+        raise ArchiveError(foreign_to(path, backend) or problem) from error
 
 
 def _way_out(path: Path, backend: Format) -> str:

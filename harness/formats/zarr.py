@@ -3,54 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numcodecs
 import numpy as np
 import zarr
 import zarr.core.sync
-from zarr.abc.store import Store
 from zarr.codecs import BloscCodec
+from zarr.storage import LocalStore
 
-from harness.documents import DocumentError, decode
+from harness.capacity import capacity
 from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.formats import layout
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, Standing, Writer
 from harness.formats.extents import Extent
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
-from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
+from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.style import Style
-from harness.formats.zarr_reader import (
-    DEFAULT_PIPELINE,
-    KEY,
-    RecoveredZarrReader,
-    ZarrReader,
-    overstated_array,
-    own_within,
-    pipeline_parameter,
-    using,
-)
+from harness.formats.zarr_overstated import overstated_array
+from harness.formats.zarr_pipelines import DEFAULT, take_threads, using
+from harness.formats.zarr_reader import KEY, ROOTS, RecoveredZarrReader, ZarrReader, own_attributes
+from harness.formats.zarr_readers import maintained
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
+from harness.trace.stream import regroup
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")
 
-_LEFT_TO_ZARR = 16 << 20  # bytes of metadata that are damaged; zarr-python takes minutes for more
-_ROOTS = ("zarr.json", ".zattrs", ".zgroup", ".zmetadata")
-
-_SHARDED = "row"
+_SHARD_BYTES = 64 << 20
+"""Of values in one shard, at most, unless one row of chunks has more."""
 
 
 def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
@@ -58,24 +51,11 @@ def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
     return {KEY: {"manifest": manifest.to_json(), "seal": BLANK, **more}}
 
 
-def own_attributes(path: Path) -> dict[str, Any] | None:
-    """Read what `root_attributes` wrote, without zarr; None where no Zarr group is, empty where it is another's."""
-    for name in ("zarr.json", ".zattrs", ".zgroup"):
-        if path.is_dir() and (path / name).is_file():
-            try:
-                document = decode(read_bytes(path / name), Any, path / name, extra=True)
-            except DocumentError:
-                if (path / name).stat().st_size > _LEFT_TO_ZARR:
-                    raise
-                return {}
-            return own_within(document, name)
-    return None
-
-
 class ZarrWriter(Writer):
     """Writes each tensor as a chunked array, then consolidates the metadata."""
 
     def __init__(self, path: Path, backend: ZarrFormat, profile: Profile) -> None:
+        take_threads()
         self._format: Literal[2, 3] = 2 if profile == "seed" else 3
         self._path, self._backend, self._profile = path, backend, profile
         self._group = zarr.create_group(path, zarr_format=self._format)
@@ -84,7 +64,7 @@ class ZarrWriter(Writer):
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         laid = self._backend.layout(spec, self._profile)
         self._group.require_group(spec.path.rpartition("/")[0])
-        with using(self._backend.pipeline(spec.role, self._profile)):
+        with using(DEFAULT):
             array = self._group.create_array(
                 spec.path,
                 shape=spec.shape,
@@ -96,7 +76,8 @@ class ZarrWriter(Writer):
                 fill_value=0,
             )
         row = 0
-        for block in blocks:
+        # zarr-python writes a shard anew for every part of it.
+        for block in regroup(blocks, laid.shards[0]) if laid.shards else blocks:
             if block.ndim == 0:
                 array[...] = block
             elif block.size:
@@ -120,7 +101,8 @@ class ZarrWriter(Writer):
     def commit(self, manifest: Manifest) -> None:
         self._group.require_group("metadata").update_attributes(manifest.attributes())
         self._group.update_attributes(root_attributes(manifest))
-        zarr.consolidate_metadata(self._path, zarr_format=self._format)
+        with using(DEFAULT):
+            zarr.consolidate_metadata(self._path, zarr_format=self._format)
 
     def abort(self) -> None:
         zarr.core.sync.sync(_ended())  # else they make files again after all is removed
@@ -142,10 +124,21 @@ class ZarrFormat(TunableFormat, Format):
         order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
     )
     standing: ClassVar[Standing] = "default"
-    readers: ClassVar = {
-        "zarr-python": ReaderSpec(open=ZarrReader, about="zarr-python, its default pipeline, arrays held")
+    readers: ClassVar = maintained()
+    # Readers that decode without zarr-python's event loop take small chunks for what they are: of a window of 32 x 32
+    # zarrs and tensorstore then decode half as much, and a layer costs them no more. A file a tensor, up to 64 MiB.
+    alternatives: ClassVar = {
+        "sharded": {
+            **{role: {"shards": "tensor"} for role in (Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)},
+            Role.PAIR: {"shards": "tensor", "edge": 16},
+        }
     }
-    _settings: Settings | None = None
+    candidates: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("", "fused"),
+        ("", "zarrs"),
+        ("sharded", "zarrs"),
+        ("sharded", "tensorstore"),
+    )
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -165,41 +158,21 @@ class ZarrFormat(TunableFormat, Format):
         )
         found = layout.chosen_layout(self, spec, profile, layout.BLOSC_CODECS, why)
         chunks = layout.in_eights(found.chunks or ())
-        rows = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
-        sharded = self.values(spec.role, profile).get("shards") == _SHARDED
-        return replace(found, chunks=chunks, shards=rows if sharded else None)
+        shards = str(self.values(spec.role, profile).get("shards", "none"))
+        return replace(found, chunks=chunks, shards=None if shards == "none" else _shard(spec, chunks, shards))
 
     def search_space(self) -> SearchSpace:
         shards = Parameter(
-            name="shards", about="whether each row of chunks shares a file", default="none", values=("none", _SHARDED)
+            name="shards",
+            about="whether each row of chunks, or a tensor up to 64 MiB, shares a file",
+            default="none",
+            values=("none", "row", "tensor"),
         )
-        return layout.chunk_space(
-            pair=32,
-            attention=256,
-            least=128 << 10,
-            codecs=tuple(layout.BLOSC_CODECS.values()),
-            also=(shards, pipeline_parameter()),
-        )
-
-    def configured(self, profile: Profile) -> Self:
-        found = copy.copy(self)
-        found._settings = profile if isinstance(profile, Settings) else None
-        return found
-
-    def pipeline(self, role: Role, profile: Profile) -> str:
-        """Return the name of the codec pipeline for tensors of a role."""
-        return str(self.values(role, profile).get("pipeline", DEFAULT_PIPELINE))
+        codecs = tuple(layout.BLOSC_CODECS.values())
+        return layout.chunk_space(pair=32, attention=256, least=128 << 10, codecs=codecs, also=(shards,))
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         return ZarrWriter(path, self, profile)
-
-    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> Reader:
-        return self.opened(path)
-
-    def opened(self, where: Path | Store) -> ZarrReader:
-        """Open an archive with zarr-python, as a folder or as a store that is one."""
-        settings = self._settings
-        return ZarrReader(where, None if settings is None else lambda role: self.pipeline(role, settings))
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> Reader:
         return RecoveredZarrReader(path, manifest)
@@ -213,27 +186,33 @@ class ZarrFormat(TunableFormat, Format):
 
     def foreign(self, path: Path) -> bool:
         try:
-            texts = [read_bytes(path / name) for name in _ROOTS if (path / name).is_file()]
+            texts = [read_bytes(file) for name in (*ROOTS, ".zmetadata") if (file := path / name).is_file()]
             sound = all(isinstance(parse_json(text), dict) for text in texts)
         except (OSError, HarnessError):
             return False
         return sound and not any(KEY.encode() in text for text in texts)
 
     def overstated(self, path: Path) -> str:
-        with closing(ZarrReader(path)) as reader:
-            for name, array in reader.arrays().items():
-                if problem := overstated_array(path, array):
-                    return f"{name} {problem}"
+        # Folders are read by each array's own metadata, or by their copy in the root: what either says is looked at.
+        for view in (path, LocalStore(path, read_only=True)):
+            with closing(ZarrReader(view)) as reader:
+                for name, array in reader.arrays().items():
+                    if problem := overstated_array(path, array):
+                        return f"{name} {problem}"
         return ""
 
     def settings(self) -> dict[str, str]:
-        chosen = self._settings
-        asked = {self.pipeline(role, chosen) for role in self.search_space()} if chosen is not None else set()
-        other = sorted(asked - {DEFAULT_PIPELINE})
         return {
             "versions": f"zarr {zarr.__version__}, numcodecs {version('numcodecs')}",
-            "threads": f"max_workers {zarr.config.get('threading.max_workers')}, "
-            f"concurrency {zarr.config.get('async.concurrency')}, pipeline {zarr.config.get('codec_pipeline.path')}"
-            + (f", for some roles {', '.join(other)}" if other else ""),
-            "caches": "none; metadata consolidated",
+            "threads": f"{capacity().cores_usable} for each pool of a library",
+            "caches": "none",
         }
+
+
+def _shard(spec: TensorSpec, chunks: tuple[int, ...], along: str) -> tuple[int, ...]:
+    """Return the extent of a shard: a row of chunks, or as many of them as `_SHARD_BYTES` hold."""
+    row = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
+    if along == "row":
+        return row
+    rows = max(1, _SHARD_BYTES // (prod(row) * np.dtype(spec.dtype).itemsize))
+    return (layout.even(-(-spec.shape[0] // chunks[0]), rows) * chunks[0], *row[1:])

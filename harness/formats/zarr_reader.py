@@ -1,72 +1,31 @@
-"""Read Zarr with zarr-python, also archives that were not finished, and say what its chunks state beforehand."""
+"""Read Zarr with zarr-python through one of its codec pipelines, also archives that were not finished."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from functools import cache
-from math import prod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numcodecs
 import numpy as np
 import zarr
-import zarr.core.codec_pipeline
 from zarr.abc.store import Store
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
-from zarr.codecs.numcodecs import PCodec
+from zarr.storage import LocalStore
 
+from harness.documents import DocumentError, decode
 from harness.errors import ArchiveError
-from harness.files import open_regular
+from harness.files import read_bytes
 from harness.formats.base import Reader, Selection
-from harness.formats.chunk_headers import HEADER, overstated
 from harness.formats.describing import Opened, StoredTensor
-from harness.formats.extents import LocalFile
-from harness.formats.settings import Parameter
-from harness.formats.shard import MISSING, grid_of, read_index
+from harness.formats.zarr_pipelines import DEFAULT, pipeline_of, take_threads, threads_of, using
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role, role_of
 
 KEY = "trace_format_harness"
 """Under which an archive's root group has what this harness says of it."""
 
-_METADATA = {"zarr.json", ".zarray", ".zattrs"}
+ROOTS = ("zarr.json", ".zattrs", ".zgroup")
+"""Documents of a root group, of Zarr 3 and 2; its own attributes are in the first that is there."""
 
-DEFAULT_PIPELINE = "default"
-_PIPELINES = {"fused": "zarr.core.codec_pipeline.FusedCodecPipeline", "zarrs": "zarrs.ZarrsCodecPipeline"}
-_TURNS = threading.Lock()  # the setting is one for the whole process
-
-
-@cache
-def pipeline_parameter() -> Parameter:
-    """Return the choice of a codec pipeline, with those that are installed as candidates."""
-    missing = {}
-    if not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
-        missing["fused"] = f"it needs zarr 3.4 or newer, here is {zarr.__version__}"
-    if importlib.util.find_spec("zarrs") is None:
-        missing["zarrs"] = "it needs the package 'zarrs': pip install 'trace-format-harness[readers]'"
-    return Parameter(
-        name="pipeline",
-        about="what encodes and decodes chunks",
-        default=DEFAULT_PIPELINE,
-        values=(DEFAULT_PIPELINE, *(name for name in _PIPELINES if name not in missing)),
-        missing=tuple(missing.items()),
-    )
-
-
-@contextmanager
-def using(pipeline: str) -> Iterator[None]:
-    """Give arrays that are opened or made inside the block a pipeline, which they keep; its own or another's."""
-    with _TURNS:
-        if pipeline == DEFAULT_PIPELINE:
-            yield
-        else:
-            with zarr.config.set({"codec_pipeline.path": _PIPELINES[pipeline]}):
-                yield
+_LEFT_TO_ZARR = 16 << 20  # bytes of metadata that are damaged; zarr-python takes minutes for more
 
 
 def own_within(document: Any, name: str) -> dict[str, Any]:
@@ -83,48 +42,99 @@ def manifest_within(path: object, own: Mapping[str, Any]) -> str:
     return str(own["manifest"])
 
 
-def _pipeline_in_words(array: zarr.Array) -> str:
-    """Say what an opened array does to a chunk, apart from laying out its bytes in order."""
-    codecs = [*array.filters, array.serializer, *array.compressors]
-    return ", ".join(_in_words(c) for c in codecs if c is not None and not isinstance(c, BytesCodec)) or "none"
+def _root(path: Path) -> dict[str, Any] | None:
+    """Read what `root_attributes` wrote; None where no Zarr group is."""
+    for name in ROOTS:
+        if path.is_dir() and (path / name).is_file():
+            return own_within(decode(read_bytes(path / name), Any, path / name, extra=True), name)
+    return None
 
 
-def _in_words(codec: Any) -> str:
-    """Say what a codec of an opened array is, of Zarr 2 or 3."""
-    facts = codec.get_config() if hasattr(codec, "get_config") else codec.to_dict().get("configuration", {})
-    if "cname" not in facts:
-        name = codec.codec_id if hasattr(codec, "codec_id") else codec.to_dict()["name"]
-        return " ".join([name, *(f"{key} {value}" for key, value in facts.items() if key != "id")])
-    shuffle = {"shuffle": " byte shuffle", "bitshuffle": " bit shuffle", 1: " byte shuffle", 2: " bit shuffle"}
-    return f"blosc-{facts['cname']}-{facts['clevel']}{shuffle.get(facts['shuffle'], '')}"
+def own_attributes(path: Path) -> dict[str, Any] | None:
+    """Read an archive's own attributes, without zarr; None where no Zarr group is, empty where it is another's."""
+    try:
+        return _root(path)
+    except DocumentError:
+        if any(file.stat().st_size > _LEFT_TO_ZARR for file in path.glob("*") if file.name in ROOTS):
+            raise
+        return {}
 
 
-class ZarrReader(Reader):
-    """Reads arrays with zarr-python's defaults, through the consolidated metadata; holds each array it has opened.
+def stored_manifest(path: Path) -> str:
+    """Read the manifest from a folder; raises `ArchiveError` where there is none."""
+    return manifest_within(path, _root(path) or {})
+
+
+def codecs_in_words(codecs: Iterable[Mapping[str, Any]]) -> str:
+    """Say what codecs do to a chunk, apart from laying out its bytes in order.
 
     Parameters
     ----------
-    path : Path or zarr.abc.store.Store
+    codecs : iterable of mapping
+        As an array's metadata have them, of Zarr 2 or 3; in shards, that of the shard.
+    """
+    found = []
+    for codec in codecs:
+        facts = codec.get("configuration", {}) if "name" in codec else codec
+        name = codec["name"] if "name" in codec else codec["id"]
+        if name == "sharding_indexed":
+            return f"{codecs_in_words(facts['codecs'])}, index at the {facts['index_location']} of a shard"
+        if "cname" in facts:
+            shuffle = {"shuffle": " byte shuffle", "bitshuffle": " bit shuffle", 1: " byte shuffle", 2: " bit shuffle"}
+            found.append(f"blosc-{facts['cname']}-{facts['clevel']}{shuffle.get(facts['shuffle'], '')}")
+        elif name != "bytes":
+            found.append(" ".join([name, *(f"{key} {value}" for key, value in facts.items() if key != "id")]))
+    return ", ".join(found) or "none"
+
+
+def _codecs_of(array: zarr.Array) -> str:
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 3:
+        return codecs_in_words(codec.to_dict() for codec in metadata.codecs)
+    return codecs_in_words(codec.get_config() for codec in (*(metadata.filters or ()), metadata.compressor) if codec)
+
+
+class ZarrReader(Reader):
+    """Reads arrays with zarr-python; holds each array it has opened.
+
+    In a folder, an array is opened by its own metadata when it is first read, and the root group not at all: one array
+    takes 0.25 ms, and 0.94 through consolidated metadata, which pays from five arrays on. In any other store every
+    request costs more than that, and the consolidated metadata are one.
+
+    Parameters
+    ----------
+    where : Path or zarr.abc.store.Store
         The archive, as a folder or as a store that is one.
-    pipeline : callable, optional
-        Takes a role to the name of the codec pipeline that decodes its tensors; zarr-python's default without it.
+    pipeline : str
+        What decodes, by the name of a reader.
+    consolidated : bool
+        Whether a store has consolidated metadata.
     """
 
-    def __init__(self, path: Path | Store, pipeline: Callable[[Role], str] | None = None) -> None:
-        self._open(path, pipeline, consolidated=True)
-        self._manifest = manifest_within(path, own_within(self._group.attrs.asdict(), ".zattrs"))
-
-    def _open(self, path: Path | Store, pipeline: Callable[[Role], str] | None, *, consolidated: bool) -> None:
-        self._path, self._pipeline = path, pipeline
+    def __init__(self, where: Path | Store, pipeline: str = DEFAULT, *, consolidated: bool = True) -> None:
+        take_threads()
+        self._where, self._pipeline = where, pipeline
         self._held: dict[str, zarr.Array] = {}
-        self._group = zarr.open_group(path, mode="r", use_consolidated=consolidated)
+        self._group: zarr.Group | None = None
+        if isinstance(where, Store):
+            self._store = where
+            self._group = zarr.open_group(where, mode="r", use_consolidated=consolidated)
+        elif where.is_dir():
+            self._store = LocalStore(where, read_only=True)
+            self._format: Literal[2, 3] = 3 if (where / "zarr.json").is_file() else 2
+        else:
+            raise ArchiveError(f"{where} is not a folder, as archives of Zarr are.")
 
     def manifest_text(self) -> str:
-        return self._manifest
+        if isinstance(self._where, Path):
+            return stored_manifest(self._where)
+        return manifest_within(self._where, own_within(self._group.attrs.asdict(), ".zattrs") if self._group else {})
 
     def arrays(self) -> dict[str, zarr.Array]:
-        """Return every array that is listed, by name."""
-        return {name: node for name, node in self._group.members(max_depth=None) if isinstance(node, zarr.Array)}
+        """Return every array that is listed, by name, as its metadata say that are read here."""
+        with using(DEFAULT):
+            group = self._group or zarr.open_group(self._store, mode="r", use_consolidated=False)
+            return {name: node for name, node in group.members(max_depth=None) if isinstance(node, zarr.Array)}
 
     def stored(self) -> dict[str, StoredTensor]:
         return {name: StoredTensor(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
@@ -133,8 +143,11 @@ class ZarrReader(Reader):
         """Return an array as zarr-python gives it, the same one each time."""
         if path in self._held:
             return self._held[path]
-        with using(self._pipeline(role_of(path))) if self._pipeline else nullcontext():
-            node = self._group[path]
+        with using(self._pipeline):
+            if self._group is None:
+                node: Any = zarr.open_array(self._store, path=path, mode="r", zarr_format=self._format)
+            else:
+                node = self._group[path]
         if not isinstance(node, zarr.Array):
             raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
         return self._held.setdefault(path, node)
@@ -144,84 +157,27 @@ class ZarrReader(Reader):
 
     def opened(self, path: str) -> Opened:
         array = self.array(path)
-        pipeline = type(array.async_array.codec_pipeline).__name__
         return Opened(
-            reader=f"zarr-python {zarr.__version__}, {pipeline}, arrays held",
+            reader=f"{pipeline_of(array)}, arrays held",
             chunks=array.chunks,
             shards=array.shards,
-            codec=_pipeline_in_words(array),
+            codec=_codecs_of(array),
+            threads=threads_of(array),
         )
 
     def close(self) -> None:
-        self._group.store.close()
+        self._store.close()
 
 
 class RecoveredZarrReader(ZarrReader):
-    """Reads arrays that are whole among others, through the metadata of each: these are consolidated last."""
+    """Reads arrays that are whole among others, in a folder whose metadata were not consolidated yet."""
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
-        self._open(path, None, consolidated=False)
-        self._manifest = manifest.to_json()
-        self._whole = [spec.path for spec in manifest.tensors]
+        super().__init__(path)
+        self._manifest = manifest
+
+    def manifest_text(self) -> str:
+        return self._manifest.to_json()
 
     def arrays(self) -> dict[str, zarr.Array]:
-        return {path: self.array(path) for path in self._whole}
-
-
-def overstated_array(folder: Path, array: zarr.Array) -> str:
-    """Say what an array asks its codecs for that the archives of this harness do not; empty where there is nothing.
-
-    Parameters
-    ----------
-    folder : Path
-        The archive.
-    array : zarr.Array
-        In it.
-
-    Returns
-    -------
-    str
-        The end of a sentence that begins with the array's name.
-    """
-    codec = _codec(array)
-    if codec is None:
-        return "is stored by a codec that no archive of this harness uses"
-    grid = None if array.shards is None else grid_of(array.shards, array.chunks)
-    nbytes, files = prod(array.chunks) * array.dtype.itemsize, folder / array.path
-    for path in (Path(place) / name for place, _, names in os.walk(files) for name in names if name not in _METADATA):
-        for head, length in _chunks(path, grid):
-            if problem := overstated(codec, head, length, nbytes):
-                return problem
-    return ""
-
-
-def _codec(array: zarr.Array) -> Literal["none", "blosc", "other"] | None:
-    """Return whose header a chunk has; None where it is coded as no archive of this harness is."""
-    metadata: Any = array.metadata
-    if metadata.zarr_format == 2:
-        if metadata.filters or not isinstance(metadata.compressor, numcodecs.Blosc | None):
-            return None
-        return "none" if metadata.compressor is None else "blosc"
-    codecs = list(metadata.codecs)
-    if isinstance(codecs[0], ShardingCodec):
-        codecs = [*codecs[0].codecs, *codecs[1:]]
-    checked = isinstance(codecs[-1], Crc32cCodec)
-    match codecs[:-1] if checked else codecs:
-        case [BytesCodec()]:
-            return "other" if checked else "none"
-        case [BytesCodec(), BloscCodec()]:
-            return "blosc"
-        case [PCodec()]:
-            return "other"
-    return None
-
-
-def _chunks(path: Path, grid: tuple[int, ...] | None) -> Iterator[tuple[bytes, int]]:
-    """Yield the first bytes and the length of each chunk in a file."""
-    with open_regular(path) as file:
-        if grid is None:
-            yield file.read(HEADER), os.fstat(file.fileno()).st_size
-            return
-        for start, length in read_index(LocalFile(file.fileno()), grid).reshape(-1, 2).tolist():
-            if start != MISSING:
-                yield os.pread(file.fileno(), min(HEADER, length), start), length
+        return {spec.path: self.array(spec.path) for spec in self._manifest.tensors}

@@ -20,14 +20,22 @@ from harness.formats.shard import shard_shape
 from harness.formats.sharded import PCODEC_ITEMSIZES
 from harness.formats.style import Style
 from harness.formats.threads import cores
-from harness.formats.zarr import ZarrFormat, own_attributes
-from harness.formats.zarr_slim_reader import RecoveredSlimReader, ZarrSlimReader
+from harness.formats.zarr import ZarrFormat
+from harness.formats.zarr_reader import own_attributes
+from harness.formats.zarr_readers import maintained
+from harness.formats.zarr_slim_reader import RecoveredSlimReader, SlimLibraryReader, ZarrSlimReader
 from harness.formats.zarr_slim_writer import ZarrSlimWriter
 from harness.slimming.slimmer import Slimmer
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 _BYTES = Codec(name="blosc-zstd", level=9, shuffle="byte")  # for one-byte values, which pcodec does not take
+
+
+def _readers(setting: str) -> dict[str, ReaderSpec]:
+    """Return this project's reader, and those of anybody, of archives in a setting."""
+    own = ReaderSpec(open=partial(ZarrSlimReader, setting=setting), about="this project's own decoder", own=True)
+    return {"own": own, **maintained(partial(SlimLibraryReader, setting=setting))}
 
 
 class ZarrSlimFormat(ZarrFormat):
@@ -48,7 +56,9 @@ class ZarrSlimFormat(ZarrFormat):
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, layers in shared shards, exact narrow storage, pcodec"
     suffix = ".slim.zarr"
-    readers: ClassVar = {"own": ReaderSpec(open=ZarrSlimReader, about="this project's own", own=True)}
+    readers: ClassVar = _readers("small")
+    alternatives: ClassVar = {}
+    candidates = tuple(("", name) for name, spec in readers.items() if not spec.own)
     container = "zarr"
     slim = "exact"
     style = Style(order=40, colour="#009E73", marker="D", hatch="\\\\\\")
@@ -96,9 +106,6 @@ class ZarrSlimFormat(ZarrFormat):
         layout = partial(self.layout, profile=profile)
         return ZarrSlimWriter(path, manifest, slimmer, self.setting, layout, stacked=self.slimming)
 
-    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> ZarrSlimReader:
-        return ZarrSlimReader(path, self.setting)
-
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:
         return RecoveredSlimReader(path, manifest, places)
 
@@ -113,7 +120,7 @@ class ZarrSlimFormat(ZarrFormat):
         return {
             "versions": f"{super().settings()['versions']}, pcodec {version('pcodec')}",
             "threads": f"{cores()} to encode and to decode, the caller's among them",
-            "caches": "none; metadata consolidated, a shard's index kept while its reader is open",
+            "caches": "indices of shards",
         }
 
 
@@ -125,6 +132,8 @@ class ZarrSlimFastFormat(ZarrSlimFormat):
     suffix = ".fast.zarr"
     standing = "optional"
     setting = "fast"
+    readers: ClassVar = _readers("fast")
+    candidates = ZarrSlimFormat.candidates
     codecs = (
         # Level 9 stores the real pair tensor at 2.43, level 5 at 2.40; it decodes as fast and encodes a tenth slower.
         Codec(name="blosc-lz4", level=9, shuffle="bit"),

@@ -1,4 +1,4 @@
-"""Read slimmed Zarr straight from its files; zarr-python is asked only for how they are stored."""
+"""Read slimmed Zarr straight from its files, or through a library that reads its arrays."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.documents import Count, convert
 from harness.errors import ArchiveError
 from harness.files import read_bytes
 from harness.formats.base import Reader, Selection
-from harness.formats.describing import Opened, StoredTensor
+from harness.formats.describing import Opened, ShowsStorage, StoredTensor
 from harness.formats.extents import ByteSource, opened
 from harness.formats.gather import find_chunks, gather
 from harness.formats.recovered import Place
@@ -50,21 +50,8 @@ class _Slimmed:
     places: dict[str, tuple[str, Count | None]]
 
 
-class ZarrSlimReader(Reader):
-    """Finds each tensor in its array and widens what was stored narrow.
-
-    Metadata and indices of shards are read once; they are only ever added to, so threads may share a reader.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    setting : str
-        The one it has to be of, if any: a measurement of one setting may not read the other's archive.
-    """
-
-    def __init__(self, path: Path, setting: str = "") -> None:
-        self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path, setting)
+class SlimArchive(Reader):
+    """What a slimmed archive says of itself: which tensors it has, and in which arrays they are."""
 
     def _open(self, folder: str, root: Any, path: object, setting: str) -> None:
         """Open an archive by the document of its root group; `folder` comes before names, `path` is for messages."""
@@ -86,9 +73,6 @@ class ZarrSlimReader(Reader):
         self, folder: str, manifest: str, nodes: Mapping[str, Any], places: Mapping[str, tuple[str, int | None]]
     ) -> None:
         self._folder, self._manifest, self._nodes, self._places = folder, manifest, nodes, places
-        self._known: dict[str, tuple[ShardedArray, Narrowing]] = {}
-        self._indices: dict[tuple[str, int], np.ndarray] = {}
-        self._crew = Crew(cores())
 
     def manifest_text(self) -> str:
         return self._manifest
@@ -106,6 +90,82 @@ class ZarrSlimReader(Reader):
                 found[tensor] = arrays[name] if index is None else replace(arrays[name], shape=arrays[name].shape[1:])
         return found
 
+    def place(self, path: str) -> tuple[str, int | None]:
+        """Return the array that a tensor is in, and its place there if it shares one."""
+        return self._places.get(path, (path, None))
+
+    def within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
+        """Return a selection of a tensor as one of the array that it is in."""
+        shape = tuple(self._nodes[name]["shape"])
+        return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
+
+    def narrowing(self, name: str) -> Narrowing:
+        """Return how the values of an array were made narrow."""
+        node = self._nodes[name]
+        if node["node_type"] != "array":
+            raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
+        return by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
+
+
+class SlimLibraryReader(SlimArchive):
+    """Finds each tensor in its array, lets a library read that, and widens what was stored narrow.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    inner : Reader
+        Reads arrays by their names, such as `harness.formats.zarr_reader.ZarrReader`; closed with this one.
+    setting : str
+        As of `ZarrSlimReader`.
+    """
+
+    def __init__(self, path: Path, inner: Reader, setting: str = "") -> None:
+        self._inner = inner
+        try:
+            self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path, setting)
+        except BaseException:
+            inner.close()
+            raise
+
+    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
+        name, index = self.place(path)
+        stored = self._inner.read(name, self.within(name, index, selection))
+        return self.narrowing(name).widen(stored if index is None else stored[0])
+
+    def opened(self, path: str) -> Opened:
+        assert isinstance(self._inner, ShowsStorage)
+        found = self._inner.opened(self.place(path)[0])
+        return replace(found, reader=f"{found.reader}, values widened by this project")
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class ZarrSlimReader(SlimArchive):
+    """Finds each tensor in its array and widens what was stored narrow.
+
+    Metadata and indices of shards are read once; they are only ever added to, so threads may share a reader.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    setting : str
+        The one it has to be of, if any: a measurement of one setting may not read the other's archive.
+    """
+
+    def __init__(self, path: Path, setting: str = "") -> None:
+        self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path, setting)
+
+    def _begin(
+        self, folder: str, manifest: str, nodes: Mapping[str, Any], places: Mapping[str, tuple[str, int | None]]
+    ) -> None:
+        super()._begin(folder, manifest, nodes, places)
+        self._known: dict[str, tuple[ShardedArray, Narrowing]] = {}
+        self._indices: dict[tuple[str, int], np.ndarray] = {}
+        self._crew = Crew(cores())
+
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name, index = self.place(path)
         array, narrowing = self.find(name)
@@ -122,25 +182,13 @@ class ZarrSlimReader(Reader):
             values = gather(source, array, chunks, wanted, narrowing, self._crew)
         return values if index is None else values[0]
 
-    def place(self, path: str) -> tuple[str, int | None]:
-        """Return the array that a tensor is in, and its place there if it shares one."""
-        return self._places.get(path, (path, None))
-
-    def within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
-        """Return a selection of a tensor as one of the array that it is in."""
-        shape = tuple(self._nodes[name]["shape"])
-        return whole(shape, selection) if index is None else (slice(index, index + 1), *whole(shape[1:], selection))
-
     def find(self, name: str) -> tuple[ShardedArray, Narrowing]:
         """Look up an array."""
         if name not in self._known:
             if ".." in name.split("/"):
                 raise ArchiveError(f"The array {name!r} is not in the archive.")
-            node = self._nodes[name]
-            if node["node_type"] != "array":
-                raise ArchiveError(f"{name}: expected an array, the archive has a group there.")
-            narrowing = by_name(node["attributes"]["dtype"], node["attributes"]["narrowing"])
-            array = describe(f"{self._folder}{name}", node)
+            narrowing = self.narrowing(name)
+            array = describe(f"{self._folder}{name}", self._nodes[name])
             if array.dtype != narrowing.stored:
                 raise ArchiveError(f"{name}: stored as {array.dtype}, which is not how {narrowing.name} is stored.")
             self._known[name] = array, narrowing
@@ -161,8 +209,10 @@ class ZarrSlimReader(Reader):
 
     def opened(self, path: str) -> Opened:
         name, _ = self.place(path)
-        own = f"this project's own, on {self._crew.threads} threads"
-        return replace(self._library.opened(name), reader=own, cache="indices of shards")
+        threads = f"{self._crew.threads}, the caller's among them"
+        return replace(
+            self._library.opened(name), reader="this project's own", cache="indices of shards", threads=threads
+        )
 
     def close(self) -> None:
         self._crew.close()

@@ -69,6 +69,8 @@ class LedgerFile:
                 ]  # fmt: skip
                 if not arm.route:  # else what the store's client keeps stands there
                     self._table.loc[row, "caches"] = opened.cache
+                if opened.threads:
+                    self._table.loc[row, "threads"] = opened.threads
         self._write()
 
     def _write(self) -> None:

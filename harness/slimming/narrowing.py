@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -110,6 +111,7 @@ def ladder(dtype: str) -> list[Narrowing]:
     return [*first, *(_cast(dtype, stored) for stored in _NARROWER.get(dtype, ())), as_it_is]
 
 
+@cache
 def by_name(dtype: str, name: str) -> Narrowing:
     """Return the narrowing that an archive names; raises `KeyError` for one that this reader does not know."""
     return {narrowing.name: narrowing for narrowing in ladder(dtype)}[name]

@@ -29,9 +29,9 @@ def parts(shape: tuple[int, ...], rng: np.random.Generator) -> list[Selection]:
 
 
 def owned(array: np.ndarray) -> int:
-    """Return the bytes that an array keeps alive."""
+    """Return the bytes that an array keeps alive; its own where a library in C owns them, which tells no more."""
     base: Any = array.base
-    return array.nbytes if base is None else memoryview(base).nbytes
+    return array.nbytes if base is None or type(base).__name__ == "PyCapsule" else memoryview(base).nbytes
 
 
 def as_it_is(block: np.ndarray) -> np.ndarray:

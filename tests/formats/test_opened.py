@@ -27,7 +27,8 @@ STORED = {
 
 def compressor(found: str) -> str:
     """Leave out the number of an HDF5 filter, what is no compressor, and pcodec's defaults."""
-    found = re.sub(r" \(filter \d+\)$|(^|, )crc32c$", "", found)
+    found = re.sub(r"(, crc32c)?, index at the end of a shard$", "", found)
+    found = re.sub(r" \(filter \d+\)$|^crc32c$", "", found)
     return re.sub(r"^numcodecs\.pcodec level (\d+) .*", r"pcodec-\1", found)
 
 

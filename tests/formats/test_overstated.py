@@ -61,13 +61,19 @@ def test_a_chunk_of_zarr_states_what_a_chunk_has(tmp_path, capsys, profile):
     _refused(path, tmp_path, "states 1.999 GiB", capsys)
 
 
-def test_other_codecs_of_zarr_are_refused(zarr, tmp_path, capsys):
+@pytest.mark.parametrize("copied", [False, True])
+def test_other_codecs_of_zarr_are_refused(zarr, tmp_path, capsys, copied):
+    """In an array's own metadata, by which folders are read, or in their copy in the root, by which stores are."""
     codecs = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "gzip", "configuration": {"level": 5}}]
-    root = json.loads((zarr / "zarr.json").read_text())
-    root["consolidated_metadata"]["metadata"]["activations/layer_0/pair_repr"]["codecs"] = codecs
-    (zarr / "zarr.json").write_text(json.dumps(root))
-    for chunk in files_of(zarr / "activations" / "layer_0" / "pair_repr" / "c"):
-        chunk.write_bytes(gzip.compress(bytes(1 << 20)))
+    array = zarr / "activations" / "layer_0" / "pair_repr"
+    if copied:
+        root = json.loads((zarr / "zarr.json").read_text())
+        root["consolidated_metadata"]["metadata"]["activations/layer_0/pair_repr"]["codecs"] = codecs
+        (zarr / "zarr.json").write_text(json.dumps(root))
+    else:
+        (array / "zarr.json").write_text(json.dumps(json.loads((array / "zarr.json").read_text()) | {"codecs": codecs}))
+        for chunk in files_of(array / "c"):
+            chunk.write_bytes(gzip.compress(bytes(1 << 20)))
     _sealed_again(zarr, zarr / "zarr.json")
     _refused(
         zarr,

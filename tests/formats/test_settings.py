@@ -7,14 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 
 from harness.errors import UsageError
 from harness.formats.archive import archive_size, open_archive, verify_archive
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
 from harness.formats.profile_file import parse_profile_file, profile_text, read_profile_file
 from harness.formats.settings import Settings, configured, search_space
-from harness.formats.zarr_reader import pipeline_parameter
 from harness.testing.samples import N
 from harness.trace.schema import Role, tensor
 from tests.formats.samples import INSTALLED, assert_same, put
@@ -62,7 +60,7 @@ def test_no_value_of_any_parameter_loses_a_bit(name, arrays, tmp_path):
         profile = settings(name, role, **{parameter: value})
         spec = next(s for s in specs(arrays) if s.role is role)
         layout = load_format(name).layout(spec, profile)
-        key = (role, layout.chunks, layout.shards, layout.codec, value if parameter == "pipeline" else "")
+        key = (role, layout.chunks, layout.shards, layout.codec)
         if key in seen:  # the tensor is too small to show this value
             continue
         seen.add(key)
@@ -133,25 +131,15 @@ def test_a_row_of_chunks_shares_a_file(arrays, tmp_path):
     assert archive_size(loose)[1] - archive_size(together)[1] == 9 - 3  # three rows of three chunks
 
 
-CLASSES = {"zarrs": "ZarrsCodecPipeline", "fused": "FusedCodecPipeline"}
-
-
-@pytest.mark.parametrize("pipeline", CLASSES)
-def test_a_pipeline_is_the_one_that_was_chosen(pipeline, arrays, tmp_path):
-    parameter = pipeline_parameter()
-    if pipeline not in parameter.values:
-        pytest.skip(dict(parameter.missing)[pipeline])
-    backend = load_format("zarr")
-    profile = settings("zarr", Role.PAIR, pipeline=pipeline)
+def test_a_tensor_shares_a_file_up_to_64_mib(arrays, tmp_path):
+    profile = settings("zarr", Role.PAIR, edge=16, shards="tensor")
     path = put(tmp_path, "zarr", arrays, profile)
-    before = zarr.config.get("codec_pipeline.path")
-    with open_archive(path, backend.configured(profile)) as (_, reader, _):
-        pair, single = reader.array("pair/layer_0"), reader.array("single/layer_0")
-    assert type(pair.async_array.codec_pipeline).__name__ == CLASSES[pipeline]
-    assert type(single.async_array.codec_pipeline).__name__ not in CLASSES.values()
-    assert zarr.config.get("codec_pipeline.path") == before
-    assert pipeline in backend.configured(profile).settings()["threads"]
-    assert pipeline not in backend.configured("tuned").settings()["threads"]
+    assert [
+        file.name for file in (path / "pair/layer_0").rglob("*") if file.is_file() and file.name != "zarr.json"
+    ] == ["0"]
+    assert verify_archive(path) == []
+    layout = load_format("zarr").layout(tensor("pair/layer_0", (512, 512, 128)), profile)  # 128 MiB
+    assert layout.chunks == (16, 16, 128) and layout.shards == (256, 512, 128)
 
 
 def test_settings_of_another_format_are_not_taken(arrays, tmp_path):
@@ -201,7 +189,7 @@ def test_a_file_says_what_its_text_says():
         (f'{HEAD}[formats.hdf5.pair]\ncodec = "pcodec-8"', ["codec is 'pcodec-8'", "blosc-lz4-5 bit shuffle", "none"]),
         (f"{HEAD}[formats.hdf5.pair]\ncodec = 3", ["codec is 3", "choose one of"]),
         (f'{HEAD}[formats.zarr.pair]\nshards = "all"', ["shards is 'all'", "'row'"]),
-        (f'{HEAD}[formats.hdf5.pair]\npipeline = "zarrs"', ["no key of formats.hdf5.pair named 'pipeline'"]),
+        (f'{HEAD}[formats.zarr.pair]\npipeline = "zarrs"', ["no key of formats.zarr.pair named 'pipeline'", "shards"]),
     ],
 )
 def test_a_file_that_cannot_be_is_refused(text, parts):
@@ -209,13 +197,6 @@ def test_a_file_that_cannot_be_is_refused(text, parts):
         parse_profile_file(text, "the text")
     assert all(part in str(refused.value) for part in parts), str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_a_pipeline_that_is_not_installed_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr("harness.formats.zarr_reader.importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr("harness.formats.zarr.pipeline_parameter", pipeline_parameter.__wrapped__)
-    with pytest.raises(UsageError, match="pipeline is 'zarrs'; it needs the package"):
-        parse_profile_file(f'{HEAD}[formats.zarr.pair]\npipeline = "zarrs"', "the text")
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path):

@@ -20,7 +20,7 @@ from harness.extensions.importing.source import (
     readable,
     unpadded,
 )
-from harness.formats.zarr import own_attributes
+from harness.formats.zarr_reader import own_attributes
 from harness.trace.manifest import Metadata
 
 _KIND = "vizfold-zarr"

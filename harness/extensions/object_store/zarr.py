@@ -13,7 +13,6 @@ from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
 from harness.formats.base import Format, Reader, Selection
 from harness.formats.extents import ByteSource
 from harness.formats.selection import lengths
-from harness.formats.zarr import ZarrFormat
 from harness.formats.zarr_reader import ZarrReader
 from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.formats.zarr_slim_reader import ZarrSlimReader
@@ -54,8 +53,7 @@ class RemoteSlimReader(ZarrSlimReader):
 
 
 def _open(backend: Format, objects: StoredArchive) -> Reader:
-    assert isinstance(backend, ZarrFormat)
-    return backend.opened(objects.zarr_store())
+    return ZarrReader(objects.zarr_store())
 
 
 def _open_slim(backend: Format, objects: StoredArchive) -> Reader:

@@ -33,7 +33,7 @@ _MEGABYTE = 1 << 20
 
 
 def add_tune(parser: argparse.ArgumentParser) -> None:
-    """Search chunks, codecs and pipelines of a format for one use, and write a profile file."""
+    """Search chunks and codecs of a format for one use, and write a profile file."""
     parser.description = (
         "Race settings of one format on a sample of a trace: samples.csv, candidates.csv, the Pareto front "
         "as front.png, and a profile file for 'harness run --profile-file'."

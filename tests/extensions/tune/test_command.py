@@ -191,4 +191,4 @@ def test_ctrl_c_keeps_the_samples_and_leaves_nothing_else(tmp_path):
 
 def test_help_shows_a_command_of_an_extension_with_what_it_is_for() -> None:
     done = subprocess.run([sys.executable, "-m", "harness", "--help"], capture_output=True, text=True)
-    assert "tune search chunks, codecs and pipelines of a format for one use" in " ".join(done.stdout.split())
+    assert "tune search chunks and codecs of a format for one use" in " ".join(done.stdout.split())

@@ -1,0 +1,88 @@
+"""The codec pipelines that decode for zarr-python, by the names of readers, and the configuration that they obey."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import zarr
+import zarr.core.codec_pipeline
+import zarr.core.sync
+
+from harness.capacity import capacity
+from harness.formats.settings import UnsupportedReader
+from harness.registry import missing_package
+
+DEFAULT = "zarr-python"
+
+PIPELINES: dict[str, dict[str, Any]] = {
+    DEFAULT: {"path": "zarr.core.codec_pipeline.BatchedCodecPipeline"},
+    "fused": {"path": "zarr.core.codec_pipeline.FusedCodecPipeline"},
+    # Strict, for it would hand what it cannot read to zarr-python's own pipeline with a warning.
+    "zarrs": {"path": "zarrs.ZarrsCodecPipeline", "strict": True},
+}
+"""What each reader sets in zarr's ``codec_pipeline``."""
+
+_TURNS = threading.Lock()  # the setting is one for the whole process
+
+
+def missing(name: str) -> str:
+    """Say why a pipeline cannot be used here, as the end of a sentence; empty where it can."""
+    if name == "fused" and not hasattr(zarr.core.codec_pipeline, "FusedCodecPipeline"):
+        return f"needs zarr 3.4 or newer, which needs Python 3.12; here is zarr {zarr.__version__}"
+    return missing_package("zarrs", "trace-format-harness[readers]") if name == "zarrs" else ""
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Give arrays that are opened or made inside the block a pipeline, which they keep; other arrays keep theirs."""
+    package = PIPELINES[name]["path"].partition(".")[0]
+    refusals = () if package == "zarr" else (importlib.import_module(f"{package}.pipeline").UnsupportedMetadataError,)
+    with _TURNS, zarr.config.set({f"codec_pipeline.{key}": value for key, value in PIPELINES[name].items()}):
+        try:
+            yield
+        except refusals as error:
+            raise UnsupportedReader(f"{name} cannot read it: {error.__cause__ or error}") from error
+
+
+def take_threads() -> None:
+    """Let zarr-python and its pipelines use as many threads as this process may use processors.
+
+    For the whole process, and the same for every reader: zarr-python makes its threads once, at the first use.
+    """
+    wanted = {f"{where}.max_workers": capacity().cores_usable for where in ("threading", "codec_pipeline")}
+    if any(zarr.config.get(key, None) != number for key, number in wanted.items()):
+        zarr.config.set(wanted)
+
+
+def pipeline_of(array: zarr.Array) -> str:
+    """Say what decodes an opened array, its library's version and its settings, as the objects have them."""
+    pipeline: Any = array.async_array.codec_pipeline
+    module = type(pipeline).__module__.partition(".")[0]
+    other = "" if module == "zarr" else f", {module} {version(module)}"
+    config = getattr(array, "config", None)  # zarr 3.1 has none of what follows
+    known = {
+        "batches of {}": getattr(pipeline, "batch_size", None),
+        "{} requests at once": zarr.config.get("async.concurrency"),
+        "gaps of {} bytes read over": getattr(config, "sharding_coalesce_max_gap_bytes", None),
+        "joined up to {} bytes": getattr(config, "sharding_coalesce_max_bytes", None),
+    }
+    stated = [words.format(value) for words, value in known.items() if value is not None]
+    return ", ".join([f"zarr-python {zarr.__version__}{other}", type(pipeline).__name__, *stated])
+
+
+def threads_of(array: zarr.Array) -> str:
+    """Say how many threads the libraries behind an opened array have: those that run, and what is configured."""
+    executor: Any = zarr.core.sync._executor
+    running = "default" if executor is None else executor._max_workers
+    asked = zarr.config.get("codec_pipeline.max_workers", None)
+    found = f"{running} in zarr-python's pool, codec_pipeline.max_workers {asked}"
+    if type(array.async_array.codec_pipeline).__module__.startswith("zarrs"):
+        found += f", zarrs {zarr.config.get('threading.max_workers')}"
+        found += f", RAYON_NUM_THREADS {os.environ.get('RAYON_NUM_THREADS', 'unset')}"
+    return found

@@ -171,7 +171,7 @@ def test_an_archive_of_the_version_before_slimming_was_a_layer_is_read(tmp_path:
 def test_threads_that_share_a_reader_read_the_same(
     name: str, tmp_path: Path, sample: Arrays, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gather, "_ALONE", 0)  # so that helpers are at work for every read of more than one chunk
+    monkeypatch.setattr(gather, "ALONE", 0)  # so that helpers are at work for every read of more than one chunk
     path = put(tmp_path, name, sample)
     with open_archive(path) as (_, reader, _), ThreadPoolExecutor(6) as pool:
         reader._crew = Crew(3)  # also on a machine of one core
@@ -240,7 +240,7 @@ def test_whatever_is_written_is_read_by_both_readers(
     name: str, data: st.DataObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Threads, gaps and the length of a run must make no difference; the defaults would leave small arrays to one run.
-    for constant, values in {"_ALONE": [0, 1 << 20], "_GAP": [0, 40, 1 << 14], "_RUN": [1, 100, 1 << 20]}.items():
+    for constant, values in {"ALONE": [0, 1 << 20], "_GAP": [0, 40, 1 << 14], "_RUN": [1, 100, 1 << 20]}.items():
         monkeypatch.setattr(gather, constant, data.draw(st.sampled_from(values), label=constant))
     like: Any = load_format(name)
     backend = AnyChunks(like, data.draw(st.integers(1, 6), label="edge"))

@@ -115,7 +115,9 @@ def _fill(
             memory = np.empty(last - first, np.uint8)
         data = source.read(first, last, memory[: last - first])
         for start, length, part in run:
-            encoded = unsealed(data[start - first : start - first + length])
+            encoded = data[start - first : start - first + length]
+            if array.checked:
+                encoded = unsealed(encoded)
             target = _view(out, part.target)
             if narrowing.as_it_is and target.shape == array.chunks and target.flags.c_contiguous:
                 array.decode(encoded, target.reshape(-1))

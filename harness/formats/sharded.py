@@ -29,7 +29,7 @@ PCODEC_ITEMSIZES = (2, 4, 8)
 _CRC32C: dict[str, Any] = {"name": "crc32c"}
 
 Chain = list[dict[str, Any]]
-"""The codecs of a chunk as Zarr's metadata names them; a CRC32C stands behind them all."""
+"""The codecs of a chunk as Zarr's metadata names them; a CRC32C stands behind them all, but in ``matched``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,8 @@ class ShardedArray:
         Extents of the array and of a chunk, in values, and the number of chunks in a file, along each axis.
     dtype : numpy.dtype
         Of the stored values; chunks that are left out hold zeros of it.
+    checked : bool
+        Whether a CRC32C stands behind every chunk.
     decode : callable
         Takes the bytes of one encoded chunk, without its CRC32C, and the memory of its values, and fills the latter.
     """
@@ -53,6 +55,7 @@ class ShardedArray:
     chunks: tuple[int, ...]
     grid: tuple[int, ...]
     dtype: np.dtype
+    checked: bool
     decode: Callable[[np.ndarray, np.ndarray], None]
 
     def file(self, number: int) -> str:
@@ -71,13 +74,16 @@ def _little_endian(stored: str) -> dict[str, Any]:
     return {"name": "bytes", **ordered}
 
 
-def chunk_codec(codec: Codec | None, stored: str) -> tuple[Callable[[np.ndarray], bytes | None], Chain]:
-    """Return what encodes C-contiguous chunks of a dtype, and what Zarr's metadata says of it.
+def chunk_codec(
+    codec: Codec | None, stored: str, *, checked: bool
+) -> tuple[Callable[[np.ndarray], bytes | None], Chain]:
+    """Return what encodes C-contiguous chunks of a dtype, perhaps with a CRC32C, and what Zarr's metadata says of it.
 
     The first gives None for a chunk of which every bit is zero, which is the fill value.
     """
+    seal, check = (sealed, [_CRC32C]) if checked else (bytes, [])
     if codec is None:
-        return lambda chunk: sealed(chunk.tobytes()), [_little_endian(stored), _CRC32C]
+        return lambda chunk: seal(chunk.tobytes()), [_little_endian(stored), *check]
     if codec.name == "pcodec":
         options: dict[str, Any] = {"level": codec.level}
         if stored == "uint16" or np.dtype(stored).kind == "f":
@@ -85,19 +91,19 @@ def chunk_codec(codec: Codec | None, stored: str) -> tuple[Callable[[np.ndarray]
             # attention. Looking for them takes half of the time of encoding, undoing them a fifth of decoding.
             options |= {"delta_spec": "try_consecutive", "delta_encoding_order": 0}
         compress = PCodec(**options).encode
-        chain = [{"name": "numcodecs.pcodec", "configuration": options}, _CRC32C]
+        chain = [{"name": "numcodecs.pcodec", "configuration": options}, *check]
     else:
         name, bits = codec.name.removeprefix("blosc-"), codec.shuffle == "bit"
         itemsize = np.dtype(stored).itemsize
         compress = Blosc(name, codec.level, Blosc.BITSHUFFLE if bits else Blosc.SHUFFLE, typesize=itemsize).encode
         shuffle = "bitshuffle" if bits else "shuffle"
         options = {"cname": name, "clevel": codec.level, "shuffle": shuffle, "typesize": itemsize, "blocksize": 0}
-        chain = [_little_endian(stored), {"name": "blosc", "configuration": options}, _CRC32C]
+        chain = [_little_endian(stored), {"name": "blosc", "configuration": options}, *check]
 
     def encode(chunk: np.ndarray) -> bytes | None:
         if not np.bitwise_or.reduce(chunk.view(f"u{chunk.itemsize}"), axis=None):
             return None
-        return sealed(bytes(compress(chunk)))
+        return seal(bytes(compress(chunk)))
 
     return encode, chain
 
@@ -182,7 +188,9 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
         shape, stored, outer = node["shape"], node["data_type"], node["chunk_grid"]["configuration"]["chunk_shape"]
         inner = node["codecs"][0]["configuration"] if shape else {"chunk_shape": (), "codecs": node["codecs"]}
         chunks, chain = inner["chunk_shape"], inner["codecs"]
-        decode = _DECODERS[tuple(codec["name"] for codec in chain)]
+        names = tuple(codec["name"] for codec in chain)
+        checked = names[-1:] == (_CRC32C["name"],)
+        decode = _DECODERS[names[:-1] if checked else names]
         ordered = chain[0]["name"] != "bytes" or chain[0] == _little_endian(stored)
         known = (
             stored in DTYPES and ordered and array_node(shape, stored, chunks, outer, chain, node["attributes"]) == node
@@ -194,8 +202,9 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
     if not known:
         raise ArchiveError(f"{folder} is stored in a way that no slimmed archive is.")
     return ShardedArray(
-        folder=folder, shape=tuple(shape), chunks=tuple(chunks), grid=grid, dtype=np.dtype(stored), decode=decode
-    )
+        folder=folder, shape=tuple(shape), chunks=tuple(chunks), grid=grid, dtype=np.dtype(stored), checked=checked,
+        decode=decode,
+    )  # fmt: skip
 
 
 def _copy(encoded: np.ndarray, out: np.ndarray) -> None:
@@ -216,7 +225,7 @@ def _pcodec(encoded: np.ndarray, out: np.ndarray) -> None:
 
 
 _DECODERS = {
-    ("bytes", "crc32c"): _copy,
-    ("bytes", "blosc", "crc32c"): _blosc,
-    ("numcodecs.pcodec", "crc32c"): _pcodec,
+    ("bytes",): _copy,
+    ("bytes", "blosc"): _blosc,
+    ("numcodecs.pcodec",): _pcodec,
 }

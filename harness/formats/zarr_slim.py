@@ -16,8 +16,8 @@ from harness.formats.extents import Extent
 from harness.formats.layout import chosen_layout, chunk_space, in_eights, matched_layout, named
 from harness.formats.recovered import Place
 from harness.formats.settings import SearchSpace
-from harness.formats.shard import shard_shape
-from harness.formats.sharded import PCODEC_ITEMSIZES
+from harness.formats.shard import MISSING, shard_shape
+from harness.formats.sharded import PCODEC_ITEMSIZES, describe
 from harness.formats.style import Style
 from harness.formats.threads import cores
 from harness.formats.zarr import ZarrFormat
@@ -88,7 +88,7 @@ class ZarrSlimFormat(ZarrFormat):
         if not spec.shape:
             return Layout(chunks=(), origin="default", why="a scalar is one chunk")
         if profile == "matched":
-            found = replace(matched_layout(spec), why="matched codec and chunks, sharded, checksums, not narrowed")
+            found = replace(matched_layout(spec), why="matched codec and chunks, sharded, no checksums, not narrowed")
         else:
             found = chosen_layout(self, spec, profile, named(self.codecs), self.why)
         codec, chunks = found.codec, found.chunks or ()
@@ -104,13 +104,17 @@ class ZarrSlimFormat(ZarrFormat):
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> ZarrSlimWriter:
         slimmer = Slimmer(path.parent, once=self.slimming, narrows=self.slimming and profile != "matched")
         layout = partial(self.layout, profile=profile)
-        return ZarrSlimWriter(path, manifest, slimmer, self.setting, layout, stacked=self.slimming)
+        return ZarrSlimWriter(
+            path, manifest, slimmer, self.setting, layout, stacked=self.slimming, checked=profile != "matched"
+        )
 
     def recover(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> RecoveredSlimReader:
         return RecoveredSlimReader(path, manifest, places)
 
     def unchecked(self, path: Path, tensor: str, place: Place) -> Iterable[Extent]:
-        return ()  # a checksum stands behind every chunk
+        if describe(str(path / tensor), place["node"]).checked:
+            return []
+        return [Extent(path / place["file"], start, length) for start, length in place["chunks"] if start != MISSING]
 
     def recognises(self, path: Path) -> bool:
         slim = (own_attributes(path) or {}).get("slim")

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.formats.base import Layout, Writer
 from harness.formats.recovered import Place
-from harness.formats.shard import CHECKSUM, ShardWriter, grid_of, shard_shape
+from harness.formats.shard import ShardWriter, grid_of, shard_shape
 from harness.formats.sharded import VERSION, Chain, array_node, chunk_codec, file_name, group_node
 from harness.formats.threads import cores
 from harness.formats.zarr import root_attributes
@@ -98,6 +98,8 @@ class ZarrSlimWriter(Writer):
         Takes a tensor to its chunks, and what is stored of it to their codec.
     stacked : bool
         Whether the layers of a role share an array.
+    checked : bool
+        Whether a CRC32C stands behind every chunk.
     """
 
     def __init__(
@@ -109,8 +111,10 @@ class ZarrSlimWriter(Writer):
         layout: Callable[[TensorSpec], Layout],
         *,
         stacked: bool,
+        checked: bool,
     ) -> None:
         self._path, self._slimmer, self._setting, self._layout, self._stacked = path, slimmer, setting, layout, stacked
+        self._checked = checked
         path.mkdir()
         self._nodes: dict[str, Any] = {}
         self._places: dict[str, tuple[str, int | None]] = {}
@@ -168,7 +172,7 @@ class ZarrSlimWriter(Writer):
                 name = f"{wanted}.{number}"
             self._taken.add(name)
             (self._path / name).mkdir(parents=True)
-            encode, chain = chunk_codec(codec, kept.narrowing.stored)
+            encode, chain = chunk_codec(codec, kept.narrowing.stored, checked=self._checked)
             together = _per_shard(spec, chunks, self._counts[wanted, spec.shape, spec.dtype]) if wanted else 0
             self._stacks[kind] = _Stack(
                 name=name, folder=self._path / name, first=kept, chunks=chunks, encode=encode, chain=chain,
@@ -179,14 +183,14 @@ class ZarrSlimWriter(Writer):
     def _put_alone(self, kept: Kept) -> Place:
         """Write what is not cut into chunks: a scalar, or a tensor without values."""
         spec, file = kept.spec, self._path / kept.spec.path / "c"
-        encode, chain = chunk_codec(None, kept.narrowing.stored)
+        encode, chain = chunk_codec(None, kept.narrowing.stored, checked=self._checked)
         if not spec.shape:
             file.parent.mkdir(parents=True)
             (value,) = self._slimmer.blocks()
             file.write_bytes(encode(value) or b"")
         node = _node(kept, self._layout(spec).chunks or (), chain)
         self._put_array(spec.path, node)
-        return self._place(node, file, [] if spec.shape else [(0, CHECKSUM + spec.nbytes)])
+        return self._place(node, file, [] if spec.shape else [(0, file.stat().st_size)])
 
     def _place(self, node: dict[str, Any], file: Path, chunks: list[tuple[int, int]]) -> Place:
         """Describe a tensor as an array of its own: its file has no index before there are all that share it."""

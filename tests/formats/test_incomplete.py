@@ -172,9 +172,9 @@ def damage(file: Path, offset: int) -> None:
     file.write_bytes(data)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_damage_to_what_is_whole_is_found(name: str, tmp_path: Path) -> None:
-    folder = cut(tmp_path, name)
+@pytest.mark.parametrize(("name", "profile"), [one for one in WRITABLE if "seed" not in one.values])
+def test_damage_to_what_is_whole_is_found(name: str, profile: Profile, tmp_path: Path) -> None:
+    folder = cut(tmp_path, name, profile=profile)
     file = max(files_of(folder / UNFINISHED), key=lambda file: file.stat().st_size)
     whole = file.read_bytes()
     damage(file, len(whole) // 2)

@@ -54,6 +54,18 @@ def test_an_opened_archive_is_as_it_was_asked_for(name, profile, tmp_path):
             assert compressor(found.codec) == STORED.get(name.removesuffix("-slim"), {}).get(asked, asked), path
 
 
+def test_matched_settings_differ_in_the_container_alone(tmp_path):
+    """The same chunks and codec, and no checksum behind a chunk: one that is read costs what decoding costs."""
+    trace, found = open_trace(TRACE), {}
+    for name in ("hdf5", "zarr", "zarr-slim", "zarr-slim-fast"):
+        backend = load_format(name)
+        write_archive(trace, backend, tmp_path / f"a{backend.suffix}", "matched")
+        with backend.reader(tmp_path / f"a{backend.suffix}") as reader:
+            opened = reader.opened("activations/layer_0/pair_repr")
+        found[name] = opened.chunks[-3:], re.sub(r", index at .*| \(filter \d+\)", "", opened.codec)
+    assert len(set(found.values())) == 1, found
+
+
 def test_hdf5_keeps_the_decoded_chunks_of_a_data_set_between_reads(tmp_path):
     backend, trace = load_format("hdf5"), open_trace(TRACE)
     write_archive(trace, backend, tmp_path / "a.h5")

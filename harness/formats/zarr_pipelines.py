@@ -13,6 +13,7 @@ from typing import Any
 import zarr
 import zarr.core.codec_pipeline
 import zarr.core.sync
+from numcodecs import blosc
 
 from harness.capacity import capacity
 from harness.formats.settings import UnsupportedReader
@@ -58,6 +59,7 @@ def take_threads() -> None:
     wanted = {f"{where}.max_workers": capacity().cores_usable for where in ("threading", "codec_pipeline")}
     if any(zarr.config.get(key, None) != number for key, number in wanted.items()):
         zarr.config.set(wanted)
+        blosc.set_nthreads(capacity().cores_usable)  # of a chunk that the calling thread decodes by itself
 
 
 def pipeline_of(array: zarr.Array) -> str:
@@ -81,7 +83,7 @@ def threads_of(array: zarr.Array) -> str:
     executor: Any = zarr.core.sync._executor
     running = "default" if executor is None else executor._max_workers
     asked = zarr.config.get("codec_pipeline.max_workers", None)
-    found = f"{running} in zarr-python's pool, codec_pipeline.max_workers {asked}"
+    found = f"{running} in zarr-python's pool, codec_pipeline.max_workers {asked}, Blosc {blosc.get_nthreads()}"
     if type(array.async_array.codec_pipeline).__module__.startswith("zarrs"):
         found += f", zarrs {zarr.config.get('threading.max_workers')}"
         found += f", RAYON_NUM_THREADS {os.environ.get('RAYON_NUM_THREADS', 'unset')}"

@@ -59,7 +59,7 @@ def test_killed_before_an_operation(name: str, tmp_path: Path, killer: Killer) -
         if not answer["killed"]:
             break  # it had fewer operations than this
         shutil.rmtree(destination.parent)
-    assert stop > 40 and noted >= {0, 1, 4, 9}  # tensors: none, the input, one layer, all
+    assert stop >= 40 and noted >= {0, 1, 4, 9}  # tensors: none, the input, one layer, all
     assert {path.name for path in destination.parent.iterdir()} == {"archive"}
 
 

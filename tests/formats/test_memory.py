@@ -45,6 +45,7 @@ def test_no_step_holds_a_large_tensor(name, tensor_path, tmp_path, traced):
     if tensor_path != PAIR:
         trace = stream.TraceView(trace, {tensor(tensor_path, trace.manifest[PAIR].shape): PAIR})
     spec = trace.manifest[tensor_path]
+    write_archive(open_trace("synthetic:layers=1,n_res=8"), backend, tmp_path / "first")  # loads the format's library
     path = tmp_path / f"a{backend.suffix}"
     peaks = {}
     made = {}

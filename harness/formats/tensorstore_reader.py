@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,16 @@ from harness.formats.describing import Opened
 from harness.formats.zarr_reader import codecs_in_words, stored_manifest
 
 
+@cache
+def _threads() -> Any:
+    """Return the threads of this process, as many as it may use processors.
+
+    One for all readers, as tensorstore's own default is: threads that are new take milliseconds to start.
+    """
+    limit = {"limit": capacity().cores_usable}
+    return tensorstore.Context({"data_copy_concurrency": limit, "file_io_concurrency": limit})
+
+
 class TensorstoreReader(Reader):
     """Reads arrays with tensorstore; holds each array it has opened.
 
@@ -28,16 +39,9 @@ class TensorstoreReader(Reader):
     """
 
     def __init__(self, path: Path, cache_bytes: int | None = None) -> None:
-        threads = {"limit": capacity().cores_usable}
         self._path = path
         self._held: dict[str, Any] = {}
-        self._context = tensorstore.Context(
-            {
-                "data_copy_concurrency": threads,
-                "file_io_concurrency": threads,
-                "cache_pool": {"total_bytes_limit": cache_bytes or 0},
-            }
-        )
+        self._context = tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes or 0}}, _threads())
 
     def manifest_text(self) -> str:
         return stored_manifest(self._path)

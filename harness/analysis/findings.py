@@ -35,9 +35,10 @@ from harness.run.plan import read_plan
 from harness.trace.manifest import Manifest
 
 REPORT_VERSION = 5
-"""Since 4: `harness.analysis.summary.ADDED`. Since 3: formats are called statistically indistinguishable, in keys and
-sentences. Since 2: intervals of several medians are of smoothed draws; criteria of suites that were not measured are
-left out. Since 1: withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
+"""Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` of grades, ``busy`` of noise. Since 3: formats are called
+statistically indistinguishable, in keys and sentences. Since 2: intervals of several medians are of smoothed draws;
+criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of version 1 gives
+verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +180,12 @@ class Findings:
             "options": self.options.to_document(),
             "run_id": self.config.run_id,
             "headlines": plain(self.headlines),
-            "grades": plain(self.grades.table),
+            "grades": plain(self.grades.table.drop(columns=[] if self.version > 4 else ["below_raw"])),
             "grade_cells": plain(self.grades.cells),
             "decisions": [
                 _decision(found, self.version) for decisions in self.decisions.values() for found in decisions
             ],
-            "noise": plain(self.noise),
+            "noise": {k: v for k, v in plain(self.noise).items() if k != "busy" or self.version > 4},
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
             **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
             **({"incomplete": list(self.incomplete)} if self.incomplete else {}),

@@ -41,6 +41,20 @@ def known(value: Any) -> bool:
     return value is not None and value != "" and not (isinstance(value, float) and math.isnan(value))
 
 
+_DOUBTS = {"noise": "noise", "one-round": "one round disagrees", "floor": "within the A/A difference"}
+
+
+def verdict(cell: Mapping[Any, Any]) -> str:
+    """Write the verdict of a cell of a summary as pages have it; nothing for too few rounds, of which pages say so."""
+    word, why = cell.get("verdict"), cell.get("why")
+    if not known(word) or why == "rounds":
+        return ""
+    if known(why):
+        return f"{word}: {_DOUBTS[str(why)]}"
+    told = "tie" if word == "equivalent" else str(word)
+    return f"{told}, {cell['reason']}" if known(cell.get("decided_after")) else told
+
+
 def duration(seconds: float) -> str:
     """Write a time with three digits and its unit."""
     if abs(seconds) >= 1:

@@ -85,8 +85,8 @@ def earlier() -> Earlier:
 
 
 GRADE_COLUMNS = [
-    "criterion", "format", "profile", "grade", "borderline", "figure", "low", "high", "cells", "reason", "seed_grade",
-    "disagrees",
+    "criterion", "format", "profile", "grade", "borderline", "figure", "low", "high", "cells", "reason", "below_raw",
+    "seed_grade", "disagrees",
 ]  # fmt: skip
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "value", "best_format", "ratio",
@@ -101,8 +101,9 @@ class Grades:
     ----------
     table : DataFrame
         Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
-        says why), the mean ratio to the best format with its 95 % interval, whether that interval crosses a limit, the
-        grade of `earlier`, and whether it lies outside the words that the interval allows.
+        says why), the mean ratio to the best format with its 95 % interval, whether that interval crosses a limit, in
+        how many of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), the grade of `earlier`, and
+        whether it lies outside the words that the interval allows.
     cells : DataFrame
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str
@@ -132,6 +133,8 @@ def rules(stated: Sequence[GradedCriterion]) -> list[str]:
         *(f"{c.name.capitalize()}: {c.cells}." for c in stated),
         "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "
         "of a cell) crosses a limit.",
+        "A warm read that took less time than the raw ceiling of the same bytes is marked: it read fewer bytes, or its "
+        "work was done where the clock does not see it.",
         f"No grade is given without at least {VERDICT_ROUNDS} rounds in a cell with another format to compare with, "
         "nor to a format that failed in one of the criterion's cells.",
     ]
@@ -224,6 +227,7 @@ def _without(criterion: GradedCriterion, name: str, profile: str) -> dict:
     return dict.fromkeys(GRADE_COLUMNS, np.nan) | {
         "criterion": criterion.name, "format": name, "profile": profile, "grade": "", "cells": 0, "borderline": False,
         "seed_grade": earlier().grades.get(criterion.name, {}).get(name, ""), "disagrees": False, "reason": "",
+        "below_raw": 0,
     }  # fmt: skip
 
 
@@ -236,10 +240,12 @@ def _row(
     compared: int,
 ) -> dict:
     row = _without(criterion, name, profile)
-    mine = [(c.case, cell) for c in cases if (cell := c.by_contender.get(Contender(name, profile))) is not None]
+    mine = [(c, cell) for c in cases if (cell := c.by_contender.get(Contender(name, profile))) is not None]
     for case, cell in mine:
         if cell.status == "failed":
-            return row | {"reason": f"{case.access} {case.cache}".strip() + f" on {case.trace}: {cell.why}"}
+            return row | {
+                "reason": f"{case.case.access} {case.case.cache}".strip() + f" on {case.case.trace}: {cell.why}"
+            }
     if not logs:
         timed = [cell.why for _, cell in mine if cell.why] if not criterion.exact else []
         alone = "the only format measured: nothing to compare with"
@@ -250,6 +256,7 @@ def _row(
     return row | {
         "grade": given, "borderline": len(allowed) > 1, "figure": figure.median, "low": figure.low,
         "high": figure.high, "cells": len(logs),
+        "below_raw": sum(case.below_raw(cell) for case, cell in mine),
         "reason": f"measured in {len(logs)} of {compared} cells" if len(logs) < compared else "",
         "disagrees": bool(row["seed_grade"]) and row["seed_grade"] not in allowed,
     }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analysis.busy import busy
 from harness.analysis.cells import CellSamples
 from harness.analysis.statistics import MAD_TO_DEVIATION
 from harness.analysis.table import CaseSamples, SampleTable, by_round, paired
@@ -86,6 +87,8 @@ class Noise:
         Comparisons with too few rounds for a verdict, none of which can therefore be given.
     undecided_suites : tuple of str
         The suites they belong to, in the order of the summary.
+    busy : tuple of str
+        What shows that the machine was too busy for the run to be believed, see `harness.analysis.busy`.
     """
 
     spread: Mapping[str, float]
@@ -107,6 +110,7 @@ class Noise:
     rounds_most: int | None
     undecided: int
     undecided_suites: tuple[str, ...]
+    busy: tuple[str, ...]
 
 
 def describe_noise(
@@ -143,27 +147,39 @@ def describe_noise(
     counts = [len(cell.seconds) for cell in cells if len(cell.seconds)]
     undecided = [case.case.suite for case in table.cases for cell in case.cells if _undecided(case, cell, baseline)]
     load = table.rows["load_average"]
+    load_during = None if load.isna().all() else float(load.max())
     sessions = environment.get("sessions") or [{}]
+    load_before, cores = sessions[0].get("load_average"), _agreed(sessions, "cores")
+    spread, aa_median = _spread(cells), _part(np.median, differences)
     return Noise(
-        spread=_spread(cells),
+        spread=spread,
         aa_cells=len(controls),
-        aa_median=_part(np.median, differences),
+        aa_median=aa_median,
         aa_largest=_part(max, differences),
         aa_judged=len(judged),
         aa_different=sum(word in ("faster", "slower") for word in words) if judged else None,
         drift_median=_part(np.median, drifts),
         drift_largest=_part(partial(max, key=abs), drifts),
         position_effect=_part(np.median, first),
-        load_before=sessions[0].get("load_average"),
-        load_during=None if load.isna().all() else float(load.max()),
+        load_before=load_before,
+        load_during=load_during,
         load_after=sessions[-1].get("load_average_at_end"),
         virtual_machine=_agreed(sessions, "virtual_machine"),
-        cores=_agreed(sessions, "cores"),
+        cores=cores,
         dropped=_dropped(table.rows),
         rounds_least=min(counts, default=None),
         rounds_most=max(counts, default=None),
         undecided=len(undecided),
         undecided_suites=tuple(dict.fromkeys(undecided)),
+        busy=busy(
+            aa_median=aa_median,
+            spread=max(spread.values(), default=None),
+            load_before=load_before,
+            cores=cores,
+            aa_largest=_part(max, [abs(float(np.log(control.ratio.median))) for control in judged]),
+            load_during=load_during,
+            workers=max((case.case.workers for case in table.cases), default=1),
+        ),
     )
 
 

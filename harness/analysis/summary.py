@@ -143,6 +143,11 @@ def _row(
     return row
 
 
+def too_few(cells: pd.DataFrame) -> pd.Series:
+    """Say which cells have too few rounds for a word; those that few rounds decide have enough."""
+    return (cells["samples"] < VERDICT_ROUNDS) & cells["decided_after"].isna()
+
+
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
     """Return a summary as reports before version 5 published it, without the columns that are new since."""
     if version > 4 or summary.empty:

@@ -26,4 +26,5 @@ def withdrawn(samples: pd.DataFrame) -> bool:
 def without_verdicts(summary: pd.DataFrame) -> pd.DataFrame:
     """Return a summary whose reads have no verdict; medians, ratios and intervals stay as they were recorded."""
     reads = summary["cache"].astype(bool) & summary["verdict"].notna()
-    return summary.assign(verdict=summary["verdict"].where(~reads, np.nan), reason=summary["reason"].mask(reads, SHORT))
+    empty = {name: summary[name].where(~reads, np.nan) for name in ("verdict", "why")}
+    return summary.assign(**empty, reason=summary["reason"].mask(reads, SHORT))

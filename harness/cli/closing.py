@@ -81,9 +81,7 @@ def _cell(row: Mapping[Hashable, Any] | None, *, wide: bool) -> str:
     text += f" x{row['ratio']:.2f}"
     if wide:
         text += f" ({row['ratio_low']:.2f}-{row['ratio_high']:.2f})"
-    # Below the rounds that a verdict needs every word would be the same.
-    told = pd.isna(row["verdict"]) or row["samples"] < VERDICT_ROUNDS
-    return text if told else f"{text} {row['verdict']}"
+    return f"{text} {words.verdict(row)}".rstrip()
 
 
 def where(folder: Path, written: WrittenReport) -> None:

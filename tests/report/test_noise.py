@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.analysis.busy import busy
 from harness.analysis.noise import MAD_TO_DEVIATION, DroppedSamples, describe_noise, mixed_machines
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
@@ -189,3 +190,32 @@ def test_sessions_on_two_machines_say_what_differs():
     )
     with_lock, without = session(interpreter_lock=True), session(interpreter_lock=False)
     assert "interpreter_lock (True, then False)" in mixed_machines({"sessions": [with_lock, without]})
+
+
+QUIET = {
+    "aa_median": 0.05, "aa_largest": 0.3, "spread": 0.15, "load_before": 1.0, "load_during": 5.0, "cores": 2,
+    "workers": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("worse", "said"),
+    [
+        ({"aa_median": 0.14}, "two equal arms (A/A) differ by 14 % at the median over cells"),
+        ({"aa_largest": 0.98}, "two equal arms (A/A) differ by 98 % in one cell"),
+        ({"spread": 0.4}, "times spread by 40 % from round to round"),
+        ({"load_before": 12.0}, "the load average was 12.0 before the run, on 2 cores"),
+        ({"load_during": 12.0}, "the load average reached 12.0 during the run, on 2 cores"),
+    ],
+)
+def test_a_busy_machine_is_named_by_what_shows_it(worse, said):
+    assert busy(**QUIET) == () == busy(**dict.fromkeys(QUIET, None) | {"workers": 1})
+    assert busy(**QUIET | worse) == (said,)
+
+
+def test_a_run_on_a_busy_machine_says_so(described):
+    loud = described(
+        block(12, lambda name, number, position: 1.98 if name == "a/a" else 1.0),
+        {"sessions": [{"load_average": 12.0, "cores": 2}]},
+    )
+    assert len(loud.busy) == 3 and "98 %" in loud.busy[0]

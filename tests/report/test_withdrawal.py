@@ -27,7 +27,7 @@ def test_reads_lose_their_verdict_and_keep_their_figures(small):
     reads = summary["cache"] != ""
     assert summary.loc[reads, "verdict"].notna().any()
     assert without.loc[reads, "verdict"].isna().all()
-    same = [name for name in summary if name not in ("verdict", "reason")]
+    same = [name for name in summary if name not in ("verdict", "why", "reason")]
     assert without[same].equals(summary[same])
     assert without.loc[~reads, "verdict"].equals(summary.loc[~reads, "verdict"])
 

@@ -56,9 +56,10 @@ def answer(findings: Findings) -> str:
     for found in good:
         by_format.setdefault(_preferred(found), []).append(_spoken(found))
     cells = findings.summary
-    measured_often = cells[cells["median_seconds"].notna() & ~written_once(cells)]
+    waited = cells[cells["median_seconds"].notna() & ~written_once(cells) & cells["decided_after"].isna()]
     ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
     said = {
+        "busy": findings.noise.busy,
         "good": [_preferred(found) for found in good],
         "uses": [_spoken(found) for found in good],
         "undecided": [_spoken(found) for found in shown if found.preferred is None],
@@ -69,7 +70,7 @@ def answer(findings: Findings) -> str:
         "without_formats": findings.without_formats,
         "empty": findings.samples.empty,
         "withdrawn": CORRECTION if findings.withdrawn else "",
-        "rounds": int(measured_often["samples"].min()) if len(measured_often) else 0,
+        "rounds": int(waited["samples"].min()) if len(waited) else 0,
         "least": VERDICT_ROUNDS,
     }
     return " ".join(sentences("answer", said))

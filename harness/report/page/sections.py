@@ -11,6 +11,7 @@ from harness.analysis import growth as lengths
 from harness.analysis.accesses import of_kind, written_once
 from harness.analysis.findings import Findings
 from harness.analysis.grades import criteria, earlier
+from harness.analysis.summary import BELOW_RAW, too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import answer, assumptions, flips, uses
@@ -60,7 +61,7 @@ def answer_blocks(findings: Findings) -> list[Block]:
 def warnings(findings: Findings) -> list[str]:
     """Say what a reader must know before the answer."""
     cells, ledger = findings.summary, findings.ledger
-    few = cells[cells["verdict"].notna() & (cells["samples"] < VERDICT_ROUNDS) & ~written_once(cells)]
+    few = cells[cells["verdict"].notna() & too_few(cells) & ~written_once(cells)]
     readers: list[str] = []
     if "reader" in ledger:  # a run of before that was recorded has none
         known = ledger[(ledger["reader"] != "") & ~of_kind(ledger, "ceiling")]
@@ -74,6 +75,10 @@ def warnings(findings: Findings) -> list[str]:
         "readers": readers,
         "failed": [(*key, len(part), _suites(part)) for key, part in failed.groupby(["format", "reason"], sort=False)],
         "noise": findings.noise,
+        "spread": max(findings.noise.spread.values(), default=0),
+        "doubts": {why: int((cells["why"] == why).sum()) for why in ("noise", "one-round", "floor")},
+        "below": words.listed(words.ordered(cells["format"][(cells["flag"] == BELOW_RAW) & of_kind(cells, "format")])),
+        "below_cells": int(((cells["flag"] == BELOW_RAW) & of_kind(cells, "format")).sum()),
     }
     return [*findings.incomplete, *sentences("warnings", said)]
 
@@ -112,7 +117,8 @@ def grades(findings: Findings) -> list[Block]:
 def _graded(row: dict[Any, Any], *, earlier: bool) -> dict[str, str]:
     given = row["grade"] if isinstance(row["grade"], str) else ""
     interval = "" if row["low"] == row["high"] else f", {words.between(row['low'], row['high'])}"
-    notes = (["borderline"] if row["borderline"] else []) + ([str(row["reason"])] if row["reason"] else [])
+    below = [f"faster than the raw ceiling in {row['below_raw']} of {row['cells']} cells"] if row["below_raw"] else []
+    notes = (["borderline"] if row["borderline"] else []) + below + ([str(row["reason"])] if row["reason"] else [])
     if earlier and row["seed_grade"]:
         notes.append(f"earlier: {row['seed_grade']}" + (", which the data contradict" if row["disagrees"] else ""))
     figure = f"({words.times(row['figure'])}{interval})" if given else ""

@@ -8,7 +8,9 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import written_once
+from harness.analysis.cells import CLOSED, closed_seconds
 from harness.analysis.findings import Findings
+from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import kind_of
 from harness.report.section import Block, Part
@@ -22,9 +24,10 @@ def tables(findings: Findings) -> list[Block]:
     """Arrange the cells of each suite as a table; a case that a trace has no tensor for is left out."""
     summary, samples = findings.summary, findings.samples
     good = samples[(samples["status"] == "ok") & samples["seconds"].notna()].sort_values("round", kind="stable")
+    good = good.assign(**{CLOSED: closed_seconds(good)})
     times = {
         _key(dict(zip(_CELL, key, strict=True))): [float(f"{seconds:.4g}") for seconds in group]
-        for key, group in good.groupby(_CELL, sort=False, dropna=False)["seconds"]
+        for key, group in good.groupby(_CELL, sort=False, dropna=False)[CLOSED]
     }
     arms = words.arms_of(summary)
     found = []
@@ -75,15 +78,15 @@ def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
     several = part[part["median_seconds"].notna() & ~written_once(part)]
     rounds = sorted({int(n) for n in several["samples"]})
     count = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}" if rounds else "0"
-    few = f" Fewer than {VERDICT_ROUNDS} rounds give no verdict." if rounds and rounds[0] < VERDICT_ROUNDS else ""
+    few = f" Fewer than {VERDICT_ROUNDS} rounds give no verdict." if too_few(several).any() else ""
     return (
         f"Median time of {count} rounds with its 95 % interval; below it {against}, paired by round, and the verdict."
         f"{few}" + (f" {suite.note}" if suite.note else "")
     )
 
 
-_EMPTY = {"text": "–", "detail": "", "ratio": "", "word": "", "samples": []}
-"""A cell of a table: its figure, the interval or why there is none, the ratio, the verdict, and seconds by round."""
+_EMPTY = {"text": "–", "detail": "", "ratio": "", "verdict": "", "word": "", "samples": []}
+"""A cell of a table: figure, interval or why there is none, ratio, verdict, how that is said, and seconds by round."""
 
 
 def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
@@ -101,7 +104,9 @@ def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
         if several and "ratio" in known:
             between = words.between(known["ratio_low"], known["ratio_high"])
             found["ratio"] = f"{words.times(known['ratio'])} ({between})"
-            found["word"] = str(known.get("verdict", "")) if known["samples"] >= VERDICT_ROUNDS else ""
+            found |= {"verdict": str(known.get("verdict", "")), "word": words.verdict(known)}
+        if "flag" in known:
+            found["word"] = words.listed(filter(None, [str(found.get("word", "")), str(known["flag"])]))
         return found
     if "size_bytes" not in known:
         return {}

@@ -14,7 +14,7 @@ from harness.documents import decode_toml
 from harness.errors import HarnessError, UsageError
 from harness.files import read_bytes
 from harness.formats.base import PROFILES, Format, load_format
-from harness.formats.settings import Settings, Value, search_space
+from harness.formats.settings import Settings, TunableFormat, Value, search_space
 from harness.trace.schema import Role
 
 VERSION = 1
@@ -126,17 +126,24 @@ def _settings(profile: str, key: str, roles: dict[str, dict[str, Any]], where: s
     except HarnessError as error:
         raise UsageError(f"In {where}, formats: {error}") from error
     space = search_space(backend)
-    if not space:
+    if not (space and isinstance(backend, TunableFormat)):
         raise UsageError(f"In {where}, the format {key!r} has nothing that could be chosen: leave it out.")
     found: list[tuple[Role, tuple[tuple[str, Value], ...]]] = []
     for role, values in roles.items():
         _require([role], [role.value for role in space], f"role of {key}", where)
         parameters = {parameter.name: parameter for parameter in space[Role(role)]}
-        _require(values, parameters, f"key of formats.{key}.{role}", where)
+        _require(values.keys() - backend.withdrawn, parameters, f"key of formats.{key}.{role}", where)
+        kept: dict[str, Value] = {}
         for parameter, value in values.items():
-            if refusal := parameters[parameter].refusal(value):
+            if parameter in parameters:
+                refusal = parameters[parameter].refusal(value)
+                kept[parameter] = value
+            else:
+                as_it_is, advice = backend.withdrawn[parameter]
+                refusal = "" if value == as_it_is else advice
+            if refusal:
                 raise UsageError(f"In {where}, formats.{key}.{role}: {parameter} is {value!r}; {refusal}.")
-        found.append((Role(role), tuple(sorted(values.items()))))
+        found.append((Role(role), tuple(sorted(kept.items()))))
     return Settings(profile=profile, format=backend.name, why=f"profile file {profile}", chosen=tuple(sorted(found)))
 
 

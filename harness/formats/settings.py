@@ -110,12 +110,15 @@ class TunableFormat(Protocol):
 
     Attributes
     ----------
+    withdrawn : mapping of str to (str or int, str)
+        Keys of earlier profile files: the value that still says what is done, and what to do about any other.
     alternatives : mapping of str to mapping
         Further settings that are raced for the format's best, by the name that stands in the ``profile`` column: for
         each role, the values in which it differs from ``tuned``.
     """
 
     name: ClassVar[str]
+    withdrawn: ClassVar[Mapping[str, tuple[Value, str]]] = {}
     alternatives: ClassVar[Mapping[str, Mapping[Role, Mapping[str, Value]]]] = {}
 
     def alternative(self, name: str) -> Settings:

@@ -125,6 +125,7 @@ class ZarrFormat(TunableFormat, Format):
     )
     standing: ClassVar[Standing] = "default"
     readers: ClassVar = maintained()
+    withdrawn: ClassVar = {"pipeline": ("default", "the reader of a run decides that: leave it out and give --readers")}
     # Readers that decode without zarr-python's event loop take small chunks for what they are: of a window of 32 x 32
     # zarrs and tensorstore then decode half as much, and a layer costs them no more. A file a tensor, up to 64 MiB.
     alternatives: ClassVar = {

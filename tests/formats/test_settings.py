@@ -189,7 +189,8 @@ def test_a_file_says_what_its_text_says():
         (f'{HEAD}[formats.hdf5.pair]\ncodec = "pcodec-8"', ["codec is 'pcodec-8'", "blosc-lz4-5 bit shuffle", "none"]),
         (f"{HEAD}[formats.hdf5.pair]\ncodec = 3", ["codec is 3", "choose one of"]),
         (f'{HEAD}[formats.zarr.pair]\nshards = "all"', ["shards is 'all'", "'row'"]),
-        (f'{HEAD}[formats.zarr.pair]\npipeline = "zarrs"', ["no key of formats.zarr.pair named 'pipeline'", "shards"]),
+        (f'{HEAD}[formats.zarr.pair]\npipeline = "zarrs"', ["pipeline is 'zarrs'", "leave it out and give --readers"]),
+        (f'{HEAD}[formats.hdf5.pair]\npipeline = "zarrs"', ["no key of formats.hdf5.pair named 'pipeline'"]),
     ],
 )
 def test_a_file_that_cannot_be_is_refused(text, parts):
@@ -197,6 +198,11 @@ def test_a_file_that_cannot_be_is_refused(text, parts):
         parse_profile_file(text, "the text")
     assert all(part in str(refused.value) for part in parts), str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_what_an_earlier_file_says_of_the_default_pipeline_is_read():
+    file = parse_profile_file(f'{HEAD}[formats.zarr.pair]\nedge = 16\npipeline = "default"\nshards = "row"', "it")
+    assert file.settings[0].values(Role.PAIR) == {"edge": 16, "shards": "row"}
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path):

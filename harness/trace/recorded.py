@@ -21,6 +21,7 @@ VARIABLE = "HARNESS_DATA"
 _AF2 = "af2_1ubq/1ubq_af2_model_1_ptm.f32.npz"
 _OPENFOLD = "openfold_untrained/openfold2_1ubq_untrained_blocks4-7_pass1.npz"
 _VIT = "vit_mnist/vit_mnist_attention.npz"
+_ANTIBERTY = "antiberty/trastuzumab_vh_antiberty_0.1.3.npz"
 
 
 def _missing(relative: str) -> str:
@@ -149,8 +150,38 @@ def _map_vit(data: Mapping[str, np.ndarray]) -> Mapped:
     return _arrays(data, rows), metadata, origin
 
 
+def _map_antiberty(data: Mapping[str, np.ndarray]) -> Mapped:
+    layers = range(sum(name.startswith("attention_layer_") for name in data))
+    # The first hidden state is what goes into the first layer.
+    rows: list[Sequence[str]] = [
+        ("inputs/sequence", "sequence"),
+        ("activations/embedding/hidden_states", "hidden_state_0", "token channel"),
+    ]
+    for layer in layers:
+        rows += [
+            (f"attention/layer_{layer}", f"attention_layer_{layer}", "head token token"),
+            (f"activations/layer_{layer}/hidden_states", f"hidden_state_{layer + 1}", "token channel"),
+        ]
+    metadata = Metadata(
+        model_name="AntiBERTy",
+        model_version="0.1.3",
+        num_layers=len(layers),
+        num_heads=int(data["attention_layer_0"].shape[0]),
+        hidden_dim=int(data["hidden_state_0"].shape[1]),
+        num_residues=int(data["sequence"].shape[0]),
+        input_description="trastuzumab, variable domain of the heavy chain",
+        representation_names=("hidden_states",),
+    )
+    note = "a language model of antibodies; tokens are [CLS], the residues in order, [SEP]"
+    origin = Provenance(source="AntiBERTy 0.1.3 (PyPI), its own weights", trained=True, bf16_born=False, note=note)
+    return _arrays(data, rows), metadata, origin
+
+
 af2_1ubq = _source("af2-1ubq", _AF2, _map_af2, description="AlphaFold2 result for ubiquitin, one layer, trained")
 openfold_1ubq = _source(
     "openfold-1ubq", _OPENFOLD, _map_openfold, description="OpenFold on ubiquitin, four blocks, UNTRAINED weights"
 )
 vit_mnist = _source("vit-mnist", _VIT, _map_vit, description="vision transformer on MNIST digits, six layers, trained")
+antiberty = _source(
+    "antiberty", _ANTIBERTY, _map_antiberty, description="AntiBERTy on an antibody, eight layers, trained, float32"
+)

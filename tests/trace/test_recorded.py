@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.trace.manifest import validate
-from harness.trace.recorded import af2_1ubq, openfold_1ubq, vit_mnist
+from harness.trace.recorded import af2_1ubq, antiberty, openfold_1ubq, vit_mnist
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import Trace, TraceSource
@@ -20,7 +20,8 @@ from harness.trace.stream import Trace, TraceSource
 AF2 = "af2_1ubq/1ubq_af2_model_1_ptm.f32.npz"
 OPENFOLD = "openfold_untrained/openfold2_1ubq_untrained_blocks4-7_pass1.npz"
 VIT = "vit_mnist/vit_mnist_attention.npz"
-SOURCES = {AF2: af2_1ubq, OPENFOLD: openfold_1ubq, VIT: vit_mnist}
+ANTIBERTY = "antiberty/trastuzumab_vh_antiberty_0.1.3.npz"
+SOURCES = {AF2: af2_1ubq, OPENFOLD: openfold_1ubq, VIT: vit_mnist, ANTIBERTY: antiberty}
 
 KINDS = {
     "msa_row": "msa_row",
@@ -63,7 +64,14 @@ def fake_vit() -> dict[str, np.ndarray]:
     return data
 
 
+def fake_antiberty(n: int = 7) -> dict[str, np.ndarray]:
+    data = {f"attention_layer_{layer}": values(3, n + 2, n + 2) + layer for layer in range(11)}
+    data |= {f"hidden_state_{layer}": values(n + 2, 6) + layer for layer in range(12)}
+    return data | {"sequence": np.frombuffer(b"ACDEFGH", np.uint8)}
+
+
 FAKES: dict[str, Callable[[], dict[str, np.ndarray]]] = {AF2: fake_af2, OPENFOLD: fake_openfold, VIT: fake_vit}
+FAKES[ANTIBERTY] = fake_antiberty
 
 
 def mapping(relative: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -83,6 +91,12 @@ def mapping(relative: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]
             "inputs/labels": data["labels"],
             "outputs/predictions": data["preds"],
         }
+    if relative == ANTIBERTY:
+        layers = range(sum(name.startswith("attention_layer_") for name in data))
+        expected = {f"attention/layer_{layer}": data[f"attention_layer_{layer}"] for layer in layers}
+        expected |= {f"activations/layer_{layer}/hidden_states": data[f"hidden_state_{layer + 1}"] for layer in layers}
+        embedding = data["hidden_state_0"]
+        return expected | {"inputs/sequence": data["sequence"], "activations/embedding/hidden_states": embedding}
     expected = {
         "recycle/step_1/single_repr": data["r1/single"],
         "structure/trajectory_positions": data["r1/sm_positions"],
@@ -172,6 +186,24 @@ def test_what_is_said_of_the_vision_transformer(folder: Path) -> None:
     assert [spec.layer for spec in manifest.with_role(Role.ATTENTION)] == list(range(11))  # 10 after 9, not after 1
     assert manifest.metadata.num_residues is None
     assert manifest["inputs/labels"].dtype == "int64"
+
+
+def test_what_is_said_of_the_language_model(folder: Path) -> None:
+    manifest = antiberty.open("", None).manifest
+    facts = manifest.metadata
+    assert (facts.num_layers, facts.num_heads, facts.hidden_dim, facts.num_residues) == (11, 3, 6, 7)
+    assert manifest.provenance.trained is True
+    assert [spec.layer for spec in manifest.with_role(Role.ATTENTION)] == list(range(11))
+    assert manifest["attention/layer_0"].axes == ("head", "token", "token")  # two tokens more than residues
+
+
+def test_real_attention_of_the_language_model_is_a_softmax_over_tokens() -> None:
+    data = real(ANTIBERTY)
+    trace = antiberty.open("", None)
+    assert (trace.manifest.metadata.num_layers, trace.manifest.metadata.num_residues) == (8, 120)
+    for layer in range(8):
+        np.testing.assert_allclose(read(trace, f"attention/layer_{layer}").sum(axis=-1), 1, atol=1e-6)
+    assert bytes(data["sequence"]).startswith(b"EVQLVESGG")
 
 
 def test_real_alphafold_values_are_bfloat16_as_its_provenance_says() -> None:

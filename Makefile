@@ -93,8 +93,8 @@ $(VENV)/.extras: pyproject.toml | $(VENV)/bin/python
 # torch comes first and in one version; openfold3 without what it declares and a capture does not import.
 $(VENV)-capture/.capture: pyproject.toml | $(VENV)-capture/bin/python
 	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,capture]'
-	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0
+	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,capture,antiberty]'
+	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0 antiberty==0.1.3
 	touch $@
 
 # What holds the two tiers, in full: the core's tests without any extension, and the tree without each one; then the count.

@@ -29,9 +29,14 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one")
     add("--fasta", type=Path, required=True, metavar="FILE", help="one protein chain")
     add("--alignments", type=Path, metavar="DIR", help="folder of its .a3m files (default: the sequence alone)")
-    add("--checkpoint", type=Path, metavar="FILE", help="weights (default: drawn from the seed, untrained)")
+    add(
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="weights (default: drawn from the seed, untrained, or the package's own)",
+    )
     add("--blocks", metavar="N", help="blocks of the trunk (default: the model's own number)")
-    add("--recycles", default="3", metavar="N", help="passes after the first (default: 3)")
+    add("--recycles", metavar="N", help="passes after the first (default: 3, or none where the model has none)")
     add("--msa-depth", default="128", metavar="N", help="rows of the alignment to use (default: 128)")
     add("--attention", metavar="A,B", help="kinds of attention to keep, or none (default: all that the model has)")
     maps = "of a triangle attention's maps: residues counted from 0, mean, all (default: mean)"
@@ -131,7 +136,7 @@ def _settings(arguments: argparse.Namespace, kind: ModelKind) -> CaptureSettings
     chosen = kind.attention if arguments.attention is None else names(arguments.attention, "kind of attention")
     return CaptureSettings(
         blocks=kind.blocks if arguments.blocks is None else number("blocks"),
-        recycles=number("recycles", 0),
+        recycles=kind.recycles if arguments.recycles is None else number("recycles", 0),
         msa_depth=number("msa_depth"),
         attention=() if chosen == ("none",) else chosen,
         triangle=_selections(arguments.triangle_residue),

@@ -30,6 +30,8 @@ class Facts:
         That compute, with their versions.
     remark : str
         Anything else that a reader must know.
+    representations : tuple of str
+        What its blocks pass on.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Facts:
     hidden: int
     libraries: str
     remark: str
+    representations: tuple[str, ...] = ("single", "pair")
 
 
 def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
@@ -67,6 +70,7 @@ def describe(
     tensors : iterable of TensorSpec
         In the order in which they will be given.
     """
+    maps = ",".join(map(str, settings.triangle)) or "none"
     last, layers = settings.recycles, ",".join(map(str, settings.layers)) or "all"
     earlier = "; layers of earlier ones are under recycle/step_<k>/ with the same names" if last else ""
     alignment = f"{len(query.msa)} rows of its alignment" if query.files else "single-sequence alignment"
@@ -83,13 +87,13 @@ def describe(
         input_description=f"{query.name}: {query.residues} residues, {alignment}",
         timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         recycle_info=f"passes step_0 to step_{last}; layers of the last are in the plain groups{earlier}",
-        representation_names=("single", "pair"),
+        representation_names=facts.representations,
     )
     note = [
         weights,
         facts.remark,
         f"blocks {settings.blocks}, layers {layers}, recycles {settings.recycles}, seed {settings.seed}",
-        f"attention {','.join(settings.attention) or 'none'}, triangle maps {','.join(map(str, settings.triangle))}",
+        f"attention {','.join(settings.attention) or 'none'}, triangle maps {maps}",
         f"computed in float32 on {settings.device}",
         *(f"alignment {name}, sha256 {digest}" for name, digest in query.files),
         facts.libraries,

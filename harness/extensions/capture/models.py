@@ -11,8 +11,8 @@ from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings, check_settings
 from harness.extensions.capture.session import PreparedModel
 
-_INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[capture]'"
-_WHEEL = ", then pip install --no-deps openfold3==0.5.0"
+_INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[{extra}]'"
+_WHEELS = {"openfold3": "openfold3==0.5.0", "antiberty": "antiberty==0.1.3"}  # without what they declare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class ModelKind:
         Takes settings and a query, returns a model that is ready to run; imports whatever it needs.
     sourced : bool
         Whether its code comes from a checkout that the caller names.
+    recycles : int
+        Passes after the first when the caller names none.
     diffuses : bool
         Whether it has steps of diffusion.
     missing : callable
@@ -45,6 +47,7 @@ class ModelKind:
     attention: tuple[str, ...]
     load: Callable[[CaptureSettings, Query], PreparedModel]
     sourced: bool = False
+    recycles: int = 3
     diffuses: bool = False
     missing: Callable[[], str] = lambda: ""
 
@@ -72,11 +75,11 @@ class ModelKind:
         return self.load(settings, query)
 
 
-def _needs(*packages: str) -> Callable[[], str]:
+def _needs(*packages: str, extra: str = "capture") -> Callable[[], str]:
     def missing() -> str:
         lacking = [name for name in packages if importlib.util.find_spec(name) is None]
-        wheel = _WHEEL if "openfold3" in packages else ""
-        return f"needs {', '.join(lacking)}: {_INSTALL}{wheel}" if lacking else ""
+        wheels = "".join(f", then pip install --no-deps {_WHEELS[name]}" for name in packages if name in _WHEELS)
+        return f"needs {', '.join(lacking)}: {_INSTALL.format(extra=extra)}{wheels}" if lacking else ""
 
     return missing
 
@@ -118,4 +121,14 @@ openfold2 = ModelKind(
     load=_lazily("openfold2"),
     sourced=True,
     missing=_needs("torch", "ml_collections", "scipy", "tree", "Bio", "modelcif"),
+)
+
+antiberty = ModelKind(
+    name="antiberty",
+    description="AntiBERTy, a trained language model of antibodies, with the weights of its wheel",
+    blocks=8,
+    attention=("self",),
+    load=_lazily("antiberty"),
+    recycles=0,
+    missing=_needs("torch", "transformers", "antiberty", extra="antiberty"),
 )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,12 +17,21 @@ from harness.extensions.capture.describe import Facts, describe, input_tensors
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings
 from harness.extensions.capture.session import PreparedModel, Push
-from harness.extensions.capture.trunk import Trunk
 from harness.extensions.capture.weights import Checkpoint, read_checkpoint, seed_everything, set_weights
 from harness.trace.schema import TensorSpec
 
 Results = dict[TensorSpec, Callable[[Any], np.ndarray]]
 """What is kept of a model's output, with what takes it from there."""
+
+
+class Places(Protocol):
+    """Where tensors are taken in a network, in the order in which they are computed."""
+
+    def tensors(self, settings: CaptureSettings, residues: int) -> list[TensorSpec]:
+        """List every tensor that the hooks will give, in order."""
+
+    def hooked(self, settings: CaptureSettings, residues: int, push: Push) -> AbstractContextManager[None]:
+        """Pass every tensor on while the network runs, and leave no hook behind."""
 
 
 class TorchModel(PreparedModel):
@@ -55,7 +65,7 @@ class TorchModel(PreparedModel):
         """Return what the network takes; generators are seeded before."""
 
     @abstractmethod
-    def places(self) -> Trunk:
+    def places(self) -> Places:
         """Find the places in the network where tensors are taken."""
 
     @abstractmethod

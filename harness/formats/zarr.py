@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -24,7 +25,7 @@ from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.formats import layout
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, Standing, Writer
+from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
 from harness.formats.extents import Extent
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
@@ -124,7 +125,13 @@ class ZarrFormat(TunableFormat, Format):
         order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
     )
     standing: ClassVar[Standing] = "default"
-    readers: ClassVar = maintained()
+    readers: ClassVar = {
+        **maintained(),
+        "zarr-python-reopened": ReaderSpec(
+            open=partial(ZarrReader, held=False),
+            about="zarr-python with its default pipeline, arrays opened for each read",
+        ),
+    }
     withdrawn: ClassVar = {"pipeline": ("default", "the reader of a run decides that: leave it out and give --readers")}
     # Readers that decode without zarr-python's event loop take small chunks for what they are: of a window of 32 x 32
     # zarrs and tensorstore then decode half as much, and a layer costs them no more. A file a tensor, up to 64 MiB.

@@ -95,7 +95,7 @@ def _codecs_of(array: zarr.Array) -> str:
 
 
 class ZarrReader(Reader):
-    """Reads arrays with zarr-python; holds each array it has opened.
+    """Reads arrays with zarr-python; holds each array it has opened, unless told not to.
 
     In a folder, an array is opened by its own metadata when it is first read, and the root group not at all: one array
     takes 0.25 ms, and 0.94 through consolidated metadata, which pays from five arrays on. In any other store every
@@ -109,11 +109,15 @@ class ZarrReader(Reader):
         What decodes, by the name of a reader.
     consolidated : bool
         Whether a store has consolidated metadata.
+    held : bool
+        Whether an array is opened once, or anew for each read.
     """
 
-    def __init__(self, where: Path | Store, pipeline: str = DEFAULT, *, consolidated: bool = True) -> None:
+    def __init__(
+        self, where: Path | Store, pipeline: str = DEFAULT, *, consolidated: bool = True, held: bool = True
+    ) -> None:
         take_threads()
-        self._where, self._pipeline = where, pipeline
+        self._where, self._pipeline, self._hold = where, pipeline, held
         self._held: dict[str, zarr.Array] = {}
         self._group: zarr.Group | None = None
         if isinstance(where, Store):
@@ -140,7 +144,7 @@ class ZarrReader(Reader):
         return {name: StoredTensor(tuple(array.shape), array.dtype.name) for name, array in self.arrays().items()}
 
     def array(self, path: str) -> zarr.Array:
-        """Return an array as zarr-python gives it, the same one each time."""
+        """Return an array as zarr-python gives it, the same one each time where arrays are held."""
         if path in self._held:
             return self._held[path]
         with using(self._pipeline):
@@ -150,7 +154,7 @@ class ZarrReader(Reader):
                 node = self._group[path]
         if not isinstance(node, zarr.Array):
             raise ArchiveError(f"{path}: expected an array, the archive has a group there.")
-        return self._held.setdefault(path, node)
+        return self._held.setdefault(path, node) if self._hold else node
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         return np.asarray(self.array(path)[... if selection is None else selection])
@@ -158,7 +162,7 @@ class ZarrReader(Reader):
     def opened(self, path: str) -> Opened:
         array = self.array(path)
         return Opened(
-            reader=f"{pipeline_of(array)}, arrays held",
+            reader=f"{pipeline_of(array)}, arrays {'held' if self._hold else 'opened for each read'}",
             chunks=array.chunks,
             shards=array.shards,
             codec=_codecs_of(array),

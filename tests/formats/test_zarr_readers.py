@@ -236,3 +236,7 @@ def test_arrays_are_opened_by_their_own_metadata(archive: Path) -> None:
         reader.read("pair/layer_0")
         assert reader.array("pair/layer_0") is reader.array("pair/layer_0")
         assert sorted(reader.arrays()) == sorted(small_arrays())
+    with load_format("zarr").reader(archive, "zarr-python-reopened") as opened:
+        reader = opened
+        assert reader.array("pair/layer_0") is not reader.array("pair/layer_0")
+        assert "opened for each read" in reader.opened("pair/layer_0").reader

@@ -143,7 +143,7 @@ class ZarrFormat(TunableFormat, Format):
     }
     candidates: ClassVar[tuple[tuple[str, str], ...]] = (
         ("", "fused"),
-        ("", "zarrs"),
+        ("", "tensorstore"),
         ("sharded", "zarrs"),
         ("sharded", "tensorstore"),
     )

@@ -54,20 +54,21 @@ class Codec:
 
     Attributes
     ----------
-    name : {"blosc-zstd", "blosc-lz4", "deflate", "pcodec", "zstd"}
+    name : {"blosc-zstd", "blosc-lz4", "bitshuffle-lz4", "deflate", "pcodec", "zstd"}
         Compressor.
     level : int
-        Its compression level.
+        Its compression level; 0 for a compressor without levels.
     shuffle : {"none", "byte", "bit"}
         Rearrangement before it.
     """
 
     name: str
-    level: int
+    level: int = 0
     shuffle: Literal["none", "byte", "bit"] = "none"
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.level}" + ("" if self.shuffle == "none" else f" {self.shuffle} shuffle")
+        level = f"-{self.level}" if self.level else ""
+        return self.name + level + ("" if self.shuffle == "none" else f" {self.shuffle} shuffle")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,8 @@ class Layout:
         Extent of what shares one file, where that is larger than a chunk and smaller than the archive.
     codec : Codec or None
         None when the bytes are stored as they are.
+    checked : bool
+        Whether every chunk has a checksum that a read of it compares.
     origin : {"seed", "default", "chosen"}
         Whether the seed, the library or this project decided.
     why : str
@@ -93,6 +96,7 @@ class Layout:
     chunks: tuple[int, ...] | None = None
     shards: tuple[int, ...] | None = None
     codec: Codec | None = None
+    checked: bool = False
     origin: Literal["seed", "default", "chosen"]
     why: str
     stated: bool = True

@@ -27,7 +27,7 @@ from harness.errors import ArchiveError
 from harness.formats.base import Selection
 from harness.formats.describing import Opened
 from harness.formats.flat import fill_from, read_flat
-from harness.formats.hdf5_file import BLOSC
+from harness.formats.hdf5_file import BLOSC, CHECKSUM
 from harness.formats.hdf5_reader import Hdf5Reader
 from harness.formats.parts import ChunkPart, parts
 from harness.formats.selection import lengths, whole
@@ -51,7 +51,7 @@ def _blosc(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
 
 
 def _inflate(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    most = memory.nbytes + _CHECKSUM
+    most = memory.nbytes + CHECKSUM
     return np.frombuffer(zlib.decompressobj().decompress(data.data, most), np.uint8)
 
 
@@ -66,7 +66,6 @@ def _unshuffle(itemsize: int, data: np.ndarray, memory: np.ndarray) -> np.ndarra
     return np.asarray(Shuffle(itemsize).decode(data)).view(np.uint8)
 
 
-_CHECKSUM = 4  # bytes of a Fletcher-32
 _DECODERS: Mapping[int, Callable[[tuple[int, ...]], Decode]] = {
     BLOSC: lambda values: _blosc,
     h5py.h5z.FILTER_DEFLATE: lambda values: _inflate,
@@ -195,8 +194,8 @@ class DirectHdf5Reader(Hdf5Reader):
         stored, found = self._located(path), super().opened(path)
         if isinstance(stored, str):
             return replace(found, reader=f"{found.reader}, for {stored}")
-        reader = f"h5py {h5py.version.version} finds chunks, numcodecs {version('numcodecs')} decodes them on "
-        return replace(found, reader=f"{reader}{self._crew.threads} threads", cache="none")
+        reader = f"h5py {h5py.version.version} finds chunks, numcodecs {version('numcodecs')} decodes them"
+        return replace(found, reader=reader, cache="none", threads=f"{self._crew.threads}, the caller's among them")
 
     def close(self) -> None:
         self._crew.close()

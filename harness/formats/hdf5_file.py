@@ -20,11 +20,11 @@ MANIFEST = "metadata/manifest"
 # https://github.com/HDFGroup/hdf5_plugins/blob/master/docs/RegisteredFilterPlugins.md
 BLOSC, BITSHUFFLE = 32001, 32008
 
-_CODECS: dict[tuple[int, ...], Literal["none", "blosc", "bitshuffle"]] = {
-    (): "none",
-    (BLOSC,): "blosc",
-    (BITSHUFFLE,): "bitshuffle",
-}
+CHECKSUM = 4
+"""Bytes that the filter ``fletcher32`` puts behind a chunk."""
+
+_Known = Literal["none", "blosc", "bitshuffle"]
+_CODECS: dict[tuple[int, ...], _Known] = {(): "none", (BLOSC,): "blosc", (BITSHUFFLE,): "bitshuffle"}
 _REFUSED = (errno.EAGAIN, *NO_LOCKS)  # the first where another program holds the lock
 
 
@@ -85,7 +85,9 @@ def overstated_chunk(file: h5py.File, descriptor: int) -> str:
         if not isinstance(item, h5py.Dataset) or item.chunks is None:
             return None
         plist = item.id.get_create_plist()
-        codec = _CODECS.get(tuple(plist.get_filter(number)[0] for number in range(plist.get_nfilters())))
+        codes = [plist.get_filter(number)[0] for number in range(plist.get_nfilters())]
+        checksum = CHECKSUM if codes[-1:] == [h5py.h5z.FILTER_FLETCHER32] else 0
+        codec: _Known | None = _CODECS.get(tuple(codes[:-1] if checksum else codes))
         if codec is None:
             return f"{name} is stored by a filter that no archive of this harness uses"
         nbytes, found = prod(item.chunks) * item.dtype.itemsize, ""
@@ -93,9 +95,9 @@ def overstated_chunk(file: h5py.File, descriptor: int) -> str:
         def look(chunk: Any) -> None:
             nonlocal found
             # A filter that made a chunk no smaller is left out of it, as its mask says.
-            own = "none" if chunk.filter_mask & 1 else codec
+            own: _Known = "none" if codec is None or chunk.filter_mask & 1 else codec
             head = os.pread(descriptor, HEADER, chunk.byte_offset)
-            found = found or overstated(own, head, chunk.size, nbytes)
+            found = found or overstated(own, head, chunk.size - checksum, nbytes)
 
         item.id.chunk_iter(look)
         return f"{name} {found}" if found else None

@@ -96,6 +96,7 @@ class Hdf5Reader(Reader):
             chunks=dataset.chunks,
             codec=filters_in_words(dataset.id.get_create_plist()),
             cache=self._cache_in_words(dataset),
+            threads="1: h5py holds one lock",
         )
 
     def _cache_in_words(self, dataset: h5py.Dataset) -> str:

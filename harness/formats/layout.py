@@ -151,7 +151,7 @@ def fitted_chunks(
 
 
 def matched_layout(spec: TensorSpec) -> Layout:
-    """Return the layout that every chunked format shares in ``matched``, so that only the container differs."""
+    """Return the layout that every chunked format shares in ``matched``; the container alone differs."""
     if not spec.shape:
         return Layout(origin="default", why="a scalar has no chunks")
     return Layout(
@@ -176,7 +176,7 @@ BLOSC_CODECS = named(
         None,
     )
 )
-"""What HDF5 and Zarr can be given alike, by name, the one of ``tuned`` first."""
+"""What Zarr can be given, by name, the one of ``tuned`` first."""
 
 
 @cache

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import sys
-import threading
 import zipfile
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from math import prod
 from pathlib import Path
-from typing import IO, BinaryIO, ClassVar
+from typing import IO, ClassVar
 
 import numpy as np
 from numpy.lib import format as npy
 
-from harness.errors import ArchiveError
 from harness.files import forget_writes
 from harness.formats.base import (
     Codec,
@@ -25,14 +20,12 @@ from harness.formats.base import (
     Profile,
     Reader,
     ReaderSpec,
-    Selection,
     UnsupportedProfile,
     Writer,
 )
-from harness.formats.describing import Opened, StoredTensor
 from harness.formats.extents import Extent
 from harness.formats.layout import chosen_layout, named
-from harness.formats.npz_forward import Forward
+from harness.formats.npz_reader import MANIFEST, NpzReader
 from harness.formats.npz_recovery import RecoveredNpzReader
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
@@ -40,11 +33,10 @@ from harness.formats.settings import Parameter, SearchSpace, TunableFormat
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.trace.stream import LARGE_BYTES
-from harness.zips import DAMAGE, open_zip, read_member
+from harness.zips import DAMAGE, open_zip
 
-_MANIFEST = "metadata/manifest.json"
 _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
+_ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)
 _CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
 
 
@@ -84,7 +76,7 @@ class NpzWriter(Writer):
     def commit(self, manifest: Manifest) -> None:
         self._zip.compression = zipfile.ZIP_DEFLATED
         self._zip.compresslevel = (_SEED if self._profile == "seed" else _TUNED).level
-        with self._zip.open(_MANIFEST, "w") as member:
+        with self._zip.open(MANIFEST, "w") as member:
             member.write(manifest.to_json().encode())
         self._zip.comment = BLANK.encode()
         self._zip.close()
@@ -97,71 +89,11 @@ class NpzWriter(Writer):
         self._zip.close()
 
 
-def members_are_apart() -> bool:
-    """Say whether members of one open zip file can be read in turns, as the standard library means them to be.
+def _by_offset(path: Path) -> Reader:
+    """Open an archive whose stored members are read where they lie."""
+    from harness.formats.npz_offset import OffsetNpzReader
 
-    In Python 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 a member may seek from where another one stands:
-    https://github.com/python/cpython/issues/127847
-    """
-    return not ((3, 12) <= sys.version_info < (3, 12, 9) or (3, 13) <= sys.version_info < (3, 13, 2))
-
-
-def member_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Read the shape and dtype at the start of a member, whose values follow."""
-    npy.read_magic(member)
-    shape, _, dtype = npy.read_array_header_1_0(member)
-    return tuple(shape), dtype
-
-
-class NpzReader(Reader):
-    """Reads members with `numpy.load`; a selection costs the whole member, which is what the format offers.
-
-    Of a tensor of more than `LARGE_BYTES` a selection is kept while the member is decoded up to it, so that it is never
-    whole in memory; one that starts where the last one of the same thread ended goes on from there, so that consecutive
-    blocks decode the member once. Its checksum is compared when its end is reached.
-    """
-
-    def __init__(self, path: Path | BinaryIO) -> None:
-        self._path = path
-        self._file = np.load(path, allow_pickle=False)
-        # Where members disturb each other, threads that share a reader take turns: slower, and right.
-        self._turns: AbstractContextManager[object] = nullcontext() if members_are_apart() else threading.Lock()
-        self.zip: zipfile.ZipFile = self._file.zip
-        self._forward = Forward(self.zip.open)
-
-    def manifest_text(self) -> bytes:
-        return read_member(self.zip, _MANIFEST)
-
-    def stored(self) -> dict[str, StoredTensor]:
-        found = {}
-        for name in self.zip.namelist():
-            if name.endswith(".npy"):
-                with self.zip.open(name) as member:
-                    shape, dtype = member_header(member)
-                    stated = member.tell() + prod(shape) * dtype.itemsize
-                if stated != (size := self.zip.getinfo(name).file_size):
-                    raise ArchiveError(f"{name} has {size} bytes where its header asks for {stated}.")
-                found[name.removesuffix(".npy")] = StoredTensor(shape, dtype.name)
-        return found
-
-    def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
-        name = f"{path}.npy"
-        with self._turns:
-            if selection is not None and self.zip.getinfo(name).file_size > LARGE_BYTES:
-                return self._forward.read(name, selection)
-            array = self._file[name]
-        # A copy: a view would keep the whole tensor alive behind a small window.
-        return array if selection is None else np.array(array[selection])
-
-    def opened(self, path: str) -> Opened:
-        stored = self.zip.getinfo(f"{path}.npy").compress_type == zipfile.ZIP_STORED
-        return Opened(reader=f"numpy {np.__version__}, numpy.load", codec="none" if stored else "deflate")
-
-    def close(self) -> None:
-        self._forward.close()
-        self._file.close()
-        if not isinstance(self._path, Path):
-            self._path.close()
+    return OffsetNpzReader(path)
 
 
 class NpzFormat(TunableFormat, Format):
@@ -173,7 +105,19 @@ class NpzFormat(TunableFormat, Format):
     style = Style(order=10, colour="#E69F00", marker="^", dash=(0, (4, 1.2)), hatch="///")
     standing = "default"
     streams = True
-    readers: ClassVar = {"numpy.load": ReaderSpec(open=NpzReader, about="numpy.load")}
+    readers: ClassVar = {
+        "numpy.load": ReaderSpec(open=NpzReader, about="numpy.load"),
+        "offset": ReaderSpec(
+            open=_by_offset, about="os.preadv of stored members without their checksum; numpy.load of deflated ones"
+        ),
+    }
+    alternatives: ClassVar = {
+        "savez": {role: {"codec": "none"} for role in _ROLES},
+        "savez-compressed": {role: {"codec": str(_SEED)} for role in _ROLES},
+    }
+    candidates: ClassVar = (
+        ("", "numpy.load"), ("savez-compressed", "numpy.load"), ("savez", "numpy.load"), ("savez", "offset"),
+    )  # fmt: skip
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -185,7 +129,7 @@ class NpzFormat(TunableFormat, Format):
 
     def search_space(self) -> SearchSpace:
         codec = Parameter(name="codec", about="compressor and level", default=str(_TUNED), values=tuple(_CODECS))
-        return dict.fromkeys((Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION), (codec,))
+        return dict.fromkeys(_ROLES, (codec,))
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
         return NpzWriter(path, self, profile)
@@ -209,7 +153,7 @@ class NpzFormat(TunableFormat, Format):
     def foreign(self, path: Path) -> bool:
         try:
             with zipfile.ZipFile(path) as file:
-                return _MANIFEST not in file.namelist()
+                return MANIFEST not in file.namelist()
         except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
             return False
 

@@ -28,7 +28,7 @@ def header_length(fixed: bytes) -> int:
 
 
 class RecoveredNpzReader(RecoveredReader):
-    """Reads members where they lie, as `harness.formats.npz.NpzReader` does."""
+    """Reads members where they lie, as `harness.formats.npz_reader.NpzReader` does."""
 
     def __init__(self, path: Path, manifest: Manifest, places: Mapping[str, Place]) -> None:
         super().__init__(path, manifest, places)

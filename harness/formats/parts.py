@@ -58,8 +58,8 @@ def parts(chunks: Sequence[int], selection: Selection) -> list[ChunkPart]:
     ]
 
 
-def runs(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[tuple[int, int]]:
-    """Yield the contiguous runs of a selection of a tensor that is stored in C order.
+def planes(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the contiguous runs of a selection of a tensor in C order, those along one more axis together.
 
     Parameters
     ----------
@@ -72,19 +72,29 @@ def runs(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[
 
     Yields
     ------
-    offset, length : int
-        In bytes, from the start of the tensor, in C order.
+    offset, rows, step, length : int
+        Of the first run in bytes from the start of the tensor; how many there are, and the bytes from the start of one
+        to that of the next; and of each, in bytes.
     """
     if 0 in lengths(selection):
         return
     if not shape:
-        yield 0, itemsize
+        yield 0, 1, itemsize, itemsize
         return
     strides = [itemsize * prod(shape[k + 1 :]) for k in range(len(shape))]
     last = len(shape) - 1
     while last > 0 and selection[last] == slice(0, shape[last]):
         last -= 1
     length = (selection[last].stop - selection[last].start) * strides[last]
-    fixed = selection[last].start * strides[last]
-    for index in product(*(range(s.start, s.stop) for s in selection[:last])):
-        yield fixed + sum(i * stride for i, stride in zip(index, strides, strict=False)), length
+    fixed = sum(part.start * stride for part, stride in zip(selection[: last + 1], strides, strict=False))
+    plane = max(0, last - 1)
+    rows, step = (selection[plane].stop - selection[plane].start, strides[plane]) if last else (1, length)
+    for index in product(*(range(part.stop - part.start) for part in selection[:plane])):
+        yield fixed + sum(i * stride for i, stride in zip(index, strides, strict=False)), rows, step, length
+
+
+def runs(shape: Sequence[int], itemsize: int, selection: Selection) -> Iterator[tuple[int, int]]:
+    """Yield offset and length of each contiguous run, in C order; parameters and units are those of `planes`."""
+    for offset, rows, step, length in planes(shape, itemsize, selection):
+        for row in range(rows):
+            yield offset + row * step, length

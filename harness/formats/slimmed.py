@@ -239,3 +239,13 @@ class Hdf5SlimFormat(SlimmedFormat):
     suffix = ".slim.h5"
     style = Style(order=25, colour="#56B4E9", marker="P", dash=(0, (2, 1)), hatch="+++")
     inner = "hdf5"
+
+
+class NpzSlimFormat(SlimmedFormat):
+    """NPZ with slimming above it."""
+
+    name = "npz-slim"
+    description = "NPZ, equal tensors stored once, values in the fewest bytes that hold them exactly"
+    suffix = ".slim.npz"
+    style = Style(order=15, colour="#F0E442", marker="v", dash=(0, (4, 1.2)), hatch="///+")
+    inner = "npz"

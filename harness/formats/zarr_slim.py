@@ -86,7 +86,7 @@ class ZarrSlimFormat(ZarrFormat):
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if not spec.shape:
-            return Layout(chunks=(), origin="default", why="a scalar is one chunk")
+            return Layout(chunks=(), checked=profile != "matched", origin="default", why="a scalar is one chunk")
         if profile == "matched":
             found = replace(matched_layout(spec), why="matched codec and chunks, sharded, no checksums, not narrowed")
         else:
@@ -96,7 +96,8 @@ class ZarrSlimFormat(ZarrFormat):
             codec = _BYTES
         if codec and codec.shuffle == "bit":
             chunks = in_eights(chunks)
-        return replace(found, chunks=chunks, shards=shard_shape(spec.shape, chunks), codec=codec)
+        checked, shards = profile != "matched", shard_shape(spec.shape, chunks)
+        return replace(found, chunks=chunks, shards=shards, codec=codec, checked=checked)
 
     def search_space(self) -> SearchSpace:
         return chunk_space(pair=40, attention=self.attention, least=128 << 10, codecs=self.codecs)

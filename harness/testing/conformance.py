@@ -31,11 +31,12 @@ from harness.testing.comparing import (
     put_in_place,
     same,
 )
+from harness.testing.readers import ReaderConformance
 from harness.testing.samples import sample_arrays, small_arrays, steps
 from harness.trace.stream import Trace
 
 
-class FormatConformance:
+class FormatConformance(ReaderConformance):
     """Tests of a format: derive a class whose name begins with ``Test``, and name the format in it.
 
     Attributes
@@ -256,11 +257,11 @@ def _in_time(test: Callable[[Any, Path], None]) -> Callable[[Any, Path], None]:
     return guarded
 
 
-CHECKS = tuple(name for name in vars(FormatConformance) if name.startswith("test_"))
+CHECKS = tuple(name for name in (*vars(FormatConformance), *vars(ReaderConformance)) if name.startswith("test_"))
 """Names of the checks."""
 
 for _name in CHECKS:
-    setattr(FormatConformance, _name, _in_time(vars(FormatConformance)[_name]))
+    setattr(FormatConformance, _name, _in_time(getattr(FormatConformance, _name)))
 
 
 def failing_checks(

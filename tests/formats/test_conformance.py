@@ -22,13 +22,14 @@ from tests.formats.samples import WRITABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 TENSORS, PARTS = "every_tensor_comes_back_bit_for_bit", "every_part_comes_back_bit_for_bit"
-DAMAGE = "damage_is_refused"
+DAMAGE, READERS = "damage_is_refused", "every_reader_in_every_setting_returns_every_bit"
 
 for _name, _profile in (one.values for one in WRITABLE):
     _suite = f"Test_{_name}_{_profile}".replace("-", "_")
     _facts = {"format": load_format(_name), "profile": _profile}
     # Profiles differ in chunks and codecs: what depends on neither is checked in one of them.
-    _left_out = () if _profile == "tuned" else {*CHECKS} - {f"test_{TENSORS}", f"test_{PARTS}", f"test_{DAMAGE}"}
+    _kept = {f"test_{name}" for name in (TENSORS, PARTS, DAMAGE, *([READERS] if _profile == "matched" else []))}
+    _left_out = () if _profile == "tuned" else {*CHECKS} - _kept
     globals()[_suite] = type(_suite, (FormatConformance,), {**_facts, **dict.fromkeys(_left_out)})
 
 

@@ -19,7 +19,7 @@ import zarr
 from harness.cli import main
 from harness.errors import ArchiveError, MachineError
 from harness.formats.archive import open_archive, verify_archive
-from harness.formats.npz import NpzReader
+from harness.formats.npz_reader import NpzReader
 from harness.formats.seal import BLANK, find_seal, seal
 from tests.formats.samples import BACKENDS, INSTALLED, put
 

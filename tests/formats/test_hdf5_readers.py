@@ -65,7 +65,7 @@ def test_every_filter_is_read_bit_for_bit_and_what_is_not_decoded_here_says_so(t
     said = assert_as_h5py(tmp_path / "a.h5", list(CHUNKED))
     for name, reader in said.items():
         assert ("numcodecs" in reader) == (name not in FALLS_BACK), name
-        assert reader.endswith(FALLS_BACK.get(name, "threads")), name
+        assert reader.endswith(FALLS_BACK.get(name, "decodes them")), name
 
 
 def test_filter_masks_missing_chunks_and_fill_values_are_obeyed(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.formats import archive, npz, opening
+from harness.formats import archive, npz_reader, opening
 from harness.formats.base import load_format
 from tests.formats.samples import put
 
@@ -42,7 +42,7 @@ def read_together(path, workers=8, times=6):
 @pytest.mark.parametrize("apart", [None, False])
 def test_threads_that_share_a_reader_read_what_was_written(tmp_path, monkeypatch, apart):
     if apart is not None:  # as in a Python whose members disturb each other, whatever this one's do
-        monkeypatch.setattr(npz, "members_are_apart", lambda: apart)
+        monkeypatch.setattr(npz_reader, "members_are_apart", lambda: apart)
     path = put(tmp_path, "npz", ARRAYS)
     assert read_together(path) == []
 
@@ -55,13 +55,13 @@ def test_a_python_whose_members_disturb_each_other_is_recognised():
     with zipfile.ZipFile(buffer) as file, file.open("a") as first, file.open("b") as second:
         first.read(1)
         second.seek(1)
-        assert npz.members_are_apart() is (second.read(1) == b"5")
+        assert npz_reader.members_are_apart() is (second.read(1) == b"5")
 
 
 @pytest.fixture
 def large(tmp_path, monkeypatch):
     """A reader to which each of the tensors is large, and how often one of its members was opened."""
-    monkeypatch.setattr(npz, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(npz_reader, "LARGE_BYTES", 1000)
     opened = []
     with load_format("npz").reader(put(tmp_path, "npz", ARRAYS)) as reader:
         real = reader._forward._opened
@@ -91,7 +91,7 @@ def test_windows_of_large_tensors_in_any_order_are_right(large):
 
 
 def test_a_large_member_with_a_flipped_bit_is_refused_at_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(npz, "LARGE_BYTES", 1000)
+    monkeypatch.setattr(npz_reader, "LARGE_BYTES", 1000)
     path = put(tmp_path, "npz", {"pair/layer_0": ARRAYS["pair/layer_0"]}, "tuned")
     with load_format("npz").reader(path) as reader:
         reader._file.zip.getinfo("pair/layer_0.npy").CRC ^= 1
@@ -101,13 +101,13 @@ def test_a_large_member_with_a_flipped_bit_is_refused_at_its_end(tmp_path, monke
 
 
 def test_a_large_tensor_is_verified_by_blocks(tmp_path, monkeypatch):
-    for module in (npz, opening):
+    for module in (npz_reader, opening):
         monkeypatch.setattr(module, "LARGE_BYTES", 1000)
     path = put(tmp_path, "npz", ARRAYS)
     asked = []
-    real = npz.NpzReader.read
+    real = npz_reader.NpzReader.read
     monkeypatch.setattr(
-        npz.NpzReader, "read", lambda self, path, part=None: (asked.append(part), real(self, path, part))[1]
+        npz_reader.NpzReader, "read", lambda self, path, part=None: (asked.append(part), real(self, path, part))[1]
     )
     assert archive.verify_archive(path) == []
     assert asked and None not in asked

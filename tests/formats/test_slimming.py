@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +32,13 @@ from tests.formats.samples import assert_holds, assert_same, trace_of
 Arrays = Mapping[str, np.ndarray]
 
 
-class NpzSlim(SlimmedFormat):
-    """All that it takes to have slimming above a format."""
-
-    name, description, suffix, inner = "npz-slim", "NPZ, slimmed", ".slim.npz", "npz"
-
-
 class RawSlim(SlimmedFormat):
-    """Above a format that finds its tensors by its manifest alone."""
+    """All that it takes to have slimming above a format; this one finds its tensors by its manifest alone."""
 
     name, description, suffix, inner = "raw-slim", "raw, slimmed", ".slim.raw", "raw"
 
 
-ABOVE = [pytest.param(lambda: load_format("hdf5-slim"), id="hdf5-slim"), NpzSlim, RawSlim]
+ABOVE = [*(pytest.param(partial(load_format, name), id=name) for name in ("hdf5-slim", "npz-slim")), RawSlim]
 Make = Callable[[], SlimmedFormat]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from harness.extensions.breakdown.replay import Replay, Replayer
 from harness.formats.base import Selection
 from harness.formats.extents import Extent
-from harness.formats.npz import NpzReader, member_header
+from harness.formats.npz_reader import NpzReader, member_header
 from harness.formats.npz_recovery import LOCAL_HEADER, header_length
 from harness.trace.stream import LARGE_BYTES
 

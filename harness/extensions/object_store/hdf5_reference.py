@@ -20,7 +20,7 @@ from harness.extensions.object_store.address import BLOCK
 from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute, one_file
 from harness.formats.base import Format, Reader, UnsupportedProfile
 from harness.formats.hdf5 import Hdf5Format
-from harness.formats.hdf5_file import BITSHUFFLE, BLOSC, MANIFEST, open_hdf5
+from harness.formats.hdf5_file import BITSHUFFLE, BLOSC, CHECKSUM, MANIFEST, open_hdf5
 from harness.formats.hdf5_filters import filters_of, in_memory
 from harness.formats.zarr import root_attributes
 from harness.formats.zarr_reader import ZarrReader
@@ -46,13 +46,18 @@ class Hdf5Chunk(Codec):
     filters : list of [int, int, list of int]
         Code, flags and values of each, as HDF5 numbers them; none for values that are stored as they are.
     bare : bool
-        Whether a chunk as long as its values was stored without the filters.
+        Whether a chunk as long as its values was stored without the filters, but for a checksum.
     """
 
     codec_id = "trace-format-harness.hdf5"
 
     def __init__(self, nbytes: int, dtype: str, filters: list[Any], bare: bool) -> None:
         self.nbytes, self.dtype, self.filters, self.bare = nbytes, dtype, filters, bare
+
+    @property
+    def checksum(self) -> int:
+        """Bytes of a checksum behind each chunk, which HDF5 compares."""
+        return CHECKSUM if any(code == h5py.h5z.FILTER_FLETCHER32 for code, _, _ in self.filters) else 0
 
     def encode(self, buf: Any) -> Any:
         """Refuse: nothing is written by reference."""
@@ -63,23 +68,24 @@ class Hdf5Chunk(Codec):
         stored = bytes(buf)
         if not self.filters:
             stored = stored.ljust(self.nbytes, b"\0")  # of a tensor without chunks, the last rows fill no block
-        elif not (self.bare and len(stored) == self.nbytes):
+        elif self.checksum or not (self.bare and len(stored) == self.nbytes):
             return ndarray_copy(self._decoded(stored), out)
         if len(stored) != self.nbytes:
             raise ArchiveError(f"a chunk has {len(stored)} bytes of values, {self.nbytes} were expected")
         return ndarray_copy(np.frombuffer(stored, np.uint8), out)
 
     def _decoded(self, stored: bytes) -> np.ndarray:
-        codes = [code for code, _, _ in self.filters]
+        codes, length = [code for code, _, _ in self.filters], len(stored) - self.checksum
+        bare = self.bare and length == self.nbytes
         # Blosc and bitshuffle believe the sizes in front of what they decode.
-        sizes = self.nbytes.to_bytes(4, "little") + len(stored).to_bytes(4, "little")
-        other = codes == [BLOSC] and stored[4:8] + stored[12:16] != sizes
-        if other or (codes == [BITSHUFFLE] and stored[:8] != self.nbytes.to_bytes(8, "big")):
+        sizes = self.nbytes.to_bytes(4, "little") + length.to_bytes(4, "little")
+        other = codes[0] == BLOSC and stored[4:8] + stored[12:16] != sizes
+        if not bare and (other or (codes[0] == BITSHUFFLE and stored[:8] != self.nbytes.to_bytes(8, "big"))):
             raise ArchiveError("a chunk is not of the size that its reference says")
         if codes == [BLOSC]:
             return np.frombuffer(numcodecs.blosc.decompress(stored), np.uint8)
         values = np.empty(self.nbytes // np.dtype(self.dtype).itemsize, self.dtype)
-        file, dataset = in_memory(self.filters, values.dtype, values.shape, values.shape, [((0,), stored, 0)])
+        file, dataset = in_memory(self.filters, values.dtype, values.shape, values.shape, [((0,), stored, int(bare))])
         with file:
             dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
         return values.view(np.uint8)
@@ -161,11 +167,13 @@ def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple
     nbytes = prod(edges) * dataset.dtype.itemsize
     infos: list[Any] = []
     dataset.id.chunk_iter(infos.append)
-    every = (1 << len(filters)) - 1
+    checksum = CHECKSUM if any(code == h5py.h5z.FILTER_FLETCHER32 for code, _, _ in filters) else 0
+    every = (1 << len(filters) - bool(checksum)) - 1  # a checksum is never left out
     bare = any(info.filter_mask for info in infos)
     for info in infos:
         # A reference is an offset and a length: only by its length can a chunk without the filters be told from others.
-        if info.filter_mask not in (0, every) or (bare and (info.size == nbytes) != (info.filter_mask == every)):
+        told = not bare or (info.size == nbytes + checksum) == (info.filter_mask == every)
+        if info.filter_mask not in (0, every) or not told:
             raise UnsupportedProfile(f"{name} has chunks without some of its filters, which no reference can say")
     places: dict[tuple[int, ...], Reference] = {}
     for info in infos:

@@ -16,7 +16,7 @@ from harness.trace.schema import TensorSpec
 Values = tuple[tuple[str, Value], ...]
 """Of all parameters of a role, by name."""
 
-_SHOWN = ("edge", "share_bytes", "rows", "codec", "shards")  # what they do is all in the layout
+_SHOWN = ("edge", "share_bytes", "rows", "codec", "shards", "storage", "checks")  # what they do is all in the layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def candidates(backend: Format, spec: TensorSpec, most: int, rng: np.random.Gene
         name = ", ".join(f"{name}={value}" for name, value in values)
         label = f"{spec.role.value}: {name}"
         candidate = Candidate(label=label, name=name, values=values, changes=changes, layout=layout)
-        found.setdefault((layout.chunks, layout.shards, layout.codec, rest), candidate)
+        found.setdefault((layout.chunks, layout.shards, layout.codec, layout.checked, rest), candidate)
     present, *others = found.values()
     control = Candidate(
         label=CONTROL, name=CONTROL, values=present.values, changes=0, layout=present.layout, is_control=True

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.formats.base import Selection
-from harness.formats.npz import NpzFormat, NpzReader
+from harness.formats.npz import NpzFormat
+from harness.formats.npz_reader import NpzReader
 
 
 class SlowReader(NpzReader):

@@ -65,21 +65,23 @@ def samples(entered, rounds, noise=0.01, **seconds):
 def test_the_present_setting_and_its_control_come_first_and_no_layout_twice(entered):
     assert entered[0].present and entered[1].label == CONTROL and not entered[1].present
     assert entered[0].layout.chunks == load_format("hdf5").layout(SPEC, "tuned").chunks
-    assert len({(c.layout.chunks, c.layout.codec) for c in entered}) == len(entered) - 1
+    laid = {(c.layout.chunks, c.layout.codec, c.layout.checked, dict(c.values)["pages"]) for c in entered}
+    assert len(laid) == len(entered) - 1
     assert [c.changes for c in entered] == sorted(c.changes for c in entered)
     assert len(entered) == 10
 
 
 def test_candidates_are_the_same_for_the_same_seed_and_are_all_there_is_when_there_is_room():
     backend = load_format("hdf5")
-    drawn = [[c.label for c in candidates(backend, SPEC, 12, np.random.default_rng(s))] for s in (3, 3, 4)]
+    drawn = [[c.label for c in candidates(backend, SPEC, 24, np.random.default_rng(s))] for s in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]
-    edges, codecs = backend.search_space()[SPEC.role]
+    edges, codecs, _, checks, pages = backend.search_space()[SPEC.role]
     layouts = {load_format("hdf5").layout(SPEC, "tuned").chunks}
     for edge in edges.values:
         layouts.add(tuple([-(-64 // -(-64 // min(edge, 64)))] * 2 + [8]))
     everything = candidates(backend, SPEC, 10_000, np.random.default_rng(0))
-    assert len(everything) == len(layouts) * len(codecs.values) + 1
+    chunked, contiguous = len(layouts) * len(codecs.values) * len(checks.values), 1
+    assert len(everything) == (chunked + contiguous) * len(pages.values) + 1
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,7 @@ def test_a_corner_ends_with_a_chunk_and_stands_for_the_whole_all_the_same():
     (asked,), _ = questions(backend, manifest, mix, 256 * 256 * 128 * 4, 0)
     entered = candidates(backend, whole, 1000, np.random.default_rng(0))
     assert asked.part.shape == (256, 256, 128)
+    entered = [c for c in entered if c.layout.chunks]
     lengths = {c.layout.chunks[0]: asked.part_for(c.layout).shape for c in entered}
     assert lengths[40] == (240, 240, 128) and lengths[128] == (256, 256, 128) and lengths[94] == (188, 188, 128)
     (layer, whole_read), (window, windows) = asked.accesses(asked.part_for(entered[0].layout))

@@ -1,0 +1,120 @@
+"""Checks of every reader of a format, in every setting that is raced for its best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from harness.formats.archive import write_archive
+from harness.formats.base import Format, Layout, Profile, Reader, UnsupportedReader
+from harness.formats.describing import Opened, ShowsStorage
+from harness.formats.settings import Settings, TunableFormat, configured
+from harness.testing.comparing import parts, same
+from harness.testing.samples import sample_arrays, steps
+
+_CHECKSUMS = ("crc32c", "fletcher32")
+_BUDGETS = (None, 0)
+
+
+def raced(backend: Format, profile: Profile) -> dict[str, Profile]:
+    """Return the settings in which a format's readers are checked, by name: its alternatives beside ``tuned``."""
+    found: dict[str, Profile] = {"": profile}
+    if profile == "tuned" and isinstance(backend, TunableFormat):
+        found |= {name: backend.alternative(name) for name, _ in backend.candidates if name}
+    return found
+
+
+def disagreement(opened: Opened, layout: Layout) -> str:
+    """Say in what an opened archive differs from the layout that was asked for; empty where it does not.
+
+    Compressors are compared by name: a library does not always tell a level.
+    """
+    chunks = opened.chunks
+    if chunks and layout.chunks and len(chunks) == len(layout.chunks) + 1:  # one of a stack of layers
+        chunks = chunks[1:]
+    if chunks != layout.chunks:
+        return f"has chunks {opened.chunks}, asked were {layout.chunks}"
+    if layout.checked != any(name in opened.codec for name in _CHECKSUMS):
+        return f"has the codecs {opened.codec!r}; a checksum was {'' if layout.checked else 'not '}asked for"
+    asked = layout.codec.name if layout.codec else "none"
+    if asked not in opened.codec and not (asked == "none" and opened.codec.startswith(_CHECKSUMS)):
+        return f"has the codecs {opened.codec!r}, asked was {asked}"
+    return ""
+
+
+class ReaderConformance:
+    """Tests of readers, of which `harness.testing.conformance.FormatConformance` is made."""
+
+    profile: ClassVar[Profile]
+
+    def made(self) -> Format:
+        """Return the format."""
+        raise NotImplementedError
+
+    def test_every_reader_in_every_setting_returns_every_bit(self, tmp_path: Path) -> None:
+        """Tensors and parts of them, with every cache budget, on one thread and on several that share the reader."""
+        arrays = sample_arrays()
+        for setting, profile in raced(self.made(), self.profile).items():
+            path = tmp_path / f"{setting or 'archive'}{self.made().suffix}"
+            write_archive(steps(arrays), self.made(), path, profile)
+            for name, budget in self._readers():
+                with suppress(UnsupportedReader):  # a reader may lack a codec: runs leave it out with its reason
+                    self._check_reader(path, profile, name, budget)
+
+    def _readers(self) -> Iterator[tuple[str, int | None]]:
+        """Yield each reader that is here, with each budget of decoded chunks."""
+        for name, spec in self.made().readers.items():
+            for budget in () if spec.missing() else _BUDGETS if spec.cached else _BUDGETS[:1]:
+                yield name, budget
+
+    def _check_reader(self, path: Path, profile: Profile, name: str, budget: int | None) -> None:
+        arrays, backend = sample_arrays(), configured(self.made(), profile)
+        with backend.reader(path, name, cache_bytes=budget) as reader:
+            read = partial(_read_all, reader, arrays, f"{name} in {path.stem}")
+            read(0)
+            with ThreadPoolExecutor(2) as pool:
+                for done in [pool.submit(read, seed) for seed in (1, 2)]:
+                    done.result()
+            self._check_ledger(reader, profile, arrays, f"{name} in {path.stem}")
+
+    def _check_ledger(self, reader: Reader, profile: Profile, arrays: dict[str, np.ndarray], what: str) -> None:
+        if not isinstance(reader, ShowsStorage):
+            return
+        for spec in steps(arrays).manifest.tensors:
+            layout = self.made().layout(spec, profile)
+            # Slimming may store an integer in one byte, for which a format may have another codec.
+            alike = not self.made().slim or np.dtype(spec.dtype).kind == "f"
+            if layout.stated and alike and spec.items and spec.shape:
+                opened = reader.opened(spec.path)
+                assert opened.reader, f"{what} does not say what reads"
+                problem = disagreement(opened, layout)
+                assert not problem, f"{what}: {spec.path} {problem}"
+
+    def test_candidates_name_readers_and_settings_that_exist(self, tmp_path: Path) -> None:
+        """Each is a setting of the format and one of its readers, and no two are the same; stock is one of them."""
+        backend = self.made()
+        settings = set(backend.alternatives) if isinstance(backend, TunableFormat) else set()
+        assert backend.stock in backend.readers
+        assert len(set(backend.candidates)) == len(backend.candidates) > 0
+        for setting, name in backend.candidates:
+            assert name in backend.readers, f"a candidate names the reader {name!r}, which does not exist"
+            assert not setting or setting in settings, (
+                f"a candidate names the setting {setting!r}, which does not exist"
+            )
+        assert all(isinstance(profile, Settings) for name, profile in raced(backend, "tuned").items() if name)
+
+
+def _read_all(reader: Reader, arrays: dict[str, np.ndarray], what: str, seed: int) -> None:
+    """Compare tensors in an order of a seed's, and parts of them."""
+    rng = np.random.default_rng(seed)
+    for path in rng.permutation(list(arrays)):
+        array = arrays[path]
+        same(reader.read(path), array, f"{what}: {path}")
+        for part in parts(array.shape, rng)[:: 1 if seed == 0 else 3]:
+            same(reader.read(path, part), array[part], f"{what}: {path} {part}")

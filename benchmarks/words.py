@@ -7,6 +7,7 @@ what disturbs comes on top. Arms are the baseline, its A/A control and one conte
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,14 @@ def shares(true: float, noise: float, *, draws: int, floor: bool = True, seed: i
         compared = compare(cell[CONTENDER], cell[BASELINE]) if floor else control
         found[judge([compared], [noise_floor(control) if floor else Floor()])[0]] += 1
     return Counter({word: count / draws for word, count in found.items()})
+
+
+def together(trues: Sequence[float], noise: float, *, seed: int = 1, **how: Any) -> list[str]:
+    """Return the words of a run with a cell of each of these true ratios, judged together as a report does."""
+    rng = np.random.default_rng(seed)
+    cells = [np.exp(log_times(rng, 1, true, noise, **how)[0]) for true in trues]
+    floors = [noise_floor(compare(cell[CONTROL], cell[BASELINE])) for cell in cells]
+    return list(judge([compare(cell[CONTENDER], cell[BASELINE]) for cell in cells], floors))
 
 
 def leaving_rates(true: float, draws: int, *, seed: int = 1, **how: Any) -> tuple[float, float]:

@@ -39,6 +39,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+_CLEARLY = 0.1  # of the read; a replay is another moment, and equal reads differ by a few percent
+
+
 def where_time_goes(breakdown: pd.DataFrame) -> pd.DataFrame:
     """Summarise the rows of `harness.extensions.breakdown.rows.read_breakdown`: one row a cell, in their first order.
 
@@ -89,6 +92,11 @@ def _taken(rounds: pd.DataFrame) -> pd.Series:
     """Return what each round took for the read and its replay together, in seconds."""
     replayed = [name for name in PARTS if name != "rest_seconds"]
     return rounds[["total_seconds", "open_seconds", *replayed]].sum(axis=1)
+
+
+def below_zero(cells: pd.DataFrame) -> pd.Series:
+    """Say in which cells of `where_time_goes` the parts take clearly longer than the read that they are parts of."""
+    return cells["rest_seconds"] < -_CLEARLY * cells["total_seconds"]
 
 
 def drawn_cells(cells: pd.DataFrame) -> tuple[str, float, pd.DataFrame]:

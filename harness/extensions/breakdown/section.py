@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.findings import Findings, plain
-from harness.extensions.breakdown.analysis import OPENED, drawn_cells, where_time_goes
+from harness.extensions.breakdown.analysis import OPENED, below_zero, drawn_cells, where_time_goes
 from harness.extensions.breakdown.plot import draw_time
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown
 from harness.records import kind_of
@@ -77,7 +77,8 @@ class TimeSection(Section):
             figures=True,
             folded="In figures",
         )
-        return [Text(_slow(shown, arms)), Picture("where_time_goes", self.title, _DRAWN), *([table] if rows else [])]
+        told = [Text(text) for text in (_slow(shown, arms), _too_long(shown, arms)) if text]
+        return [*told, Picture("where_time_goes", self.title, _DRAWN), *([table] if rows else [])]
 
 
 section = TimeSection()
@@ -92,6 +93,9 @@ _COLUMNS = [
 ]  # fmt: skip
 
 
+_DURATIONS = ["total_seconds", *(name for name in OPENED if name != "rest_seconds")]
+_FLAG = " (parts beyond the read)"
+
 _COUNTED = {  # how the figures of the summary are written that are known
     "percent_of_raw": lambda share: words.percent(share / 100),
     "read_amplification": words.times,
@@ -105,20 +109,36 @@ def _rows(shown: pd.DataFrame, arms: list[tuple[str, str]], summary: pd.DataFram
     counted = summary[(summary["cache"] == "warm") & (summary["executor"] == "main")].fillna({"profile": ""})
     counts = {(row["access"], row["format"], row["profile"]): row for row in counted.to_dict("records")}
     rows = []
+    shown = shown.assign(below_zero=below_zero(shown))
     found = shown[shown["total_seconds"].notna()].fillna({"profile": ""}).to_dict("records")
     accesses = list(dict.fromkeys(shown["access"]))
     found.sort(key=lambda row: (accesses.index(row["access"]), arms.index((row["format"], row["profile"]))))
     for row in found:
+        flag = _FLAG if row["below_zero"] else ""
         told = counts.get((row["access"], row["format"], row["profile"]), {})
         rows.append(
             [
                 words.access(row["access"]),
                 words.arm_name((row["format"], row["profile"]), arms),
-                *(words.duration(row[name]) if words.known(row[name]) else "–" for name in ("total_seconds", *OPENED)),
+                *(words.duration(row[name]) if words.known(row[name]) else "–" for name in _DURATIONS),
+                words.duration(row["rest_seconds"]) + flag if words.known(row["rest_seconds"]) else "–",
                 *(write(told[name]) if words.known(told.get(name)) else "–" for name, write in _COUNTED.items()),
             ]
         )
     return rows
+
+
+def _too_long(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:
+    """Say of which formats the parts take clearly longer than the read; empty where none do."""
+    found = cells[below_zero(cells)]
+    if found.empty:
+        return ""
+    names, of = [words.arm_name(arm, arms) for arm in words.arms_of(found)], cells["rest_seconds"].notna().sum()
+    return (
+        f"In {len(found)} of {of} cells, of {words.listed(names)}, the parts take "
+        "clearly longer than the read. They are marked: the read decodes on several threads and the replay on one, or "
+        "the replay was disturbed. The parts say there what there is to do, and not how the time of the read divides."
+    )
 
 
 def _slow(cells: pd.DataFrame, arms: list[tuple[str, str]]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.documents import DocumentError
 from harness.errors import HarnessError
-from harness.extensions.breakdown.analysis import COLUMNS, where_time_goes
+from harness.extensions.breakdown.analysis import COLUMNS, below_zero, where_time_goes
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown
 from harness.records import CellKey, Mark, columns
 from harness.row_files import RowFile, done
@@ -52,6 +52,12 @@ def test_a_negative_rest_stays_negative(table):
     cell = table(row(0, 5.0)).iloc[0]
     assert cell["rest_seconds"] == -1.25
     assert cell["main_part"] == "decode"
+
+
+def test_a_rest_that_is_clearly_negative_is_flagged(table):
+    other = KEY._replace(access="layer")
+    cells = table(row(0, 5.0), row(0, 6.0, key=other), row(0, 10.0, key=KEY._replace(access="window")))
+    assert below_zero(cells).tolist() == [True, False, False]  # 25 % below, 4 % below, above
 
 
 def test_an_exact_figure_that_differs_is_empty_and_said(table):

@@ -25,6 +25,8 @@ _GROWTH = (
 )
 
 
+_DOUBTS = {"noise": "by noise", "one-round": "because one round disagrees", "floor": "within the A/A difference"}
+
 _MACHINE = (
     "cpu", "cores", "cores_limit", "virtual_machine", "memory_bytes", "memory_limit_bytes", "filesystem", "commit",
     "started",
@@ -76,7 +78,7 @@ def warnings(findings: Findings) -> list[str]:
         "failed": [(*key, len(part), _suites(part)) for key, part in failed.groupby(["format", "reason"], sort=False)],
         "noise": findings.noise,
         "spread": max(findings.noise.spread.values(), default=0),
-        "doubts": {why: int((cells["why"] == why).sum()) for why in ("noise", "one-round", "floor")},
+        "doubts": [f"{text} ({count})" for why, text in _DOUBTS.items() if (count := (cells["why"] == why).sum())],
         "below": words.listed(words.ordered(cells["format"][(cells["flag"] == BELOW_RAW) & of_kind(cells, "format")])),
         "below_cells": int(((cells["flag"] == BELOW_RAW) & of_kind(cells, "format")).sum()),
     }

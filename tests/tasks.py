@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.capacity import capacity
+from harness.formats.settings import UnsupportedReader
 from harness.sampling.budget import VARIABLES
 from harness.sampling.contenders import ContenderProcesses
 
@@ -96,6 +97,13 @@ class Die(Spin):
     def run(self, children: object) -> tuple[int, int, int]:
         Path(os.environ[SAID]).write_text(" ".join(map(str, super().run(children))))
         os._exit(3)
+
+
+class CannotRead(Turn):
+    """Meets an archive that its reader cannot read."""
+
+    def run(self, children: object) -> None:
+        raise UnsupportedReader("it lacks a codec.")
 
 
 SAID = "HARNESS_TEST_SAID"

@@ -83,7 +83,8 @@ def deferred() -> Iterator[None]:
     with _handled(_keep):
         yield
     if _State.pending is not None:
-        raise KeyboardInterrupt(_State.pending)
+        number, _State.pending = _State.pending, None  # it is raised once
+        raise KeyboardInterrupt(number)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def _read(connections: list[Connection], work: list[Share]) -> list[WorkerPart]:
     waiting = [connection for connection, answer in zip(connections, ready, strict=True) if answer == "ready"]
     for connection in waiting:
         connection.send("go" if len(waiting) == len(work) else "stop")
-    # One that failed to open has said so already; what the others answer after "stop" only echoes it.
+    # One that cannot use the format has said so already; what the others answer after "stop" only echoes it.
     answers = [answer for answer in ready if answer != "ready"] + [connection.recv() for connection in waiting]
     for answer in answers:
         if not isinstance(answer, WorkerPart):
@@ -75,7 +75,7 @@ def _serve(connection: Connection) -> None:
     def begin() -> None:
         connection.send("ready")
         if connection.recv() != "go":
-            raise HarnessError("another process failed to open the archive")
+            raise HarnessError("another process could not begin")
 
     while True:
         share: Share = connection.recv()

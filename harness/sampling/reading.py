@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from harness.errors import HarnessError
 from harness.sampling import cache
 from harness.sampling.accounting import count_opens
+from harness.sampling.budget import beyond_budget
 from harness.sampling.executor import Settings, Share, load_executor
 from harness.sampling.sample import Reading
 from harness.sampling.worker import Children
@@ -79,7 +81,10 @@ class ReadTask(Share):
         return Observed(reading=reading, resident_fraction=resident)
 
     def _sample(self, children: Children) -> Reading:
-        return children.readers(self.access.executor, self.settings).read(self, self.access.workers)
+        reading = children.readers(self.access.executor, self.settings).read(self, self.access.workers)
+        if not reading.problem and load_executor(self.access.executor).here(self.settings):
+            return dataclasses.replace(reading, problem=beyond_budget(reading))
+        return reading
 
 
 def kept_data(first: Observed, observed: Observed, access: ReadAccess) -> str:

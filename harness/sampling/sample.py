@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from harness.formats.base import Reader, blame
+from harness.formats.selection import Selection
 from harness.sampling.accounting import LocalCounter, ReadCounts, peak_rss, reset_peak_rss
-from harness.sampling.verify import MAPPED, Expected, check, mapped, read_id
+from harness.sampling.verify import MAPPED, Expected, check_all, mapped, read_id
 from harness.workload import Read
 
 Clock = Callable[[], int]
@@ -75,7 +76,7 @@ class Returned:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Returned):
-    """What one sample of a read access found; what only several workers have is empty for one thread.
+    """What one sample of a read access found; latencies and times of workers are empty for one thread.
 
     Attributes
     ----------
@@ -86,7 +87,7 @@ class Reading(Returned):
     latencies : tuple of float or None
         The 50th, 95th and 99th percentile of the time of one read, over the reads of all workers.
     cpu_seconds : float or None
-        Processor time of all threads of the reading processes during the reads.
+        Processor time of all threads of the reading processes during the reads; None where it cannot be told.
     worker_seconds : tuple of float
         Time of each worker's share.
     rejected : str
@@ -106,6 +107,7 @@ class Tally:
     """What reads have taken and returned so far."""
 
     nanoseconds: int = 0
+    cpu: int = 0
     bytes_returned: int = 0
     problem: str = ""
 
@@ -150,46 +152,59 @@ def take(
         When the format raised.
     """
     doing = blame(backend.name, f"reading {archive.name}")
+    sought = seek(reads, expected)
     with accounted(counter) as usage, opened(backend, archive, clock) as (reader, opening), doing:
-        tally = (_load_once if load_once else _each)(reader, reads, expected, clock)
+        tally = (_load_once if load_once else _each)(reader, sought, clock)
     return Reading(
         seconds=tally.nanoseconds / 1e9,
         open_seconds=opening / 1e9,
+        cpu_seconds=tally.cpu / 1e9,
         bytes_returned=tally.bytes_returned,
         problem=tally.problem,
         **usage,
     )
 
 
-def _each(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> Tally:
+Sought = Sequence[tuple[str, Selection | None, Expected]]
+"""What is asked for, and what has to come back."""
+
+
+def seek(reads: Sequence[Read], expected: Mapping[str, Expected]) -> Sought:
+    """Look up what has to come back, before a reader is opened: nothing is left to do between opening and reading."""
+    return [(read.path, read.selection, expected[read_id(read)]) for read in reads]
+
+
+def _each(reader: Reader, sought: Sought, clock: Clock) -> Tally:
     """Run reads one by one; what the timed loop does besides reading is append to a list and add two numbers."""
     tally = Tally()
     held: list[tuple[object, Expected]] = []
     bytes_held = 0
-    sought = [(read.path, read.selection, expected[read_id(read)]) for read in reads]
     fetch = reader.read
-    start = clock()
+    cpu, start = time.process_time_ns(), clock()
     for path, selection, want in sought:
         held.append((fetch(path, selection), want))
         bytes_held += want.nbytes
         if bytes_held >= HELD_BYTES:
             tally.nanoseconds += clock() - start
+            tally.cpu += time.process_time_ns() - cpu
             settle(held, tally)
             bytes_held = 0
-            start = clock()
+            cpu, start = time.process_time_ns(), clock()
     tally.nanoseconds += clock() - start
+    tally.cpu += time.process_time_ns() - cpu
     return settle(held, tally)
 
 
-def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock) -> Tally:
+def _load_once(reader: Reader, sought: Sought, clock: Clock) -> Tally:
     """Read each tensor that the reads touch whole, take its selections from memory, and let it go."""
     tally = Tally()
-    for path in dict.fromkeys(read.path for read in reads):
-        parts = [(read.selection, expected[read_id(read)]) for read in reads if read.path == path]
-        start = clock()
-        tensor = reader.read(path)
+    for name in dict.fromkeys(path for path, _, _ in sought):
+        parts = [(selection, want) for path, selection, want in sought if path == name]
+        cpu, start = time.process_time_ns(), clock()
+        tensor = reader.read(name)
         results = [tensor if selection is None else tensor[selection].copy() for selection, _ in parts]
         tally.nanoseconds += clock() - start
+        tally.cpu += time.process_time_ns() - cpu
         if mapped(tensor):  # copies of its parts are in memory, the tensor that had to be loaded is not
             tally.problem = tally.problem or MAPPED
         settle([(result, want) for result, (_, want) in zip(results, parts, strict=True)], tally)
@@ -197,10 +212,9 @@ def _load_once(reader: Reader, reads: Sequence[Read], expected: Mapping[str, Exp
 
 
 def settle(held: list[tuple[object, Expected]], tally: Tally) -> Tally:
-    """Check results, add them up, and release them."""
-    for result, want in held:
-        tally.problem = tally.problem or check(result, want)
-        tally.bytes_returned += result.nbytes if isinstance(result, np.ndarray) else 0
+    """Check results, add them up, and release them; the reader they came from is open until then."""
+    tally.problem = tally.problem or check_all(held)
+    tally.bytes_returned += sum(result.nbytes for result, _ in held if isinstance(result, np.ndarray))
     held.clear()
     return tally
 

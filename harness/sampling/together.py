@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,20 @@ import numpy as np
 
 from harness.formats.base import Reader, blame
 from harness.sampling.accounting import LocalCounter
-from harness.sampling.sample import Clock, Counter, Opener, Reading, Returned, Tally, accounted, opened, settle
-from harness.sampling.verify import Expected, read_id
+from harness.sampling.sample import (
+    Clock,
+    Counter,
+    Opener,
+    Reading,
+    Returned,
+    Sought,
+    Tally,
+    accounted,
+    opened,
+    seek,
+    settle,
+)  # fmt: skip
+from harness.sampling.verify import Expected
 from harness.workload import Read
 
 PERCENTILES = (50, 95, 99)
@@ -53,7 +65,7 @@ def shares(reads: Sequence[Read], workers: int) -> list[tuple[Read, ...]]:
 
 
 def combine(parts: Sequence[WorkerPart]) -> Reading:
-    """Make one reading of all workers' parts, its time from the first start to the last end."""
+    """Make one reading of all workers' parts, the time of reads from the first start to the last end."""
     latencies = np.concatenate([np.diff(part.marks) for part in parts]) / 1e9
     cpu = _total([part.cpu for part in parts])
     sums: dict[str, Any] = {name: _total([getattr(part, name) for part in parts]) for name in _SUMS}
@@ -100,51 +112,53 @@ def take_threads(
     workers : int
         Number of threads.
     shared : bool
-        Whether all use one open reader; otherwise each opens its own, before the common start.
+        Whether all use one open reader; otherwise each opens its own. They begin to read when all are open.
 
     Returns
     -------
     Reading
-        Seconds from the first start to the last end.
+        Seconds from the first start to the last end; opening lasts until all may read.
 
     Raises
     ------
     HarnessError
         When the format raised in any thread.
     """
-    begun: list[int] = []  # processor time of the process, as are the ends
-    ends: list[int] = []
-    barrier = threading.Barrier(workers, action=lambda: begun.append(time.process_time_ns()))
+    moments: list[tuple[int, int]] = []  # time, and processor time of the process, whenever all have come so far
+    barrier = threading.Barrier(workers, action=lambda: moments.append((clock(), time.process_time_ns())))
+    common: list[Reader] = []
 
-    def part(share: Sequence[Read], common: tuple[Reader, int] | None) -> tuple[WorkerPart, Held]:
+    def part(number: int, sought: Sought) -> WorkerPart:
         try:
-            with nullcontext(common) if common else opened(backend, archive, clock) as (reader, opening):
+            with ExitStack() as stack:
+                barrier.wait()
+                if number == 0 or not shared:
+                    common.append(reader := stack.enter_context(opened(backend, archive, clock))[0])
                 barrier.wait()
                 with blame(backend.name, f"reading {archive.name}"):
-                    marks, held = _read(reader, share, expected, clock)
-                ends.append(time.process_time_ns())
+                    marks, held = _read(common[0] if shared else reader, sought, clock)
+                barrier.wait()
+                tally = settle(held, Tally())
+                barrier.wait()
         except BaseException:
             barrier.abort()
             raise
-        return WorkerPart(opened=opening, marks=np.array(marks)), held
+        # What a reader does while others are still opened is time that all wait.
+        return WorkerPart(
+            opened=marks[0] - moments[0][0],
+            marks=np.array(marks),
+            bytes_returned=tally.bytes_returned,
+            problem=tally.problem,
+        )
 
-    with accounted(counter) as usage, ExitStack() as stack:
-        common = stack.enter_context(opened(backend, archive, clock)) if shared else None
-        with ThreadPoolExecutor(workers) as pool:
-            parts = [pool.submit(part, share, common) for share in shares(reads, workers)]
+    split = [seek(share, expected) for share in shares(reads, workers)]
+    with accounted(counter) as usage, ThreadPoolExecutor(workers) as pool:
+        parts = [pool.submit(part, number, sought) for number, sought in enumerate(split)]
     errors = [error for each in parts if (error := each.exception())]
     if errors:  # one that found the barrier broken only echoes another
         raise next((error for error in errors if not isinstance(error, threading.BrokenBarrierError)), errors[0])
-    tally = Tally()
-    for each in parts:
-        settle(each.result()[1], tally)
-    return dataclasses.replace(
-        combine([each.result()[0] for each in parts]),
-        bytes_returned=tally.bytes_returned,
-        problem=tally.problem,
-        cpu_seconds=(max(ends) - begun[0]) / 1e9,
-        **usage,
-    )
+    (_, _), (_, start), (_, end), _ = moments
+    return dataclasses.replace(combine([each.result() for each in parts]), cpu_seconds=(end - start) / 1e9, **usage)
 
 
 def take_share(
@@ -163,15 +177,16 @@ def take_share(
     backend, archive, share, expected, counter, clock
         As for `harness.sampling.sample.take`; the system's monotonic clock is one that all processes share.
     wait : callable
-        Returns when all workers may start.
+        Returns when all workers may open the archive and read.
     """
+    sought = seek(share, expected)
     doing = blame(backend.name, f"reading {archive.name}")
+    wait()  # before opening: what a reader did while it waited would be counted nowhere
     with accounted(counter) as usage, opened(backend, archive, clock) as (reader, opening), doing:
-        wait()
         cpu = time.process_time_ns()
-        marks, held = _read(reader, share, expected, clock)
+        marks, held = _read(reader, sought, clock)
         cpu = time.process_time_ns() - cpu
-    tally = settle(held, Tally())
+        tally = settle(held, Tally())
     return WorkerPart(
         opened=opening,
         marks=np.array(marks),
@@ -182,11 +197,8 @@ def take_share(
     )
 
 
-def _read(
-    reader: Reader, reads: Sequence[Read], expected: Mapping[str, Expected], clock: Clock
-) -> tuple[list[int], Held]:
+def _read(reader: Reader, sought: Sought, clock: Clock) -> tuple[list[int], Held]:
     """Read a share and look at the clock after every read; results are kept, and checked when all workers are done."""
-    sought = [(read.path, read.selection, expected[read_id(read)]) for read in reads]
     held: Held = []
     fetch = reader.read
     marks = [clock()]

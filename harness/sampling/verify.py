@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
+from harness.sampling.accounting import read_aside
 from harness.trace.manifest import Manifest
 from harness.trace.stream import digest
 from harness.workload import Read
 
 MAPPED = "returned a view of a mapped file, which is not in memory yet"
+LATER = "returned an array that was filled after it had been returned"
+
+_MAPS = Path("/proc/self/maps")
+_MEMORY = (b"/dev/zero", b"/memfd:", b"/SYSV")  # what is shown as a file and is memory
+_PAGE = 4096  # bytes
 
 
 @dataclass(frozen=True)
@@ -72,40 +79,85 @@ def asked_bytes(reads: Iterable[Read], expected: Mapping[str, Expected]) -> int:
     return sum(expected[read_id(read)].nbytes for read in reads)
 
 
-def check(result: object, expected: Expected) -> str:
-    """Compare what a reader returned with what it had to return.
+def check_all(results: Sequence[tuple[object, Expected]]) -> str:
+    """Compare what a reader returned with what it had to return, while that reader is open.
 
     Parameters
     ----------
-    result : object
-        What came back.
-    expected : Expected
-        From `expectations`.
+    results : sequence of (object, Expected)
+        What came back, and what was due, from `expectations`.
 
     Returns
     -------
     str
-        What is wrong, in a few words; empty when every bit is right and in memory.
+        What is wrong with the first that is, in a few words; empty when every bit is right and was so at once.
     """
+    arrays = [result for result, _ in results if type(result) is np.ndarray]
+    early = [_Glance(array) for array in arrays]  # first of all, while one that is filled later is not full yet
+    ranges = _mapped_ranges()
+    problem = next((found for result, want in results if (found := _check(result, want, ranges))), "")
+    return problem or (LATER if any(glance.changed for glance in early) else "")
+
+
+def check(result: object, expected: Expected) -> str:
+    """Compare one result with what it had to be, as `check_all`."""
+    return check_all([(result, expected)])
+
+
+def _check(result: object, expected: Expected, ranges: np.ndarray) -> str:
     if type(result) is not np.ndarray:
         return f"returned {type(result).__name__} instead of an ndarray"
     if result.dtype != np.dtype(expected.dtype):
         return f"returned dtype {result.dtype} instead of {expected.dtype}"
     if result.shape != expected.shape:
         return f"returned shape {result.shape} instead of {expected.shape}"
-    if mapped(result):
+    if _touches(result, ranges):
         return MAPPED
     return "" if digest(result) == expected.digest else "returned values that differ from the source"
 
 
+class _Glance:
+    """One value of each page of an array, at places that nobody can know before, as they were when it came back."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array, self._step = array, max(1, _PAGE // max(1, array.itemsize))
+        self._start = random.randrange(self._step)
+        self._seen = self._values()
+
+    def _values(self) -> bytes:
+        return self._array.ravel(order="K")[self._start :: self._step].tobytes()
+
+    @property
+    def changed(self) -> bool:
+        """Whether a value is another one by now."""
+        return self._values() != self._seen
+
+
 def mapped(array: object) -> bool:
     """Say whether an array's bytes are in a mapped file: reading them would be work left for later."""
-    owner: object = array
-    while owner is not None:
-        if type(owner).__module__ == "mmap" or isinstance(owner, np.memmap):
-            return True
-        owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
-    return False
+    return isinstance(array, np.ndarray) and _touches(array, _mapped_ranges())
+
+
+def _touches(array: np.ndarray, ranges: np.ndarray) -> bool:
+    """Say whether memory from the first byte of an array to its last lies in one of the ranges, whoever owns it."""
+    if not array.size:
+        return False
+    first, stop = np.lib.array_utils.byte_bounds(array)
+    return bool(((ranges[:, 0] < stop) & (first < ranges[:, 1])).any())
+
+
+def _mapped_ranges() -> np.ndarray:
+    """Return first and last address of every mapping of a file in this process, shape ``(n, 2)``; see proc_pid_maps(5).
+
+    None are known without Linux's ``/proc``.
+    """
+    try:
+        lines = read_aside(_MAPS).splitlines()
+    except OSError:
+        lines = []
+    fields = [line.split(maxsplit=5) for line in lines]
+    of_files = [f[0].split(b"-") for f in fields if f[4] != b"0" and not f[-1].startswith(_MEMORY)]
+    return np.array([[int(address, 16) for address in pair] for pair in of_files], np.uint64).reshape(-1, 2)
 
 
 def is_bfloat16(blocks: Iterable[np.ndarray]) -> bool:

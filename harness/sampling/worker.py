@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from harness import registry
 from harness.capacity import capacity, processors
 from harness.errors import Cause, HarnessError, MachineError, cause_of, ended
-from harness.sampling.budget import budgeted
+from harness.formats.settings import UnsupportedReader
+from harness.sampling.budget import budgeted, own_processors
 from harness.sampling.executor import Readers, Settings, load_executor
 from harness.sampling.interrupt import end_with, heard, kept_from_children
 from harness.sampling.process_groups import MARK, ProcessGroup, new_mark
@@ -43,11 +44,13 @@ class WorkerError(HarnessError):
         What happened.
     cause : {"", "machine"}
         What it is put down to.
+    unsupported : bool
+        Whether a reader cannot read the archive: there is nothing to measure, and nothing has failed.
     """
 
-    def __init__(self, text: str, cause: Cause = "") -> None:
+    def __init__(self, text: str, cause: Cause = "", unsupported: bool = False) -> None:
         super().__init__(text)
-        self.cause = cause
+        self.cause, self.unsupported = cause, unsupported
 
 
 def started(serve: Callable[[Connection], None], name: str, **settings: Any) -> tuple[SpawnProcess, Connection]:
@@ -63,7 +66,7 @@ def _run(
     serve: Callable[[Connection], None], connection: Connection, parent: int, allowed: tuple[registry.Name, ...]
 ) -> None:
     end_with(parent)
-    capacity()  # as the process was started; what runs in it later may give itself more
+    capacity(), own_processors()  # as the process was started; what runs in it later may give itself more
     registry.allow(*allowed)
     with suppress(EOFError, ConnectionError):  # the other side has gone away
         serve(connection)
@@ -219,13 +222,14 @@ def _answer(task: Task, children: Children) -> tuple[str, Any]:
         return "error", told(error)
 
 
-def told(error: Exception) -> tuple[str, Cause]:
-    """Put an error, which may be a library's and a page, on one line of a record, with what it is put down to."""
+def told(error: Exception) -> tuple[str, Cause, bool]:
+    """Put an error, which may be a library's and a page, on one line of a record, as `WorkerError` takes it."""
     if isinstance(error, HarnessError):
-        return str(error).rstrip("."), cause_of(error)
+        unsupported = isinstance(error, UnsupportedReader) or getattr(error, "unsupported", False)
+        return str(error).rstrip("."), cause_of(error), unsupported
     if isinstance(error, MemoryError):
-        return "ran out of memory", cause_of(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())}", cause_of(error)
+        return "ran out of memory", cause_of(error), False
+    return f"{type(error).__name__}: {' '.join(str(error).split())}", cause_of(error), False
 
 
 class Children:

@@ -110,6 +110,13 @@ def test_nothing_stays_of_a_contender_that_hangs_or_dies(said, task, says):
     assert gone([resting])
 
 
+def test_a_reader_that_cannot_read_an_archive_says_so_by_a_field():
+    with Worker(60) as worker:
+        with pytest.raises(WorkerError, match=r"^it lacks a codec$") as error:
+            worker.do(tasks.CannotRead())
+        assert error.value.unsupported and error.value.cause == ""
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_nothing_stays_of_a_run_that_is_killed_or_interrupted(tmp_path, said, number):
     code = f"import tests.tasks as t; t.contend({str(tmp_path)!r})"

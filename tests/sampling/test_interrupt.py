@@ -76,6 +76,9 @@ def test_it_is_not_lost_when_no_block_hears_it():
         press()
         steps.append("finished")
     assert steps == ["finished"]
+    with heard():
+        steps.append("raised once")
+    assert steps == ["finished", "raised once"]
 
 
 def test_it_comes_at_once_inside_a_block_that_hears_it():

@@ -1,0 +1,187 @@
+"""Backends that do their work where no timer looks, or where it disturbs others, each as a reader of raw archives."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from harness.formats.raw import RawReader
+from harness.formats.selection import lengths, whole
+from tests.liars import _Liar
+
+Clock = Callable[[], int]
+
+
+class _LateReader(RawReader):
+    """Returns arrays that are not filled yet, and notes what has to be done."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._left: list[tuple[np.ndarray, str, Any]] = []
+
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        spec = self.tensors[path][1]
+        out = np.zeros(lengths(whole(spec.shape, selection)), spec.dtype)
+        self._left.append((out, path, selection))
+        return out
+
+    def _fill(self) -> None:
+        for out, path, selection in self._left:
+            out[...] = super().read(path, selection)
+        self._left.clear()
+
+
+class _ClosingReader(_LateReader):
+    def close(self) -> None:
+        self._fill()
+        super().close()
+
+
+class FillsWhenClosed(_Liar):
+    """Fills its arrays in ``close``."""
+
+    name, suffix, readers = "closing", ".closing", {"liar": _ClosingReader}
+
+
+class FillsLater(_Liar):
+    """Fills its arrays after they were returned; a test says when that is, by calling `fill`."""
+
+    name, suffix = "later", ".later"
+    opened: ClassVar[list[_LateReader]] = []
+
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
+        self.opened.append(_LateReader(path))
+        return self.opened[-1]
+
+    @classmethod
+    def fill(cls) -> None:
+        """Do what is left."""
+        for reader in cls.opened:
+            reader._fill()
+        cls.opened.clear()
+
+
+class DecodesInOpen(_Liar):
+    """Reads everything when it is opened, and only looks it up when it is asked."""
+
+    name, suffix = "decoding", ".decoding"
+    spend: Callable[[], None] = staticmethod(lambda: None)
+
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
+        reader = RawReader(path)
+        self.spend()
+        kept = {name: reader.read(name) for name in reader.tensors}
+        reader.read = lambda path, selection=None: np.array(kept[path][whole(kept[path].shape, selection)])
+        return reader
+
+
+class _BehindArray:
+    """Says where its bytes are, and not that they are in a mapped file."""
+
+    def __init__(self, address: int, spec: Any, view: object) -> None:
+        self._view = view
+        self.__array_interface__ = {
+            "data": (address, True), "shape": spec.shape, "typestr": np.dtype(spec.dtype).str, "version": 3,
+        }  # fmt: skip
+
+
+class _HiddenReader(RawReader):
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._view = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_COPY)
+        self._start = ctypes.addressof(ctypes.c_char.from_buffer(self._view))
+
+
+class _InterfaceReader(_HiddenReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        offset, spec = self.tensors[path]
+        return np.asarray(_BehindArray(self._start + offset, spec, self._view))[whole(spec.shape, selection)]
+
+
+class MappedInterface(_Liar):
+    """Returns plain arrays over a mapped file by ``__array_interface__``."""
+
+    name, suffix, readers = "interface", ".interface", {"liar": _InterfaceReader}
+
+
+class _PointerReader(_HiddenReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        offset, spec = self.tensors[path]
+        memory = (ctypes.c_char * spec.nbytes).from_address(self._start + offset)
+        return np.frombuffer(memory, spec.dtype).reshape(spec.shape)[whole(spec.shape, selection)]
+
+
+class MappedPointer(_Liar):
+    """Returns plain arrays over a buffer of ctypes that lies in a mapped file."""
+
+    name, suffix, readers = "pointer", ".pointer", {"liar": _PointerReader}
+
+
+class WidensItself(_Liar):
+    """Lets a thread of its own run on every processor, whatever its budget."""
+
+    name, suffix = "widening", ".widening"
+
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
+        done = threading.Event()
+        threading.Thread(target=_run_anywhere, args=(done,), daemon=True).start()
+        done.wait()
+        return RawReader(path)
+
+
+def _run_anywhere(done: threading.Event) -> None:
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    done.set()
+    threading.Event().wait()
+
+
+class _RoundingReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        array = super().read(path, selection)
+        array[array == 0] = 0
+        return array
+
+
+class LosesSigns(_Liar):
+    """Keeps what compares equal, and not every bit."""
+
+    name, suffix, readers = "signs", ".signs", {"liar": _RoundingReader}
+
+
+class _PartsReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        array = super().read(path, selection)
+        if selection is not None and array.dtype == np.float32:
+            array[np.isnan(array)] = np.nan
+        return array
+
+
+class LosesPayloads(_Liar):
+    """Gives every NaN of a part the same bits."""
+
+    name, suffix, readers = "payloads", ".payloads", {"liar": _PartsReader}
+
+
+class SpinsBetweenTurns(_Liar):
+    """Leaves a thread that spins, as an idle pool of some libraries does."""
+
+    name, suffix = "spinning", ".spinning"
+    spinning = False
+
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
+        if not type(self).spinning:
+            type(self).spinning = True
+            threading.Thread(target=_spin, daemon=True).start()
+        return RawReader(path)
+
+
+def _spin() -> None:
+    while True:
+        pass

@@ -13,8 +13,9 @@ import msgspec
 from harness.documents import Count, Figure, Positive
 from harness.errors import Cause, cause_of
 
-SCHEMA_VERSION = 3
-"""Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: cause, attempt, and `HELD_SINCE`."""
+SCHEMA_VERSION = 4
+"""Since 1: latencies, cpu_seconds, worker_seconds, retries. Since 2: cause, attempt, and `HELD_SINCE`. Since 3: slim,
+reader, threads and effort; `cpu_seconds` of one thread too; words are of opening and reading together."""
 
 HELD_SINCE = 3
 """The first schema whose reads were taken by readers that hold data sets and arrays open, as their libraries mean it.
@@ -51,11 +52,21 @@ def kind_of(label: str) -> Kind:
     return "ceiling" if label == RAW else "control" if label == CONTROL else "format"
 
 
+Effort = Literal["", "stock", "best", "both"]
+"""Whether a contender stands for its format as installed, for the format at its best, for both, or for itself alone."""
+
+
 class Contender(NamedTuple):
-    """A format in one profile; the raw ceiling and the A/A control are no claims about a format."""
+    """A format in one profile, slimmed or not, by one reader, within a budget of threads.
+
+    The raw ceiling and the A/A control are no claims about a format. Before schema 4 the last three are unknown.
+    """
 
     format: str
     profile: str
+    slim: str = ""
+    reader: str = ""
+    threads: int | None = None
 
     @property
     def is_ceiling(self) -> bool:
@@ -74,8 +85,8 @@ class Contender(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Format and profile, as the ``baseline`` column shows them."""
-        return f"{self.format} ({self.profile})"
+        """Format, profile and reader, as the ``baseline`` column shows them."""
+        return f"{self.format} ({', '.join(filter(None, (self.profile, self.reader)))})"
 
 
 class CellKey(NamedTuple):
@@ -90,19 +101,23 @@ class CellKey(NamedTuple):
     cache: str
     executor: str
     workers: int
+    slim: str = ""
+    reader: str = ""
+    threads: int | None = None
 
     @classmethod
     def of(cls, values: Mapping[Any, Any]) -> CellKey:
-        """Take the key from a row of a table, in which a trace without residues has NaN or None."""
+        """Take the key from a row of a table, in which what is not known has NaN or None."""
         found = {name: values[name] for name in cls._fields}
-        length = found["n_res"]
-        none = length is None or math.isnan(length)
-        return cls(**found | {"n_res": None if none else int(length), "workers": int(found["workers"])})
+        for name in ("n_res", "workers", "threads"):
+            none = found[name] is None or math.isnan(found[name])
+            found[name] = None if none else int(found[name])
+        return cls(**found)
 
     @property
     def contender(self) -> Contender:
         """Whose it is."""
-        return Contender(self.format, self.profile)
+        return Contender(self.format, self.profile, self.slim, self.reader, self.threads)
 
 
 class Mark(NamedTuple):
@@ -130,6 +145,10 @@ class NoFigure:
     def of(cls, error: Exception, doing: str = "") -> NoFigure:
         """Tell the failure of something, which `doing` may name."""
         return cls("failed", doing + str(error).rstrip("."), cause_of(error))
+
+
+CONTENDER_COLUMNS = ("slim", "reader", "threads")
+"""What every row says of its contender since readers are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +186,9 @@ class Row:
     n_res: Positive | None
     format: str
     profile: str
+    slim: str = ""
+    reader: str = ""
+    threads: Positive | None = None
     cache: str
     executor: str
     workers: Positive
@@ -209,6 +231,7 @@ class Sample(Row):
             "retries",
         ),
         3: ("cause", "attempt"),
+        4: (*CONTENDER_COLUMNS, "effort"),
     }
 
     seconds: Time | None = None
@@ -233,14 +256,25 @@ class Sample(Row):
     cpu_seconds: Figure | None = None
     worker_seconds: Times = ""
     retries: Count | None = None
+    effort: Effort = ""
     cause: Cause = ""
     attempt: Positive = 1
     schema_version: int = SCHEMA_VERSION
 
 
+@dataclass(frozen=True, kw_only=True)
+class RaceSample(Sample):
+    """One row of ``races.csv``: a round that chose a format's best reader and settings, and counts for nothing else."""
+
+    called, file = "a file of races", "races.csv"
+
+
 AnyRow = TypeVar("AnyRow", bound=Row)
 
-KEY_COLUMNS = ["run_id", *CellKey._fields]
+KEY_COLUMNS = [
+    "run_id", "suite", "access", "trace", "n_res", "format", "profile", *CONTENDER_COLUMNS, "cache", "executor",
+    "workers",
+]  # fmt: skip
 
 
 def columns(row: type[Row]) -> list[str]:

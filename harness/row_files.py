@@ -24,7 +24,7 @@ from harness.records import AnyRow, CellKey, Mark, Row, Sample, columns
 _SYNC_EVERY = 1.0  # seconds; waiting for the disk after every sample would take longer than many samples do
 _TEXT = (
     "run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "status", "reason", "cause",
-    "worker_seconds",
+    "worker_seconds", "slim", "reader", "effort",
 )  # fmt: skip
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 

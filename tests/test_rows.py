@@ -77,7 +77,7 @@ def test_rows_of_another_shape_are_refused(path: Path, rows: str) -> None:
 
 def test_every_column_has_a_type_that_is_checked(path: Path) -> None:
     """A new column is checked without another line, and a value of no type that any column has is found in each."""
-    free = {"run_id", "suite", "access", "trace", "format", "profile", "cache", "executor", "reason"}
+    free = {"run_id", "suite", "access", "trace", "format", "profile", "slim", "reader", "cache", "executor", "reason"}
     for column in sorted({*columns(Sample)} - free):
         before = path.read_text()
         edit(path, column, "?")

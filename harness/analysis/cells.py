@@ -36,7 +36,7 @@ class SampleColumns(dict[str, np.ndarray]):
         if name == CLOSED:
             self[name] = closed_seconds(self._rows)
             return self[name]
-        self[name] = self._rows[name].to_numpy(object if name in ("run_id", "status", "reason") else float)
+        self[name] = self._rows[name].to_numpy(object if name in ("run_id", "status", "reason", "effort") else float)
         return self[name]
 
 
@@ -82,6 +82,11 @@ class CellSamples:
         """Why it is so."""
         bad = self.states == "failed" if self.status == "failed" else self.states != "ok"
         return str(self.columns["reason"][self.rows][bad][0]) if bad.any() else ""
+
+    @property
+    def effort(self) -> str:
+        """What its contender stands for."""
+        return str(self.columns["effort"][self.rows[0]])
 
     @cached_property
     def good(self) -> np.ndarray:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import Mix, presets
+from harness.analysis.efforts import BEST, STOCK, at, has_best
 from harness.analysis.grades import Grades, grade
 from harness.analysis.growth import growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
@@ -35,10 +36,10 @@ from harness.run.plan import read_plan
 from harness.trace.manifest import Manifest
 
 REPORT_VERSION = 5
-"""Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` of grades, ``busy`` of noise. Since 3: formats are called
-statistically indistinguishable, in keys and sentences. Since 2: intervals of several medians are of smoothed draws;
-criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of version 1 gives
-verdicts on reads that are withdrawn since."""
+"""Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades, ``busy`` of noise. Since 3:
+formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several medians are of
+smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of
+version 1 gives verdicts on reads that are withdrawn since."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +174,9 @@ class Findings:
         """The first session's description of the machine; empty when there is none."""
         return (self.environment.get("sessions") or [{}])[0]
 
+    def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
+        return table if self.version > 4 else table.drop(columns=["effort", "below_raw"], errors="ignore")
+
     def to_document(self) -> dict[str, Any]:
         """Return everything that is published as plain values, for ``report.json``."""
         return {
@@ -180,8 +184,8 @@ class Findings:
             "options": self.options.to_document(),
             "run_id": self.config.run_id,
             "headlines": plain(self.headlines),
-            "grades": plain(self.grades.table.drop(columns=[] if self.version > 4 else ["below_raw"])),
-            "grade_cells": plain(self.grades.cells),
+            "grades": plain(self._known_then(self.grades.table)),
+            "grade_cells": plain(self._known_then(self.grades.cells)),
             "decisions": [
                 _decision(found, self.version) for decisions in self.decisions.values() for found in decisions
             ],
@@ -228,10 +232,12 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     baseline = None if missing else options.baseline
     table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline)
     summary = summarise(table, baseline, control_of=config.baseline)
+    stock = at(table, STOCK, groups := config.profile_names)
+    best = at(table, BEST, groups) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
     decisions = {
-        mix.name: [decide(table, mix, trace, config.options, config.baseline) for trace in table.lengths]
+        mix.name: [decide(stock, mix, trace, config.options, config.baseline) for trace in stock.lengths]
         for mix in mixes
     }
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
@@ -239,10 +245,10 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         config=config, options=options, environment=environment, samples=samples,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
-        grades=grade(table, exact_only=unfair, measured_only=version > 2), decisions=decisions,
+        grades=grade(stock, best, exact_only=unfair, measured_only=version > 2), decisions=decisions,
         headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
-        scaling=scaling(table), growth=growth(table), withdrawn=unfair,
+        scaling=scaling(stock), growth=growth(stock), withdrawn=unfair,
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,
     )  # fmt: skip

@@ -85,11 +85,12 @@ def earlier() -> Earlier:
 
 
 GRADE_COLUMNS = [
-    "criterion", "format", "profile", "grade", "borderline", "figure", "low", "high", "cells", "reason", "below_raw",
+    "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
+    "below_raw",
     "seed_grade", "disagrees",
 ]  # fmt: skip
 CELL_COLUMNS = [
-    "criterion", *CaseKey._fields[1:], "format", "profile", "value", "best_format", "ratio",
+    "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
 ]  # fmt: skip
 
 
@@ -145,23 +146,49 @@ def word(figure: float, limits: Sequence[float]) -> str:
     return WORDS[int(np.searchsorted(limits, figure, side="left"))]
 
 
-def grade(table: SampleTable, *, exact_only: bool = False, measured_only: bool = True) -> Grades:
+def grade(
+    table: SampleTable, best: SampleTable | None = None, *, exact_only: bool = False, measured_only: bool = True
+) -> Grades:
     """Grade every format in every criterion, in the profile that formats are judged in.
 
     Parameters
     ----------
-    table : SampleTable
-        The samples of a run.
+    table, best : SampleTable
+        From `harness.analysis.efforts.at`: each format's stock contender; and its best, held against others at theirs.
     exact_only : bool
         Give no grade to times, because the run's reads are withdrawn.
     measured_only : bool
         Leave out criteria of suites that the run did not measure.
     """
+    measured = {case.case.suite for case in table.cases}
+    stated = [c for c in criteria() if c.suite in measured or not measured_only]
+    graded: list[dict] = []
+    behind: list[dict] = []
+    for effort, of in (("stock", table), ("best", best)):
+        if of is not None:
+            named = {"effort": effort if best is not None else ""}
+            found = _graded(of, stated, exact_only=exact_only)
+            for every, these in zip((graded, behind), found, strict=True):
+                every += [row | named for row in these]
+    rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
+    first = {c.name: "the smallest" if c.exact else "the fastest" for c in stated}
+    disagreements = [
+        f"{row['format']}, {row['criterion']}: {earlier().name} says {row['seed_grade']}, measured "
+        f"{row['grade']}: {row['figure']:.2f}x {first[row['criterion']]} in {row['cells']} "
+        f"cell{'s' if row['cells'] != 1 else ''}."
+        for row in rows[rows["disagrees"].astype(bool)].to_dict("records")
+    ]
+    cells = pd.DataFrame(behind, columns=CELL_COLUMNS)
+    return Grades(table=rows, cells=cells, rules=rules(stated), disagreements=disagreements)
+
+
+def _graded(
+    table: SampleTable, stated: Sequence[GradedCriterion], *, exact_only: bool
+) -> tuple[list[dict], list[dict]]:
+    """Return the rows of both tables of one contender a format."""
     profile = table.judged_profile
     cases = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
     formats = sorted({c.format for c in table.contenders(cases) if c.competes and c.profile == profile})
-    measured = {case.case.suite for case in table.cases}
-    stated = [c for c in criteria() if c.suite in measured or not measured_only]
     graded: list[dict] = []
     behind: list[dict] = []
     for criterion in stated:
@@ -171,16 +198,7 @@ def grade(table: SampleTable, *, exact_only: bool = False, measured_only: bool =
         taken = _most_workers([c for c in cases if criterion.takes(c.case)])
         logs, compared = _ratios(criterion, taken, profile, behind)
         graded += [_row(criterion, name, profile, taken, logs.get(name, []), compared) for name in formats]
-    rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
-    best = {c.name: "the smallest" if c.exact else "the fastest" for c in stated}
-    disagreements = [
-        f"{row['format']}, {row['criterion']}: {earlier().name} says {row['seed_grade']}, measured "
-        f"{row['grade']}: {row['figure']:.2f}x {best[row['criterion']]} in {row['cells']} "
-        f"cell{'s' if row['cells'] != 1 else ''}."
-        for row in rows[rows["disagrees"].astype(bool)].to_dict("records")
-    ]
-    cells = pd.DataFrame(behind, columns=CELL_COLUMNS)
-    return Grades(table=rows, cells=cells, rules=rules(stated), disagreements=disagreements)
+    return graded, behind
 
 
 def _most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:

@@ -212,7 +212,7 @@ def _agreed(sessions: Sequence[Mapping[str, Any]], name: str) -> Any:
 
 def _undecided(case: CaseSamples, cell: CellSamples, baseline: str | None) -> bool:
     """Say whether a cell is compared with the baseline in too few rounds for a verdict."""
-    against = case.baseline(baseline, cell.contender.profile)
+    against = case.baseline(baseline, cell)
     compared = cell.contender.competes and cell is not against and not cell.decided
     comparison = paired(cell, against) if compared else None
     return comparison is not None and comparison.rounds < VERDICT_ROUNDS

@@ -12,24 +12,24 @@ from harness.analysis.statistics import Comparison, median_interval
 from harness.analysis.table import CaseSamples, SampleTable, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, noise_floor, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
-from harness.records import KEY_COLUMNS
+from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
 
 SUMMARY_SCHEMA_VERSION = 3
 """Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1: bytes_requested,
 read_amplification; what the smallest detectable effect means."""
 
-ADDED = ("median_read_seconds", "why", "decided_after", "flag")
+ADDED = (*CONTENDER_COLUMNS, "effort", "median_read_seconds", "why", "decided_after", "flag")
 """Columns that earlier versions had not."""
 
 BELOW_RAW = "below raw"
 """In the column ``flag``: a warm read that took less time than the raw ceiling of the same bytes."""
 
 COLUMNS = [
-    *KEY_COLUMNS, "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds", "median_open_seconds",
-    "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline", "verdict", "why",
-    "decided_after", "smallest_detectable_effect", "flag", "bytes_requested", "median_bytes_read", "read_amplification",
-    "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files", "ratio_to_float32", "ratio_to_native",
-    "status", "reason", "schema_version",
+    *KEY_COLUMNS, "effort", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
+    "median_open_seconds", "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline",
+    "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "bytes_requested", "median_bytes_read",
+    "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files",
+    "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
 ]  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
         original = case.original(control_of or baseline)
         repeated = paired(case.control, original)
         for cell in case.cells:
-            against = original if cell is case.control else case.baseline(baseline, cell.contender.profile)
+            against = original if cell is case.control else case.baseline(baseline, cell)
             against = None if against is cell else against
             comparison = paired(cell, against)
             rows.append(_row(case, cell, against, comparison, repeated, table.all_rounds))
@@ -100,7 +100,7 @@ def _row(
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | case.case._asdict() | cell.contender._asdict()
     row |= {
         "run_id": cell.columns["run_id"][cell.rows[0]], "samples": len(cell.good), "status": cell.status,
-        "reason": cell.reason, "schema_version": SUMMARY_SCHEMA_VERSION,
+        "reason": cell.reason, "effort": cell.effort, "schema_version": SUMMARY_SCHEMA_VERSION,
     }  # fmt: skip
     if cell.status != "ok":
         return row

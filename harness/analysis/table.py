@@ -84,15 +84,22 @@ class CaseSamples:
         """Why each of the others has none."""
         return {cell.contender: cell.why for cell in self.cells if cell.why}
 
-    def baseline(self, name: str | None, profile: str) -> CellSamples | None:
-        """Return a format's cell: in the same profile where it was measured in it, else in any."""
-        same = self.by_contender.get(Contender(name or "", profile))
-        return same or next((cell for cell in self.cells if cell.contender.format == name), None)
+    def baseline(self, name: str | None, cell: CellSamples) -> CellSamples | None:
+        """Return the cell of a format that another is held against: both stock or both best, in one profile if it was.
+
+        Where a format at its best was not measured, or a reader stands for nothing but itself, it is the stock one.
+        """
+        efforts = ("best", "both") if cell.effort == "best" else ("stock", "both")
+
+        def unlike(other: CellSamples) -> tuple[bool, bool]:
+            return other.effort not in efforts, other.contender.profile != cell.contender.profile
+
+        return min((c for c in self.cells if c.contender.format == name), key=unlike, default=None)
 
     def original(self, name: str | None) -> CellSamples | None:
         """Return the cell that the A/A control repeats, `name` being the run's baseline."""
         control = self.control
-        return control and self.by_contender.get(Contender(name or "", control.contender.profile))
+        return control and self.by_contender.get(control.contender._replace(format=name or ""))
 
     def below_raw(self, cell: CellSamples) -> bool:
         """Say whether a warm read took less time than the raw ceiling of the same bytes, its interval included."""

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis import formatting as words
+from harness.analysis.efforts import standing
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import show
 from harness.evidence.rerun import Repeat
@@ -25,7 +26,7 @@ def tables(written: WrittenReport, config: RunConfig) -> None:
     """Print the closing tables of a run: of its traces, and of sections of extensions."""
     out = show.console()
     if not written.summary.empty:
-        for trace, part in written.summary.groupby("trace", sort=False):  # at its largest length
+        for trace, part in standing(written.summary).groupby("trace", sort=False):  # at its largest length
             n_res = part["n_res"].max()
             rows = part if pd.isna(n_res) else part[part["n_res"] == n_res]
             length = "" if pd.isna(n_res) else f", {int(n_res)} residues"

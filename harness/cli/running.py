@@ -15,6 +15,7 @@ from harness import registry
 from harness.analysis.findings import find_options
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.capacity import capacity
 from harness.cli import closing, readers, show
 from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, add_plugins, integer, integers, names, one_of
@@ -38,6 +39,7 @@ _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "
 _FIELDS = {
     "trace": "traces", "sizes": "sizes", "profile": "profiles", "cache": "caches",
     "rounds": "rounds", "seed": "seed", "timeout": "timeout", "trace_bytes": "trace_bytes",
+    "threads": "threads", "decoded_cache": "cache_bytes",
 }  # fmt: skip
 """Fields of a configuration by the options whose values they are as they stand."""
 
@@ -71,6 +73,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="page cache before reads: warm, cold or both")
     readers.add_reading(parser)
     own |= dict.fromkeys(("workers", "executors"))
+    add("--readers", metavar="A,B", help="of each format: stock, as installed; best, the fastest of a race; all; or "
+        "the names of readers, as 'harness list readers' has them (default: stock,best)")
+    add("--threads", type=integer("--threads"), metavar="N", help="processors that a contender may use, and threads of "
+        "its library (default: all that this process may use)")
+    add("--decoded-cache", type=integer("--decoded-cache", least=0), metavar="BYTES", help="the most decoded chunks "
+        "that a reader may keep while it is open (default: as each library has it)")
     add("--rounds", type=integer("--rounds"), metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", type=integer("--seed", least=0), metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help=f"the format that ratios refer to (default: {RunConfig.baseline})")
@@ -200,6 +208,13 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["traces"] = ()
     options = readers.chosen_workers(arguments, values["options"])
     values["store"] = readers.chosen_store(arguments, options.workers)
+    values["threads"] = values.get("threads", capacity().cores_usable)
+    if values["store"] is not None:
+        values["readers"] = ()  # an archive there is opened in the ways that the store knows
+    if arguments.readers is not None:
+        if values["store"] is not None:
+            raise UsageError("--readers names readers of local archives: leave it out with --store.")
+        values["readers"] = names(arguments.readers, "reader")
     values["settings"] = readers.chosen_settings(arguments, options.workers)
     if options.parallel_windows and not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
         options = dataclasses.replace(options, parallel_bytes=None)

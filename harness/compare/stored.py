@@ -102,11 +102,13 @@ def cells_of(folder: Path) -> dict[Cell, CellSamples]:
 def _cell(case: CaseKey, contender: Contender) -> Cell:
     workers = "" if case.executor == "main" else f"{case.workers} {case.executor}"
     access = " ".join(filter(None, (case.access, case.cache, workers)))
-    return Cell(case.suite, access, _label(*contender), case.trace, case.n_res)
+    label = _label(contender.format, contender.profile, contender.reader)
+    return Cell(case.suite, access, label, case.trace, case.n_res)
 
 
-def _label(name: str, profile: str) -> str:
-    return name if profile in ("", "tuned") else f"{name} ({profile})"
+def _label(name: str, profile: str, reader: str = "") -> str:
+    more = ", ".join(filter(None, ("" if profile == "tuned" else profile, reader)))
+    return f"{name} ({more})" if more else name
 
 
 def _note_exact(record: Record, side: str, folder: Path, good: dict[Cell, CellSamples]) -> None:

@@ -24,6 +24,7 @@ from harness.errors import HarnessError, UsageError, cause_of
 from harness.evidence.earlier import LOOKS
 from harness.files import appearing, plain_name
 from harness.limits import LimitError, in_words, inflation_limit
+from harness.records import RaceSample
 from harness.report.section import installed
 from harness.report.write import Target, core_drawings, write_report
 from harness.run.archives import RecordedArchive, read_archives
@@ -37,6 +38,7 @@ MEASURED = ("run.json", "plan.json", "environment.json", "archives.json", "ledge
 """What measuring left; all else follows from it."""
 
 MEASURED_TOO = {
+    RaceSample.file: "how fast candidates were in the races that chose each format's best, in races.csv",
     LOOKS: f"what an earlier version saw of threads that wait, in {LOOKS}: nothing that is published here uses it",
 }
 """What only some runs have, each with what a bundle can only claim of it."""

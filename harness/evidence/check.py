@@ -32,7 +32,7 @@ from harness.evidence.bundle import (
     unpack,
 )
 from harness.evidence.compare import CLOSE, EARLIER_CLOSE, differences
-from harness.evidence.earlier import without_looks
+from harness.evidence.earlier import without_contenders, without_looks
 from harness.records import KEY_COLUMNS
 from harness.report.section import installed as sections
 from harness.report.write import Target, write_report
@@ -254,6 +254,8 @@ def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
     write_report(run, find_options(run, bundle.files["report.json"]), target=target, version=version)
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
     earlier = version < REPORT_VERSION
+    if earlier:
+        ours = {name: without_contenders(name, data) for name, data in ours.items()}
     if earlier:
         since = CORRECTION if withdrawn(read_samples(run / SAMPLES)) else ""
         yield Result(f"the report, as version {version} of it was written", note=since)

@@ -84,7 +84,7 @@ def _tables(theirs: bytes, ours: bytes, key: Sequence[str], close: float) -> lis
         return [f"it has {len(published)} rows, the samples give {len(made)}"]
     found: list[str] = []
     for left, right in zip(published.to_dict("records"), made.to_dict("records"), strict=True):
-        place = " ".join(str(right[name]) for name in key if right[name])
+        place = " ".join(str(right[name]) for name in key if right.get(name))
         row, own = ({str(n): _value(text) for n, text in line.items()} for line in (left, right))
         found += _walk(row, own, place, close)
     return found

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.efforts import standing
 from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
 from harness.analysis.summary import before
 from harness.files import write_text
@@ -178,7 +179,7 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     """Write the drawings; remove those of an earlier report that are no longer true."""
     target.plots.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target.plots)
-    drawn += draw_growth(findings.growth, findings.summary, target.plots)
+    drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)
     for decision in preferring(findings)[:1]:
         drawn += draw_flips(decision, target.plots)
     if findings.scaling is not None:

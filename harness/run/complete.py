@@ -8,22 +8,31 @@ from typing import Any
 
 import pandas as pd
 
-from harness.records import CellKey, Sample
-from harness.row_files import read_rows
+from harness.records import CellKey, RaceSample, Row, Sample
+from harness.row_files import in_force, read_rows
 from harness.run.config import RunConfig
 from harness.run.faults import Required, rows_of
 from harness.run.measurement import Measurement, installed
 from harness.run.plan import read_planned
 from harness.run.required import require
 from harness.run.subject import Arm
-from harness.run.turns import require_few_rows, sample_turns
+from harness.run.turns import race_turns, require_few_rows, sample_turns
 
-SAMPLES = Sample.file
+SAMPLES, RACES = Sample.file, RaceSample.file
+
+
+def race_times(races: pd.DataFrame) -> dict[CellKey, dict[int, float]]:
+    """Return the time of each round of races, opening included, of rows that are in force and ok; for `winners`."""
+    good = in_force(races)
+    found: dict[CellKey, dict[int, float]] = {}
+    for row in good[good["status"] == "ok"].to_dict("records"):
+        found.setdefault(CellKey.of(row), {})[int(row["round"])] = row["seconds"] + row["open_seconds"]
+    return found
 
 
 def read_own_rows(folder: Path) -> dict[str, pd.DataFrame]:
-    """Read all rows of the files that measurements of extensions wrote, by the file's name."""
-    kinds = [each.rows for each in installed() if each.rows is not None]
+    """Read all rows of races and of the files that measurements of extensions wrote, by the file's name."""
+    kinds: list[type[Row]] = [RaceSample, *(each.rows for each in installed() if each.rows is not None)]
     return {kind.file: read_rows(folder / kind.file, kind) for kind in kinds if (folder / kind.file).exists()}
 
 
@@ -64,15 +73,20 @@ def required_rows(
         every = [*every, *_unknown([key for key in rows if key not in others], every)]
     require_few_rows(config, len(every), subjects)
     about: dict[str, Any] = {"sessions": sessions, "ordered": ordered}
+    races = frames.get(RACES)
+    times = {} if races is None else race_times(races)
     found = {
         SAMPLES: require(
-            [turns for subject in subjects for turns in sample_turns(config, every, subject)],
+            [turns for subject in subjects for turns in sample_turns(config, every, subject, times)],
             [cell for each, keys in apart.items() for cell in each.cells(config, keys)],
             rows,
             samples=True,
             **about,
         )
     }
+    if racing := [turns for subject in subjects for turns in race_turns(config, every, subject).values()]:
+        raced = {} if races is None else rows_of(races, RaceSample.figures)
+        found[RACES] = require(racing, (), raced, samples=True, **about)
     for each in installed():
         if each.rows is not None and ((name := each.rows.file) in frames or _due(each, frames[SAMPLES])):
             found[name] = require(

@@ -22,7 +22,8 @@ from harness.workload import Cache, Number, PlanOptions
 
 _VERSION = 1
 _EARLIER_PARALLEL_BYTES = 256 << 20  # of a run from before this was recorded: `PlanOptions.parallel_bytes`
-_LATER = ("store", "profile_files", "trace_bytes", "measurements")  # a run without them is one that earlier ones read
+# A run without them is one that earlier versions read.
+_LATER = ("store", "profile_files", "trace_bytes", "measurements", "readers", "threads", "cache_bytes")
 _LATER_OPTIONS = ("parallel_windows", "whole_bytes", "block_bytes")
 
 SLOWEST = 25e6
@@ -71,6 +72,12 @@ class RunConfig:
         What is given of the executors' own options; in the file, fields beside the others.
     measurements : dict of str to object
         What is asked of measurements of extensions, by their names, as plain values.
+    readers : tuple of str
+        ``stock``, ``best``, ``all``, or names of readers; empty for the first reader of each format, and no race.
+    threads : int or None
+        Budget of threads of every contender; None for no bound.
+    cache_bytes : int or None
+        Budget of decoded chunks that a reader may keep while it is open; None for each library's default.
     """
 
     run_id: Name
@@ -91,10 +98,18 @@ class RunConfig:
     settings: Settings = field(default_factory=dict)
     trace_bytes: Positive | None = None
     measurements: dict[str, Any] = field(default_factory=dict)
+    readers: tuple[Name, ...] = ()
+    threads: Positive | None = None
+    cache_bytes: Count | None = None
 
     def patience(self, nbytes: int) -> float:
         """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
         return self.timeout + nbytes / SLOWEST
+
+    @property
+    def profile_names(self) -> tuple[str, ...]:
+        """The profiles that were asked for, by the ``profile`` column; any other is of settings that were raced."""
+        return (*self.profiles, *(file.name for file in self.profile_files))
 
     def profiles_of(self, backend: Format) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
@@ -108,7 +123,7 @@ class RunConfig:
         options = document["options"]
         if options["parallel_windows"] is None:
             del options["parallel_bytes"]
-        for name in ("settings", *(name for name in _LATER if not document[name])):
+        for name in ("settings", *(name for name in _LATER if document[name] in (None, (), [], {}))):
             del document[name]
         for name in _LATER_OPTIONS:
             if options[name] == getattr(PlanOptions, name):
@@ -167,6 +182,6 @@ class _Stored(RunConfig):
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        for name in ("formats", "profiles", "suites", "caches"):
+        for name in ("formats", "profiles", "suites", "caches", "readers"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"Expected each of the {name} once")

@@ -14,25 +14,33 @@ from harness.records import NoFigure, Sample
 from harness.row_files import SampleFile, done
 from harness.run.archives import ArchiveRecord
 from harness.run.config import RunConfig
+from harness.run.figures import counts_of, sizes_of, times_of
 from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
 from harness.run.measurement import Measuring, RunSession, copies, open_measurements
 from harness.run.plan import save_plan
 from harness.run.planning import choose_arms, open_subjects
-from harness.run.preparation import Prepared, prepare, write
+from harness.run.preparation import Prepared, prepare, probe, write
+from harness.run.races import Races
 from harness.run.recorder import Recorder
 from harness.run.space import Space, require_space
 from harness.run.store import Uploads
 from harness.run.subject import Arm, Subject
-from harness.run.turns import Turns, access_turns, archive_turns, require_few_rows, sample_turns
+from harness.run.turns import (
+    Turns,
+    access_turns,
+    archive_turns,
+    race_turns,
+    require_few_rows,
+    sample_turns,
+    winners,
+)
 from harness.sampling.cache import require_evictable
+from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data
-from harness.sampling.sample import Reading
-from harness.sampling.together import PERCENTILES
 from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
-from harness.sampling.writing import Written
 from harness.workload import ReadAccess, SizeAccess, WriteAccess
 
 _SCRATCH = ".archives"
@@ -113,10 +121,11 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         scratch.mkdir()
         stack.enter_context(closing(Environment(folder, config.run_id, disk.to_document())))
         file = stack.enter_context(closing(SampleFile(folder / Sample.file)))
-        # Verifying a write reads all of it, so the process that samples reads is another one: it meets every archive
-        # for the first time, and what a format keeps in memory shows.
+        # Verifying a write reads all of it, so the processes that sample reads are others: they meet every archive for
+        # the first time, and what a format keeps in memory shows.
         patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
-        writer, reader = (stack.enter_context(Worker(patience)) for _ in range(2))
+        writer = stack.enter_context(Worker(patience, threads=config.threads))
+        readers = stack.enter_context(ContenderProcesses(patience, config.threads))
         session = RunSession(
             config=config,
             arms=arms,
@@ -130,11 +139,12 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         )
         for each in measuring:
             each.begin(session)
-        asked = ledger([(subject.label, subject.manifest) for subject in subjects], config)
+        asked = ledger([(subject.label, subject.manifest) for subject in subjects], arms, config)
         records = ArchiveRecord(folder / "archives.json"), LedgerFile(folder / "ledger.csv", asked)
         store = config.store if subjects else None
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
-        experiment = Experiment(session, reader, measuring, records, uploads)
+        races = Races.open(config.run_id, folder, stack) if any(arm.raced for arm in arms) else None
+        experiment = Experiment(session, readers, measuring, records, uploads, races)
         progress.total(sum(map(experiment.steps, subjects)) + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
@@ -150,43 +160,58 @@ class Experiment:
     ----------
     session : RunSession
         Of the run.
-    reader : Worker
-        The process that measures reads.
+    readers : ContenderProcesses
+        The processes that measure reads, one for each contender.
     measuring : sequence of Measuring
         What extensions measure besides.
     records : tuple of ArchiveRecord and LedgerFile
         Where digests of archives go, and what their readers say of them.
     uploads : Uploads or None
         The archives in the store that they are read from.
+    races : Races or None
+        What chooses each format's best, in a run that asks for it.
     """
 
     session: RunSession
-    reader: Worker
+    readers: ContenderProcesses
     measuring: Sequence[Measuring]
     records: tuple[ArchiveRecord, LedgerFile]
     uploads: Uploads | None
+    races: Races | None = None
 
     def __post_init__(self) -> None:
         self._first: dict[Arm, tuple[ReadTask, Observed]] = {}  # the discarded read of the present access
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
-        turns = sample_turns(self.session.config, self.session.arms, subject)
-        rounds = sum(each.rounds for each in turns if not each.once)
-        return len(self.session.arms) * (1 + rounds) + sum(each.steps(subject) for each in self.measuring)
+        config, arms = self.session.config, self.session.arms
+        turns = list(sample_turns(config, arms, subject))
+        rounds = sum(len(each.cells) * each.rounds for each in turns if not each.once)
+        # Before a race it is not known whose best is the stock reader: at most one more in each format is measured.
+        races = race_turns(config, arms, subject)
+        rounds += sum(self._most_best() * each.rounds for each in turns if (each.suite, each.access.name) in races)
+        rounds += sum(len(race.cells) * race.rounds for race in races.values())
+        return len(arms) + rounds + sum(each.steps(subject) for each in self.measuring)
+
+    def _most_best(self) -> int:
+        """Return how many winners of one race may not be measured already."""
+        return len({(arm.label, arm.group) for arm in self.session.arms if arm.raced})
 
     def measure(self, subject: Subject) -> None:
         """Write the subject's archives and take every sample that is not recorded yet."""
         session, step = self.session, self.session.step
         config, arms = session.config, session.arms
-        turns = sample_turns(config, arms, subject)
-        if all(session.recorder.whole(each.block, each.rounds) for each in turns) and all(
-            each.complete(subject) for each in self.measuring
-        ):
+        raced = race_turns(config, arms, subject)
+        turns = sample_turns(config, arms, subject, self.races.times if self.races else {})
+        whole = [session.recorder.whole(each.block, each.rounds) for each in turns]
+        whole += [bool(self.races and self.races.recorder.whole(race.block, race.rounds)) for race in raced.values()]
+        if all(whole) and all(each.complete(subject) for each in self.measuring):
             step(f"{subject.label} is complete", self.steps(subject))
             return
         step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
         prepared = prepare(subject, arms, session.scratch, session.writer, config.seed)
+        prepared.cache_bytes = config.cache_bytes
+        probe(prepared, self.readers)
         for record in self.records:
             record.add(subject, prepared)
         if self.uploads:
@@ -194,11 +219,17 @@ class Experiment:
             self.uploads.add(prepared, arms)
         step("archives are written", len(arms))
         for each in archive_turns(config, arms, subject):
-            self._take(prepared, each)
+            self._take(prepared, each, session.recorder)
         for suite, access in subject.plans:
             self._first.clear()
-            for each in access_turns(config, arms, subject, suite, access):
-                self._take(prepared, each)
+            race = raced.get((suite, access.name))
+            if race and self.races and race.access == access:
+                self._take(prepared, race, self.races.recorder)
+            best = winners(race, self.races.times) if race and self.races else []
+            saved = self._most_best() - sum(not arm.always for arm in best) if race else 0
+            for each in access_turns(config, arms, subject, suite, access, best):
+                step(f"{suite} {access.name}", saved * each.rounds)
+                self._take(prepared, each, session.recorder)
             for measuring in self.measuring:
                 measuring.after(subject, prepared, suite, access)
         if self.uploads:
@@ -206,11 +237,14 @@ class Experiment:
         remove(session.scratch)
         session.scratch.mkdir()
 
-    def _take(self, prepared: Prepared, turns: Turns) -> None:
+    def _take(self, prepared: Prepared, turns: Turns, recorder: Recorder) -> None:
         def sample(arm: Arm, number: int) -> list[dict[str, Any]]:
             try:
                 if isinstance(turns.access, ReadAccess):
-                    return [self._read(prepared, turns.access, arm, turns.state)]
+                    values = self._read(prepared, turns.access, arm, turns.state)
+                    if turns.what and self.races:
+                        self.races.note(turns.cells[arm][0], number, values)
+                    return [values]
                 return self._written(prepared, turns, arm, number)
             except WorkerError as error:
                 return [{**dataclasses.asdict(NoFigure.of(error)), "verified": False}] * len(turns.cells[arm])
@@ -218,7 +252,7 @@ class Experiment:
         def step(text: str, steps: int) -> None:
             self.session.step(text, 0 if turns.once else steps)
 
-        self.session.recorder.take(turns, prepared.failures, sample, step)
+        recorder.take(turns, prepared.failures, sample, step)
 
     def _written(self, prepared: Prepared, turns: Turns, arm: Arm, number: int) -> list[dict[str, Any]]:
         """Measure an archive, one that is there or one that is written for it; a write has two figures."""
@@ -231,7 +265,7 @@ class Experiment:
         else:
             assert isinstance(access, SizeAccess) and access.tensors is not None
             found = write(prepared.write_task(arm, access.tensors, scratch), self.session.writer)
-        sizes = _sizes_of(found)
+        sizes = sizes_of(found)
         if isinstance(access, SizeAccess):
             return [sizes]
         # Until the caller could go on, and until the bytes were on disk.
@@ -246,9 +280,9 @@ class Experiment:
                 stored=self.uploads.stored(arm) if self.uploads else None,
                 settings=self.session.config.settings,
             )
-            self._first[arm] = task, self.reader.do(task)
+            self._first[arm] = task, self.readers.do(arm, task)
         task, first = self._first[arm]
-        observed: Observed = self.reader.do(dataclasses.replace(task, cache=state))
+        observed: Observed = self.readers.do(arm, dataclasses.replace(task, cache=state))
         reading = observed.reading
         values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
         if reading is None:
@@ -258,33 +292,6 @@ class Experiment:
             prepared.failures[arm] = NoFigure("failed", kept)
         problem = reading.problem or kept
         values |= {"bytes_requested": asked_bytes(access.reads, task.expected), "verified": not problem}
-        values |= {"files_opened": first.files_opened, **_counts_of(reading)}
+        values |= {"files_opened": first.files_opened, **counts_of(reading)}
         # A sample that failed has no time.
-        return values | ({"status": "failed", "reason": problem} if problem else _times_of(reading))
-
-
-def _sizes_of(written: Written) -> dict[str, Any]:
-    return {
-        "bytes_requested": written.memory_bytes,
-        "verified": True,
-        "size_bytes": written.size_bytes,
-        "files": written.files,
-        "native_bytes": written.native_bytes,
-    }
-
-
-def _counts_of(reading: Reading) -> dict[str, Any]:
-    names = ("bytes_returned", "bytes_read", "requests", "retries", "peak_rss_bytes")
-    return {name: getattr(reading, name) for name in names}
-
-
-def _times_of(reading: Reading) -> dict[str, Any]:
-    """Return all times; latencies, processor time and each worker's time are of samples by several workers alone."""
-    names = [f"latency_p{percentile}_seconds" for percentile in PERCENTILES]
-    return {
-        "seconds": reading.seconds,
-        "open_seconds": reading.open_seconds,
-        "cpu_seconds": reading.cpu_seconds,
-        "worker_seconds": " ".join(f"{seconds:.9f}" for seconds in reading.worker_seconds),
-        **dict(zip(names, reading.latencies or (), strict=False)),
-    }
+        return values | ({"status": "failed", "reason": problem} if problem else times_of(reading))

@@ -40,6 +40,7 @@ class Seen(NamedTuple):
     figure: bool
     reason: str
     odd: str = ""
+    effort: str = ""
 
     @property
     def noted(self) -> bool:
@@ -142,9 +143,7 @@ def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Se
     has = frame[list(figure)].notna().any(axis=1)
     found: dict[CellKey, list[Seen]] = {}
     for row, figured in zip(frame.to_dict("records"), has, strict=True):
-        n_res = None if pd.isna(row["n_res"]) else int(row["n_res"])
-        values = {name: row[name] for name in CellKey._fields}
-        key = CellKey(**{**values, "n_res": n_res, "workers": int(row["workers"])})
+        key = CellKey.of(row)
         seen = Seen(
             round=int(row["round"]),
             attempt=int(row.get("attempt", 1)),
@@ -154,6 +153,7 @@ def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Se
             figure=bool(figured),
             reason=row["reason"],
             odd=_odd(row) if "verified" in row else "",
+            effort=row.get("effort", ""),
         )
         found.setdefault(key, []).append(seen)
     return found

@@ -12,21 +12,20 @@ from harness.files import write_text
 from harness.formats.base import Format, UnsupportedProfile, load_format
 from harness.formats.describing import StatesSettings
 from harness.formats.settings import configured
-from harness.records import RAW
 from harness.run.config import RunConfig
 from harness.run.preparation import Prepared
 from harness.run.store import ArchiveStore
-from harness.run.subject import Subject
+from harness.run.subject import Arm, Subject
 from harness.trace.manifest import Manifest
 
 LEDGER_COLUMNS = [
-    "trace", "n_res", "format", "profile", "role", "example", "shape", "chunks", "shards", "codec", "origin", "why",
-    "versions", "threads", "caches", "reader",
+    "trace", "n_res", "format", "profile", "read_by", "role", "example", "shape", "chunks", "shards", "codec", "origin",
+    "why", "versions", "threads", "caches", "reader",
 ]  # fmt: skip
 NOT_STATED = "not stated"
 """Of a format that says nothing of its layout."""
 
-_PLACE = ["trace", "n_res", "format", "profile", "example"]
+_PLACE = ["trace", "n_res", "format", "profile", "read_by", "example"]
 
 
 class LedgerFile:
@@ -58,11 +57,11 @@ class LedgerFile:
         here = (self._table["trace"] == subject.label) & (
             self._table["n_res"] == "" if n_res is None else pd.to_numeric(self._table["n_res"]) == n_res
         )
-        for arm, written in prepared.writes.items():
-            mine = here & (self._table["format"] == arm.label)
-            if arm.profile:  # the raw ceiling has none
-                mine &= self._table["profile"] == arm.profile
-            for path, opened in written.opened.items():
+        told = {arm: written.opened for arm, written in prepared.writes.items()} | prepared.opened
+        for arm, found in told.items():
+            mine = here & (self._table["format"] == arm.label) & (self._table["profile"] == arm.profile)
+            mine &= self._table["read_by"] == arm.reader
+            for path, opened in found.items():
                 row = mine & (self._table["example"] == path)
                 self._table.loc[row, ["chunks", "shards", "codec", "reader"]] = [
                     _chunks(opened.chunks), _shape(opened.shards) if opened.shards else "", opened.codec, opened.reader,
@@ -81,13 +80,15 @@ def _as_text(csv: str) -> pd.DataFrame:
     return pd.read_csv(io.StringIO(csv), dtype=str, keep_default_na=False)
 
 
-def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.DataFrame:
-    """List what a run asks of every format, and of the raw ceiling, for every role of tensor.
+def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], config: RunConfig) -> pd.DataFrame:
+    """List what a run asks of every contender, and of the raw ceiling, for every role of tensor.
 
     Parameters
     ----------
     manifests : sequence of (str, Manifest)
         Label and manifest of each trace of the run.
+    arms : sequence of Arm
+        Of the run.
     config : RunConfig
         Of the run.
 
@@ -100,36 +101,39 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], config: RunConfig) -> pd.D
     rows = []
     for label, manifest in manifests:
         examples = manifest.examples()
-        for name in (*config.formats, RAW):
-            backend = load_format(name)
-            for column, profile in config.profiles_of(backend).items():
-                for role, spec in sorted(examples.items()):
-                    common = {
-                        "trace": label,
-                        "n_res": manifest.metadata.num_residues,
-                        "format": backend.name,
-                        "profile": column,
+        for arm in (arm for arm in arms if not arm.contender.is_control and arm.route in ("", "ranges")):
+            common = {
+                "trace": label,
+                "n_res": manifest.metadata.num_residues,
+                "format": arm.label,
+                "profile": arm.profile,
+                "read_by": arm.reader,
+            }
+            if arm.missing:
+                rows.append({**common, "origin": "skipped", "why": arm.missing})
+                continue
+            backend = load_format(arm.backend)
+            for role, spec in sorted(examples.items()):
+                try:
+                    layout = backend.layout(spec, arm.settings)
+                except UnsupportedProfile as error:
+                    rows.append({**common, "origin": "skipped", "why": str(error)})
+                    break
+                rows.append(
+                    {
+                        **common,
+                        "role": role.value,
+                        "example": spec.path,
+                        "shape": _shape(spec.shape),
+                        "chunks": _chunks(layout.chunks) if layout.stated else NOT_STATED,
+                        "shards": _shape(layout.shards) if layout.shards else "",
+                        "codec": str(layout.codec or "none") if layout.stated else NOT_STATED,
+                        "origin": layout.origin,
+                        "why": layout.why,
+                        **_settings(configured(backend, arm.settings), config.store),
+                        "reader": "",
                     }
-                    try:
-                        layout = backend.layout(spec, profile)
-                    except UnsupportedProfile as error:
-                        rows.append({**common, "origin": "skipped", "why": str(error)})
-                        break
-                    rows.append(
-                        {
-                            **common,
-                            "role": role.value,
-                            "example": spec.path,
-                            "shape": _shape(spec.shape),
-                            "chunks": _chunks(layout.chunks) if layout.stated else NOT_STATED,
-                            "shards": _shape(layout.shards) if layout.shards else "",
-                            "codec": str(layout.codec or "none") if layout.stated else NOT_STATED,
-                            "origin": layout.origin,
-                            "why": layout.why,
-                            **_settings(configured(backend, profile), config.store),
-                            "reader": "",
-                        }
-                    )
+                )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
 
 

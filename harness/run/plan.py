@@ -13,7 +13,7 @@ import msgspec
 from harness.documents import Count, Positive, read_document
 from harness.errors import HarnessError
 from harness.files import write_text
-from harness.records import RAW
+from harness.records import RAW, kind_of
 from harness.run.config import RunConfig
 from harness.run.planning import bounded, plan_subject, require_few_tensors, with_control
 from harness.run.subject import Arm, Subject
@@ -64,6 +64,14 @@ class DescribedArm(TypedDict):
     backend: str
     profile: str
     route: Literal["", "ranges", "download", "reference"]
+    reader: NotRequired[str]
+    slim: NotRequired[str]
+    threads: NotRequired[Positive | None]
+    entered: NotRequired[Literal["", "stock", "named", "raced"]]
+    raced: NotRequired[bool]
+    group: NotRequired[str]
+    shares: NotRequired[bool]
+    missing: NotRequired[str]
 
 
 class _Plans(TypedDict):
@@ -154,7 +162,7 @@ def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm
     except TypeError as error:  # an access with the fields of another kind
         raise HarnessError(f"{path} is damaged: {error}. Restore it from a copy.") from error
     if "arms" in document:
-        return subjects, [Arm(**arm) for arm in document["arms"]], True
+        return subjects, [_arm(described) for described in document["arms"]], True
     if config.store is not None:
         return subjects, [], False
     arms = []  # named by what the run asked for
@@ -162,6 +170,13 @@ def read_planned(path: Path, config: RunConfig) -> tuple[list[Subject], list[Arm
         files = [file.name for file in config.profile_files if name in (made.format for made in file.settings)]
         arms += [Arm(name, name, profile) for profile in (*config.profiles, *files) if ":" not in name]
     return subjects, with_control([*arms, Arm(RAW, RAW, "")], config), not any(":" in name for name in config.formats)
+
+
+def _arm(described: DescribedArm) -> Arm:
+    """Take an arm from its description; earlier versions left to be inferred which of them share an archive."""
+    shares = kind_of(described["label"]) == "control" or described["route"] not in ("", "ranges")
+    values: dict[str, Any] = {"shares": shares, **described}
+    return Arm(**values)
 
 
 def _planned(described: Described) -> Subject:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from typing import Any
 
 from harness.errors import HarnessError, UsageError
-from harness.formats.base import blame, load_format
+from harness.formats.base import Format, blame, load_format
 from harness.formats.settings import Settings
 from harness.records import CONTROL, RAW
 from harness.run import schedule
@@ -21,12 +22,15 @@ from harness.trace.sources import find_source, open_trace
 from harness.trace.stream import MemoryTrace
 from harness.workload import MOST_STEPS, Access, ReadAccess, count_steps, count_whole_reads
 
+STOCK, BEST, ALL = "stock", "best", "all"
+"""What ``--readers`` may ask for besides the names of readers."""
+
 MOST_SUBJECTS = 1000
 """Traces of a run, each at each of its lengths."""
 
 
 def choose_arms(config: RunConfig) -> list[Arm]:
-    """List what runs in every round: each format in each profile, the raw ceiling, and the A/A control of the baseline.
+    """List the contenders of a run, those of races too, with the raw ceiling and the A/A control of the baseline.
 
     Parameters
     ----------
@@ -51,22 +55,79 @@ def choose_arms(config: RunConfig) -> list[Arm]:
             raise UsageError(f"{name!r} is the ceiling, which every run measures: leave it out.")
         if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
-        routes = (config.store.routes(backend) if config.store else ()) or ("",)
+        routes = config.store.routes(backend) if config.store else ()
         for column, profile in config.profiles_of(backend).items():
-            for route in routes:
-                own = label if route in ("", "ranges") else f"{label}-{route}"
-                arms.append(Arm(own, name, column, profile if isinstance(profile, Settings) else None, route))
+            arm = Arm(label, name, column, profile if isinstance(profile, Settings) else None, group=column)
+            if routes or not config.readers or config.store:
+                arms += _routes(arm, routes or ("",))
+            else:
+                arms += _contenders(arm, backend, config)
     for file in config.profile_files:
         if not any(arm.profile == file.name for arm in arms):
             made_for = ", ".join(settings.format for settings in file.settings)
             raise UsageError(f"The profile {file.name!r} is made for {made_for}, which the run does not measure.")
-    arms.append(Arm(RAW, RAW, "", route="ranges" if config.store else ""))
-    return with_control(arms, config)
+    if unknown := set(config.readers) - {STOCK, BEST, ALL} - {arm.reader for arm in arms if arm.always}:
+        raise UsageError(
+            f"None of the formats measured has a reader {min(unknown)!r}: 'harness list' names all readers."
+        )
+    arms.append(Arm(RAW, RAW, "", route="ranges" if config.store else "", threads=config.threads))
+    return with_control(_sharing(arms), config)
+
+
+def _routes(arm: Arm, routes: Sequence[str]) -> list[Arm]:
+    """List an arm for each way to read from the store of the run; the first has the archive."""
+    return [
+        dataclasses.replace(
+            arm, label=arm.label if route in ("", "ranges") else f"{arm.label}-{route}", route=route,
+            shares=route not in ("", "ranges"),
+        )
+        for route in routes
+    ]  # fmt: skip
+
+
+def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
+    """List the contenders of a format in a profile: its stock reader, those that are named, and what is raced."""
+    asked = set(config.readers)
+    found: dict[tuple[str, str], Arm] = {}
+    for name, spec in backend.readers.items():
+        entered: Any = "stock" if name == backend.stock else "named" if asked & {name, ALL} else "raced"
+        if entered == "stock" and not asked & {STOCK, ALL, name}:
+            entered = "raced"
+        about: dict[str, Any] = {
+            "reader": name,
+            "slim": backend.slim,
+            "threads": config.threads,
+            "missing": spec.missing(),
+        }
+        found["", name] = dataclasses.replace(arm, entered=entered, **about)
+    raced = backend.candidates if BEST in asked else ()
+    for alternative, name in raced:
+        if alternative and arm.profile != "tuned":
+            continue  # they differ from it, and from nothing else
+        if (alternative, name) not in found:
+            chosen = backend.alternative(alternative)  # type: ignore[attr-defined]
+            found[alternative, name] = dataclasses.replace(
+                found["", name], profile=alternative, chosen=chosen, entered="raced"
+            )
+        found[alternative, name] = dataclasses.replace(found[alternative, name], raced=True)
+    return [each for each in found.values() if each.always or each.raced]
+
+
+def _sharing(arms: Sequence[Arm]) -> list[Arm]:
+    """Let all arms of a format and profile read the archive of the first."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for arm in arms:
+        written = (arm.backend, arm.profile)
+        found.append(dataclasses.replace(arm, shares=True) if written in seen else arm)
+        seen.add(written)
+    return found
 
 
 def with_control(arms: list[Arm], config: RunConfig) -> list[Arm]:
     """Add the A/A control: the first arm of the baseline a second time, under another name."""
-    return arms + [dataclasses.replace(arm, label=CONTROL) for arm in arms if arm.label == config.baseline][:1]
+    original = [arm for arm in arms if arm.label == config.baseline and arm.always][:1]
+    return arms + [dataclasses.replace(arm, label=CONTROL, shares=True, raced=False) for arm in original]
 
 
 def open_subjects(config: RunConfig) -> list[Subject]:

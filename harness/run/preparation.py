@@ -10,11 +10,14 @@ from typing import Any
 from harness import registry
 from harness.formats.archive import remove
 from harness.formats.base import UnsupportedProfile, load_format
+from harness.formats.describing import Opened
 from harness.records import RAW, NoFigure
 from harness.run import schedule
 from harness.run.subject import Arm, Subject
 from harness.sampling import cache
+from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.executor import load_executor
+from harness.sampling.probing import Probed, ProbeTask
 from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
@@ -41,7 +44,11 @@ class Prepared:
     writes : dict of Arm to Written
         What writing found, of arms with an archive of their own.
     failures : dict of Arm to NoFigure
-        The arms without an archive; later also those that were caught at keeping data.
+        The arms without an archive that they can read; later also those that were caught at keeping data.
+    opened : dict of Arm to dict
+        What the reader of each arm says of an example of each role, by path; from `probe`.
+    cache_bytes : int or None
+        Budget of decoded chunks of every reader.
     """
 
     raw: Path
@@ -51,6 +58,8 @@ class Prepared:
     archives: dict[Arm, Path] = field(default_factory=dict)
     writes: dict[Arm, Written] = field(default_factory=dict)
     failures: dict[Arm, NoFigure] = field(default_factory=dict)
+    opened: dict[Arm, dict[str, Opened]] = field(default_factory=dict)
+    cache_bytes: int | None = None
 
     def about(self, arm: Arm, access: ReadAccess) -> dict[str, Any]:
         """Return what every `harness.sampling.executor.Share` is told of an access."""
@@ -59,6 +68,8 @@ class Prepared:
         return {
             "backend": arm.backend,
             "profile": arm.settings,
+            "reader": arm.reader,
+            "cache_bytes": self.cache_bytes,
             "archive": self.archives[arm],
             "access": access,
             "expected": {read_id(read): self.expected[read_id(read)] for read in access.reads},
@@ -149,6 +160,28 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
         else:
             prepared.failures[sharing] = prepared.failures[original]
     return prepared
+
+
+def probe(prepared: Prepared, processes: ContenderProcesses) -> None:
+    """Try every arm's reader on its archive; note what it says, or why it cannot read it."""
+    examples = tuple(spec.path for spec in prepared.manifest.examples().values())
+    for arm in [arm for arm in prepared.archives if arm.reader and not arm.missing]:
+        task = ProbeTask(
+            backend=arm.backend,
+            profile=arm.settings,
+            reader=arm.reader,
+            cache_bytes=prepared.cache_bytes,
+            archive=prepared.archives[arm],
+            examples=examples,
+        )
+        try:
+            found: Probed = processes.do(arm, task)
+        except WorkerError as error:
+            prepared.failures[arm] = NoFigure.of(error)
+            continue
+        prepared.opened[arm] = found.opened
+        if found.unsupported:
+            prepared.failures[arm] = NoFigure("skipped", found.unsupported)
 
 
 def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from harness.records import AnyRow, CellKey, Mark, NoFigure, Sample
 from harness.row_files import RowFile
 from harness.run.machine import load_average
 from harness.run.subject import Arm
 from harness.run.turns import Turns
+
+AnySample = TypeVar("AnySample", bound=Sample)
 
 
 class RowLog(Generic[AnyRow]):
@@ -131,22 +133,31 @@ class RowLog(Generic[AnyRow]):
         for (number, arm), position in turns.draw(usable).items():
             if arm not in taken:
                 continue
-            step(" ".join(filter(None, (turns.suite, turns.access.name, turns.what or turns.state, arm.label))), 1)
+            names = (turns.suite, turns.access.name, turns.what or turns.state, arm.label, arm.reader)
+            step(" ".join(filter(None, names)), 1)
             keys = turns.cells[arm]
             if not all(self.has(key, number) for key in keys):
                 for key, values in zip(keys, sample(arm, number), strict=True):
-                    self.add(key, number, position, **values)
+                    self.add(key, number, position, **values, **self.about(turns, arm))
         self._explain(turns, told, step)
+
+    def about(self, turns: Turns, arm: Arm) -> dict[str, Any]:
+        """Return what every row of an arm says in some turns."""
+        return {}
 
     def _explain(self, turns: Turns, why: Mapping[Arm, NoFigure], step: Callable[[str, int], None]) -> None:
         for arm, reason in why.items():
             for key in turns.cells[arm]:
-                self.explain(key, turns.block, turns.rounds, reason)
+                self.explain(key, turns.block, turns.rounds, reason, **self.about(turns, arm))
             step("skipped", turns.rounds)
 
 
-class Recorder(RowLog[Sample]):
-    """Writes samples, each with the present load."""
+class Recorder(RowLog[AnySample]):
+    """Writes samples, each with the present load and what its contender stands for."""
+
+    def about(self, turns: Turns, arm: Arm) -> dict[str, Any]:
+        """Return what an arm stands for."""
+        return {"effort": turns.effort(arm)}
 
     def add(self, key: CellKey, number: int, position: int, **values: Any) -> None:
         """Record a sample, unless it is recorded."""

@@ -49,6 +49,9 @@ def require(
             told = each.told.get(arm, "")
             for key in keys:
                 seen = rows.get(key, ())
+                if wrong := [row for row in seen if samples and row.effort != each.effort(arm)]:
+                    why = f"stands for {wrong[0].effort or 'itself'}, and not for {each.effort(arm) or 'itself'}"
+                    faults.append(Fault("status", key, tuple(row.round for row in wrong), why))
                 if told:
                     planned += 1
                     faults += [*_alone(key, seen, 0), *_told(key, seen, each, told)]

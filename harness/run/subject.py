@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from harness.formats.base import Profile
 from harness.formats.settings import Settings
@@ -14,7 +15,7 @@ from harness.workload import Access
 
 @dataclass(frozen=True)
 class Arm:
-    """What runs once in every round: a format in a profile, under the name that records show.
+    """A contender of a run: a format in a profile, slimmed or not, by one reader, under the name that records show.
 
     Attributes
     ----------
@@ -28,6 +29,23 @@ class Arm:
         What a profile file says, where the profile is one's.
     route : str
         How an archive is read from the store of the run; empty where it is read from a folder, or cannot be read there.
+    reader : str
+        Of the format's readers; empty for the first, in a run that names none.
+    slim : str
+        How the trace is slimmed.
+    threads : int or None
+        The budget of threads; None for no bound.
+    entered : {"", "stock", "named", "raced"}
+        Why it takes part: in every round as the stock reader or because it was named, or in the races alone until it
+        wins one; empty in a run that names no readers.
+    raced : bool
+        Whether it is a candidate for its format's best.
+    group : str
+        The profile of the run under which it is one: its own, unless it has an alternative's settings.
+    shares : bool
+        Whether it reads the archive of another arm.
+    missing : str
+        Why its reader cannot be used here; empty where it can.
     """
 
     label: str
@@ -35,21 +53,29 @@ class Arm:
     profile: str
     chosen: Settings | None = None
     route: str = ""
+    reader: str = ""
+    slim: str = ""
+    threads: int | None = None
+    entered: Literal["", "stock", "named", "raced"] = ""
+    raced: bool = False
+    group: str = ""
+    shares: bool = False
+    missing: str = ""
 
     @property
     def contender(self) -> Contender:
         """What it is in records, and whether it competes."""
-        return Contender(self.label, self.profile)
-
-    @property
-    def shares(self) -> bool:
-        """Whether it reads the archive of another arm: the control does, and one that differs only in its route."""
-        return self.contender.is_control or self.rereads
+        return Contender(self.label, self.profile, self.slim, self.reader, self.threads)
 
     @property
     def rereads(self) -> bool:
-        """Whether it differs from another arm only in its route."""
-        return self.route not in ("", "ranges")
+        """Whether it differs from another arm only in how the same archive is read."""
+        return self.shares and not self.contender.is_control
+
+    @property
+    def always(self) -> bool:
+        """Whether it takes part in every round."""
+        return self.entered != "raced"
 
     @property
     def settings(self) -> Profile:

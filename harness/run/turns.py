@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.records import REMOTE, CellKey
+from harness.records import REMOTE, CellKey, Effort
 from harness.run import schedule
 from harness.run.config import RunConfig
 from harness.run.subject import Arm, Subject
@@ -16,6 +18,12 @@ from harness.workload import Absent, Access, ReadAccess, SizeAccess, WriteAccess
 
 MOST_ROWS = 500_000
 """Rows of a run's samples: a file of more could not be read again."""
+
+RACE, RACE_ROUNDS = "race", 3
+"""What is taken to choose a format's best, and in how many rounds: few, for nothing is claimed from them."""
+
+RaceTimes = Mapping[CellKey, Mapping[int, float]]
+"""Of the cells of races, the time of each round that is in force, opening included."""
 
 _NO_CONTROL = "sizes need no A/A control: they are exact"
 _SAME_ARCHIVE = "the same archive, read in another way"
@@ -30,7 +38,8 @@ def cell_names(access: Access) -> tuple[str, ...]:
 def cell_key(subject: Subject, suite: str, access: Access, arm: Arm, cache: str, name: str = "") -> CellKey:
     """Return the key of one cell of an access; `name` where `cell_names` gives more than one."""
     executor, workers = getattr(access, "executor", ReadAccess.executor), getattr(access, "workers", 1)
-    return CellKey(suite, name or access.name, *subject.place, arm.label, arm.profile, cache, executor, workers)
+    place = (suite, name or access.name, *subject.place)
+    return CellKey(*place, cache=cache, executor=executor, workers=workers, **arm.contender._asdict())
 
 
 def cell_keys(subject: Subject, suite: str, access: Access, arms: Iterable[Arm], cache: str) -> list[CellKey]:
@@ -67,6 +76,8 @@ class Turns:
         Whether there is one row, which tells of the archive that all others were read from.
     what : str
         What a measurement takes beside samples; empty for these.
+    best : frozenset of Arm
+        Those that won the race of their format.
     """
 
     suite: str
@@ -79,6 +90,13 @@ class Turns:
     told: Mapping[Arm, str] = field(default_factory=dict)
     once: bool = False
     what: str = ""
+    best: frozenset[Arm] = frozenset()
+
+    def effort(self, arm: Arm) -> Effort:
+        """Say what an arm stands for in these turns."""
+        if arm.entered == "stock":
+            return "both" if arm in self.best else "stock"
+        return "best" if arm in self.best else ""
 
     @property
     def block(self) -> list[CellKey]:
@@ -100,6 +118,22 @@ class Turns:
         return {(number, arm): position for number, position, arm in schedule.blocks(arms, self.rounds, rng)}
 
 
+def winners(race: Turns, times: RaceTimes) -> list[Arm]:
+    """Choose each format's best in a profile: the candidate of the lowest median time in a race.
+
+    A pure function of recorded rows. A candidate that lacks a round is out; of equal ones the first wins.
+    """
+    found: dict[tuple[str, str], tuple[float, Arm]] = {}
+    for arm, (key, *_) in race.cells.items():
+        seconds = times.get(key, {})
+        if len(seconds) < race.rounds:
+            continue
+        time = statistics.median(seconds.values())
+        if (best := found.get((arm.label, arm.group))) is None or time < best[0]:
+            found[arm.label, arm.group] = time, arm
+    return [arm for _, arm in found.values()]
+
+
 def archive_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
     """Give the turns in which the archives were written that are read from, where a suite of the run records that."""
     known = {*registry.names("suites"), *(name for group, name in registry.allowed() if group == "suites")}
@@ -110,26 +144,53 @@ def archive_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> I
         yield _turns(config, own, subject, suite.name, access, "", ("archives", *subject.place), rounds=1, once=True)
 
 
-def access_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject, suite: str, access: Access) -> list[Turns]:
-    """List the turns of one access, one for each cache state."""
-    names = (suite, access.name, *subject.place)
+def access_turns(
+    config: RunConfig, arms: Sequence[Arm], subject: Subject, suite: str, access: Access, best: Iterable[Arm] = ()
+) -> list[Turns]:
+    """List the turns of one access, one for each cache state; `best` won the races of it."""
+    names, won = (suite, access.name, *subject.place), frozenset(best)
+    about: dict[str, Any] = {"best": won}
+    taking = [arm for arm in arms if arm.always or arm in won]
     if isinstance(access, ReadAccess):
         own = (access.executor, access.workers)
+        about["told"] = {arm: arm.missing for arm in taking if arm.missing}
         return [
-            _turns(config, arms, subject, suite, access, state, (*names, state, *own))
+            _turns(config, taking, subject, suite, access, state, (*names, state, *own), **about)
             for state in states(config, access)
         ]
     if isinstance(access, WriteAccess):
-        told = {arm: _SAME_ARCHIVE for arm in arms if arm.rereads}
-        return [_turns(config, arms, subject, suite, access, "", names, told=told)]
-    if isinstance(access, SizeAccess):
-        told = {arm: _NO_CONTROL if arm.contender.is_control else _SAME_ARCHIVE for arm in arms if arm.shares}
+        about["told"] = {arm: _SAME_ARCHIVE for arm in taking if arm.rereads}
+        return [_turns(config, taking, subject, suite, access, "", names, **about)]
+    if isinstance(access, SizeAccess):  # also of what is only raced: the smallest is the format's best
+        taking = [arm for arm in arms if arm.always or not arm.shares]
+        told = {arm: _NO_CONTROL if arm.contender.is_control else _SAME_ARCHIVE for arm in taking if arm.shares}
     else:
-        told = dict.fromkeys(arms, access.reason)
-    return [_turns(config, arms, subject, suite, access, "", (), rounds=1, told=told)]
+        told = dict.fromkeys(taking, access.reason)
+    return [_turns(config, taking, subject, suite, access, "", (), rounds=1, told=told, best=won)]
 
 
-def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterator[Turns]:
+def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> dict[tuple[str, str], Turns]:
+    """Give the races of a subject, by suite and access: the candidates for each format's best, in rounds of their own.
+
+    An access that several executors or numbers of workers have is raced as the first of them, in the first cache state.
+    """
+    racing = [arm for arm in arms if arm.raced]
+    found: dict[tuple[str, str], Turns] = {}
+    for suite, access in subject.plans:
+        if racing and isinstance(access, ReadAccess) and (suite, access.name) not in found:
+            state = states(config, access)[:1]
+            names = (suite, access.name, *subject.place, RACE)
+            told = {arm: arm.missing for arm in racing if arm.missing}
+            for cache in state:
+                found[suite, access.name] = _turns(
+                    config, racing, subject, suite, access, cache, names, rounds=RACE_ROUNDS, told=told, what=RACE
+                )
+    return found
+
+
+def sample_turns(
+    config: RunConfig, arms: Sequence[Arm], subject: Subject, times: RaceTimes | None = None
+) -> Iterator[Turns]:
     """List the turns of ``samples.csv`` for one subject.
 
     Parameters
@@ -140,10 +201,14 @@ def sample_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> It
         In the order of `harness.run.planning.choose_arms`.
     subject : Subject
         Trace and plans.
+    times : RaceTimes, optional
+        What the races found, as far as they were run.
     """
+    races = race_turns(config, arms, subject)
     yield from archive_turns(config, arms, subject)
     for suite, access in subject.plans:
-        yield from access_turns(config, arms, subject, suite, access)
+        race = races.get((suite, access.name))
+        yield from access_turns(config, arms, subject, suite, access, winners(race, times or {}) if race else ())
 
 
 def turns_of(
@@ -174,6 +239,7 @@ def _turns(
     told: Mapping[Arm, str] | None = None,
     once: bool = False,
     what: str = "",
+    best: frozenset[Arm] = frozenset(),
 ) -> Turns:
     return Turns(
         suite=suite,
@@ -186,6 +252,7 @@ def _turns(
         told=told or {},
         once=once,
         what=what,
+        best=best,
     )
 
 
@@ -202,6 +269,7 @@ def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) 
         for _, access in subject.plans:
             rounds = 1 if isinstance(access, Absent | SizeAccess) else config.rounds
             total += arms * rounds * len(cell_names(access)) * len(states(config, access))
+            total += arms * RACE_ROUNDS if config.readers and isinstance(access, ReadAccess) else 0
     if total > MOST_ROWS:
         raise HarnessError(
             f"A run has at most {MOST_ROWS} rows, and this one asks for {total}: ask for fewer rounds, formats, "

@@ -188,8 +188,8 @@ def test_records_of_another_schema_are_refused_by_name(tmp_path):
 
 def test_every_documented_column_is_there():
     documented = (
-        "run_id, suite, access, trace, n_res, format, profile, cache, executor, workers, round, position, seconds, "
-        "open_seconds, bytes_requested, bytes_returned, bytes_read, files_opened, requests, resident_fraction, "
-        "peak_rss_bytes, load_average, verified, status, reason"
+        "run_id, suite, access, trace, n_res, format, profile, slim, reader, threads, cache, executor, workers, round, "
+        "position, seconds, open_seconds, bytes_requested, bytes_returned, bytes_read, files_opened, requests, "
+        "resident_fraction, peak_rss_bytes, load_average, verified, status, reason"
     )
-    assert columns(Sample)[:25] == documented.split(", ")
+    assert columns(Sample)[:28] == documented.split(", ")

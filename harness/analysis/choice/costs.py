@@ -142,11 +142,11 @@ class _Gathered:
 
     def figures(self, case: CaseSamples, part: str, column: str = "seconds", per: str = "") -> np.ndarray:
         """Return medians of a case by format, and note why some have none."""
-        why = {name: text for (name, profile), text in case.why.items() if profile == self.profile}
+        why = {whose.format: text for whose, text in case.why.items() if whose.profile == self.profile}
         found = np.full((1 + RESAMPLES, len(self.formats)), np.nan)
-        for (name, profile), medians in case.medians(column, per).items():
-            if profile == self.profile and name in self.formats:
-                found[:, self.formats.index(name)] = medians
+        for whose, medians in case.medians(column, per).items():
+            if whose.profile == self.profile and whose.format in self.formats:
+                found[:, self.formats.index(whose.format)] = medians
         empty = (name for name, value in zip(self.formats, found[0], strict=True) if np.isnan(value))
         self.why[part] = why | {name: why.get(name, "not measured") for name in empty}
         return found

@@ -36,7 +36,7 @@ def rounds_of(config: RunConfig) -> int:
 
 
 def _explained(arms: Sequence[Arm]) -> list[Arm]:
-    return [arm for arm in arms if not arm.contender.is_control]
+    return [arm for arm in arms if arm.always and not arm.contender.is_control]
 
 
 def _applies(config: RunConfig, access: Access) -> bool:

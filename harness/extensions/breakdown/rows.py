@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from harness.documents import Count, Figure, Positive
 from harness.errors import Cause
-from harness.records import Row, Status, Time
+from harness.records import CONTENDER_COLUMNS, Row, Status, Time
 
 if TYPE_CHECKING:
     import pandas as pd
 
-BREAKDOWN_VERSION = 2  # since 1: cause, attempt
+BREAKDOWN_VERSION = 3  # since 1: cause, attempt; since 2: slim, reader, threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Breakdown(ReadParts, Row):
 
     called, file = "a breakdown file", "breakdown.csv"
     figures: ClassVar[tuple[str, ...]] = ("total_seconds",)
-    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt")}
+    added: ClassVar[dict[int, tuple[str, ...]]] = {2: ("cause", "attempt"), 3: CONTENDER_COLUMNS}
 
     attempt: Positive = 1
     schema_version: int = BREAKDOWN_VERSION

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
+from harness.analysis.efforts import standing
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.figure import CEILING, N_RES, Page, arm_styles, arms_in, drawing, legend
 from harness.report.drawing.panels import TraceAxis, linear, logarithmic, panel
@@ -42,7 +43,7 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
     bytes.
     """
-    frame = summary.copy()
+    frame = standing(summary).copy()
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
     frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
     paths: list[Path] = []

@@ -9,6 +9,7 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis import growth as lengths
 from harness.analysis.accesses import of_kind, written_once
+from harness.analysis.efforts import BEST
 from harness.analysis.findings import Findings
 from harness.analysis.grades import criteria, earlier
 from harness.analysis.summary import BELOW_RAW, too_few
@@ -94,19 +95,24 @@ def grades(findings: Findings) -> list[Block]:
     found, asked = findings.grades, findings.options.earlier
     formats = words.ordered(found.table["format"])
     rows = []
-    for criterion, part in found.table.groupby("criterion", sort=False):
+    for (criterion, effort), part in found.table.groupby(["criterion", "effort"], sort=False):
         by_format = {row["format"]: row for row in part.to_dict("records")}
-        graded = [_graded(by_format[name], earlier=asked) for name in formats]
-        rows.append({"criterion": str(criterion).capitalize(), "cells": graded})
+        graded = [_graded(by_format[name], earlier=asked) for name in formats if name in by_format]
+        rows.append({"criterion": _labelled(str(criterion), str(effort)), "cells": graded})
     exact = {criterion.name for criterion in criteria() if criterion.exact}
     cells = []
-    place = ["criterion", "trace", "n_res", "access", "cache", "executor", "workers"]
+    place = ["criterion", "effort", "trace", "n_res", "access", "cache", "executor", "workers"]
     for _, part in found.cells.groupby(place, sort=False, dropna=False):
         row = part.iloc[0]
         write = words.size if row["criterion"] in exact else words.duration
         figures = {r["format"]: f"{write(r['value'])}, {words.times(r['ratio'])}" for r in part.to_dict("records")}
         n_res = "" if pd.isna(row["n_res"]) else f"{int(row['n_res'])}"
-        said = [row["criterion"], words.pretty_trace(str(row["trace"])), n_res, words.case(row)]
+        said = [
+            _labelled(row["criterion"], row["effort"]),
+            words.pretty_trace(str(row["trace"])),
+            n_res,
+            words.case(row),
+        ]
         cells.append({"place": said, "figures": [figures.get(name, "–") for name in formats]})
     source = f"Grades of {earlier().name} are from {earlier().source}; they were given to its own settings."
     shown = {
@@ -114,6 +120,11 @@ def grades(findings: Findings) -> list[Block]:
         "disagreements": found.disagreements if asked else [], "earlier": earlier().name,
     }  # fmt: skip
     return [Part("Grades", shown)]
+
+
+def _labelled(criterion: str, effort: str) -> str:
+    """Name a criterion; with what formats were read with, where that was more than one thing."""
+    return f"{criterion.capitalize()}, {effort}" if effort else criterion.capitalize()
 
 
 def _graded(row: dict[Any, Any], *, earlier: bool) -> dict[str, str]:
@@ -135,6 +146,7 @@ def plots(findings: Findings) -> list[Block]:
 def _alt(findings: Findings, suite: Suite, plot: Plot) -> str:
     """Say what a plot shows, and what stands out in it."""
     table = findings.grades.table
+    table = table[table["effort"] != BEST]
     named = suite.criterion.name if suite.criterion else None
     rows = table[(table["criterion"] == named) & table["figure"].notna()].sort_values("figure")
     if rows.empty:

@@ -9,6 +9,7 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.accesses import written_once
 from harness.analysis.cells import CLOSED, closed_seconds
+from harness.analysis.efforts import standing
 from harness.analysis.findings import Findings
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -22,7 +23,7 @@ _CELL = ["suite", *_PLACE, "format", "profile"]
 
 def tables(findings: Findings) -> list[Block]:
     """Arrange the cells of each suite as a table; a case that a trace has no tensor for is left out."""
-    summary, samples = findings.summary, findings.samples
+    summary, samples = standing(findings.summary), standing(findings.samples)
     good = samples[(samples["status"] == "ok") & samples["seconds"].notna()].sort_values("round", kind="stable")
     good = good.assign(**{CLOSED: closed_seconds(good)})
     times = {

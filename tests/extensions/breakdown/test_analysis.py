@@ -129,7 +129,7 @@ def test_a_schema_that_is_not_known_is_refused_by_name(tmp_path):
     file = RowFile(path, Breakdown)
     file.add(row(0, schema_version=7))
     file.close()
-    with pytest.raises(HarnessError, match="schema version 7; this reader knows version 2"):
+    with pytest.raises(HarnessError, match="schema version 7; this reader knows version 3"):
         read_breakdown(path)
     path.write_text(path.read_text().replace("copy_seconds", "copied").replace(",7", ",2"))
     with pytest.raises(HarnessError, match="not a breakdown file: it has a column 'copied'"):

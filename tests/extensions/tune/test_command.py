@@ -116,7 +116,7 @@ def test_a_run_holds_its_profile_files_whole(tmp_path, capsys):
     arms = set(zip(rows["format"], rows["profile"], strict=True))
     assert arms == {("hdf5", "tuned"), ("hdf5", "mine"), ("npz", "tuned"), ("raw", "")}
     ledger = pd.read_csv(run / "ledger.csv", keep_default_na=False)
-    pair = ledger[(ledger["role"] == "pair") & (ledger["profile"] == "mine")]
+    pair = ledger[(ledger["role"] == "pair") & (ledger["profile"] == "mine") & (ledger["read_by"] == "h5py")]
     assert pair[["chunks", "codec", "origin", "why"]].values.tolist() == [
         ["8x8x4", "none", "chosen", "profile file mine"]
     ]

@@ -1,0 +1,79 @@
+"""A run's samples as if each format had one contender: the stock reader, or the best that its races found.
+
+What compares formats (grades, growth, decisions) is made from such a table; the run's own has every contender.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from harness.analysis.table import CaseKey, CaseSamples, SampleTable
+from harness.records import kind_of
+
+STOCK: Literal["stock"] = "stock"
+BEST: Literal["best"] = "best"
+"""A format as a user gets it by installing its library, and at its best."""
+
+_CASE = list(CaseKey._fields)
+
+
+def has_best(table: SampleTable) -> bool:
+    """Say whether formats were measured at their best."""
+    return bool(table.rows["effort"].isin([BEST, "both"]).any())
+
+
+def at(table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[str]) -> SampleTable:
+    """Return the samples of one contender a format, under the format's name alone.
+
+    Parameters
+    ----------
+    table : SampleTable
+        The samples of a run.
+    effort : {"stock", "best"}
+        Which contender. Of a case in which nothing was raced, such as a write, the best is the stock one; a size's best
+        is the smallest archive. Of a run without efforts, all samples.
+    groups : iterable of str
+        The profiles of the run; any other is of settings that were raced against ``tuned``.
+    """
+    rows, named = table.rows, set(groups)
+    if not rows["effort"].astype(bool).any():
+        return table
+    kinds = rows["format"].map(kind_of)
+    rows = rows.assign(profile=rows["profile"].where(rows["profile"].isin([*named, ""]), "tuned"))
+    stock, best = (rows["effort"].isin([each, "both"]) for each in (STOCK, BEST))
+    wanted = stock
+    if effort == BEST:
+        raced = rows.assign(raced=best).groupby(_CASE, dropna=False, sort=False)["raced"].transform("any")
+        sizes = rows[rows["size_bytes"].notna() & rows["seconds"].isna() & (kinds == "format")]
+        smallest = sizes.sort_values("size_bytes", kind="stable").drop_duplicates([*_CASE, "format", "profile"]).index
+        exact = rows.index.isin(sizes.index)
+        wanted = (best & raced) | (stock & ~raced & ~exact) | rows.index.isin(smallest)
+        kinds = kinds.mask(kinds == "control", "")  # it repeats the stock contender, and says nothing of another
+    kept = rows[wanted & (kinds == "format") | kinds.isin(["ceiling", "control"])]
+    kept = kept.assign(slim="", reader="", threads=np.nan)
+    seen = SampleTable.of(kept, smoothed=all(case.smoothed for case in table.cases))
+    decided = {place for case in table.cases for cell in case.cells if cell.decided for place in cell.rows.tolist()}
+    places = kept.index.to_numpy()
+
+    def known(case: CaseSamples) -> CaseSamples:
+        """Mark who left early: only the run's own table has all that says so."""
+        cells = (replace(cell, decided=int(places[cell.rows[0]]) in decided) for cell in case.cells)
+        return replace(case, cells=tuple(cells))
+
+    return replace(seen, cases=tuple(map(known, seen.cases)))
+
+
+def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
+    """Return the rows of a summary that stand for formats in an effort, with the ceiling and the control.
+
+    All of them where nothing says what its contender stands for, as in runs of before.
+    """
+    formats = cells["format"].map(kind_of) == "format"
+    if "effort" not in cells or not cells.loc[formats, "effort"].astype(bool).any():
+        return cells
+    return cells[~formats | cells["effort"].isin([effort, "both"])]

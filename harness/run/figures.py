@@ -1,0 +1,36 @@
+"""What a row records of a sample: sizes of what was written, counts and times of what was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.sampling.sample import Reading
+from harness.sampling.together import PERCENTILES
+from harness.sampling.writing import Written
+
+
+def sizes_of(written: Written) -> dict[str, Any]:
+    return {
+        "bytes_requested": written.memory_bytes,
+        "verified": True,
+        "size_bytes": written.size_bytes,
+        "files": written.files,
+        "native_bytes": written.native_bytes,
+    }
+
+
+def counts_of(reading: Reading) -> dict[str, Any]:
+    names = ("bytes_returned", "bytes_read", "requests", "retries", "peak_rss_bytes")
+    return {name: getattr(reading, name) for name in names}
+
+
+def times_of(reading: Reading) -> dict[str, Any]:
+    """Return all times; latencies, processor time and each worker's time are of samples by several workers alone."""
+    names = [f"latency_p{percentile}_seconds" for percentile in PERCENTILES]
+    return {
+        "seconds": reading.seconds,
+        "open_seconds": reading.open_seconds,
+        "cpu_seconds": reading.cpu_seconds,
+        "worker_seconds": " ".join(f"{seconds:.9f}" for seconds in reading.worker_seconds),
+        **dict(zip(names, reading.latencies or (), strict=False)),
+    }

@@ -1,0 +1,65 @@
+"""Try a contender's reader on an archive before anything is timed: what its library's objects say, or why it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from harness.formats.base import Profile, UnsupportedReader
+from harness.formats.describing import Opened, ShowsStorage
+from harness.sampling.rehearsal import rehearsed
+from harness.sampling.worker import Children
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a reader says of an archive.
+
+    Attributes
+    ----------
+    opened : dict of str to Opened
+        By path; empty for a reader that says nothing.
+    unsupported : str
+        Why it cannot read the archive; empty where it can.
+    """
+
+    opened: dict[str, Opened] = field(default_factory=dict)
+    unsupported: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeTask:
+    """Open an archive with a contender's reader and read an example of each role; done by the process that measures.
+
+    Attributes
+    ----------
+    backend, profile, reader, cache_bytes
+        The contender.
+    archive : Path
+        Written in its profile.
+    examples : tuple of str
+        Paths of tensors.
+    """
+
+    pausable: ClassVar[bool] = True
+
+    backend: str
+    profile: Profile
+    reader: str
+    cache_bytes: int | None
+    archive: Path
+    examples: tuple[str, ...]
+
+    def run(self, children: Children) -> Probed:
+        """Read every example; whether values are right is checked with every sample."""
+        try:
+            backend = rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
+            with backend.reader(self.archive) as reader:
+                for path in self.examples:
+                    reader.read(path)
+                if not isinstance(reader, ShowsStorage):
+                    return Probed()
+                return Probed(opened={path: reader.opened(path) for path in self.examples})
+        except UnsupportedReader as error:
+            return Probed(unsupported=str(error).rstrip("."))

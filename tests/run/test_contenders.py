@@ -1,0 +1,129 @@
+"""Readers and settings are contenders: which take part, how a format's best is chosen, and that a check finds out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from harness.analysis.efforts import BEST, STOCK, at, has_best
+from harness.analysis.table import SampleTable
+from harness.errors import UsageError
+from harness.formats.base import load_format
+from harness.records import RaceSample
+from harness.row_files import read_rows, read_samples
+from harness.run.complete import RACES, race_times, read_own_rows, required_rows
+from harness.run.config import RunConfig
+from harness.run.planning import choose_arms, open_subjects
+from harness.run.turns import race_turns, winners
+from tests.conftest import TINY, measured
+
+RACED = dataclasses.replace(TINY, formats=("hdf5", "npz"), suites=("layer_read", "size", "write"), threads=1)
+
+
+def arms(*readers: str, **more: object):
+    return choose_arms(dataclasses.replace(RACED, readers=readers, **more))
+
+
+def test_stock_readers_take_part_in_every_round_and_candidates_in_races_alone():
+    found = arms("stock", "best")
+    hdf5 = [arm for arm in found if arm.label == "hdf5"]
+    assert [arm.reader for arm in hdf5 if arm.always] == [load_format("hdf5").stock]
+    candidates = {(name or "tuned", reader) for name, reader in load_format("hdf5").candidates}
+    assert {(arm.profile, arm.reader) for arm in hdf5 if arm.raced} == candidates
+    assert all(arm.threads == 1 for arm in found)
+    assert [arm.reader for arm in found if arm.label == "a/a"] == [hdf5[0].reader]
+
+
+def test_each_archive_is_written_once_however_many_readers_it_has():
+    found = [arm for arm in arms("all", "best") if not arm.shares]
+    assert len({(arm.backend, arm.profile) for arm in found}) == len(found)
+
+
+def test_named_readers_take_part_and_unknown_ones_are_refused():
+    assert {arm.reader for arm in arms("h5py-reopened") if arm.label == "hdf5"} == {"h5py-reopened"}
+    with pytest.raises(UsageError, match="reader 'no-such'"):
+        arms("stock", "no-such")
+
+
+def test_a_run_that_names_no_readers_has_one_contender_a_format():
+    found = choose_arms(TINY)
+    assert {(arm.reader, arm.raced, arm.threads) for arm in found} == {("", False, None)}
+
+
+def test_the_lowest_median_wins_and_a_candidate_that_lacks_a_round_is_out():
+    config = dataclasses.replace(RACED, readers=("stock", "best"))
+    (race, *_) = race_turns(config, choose_arms(config), open_subjects(config)[0]).values()
+    mine = [arm for arm in race.cells if arm.label == "hdf5" and arm not in race.told]
+    keys = [race.cells[arm][0] for arm in mine]
+    times = {key: dict.fromkeys(range(race.rounds), float(10 - place)) for place, key in enumerate(keys)}
+    assert winners(race, times) == [mine[-1]]
+    times[keys[-1]].pop(0)
+    assert winners(race, times) == [mine[-2]]
+    times[keys[0]] = {0: 1.0, 1: 1.0, 2: 1000.0}  # one disturbed round does not decide
+    assert winners(race, times) == [mine[0]]
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory):
+    config = dataclasses.replace(RACED, readers=("stock", "best"), rounds=2)
+    return measured(tmp_path_factory.mktemp("raced") / "raced", config)
+
+
+@pytest.mark.slow
+def test_every_case_has_one_stock_and_one_best_contender_a_format(raced):
+    rows = read_samples(raced / "samples.csv")
+    reads = rows[(rows["suite"] == "layer_read") & rows["format"].isin(["hdf5", "npz"])]
+    for _, cell in reads.groupby(["access", "format", "round"]):
+        efforts = sorted(cell["effort"])
+        assert efforts in (["both"], ["best", "stock"]), efforts
+    races = read_rows(raced / RACES, RaceSample)
+    assert (races.groupby(["access", "format", "profile", "reader"])["round"].count() == 3).all()
+    config = RunConfig.read(raced / "run.json")
+    times, subject = race_times(races), open_subjects(config)[0]
+    for (suite, access), race in race_turns(config, choose_arms(config), subject).items():
+        won = {race.cells[arm][0].contender for arm in winners(race, times)}
+        mine = rows[(rows["suite"] == suite) & (rows["access"] == access) & rows["effort"].isin(["best", "both"])]
+        mine = mine[mine["format"] != "a/a"]
+        assert set(zip(mine["format"], mine["profile"], mine["reader"], strict=True)) == {c[:2] + c[3:4] for c in won}
+
+
+@pytest.mark.slow
+def test_a_race_that_was_changed_does_not_give_the_rows_that_are_there(raced):
+    config = RunConfig.read(raced / "run.json")
+    frames = {"samples.csv": read_samples(raced / "samples.csv", superseded=True), **read_own_rows(raced)}
+    assert not any(found.faults for found in required_rows(raced / "plan.json", config, frames, sessions=1).values())
+    races = frames[RACES]
+    mine = races[(races["access"] == "head") & (races["format"] == "hdf5")]
+    waited = mine.assign(seconds=mine["seconds"] + mine["open_seconds"])
+    winner = waited.groupby(["profile", "reader"])["seconds"].median().idxmin()
+    races.loc[mine[(mine["profile"] == winner[0]) & (mine["reader"] == winner[1])].index, "seconds"] = 1e3
+    found = required_rows(raced / "plan.json", config, frames, sessions=1)
+    assert {fault.kind for fault in found["samples.csv"].faults} & {"missing", "extra"}
+
+
+@pytest.mark.slow
+def test_a_row_that_says_it_stands_for_another_effort_is_named(raced):
+    config = RunConfig.read(raced / "run.json")
+    rows = read_samples(raced / "samples.csv", superseded=True)
+    rows.loc[rows["effort"] == "stock", "effort"] = "both"
+    found = required_rows(raced / "plan.json", config, {"samples.csv": rows, **read_own_rows(raced)}, sessions=1)
+    assert any("stands for both" in fault.why for fault in found["samples.csv"].faults)
+
+
+@pytest.mark.slow
+def test_each_format_is_seen_as_stock_and_at_its_best(raced):
+    table = SampleTable.of(read_samples(raced / "samples.csv"))
+    assert has_best(table)
+    for effort in (STOCK, BEST):
+        seen = at(table, effort, ("tuned",))
+        formats = {c.format for c in seen.contenders() if c.competes}
+        assert formats == {"hdf5", "npz"}
+        for case in seen.cases:
+            assert len({cell.contender for cell in case.cells}) == len(case.cells)
+    sizes = [case for case in at(table, BEST, ("tuned",)).cases if case.case.access == "archive"]
+    stock = [case for case in at(table, STOCK, ("tuned",)).cases if case.case.access == "archive"]
+    for best, own in zip(sizes, stock, strict=True):
+        for contender, cell in best.by_contender.items():
+            if contender in own.by_contender:
+                assert cell.known("size_bytes")[0] <= own.by_contender[contender].known("size_bytes")[0]

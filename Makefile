@@ -40,7 +40,7 @@ test-extras: $(VENV)/.extras
 
 # What needs torch; and formats once more, for this is the oldest Python, with the oldest libraries.
 test-capture: $(VENV)-capture/.capture
-	$(subst $(BIN),$(VENV)-capture/bin,$(TESTED)) tests/extensions/capture tests/foreign/test_torch_files.py \
+	$(subst $(BIN),$(VENV)-capture/bin,$(TESTED)) tests/extensions/capture tests/extensions/torch_files tests/foreign/test_torch_files.py \
 	  tests/formats/test_conformance.py $(PYTEST)
 
 # Eight blocks of the Evoformer on ubiquitin, into four formats from one run, each verified.

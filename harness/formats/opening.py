@@ -64,8 +64,11 @@ def _recognised(path: Path) -> Format:
         raise UsageError(f"{path} is of no use alone: give the incomplete archive {path.parent}.")
     formats = registry.listing("formats")
     loaded = [(listed.name, listed.plugin()) for listed in formats if listed.plugin is not None]
-    # The slimmed ones first: what is theirs is an archive of the format below too.
-    for name, plugin in sorted(loaded, key=lambda one: not isinstance(one[1], SlimmingFormat)):
+    # The slimmed ones first: what is theirs is an archive of the format below too. Then what is optional: NPZ takes any
+    # zip file for its own, to say that it is another program's.
+    for name, plugin in sorted(
+        loaded, key=lambda one: (not isinstance(one[1], SlimmingFormat), getattr(one[1], "standing", "") == "default")
+    ):
         if recognised(path, plugin):
             return load_format(name)
     if path.is_file() and not path.stat().st_size:

@@ -39,10 +39,7 @@ def test_a_file_fits_the_schema_of_its_service(schema: str, file: Path, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     broken = tmp_path / file.name
     broken.write_text(
-        file.read_text()
-        .replace("timeout-minutes: 40", "timeout-minutes: soon")
-        .replace("timeout-minutes: 60", "timeout-minutes: soon")
-        .replace("script:", "scrpt:")
+        re.sub(r"timeout-minutes: \d+", "timeout-minutes: soon", file.read_text()).replace("script:", "scrpt:")
     )
     assert subprocess.run([*check, broken], capture_output=True).returncode == 1
 
@@ -54,7 +51,7 @@ def test_actions_are_pinned_and_rights_and_times_limited(workflow: Path) -> None
     document = yaml.safe_load(workflow.read_text())
     assert document["permissions"] == {"contents": "read"} and document["concurrency"]["group"]
     for name, job in jobs(workflow):
-        assert 0 < job["timeout-minutes"] <= 60, name
+        assert 0 < job["timeout-minutes"] <= 120, name
         assert set(job.get("permissions", {})) <= {"pages", "id-token"}, name
 
 
@@ -192,7 +189,7 @@ def test_the_report_of_a_run_is_published_with_its_bundle(tmp_path: Path) -> Non
         assert any(name.endswith("samples.csv") for name in bundle.namelist())
 
 
-@pytest.mark.parametrize("script", ["compare", "report", "track"])
+@pytest.mark.parametrize("script", ["compare", "newest", "report", "track"])
 def test_a_script_without_arguments_says_how_it_is_used(script: str) -> None:
     done = subprocess.run([ROOT / ".ci" / script], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith(f"Usage: .ci/{script} ")

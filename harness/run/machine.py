@@ -18,11 +18,13 @@ import harness
 from harness.capacity import capacity
 from harness.documents import Figure, Positive, convert, read_document
 from harness.run.entries import EntryFile
+from harness.run.newest import Newest, newest
 from harness.sampling.cache import filesystem
 
 _LIBRARIES = (
     "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
-    "xxhash", "dask", "distributed", "pandas", "matplotlib", "torch", "scikit-learn",
+    "tensorstore", "xxhash", "dask", "distributed", "pandas", "matplotlib", "torch",
+    "scikit-learn",
 )  # fmt: skip
 _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
 
@@ -61,6 +63,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "load_average": load_average(),
         "libraries": {name: packages.get(name) for name in _LIBRARIES},
         "packages": packages,
+        "newest": newest(),
         "variables": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
     }
 
@@ -91,6 +94,7 @@ class Session(TypedDict, total=False):
     load_average_at_end: Figure | None
     libraries: dict[str, str | None]
     packages: dict[str, str]
+    newest: Newest
 
 
 class _Sessions(TypedDict):

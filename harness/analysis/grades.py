@@ -119,8 +119,8 @@ class Grades:
     disagreements: list[str]
 
 
-def rules(stated: Sequence[GradedCriterion]) -> list[str]:
-    """Say in sentences how grades by these criteria come about."""
+def rules(stated: Sequence[GradedCriterion], *, closed: bool = True) -> list[str]:
+    """Say in sentences how grades by these criteria come about; `closed` where times are from a closed archive."""
     scales = [
         f"{of}: {', '.join(f'{word} up to {limit:g}' for word, limit in zip(WORDS, limits, strict=False))}, "
         f"{WORDS[-1]} beyond."
@@ -128,8 +128,9 @@ def rules(stated: Sequence[GradedCriterion]) -> list[str]:
     ]
     return [
         "In each cell (a trace at its largest length, an access, a cache state, an executor, a number of workers) a "
-        "format's median time is divided by the best format's; the figure is the geometric mean over the criterion's "
-        "cells, so that 1 is the best everywhere. The raw ceiling and the A/A control do not compete.",
+        f"format's median time{', opening included,' if closed else ''} is divided by the best format's; the figure is "
+        "the geometric mean over the criterion's cells, so that 1 is the best everywhere. The raw ceiling and the A/A "
+        "control do not compete.",
         *scales,
         *(f"{c.name.capitalize()}: {c.cells}." for c in stated),
         "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "
@@ -137,7 +138,8 @@ def rules(stated: Sequence[GradedCriterion]) -> list[str]:
         "A warm read that took less time than the raw ceiling of the same bytes is marked: it read fewer bytes, or its "
         "work was done where the clock does not see it.",
         f"No grade is given without at least {VERDICT_ROUNDS} rounds in a cell with another format to compare with, "
-        "nor to a format that failed in one of the criterion's cells.",
+        "nor to a format that failed in one of the criterion's cells. A format that is far slower in each of fewer "
+        "rounds leaves, and is graded by these.",
     ]
 
 
@@ -179,7 +181,9 @@ def grade(
         for row in rows[rows["disagrees"].astype(bool)].to_dict("records")
     ]
     cells = pd.DataFrame(behind, columns=CELL_COLUMNS)
-    return Grades(table=rows, cells=cells, rules=rules(stated), disagreements=disagreements)
+    return Grades(
+        table=rows, cells=cells, rules=rules(stated, closed=not table.all_rounds), disagreements=disagreements
+    )
 
 
 def _graded(

@@ -145,7 +145,8 @@ def _row(
 
 def too_few(cells: pd.DataFrame) -> pd.Series:
     """Say which cells have too few rounds for a word; those that few rounds decide have enough."""
-    return (cells["samples"] < VERDICT_ROUNDS) & cells["decided_after"].isna()
+    few = cells["samples"] < VERDICT_ROUNDS
+    return few & cells["decided_after"].isna() if "decided_after" in cells else few  # a file of before has none
 
 
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:

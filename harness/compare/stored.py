@@ -84,7 +84,9 @@ def compare_stored(base: str, head: str, threshold: float = THRESHOLD) -> Outcom
         notes = [CANNOT, *_software(first, second), *_not_in_base(before)]
     gone = _lost(before, after)
     found = figures(record.exact, {one.cell for one in gone})
-    times = [one for cell in good if (one := _time(cell, before[cell].seconds, after[cell].seconds, threshold))]
+    times = [
+        one for cell in good if (one := _time(cell, before[cell].read_seconds, after[cell].read_seconds, threshold))
+    ]
     entries = [*gone, *found, *times]
     nothing = all(entry.verdict == "absent" for entry in entries)
     return Outcome(

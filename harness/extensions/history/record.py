@@ -28,7 +28,8 @@ class CorruptLine(ValueError):
 class CellFigures(TypedDict, total=False):
     """The figures of one cell of a run; one that does not apply is not there.
 
-    Times are as in ``summary.csv``; ``requests`` are only of reads in one thread, where all samples agree.
+    Times are those of an open archive, as in every version; ``requests`` are only of reads in one thread, where all
+    samples agree.
     """
 
     samples: Count

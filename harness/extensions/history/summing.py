@@ -13,6 +13,7 @@ import pandas as pd
 
 from harness.analysis.cells import CellSamples
 from harness.analysis.noise import mixed_machines
+from harness.analysis.statistics import median_interval
 from harness.analysis.summary import summarise
 from harness.analysis.table import CaseSamples, SampleTable
 from harness.documents import convert
@@ -103,7 +104,10 @@ def _cells(table: SampleTable) -> dict[CellKey, CellFigures]:
     for row, (case, cell) in zip(summarise(table, None).to_dict("records"), cells, strict=True):
         if row["status"] != "ok":
             continue
-        figures: dict[str, Any] = {n: row[n] for n in ("median_seconds", "ci_low", "ci_high", "size_bytes", "files")}
+        figures: dict[str, Any] = {n: row[n] for n in ("size_bytes", "files")}
+        if len(cell.read_seconds):
+            time = median_interval(cell.read_seconds)
+            figures |= {"median_seconds": time.median, "ci_low": time.low, "ci_high": time.high}
         figures = {n: value for n, value in (figures | _steady(case, cell)).items() if not pd.isna(value)}
         figures = {n: int(value) if n in EXACT else float(value) for n, value in figures.items()}
         if figures:

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
 from harness.analysis.efforts import standing
+from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.figure import CEILING, N_RES, Page, arm_styles, arms_in, drawing, legend
 from harness.report.drawing.panels import TraceAxis, linear, logarithmic, panel
@@ -181,7 +182,7 @@ def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
     if not data.exact:
         rounds = sorted({int(n) for n in points["samples"]})
         spell = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
-        few = f" (fewer than {VERDICT_ROUNDS} rounds: no verdict)" if rounds[0] < VERDICT_ROUNDS else ""
+        few = f" (fewer than {VERDICT_ROUNDS} rounds: no verdict)" if too_few(points).any() else ""
         how = f"Median and 95 % bootstrap interval over {spell} round{'s' if rounds[-1] != 1 else ''}{few}."
         states = [text for state, text in _CONFIRMED.items() if state in set(points["cache"])]
         yield " ".join([how, *states, "Formats are drawn side by side at each length, so that intervals show."])

@@ -96,10 +96,12 @@ def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
     known = {name: value for name, value in cell.items() if words.known(value)}
     if "median_seconds" in known:
         several = known["samples"] > 1
+        opened = known.get("median_read_seconds", known["median_seconds"])
+        beside = f"; once open {words.duration(opened)}" if opened < known["median_seconds"] else ""
         interval = f"{words.duration(known['ci_low'])} to {words.duration(known['ci_high'])}"
         found = {
             "text": words.duration(known["median_seconds"]),
-            "detail": interval if several else "one sample",
+            "detail": (interval if several else "one sample") + beside,
             "samples": samples,
         }
         if several and "ratio" in known:

@@ -73,5 +73,6 @@ def _row(case: CaseSamples, cell: CellSamples, one: CellSamples | None) -> dict[
 
 def _medians(case: CaseSamples, cell: CellSamples, what: str) -> np.ndarray:
     """Return medians of rounds drawn anew, the same for the same cell; the two of a speedup were other moments."""
-    seed = zlib.crc32(repr((what, tuple(case.case), *cell.contender)).encode())
+    named = cell.contender if cell.contender.reader else cell.contender[:2]  # so that runs of before keep their draws
+    seed = zlib.crc32(repr((what, tuple(case.case), *named)).encode())
     return resampled_medians(cell.read_seconds[None], seed, smoothed=case.smoothed)[:, 0]

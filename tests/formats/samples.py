@@ -15,6 +15,7 @@ from harness import registry
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.base import PROFILES, Profile, UnsupportedProfile, load_format
 from harness.formats.describing import ListsTensors
+from harness.formats.recovered import RecoverableFormat
 from harness.formats.selection import Selection
 from harness.testing.samples import manifest_of
 from harness.trace.schema import tensor
@@ -53,6 +54,15 @@ WRITABLE = [
     for profile in PROFILES
     if _supports(name, profile)
 ]
+
+
+def _keeps(name: str) -> bool:
+    """Say whether what was whole of an unfinished archive can be read; of what is not installed it is not known."""
+    return name not in INSTALLED or isinstance(load_format(name), RecoverableFormat)
+
+
+KEEPING = [param for param in BACKENDS if _keeps(str(param.values[0]))]
+KEEPING_WRITABLE = [param for param in WRITABLE if _keeps(str(param.values[0]))]
 
 
 def trace_of(arrays: Mapping[str, np.ndarray]) -> MemoryTrace:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numcodecs import blosc
 
-from harness.formats import layout, npz, npz_recovery, opening, raw, selection
+from harness.formats import layout, npz_reader, npz_recovery, opening, raw, selection
 from harness.formats.archive import open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
@@ -118,7 +118,7 @@ def small_bound(monkeypatch):
     monkeypatch.setattr(layout, "CHUNK_BYTES", 4 << 10)
     monkeypatch.setattr(selection, "BLOCK_BYTES", 16 << 10)
     monkeypatch.setattr(selection, "MOST_BYTES", 64 << 10)
-    for module in (npz, npz_recovery, opening):
+    for module in (npz_reader, npz_recovery, opening):
         monkeypatch.setattr(module, "LARGE_BYTES", 16 << 10)
 
 

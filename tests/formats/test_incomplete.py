@@ -27,7 +27,7 @@ from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.incomplete import Incomplete
 from harness.trace.schema import tensor
 from tests.formats.killing import ARRAYS, ORDER, SMALL, Killer, listed
-from tests.formats.samples import BACKENDS, INSTALLED, WRITABLE, assert_found, assert_same
+from tests.formats.samples import INSTALLED, KEEPING, KEEPING_WRITABLE, assert_found, assert_same
 from tests.formats.test_archive import failing_at
 
 LAST = "structure/ptm"
@@ -43,7 +43,7 @@ def cut(folder: Path, name: str, path: str = LAST, profile: Profile = "tuned") -
     return incomplete_path(destination)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", KEEPING)
 def test_a_trace_that_fails_leaves_its_whole_layers(name: str, tmp_path: Path) -> None:
     folder = cut(tmp_path, name, "pair/layer_1")
     assert listed(folder, ARRAYS) == ORDER[:4]  # not the two tensors of layer 1, which is not whole
@@ -64,7 +64,7 @@ def test_where_the_whole_layers_are_is_said(tmp_path: Path) -> None:
         write_archive(trace, load_format("raw"), tmp_path / "archive", keep_incomplete=True)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", KEEPING)
 def test_nothing_is_left_where_nothing_was_whole(name: str, tmp_path: Path) -> None:
     trace = StepTrace(SMALL, rows=20, before=failing_at("inputs/sequence", 2, ValueError("the model failed")))
     with pytest.raises(ValueError, match="the model failed"):
@@ -72,7 +72,7 @@ def test_nothing_is_left_where_nothing_was_whole(name: str, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
+@pytest.mark.parametrize(("name", "profile"), KEEPING_WRITABLE)
 def test_a_finished_archive_is_the_same_byte_for_byte(name: str, profile: Profile, tmp_path: Path) -> None:
     arrays = {tensor(path, array.shape, array.dtype): array for path, array in sample_arrays().items()}
     arrays |= {spec: array for spec, array in SMALL.items() if spec.path.endswith("layer_1")}
@@ -91,7 +91,7 @@ def test_a_profile_that_a_format_cannot_take_is_refused_with_a_reason(name: str,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "profile"), WRITABLE)
+@pytest.mark.parametrize(("name", "profile"), KEEPING_WRITABLE)
 def test_every_dtype_role_and_special_value_is_recovered(name: str, profile: Profile, tmp_path: Path) -> None:
     arrays = sample_arrays()
     specs = {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
@@ -172,7 +172,7 @@ def damage(file: Path, offset: int) -> None:
     file.write_bytes(data)
 
 
-@pytest.mark.parametrize(("name", "profile"), [one for one in WRITABLE if "seed" not in one.values])
+@pytest.mark.parametrize(("name", "profile"), [one for one in KEEPING_WRITABLE if "seed" not in one.values])
 def test_damage_to_what_is_whole_is_found(name: str, profile: Profile, tmp_path: Path) -> None:
     folder = cut(tmp_path, name, profile=profile)
     file = max(files_of(folder / UNFINISHED), key=lambda file: file.stat().st_size)
@@ -246,7 +246,7 @@ def test_a_journal_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: py
         pass
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", KEEPING)
 def test_a_copy_still_says_that_it_is_incomplete(name: str, tmp_path: Path) -> None:
     folder = cut(tmp_path, "zarr-slim", "pair/layer_1")
     copy = tmp_path / "copy"

@@ -18,7 +18,7 @@ from harness.formats.archive import verify_archive
 from harness.formats.recovery import incomplete_path
 from harness.trace.incomplete import stage_of
 from tests.formats.killing import Killer, layers, listed
-from tests.formats.samples import BACKENDS
+from tests.formats.samples import KEEPING
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def assert_left_well(answer: dict[str, Any], destination: Path, size: str = "sma
         assert len({stage_of(path) for path in found[len(noted) :]}) <= 1  # a layer that was noted and not yet told
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", KEEPING)
 def test_killed_before_an_operation(name: str, tmp_path: Path, killer: Killer) -> None:
     """Before each in the formats that do most between two layers; before every fourth in the others."""
     noted = set()
@@ -63,7 +63,7 @@ def test_killed_before_an_operation(name: str, tmp_path: Path, killer: Killer) -
     assert {path.name for path in destination.parent.iterdir()} == {"archive"}
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", KEEPING)
 def test_killed_at_random_moments(name: str, tmp_path: Path, killer: Killer) -> None:
     whole = killer(name, tmp_path / "whole", "large")
     assert not whole["said"] and not whole["killed"]
@@ -76,7 +76,7 @@ def test_killed_at_random_moments(name: str, tmp_path: Path, killer: Killer) -> 
         shutil.rmtree(destination.parent)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", KEEPING)
 def test_a_full_disk(name: str, tmp_path: Path, killer: Killer) -> None:
     said = []
     for limit in (3_000, 12_000, 20_000, 40_000):

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from harness.formats import layout, npz, opening, selection
+from harness.formats import layout, npz_reader, opening, selection
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.slimming import slimmer
@@ -26,7 +26,7 @@ OPTIONS = PlanOptions(whole_bytes=1 << 20, block_bytes=1 << 20)
 
 @pytest.fixture
 def traced(monkeypatch):
-    for module in (opening, npz):
+    for module in (opening, npz_reader):
         monkeypatch.setattr(module, "LARGE_BYTES", OPTIONS.whole_bytes)
     monkeypatch.setattr(slimmer, "MOST_HELD", OPTIONS.whole_bytes)
     monkeypatch.setattr(selection, "BLOCK_BYTES", OPTIONS.block_bytes)

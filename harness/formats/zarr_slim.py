@@ -19,7 +19,6 @@ from harness.formats.settings import SearchSpace
 from harness.formats.shard import MISSING, shard_shape
 from harness.formats.sharded import PCODEC_ITEMSIZES, describe
 from harness.formats.style import Style
-from harness.formats.threads import cores
 from harness.formats.zarr import ZarrFormat
 from harness.formats.zarr_reader import own_attributes
 from harness.formats.zarr_readers import maintained
@@ -122,11 +121,8 @@ class ZarrSlimFormat(ZarrFormat):
         return isinstance(slim, dict) and slim.get("setting") == self.setting
 
     def settings(self) -> dict[str, str]:
-        return {
-            "versions": f"{super().settings()['versions']}, pcodec {version('pcodec')}",
-            "threads": f"{cores()} to encode and to decode, the caller's among them",
-            "caches": "indices of shards",
-        }
+        found = super().settings()
+        return {**found, "versions": f"{found['versions']}, pcodec {version('pcodec')}"}
 
 
 class ZarrSlimFastFormat(ZarrSlimFormat):

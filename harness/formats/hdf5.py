@@ -30,7 +30,7 @@ from harness.trace.schema import Role, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
-_PAGE = 64 << 10  # bytes; before pages the user block has to be as long
+_PAGES = {"none": 0, "4 KiB": 4 << 10, "64 KiB": 64 << 10}  # bytes
 _CODECS = named(
     (
         Codec(name="bitshuffle-lz4"),
@@ -42,14 +42,13 @@ _CODECS = named(
         None,
     )
 )
-_CONTIGUOUS, _FLETCHER, _PAGED = "contiguous", "fletcher32", "64 KiB"
+_CONTIGUOUS, _FLETCHER = "contiguous", "fletcher32"
 _ALSO = (
     Parameter(
         name="storage", about="chunks, or one piece without a codec", default="chunked", values=("chunked", _CONTIGUOUS)
     ),
     Parameter(name="checks", about="checksum of each chunk", default="none", values=("none", _FLETCHER)),
-    Parameter(name="pages", about="pages of the file, if any role asks for them", default="none",
-              values=("none", _PAGED)),
+    Parameter(name="pages", about="pages of the file; the largest of all roles", default="none", values=tuple(_PAGES)),
 )  # fmt: skip
 _ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)
 _ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
@@ -87,11 +86,10 @@ class Hdf5Writer(Writer):
 
     def __init__(self, path: Path, backend: Hdf5Format, profile: Profile) -> None:
         # Measured for reads, opening included: `libver` latest against h5py's default, and the user block against none,
-        # differ by less than the noise (2 %), so that neither is a factor of stock. Latest saves 0.2 % of the bytes.
-        pages: dict[str, Any] = {}
-        if any(backend.values(role, profile)["pages"] == _PAGED for role in _ROLES):
-            pages = {"fs_strategy": "page", "fs_page_size": _PAGE}
-        self._file = open_hdf5(path, "x", libver="latest", userblock_size=_PAGE if pages else _USER_BLOCK, **pages)
+        # differ by no more than repetitions do, so that neither is a factor of stock. Latest saves 0.2 % of the bytes.
+        page = max(_PAGES[str(backend.values(role, profile)["pages"])] for role in _ROLES)
+        paged = {"fs_strategy": "page", "fs_page_size": page} if page else {}  # its user block is a page at least
+        self._file = open_hdf5(path, "x", libver="latest", userblock_size=page or _USER_BLOCK, **paged)
         self._path, self._backend, self._profile = path, backend, profile
         self._ended: list[str] = []
 
@@ -158,15 +156,14 @@ class Hdf5Format(TunableFormat, Format):
             cached=True,
         ),
     }
-    # Chosen by processor time over a layer, a head and windows (docs/settings.md): `tuned` for all; LZ4 in Blosc, which
-    # threads decode outside h5py; small chunks for windows, in pages for cold reads; and nothing to decode at all.
+    # Chosen by processor time over a layer, a head and windows (docs/settings.md): `tuned` for all; LZ4 in Blosc, in
+    # h5py and on threads outside; small chunks for windows, in pages for cold reads. All compress, as Zarr's do.
     alternatives: ClassVar = {
         "blosc-lz4": {role: {"codec": "blosc-lz4-5 byte shuffle"} for role in _ROLES},
-        "paged": {Role.PAIR: {"edge": 16, "pages": _PAGED}},
-        "contiguous": {role: {"storage": _CONTIGUOUS} for role in _ROLES},
+        "paged": {Role.PAIR: {"edge": 16, "pages": "4 KiB"}},
     }
     candidates: ClassVar = (
-        ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("paged", "h5py"), ("contiguous", "h5py-direct"),
+        ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("blosc-lz4", "h5py"), ("paged", "h5py"),
     )  # fmt: skip
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -204,7 +201,7 @@ class Hdf5Format(TunableFormat, Format):
             return False
         with path.open("rb") as file:
             # HDF5 looks for its signature at 0, 512, 1024, ...; ours stands behind the user block.
-            return any(_at(file, place) == _SIGNATURE for place in (0, _USER_BLOCK, _PAGE))
+            return any(_at(file, place) == _SIGNATURE for place in (0, _USER_BLOCK, *_PAGES.values()))
 
     def foreign(self, path: Path) -> bool:
         try:

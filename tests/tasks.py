@@ -64,6 +64,24 @@ class Who(Turn):
         return os.getpid()
 
 
+class First:
+    """Comes before the first sample of a process that is new."""
+
+    done: ClassVar[int] = 0
+
+    def run(self, children: object) -> None:
+        First.done += 1
+
+
+class Sample(Turn):
+    """Tells the worker's process, and how often something came first there."""
+
+    discarded = First()
+
+    def run(self, children: object) -> tuple[int, int]:
+        return os.getpid(), First.done
+
+
 class Unpausable(Who):
     """Tells the process that is shared by what cannot be stopped."""
 

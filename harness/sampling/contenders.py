@@ -14,7 +14,10 @@ _MEMORY = 0.25
 
 
 class Turn(Task, Protocol):
-    """What a contender does when it is its turn."""
+    """What a contender does when it is its turn.
+
+    Where it has an attribute ``discarded``, a process that is new does that before: what is met first is no sample.
+    """
 
     @property
     def pausable(self) -> bool:
@@ -24,9 +27,9 @@ class Turn(Task, Protocol):
 class ContenderProcesses:
     """A measuring process for each contender, started when first needed, at rest but for its turn.
 
-    An idle pool of threads that spins between its turns would slow all others down, unseen by an A/A control. So every
-    thread of a contender is stopped before another has its turn. What cannot be stopped, as a Dask cluster, is shared
-    by the contenders that ask for it, and is ended before the turn of one that can.
+    Every thread of a contender is stopped before another has its turn, by `harness.sampling.worker.Worker.do`. What
+    cannot be stopped, as a Dask cluster, is shared by the contenders that ask for it, and is ended before the turn of
+    one that can.
 
     Parameters
     ----------
@@ -47,7 +50,6 @@ class ContenderProcesses:
     def __init__(self, patience: float, threads: int | None, most: int | None = None) -> None:
         self._patience, self._threads, self._most = patience, threads, most
         self._workers: OrderedDict[Hashable, Worker] = OrderedDict()  # the last has had its turn last
-        self._held: dict[Hashable, int] = {}
         self._unpausable = Worker(patience, threads=threads)
 
     def do(self, key: Hashable, task: Turn) -> Any:
@@ -69,27 +71,27 @@ class ContenderProcesses:
             return self._unpausable.do(task)
         self._unpausable.close()
         worker = self._workers.get(key) or Worker(self._patience, threads=self._threads)
-        self._make_room(key)
+        anew = not worker.running
+        if anew:
+            self._make_room(key)
         self._workers[key] = worker
         self._workers.move_to_end(key)
-        worker.resume()
-        try:
-            return worker.do(task)
-        finally:
-            worker.pause()
-            self._held[key] = worker.held_bytes
+        first = getattr(task, "discarded", None)
+        if anew and first is not None:
+            worker.do(first)
+        return worker.do(task)
 
     def _make_room(self, key: Hashable) -> None:
         """End those whose turn is longest ago, for what a contender without a process will take."""
-        if key in self._workers and self._workers[key].running:
-            return
         memory = capacity().memory_usable_bytes
-        while others := [each for each, worker in self._workers.items() if each != key and worker.running]:
-            held = [self._held[each] for each in others]
+        others = [worker for each, worker in self._workers.items() if each != key and worker.running]
+        held = [worker.held_bytes for worker in others]
+        while others:
             crowded = memory is not None and sum(held) + max(held) > _MEMORY * memory
             if not crowded and (self._most is None or len(others) < self._most):
                 return
-            self._workers[others[0]].close()
+            others.pop(0).close()
+            held.pop(0)
 
     def close(self) -> None:
         """Let all go on and end, and kill what does not."""

@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +22,7 @@ MARK = "HARNESS_PROCESS_GROUP"
 _PROC = Path("/proc")
 _PAUSE = 0.0005  # seconds between two looks at threads that are about to stop
 _GONE = (FileNotFoundError, ProcessLookupError)
+_BORN = 19  # the place of the time when a process began, among what `_stat` returns
 _AT_REST = "TtZXx"  # states of proc_pid_stat(5): stopped, and those of threads that have ended
 
 
@@ -48,27 +50,39 @@ class ProcessGroup:
         for entry in _PROC.iterdir() if _PROC.is_dir() else ():
             with suppress(*_GONE):
                 if entry.name.isdigit() and (fields := _stat(entry))[0] not in "ZX":
-                    table[int(entry.name)] = fields, _mark_of(entry) == self.mark
-        found = {pid for pid, ((_, _, group, *_), ours) in table.items() if ours or self.leader in (pid, int(group))}
-        while more := {pid for pid, ((_, parent, *_), _) in table.items() if int(parent) in found} - found:
+                    table[int(entry.name)] = fields
+        found = {pid for pid, (_, _, group, *_) in table.items() if self.leader in (pid, int(group))}
+        born = min((int(table[pid][_BORN]) for pid in found), default=0)
+        for pid in table.keys() - found:
+            with suppress(*_GONE):
+                if int(table[pid][_BORN]) >= born and _mark_of(_PROC / str(pid)) == self.mark:
+                    found.add(pid)
+        while more := {pid for pid, (_, parent, *_) in table.items() if int(parent) in found} - found:
             found |= more
         return sorted(found)
 
-    def stop(self, patience: float) -> bool:
-        """Stop every thread, and return when they are stopped; False where that took longer than so many seconds."""
+    def stop(self, patience: float) -> list[int] | None:
+        """Stop every thread of every process, and wait until they are stopped.
+
+        Returns
+        -------
+        list of int or None
+            The processes; None where they did not stop within so many seconds.
+        """
         self._signal_group(signal.SIGSTOP)
         deadline = time.monotonic() + patience
-        while running := [pid for pid in self.members() if thread_states(pid).strip(_AT_REST)]:
-            if time.monotonic() > deadline:
-                return False
+        while True:
+            found = self.members()
+            running = [pid for pid in found if thread_states(pid).strip(_AT_REST)]
+            if not running or time.monotonic() > deadline:
+                return None if running else found
             for pid in running:
                 _signal(pid, signal.SIGSTOP)
             time.sleep(_PAUSE)
-        return True
 
-    def signal(self, number: int) -> None:
-        """Send a signal to every process."""
-        found = self.members()
+    def signal(self, number: int, found: Sequence[int] | None = None) -> None:
+        """Send a signal to every process, or to those that are given."""
+        found = self.members() if found is None else found
         self._signal_group(number)
         for pid in found:
             if _group_of(pid) != self.leader:

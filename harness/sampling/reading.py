@@ -58,6 +58,11 @@ class ReadTask(Share):
     cache: str = "discard"
     settings: Settings = field(default_factory=dict)
 
+    @property
+    def discarded(self) -> ReadTask | None:
+        """The same read, discarded; None where this is one."""
+        return None if self.cache == "discard" else dataclasses.replace(self, cache="discard")
+
     def run(self, children: Children) -> Observed:
         """Bring the cache into its state, take the sample, and check that the archive was really read."""
         self.rehearsed()

@@ -29,7 +29,10 @@ _TERM = 1.0  # seconds for one that was asked to end to do so
 
 
 class Task(Protocol):
-    """Something a worker can do; pickled to it, so it names backends and traces instead of holding them."""
+    """Something a worker can do; pickled to it, so it names backends and traces instead of holding them.
+
+    Where it has an attribute ``pausable`` that is false, its process is not stopped afterwards.
+    """
 
     def run(self, children: Children) -> Any:
         """Do it in the worker process and return what is pickled back."""
@@ -92,17 +95,29 @@ class Worker:
         if threads is not None:
             processors(threads)
         self._timeout, self._threads, self._mark = timeout, threads, ""
+        self._resting: list[int] | None = None  # the processes that are stopped
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
 
     def do(self, task: Task) -> Any:
         """Run a task and return its result.
 
+        Afterwards every thread of the process and of all that it started is stopped, unless the task may not be: an
+        idle pool of threads that spins would slow down what others measure, unseen by an A/A control.
+
         Raises
         ------
         WorkerError
             When it failed, hung, or took the process down.
         """
+        self._resume()
+        try:
+            return self._do(task)
+        finally:
+            if getattr(task, "pausable", True):
+                self._pause()
+
+    def _do(self, task: Task) -> Any:
         connection = self._start()
         try:
             connection.send(task)
@@ -166,19 +181,21 @@ class Worker:
         assert self._process is not None and self._process.pid is not None
         return ProcessGroup(self._process.pid, self._mark)
 
-    def pause(self) -> None:
+    def _pause(self) -> None:
         """Stop every thread of the process and of all that it started; one that does not stop is killed."""
-        if self.running and not self._group.stop(GRACE):
-            self.stop()
-
-    def resume(self) -> None:
-        """Let it go on after `pause`."""
         if self.running:
-            self._group.signal(signal.SIGCONT)
+            self._resting = self._group.stop(GRACE)
+            if self._resting is None:
+                self.stop()
+
+    def _resume(self) -> None:
+        if self._resting is not None and self.running:
+            self._group.signal(signal.SIGCONT, self._resting)
+        self._resting = None
 
     def close(self) -> None:
         """Let the process end by itself, which it does when its connection closes; end it when it does not."""
-        self.resume()
+        self._resume()
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:

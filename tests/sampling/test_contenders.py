@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -83,6 +84,26 @@ def test_each_contender_keeps_its_process_and_at_most_so_many_live():
         assert processes.do("b", tasks.Who()) == first["b"]
         assert processes.do("a", tasks.Who()) != first["a"] and alive(first.values()) == [first["b"]]
     assert gone(first.values())
+
+
+def test_a_process_that_is_new_takes_a_discarded_sample_before():
+    with ContenderProcesses(60, None, most=1) as processes:
+        one = [processes.do("a", tasks.Sample()) for _ in range(2)]
+        processes.do("b", tasks.Who())
+        anew = processes.do("a", tasks.Sample())
+    assert one[0] == one[1] and {count for _, count in (*one, anew)} == {1} and anew[0] != one[0][0]
+
+
+@pytest.mark.parametrize("task", [tasks.Who(), tasks.CannotRead()])
+def test_every_worker_is_at_rest_between_its_tasks(task):
+    """Also the one that writes archives, and has all formats loaded."""
+    with Worker(60) as worker:
+        pid = worker.do(tasks.Who())
+        with suppress(WorkerError):
+            worker.do(task)
+        assert set(process_groups.thread_states(pid)) == {"T"}
+        assert worker.do(tasks.Who()) == pid
+    assert gone([pid])
 
 
 def test_as_many_live_as_memory_allows(monkeypatch):

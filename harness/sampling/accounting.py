@@ -12,8 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.formats.seal import files_of
+
 _IO = Path("/proc/self/io")
-_IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000
+_IN_OPEN, _IN_CLOSE = 0x20, 0x18
 _EVENT = struct.Struct("iIII")
 
 
@@ -29,27 +31,20 @@ class ReadCounts:
     retries: int | None = None
 
     def since(self, before: ReadCounts) -> ReadCounts:
-        """Return the difference, less what one look at the counts has itself added to those of the next."""
+        """Return the difference."""
         if self.bytes_read is None or before.bytes_read is None or self.requests is None or before.requests is None:
             return ReadCounts(None, None)
-        first, second = read_counts(), read_counts()
-        own = (second.bytes_read or 0) - (first.bytes_read or 0), (second.requests or 0) - (first.requests or 0)
-        return ReadCounts(
-            max(0, self.bytes_read - before.bytes_read - own[0]), max(0, self.requests - before.requests - own[1])
-        )
+        return ReadCounts(self.bytes_read - before.bytes_read, self.requests - before.requests)
 
 
 def read_counts() -> ReadCounts:
     """Return what this process has read so far, less what it read by `read_aside`."""
+    aside = _Aside.bytes_read, _Aside.requests  # what the kernel says does not count yet by what call it is read
     try:
-        descriptor = os.open(_IO, os.O_RDONLY)
-        try:
-            fields = dict(line.split(b": ") for line in os.read(descriptor, 4096).splitlines())
-        finally:
-            os.close(descriptor)
+        fields = dict(line.split(b": ") for line in read_aside(_IO).splitlines())
     except OSError:
         return ReadCounts(None, None)
-    return ReadCounts(int(fields[b"rchar"]) - _Aside.bytes_read, int(fields[b"syscr"]) - _Aside.requests)
+    return ReadCounts(int(fields[b"rchar"]) - aside[0], int(fields[b"syscr"]) - aside[1])
 
 
 class _Aside:
@@ -123,7 +118,12 @@ class Opens:
 
 @contextmanager
 def count_opens(path: Path) -> Iterator[Opens]:
-    """Count how often any process opens a file of an archive, a file or a folder, with inotify(7)."""
+    """Count how often any process opens a file of an archive, a file or a folder, with inotify(7).
+
+    The kernel merges equal events that follow each other, as of a file that is opened twice before it is closed. So
+    folders are watched too: each open of a file is told by its folder and then by itself. Opens of one file by two
+    threads in the same microsecond could still be taken for one.
+    """
     opens = Opens()
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(libc, "inotify_init1") else -1
@@ -131,18 +131,16 @@ def count_opens(path: Path) -> Iterator[Opens]:
         yield opens
         return
     try:
-        folders = [path, *(p for p in path.rglob("*") if p.is_dir())] if path.is_dir() else [path]
-        # Closes are asked for too: the kernel merges equal events that follow each other, and opens alone would be.
-        watched = all(
-            libc.inotify_add_watch(descriptor, os.fsencode(folder), _IN_OPEN | _IN_CLOSE) >= 0 for folder in folders
-        )
+        folders = [path, *(p for p in path.rglob("*") if p.is_dir())] if path.is_dir() else [path.parent]
+        between = [libc.inotify_add_watch(descriptor, os.fsencode(p), _IN_OPEN | _IN_CLOSE) for p in folders]
+        watched = [libc.inotify_add_watch(descriptor, os.fsencode(p), _IN_OPEN) for p in files_of(path)]
         yield opens
-        opens.count = _count_events(descriptor) if watched else None
+        opens.count = _count_events(descriptor, set(watched)) if min(between + watched) >= 0 else None
     finally:
         os.close(descriptor)
 
 
-def _count_events(descriptor: int) -> int | None:
+def _count_events(descriptor: int, watched: set[int]) -> int | None:
     count = 0
     while True:
         try:
@@ -151,8 +149,8 @@ def _count_events(descriptor: int) -> int | None:
             return count
         offset = 0
         while offset < len(data):
-            watch, mask, _, length = _EVENT.unpack_from(data, offset)
+            watch, _, _, length = _EVENT.unpack_from(data, offset)
             if watch < 0:  # the queue overflowed
                 return None
-            count += bool(mask & _IN_OPEN) and not mask & _IN_ISDIR
+            count += watch in watched
             offset += _EVENT.size + length

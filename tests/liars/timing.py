@@ -185,3 +185,73 @@ class SpinsBetweenTurns(_Liar):
 def _spin() -> None:
     while True:
         pass
+
+
+PLACE = "HARNESS_TEST_PLACE"
+"""Names the folder where `KeepsOutside` has its copies."""
+
+
+class KeepsOutside(_Liar):
+    """Reads a copy that it has put somewhere else."""
+
+    name, suffix = "outside", ".outside"
+
+    def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> RawReader:
+        if "rehearsal" in path.name:
+            return RawReader(path)
+        copy = Path(os.environ[PLACE]) / path.name
+        if not copy.exists():
+            copy.write_bytes(path.read_bytes())
+        reader = RawReader(path)
+        honest = reader.read
+
+        def read(name: str, selection: Any = None) -> np.ndarray:
+            with RawReader(copy) as other:
+                honest(name, selection)
+                return other.read(name, selection)
+
+        reader.read = read
+        return reader
+
+
+_KEPT: dict[tuple[Path, str], np.ndarray] = {}
+
+
+class _HeaderReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        key = self._path, path
+        if key not in _KEPT:
+            _KEPT[key] = super().read(path)
+        return np.array(_KEPT[key][whole(_KEPT[key].shape, selection)])
+
+
+class ReadsTheHeader(_Liar):
+    """Reads a few kilobytes of the archive each time, and returns what was kept for an earlier access."""
+
+    name, suffix, readers = "header", ".header", {"liar": _HeaderReader}
+
+
+class _CopyingReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        offset, spec = self.tensors[path]
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            found = np.frombuffer(bytes(view[offset : offset + spec.nbytes]), spec.dtype).reshape(spec.shape)
+        return np.array(found[whole(spec.shape, selection)])
+
+
+class CopiesFromMap(_Liar):
+    """Is honest: copies out of a mapped file, which no count of reads shows."""
+
+    name, suffix, readers = "copying", ".copying", {"liar": _CopyingReader}
+
+
+class _ManyOpensReader(RawReader):
+    def read(self, path: str, selection: Any = None) -> np.ndarray:
+        with self._path.open("rb"), self._path.open("rb"), self._path.open("rb"):
+            return super().read(path, selection)
+
+
+class OpensOften(_Liar):
+    """Opens its file three times over for each read, and once for all."""
+
+    name, suffix, readers = "often", ".often", {"liar": _ManyOpensReader}

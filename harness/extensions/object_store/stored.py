@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.errors import ArchiveError
 from harness.extensions.object_store.address import S3Address
 from harness.extensions.object_store.remotes import remote_of
 from harness.formats.base import Format, Reader
@@ -30,9 +32,19 @@ class S3Archive:
     route: str = "ranges"
 
     def opener(self, backend: Format) -> tuple[Opener, Counter]:
-        """Return what opens it in a format, and what counts the requests of that."""
-        from harness.extensions.object_store.attempts import StoreCounter
+        """Return what opens it in a format, and what counts the requests of that.
 
+        One request is made before and counted nowhere: this process may have been stopped for long.
+        """
+        from harness.extensions.object_store.attempts import StoreCounter
+        from harness.extensions.object_store.client import Client
+
+        folder, _, name = self.key.rpartition("/")
+        with (
+            closing(Client(self.place, folder)) as client,
+            suppress(ArchiveError),
+        ):  # no object is an archive in a folder
+            client.size(name)
         return StoredFormat(backend, self), StoreCounter
 
 

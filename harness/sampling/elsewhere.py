@@ -1,0 +1,88 @@
+"""Files outside an archive that a reader reads: bytes that are kept there would come for nothing."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.sampling.accounting import read_aside
+
+_LEAST = 4096  # bytes: smaller files hold settings
+_CODE = (".py", ".pyc", ".so", ".pyd")
+_OF_PACKAGES = (".dist-info", ".egg-info")
+_SYSTEM = ("/proc", "/sys", "/etc", "/usr", "/lib", "/lib64", "/bin", "/opt")
+_PROCESS = Path("/proc/self")
+
+
+class _Watch:
+    opened: set[str] | None = None  # what is opened while something is watched
+
+
+@contextmanager
+def nothing_elsewhere(archive: Path) -> Iterator[None]:
+    """Refuse that the block reads files that are neither the archive's nor code.
+
+    Seen is what Python opens in this process, and what any library has left open or mapped when the block ends. What a
+    library opens and closes by itself, and what other processes open, is not.
+
+    Raises
+    ------
+    HarnessError
+        With the name of such a file.
+    """
+    _install()
+    before = _held()
+    _Watch.opened = set()
+    try:
+        yield
+        found = _Watch.opened | (_held() - before)
+    finally:
+        _Watch.opened = None
+    inside = archive.resolve()
+    for name in sorted(found):
+        path = Path(name).absolute()
+        if not path.resolve().is_relative_to(inside) and _holds_data(path):
+            raise HarnessError(f"read {path}, which is no part of its archive")
+
+
+@cache
+def _install() -> None:
+    """Hear of what Python opens; a hook stays for good, so it does nothing but where something is watched."""
+    sys.addaudithook(_heard)
+
+
+def _heard(event: str, arguments: tuple[Any, ...]) -> None:
+    if _Watch.opened is not None and event == "open":
+        path, _, flags = arguments
+        if isinstance(path, str | bytes) and not flags & os.O_WRONLY:
+            _Watch.opened.add(os.fsdecode(path))
+
+
+def _held() -> set[str]:
+    """Return the files that are open or mapped in this process; see proc_pid_fd(5) and proc_pid_maps(5)."""
+    found = set()
+    with suppress(OSError):
+        for link in (_PROCESS / "fd").iterdir():
+            with suppress(OSError):
+                found.add(str(link.readlink()))
+        for line in read_aside(_PROCESS / "maps").splitlines():
+            found.add(os.fsdecode(line.split(maxsplit=5)[-1]))
+    return {name for name in found if name.startswith("/")}
+
+
+def _holds_data(path: Path) -> bool:
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(status.st_mode) or status.st_size < _LEAST:
+        return False
+    code = path.suffix in _CODE or ".so." in path.name or any(part.endswith(_OF_PACKAGES) for part in path.parts)
+    return not code and not any(path.is_relative_to(folder) for folder in (*_SYSTEM, sys.prefix, sys.base_prefix))

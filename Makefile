@@ -40,8 +40,8 @@ test-extras: $(VENV)/.extras
 
 # What needs torch; and formats once more, for this is the oldest Python, with the oldest libraries.
 test-capture: $(VENV)-capture/.capture
-	$(subst $(BIN),$(VENV)-capture/bin,$(TESTED)) tests/extensions/capture tests/extensions/torch_files tests/foreign/test_torch_files.py \
-	  tests/formats/test_conformance.py $(PYTEST)
+	$(subst $(BIN),$(VENV)-capture/bin,$(TESTED)) $(addprefix tests/extensions/,capture torch_files vision) \
+	  tests/foreign/test_torch_files.py tests/formats/test_conformance.py $(PYTEST)
 
 # Eight blocks of the Evoformer on ubiquitin, into four formats from one run, each verified.
 INPUTS := $(if $(wildcard $(HARNESS_DATA)/1ubq_inputs/1UBQ.fasta),$(HARNESS_DATA)/1ubq_inputs)
@@ -93,7 +93,7 @@ $(VENV)/.extras: pyproject.toml | $(VENV)/bin/python
 # torch comes first and in one version; openfold3 without what it declares and a capture does not import.
 $(VENV)-capture/.capture: pyproject.toml | $(VENV)-capture/bin/python
 	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,capture,antiberty]'
+	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,capture,antiberty,vision]'
 	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0 antiberty==0.1.3
 	touch $@
 

@@ -19,6 +19,7 @@ from harness.formats.base import load_format
 from harness.formats.seal import seal
 from harness.formats.settings import UnsupportedProfile
 from harness.testing import FormatConformance
+from harness.testing.samples import sample_arrays
 from harness.trace.schema import tensor
 from tests.formats.samples import put, trace_of
 
@@ -40,12 +41,14 @@ class TestMapped(FormatConformance):
     format = Mapped
 
 
-class TestMatched(FormatConformance):
-    format, profile = Blosc2Format, "matched"
-
-
-class TestLargeChunks(FormatConformance):
-    format, profile = Blosc2Format, Blosc2Format().alternative("large-chunks")
+@pytest.mark.parametrize(("profile", "reader"), Blosc2Format.candidates)
+def test_every_candidate_reads_every_bit(profile: str, reader: str, tmp_path: Path) -> None:
+    backend, given = Blosc2Format(), sample_arrays()
+    path = tmp_path / "a.b2"
+    write_archive(trace_of(given), backend, path, backend.alternative(profile) if profile else "tuned")
+    with backend.reader(path, reader) as opened:
+        for name, array in given.items():
+            assert opened.read(name).tobytes() == array.tobytes(), name
 
 
 def test_the_library_reads_the_files(tmp_path: Path) -> None:

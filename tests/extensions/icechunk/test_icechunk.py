@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from harness.extensions.icechunk.format import IcechunkFormat
-from harness.formats.archive import detect
+from harness.formats.archive import detect, write_archive
 from harness.testing import FormatConformance
-from tests.formats.samples import put
+from harness.testing.samples import sample_arrays
+from tests.formats.samples import put, trace_of
 
 if IcechunkFormat.missing():
     pytest.skip(f"icechunk {IcechunkFormat.missing()}", allow_module_level=True)
-
-
-class Fused(IcechunkFormat):
-    """The harness opens with the fused pipeline."""
-
-    readers: ClassVar = {"fused": IcechunkFormat.readers["fused"]}
 
 
 class TestIcechunk(FormatConformance):
     format = IcechunkFormat
 
 
-class TestFused(FormatConformance):
-    format = Fused
+@pytest.mark.parametrize(("profile", "reader"), IcechunkFormat.candidates)
+def test_every_candidate_reads_every_bit(profile: str, reader: str, tmp_path: Path) -> None:
+    backend, given = IcechunkFormat(), sample_arrays()
+    path = tmp_path / "a.icechunk"
+    write_archive(trace_of(given), backend, path, backend.alternative(profile) if profile else "tuned")
+    with backend.reader(path, reader) as opened:
+        for name, array in given.items():
+            assert opened.read(name).tobytes() == array.tobytes(), name
 
 
 def test_the_library_reads_one_commit(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from harness.errors import ArchiveError
 from harness.formats.parts import planes
 from harness.formats.selection import Selection, lengths, whole
 
+# One thread reads: two were no faster for any size from 1 to 60 MB, in fresh memory on two busy cores.
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second call is made
 _MOST = 1 << 20  # bytes that are read at once to take runs from
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.records import kind_of
+from harness.run.subject import Arm
 
 STOCK: Literal["stock"] = "stock"
 BEST: Literal["best"] = "best"
@@ -22,9 +23,36 @@ BEST: Literal["best"] = "best"
 _CASE = list(CaseKey._fields)
 
 
+def has_efforts(table: SampleTable) -> bool:
+    """Say whether rows tell what their contenders stand for; in runs of before, none does."""
+    return bool(table.rows["effort"].astype(bool).any())
+
+
 def has_best(table: SampleTable) -> bool:
     """Say whether formats were measured at their best."""
     return bool(table.rows["effort"].isin([BEST, "both"]).any())
+
+
+def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
+    """Say of which formats the best is not known, each with the reason: nothing is claimed about these.
+
+    Parameters
+    ----------
+    table : SampleTable
+        The samples of a run.
+    arms : iterable of Arm
+        Those that it planned; ``missing`` tells of candidates whose reader cannot be used here.
+    """
+    rows = table.rows
+    missing: dict[str, dict[str, None]] = {}
+    for arm in arms:
+        if arm.raced and arm.missing:
+            missing.setdefault(arm.label, {})[f"{arm.reader} {arm.missing}"] = None
+    rows = rows[rows["format"].map(kind_of) == "format"]
+    raced = set(rows.loc[rows["effort"].isin([BEST, "both"]), "format"])
+    formats = dict.fromkeys(rows.loc[rows["effort"].isin([STOCK, "both"]), "format"])
+    none = {name: "no readers were raced" for name in formats if name not in raced}
+    return none | {name: "; ".join(missing[name]) for name in formats if name in missing and name not in none}
 
 
 def at(table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[str]) -> SampleTable:
@@ -41,7 +69,7 @@ def at(table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[st
         The profiles of the run; any other is of settings that were raced against ``tuned``.
     """
     rows, named = table.rows, set(groups)
-    if not rows["effort"].astype(bool).any():
+    if not has_efforts(table):
         return table
     kinds = rows["format"].map(kind_of)
     rows = rows.assign(profile=rows["profile"].where(rows["profile"].isin([*named, ""]), "tuned"))

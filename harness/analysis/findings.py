@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pandas as pd
 
+from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import Mix, presets
-from harness.analysis.efforts import BEST, STOCK, at, has_best
+from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import Grades, grade
 from harness.analysis.growth import growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
+from harness.analysis.plain import plain
 from harness.analysis.scaling import scaling
 from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
@@ -32,7 +31,7 @@ from harness.run.complete import SAMPLES, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import is_apart, of_installed, unknown_parts
-from harness.run.plan import read_plan
+from harness.run.plan import read_plan, read_planned
 from harness.trace.manifest import Manifest
 
 REPORT_VERSION = 5
@@ -119,6 +118,12 @@ class Findings:
         The criteria table.
     decisions, headlines
         By mix, a decision for each trace; and one headline for each mix.
+    best_decisions
+        As `decisions`, of formats at their best; empty where none was measured so.
+    best_unmeasured : dict of str to str
+        The formats whose best is not known, each with the reason: nothing is claimed about these.
+    attribution : Attribution
+        What differences of times are due to.
     noise : Noise
         How noisy the run was.
     scaling : DataFrame or None
@@ -148,6 +153,9 @@ class Findings:
     decisions: dict[str, list[Decision]]
     headlines: list[Headline]
     noise: Noise
+    best_decisions: dict[str, list[Decision]] = field(default_factory=dict)
+    best_unmeasured: dict[str, str] = field(default_factory=dict)
+    attribution: Attribution = field(default_factory=Attribution)
     scaling: pd.DataFrame | None = None
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
     apart: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -177,6 +185,16 @@ class Findings:
     def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
         return table if self.version > 4 else table.drop(columns=["effort", "below_raw"], errors="ignore")
 
+    def _efforts(self) -> dict[str, Any]:
+        """Return what is known of formats at their best, and of what differences are due to."""
+        found = {
+            "best_decisions": [_decision(d, self.version) for found in self.best_decisions.values() for d in found],
+            "best_unmeasured": self.best_unmeasured,
+            "attribution": plain(self.attribution.pairs),
+            "attribution_chains": plain(self.attribution.chains),
+        }
+        return {name: value for name, value in found.items() if value}
+
     def to_document(self) -> dict[str, Any]:
         """Return everything that is published as plain values, for ``report.json``."""
         return {
@@ -190,6 +208,7 @@ class Findings:
                 _decision(found, self.version) for decisions in self.decisions.values() for found in decisions
             ],
             "noise": {k: v for k, v in plain(self.noise).items() if k != "busy" or self.version > 4},
+            **self._efforts(),
             **({"scaling": plain(self.scaling)} if self.scaling is not None else {}),
             **({"withdrawn": self.withdrawn} if self.version > 1 else {}),
             **({"incomplete": list(self.incomplete)} if self.incomplete else {}),
@@ -236,18 +255,24 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     best = at(table, BEST, groups) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
-    decisions = {
-        mix.name: [decide(stock, mix, trace, config.options, config.baseline) for trace in stock.lengths]
-        for mix in mixes
-    }
+    decisions, best_decisions = (
+        {
+            mix.name: [decide(of, mix, trace, config.options, config.baseline) for trace in of.lengths]
+            for mix in mixes if of is not None
+        } for of in (stock, best)
+    )  # fmt: skip
+    unknown = best_unmeasured(table, read_planned(plan, config)[1]) if has_efforts(table) and plan.exists() else {}
+    told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(
         config=config, options=options, environment=environment, samples=samples,
         summary=without_verdicts(summary) if unfair else summary,
-        ledger=pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame(),
+        ledger=told,
         grades=grade(stock, best, exact_only=unfair, measured_only=version > 2), decisions=decisions,
         headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
+        best_decisions=best_decisions, best_unmeasured=unknown,
+        attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown),
         scaling=scaling(stock), growth=growth(stock), withdrawn=unfair,
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,
@@ -283,20 +308,3 @@ def _decision(found: Decision, version: int) -> dict[str, Any]:
         document = {_BEFORE_4.get(name, name): value for name, value in document.items()}
         document["costs"] = [{_BEFORE_4.get(n, n): v for n, v in row.items()} for row in document["costs"]]
     return document
-
-
-def plain(value: Any) -> Any:
-    """Turn results into what JSON can hold: NaN becomes null, a table a list of rows."""
-    if isinstance(value, pd.DataFrame):
-        return [{str(k): plain(v) for k, v in row.items()} for row in value.to_dict("records")]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(part) for part in (sorted(value) if isinstance(value, set | frozenset) else value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "infinity"
-    return None if value is pd.NA else value

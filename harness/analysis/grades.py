@@ -199,13 +199,14 @@ def _graded(
         if exact_only and not criterion.exact:
             graded += [_without(criterion, name, profile) | {"reason": SHORT} for name in formats]
             continue
-        taken = _most_workers([c for c in cases if criterion.takes(c.case)])
+        taken = most_workers([c for c in cases if criterion.takes(c.case)])
         logs, compared = _ratios(criterion, taken, profile, behind)
         graded += [_row(criterion, name, profile, taken, logs.get(name, []), compared) for name in formats]
     return graded, behind
 
 
-def _most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
+def most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
+    """Of each access keep the cases with the most workers of each kind."""
     most: dict[tuple[str, str, str], int] = {}
     for case in (found.case for found in cases):
         key = (case.trace, case.access, case.executor)

@@ -221,6 +221,10 @@ class Format(ABC):
         The format whose files it writes; itself unless it is stated.
     slim : str
         How the trace is slimmed before it is stored, as records show it; empty for not at all.
+    unmeasured : tuple of str
+        What exists of the format or its libraries and is not measured; reports say so beside what they claim.
+    objections : tuple of (str, str)
+        What its maintainers may object to, each with the reply; reports print them.
     """
 
     name: ClassVar[str]
@@ -232,6 +236,8 @@ class Format(ABC):
     candidates: ClassVar[tuple[tuple[str, str], ...]] = ()
     container: ClassVar[str] = ""
     slim: ClassVar[str] = ""
+    unmeasured: ClassVar[tuple[str, ...]] = ()
+    objections: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -166,6 +166,14 @@ class Hdf5Format(TunableFormat, Format):
         ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("blosc-lz4", "h5py"), ("paged", "h5py"),
     )  # fmt: skip
 
+    unmeasured = ("reading threads of HDF5 2.3", "a ros3 build", "MPI builds", "readers beside a writer (SWMR)")
+    objections = (
+        (
+            "Decoding outside the library is no HDF5.",
+            "It reads the same file by chunk addresses that the library gives; the library alone is stock, beside it.",
+        ),
+    )
+
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
             return matched_layout(spec)

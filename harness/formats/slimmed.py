@@ -171,6 +171,7 @@ class SlimmedFormat(TunableFormat, Format):
         given: dict[str, Any] = {name: getattr(of, name) for name in _AS_BELOW if hasattr(of, name)}
         given |= {"readers": {name: _above(spec) for name, spec in of.readers.items()}, "candidates": of.candidates}
         given |= {"container": of.container, "alternatives": getattr(of, "alternatives", {})}
+        given |= {"unmeasured": of.unmeasured}
         if isinstance(of, RecoverableFormat):
             given |= {"recover": partial(self._recover, of), "unchecked": partial(self._unchecked, of)}
         for name, offered in given.items():

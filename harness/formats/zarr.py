@@ -148,6 +148,23 @@ class ZarrFormat(TunableFormat, Format):
         ("sharded", "tensorstore"),
     )
 
+    unmeasured: ClassVar[tuple[str, ...]] = (
+        "ZipStore", "FsspecStore", "GPU buffers", "caches of stored bytes", "readers in other languages",
+    )  # fmt: skip
+    objections: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "Uncompressed shards are faster.",
+            "Yes, for small windows. They are not raced, for a trace is kept for its size too; a profile file can ask "
+            "for them.",
+        ),
+        ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
+        ("Opening should be consolidated.", "Remotely it is. On a local disk that pays from the sixth array on."),
+        (
+            "codec_pipeline.strict is not what users of zarrs have.",
+            "It changes nothing where zarrs can read, and otherwise its column would be another's.",
+        ),
+    )
+
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
             return layout.matched_layout(spec)

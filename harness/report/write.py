@@ -16,6 +16,7 @@ from harness.analysis.efforts import standing
 from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
 from harness.analysis.summary import before
 from harness.files import write_text
+from harness.report.drawing.attribution import draw_attribution
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
@@ -30,7 +31,7 @@ DIGITS = 10
 
 def core_drawings() -> tuple[str, ...]:
     """Return the names of all drawings of the core that a report may have, without their endings."""
-    return (*(name for name, *_ in plotted()), "growth", "decision", "scaling")
+    return (*(name for name, *_ in plotted()), "growth", "decision", "scaling", "attribution")
 
 
 @dataclass(frozen=True)
@@ -161,13 +162,9 @@ def _found(folder: Path, options: Options, version: int = REPORT_VERSION) -> tup
 
 
 def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
-    tables = {
-        "summary.csv": before(findings.cells, findings.version),
-        "growth.csv": findings.growth,
-        "scaling.csv": findings.scaling,
-    }
-    if findings.growth.empty:
-        del tables["growth.csv"]
+    tables = {"summary.csv": before(findings.cells, findings.version), "scaling.csv": findings.scaling}
+    mine = {"growth.csv": findings.growth, "attribution.csv": findings.attribution.pairs}
+    tables |= {name: table for name, table in mine.items() if not table.empty}
     for section, found in parts:
         tables |= section.tables(found)
     for name, table in tables.items():
@@ -180,6 +177,7 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     target.plots.mkdir(parents=True, exist_ok=True)
     drawn = draw(findings.summary, target.plots)
     drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)
+    drawn += draw_attribution(findings.attribution.chains, findings.config.baseline, target.plots)
     for decision in preferring(findings)[:1]:
         drawn += draw_flips(decision, target.plots)
     if findings.scaling is not None:

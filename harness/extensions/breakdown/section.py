@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.findings import Findings, plain
+from harness.analysis.findings import Findings
+from harness.analysis.plain import plain
 from harness.extensions.breakdown.analysis import OPENED, below_zero, drawn_cells, where_time_goes
 from harness.extensions.breakdown.plot import draw_time
 from harness.extensions.breakdown.rows import Breakdown, read_breakdown

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.choice.mix import parse_mix, presets
-from harness.analysis.findings import find_options, plain
+from harness.analysis.findings import find_options
+from harness.analysis.plain import plain
 from harness.cli import show
 from harness.cli.options import add_plugins, integers
 from harness.errors import UsageError, unknown_name

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 import pandas as pd
 
 from harness.analysis import formatting as words
-from harness.analysis.findings import Findings, plain
+from harness.analysis.findings import Findings
+from harness.analysis.plain import plain
 from harness.analysis.summary import COLUMNS, SUMMARY_SCHEMA_VERSION
 from harness.extensions.result_directories.asked import ACCESS, DIRECTORY_MODES, VANILLA
 from harness.extensions.result_directories.record import DIRECTORIES, read_directories

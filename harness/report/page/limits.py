@@ -8,13 +8,14 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import archive_sizes, of_kind, rows_where
+from harness.analysis.attribution import stated
 from harness.analysis.findings import Findings
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import kind_of
 from harness.report.page.sentences import sentences
-from harness.report.section import Block, Brought, Table, Text
+from harness.report.section import Block, Brought, Items, Table, Text
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
 
 _SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "reader", "threads", "caches"]
@@ -45,7 +46,22 @@ def ledger(findings: Findings) -> list[Block]:
         rows=[list(row.values()) for row in rows],
         folded="What each format was set to, and why",
     )
-    return [Text("What each format was set to, whether that was a default or a choice, and why."), table]
+    replies = _replies(told) if _known_readers(told) else []
+    return [Text("What each format was set to, whether that was a default or a choice, and why."), table, *replies]
+
+
+def _replies(told: pd.DataFrame) -> list[Block]:
+    """List what the maintainers of the formats may object to, with replies."""
+    backends = {name: backend for name in words.ordered(told["format"]) if (backend := stated(name))}
+    said = [
+        f"{name}: {objection} {reply}" for name, backend in backends.items() for objection, reply in backend.objections
+    ]
+    return [Items(said, lead="Objections, each with our reply:")] if said else []
+
+
+def _known_readers(told: pd.DataFrame) -> bool:
+    """Say whether readers were compared; objections are to that comparison."""
+    return "read_by" in told and bool((told["read_by"] != "").any())
 
 
 def _chunks(part: pd.DataFrame) -> str:

@@ -1,7 +1,8 @@
 """The report as one HTML page that needs nothing else, and as Markdown.
 
 The core's sections have their places at the tens, those of extensions between them: 0 is the answer, 10 grades,
-20 plots, 30 tables, 40 growth, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce, 130 cite.
+20 plots, 25 what is due to what, 30 tables, 40 growth, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
+130 cite.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import harness
 from harness.analysis.findings import Findings
 from harness.errors import escaped_lines
 from harness.report.page import sections
+from harness.report.page.attribution import attribution
 from harness.report.page.limits import ledger, limits, noise
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
@@ -101,6 +103,7 @@ def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -
         found += [
             (10, "grades", "Grades", "The grades", sections.grades(findings)),
             (20, "plots", "Plots", "The plots", sections.plots(findings)),
+            (25, "attribution", "What is due to what", "What is due to what", attribution(findings)),
             (30, "tables", "Figures", "The figures", tables(findings)),
             (40, "growth", "Growth with length", "Growth with length", sections.growth(findings)),
             (80, "scaling", "Several workers", "Several workers", scaling(findings)),

@@ -1,0 +1,313 @@
+"""What a difference of times is due to: contenders that differ in one thing only, and chains of such steps.
+
+Pairs are compared by round, as all comparisons are. The steps of a chain are ratios of medians, with the same draws of
+rounds for all: they multiply to the ratio of its ends, which medians of ratios do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import combinations, pairwise
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from harness import registry
+from harness.analysis.cells import CellSamples
+from harness.analysis.grades import most_workers
+from harness.analysis.statistics import Comparison, Interval
+from harness.analysis.table import CaseKey, CaseSamples, SampleTable, direction, paired
+from harness.analysis.verdict import doubt, judge, noise_floor
+from harness.errors import UsageError
+from harness.formats.base import Format, load_format
+from harness.records import Contender
+
+Due = Literal["reader", "settings", "slimming", "container"]
+"""What two contenders may differ in; ``settings`` are layout and codec."""
+
+Layouts = Mapping[tuple[str, int | None, str, str], frozenset[tuple[str, ...]]]
+"""Role, chunks, shards and codec of every tensor of an archive; archives by trace, length, format and profile."""
+
+_CASE = list(CaseKey._fields)
+_ENDS = [f"{side}{name}" for side in ("", "against_") for name in Contender._fields if name != "threads"]
+_RATIO = ["ratio", "ratio_low", "ratio_high"]
+PAIR_COLUMNS = [
+    *_CASE, "due", *_ENDS, "own", *_RATIO, "verdict", "why", "cpu_per_second", "against_cpu_per_second",
+]  # fmt: skip
+CHAIN_COLUMNS = [*_CASE, "compared", "compared_with", "part", "due", *_ENDS, *_RATIO, "verdict", "why"]
+
+_MATCHED = "matched"
+"""The profile in which containers have the same layout and codec."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Attribution:
+    """What differences of times are due to.
+
+    Attributes
+    ----------
+    pairs : DataFrame
+        Columns `PAIR_COLUMNS`: two contenders of a case that differ in one thing, the ratio of their times paired by
+        round, its word, and processor time over wall time of each. ``own``: one of the two readers is this project's
+        own decoder.
+    chains : DataFrame
+        Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock; rows
+        of the part ``step`` that multiply to it; and of the part ``best``, each at its best, where both were measured.
+        Only the last has a word, and it is the only one about formats. ``due`` of a step has several things, separated
+        by blanks, where no contender between its ends was measured.
+    """
+
+    pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS))
+    chains: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHAIN_COLUMNS))
+
+
+@cache
+def stated(name: str) -> Format | None:
+    """Return a format by its name in records; None where it is not installed here, and so known by its rows alone."""
+    try:
+        return load_format(name) if name in registry.names("formats") else None
+    except UsageError:
+        return None
+
+
+def _container(contender: Contender) -> str:
+    backend = stated(contender.format)
+    return backend.container if backend else contender.format
+
+
+def is_own(contender: Contender) -> bool:
+    """Say whether it is read by a decoder of this project."""
+    backend = stated(contender.format)
+    spec = backend.readers.get(contender.reader) if backend else None
+    return spec is not None and spec.own
+
+
+def layouts(ledger: pd.DataFrame) -> Layouts:
+    """Take from a run's ledger how each archive is laid out, by which settings are known to be equal."""
+    if ledger.empty:
+        return {}
+    told = ledger[ledger["role"] != ""]
+    found: dict[tuple[str, int | None, str, str], set[tuple[str, ...]]] = {}
+    columns = ("trace", "n_res", "format", "profile", "role", "chunks", "shards", "codec")
+    for trace, n_res, name, profile, *layout in told[list(columns)].itertuples(index=False):
+        length = int(float(n_res)) if n_res else None
+        found.setdefault((trace, length, name, profile), set()).add(tuple(layout))
+    return {place: frozenset(rows) for place, rows in found.items()}
+
+
+def differs(one: Contender, other: Contender, case: CaseKey, known: Layouts) -> tuple[Due, ...]:
+    """List what two contenders differ in; readers of different containers are a part of these."""
+    found: list[Due] = []
+    same = _container(one) == _container(other)
+    if same and one.reader != other.reader:
+        found.append("reader")
+    if one.format == other.format:
+        settings = one.profile != other.profile
+    elif not same:
+        settings = not one.profile == other.profile == _MATCHED
+    else:
+        first, second = (known.get((case.trace, case.n_res, c.format, c.profile)) for c in (one, other))
+        settings = first is None or first != second or one.profile != other.profile
+    if settings:
+        found.append("settings")
+    if one.slim != other.slim:
+        found.append("slimming")
+    if not same:
+        found.append("container")
+    return tuple(found)
+
+
+def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasured: Collection[str] = ()) -> Attribution:
+    """Take differences apart: of every trace at its largest length, by one thread and by the most workers.
+
+    Parameters
+    ----------
+    table : SampleTable
+        The samples of a run, every contender.
+    ledger : DataFrame
+        Of the run.
+    baseline : str
+        The format that ran twice.
+    unmeasured : collection of str
+        Formats whose best is not known, of which nothing is claimed.
+
+    Returns
+    -------
+    Attribution
+        Empty for a run that did not record its readers.
+    """
+    known = layouts(ledger)
+    longest = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
+    pairs: list[dict[str, Any]] = []
+    chains: list[dict[str, Any]] = []
+    claims: list[_Claim] = []
+    for case in most_workers(longest):
+        cells = sorted((case.by_contender[c] for c in case.counted if c.competes and c.reader), key=_order)
+        edges: dict[Contender, dict[Contender, Due]] = {cell.contender: {} for cell in cells}
+        for against, cell in combinations(cells, 2):
+            due = differs(cell.contender, against.contender, case.case, known)
+            if len(due) == 1:
+                edges[cell.contender][against.contender] = edges[against.contender][cell.contender] = due[0]
+                pairs.append(_pair(case, cell, against, due[0]))
+                claims.append(_Claim(pairs[-1], case, cell, against, case.original(baseline)))
+        for slower, faster in _stocks(case, cells):
+            rows, best = _chain(case, cells, slower, faster, edges, known)
+            chains += rows
+            if best and not {slower.contender.format, faster.contender.format} & set(unmeasured):
+                chains.append(rows[0] | {"part": "best"} | _step(case, best[0].contender, best[1].contender, known))
+                claims.append(_Claim(chains[-1], case, *best, case.original(baseline)))
+    _judge(claims, all_rounds=table.all_rounds)
+    return Attribution(
+        pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS), chains=pd.DataFrame(chains, columns=CHAIN_COLUMNS)
+    )
+
+
+def _order(cell: CellSamples) -> tuple[object, ...]:
+    """Put what others are held against first: stock contenders, and what is not slimmed."""
+    own = cell.contender
+    return own.slim, cell.effort not in ("stock", "both"), own.format, own.profile, own.reader
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Two cells whose comparison gets a word, in a row."""
+
+    row: dict[str, Any]
+    case: CaseSamples
+    cell: CellSamples
+    against: CellSamples
+    original: CellSamples | None
+
+
+def _judge(claims: Sequence[_Claim], *, all_rounds: bool) -> None:
+    """Put all comparisons into words, together."""
+    open_claims: list[tuple[_Claim, Comparison]] = []
+    for claim in claims:
+        comparison = paired(claim.cell, claim.against)
+        if comparison is None:
+            continue
+        claim.row.update(comparison.ratio.columns("ratio"))
+        left = claim.cell.decided or claim.against.decided
+        if left and (way := direction(claim.cell, claim.against, claim.case.control, claim.original)):
+            claim.row["verdict"] = "slower" if way > 0 else "faster"
+            continue
+        open_claims.append((claim, comparison))
+    floors = [noise_floor(paired(claim.case.control, claim.original)) for claim, _ in open_claims]
+    words = judge([comparison for _, comparison in open_claims], floors, all_rounds=all_rounds)
+    for (claim, comparison), floor, word in zip(open_claims, floors, words, strict=True):
+        claim.row["verdict"] = word
+        claim.row["why"] = doubt(comparison, floor) if word == "inconclusive" else None
+
+
+def _ends(one: Contender, other: Contender) -> dict[str, Any]:
+    return {
+        f"{side}{name}": value
+        for side, contender in (("", one), ("against_", other))
+        for name, value in contender._asdict().items() if name != "threads"
+    }  # fmt: skip
+
+
+def _pair(case: CaseSamples, cell: CellSamples, against: CellSamples, due: Due) -> dict[str, Any]:
+    one, other = cell.contender, against.contender
+    return dict.fromkeys(PAIR_COLUMNS) | case.case._asdict() | _ends(one, other) | {
+        "due": due, "own": is_own(one) or is_own(other), "cpu_per_second": _busy(cell),
+        "against_cpu_per_second": _busy(against),
+    }  # fmt: skip
+
+
+def _busy(cell: CellSamples) -> float | None:
+    """Return processor time over wall time of the reads: how many processors were at work."""
+    share = cell.columns["cpu_seconds"][cell.timed] / cell.read_seconds
+    share = share[np.isfinite(share)]
+    return float(np.median(share)) if len(share) else None
+
+
+def _of(cells: Sequence[CellSamples], name: str, effort: str, profile: str | None = None) -> CellSamples | None:
+    mine = (c for c in cells if c.contender.format == name and c.effort in (effort, "both"))
+    return next((c for c in mine if profile in (None, c.contender.profile)), None)
+
+
+def _stocks(case: CaseSamples, cells: Sequence[CellSamples]) -> Iterator[tuple[CellSamples, CellSamples]]:
+    """Yield the stock contenders of each two formats in each profile, the slower first."""
+    stock = [cell for cell in cells if cell.effort in ("stock", "both")]
+    for one, other in combinations(stock, 2):
+        if one.contender.profile == other.contender.profile and one.contender.format != other.contender.format:
+            medians = case.medians()
+            swap = medians[one.contender][0] < medians[other.contender][0]
+            yield (other, one) if swap else (one, other)
+
+
+def _chain(
+    case: CaseSamples,
+    cells: Sequence[CellSamples],
+    slower: CellSamples,
+    faster: CellSamples,
+    edges: Mapping[Contender, Mapping[Contender, Due]],
+    known: Layouts,
+) -> tuple[list[dict[str, Any]], tuple[CellSamples, CellSamples] | None]:
+    """Return the rows of two formats, the total first, and the cells of both at their best.
+
+    From stock to best, over to the other's best, and back to its stock: a container is compared by readers that were
+    raced where any were.
+    """
+    ends = [_best(cells, each) for each in (slower, faster)]
+    first, last = ends
+    through = [slower, *(each for each in ends if each is not None), faster]
+    allowed = edges
+    if first is not None and last is not None:
+        raced = {cell.contender for cell in cells if cell.effort in ("best", "both")}
+        allowed = {
+            one: {other: due for other, due in others.items() if due != "container" or {one, other} <= raced}
+            for one, others in edges.items()
+        }
+    walked = [slower.contender]
+    for one, other in pairwise(through):
+        walked += _path(one.contender, other.contender, allowed)[1:]
+    walked = _without_loops(walked)
+    named = {"compared": slower.contender.format, "compared_with": faster.contender.format}
+    base = dict.fromkeys(CHAIN_COLUMNS) | case.case._asdict() | named
+    rows = [base | {"part": "total"} | _step(case, slower.contender, faster.contender, known)]
+    rows += [base | {"part": "step"} | _step(case, one, other, known) for one, other in pairwise(walked)]
+    return rows, None if first is None or last is None else (first, last)
+
+
+def _best(cells: Sequence[CellSamples], stock: CellSamples) -> CellSamples | None:
+    """Return a format's best in the profile of its stock contender, or in the settings that were raced against it."""
+    name, profile = stock.contender.format, stock.contender.profile
+    return _of(cells, name, "best", profile) or _of(
+        [c for c in cells if not _of(cells, name, "stock", c.contender.profile)], name, "best"
+    )
+
+
+def _step(case: CaseSamples, one: Contender, other: Contender, known: Layouts) -> dict[str, Any]:
+    medians = case.medians()
+    ratio = Interval.of_draws(medians[one] / medians[other])
+    return {"due": " ".join(differs(one, other, case.case, known))} | _ends(one, other) | ratio.columns("ratio")
+
+
+def _path(start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Contender, Due]]) -> list[Contender]:
+    """Return the fewest steps from one contender to another, each of one thing; one step of several without any."""
+    came: dict[Contender, Contender | None] = {start: None}
+    waiting = [start]
+    for here in waiting:
+        for there in edges[here]:
+            if there not in came and not is_own(there):
+                came[there] = here
+                waiting.append(there)
+    if end not in came:
+        return [start, end]
+    found, here_ = [end], came[end]
+    while here_ is not None:
+        found, here_ = [*found, here_], came[here_]
+    return found[::-1]
+
+
+def _without_loops(walked: Sequence[Contender]) -> list[Contender]:
+    """Leave out what leads back to where it began."""
+    found: list[Contender] = []
+    for each in walked:
+        found = [*found[: found.index(each)], each] if each in found else [*found, each]
+    return found

@@ -1,0 +1,158 @@
+"""What is due to what: the ratio of two formats as a chain of steps, each of one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from harness.analysis import formatting as words
+from harness.report.drawing.figure import FAINT, GREY, Page, drawing
+
+# By Okabe and Ito, as formats are drawn; every bar also has its format and ratio beside it.
+COLOURS = {
+    "reader": "#0072B2",
+    "settings": "#E69F00",
+    "slimming": "#009E73",
+    "container": "#CC79A7",
+    "": "#9a9a9a",
+}
+NAMES = {
+    "reader": "reader",
+    "settings": "settings: layout and codec",
+    "slimming": "slimming",
+    "container": "container",
+    "": "several together, not taken apart",
+}
+_CASE = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
+_ACROSS = 3
+_BAR = 0.15  # inches
+
+
+def against(chains: pd.DataFrame, baseline: str) -> list[tuple[dict[Any, Any], list[dict[Any, Any]]]]:
+    """Return each total against a format with its steps, all as time of another over that of this one."""
+    mine = chains[(chains["compared"] == baseline) | (chains["compared_with"] == baseline)]
+    found = []
+    for _, rows in mine.groupby([*_CASE, "compared", "compared_with"], sort=False, dropna=False):
+        records = [_turned(row) if row["compared"] == baseline else row for row in rows.to_dict("records")]
+        steps = [row for row in records if row["part"] == "step"]
+        if rows["compared"].iloc[0] == baseline:
+            steps = steps[::-1]
+        if any(step["due"] in COLOURS for step in steps):  # else nothing of it was taken apart
+            found.append((records[0], steps))
+    return found
+
+
+def _turned(row: dict[Any, Any]) -> dict[Any, Any]:
+    """Turn a row around: the other over the one."""
+    ends = {name.removeprefix("against_") for name in row if str(name).startswith("against_")}
+    turned = {name: row[f"against_{name}"] for name in ends} | {f"against_{name}": row[name] for name in ends}
+    ratio = {"ratio": 1 / row["ratio"], "ratio_low": 1 / row["ratio_high"], "ratio_high": 1 / row["ratio_low"]}
+    return row | turned | ratio | {"compared": row["compared_with"], "compared_with": row["compared"]}
+
+
+def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[Path]:
+    """Draw the chains of warm reads by one thread of the trace that has most, against a format.
+
+    Returns ``attribution.svg`` and PNG, or nothing where nothing was taken apart.
+    """
+    shown = chains[chains["executor"] == "main"]
+    for cache in ("warm", "cold", "remote"):
+        if (shown["cache"] == cache).any():
+            shown = shown[shown["cache"] == cache]
+            break
+    found = against(shown, baseline)
+    if not found:
+        return []
+    trace = pd.Series([total["trace"] for total, _ in found]).value_counts(sort=False).idxmax()
+    found = [each for each in found if each[0]["trace"] == trace]
+    others = words.ordered({str(total["compared"]) for total, _ in found})
+    rows = -(-len(others) // _ACROSS)
+    tallest = [max(_height(found, name) for name in others[k * _ACROSS : (k + 1) * _ACROSS]) for k in range(rows)]
+    with drawing():
+        page = Page(
+            title=f"What is due to what: time over that of {baseline}, stock against stock",
+            caption=[
+                f"{trace}, {found[0][0]['cache']}, one thread. For each read, bars from top to bottom lead from 1 to "
+                "the ratio of the two stock readers (diamond): each bar is one thing that differs, with its ratio and "
+                "95 % interval; to the right is slower. Their ratios multiply to the total.",
+            ],
+            legend=[Line2D([], [], color=COLOURS[due], linewidth=6, label=NAMES[due]) for due in _dues(found)],
+            heights=tallest,
+            below=[0.45] * rows,
+            widths=[1.0] * min(len(others), _ACROSS),
+            headings=[""] * min(len(others), _ACROSS),
+        )
+        for (row, column), axes in page.axes.items():
+            number = row * _ACROSS + column
+            if number < len(others):
+                mine = [each for each in found if each[0]["compared"] == others[number]]
+                _panel(axes, mine, tallest[row] - _height(found, others[number]))
+                axes.set_title(f"{others[number]} over {baseline}", fontsize=8, pad=4, parse_math=False)
+            else:
+                axes.set_axis_off()
+        return page.save(folder, "attribution")
+
+
+_Chains = Sequence[tuple[dict[Any, Any], list[dict[Any, Any]]]]
+
+
+def _due(step: dict[Any, Any]) -> str:
+    return step["due"] if step["due"] in COLOURS else ""
+
+
+def _dues(found: _Chains) -> list[str]:
+    there = {_due(step) for _, steps in found for step in steps}
+    return [due for due in COLOURS if due in there]
+
+
+def _height(found: _Chains, name: str) -> float:
+    return sum(_BAR * (len(steps) + 2.4) for total, steps in found if total["compared"] == name)
+
+
+def _panel(axes: Axes, found: _Chains, spare: float) -> None:
+    """Draw the chains of two formats, one below the other; `spare` inches stay empty."""
+    y, ends = 0.0, [1.0]
+    for total, steps in found:
+        y -= 1.2
+        axes.text(
+            0.01, y + 0.1, words.access(str(total["access"]), str(total["suite"])), fontsize=6.8, fontweight="bold",
+            transform=axes.get_yaxis_transform(), va="center", parse_math=False,
+        )  # fmt: skip
+        here = 1.0
+        for step in steps:
+            y -= 1
+            there = here * step["ratio"]
+            low, high = here * step["ratio_low"], here * step["ratio_high"]
+            axes.barh(y, there - here, left=here, height=0.62, color=COLOURS[_due(step)], zorder=2)
+            axes.plot([low, high], [y, y], color="black", linewidth=0.7, zorder=3)
+            text = f"{step['format'] if step['format'] == step['against_format'] else ''} {words.times(step['ratio'])}"
+            axes.annotate(
+                text.strip(), (max(low, high, here, there), y), xytext=(3, 0), textcoords="offset points",
+                va="center", fontsize=5.8, color="#333333", annotation_clip=False, parse_math=False,
+            )  # fmt: skip
+            axes.plot([there, there], [y, y - 1], color=GREY, linewidth=0.4, zorder=1)
+            here = there
+            ends += [low, high, there]
+        y -= 0.9
+        axes.plot([total["ratio_low"], total["ratio_high"]], [y, y], color="black", linewidth=0.9, zorder=3)
+        axes.plot(total["ratio"], y, marker="D", color="black", markersize=3.4, zorder=4)
+        y -= 0.3
+    axes.set_xscale("log")
+    low, high = min(ends), max(ends)
+    axes.set_xlim(low / 1.3, high * (high / low) ** 0.3 * 1.2)
+    decades = np.log10(high / low)
+    steps_ = (1, 2, 5) if decades < 1.6 else (1, 3) if decades < 2.5 else (1,)
+    ticks = [s * 10.0**p for p in range(-4, 5) for s in steps_ if low / 1.3 <= s * 10.0**p <= high * 1.3]
+    axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks], fontsize=6.5)
+    axes.set_xticks([], minor=True)
+    axes.axvline(1, color=FAINT, linewidth=0.7, zorder=0)
+    axes.set_ylim(y - spare / _BAR, 0)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")

@@ -1,0 +1,165 @@
+"""The section on what differences are due to: what can be said of formats, and every step between two of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis import formatting as words
+from harness.analysis.attribution import stated
+from harness.analysis.findings import Findings
+from harness.report.drawing.attribution import against
+from harness.report.section import Block, Items, Picture, Table, Text
+
+_COLUMNS = {
+    "reader": "Readers",
+    "settings": "Settings",
+    "slimming": "Slimming",
+    "container": "Container",
+    "": "Not taken apart",
+}
+_CASE = ["suite", "access", "trace", "n_res", "cache", "executor", "workers"]
+
+
+def attribution(findings: Findings) -> list[Block]:
+    """Show what is due to what; nothing for a run of which nothing can be taken apart."""
+    found = findings.attribution
+    if found.pairs.empty:
+        return []
+    baseline = findings.config.baseline
+    chains = against(found.chains, baseline)
+    blocks: list[Block] = [
+        Text(
+            "Two contenders that differ in one thing only show what that thing costs. Only formats at their best, by "
+            "maintained readers, say something about the formats themselves."
+        ),
+        Items(claims(findings), lead="Of formats at their best:"),
+    ]
+    if chains:
+        text = f"Each format's time over that of {baseline}, taken apart into readers, settings, slimming and container"
+        blocks += [Picture("attribution", "What is due to what", f"{text}."), _chains(findings, chains)]
+    return [*blocks, _pairs(found.pairs)]
+
+
+def claims(findings: Findings) -> list[str]:
+    """Say in sentences what is due to formats, with what exists of each and was not measured."""
+    chains = findings.attribution.chains
+    best = chains[chains["part"] == "best"]
+    found = []
+    for names, rows in best.groupby(["compared", "compared_with"], sort=False):
+        one, other = map(str, names)
+        turned = best[(best["compared"] == other) & (best["compared_with"] == one)]
+        if one > other and len(turned):
+            continue  # it is said with the other order
+        counts = Counter(rows["verdict"]) + Counter(turned["verdict"].map(_OPPOSITE))
+        cells = sum(counts.values())
+        said = [f"{word} in {counts[key]}" for key, word in _SAID.items() if counts[key]]
+        found.append(f"{one} against {other}, in {cells} cells: {words.listed(said)}.{_not_measured(one, other)}")
+    found += [
+        f"{name}: best not measured ({findings.best_unmeasured[name]}). Nothing is claimed about the format."
+        for name in words.ordered(findings.best_unmeasured)
+    ]
+    return found or ["No two formats were measured at their best."]
+
+
+_SAID = {"faster": "faster", "slower": "slower", "equivalent": "a tie", "inconclusive": "inconclusive"}
+_OPPOSITE = {"faster": "slower", "slower": "faster"} | {word: word for word in ("equivalent", "inconclusive")}
+
+
+def _not_measured(*names: str) -> str:
+    """Say what exists of formats and was not measured."""
+    lacking = {name: backend.unmeasured for name in names if (backend := stated(name)) and backend.unmeasured}
+    told = [f"of {name} {words.listed(what)}" for name, what in lacking.items()]
+    return f" Not measured: {'; '.join(told)}." if told else ""
+
+
+def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any, Any]]]]) -> Table:
+    named = {due for _, steps in chains for due in map(_column, steps)}
+    columns = [due for due in _COLUMNS if due in named]
+    chained = findings.attribution.chains
+    best = {_place(row): row for row in chained[chained["part"] == "best"].to_dict("records")}
+    rows = []
+    for total, steps in chains:
+        cells = {due: "; ".join(_step(step) for step in steps if _column(step) == due) for due in columns}
+        rows.append([
+            words.case(total), words.pretty_trace(str(total["trace"])),
+            f"{total['compared']} over {total['compared_with']}", _ratio(total), *cells.values(),
+            _best(total, best, findings),
+        ])  # fmt: skip
+    return Table(
+        label="What is due to what",
+        caption="Stock over stock, and the steps that multiply to it: ratios of medians with 95 % intervals. Best over "
+        "best is paired by round, and the only figure about formats. report.json has every two formats.",
+        columns=["Case", "Trace", "Compared", "Stock", *(_COLUMNS[due] for due in columns), "Best"],
+        rows=rows,
+    )
+
+
+def _place(row: dict[Any, Any]) -> tuple[Any, ...]:
+    return (*(str(row[name]) for name in _CASE), *sorted((row["compared"], row["compared_with"])))
+
+
+def _best(total: dict[Any, Any], best: dict[tuple[Any, ...], dict[Any, Any]], findings: Findings) -> str:
+    row = best.get(_place(total))
+    if row is None:
+        unknown = [name for name in (total["compared"], total["compared_with"]) if name in findings.best_unmeasured]
+        return f"best not measured of {words.listed(unknown)}" if unknown else "–"
+    if row["compared"] != total["compared"]:
+        swapped = {"ratio": 1 / row["ratio"], "ratio_low": 1 / row["ratio_high"], "ratio_high": 1 / row["ratio_low"]}
+        row = row | swapped | {"verdict": _OPPOSITE[row["verdict"]]}
+    return f"{_ratio(row)} {words.verdict(row)}".strip()
+
+
+def _column(step: dict[Any, Any]) -> str:
+    return step["due"] if step["due"] in _COLUMNS else ""
+
+
+def _step(step: dict[Any, Any]) -> str:
+    """Say what a step leads from and to, and by what factor."""
+    due, name = step["due"], step["format"]
+    if due == "reader":
+        what = f"{name}: {step['reader']} over {step['against_reader']}"
+    elif due == "settings" and name == step["against_format"]:
+        what = f"{name}: {step['profile']} over {step['against_profile']}"
+    else:
+        what = f"{name} over {step['against_format']}"
+        what += "" if due in _COLUMNS else f", {words.listed(due.split())} together"
+    return f"{_ratio(step)} {what}"
+
+
+def _ratio(row: dict[Any, Any]) -> str:
+    return f"{words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
+
+
+def _pairs(pairs: pd.DataFrame) -> Table:
+    """List the pairs of each case whose second contender is the first of its kind, as the stock one is."""
+    kind = [*_CASE, "due", "format", "against_format"]
+    kind_of_pair = pairs.assign(fixed=pairs["profile"].where(pairs["due"] == "reader", ""))
+    first = kind_of_pair.groupby([*kind, "fixed"], sort=False, dropna=False)[["against_profile", "against_reader"]]
+    shown = pairs[(pairs[["against_profile", "against_reader"]] == first.transform("first")).all(axis=1)]
+    rows = [
+        [
+            words.case(row), words.pretty_trace(str(row["trace"])), str(row["due"]), _name(row, ""),
+            _name(row, "against_"), _ratio(row), words.verdict(row), _busy(row), "this project's own" * row["own"],
+        ] for row in shown.to_dict("records")
+    ]  # fmt: skip
+    columns = ["Case", "Trace", "Due to", "Contender", "Over", "Ratio", "", "Processors at work", ""]
+    return Table(
+        label="Contenders that differ in one thing",
+        caption="Contenders that differ in one thing only: ratio of times paired by round, its word, and processor "
+        "time over wall time of each. attribution.csv has every pair.",
+        columns=columns if shown["own"].any() else columns[:-1],
+        rows=rows if shown["own"].any() else [row[:-1] for row in rows],
+        folded="Contenders that differ in one thing only",
+    )
+
+
+def _name(row: dict[Any, Any], side: str) -> str:
+    return f"{row[f'{side}format']} ({row[f'{side}profile']}, {row[f'{side}reader']})"
+
+
+def _busy(row: dict[Any, Any]) -> str:
+    known = [row["cpu_per_second"], row["against_cpu_per_second"]]
+    return " and ".join(f"{value:.2f}" if words.known(value) else "–" for value in known)

@@ -5,7 +5,7 @@ What compares formats (grades, growth, decisions) is made from such a table; the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -55,7 +55,9 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
     return none | {name: "; ".join(missing[name]) for name in formats if name in missing and name not in none}
 
 
-def at(table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[str]) -> SampleTable:
+def at(
+    table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[str], *, without: Collection[str] = ()
+) -> SampleTable:
     """Return the samples of one contender a format, under the format's name alone.
 
     Parameters
@@ -67,6 +69,8 @@ def at(table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[st
         is the smallest archive. Of a run without efforts, all samples.
     groups : iterable of str
         The profiles of the run; any other is of settings that were raced against ``tuned``.
+    without : collection of str
+        Formats to leave out.
     """
     rows, named = table.rows, set(groups)
     if not has_efforts(table):
@@ -82,6 +86,7 @@ def at(table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[st
         exact = rows.index.isin(sizes.index)
         wanted = (best & raced) | (stock & ~raced & ~exact) | rows.index.isin(smallest)
         kinds = kinds.mask(kinds == "control", "")  # it repeats the stock contender, and says nothing of another
+    wanted &= ~rows["format"].isin(without)
     kept = rows[wanted & (kinds == "format") | kinds.isin(["ceiling", "control"])]
     kept = kept.assign(slim="", reader="", threads=np.nan)
     seen = SampleTable.of(kept, smoothed=all(case.smoothed for case in table.cases))
@@ -105,3 +110,19 @@ def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
     if "effort" not in cells or not cells.loc[formats, "effort"].astype(bool).any():
         return cells
     return cells[~formats | cells["effort"].isin([effort, "both"])]
+
+
+def at_their_best(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a summary that stand for formats at their best, of cases in which any was raced.
+
+    The column ``under`` has the profile of the stock contender that each is beside: its own, or the one against which
+    its settings were raced.
+    """
+    if "effort" not in cells:
+        return cells[:0].assign(under="")
+    best, stock = (cells[cells["effort"].isin([each, "both"])] for each in (BEST, STOCK))
+    best = best[best["format"].map(kind_of) == "format"]
+    faster = (best["effort"] == BEST).groupby([best[name] for name in _CASE], dropna=False).transform("any")
+    known = set(zip(stock["format"], stock["profile"], strict=True))
+    own = [pair in known for pair in zip(best["format"], best["profile"], strict=True)]
+    return best.assign(under=best["profile"].where(own, "tuned"))[faster.astype(bool)]

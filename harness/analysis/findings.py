@@ -119,7 +119,7 @@ class Findings:
     decisions, headlines
         By mix, a decision for each trace; and one headline for each mix.
     best_decisions
-        As `decisions`, of formats at their best; empty where none was measured so.
+        As `decisions`, of formats at their best, without those whose best is not known; empty where none was raced.
     best_unmeasured : dict of str to str
         The formats whose best is not known, each with the reason: nothing is claimed about these.
     attribution : Attribution
@@ -169,6 +169,11 @@ class Findings:
     def without_formats(self) -> bool:
         """Whether the run measured no format, by design."""
         return not self.config.traces
+
+    @property
+    def has_efforts(self) -> bool:
+        """Whether it is known which contenders are stock and which are their format's best."""
+        return bool(self.samples["effort"].astype(bool).any())
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -255,13 +260,14 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     best = at(table, BEST, groups) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
+    unknown = best_unmeasured(table, read_planned(plan, config)[1]) if has_efforts(table) and plan.exists() else {}
+    sure = at(table, BEST, groups, without=unknown) if best else None
     decisions, best_decisions = (
         {
             mix.name: [decide(of, mix, trace, config.options, config.baseline) for trace in of.lengths]
             for mix in mixes if of is not None
-        } for of in (stock, best)
+        } for of in (stock, sure)
     )  # fmt: skip
-    unknown = best_unmeasured(table, read_planned(plan, config)[1]) if has_efforts(table) and plan.exists() else {}
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from rich.table import Table
 
 from harness.analysis import formatting as words
-from harness.analysis.efforts import standing
+from harness.analysis.efforts import at_their_best, standing
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import show
 from harness.evidence.rerun import Repeat
@@ -35,6 +35,8 @@ def tables(written: WrittenReport, config: RunConfig) -> None:
         if config.rounds < VERDICT_ROUNDS:
             note += f" A verdict needs {VERDICT_ROUNDS} rounds: this run gives none."
         out.print(note, markup=False)
+        for line in _best_readers(written.summary):
+            out.print(line, markup=False)
     for section, found in written.brought:
         if (table := section.closing(found)) is not None:
             shown = show.table(table.caption, *table.columns)
@@ -60,6 +62,18 @@ def _of_trace(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
         by_arm = {(row["format"], row["profile"]): row for row in cell.to_dict("records")}
         shown.add_row(_case(cell.iloc[0]), *(_cell(by_arm.get(arm), wide=wide) for arm in arms))
     return shown
+
+
+def _best_readers(summary: pd.DataFrame) -> Iterator[str]:
+    """Say which reader was a format's best in which access, a line for each format."""
+    best = at_their_best(summary)
+    for name, rows in best.groupby("format", sort=False):
+        won: dict[str, dict[str, None]] = {}
+        for row in rows.to_dict("records"):
+            settings = "" if row["profile"] == row["under"] else f" on {row['profile']}"
+            won.setdefault(f"{row['reader']}{settings}", {})[str(row["access"])] = None
+        told = "; ".join(f"{reader} ({', '.join(accesses)})" for reader, accesses in won.items())
+        yield f"Best of {name}: {told}."
 
 
 def _case(row: pd.Series) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
 from harness.analysis.formatting import Arm
 from harness.report.drawing.figure import CEILING, FAINT, GREY, N_RES, ArmStyle, of_arm
+
+BEST_MARK: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 7.2, "markeredgewidth": 0.9}
+"""A format at its best beside its stock reader: larger and hollow, in the shape of the format."""
 
 
 def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
@@ -100,7 +104,7 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
     axes : Axes
         Where.
     points : DataFrame
-        Columns ``trace, n_res, format, profile, y, low, high``; without an interval, low and high are NaN.
+        Columns ``trace, n_res, format, profile, best, y, low, high``; without an interval, low and high are NaN.
     axis : TraceAxis
         The x axis.
     line : float or None
@@ -115,8 +119,10 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
         axes.axhline(line, **CEILING)
     _ceiling(axes, positions, _values(points[of_kind(points, "ceiling")], axis), axis.sweep)
     for k, (arm, style) in enumerate(arms.items()):
-        y, low, high = _values(of_arm(points, arm), axis)
-        if np.isnan(y).all():
+        mine = of_arm(points, arm)
+        y, low, high = _values(mine[~mine["best"]], axis)
+        best, *_ = _values(mine[mine["best"]], axis)
+        if np.isnan(y).all() and np.isnan(best).all():
             continue
         x = positions + spread * ((k + 0.5) / len(arms) - 0.5)
         axes.plot(x, y, zorder=3, **style.line() | ({} if axis.sweep else {"linestyle": "none"}))
@@ -124,6 +130,9 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
             x, y, yerr=np.nan_to_num([y - low, high - y]), fmt="none", ecolor=style.colour, elinewidth=0.9, capsize=1.8,
             capthick=0.9, zorder=2,
         )  # fmt: skip
+        if np.isfinite(best).any():
+            hollow = BEST_MARK | {"color": style.colour, "marker": style.marker, "linestyle": "none"}
+            axes.plot(x, best, zorder=3, **hollow)
     for place, (trace, n_res) in zip(positions, axis.keys, strict=True):
         here = points["trace"].eq(trace) & ((points["n_res"] == n_res) | (not axis.sweep))
         if not here.any():

@@ -13,11 +13,11 @@ from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
-from harness.analysis.efforts import standing
+from harness.analysis.efforts import BEST, at_their_best, standing
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.report.drawing.figure import CEILING, N_RES, Page, arm_styles, arms_in, drawing, legend
-from harness.report.drawing.panels import TraceAxis, linear, logarithmic, panel
+from harness.report.drawing.figure import CEILING, GREY, N_RES, Page, arm_styles, arms_in, drawing, legend
+from harness.report.drawing.panels import BEST_MARK, TraceAxis, linear, logarithmic, panel
 from harness.report.drawing.points import PanelRow, PlotData, plot_data
 from harness.suite import Plot, Suite, plain, suites
 
@@ -44,13 +44,16 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
     bytes.
     """
-    frame = standing(summary).copy()
+    best = at_their_best(summary)
+    best = best[best["effort"] == BEST]
+    frame = pd.concat([standing(summary).assign(best=False), best.assign(best=True, profile=best["under"])])
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
     frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
     paths: list[Path] = []
     for name, suite, plot in plotted():
-        cells = frame[frame["suite"] == suite.name]
-        data = plot_data(suite, plot, cells[(cells["status"] == "ok") & ~of_kind(cells, "control")])
+        every = frame[frame["suite"] == suite.name]
+        cells = every[~every["best"]]
+        data = plot_data(suite, plot, every[(every["status"] == "ok") & ~of_kind(every, "control")])
         if data.points["y"].notna().any():
             with drawing():
                 paths += _page(data, cells).save(folder, name)
@@ -126,7 +129,7 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
     page = Page(
         title=data.title,
         caption=list(_caption(data, cells)),
-        legend=[*legend(arms.values()), *_ceiling_entry(data)],
+        legend=[*legend(arms.values()), *_best_entry(data), *_ceiling_entry(data)],
         heights=[data.height] * len(lines),
         below=[
             max(axis.below for *_, axis in line) + (0 if beside else 0.14) if end else 0.12
@@ -169,6 +172,11 @@ def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool) ->
         logarithmic(axes, float(np.nanmin(values[values > 0])), float(np.nanmax(values)), seconds=seconds)
     else:
         linear(axes, max(float(np.nanmax(values)), row.line or 1.0))
+
+
+def _best_entry(data: PlotData) -> list[Line2D]:
+    text = "hollow: at its best, by another reader"
+    return [Line2D([], [], label=text, color=GREY, linestyle="", **BEST_MARK)] if data.points["best"].any() else []
 
 
 def _ceiling_entry(data: PlotData) -> list[Line2D]:

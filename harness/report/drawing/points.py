@@ -34,7 +34,7 @@ class PlotData:
     Attributes
     ----------
     points : DataFrame
-        Columns ``row, column, trace, n_res, format, profile, y, low, high``.
+        Columns ``row, column, trace, n_res, format, profile, best, y, low, high``.
     exact : bool
         Whether these are sizes, else times.
     one_scale : bool
@@ -164,7 +164,7 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
 
 def _more(cells: pd.DataFrame, info: AccessInfo) -> pd.DataFrame:
     """Compare the size of an access with that of the one whose variant it is, in percent more."""
-    on = ["trace", "n_res", "format", "profile"]
+    on = ["trace", "n_res", "format", "profile", "best"]
     base, other = (cells[cells["access"] == name][[*on, "size_bytes"]] for name in (info.variant_of, info.name))
     both = base.merge(other, on=on, suffixes=("", "_other"))
     return both.assign(y=100 * (both["size_bytes_other"] / both["size_bytes"] - 1))

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from harness.analysis import formatting as words
-from harness.analysis.accesses import written_once
+from harness.analysis.accesses import of_kind, written_once
 from harness.analysis.choice.decision import Decision
 from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import Mix, several
@@ -52,9 +52,8 @@ def preferring(findings: Findings) -> list[Decision]:
 def answer(findings: Findings) -> str:
     """Say in a sentence what a report begins with."""
     shown, good = shown_decisions(findings), preferring(findings)
-    by_format: dict[str, list[str]] = {}
-    for found in good:
-        by_format.setdefault(_preferred(found), []).append(_spoken(found))
+    best = [most(found) for found in findings.best_decisions.values() if found]
+    best = [found for found in best if found.preferred is not None and len(found.costs) > 1]
     cells = findings.summary
     waited = cells[cells["median_seconds"].notna() & ~written_once(cells) & cells["decided_after"].isna()]
     ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
@@ -63,7 +62,11 @@ def answer(findings: Findings) -> str:
         "good": [_preferred(found) for found in good],
         "uses": [_spoken(found) for found in good],
         "undecided": [_spoken(found) for found in shown if found.preferred is None],
-        "by_format": [f"{formats} for {words.listed(names)}" for formats, names in by_format.items()],
+        "by_format": _by_format(good),
+        "stock": findings.has_efforts,
+        "best": _by_format(best),
+        "mixed": _of_several_settings(findings, best),
+        "unmeasured": words.ordered(findings.best_unmeasured),
         "where": _where(good[0]) if good else "",
         "others": [_other(row) for row in _others(good[0])] if good else [],
         "range": words.between(min(ratios), max(ratios)) if ratios else "",
@@ -74,6 +77,25 @@ def answer(findings: Findings) -> str:
         "least": VERDICT_ROUNDS,
     }
     return " ".join(sentences("answer", said))
+
+
+def _by_format(decisions: list[Decision]) -> list[str]:
+    """Say which format is preferred for which uses."""
+    found: dict[str, list[str]] = {}
+    for decision in decisions:
+        found.setdefault(_preferred(decision), []).append(_spoken(decision))
+    return [f"{formats} for {words.listed(names)}" for formats, names in found.items()]
+
+
+def _of_several_settings(findings: Findings, decisions: list[Decision]) -> list[str]:
+    """Name the formats whose fastest reads are of archives in different settings, of which a user has one."""
+    rows = findings.samples
+    shown = {decision.trace for decision in decisions}
+    rows = rows[rows["effort"].isin(["best", "both"]) & rows["seconds"].notna() & rows["trace"].isin(shown)]
+    rows = rows[(rows["cache"] != "") & of_kind(rows, "format")]
+    asked = set(findings.config.profile_names)
+    settings = rows["profile"].where(~rows["profile"].isin(asked - {"tuned"})).groupby(rows["format"]).nunique()
+    return words.ordered(settings.index[settings > 1])
 
 
 def _spoken(decision: Decision) -> str:

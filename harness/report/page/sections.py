@@ -66,7 +66,7 @@ def warnings(findings: Findings) -> list[str]:
     cells, ledger = findings.summary, findings.ledger
     few = cells[cells["verdict"].notna() & too_few(cells) & ~written_once(cells)]
     readers: list[str] = []
-    if "reader" in ledger:  # a run of before that was recorded has none
+    if "reader" in ledger and not findings.has_efforts:  # a run of before that was recorded has none
         known = ledger[(ledger["reader"] != "") & ~of_kind(ledger, "ceiling")]
         pairs = dict.fromkeys(zip(known["format"], known["reader"], strict=True))
         readers = [f"{name} by {reader}" for name, reader in pairs]

@@ -9,7 +9,7 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.accesses import written_once
 from harness.analysis.cells import CLOSED, closed_seconds
-from harness.analysis.efforts import standing
+from harness.analysis.efforts import at_their_best, standing
 from harness.analysis.findings import Findings
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -18,12 +18,13 @@ from harness.report.section import Block, Part
 from harness.suite import Suite, suite_named
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
-_CELL = ["suite", *_PLACE, "format", "profile"]
+_CELL = ["suite", *_PLACE, "format", "profile", "reader"]
 
 
 def tables(findings: Findings) -> list[Block]:
     """Arrange the cells of each suite as a table; a case that a trace has no tensor for is left out."""
-    summary, samples = standing(findings.summary), standing(findings.samples)
+    summary, samples = standing(findings.summary), findings.samples
+    best = at_their_best(findings.summary)
     good = samples[(samples["status"] == "ok") & samples["seconds"].notna()].sort_values("round", kind="stable")
     good = good.assign(**{CLOSED: closed_seconds(good)})
     times = {
@@ -35,9 +36,11 @@ def tables(findings: Findings) -> list[Block]:
     # One that was typed is in the configuration as it was typed, and in rows by its name.
     for name in dict.fromkeys([*findings.config.suites, *summary["suite"]]):
         part, suite = summary[summary["suite"] == name], suite_named(name)
-        if groups := _groups(part, times, arms):
+        if groups := _groups(part, best[best["suite"] == name], times, arms):
             columns = [words.arm_name(arm, arms) for arm in arms]
             note = _note(suite, part, findings.options.baseline)
+            if (best["suite"] == name).any():
+                note += " In rows of the best, each cell names the reader, and the settings where they are others."
             found.append({"title": suite.heading, "note": note, "columns": columns, "groups": groups})
     return [Part("Figures", found)]
 
@@ -47,25 +50,41 @@ def _key(row: dict[Any, Any]) -> tuple[object, ...]:
 
 
 def _groups(
-    part: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm]
+    part: pd.DataFrame, best: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm]
 ) -> list[dict[str, Any]]:
-    """Arrange the cells of a suite by trace and length, a row for each case and a cell for each format."""
+    """Arrange the cells of a suite by trace and length: a row for each case, and one for formats at their best."""
     groups: dict[tuple[str, str], dict[str, Any]] = {}
-    for _, cells in part.groupby(_PLACE, sort=False, dropna=False):
+    raced = {str(place): cells for place, cells in best.groupby(_PLACE, sort=False, dropna=False)}
+    for place, cells in part.groupby(_PLACE, sort=False, dropna=False):
         if (cells["status"] == "skipped").all():
             continue
         first, case = cells.iloc[0], words.case(cells.iloc[0])
         trace = words.pretty_trace(str(first["trace"]))
         n_res = "" if pd.isna(first["n_res"]) else str(int(first["n_res"]))
         title = trace + (f", {n_res} residues" if n_res else "")
-        by_arm = {(str(row["format"]), str(row["profile"] or "")): row for row in cells.to_dict("records")}
-        row = []
-        for arm in arms:
-            cell, name = by_arm.get(arm), f"{words.arm_name(arm, arms)}, {case}, {title}"
-            row.append(_EMPTY | {"name": name} | (_cell(cell, times.get(_key(cell), [])) if cell else {}))
         group = {"trace": trace, "n_res": n_res, "title": title, "rows": []}
-        groups.setdefault((trace, n_res), group)["rows"].append({"case": case, "cells": row})
+        rows = groups.setdefault((trace, n_res), group)["rows"]
+        fastest = raced.get(str(place))
+        shown = [(case, cells)] if fastest is None else [(f"{case}, stock", cells), (f"{case}, best", fastest)]
+        rows += [{"case": name, "cells": _row(f"{name}, {title}", part, times, arms)} for name, part in shown]
     return list(groups.values())
+
+
+def _row(
+    case: str, cells: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm]
+) -> list[dict[str, Any]]:
+    """Return a cell for each format; one at its best names its reader."""
+    records: list[dict[Any, Any]] = cells.to_dict("records")
+    by_arm = {(str(row["format"]), str(row.get("under", row["profile"]) or "")): row for row in records}
+    row = []
+    for arm in arms:
+        cell, name = by_arm.get(arm), f"{words.arm_name(arm, arms)}, {case}"
+        found = _cell(cell, times.get(_key(cell), [])) if cell else {}
+        if cell and "under" in cell:
+            reader = words.listed(filter(None, [cell["reader"], cell["profile"] * (cell["profile"] != cell["under"])]))
+            found["detail"] = "; ".join(filter(None, [found.get("detail", ""), reader]))
+        row.append(_EMPTY | {"name": name} | found)
+    return row
 
 
 def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:

@@ -175,7 +175,7 @@ def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool) ->
 
 
 def _best_entry(data: PlotData) -> list[Line2D]:
-    text = "hollow: at its best, by another reader"
+    text = "hollow: the format at its best"
     return [Line2D([], [], label=text, color=GREY, linestyle="", **BEST_MARK)] if data.points["best"].any() else []
 
 

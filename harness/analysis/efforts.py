@@ -124,5 +124,5 @@ def at_their_best(cells: pd.DataFrame) -> pd.DataFrame:
     best = best[best["format"].map(kind_of) == "format"]
     faster = (best["effort"] == BEST).groupby([best[name] for name in _CASE], dropna=False).transform("any")
     known = set(zip(stock["format"], stock["profile"], strict=True))
-    own = [pair in known for pair in zip(best["format"], best["profile"], strict=True)]
+    own = np.array([pair in known for pair in zip(best["format"], best["profile"], strict=True)], bool)
     return best.assign(under=best["profile"].where(own, "tuned"))[faster.astype(bool)]

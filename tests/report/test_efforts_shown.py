@@ -1,0 +1,69 @@
+"""Formats at their best beside stock: in the answer, in plots, in figures, and what is left out."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.analysis.efforts import BEST, at, at_their_best
+from harness.analysis.summary import summarise
+from harness.analysis.table import SampleTable
+from harness.report.drawing.plots import draw
+from harness.report.page.sentences import sentences
+from tests.report.synthetic_samples import cell, frame
+
+SAID = {
+    "busy": (), "good": ["hdf5", "zarr"], "uses": ["a", "b"], "undecided": [],
+    "by_format": ["hdf5 for a", "zarr for b"], "where": "t", "others": [], "range": "",
+    "without_formats": False, "empty": False, "withdrawn": "", "rounds": 12,
+    "least": 10, "stock": True, "best": ["zarr for a and b"], "mixed": [], "unmeasured": [],
+}  # fmt: skip
+
+
+def answered(**changes):
+    return " ".join(sentences("answer", SAID | changes))
+
+
+def raced():
+    named = (("hdf5", "tuned", "h5py", "both", 1.0), ("zarr", "tuned", "zarr-python", "stock", 4.0),
+             ("zarr", "sharded", "zarrs", "best", 2.0), ("zarr", "tuned", "fused", "", 3.0))  # fmt: skip
+    cells = [
+        cell("layer_read", "pair_layer", name, seconds, profile=profile, reader=reader, effort=effort, threads=1)
+        for name, profile, reader, effort, seconds in named
+    ]
+    return SampleTable.of(frame(*cells))
+
+
+def test_the_first_sentence_says_that_it_is_of_stock_readers():
+    assert answered().startswith("By stock readers it depends on the use.")
+    assert answered(stock=False, best=[]).startswith("It depends on the use.")
+    assert answered(good=["hdf5", "hdf5"], range="2 to 3").startswith("By stock readers: hdf5, for each of the 2 uses")
+
+
+def test_another_sentence_is_of_formats_at_their_best():
+    assert "At their best, by the fastest maintained reader of each read: zarr for a and b." in answered()
+    assert "At their best" not in answered(best=[])
+    assert "the cost of zarr is a lower bound" in answered(mixed=["zarr"])
+    assert "Best not measured of npz, so nothing is claimed about it." in answered(unmeasured=["npz"])
+
+
+def test_a_format_whose_best_is_unknown_is_left_out_of_decisions():
+    kept = at(raced(), BEST, ["tuned"], without=["zarr"])
+    assert {contender.format for contender in kept.contenders()} == {"hdf5"}
+
+
+def test_the_best_stands_under_the_profile_it_was_raced_against():
+    best = at_their_best(summarise(raced(), "hdf5")).set_index("format")
+    assert best.loc["zarr", ["profile", "under", "reader"]].tolist() == ["sharded", "tuned", "zarrs"]
+    assert best.loc["hdf5", "reader"] == "h5py"
+    none = frame(cell("layer_read", "pair_layer", "hdf5", 1.0))
+    assert at_their_best(summarise(SampleTable.of(none), "hdf5")).empty
+    assert isinstance(at_their_best(pd.DataFrame({"format": ["hdf5"]})), pd.DataFrame)
+
+
+def test_plots_have_a_hollow_mark_for_the_best(tmp_path):
+    table = raced()
+    draw(summarise(table, "hdf5"), tmp_path / "both")
+    stock = SampleTable.of(table.rows[table.rows["effort"].isin(["stock", "both"])])
+    draw(summarise(stock, "hdf5"), tmp_path / "stock")
+    both, alone = ((tmp_path / name / "layer_read.svg").read_text() for name in ("both", "stock"))
+    assert both != alone and "hollow" in both and "hollow" not in alone

@@ -107,7 +107,7 @@ def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
     All of them where nothing says what its contender stands for, as in runs of before.
     """
     formats = cells["format"].map(kind_of) == "format"
-    if "effort" not in cells or not cells.loc[formats, "effort"].astype(bool).any():
+    if "effort" not in cells or not cells.loc[formats, "effort"].isin([STOCK, BEST, "both"]).any():
         return cells
     return cells[~formats | cells["effort"].isin([effort, "both"])]
 
@@ -119,7 +119,7 @@ def at_their_best(cells: pd.DataFrame) -> pd.DataFrame:
     its settings were raced.
     """
     if "effort" not in cells:
-        return cells[:0].assign(under="")
+        return cells[:0].assign(under="", effort="")
     best, stock = (cells[cells["effort"].isin([each, "both"])] for each in (BEST, STOCK))
     best = best[best["format"].map(kind_of) == "format"]
     faster = (best["effort"] == BEST).groupby([best[name] for name in _CASE], dropna=False).transform("any")

@@ -34,6 +34,9 @@ CONTROL = "a/a"
 REMOTE = "remote"
 """In the column ``cache``: reads from a store. Nothing of ours keeps what was read; the store may."""
 
+VERDICT_ROUNDS = 10
+"""Rounds from which on a comparison may be called a verdict."""
+
 Status = Literal["ok", "failed", "rejected", "skipped"]
 
 Time = Annotated[float, msgspec.Meta(ge=1e-9, le=1.7976931348623157e308)]
@@ -121,11 +124,12 @@ class CellKey(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What the row in force of a cell and round says of how it ended."""
+    """What the row in force of a cell and round says of how it ended, and how long it took from a closed archive."""
 
     status: Status
     cause: Cause = ""
     attempt: int = 1
+    seconds: float | None = None
 
     @property
     def final(self) -> bool:

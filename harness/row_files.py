@@ -9,6 +9,7 @@ import os
 import re
 import time
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic
 
@@ -176,6 +177,14 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def closed(values: Mapping[Any, Any]) -> float | None:
+    """Return the time of a row from a closed archive, opening included; None where it has none."""
+    seconds, opening = values.get("seconds"), values.get("open_seconds")
+    if seconds is None or np.isnan(seconds):
+        return None
+    return float(seconds) + (0.0 if opening is None or np.isnan(opening) else float(opening))
+
+
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
     """List what a file of rows already holds, for ``--resume``.
 
@@ -195,6 +204,7 @@ def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
     if not path.exists():
         return found
     for values in in_force(read_rows(path, row)).to_dict("records"):
-        mark = Mark(values["status"], values["cause"], int(values["attempt"]))
+        seconds = closed(values) if values["status"] == "ok" else None
+        mark = Mark(values["status"], values["cause"], int(values["attempt"]), seconds)
         found.setdefault(CellKey.of(values), {})[int(values["round"])] = mark
     return found

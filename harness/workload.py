@@ -152,6 +152,9 @@ class PlanOptions:
     parallel_bytes : int or None
         There are no more of them than would come to so many bytes if each read its whole tensor, as NPZ does; None in a
         run without such a format.
+    parallel : {"windows", "all"}
+        What workers read together in `parallel_access`: windows of one kind, warm; or windows of both kinds and whole
+        layers too, warm and cold.
     whole_bytes : int
         The largest tensor that is read whole, by one call; a larger one is read as consecutive blocks of rows, in every
         format alike, so that the memory which a sample needs does not grow with the sequence.
@@ -169,6 +172,7 @@ class PlanOptions:
     )
     parallel_windows: Windows | None = None
     parallel_bytes: Count | None = 2 << 30
+    parallel: Literal["windows", "all"] = "windows"
     whole_bytes: Count = LARGE_BYTES
     block_bytes: Positive = LARGE_BYTES // 2
 

@@ -6,28 +6,57 @@ import numpy as np
 
 from harness.suite import READERS, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_reads, windowed
+from harness.trace.schema import Role
+from harness.workload import (
+    Absent,
+    Access,
+    Cache,
+    PlanOptions,
+    Read,
+    ReadAccess,
+    whole_reads,
+    window_reads,
+    windowed,
+)
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows once and give the same ones to every number of workers.
 
-    Attention windows; pair windows only of a trace without attention. Doing both would double the
-    longest suite, most of it for NPZ, which reads a whole tensor for each window.
+    Attention windows; pair windows only of a trace without attention, unless a run asks for all. Doing both would
+    double the longest suite, most of it for NPZ, which reads a whole tensor for each window.
 
     The total is the same for every number of workers (strong scaling), and every window is drawn anew: a worker that
     read the same few again would find them in its reader's chunk cache, where one format has such a cache and another
     has not.
     """
+    everything = options.parallel == "all"
+    planned: list[Access] = []
     for kind, paths, count in windowed(manifest, options):
-        if paths:
+        if paths and (everything or not planned):
             reads = window_reads(manifest, paths, _windows(manifest, paths, count, options), options.window, rng)
-            return [
-                # Warm only: workers share the page cache, so after the first of them nothing is cold.
-                ReadAccess(name=f"window_{kind}", reads=reads, executor=executor, workers=workers, caches=("warm",))
-                for executor, workers in options.workers
-            ]
-    return [Absent(name="window_attention", reason="the trace has neither attention nor pair tensors")]
+            planned += _by_all(f"window_{kind}", reads, options)
+    for role in (Role.ATTENTION, Role.PAIR) if everything else ():
+        if layers := [spec for spec in manifest.with_role(role) if spec.items]:
+            # One for each worker of the largest crew, the same layer again where a trace has fewer.
+            chosen = [layers[k % len(layers)] for k in range(_most(options))]
+            planned += _by_all(
+                f"layers_{role.value}", sum((whole_reads(spec, options) for spec in chosen), ()), options
+            )
+    return planned or [Absent(name="window_attention", reason="the trace has neither attention nor pair tensors")]
+
+
+def _by_all(name: str, reads: tuple[Read, ...], options: PlanOptions) -> list[ReadAccess]:
+    # Warm alone unless all is asked for: a cold sample reads its archive from the disk again, each time.
+    caches: tuple[Cache, ...] = ("warm", "cold") if options.parallel == "all" else ("warm",)
+    return [
+        ReadAccess(name=name, reads=reads, executor=executor, workers=workers, caches=caches)
+        for executor, workers in options.workers
+    ]
+
+
+def _most(options: PlanOptions) -> int:
+    return max((workers for _, workers in options.workers), default=1)
 
 
 def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOptions) -> int:
@@ -37,7 +66,7 @@ def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOpti
     """
     if options.parallel_windows is None:
         return count
-    most = max((workers for _, workers in options.workers), default=1)
+    most = _most(options)
     afforded = options.parallel_windows
     if options.parallel_bytes is not None:
         tensor = sum(manifest[path].nbytes for path in paths) / len(paths)
@@ -53,11 +82,13 @@ suite = Suite(
     accesses=(
         AccessInfo(name="window_attention", label="attention windows", cost=READERS),
         AccessInfo(name="window_pair", label="pair windows", cost=READERS),
+        AccessInfo(name="layers_attention", label="attention layers"),
+        AccessInfo(name="layers_pair", label="pair layers"),
     ),
     plot=Plot(
         title="Parallel access: the same windows on threads and processes (time, lower is better)",
         columns="workers",
         note="Time for the whole plan: the same windows for every format and every number of workers.",
     ),
-    criterion=Criterion(name="parallel access", cells="windows, with the most workers of each executor, warm"),
+    criterion=Criterion(name="parallel access", cells="windows and layers, with the most workers of each executor"),
 )

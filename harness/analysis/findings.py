@@ -259,6 +259,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     stock = at(table, STOCK, groups := config.profile_names)
     best = at(table, BEST, groups) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
+    cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
     mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
     unknown = best_unmeasured(table, read_planned(plan, config)[1]) if has_efforts(table) and plan.exists() else {}
     sure = at(table, BEST, groups, without=unknown) if best else None
@@ -274,7 +275,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         config=config, options=options, environment=environment, samples=samples,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=told,
-        grades=grade(stock, best, exact_only=unfair, measured_only=version > 2), decisions=decisions,
+        grades=grade(stock, best, exact_only=unfair, measured_only=version > 2, cores=cores), decisions=decisions,
         headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,

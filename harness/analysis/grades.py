@@ -149,7 +149,12 @@ def word(figure: float, limits: Sequence[float]) -> str:
 
 
 def grade(
-    table: SampleTable, best: SampleTable | None = None, *, exact_only: bool = False, measured_only: bool = True
+    table: SampleTable,
+    best: SampleTable | None = None,
+    *,
+    exact_only: bool = False,
+    measured_only: bool = True,
+    cores: int | None = None,
 ) -> Grades:
     """Grade every format in every criterion, in the profile that formats are judged in.
 
@@ -161,6 +166,8 @@ def grade(
         Give no grade to times, because the run's reads are withdrawn.
     measured_only : bool
         Leave out criteria of suites that the run did not measure.
+    cores : int or None
+        Of the machine: more workers than these wait for each other, which says nothing of a format. None for all.
     """
     measured = {case.case.suite for case in table.cases}
     stated = [c for c in criteria() if c.suite in measured or not measured_only]
@@ -169,7 +176,7 @@ def grade(
     for effort, of in (("stock", table), ("best", best)):
         if of is not None:
             named = {"effort": effort if best is not None else ""}
-            found = _graded(of, stated, exact_only=exact_only)
+            found = _graded(of, stated, exact_only=exact_only, cores=cores)
             for every, these in zip((graded, behind), found, strict=True):
                 every += [row | named for row in these]
     rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
@@ -187,11 +194,12 @@ def grade(
 
 
 def _graded(
-    table: SampleTable, stated: Sequence[GradedCriterion], *, exact_only: bool
+    table: SampleTable, stated: Sequence[GradedCriterion], *, exact_only: bool, cores: int | None
 ) -> tuple[list[dict], list[dict]]:
     """Return the rows of both tables of one contender a format."""
     profile = table.judged_profile
     cases = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
+    cases = [c for c in cases if cores is None or c.case.workers <= cores]
     formats = sorted({c.format for c in table.contenders(cases) if c.competes and c.profile == profile})
     graded: list[dict] = []
     behind: list[dict] = []

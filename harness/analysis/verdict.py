@@ -21,9 +21,7 @@ from harness.analysis.statistics import (
     typical,
     usual_size,
 )
-
-VERDICT_ROUNDS = 10
-"""Rounds from which on a comparison may be called a verdict."""
+from harness.records import VERDICT_ROUNDS as VERDICT_ROUNDS
 
 EQUIVALENT_WITHIN = 0.05
 """Two times are equivalent when the whole interval of their ratio lies within this part of 1."""

@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from harness.records import CellKey
+from harness.records import CellKey, Mark
+from harness.row_files import closed
 from harness.sampling.cache import COLD_BELOW, WARM_FROM
 from harness.sampling.executor import load_executor
 from harness.workload import ReadAccess
@@ -41,6 +42,7 @@ class Seen(NamedTuple):
     reason: str
     odd: str = ""
     effort: str = ""
+    mark: Mark = Mark("ok")
 
     @property
     def noted(self) -> bool:
@@ -154,6 +156,12 @@ def rows_of(frame: pd.DataFrame, figure: Sequence[str]) -> dict[CellKey, list[Se
             reason=row["reason"],
             odd=_odd(row) if "verified" in row else "",
             effort=row.get("effort", ""),
+            mark=Mark(
+                row["status"],
+                row.get("cause", ""),
+                int(row.get("attempt", 1)),
+                closed(row) if row["status"] == "ok" else None,
+            ),
         )
         found.setdefault(key, []).append(seen)
     return found

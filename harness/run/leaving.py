@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+
+from harness.records import VERDICT_ROUNDS, CellKey, Mark
+from harness.run.subject import Arm
+from harness.run.turns import Turns
 
 LEAVES_AFTER = 5
 """Rounds that every contender takes; fewer show too little of what a round can do."""
@@ -30,3 +36,48 @@ def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
         return False
     least = log_ratios.min()
     return bool(least > max(np.log(LEAVES_BEYOND), np.abs(control_log_ratios).max(), np.ptp(log_ratios)))
+
+
+def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
+    """Return in how many rounds each cell of a contender that left took part.
+
+    A pure function of recorded rows. Nobody leaves where a round was taken again: what was decided by its first rows
+    is then not what the rows in force say.
+
+    Parameters
+    ----------
+    turns : Turns
+        What is measured together.
+    marks : mapping of CellKey to mapping of int to Mark
+        The rows in force, by cell and round.
+    """
+    taking = [arm for arm in turns.cells if arm not in turns.told]
+    control = next((arm for arm in taking if arm.contender.is_control), None)
+    original = control and next((arm for arm in taking if arm.contender.competes and _same(arm, control)), None)
+    if control is None or original is None or turns.what or turns.once or turns.rounds < VERDICT_ROUNDS:
+        return {}
+    if any(mark.attempt > 1 or mark.cause for key in turns.block for mark in marks.get(key, {}).values()):
+        return {}
+    found: dict[CellKey, int] = {}
+    for arm in (arm for arm in taking if arm.contender.competes and arm is not original):
+        three = zip(turns.cells[arm], turns.cells[original], turns.cells[control], strict=True)
+        ends = [_end([marks.get(key, {}) for key in keys], turns.rounds) for keys in three]
+        if all(ends):
+            found |= dict.fromkeys(turns.cells[arm], max(ends))
+    return found
+
+
+def _same(arm: Arm, control: Arm) -> bool:
+    return arm.contender._replace(format="") == control.contender._replace(format="") and arm.backend == control.backend
+
+
+def _end(three: Sequence[Mapping[int, Mark]], rounds: int) -> int:
+    """Return after how many rounds a cell is decided, by its marks, its baseline's and the control's; 0 for never."""
+    known = [n for n in range(rounds) if all(n in marks and marks[n].seconds for marks in three)]
+    logs = np.log(np.array([[marks[n].seconds for n in known] for marks in three], dtype=float))
+    for count in range(LEAVES_AFTER, rounds):
+        taken = sum(n < count for n in known)
+        cell, baseline, control = logs[:, :taken]
+        if decided(cell - baseline, control - baseline):
+            return count
+    return 0

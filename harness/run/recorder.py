@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from harness.records import AnyRow, CellKey, Mark, NoFigure, Sample
-from harness.row_files import RowFile
+from harness.row_files import RowFile, closed
+from harness.run.leaving import stays
 from harness.run.machine import load_average
 from harness.run.subject import Arm
 from harness.run.turns import Turns
+
+_NOBODY: Mapping[CellKey, int] = {}
 
 AnySample = TypeVar("AnySample", bound=Sample)
 
@@ -43,12 +46,17 @@ class RowLog(Generic[AnyRow]):
         self._run_id, self._row, self._file, self._recorded = run_id, row, file, recorded
         self._due: dict[CellKey, dict[int, int]] = {}  # the attempt of each round that is to be taken in this session
 
-    def whole(self, keys: Collection[CellKey], rounds: int) -> bool:
-        """Say whether there is nothing left to take of cells that are measured in common blocks."""
-        return all(self._whole(keys, number) for number in range(rounds))
+    def left(self, turns: Turns) -> dict[CellKey, int]:
+        """Return in how many rounds each cell took part that left the others."""
+        return stays(turns, self._recorded)
 
-    def _whole(self, keys: Collection[CellKey], number: int) -> bool:
-        marks = [self._recorded.get(key, {}).get(number) for key in keys if not self._out(key)]
+    def whole(self, keys: Collection[CellKey], rounds: int, left: Mapping[CellKey, int] = _NOBODY) -> bool:
+        """Say whether there is nothing left to take of cells that are measured in common blocks; `left` from `left`."""
+        return all(self._whole(keys, number, left) for number in range(rounds))
+
+    def _whole(self, keys: Collection[CellKey], number: int, left: Mapping[CellKey, int] = _NOBODY) -> bool:
+        there = [key for key in keys if not self._out(key) and number < left.get(key, number + 1)]
+        marks = [self._recorded.get(key, {}).get(number) for key in there]
         attempts = {0 if mark is None or mark.cause else mark.attempt for mark in marks}
         return len(attempts) <= 1 and 0 not in attempts
 
@@ -56,7 +64,7 @@ class RowLog(Generic[AnyRow]):
         """Say whether a cell has no figure for good."""
         return any(mark.final for mark in self._recorded.get(key, {}).values())
 
-    def begin(self, keys: Collection[CellKey], rounds: int) -> None:
+    def begin(self, keys: Collection[CellKey], rounds: int, left: Mapping[CellKey, int] = _NOBODY) -> None:
         """Decide what this session takes of cells that are measured in common blocks: each block whole, or not at all.
 
         Parameters
@@ -65,9 +73,11 @@ class RowLog(Generic[AnyRow]):
             The cells.
         rounds : int
             How many blocks there are.
+        left : mapping of CellKey to int
+            From `left`.
         """
         for number in range(rounds):
-            if not self._whole(keys, number):
+            if not self._whole(keys, number, left):
                 marks = [self._recorded.get(key, {}).get(number) for key in keys]
                 attempt = 1 + max((mark.attempt for mark in marks if mark), default=0)
                 for key in keys:
@@ -91,7 +101,8 @@ class RowLog(Generic[AnyRow]):
     def _write(self, key: CellKey, number: int, position: int, attempt: int, values: dict[str, Any]) -> None:
         about = {"run_id": self._run_id, **key._asdict(), "round": number, "position": position, "attempt": attempt}
         self._file.add(self._row(**about, **values))
-        mark = Mark(values.get("status", "ok"), values.get("cause", ""), attempt)
+        seconds = closed(values) if values.get("status", "ok") == "ok" else None
+        mark = Mark(values.get("status", "ok"), values.get("cause", ""), attempt, seconds)
         self._recorded.setdefault(key, {})[number] = mark
         if mark.status in ("failed", "skipped"):
             self._due.pop(key, None)
@@ -129,9 +140,15 @@ class RowLog(Generic[AnyRow]):
         usable = [arm for arm in turns.cells if arm not in out]
         taken = [arm for arm in usable if arm not in told]
         self._explain(turns, out, step)
-        self.begin([key for arm in taken for key in turns.cells[arm]], turns.rounds)
+        self.begin([key for arm in taken for key in turns.cells[arm]], turns.rounds, self.left(turns))
+        left, before = dict[CellKey, int](), -1
         for (number, arm), position in turns.draw(usable).items():
+            if number > before:
+                left, before = self.left(turns), number
             if arm not in taken:
+                continue
+            if number >= left.get(turns.cells[arm][0], turns.rounds):
+                step(f"{arm.label} is decided", 1)
                 continue
             names = (turns.suite, turns.access.name, turns.what or turns.state, arm.label, arm.reader)
             step(" ".join(filter(None, names)), 1)

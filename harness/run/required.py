@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from harness.records import CellKey
 from harness.run.faults import ENDS, Fault, Required, Rows, Seen
+from harness.run.leaving import stays
 from harness.run.subject import Arm
 from harness.run.turns import Turns
 
@@ -118,13 +119,15 @@ def _block(block: Sequence[CellKey], turns: Turns, rows: Rows, *, samples: bool)
             for key, end in ends.items()
         }
     live = [key for key in block if ends[key] is None]
+    marks = {key: {row.round: row.mark for row in rows.get(key, ())} for key in block}
+    left = stays(turns, marks) if samples else {}
     last = [max((r.attempt for key in live for r in rows.get(key, ()) if r.round == n), default=1)
             for n in range(turns.rounds)]  # fmt: skip
     count = 0
     for key in block:
         seen, end = rows.get(key, ()), ends[key]
         if end is None:
-            wanted = set(range(turns.rounds))
+            wanted = set(range(left.get(key, turns.rounds)))
             there = {r.round for r in seen if r.round in wanted and r.attempt == last[r.round] and not r.machine}
             extra = [row.round for row in seen if row.round not in wanted]
         else:
@@ -136,7 +139,8 @@ def _block(block: Sequence[CellKey], turns: Turns, rows: Rows, *, samples: bool)
             spoilt = any(row.machine for row in seen)
             faults.append(Fault("missing", key, tuple(missing), "the machine failed: resume the run" if spoilt else ""))
         if extra:
-            why = "beyond all rounds" if end is None else "after the row that ends the cell"
+            why = "after it was decided" if key in left else "beyond all rounds"
+            why = why if end is None else "after the row that ends the cell"
             faults.append(Fault("extra", key, tuple(extra), why))
         faults += [*_doubled(key, seen), *_consistent(key, seen, strict=samples)]
         if samples and not turns.once:

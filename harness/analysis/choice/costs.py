@@ -155,12 +155,13 @@ class _Gathered:
         """Say how many times as long each of several readers waits, in every format and in a flat file."""
         slowdown, ceiling, together = {1: np.ones((1 + RESAMPLES, len(self.formats)))}, {}, ""
         beside = {(suite, info.name) for suite, info in counted_as(READERS)}
-        found = {}
+        found: dict[int, CaseSamples] = {}
         for case in sorted(self.cases, key=lambda c: c.case.workers):
             if case.case[:2] in beside and not case.skipped:
                 executor = load_executor(case.case.executor)
                 if executor.independent:
-                    found[case.case.workers], together = case, executor.worker[1]
+                    found.setdefault(case.case.workers, case)  # attention windows, where a run reads pair windows too
+                    together = executor.worker[1]
         slow = {count: self.figures(case, f"{count} readers") for count, case in found.items()}
         for count, times in slow.items():
             if count > 1 and 1 in slow:

@@ -139,11 +139,12 @@ class ZarrFormat(TunableFormat, Format):
         "sharded": {
             **{role: {"shards": "tensor"} for role in (Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)},
             Role.PAIR: {"shards": "tensor", "edge": 16},
-        }
+        },
+        "uncompressed": {role: {"codec": "none"} for role in (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)},
     }
     candidates: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("", "fused"),
         ("", "tensorstore"),
+        ("uncompressed", "tensorstore"),
         ("sharded", "zarrs"),
         ("sharded", "tensorstore"),
     )

@@ -54,7 +54,14 @@ def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[Cel
     taking = [arm for arm in turns.cells if arm not in turns.told]
     control = next((arm for arm in taking if arm.contender.is_control), None)
     original = control and next((arm for arm in taking if arm.contender.competes and _same(arm, control)), None)
-    if control is None or original is None or turns.what or turns.once or turns.rounds < VERDICT_ROUNDS:
+    if (
+        control is None
+        or original is None
+        or not turns.leave
+        or turns.what
+        or turns.once
+        or turns.rounds < VERDICT_ROUNDS
+    ):
         return {}
     if any(mark.attempt > 1 or mark.cause for key in turns.block for mark in marks.get(key, {}).values()):
         return {}

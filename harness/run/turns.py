@@ -78,6 +78,8 @@ class Turns:
         What a measurement takes beside samples; empty for these.
     best : frozenset of Arm
         Those that won the race of their format.
+    leave : bool
+        Whether one that is decided leaves, as in every run that names its readers.
     """
 
     suite: str
@@ -91,6 +93,7 @@ class Turns:
     once: bool = False
     what: str = ""
     best: frozenset[Arm] = frozenset()
+    leave: bool = False
 
     def effort(self, arm: Arm) -> Effort:
         """Say what an arm stands for in these turns."""
@@ -253,6 +256,7 @@ def _turns(
         once=once,
         what=what,
         best=best,
+        leave=bool(config.readers),
     )
 
 

@@ -14,7 +14,9 @@ from harness.run.turns import access_turns
 from harness.workload import ReadAccess
 from tests.conftest import TINY
 
-CONFIG = dataclasses.replace(TINY, formats=("hdf5", "npz"), baseline="hdf5", suites=("layer_read",), rounds=10)
+CONFIG = dataclasses.replace(
+    TINY, formats=("hdf5", "npz"), baseline="hdf5", suites=("layer_read",), rounds=10, readers=("stock",)
+)
 
 
 @pytest.fixture(scope="module")

@@ -161,9 +161,10 @@ class Hdf5Format(TunableFormat, Format):
     alternatives: ClassVar = {
         "blosc-lz4": {role: {"codec": "blosc-lz4-5 byte shuffle"} for role in _ROLES},
         "paged": {Role.PAIR: {"edge": 16, "pages": "4 KiB"}},
+        "uncompressed": {role: {"storage": _CONTIGUOUS} for role in _ROLES},
     }
     candidates: ClassVar = (
-        ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("blosc-lz4", "h5py"), ("paged", "h5py"),
+        ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("paged", "h5py"), ("uncompressed", "h5py-direct"),
     )  # fmt: skip
 
     unmeasured = ("reading threads of HDF5 2.3", "a ros3 build", "MPI builds", "readers beside a writer (SWMR)")

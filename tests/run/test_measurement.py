@@ -21,7 +21,8 @@ from harness.run.turns import cell_keys, turns_of
 from harness.workload import ReadAccess
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
-RUN = ["run", "--quiet", "--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5", "--rounds", "2"]
+RUN = ["run", "--quiet", "--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5", "--rounds", "2",
+       "--readers", "stock"]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,7 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
 @pytest.mark.slow
 def test_the_command_says_that_it_estimated_and_refuses_without_a_trace_of_it(sketched, monkeypatch, tmp_path, capsys):
     options = ["--trace", COMPRESSING[0], "--sizes", "64", "--formats", "hdf5", "--baseline", "hdf5", "--rounds", "1"]
+    options += ["--readers", "stock"]
     run = tmp_path / "run"
     config = dataclasses.replace(TINY, traces=COMPRESSING, sizes=(64,), suites=("size",))
     (subject,) = open_subjects(config)

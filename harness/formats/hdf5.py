@@ -14,6 +14,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from harness import registry
+from harness.errors import UsageError
 from harness.files import forget_writes, open_regular
 from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Writer
 from harness.formats.extents import Extent
@@ -138,6 +140,14 @@ def _direct(path: Path, *, cache_bytes: int | None = None) -> Reader:
     return DirectHdf5Reader(path, cache_bytes=cache_bytes)
 
 
+def _lacks_numcodecs() -> str:
+    try:
+        registry.imported("Decoding by numcodecs", "harness.formats.hdf5_direct:DirectHdf5Reader")
+    except UsageError as error:
+        return str(error).rstrip(".")
+    return ""
+
+
 class Hdf5Format(TunableFormat, Format):
     """HDF5."""
 
@@ -154,6 +164,7 @@ class Hdf5Format(TunableFormat, Format):
             about="h5py's chunk index, os.preadv, and decoding by numcodecs on all threads of the budget; what these "
             "cannot decode is read by h5py",
             cached=True,
+            missing=_lacks_numcodecs,
         ),
     }
     # Chosen by processor time over a layer, a head and windows (docs/settings.md): `tuned` for all; LZ4 in Blosc, in

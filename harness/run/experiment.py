@@ -252,7 +252,7 @@ class Experiment:
         def step(text: str, steps: int) -> None:
             self.session.step(text, 0 if turns.once else steps)
 
-        recorder.take(turns, prepared.failures, sample, step)
+        recorder.take(turns, prepared.without(turns.access), sample, step)
 
     def _written(self, prepared: Prepared, turns: Turns, arm: Arm, number: int) -> list[dict[str, Any]]:
         """Measure an archive, one that is there or one that is written for it; a write has two figures."""

@@ -22,7 +22,7 @@ from harness.sampling.verify import Expected, asked_bytes, expectations, read_id
 from harness.sampling.worker import Worker, WorkerError
 from harness.sampling.writing import ScanTask, WriteTask, Written, native_bytes
 from harness.trace.manifest import Manifest
-from harness.workload import ReadAccess, WriteAccess
+from harness.workload import Access, ReadAccess, WriteAccess
 
 
 @dataclass
@@ -44,7 +44,9 @@ class Prepared:
     writes : dict of Arm to Written
         What writing found, of arms with an archive of their own.
     failures : dict of Arm to NoFigure
-        The arms without an archive that they can read; later also those that were caught at keeping data.
+        The arms without an archive; later also those that were caught at keeping data.
+    unreadable : dict of Arm to NoFigure
+        The arms whose readers cannot read their archives, from `probe`: what is written still has a size.
     opened : dict of Arm to dict
         What the reader of each arm says of an example of each role, by path; from `probe`.
     cache_bytes : int or None
@@ -58,8 +60,13 @@ class Prepared:
     archives: dict[Arm, Path] = field(default_factory=dict)
     writes: dict[Arm, Written] = field(default_factory=dict)
     failures: dict[Arm, NoFigure] = field(default_factory=dict)
+    unreadable: dict[Arm, NoFigure] = field(default_factory=dict)
     opened: dict[Arm, dict[str, Opened]] = field(default_factory=dict)
     cache_bytes: int | None = None
+
+    def without(self, access: Access) -> dict[Arm, NoFigure]:
+        """Return why arms take no part in an access: a read needs a reader that can read the archive, too."""
+        return self.failures | (self.unreadable if isinstance(access, ReadAccess) else {})
 
     def about(self, arm: Arm, access: ReadAccess) -> dict[str, Any]:
         """Return what every `harness.sampling.executor.Share` is told of an access."""
@@ -177,11 +184,11 @@ def probe(prepared: Prepared, processes: ContenderProcesses) -> None:
         try:
             found: Probed = processes.do(arm, task)
         except WorkerError as error:
-            prepared.failures[arm] = NoFigure.of(error)
+            prepared.unreadable[arm] = NoFigure.of(error)
             continue
         prepared.opened[arm] = found.opened
         if found.unsupported:
-            prepared.failures[arm] = NoFigure("skipped", found.unsupported)
+            prepared.unreadable[arm] = NoFigure("skipped", found.unsupported)
 
 
 def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> None:

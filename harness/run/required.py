@@ -9,6 +9,7 @@ from harness.run.faults import ENDS, Fault, Required, Rows, Seen
 from harness.run.leaving import stays
 from harness.run.subject import Arm
 from harness.run.turns import Turns
+from harness.workload import ReadAccess
 
 
 def require(
@@ -57,7 +58,7 @@ def require(
                     planned += 1
                     faults += [*_alone(key, seen, 0), *_told(key, seen, each, told)]
                 elif samples and seen and not each.once:
-                    was = skipped.setdefault((*each.subject, arm), {})
+                    was = skipped.setdefault((*each.subject, arm, isinstance(each.access, ReadAccess)), {})
                     was[key] = any(row.status == "skipped" for row in seen)
         if not each.absent:
             block = [key for arm, keys in each.cells.items() if arm not in each.told for key in keys]

@@ -23,7 +23,8 @@ from harness.workload import PlanOptions
 from tests.conftest import plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
-SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2"]
+SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2",
+         "--readers", "stock"]  # fmt: skip
 RECORDS = {
     "run.json", "plan.json", "environment.json", "archives.json", "ledger.csv", "samples.csv",
     "summary.csv", "report.json", "report.md", "report.html",
@@ -158,7 +159,7 @@ def test_ctrl_c_keeps_what_was_measured_and_resume_finishes(sketched, tmp_path, 
     key = ["suite", "access", "format", "round"]
     assert not rows.duplicated(key).any()
     counts = rows[rows["access"] != "archive"].query("access != 'archive_durable'").groupby(["access", "format"]).size()
-    assert (counts == 12).all()
+    assert (counts.drop("npz", level="format") == 12).all() and counts.min() >= 5  # npz may be decided after five
 
 
 @pytest.mark.slow

@@ -78,8 +78,8 @@ class _BreakdownRounds(Measuring):
         tasks: dict[Arm, BreakdownTask] = {}
         without: dict[Arm, NoFigure] = {}
         for arm, (key,) in turns.cells.items():
-            if arm in prepared.failures:
-                without[arm] = prepared.failures[arm]
+            if failure := prepared.without(access).get(arm):
+                without[arm] = failure
             elif mark := self._failure(key):
                 without[arm] = NoFigure("skipped", "a sample of this cell failed", mark.cause)
             elif (nbytes := requested_bytes(subject.manifest, access.reads)) > MOST_BYTES:

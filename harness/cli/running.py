@@ -198,7 +198,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     values: dict[str, Any] = {**PRESETS[preset], "run_id": folder.resolve().name, "preset": preset}
     values["formats"] = names(arguments.formats, "format") or _default_formats(quiet=arguments.quiet)
     values["formats"] += tuple(arguments.backend)
-    values["suites"] = (names(arguments.suites, "suite") or _all_suites()) + tuple(arguments.suite)
+    suites = names(arguments.suites, "suite") or values.get("suites") or _all_suites()
+    values["suites"] = suites + tuple(arguments.suite)
     for option, field in _FIELDS.items():
         if (given := getattr(arguments, option)) is not None:
             values[field] = tuple(given) if isinstance(given, list) else given

@@ -23,6 +23,8 @@ _PROC = Path("/proc")
 _PAUSE = 0.0005  # seconds between two looks at threads that are about to stop
 _GONE = (FileNotFoundError, ProcessLookupError)
 _BORN = 19  # the place of the time when a process began, among what `_stat` returns
+_MARKS: dict[tuple[int, str], str] = {}
+_MOST_MARKS = 4096
 _AT_REST = "TtZXx"  # states of proc_pid_stat(5): stopped, and those of threads that have ended
 
 
@@ -55,7 +57,7 @@ class ProcessGroup:
         born = min((int(table[pid][_BORN]) for pid in found), default=0)
         for pid in table.keys() - found:
             with suppress(*_GONE):
-                if int(table[pid][_BORN]) >= born and _mark_of(_PROC / str(pid)) == self.mark:
+                if int(table[pid][_BORN]) >= born and _known_mark(pid, table[pid][_BORN]) == self.mark:
                     found.add(pid)
         while more := {pid for pid, (_, parent, *_) in table.items() if int(parent) in found} - found:
             found |= more
@@ -116,6 +118,18 @@ def thread_states(pid: int) -> str:
 def _stat(folder: Path) -> list[str]:
     """Return what proc_pid_stat(5) says after the name of a process or thread: its state, parent, group and more."""
     return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _known_mark(pid: int, born: str) -> str:
+    """Return the mark of a process; remembered, for each turn asks, unless it has none: it may just be starting."""
+    if (pid, born) not in _MARKS:
+        found = _mark_of(_PROC / str(pid))
+        if not found:
+            return ""
+        if len(_MARKS) >= _MOST_MARKS:
+            _MARKS.clear()
+        _MARKS[pid, born] = found
+    return _MARKS[pid, born]
 
 
 def _mark_of(folder: Path) -> str:

@@ -15,7 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness import registry
-from harness.analysis.findings import find_options
+from harness.analysis.asked import find_options
 from harness.report import write
 from harness.report.drawing.plots import plotted
 from harness.report.write import write_report

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.findings import find_options
+from harness.analysis.asked import find_options
 from harness.cli import main
 from harness.evidence.compare import differences
 from harness.report.write import write_report

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
+from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
-from harness.analysis.findings import Options, find_options
 from harness.analysis.grades import earlier
 from harness.cli import closing, options, show
 from harness.cli.folders import held

@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness import registry
 from harness.analysis.accesses import archive_sizes
-from harness.analysis.findings import REPORT_VERSION, find_options, version_of
+from harness.analysis.asked import REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import (

@@ -23,6 +23,7 @@ from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.formats.selection import Selection
 from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile, UnsupportedReader
+from harness.formats.storage import Codec, Layout
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
@@ -46,60 +47,6 @@ __all__ = [
 ]
 
 Standing = Literal["default", "optional", "ceiling"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Codec:
-    """A compressor and what is done to the bytes before it.
-
-    Attributes
-    ----------
-    name : {"blosc-zstd", "blosc-lz4", "bitshuffle-lz4", "deflate", "pcodec", "zstd"}
-        Compressor.
-    level : int
-        Its compression level; 0 for a compressor without levels.
-    shuffle : {"none", "byte", "bit"}
-        Rearrangement before it.
-    """
-
-    name: str
-    level: int = 0
-    shuffle: Literal["none", "byte", "bit"] = "none"
-
-    def __str__(self) -> str:
-        level = f"-{self.level}" if self.level else ""
-        return self.name + level + ("" if self.shuffle == "none" else f" {self.shuffle} shuffle")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How one tensor is laid out by a format; the ledger shows it, the writer obeys it.
-
-    Attributes
-    ----------
-    chunks : tuple of int or None
-        Extent of the unit that is compressed and read as one; None when the tensor is stored contiguously.
-    shards : tuple of int or None
-        Extent of what shares one file, where that is larger than a chunk and smaller than the archive.
-    codec : Codec or None
-        None when the bytes are stored as they are.
-    checked : bool
-        Whether every chunk has a checksum that a read of it compares.
-    origin : {"seed", "default", "chosen"}
-        Whether the seed, the library or this project decided.
-    why : str
-        The reason, in a few words.
-    stated : bool
-        Whether the format says this; otherwise nothing is known.
-    """
-
-    chunks: tuple[int, ...] | None = None
-    shards: tuple[int, ...] | None = None
-    codec: Codec | None = None
-    checked: bool = False
-    origin: Literal["seed", "default", "chosen"]
-    why: str
-    stated: bool = True
 
 
 class Writer(ABC):

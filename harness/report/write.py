@@ -12,8 +12,9 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analysis.asked import REPORT_VERSION, Options, find_options
 from harness.analysis.efforts import standing
-from harness.analysis.findings import REPORT_VERSION, Findings, Options, find, find_options
+from harness.analysis.findings import Findings, find
 from harness.analysis.summary import before
 from harness.files import write_text
 from harness.report.drawing.attribution import draw_attribution

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.findings import find_options
+from harness.analysis.asked import find_options
 from harness.cli import main
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.report.write import write_report

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.findings import find, find_options
+from harness.analysis.asked import find_options
+from harness.analysis.findings import find
 from harness.cli import main
 from harness.evidence.bundle import drawings, read_bundle, unpack, write_bundle
 from harness.evidence.check import check

@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 
-from harness.analysis.findings import find, find_options
+from harness.analysis.asked import find_options
+from harness.analysis.findings import find
 from harness.report.page.limits import limits
 from harness.report.page.sections import facts
 from tests.conftest import TINY, measured

@@ -10,7 +10,8 @@ import shutil
 import pandas as pd
 import pytest
 
-from harness.analysis.findings import Findings, Options, find
+from harness.analysis.asked import Options
+from harness.analysis.findings import Findings, find
 from harness.cli import main
 from harness.records import SCHEMA_VERSION
 from harness.report.page.answer import answer, flips

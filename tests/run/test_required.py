@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.findings import find, find_options
+from harness.analysis.asked import find_options
+from harness.analysis.findings import find
 from harness.errors import HarnessError
 from harness.row_files import read_samples
 from harness.run.complete import SAMPLES, read_own_rows, required_rows

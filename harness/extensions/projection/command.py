@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from harness.analysis.asked import find_options
 from harness.analysis.choice.mix import parse_mix, presets
-from harness.analysis.findings import find_options
 from harness.analysis.plain import plain
 from harness.cli import show
 from harness.cli.options import add_plugins, integers

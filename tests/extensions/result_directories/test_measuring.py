@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.directories import MODELS, af2, af3, digests, openfold3
-from harness.analysis.findings import find_options
+from harness.analysis.asked import find_options
 from harness.cli import main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import read_bundle, write_bundle

@@ -1,0 +1,83 @@
+"""What a report is asked besides what was measured, and the version of its document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.analysis.choice.mix import Mix
+from harness.documents import decode
+from harness.files import read_bytes
+from harness.run.config import RunConfig
+
+REPORT_VERSION = 5
+"""Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades, ``busy`` of noise. Since 3:
+formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several medians are of
+smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of
+version 1 gives verdicts on reads that are withdrawn since."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a report may be asked, besides what was measured.
+
+    Attributes
+    ----------
+    baseline : str or None
+        The format that ratios refer to; None for none, where the run's own was not measured.
+    mix : Mix or None
+        How the archive will be used; None for every preset.
+    earlier : bool
+        Whether to hold the grades against those of an earlier comparison.
+    """
+
+    baseline: str | None
+    mix: Mix | None = None
+    earlier: bool = False
+
+    def to_document(self) -> dict[str, Any]:
+        """Return plain values for ``report.json``."""
+        asked = {"earlier": True} if self.earlier else {}
+        return {"baseline": self.baseline, "mix": self.mix.to_dict() if self.mix else None, **asked}
+
+
+class _Asked(msgspec.Struct):
+    """What is read of ``report.json``; all else in it follows from the samples."""
+
+    report_version: int
+    options: Options
+
+
+def _asked(text: bytes, where: object) -> _Asked:
+    mend, known = "remove it and make the report again", range(1, REPORT_VERSION + 1)
+    return decode(text, _Asked, where, version=("report_version", *known), mend=mend, extra=True)
+
+
+def find_options(folder: Path, text: bytes | None = None) -> Options:
+    """Return what a run's report was asked last; without a report, the run's own baseline and every preset mix.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    text : bytes, optional
+        The report to take it from, in place of the folder's.
+
+    Raises
+    ------
+    HarnessError
+        When the folder holds no run, or ``report.json`` is damaged or of a version this reader does not know.
+    """
+    config = RunConfig.read(folder / "run.json")
+    path = folder / "report.json"
+    if text is None and not path.exists():
+        return Options(baseline=config.baseline)
+    return _asked(read_bytes(path) if text is None else text, path).options
+
+
+def version_of(text: bytes) -> int:
+    """Return the version of a published ``report.json``; raises as `find_options` does."""
+    return _asked(text, "report.json").report_version

@@ -108,15 +108,18 @@ class NpzFormat(TunableFormat, Format):
     readers: ClassVar = {
         "numpy.load": ReaderSpec(open=NpzReader, about="numpy.load"),
         "offset": ReaderSpec(
-            open=_by_offset, about="os.preadv of stored members without their checksum; numpy.load of deflated ones"
+            open=_by_offset,
+            about="os.preadv of stored members without their checksum; numpy.load of deflated ones",
+            own=True,  # numpy reads the header; what finds a window's rows behind it is this project's code
         ),
     }
     alternatives: ClassVar = {
         "savez": {role: {"codec": "none"} for role in _ROLES},
         "savez-compressed": {role: {"codec": str(_SEED)} for role in _ROLES},
+        "deflate-3": {role: {"codec": "deflate-3"} for role in _ROLES},
     }
     candidates: ClassVar = (
-        ("", "numpy.load"), ("savez-compressed", "numpy.load"), ("savez", "numpy.load"), ("savez", "offset"),
+        ("", "numpy.load"), ("savez-compressed", "numpy.load"), ("deflate-3", "numpy.load"), ("savez", "numpy.load"),
     )  # fmt: skip
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:

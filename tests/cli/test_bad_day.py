@@ -21,7 +21,20 @@ from tests.conftest import plain
 pytestmark = pytest.mark.slow
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
-RUN = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "npz,hdf5", "--suites", "layer_read"]
+RUN = [
+    "--preset",
+    "quick",
+    "--readers",
+    "stock",
+    "--trace",
+    TRACE,
+    "--sizes",
+    "16",
+    "--formats",
+    "npz,hdf5",
+    "--suites",
+    "layer_read",
+]
 KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]
 
 

@@ -63,7 +63,7 @@ def test_the_seed_preset_measures_in_the_seeds_settings(sketched, tmp_path):
     trace = "synthetic:values=noise,layers=1,heads=2,hidden_dim=8,pair_dim=4"
     options = ["--trace", trace, "--sizes", "16", "--rounds", "1", "--formats", "npz,hdf5,zarr", "--workers", "1,2"]
     options += ["--executors", "threads"]
-    assert main(["run", "--quiet", "--preset", "seed", *options, "--out", str(run)]) == 0
+    assert main(["run", "--quiet", "--preset", "seed", "--readers", "stock", *options, "--out", str(run)]) == 0
     assert not (run / "benchmark_results.csv").exists()
     ledger = pd.read_csv(run / "ledger.csv")
     zarr = ledger[(ledger["format"] == "zarr") & (ledger["role"] == "attention")]

@@ -62,7 +62,7 @@ def test_a_converted_archive_still_says_so(cut, tmp_path, capsys):
 def test_a_run_shows_it_wherever_the_trace_is_named(cut, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     options = ["--suites", "size", "--formats", "npz", "--baseline", "npz", "--rounds", "1", "--out", "run"]
-    assert main(["run", "--preset", "quick", "--trace", f"file:{cut.name}", *options]) == 0
+    assert main(["run", "--preset", "quick", "--readers", "stock", "--trace", f"file:{cut.name}", *options]) == 0
     assert f"file:{cut.name} (incomplete)" in plain(capsys.readouterr().out)
     summary = pd.read_csv("run/summary.csv")
     assert set(summary["trace"]) == {f"file:{cut.name} (incomplete)"} and "failed" not in set(summary["status"])

@@ -138,7 +138,20 @@ def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, res
         (tmp_path / f"{name}.py").write_text(MARK.format(str(tmp_path / f"imported-{name}")) + "raise SystemExit(77)\n")
     (tmp_path / "my_formats.py").write_text(OWN)
     trace = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
-    measure = ["run", "--quiet", "--preset", "quick", "--trace", trace, "--sizes", "16", "--formats", "hdf5"]
+    measure = [
+        "run",
+        "--quiet",
+        "--preset",
+        "quick",
+        "--readers",
+        "stock",
+        "--trace",
+        trace,
+        "--sizes",
+        "16",
+        "--formats",
+        "hdf5",
+    ]
     measure += ["--suites", "full_read,parallel_access", "--executors", "processes", "--workers", "2", "--rounds", "1"]
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     typed = ["--backend", "my_formats:Format", "--out", "run"]

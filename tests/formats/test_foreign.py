@@ -67,7 +67,18 @@ OTHERS = {
 def test_a_file_of_another_program_is_not_called_an_archive_that_is_damaged(name, tmp_path, capsys):
     path = tmp_path / name
     (SOUND | OTHERS)[name](path)
-    run = ["run", "--quiet", "--preset", "quick", "--trace", f"file:{path}", "--out", str(tmp_path / "run")]
+    run = [
+        "run",
+        "--quiet",
+        "--preset",
+        "quick",
+        "--readers",
+        "stock",
+        "--trace",
+        f"file:{path}",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     for arguments in (
         ["inspect", str(path)],
         ["verify", str(path)],

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow  # each makes a run with enough rounds for verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "suites.md"
 TINY = [
+    "--readers",
+    "stock",
     "--trace",
     "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4",
     "--sizes",

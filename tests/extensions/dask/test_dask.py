@@ -133,7 +133,7 @@ def test_a_run_on_the_users_scheduler_has_every_cell(cluster, tmp_path, capsys):
 
 def test_too_few_workers_and_no_scheduler_are_said_before_anything_is_written(cluster, tmp_path, capsys):
     folder = tmp_path / "run"
-    argv = ["run", "--preset", "quick", "--out", str(folder), "--executors", "dask"]
+    argv = ["run", "--preset", "quick", "--readers", "stock", "--out", str(folder), "--executors", "dask"]
     assert main([*argv, "--workers", "3", "--scheduler", cluster[0]]) == 2
     assert "has 2 of the 3 workers that the run asks for" in capsys.readouterr().err
     assert main([*argv, "--workers", "2", "--scheduler", "tcp://127.0.0.1:9"]) == 2

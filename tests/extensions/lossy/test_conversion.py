@@ -155,7 +155,18 @@ def test_a_lossy_archive_stays_lossy_in_every_format_and_is_shown_so_in_a_run(tm
     assert capsys.readouterr().out.count("LOSSY (minimal)") == 2
     assert digests(first) == digests(second)
     run = tmp_path / "results" / "run"
-    options = ["--preset", "quick", "--trace", f"file:{second}", "--formats", "npz", "--baseline", "npz"]
+    options = [
+        "--preset",
+        "quick",
+        "--readers",
+        "stock",
+        "--trace",
+        f"file:{second}",
+        "--formats",
+        "npz",
+        "--baseline",
+        "npz",
+    ]
     options += ["--suites", "full_read", "--rounds", "1", "--out", str(run)]
     assert main(["run", "--quiet", *options]) == 0
     rows = read_samples(run / "samples.csv")

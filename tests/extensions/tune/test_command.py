@@ -54,7 +54,20 @@ def test_a_search_leaves_its_samples_its_table_its_picture_and_a_profile_that_a_
     (settings,) = file.settings
     for role in (Role.PAIR, Role.ATTENTION, Role.SINGLE):
         assert ", ".join(f"{k}={v}" for k, v in settings.values(role).items()) in _sorted(chosen[role.value])
-    run = ["run", "--quiet", "--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5"]
+    run = [
+        "run",
+        "--quiet",
+        "--preset",
+        "quick",
+        "--readers",
+        "stock",
+        "--trace",
+        TRACE,
+        "--sizes",
+        "16",
+        "--formats",
+        "hdf5",
+    ]
     run += ["--suites", "size", "--profile-file", str(out / "found.toml"), "--out", str(tmp_path / "run")]
     assert main(run) == 0
     assert set(read_samples(tmp_path / "run" / "samples.csv")["profile"]) >= {"tuned", "found"}
@@ -109,7 +122,20 @@ def test_a_run_holds_its_profile_files_whole(tmp_path, capsys):
     file = tmp_path / "mine.toml"
     file.write_text(PROFILE)
     run = tmp_path / "results" / "r"
-    options = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--suites", "size"]
+    options = [
+        "--preset",
+        "quick",
+        "--readers",
+        "stock",
+        "--trace",
+        TRACE,
+        "--sizes",
+        "16",
+        "--formats",
+        "hdf5,npz",
+        "--suites",
+        "size",
+    ]
     assert main(["run", "--quiet", *options, "--profile-file", str(file), "--out", str(run)]) == 0
     file.unlink()
     rows = read_samples(run / "samples.csv")
@@ -136,7 +162,20 @@ def test_a_damaged_profile_in_a_run_is_said(tmp_path, capsys):
     file = tmp_path / "mine.toml"
     file.write_text(PROFILE)
     run = tmp_path / "r"
-    options = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5", "--suites", "size"]
+    options = [
+        "--preset",
+        "quick",
+        "--readers",
+        "stock",
+        "--trace",
+        TRACE,
+        "--sizes",
+        "16",
+        "--formats",
+        "hdf5",
+        "--suites",
+        "size",
+    ]
     main(["run", "--quiet", *options, "--profile-file", str(file), "--out", str(run)])
     document = json.loads((run / "run.json").read_text())
     document["profile_files"][0] = document["profile_files"][0].replace("edge", "egde")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.analysis.efforts import STOCK, at
 from harness.analysis.table import SampleTable
 from harness.errors import UsageError
 from harness.extensions.projection.demand import FEATURES, Demand, demand
@@ -102,14 +103,15 @@ def cells_of(folder: Path, trace: str) -> list[ModelCell]:
         When a file of the run is missing or damaged.
     """
     config = RunConfig.read(folder / "run.json")
-    cases = SampleTable.of(read_samples(folder / "samples.csv")).cases
+    table = SampleTable.of(read_samples(folder / "samples.csv"))
+    cases = at(table, STOCK, config.profile_names).cases
     measured = {case.key(cell.contender): cell for case in cases for cell in case.cells if cell.contender.competes}
     found = []
     for subject in replan([plan for plan in read_plan(folder / "plan.json") if plan["text"] == trace], config):
         for suite, access in subject.plans:
             if not isinstance(access, ReadAccess) or access.load_once or load_executor(access.executor).parallel:
                 continue
-            for arm in choose_arms(config):
+            for arm in (arm for arm in choose_arms(config) if arm.entered in ("", "stock")):
                 key = CellKey(
                     suite, access.name, subject.label, subject.n_res, arm.label, arm.profile, "warm", access.executor, 1
                 )
@@ -163,7 +165,14 @@ def fit_all(cells: Sequence[ModelCell]) -> list[Model]:
             )
         by_length, by_access = (_held_out(mine, group) for group in (lambda c: c.n_res, lambda c: c.key.access))
         models.append(
-            Model(**contender._asdict(), seconds=fit(mine), cells=mine, by_length=by_length, by_access=by_access)
+            Model(
+                format=contender.format,
+                profile=contender.profile,
+                seconds=fit(mine),
+                cells=mine,
+                by_length=by_length,
+                by_access=by_access,
+            )
         )
     return models
 

@@ -189,6 +189,8 @@ def test_a_run_goes_on_when_its_scheduler_or_a_worker_is_killed(tmp_path, victim
             "--formats",
             "hdf5,zarr-slim",
             "--quiet",
+            "--readers",
+            "stock",
         ]
         argv += ["--suites", "parallel_access", "--executors", "dask", "--workers", "1,2", "--rounds", "2"]
         argv += ["--baseline", "hdf5", "--scheduler", address, "--out", str(folder)]

@@ -48,6 +48,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         attention_windows=4, pair_windows=2, parallel_windows=4, workers=(("threads", 1), ("threads", 2))
     )
     small = {"traces": (TRACE,), "sizes": (16, 32), "caches": ("warm",), "rounds": 2, "options": plan}
+    small["readers"] = ("stock",)  # formats at their best are measured by many other tests
     for preset in PRESETS:
         monkeypatch.setitem(PRESETS, preset, PRESETS[preset] | small)
 

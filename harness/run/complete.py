@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.records import CellKey, RaceSample, Row, Sample
-from harness.row_files import in_force, read_rows
+from harness.row_files import closed, in_force, read_rows
 from harness.run.config import RunConfig
 from harness.run.faults import Required, rows_of
 from harness.run.measurement import Measurement, installed
@@ -26,7 +26,8 @@ def race_times(races: pd.DataFrame) -> dict[CellKey, dict[int, float]]:
     good = in_force(races)
     found: dict[CellKey, dict[int, float]] = {}
     for row in good[good["status"] == "ok"].to_dict("records"):
-        found.setdefault(CellKey.of(row), {})[int(row["round"])] = row["seconds"] + row["open_seconds"]
+        if (seconds := closed(row)) is not None:
+            found.setdefault(CellKey.of(row), {})[int(row["round"])] = seconds
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import CellKey, RaceSample
-from harness.row_files import RowFile, done, read_rows
+from harness.row_files import RowFile, closed, done, read_rows
 from harness.run.complete import race_times
 from harness.run.recorder import Recorder
 
@@ -32,5 +32,5 @@ class Races:
         """Remember the time of a round, as `harness.run.complete.race_times` reads it again."""
         times = self.times.setdefault(key, {})
         times.pop(number, None)
-        if "seconds" in values:
-            times[number] = values["seconds"] + values["open_seconds"]
+        if (seconds := closed(values)) is not None:
+            times[number] = seconds

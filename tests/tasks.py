@@ -52,6 +52,18 @@ class Spin(Turn):
         return os.getpid(), started[0].pid, started[1].pid
 
 
+class Stray(Turn):
+    """Leaves a process that spins in a session of its own, without a parent and with an empty environment; tells it."""
+
+    def run(self, children: object) -> int:
+        spin = "import os; print(os.getpid(), flush=True)\nwhile True: pass"
+        started = f"subprocess.Popen([{sys.executable!r}, '-c', {spin!r}], start_new_session=True, env={{}})"
+        code = f"import subprocess; {started}"
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as between:
+            assert between.stdout is not None
+            return int(between.stdout.readline())
+
+
 def _spin() -> None:
     while True:
         pass

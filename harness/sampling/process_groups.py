@@ -5,6 +5,7 @@ Run as a script, it waits for the process that started it to end in whatever way
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import signal
@@ -20,7 +21,8 @@ MARK = "HARNESS_PROCESS_GROUP"
 """An environment variable by which what a process starts is found, also where it has left its group and its parent."""
 
 _PROC = Path("/proc")
-_PAUSE = 0.0005  # seconds between two looks at threads that are about to stop
+_PAUSE = 0.0002  # seconds between two looks at threads that are about to stop
+_PR_SET_CHILD_SUBREAPER = 36
 _GONE = (FileNotFoundError, ProcessLookupError)
 _BORN = 19  # the place of the time when a process began, among what `_stat` returns
 _MARKS: dict[tuple[int, str], str] = {}
@@ -32,8 +34,9 @@ _AT_REST = "TtZXx"  # states of proc_pid_stat(5): stopped, and those of threads 
 class ProcessGroup:
     """The processes of a group and whatever else its leader started, directly or not.
 
-    What has left the group, has lost its parent and cleared its environment is not found. Without Linux's ``/proc``
-    only the group itself gets signals.
+    The leader adopts what loses its parent (`lead`), so all that it started hangs together while it lives. When it has
+    ended, what has left the group and cleared its environment is not found. Without Linux's ``/proc`` only the group
+    itself gets signals.
 
     Attributes
     ----------
@@ -47,7 +50,7 @@ class ProcessGroup:
     mark: str
 
     def members(self) -> list[int]:
-        """List the processes that are alive."""
+        """List the processes that are alive, also when the leader is not: all that run here are looked at."""
         table = {}
         for entry in _PROC.iterdir() if _PROC.is_dir() else ():
             with suppress(*_GONE):
@@ -66,6 +69,9 @@ class ProcessGroup:
     def stop(self, patience: float) -> list[int] | None:
         """Stop every thread of every process, and wait until they are stopped.
 
+        What is started while others are looked at may be missed. So the last look begins when all are at rest, and
+        finds no other: then nothing is left that could start one.
+
         Returns
         -------
         list of int or None
@@ -73,14 +79,32 @@ class ProcessGroup:
         """
         self._signal_group(signal.SIGSTOP)
         deadline = time.monotonic() + patience
+        rested: list[int] = []
         while True:
-            found = self.members()
+            found = self._descent()
             running = [pid for pid in found if thread_states(pid).strip(_AT_REST)]
-            if not running or time.monotonic() > deadline:
-                return None if running else found
+            if not running and found == rested:
+                return found
+            if time.monotonic() > deadline:
+                return None
+            rested = [] if running else found
             for pid in running:
                 _signal(pid, signal.SIGSTOP)
-            time.sleep(_PAUSE)
+            if running:
+                time.sleep(_PAUSE)
+
+    def _descent(self) -> list[int]:
+        """List the leader, its children, theirs, and so on: far fewer than `members` has to look at."""
+        if not _lists_children():
+            return self.members()
+        found: list[int] = []
+        rest = [self.leader]
+        while rest:
+            found.append(rest.pop())
+            for thread in _threads(found[-1]):
+                with suppress(*_GONE):
+                    rest += map(int, _read(f"{thread}/children").split())
+        return sorted(found)
 
     def signal(self, number: int, found: Sequence[int] | None = None) -> None:
         """Send a signal to every process, or to those that are given."""
@@ -93,7 +117,7 @@ class ProcessGroup:
     def held_bytes(self) -> int:
         """Return the memory that the processes hold for themselves, without pages of files."""
         total = 0
-        for pid in self.members():
+        for pid in self._descent():
             with suppress(*_GONE):
                 lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
                 held = (line.split()[1] for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
@@ -105,19 +129,45 @@ class ProcessGroup:
             os.killpg(self.leader, number)
 
 
+def lead() -> None:
+    """Make this process lead a group of its own, and adopt what its descendants leave behind; see prctl(2)."""
+    os.setpgrp()
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
+    if prctl is not None:
+        prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 def thread_states(pid: int) -> str:
     """Return a letter for each thread of a process, as proc_pid_stat(5) has them; empty when it is gone."""
     states = []
-    with suppress(*_GONE):
-        for thread in (_PROC / str(pid) / "task").iterdir():
-            with suppress(*_GONE):
-                states.append(_stat(thread)[0])
+    for thread in _threads(pid):
+        with suppress(*_GONE):
+            states.append(_stat(thread)[0])
     return "".join(states)
 
 
-def _stat(folder: Path) -> list[str]:
+def _threads(pid: int) -> list[str]:
+    """List the folders of the threads of a process; texts, for a run asks thousands of times."""
+    folder = f"{_PROC}/{pid}/task"
+    with suppress(*_GONE):
+        return [f"{folder}/{thread}" for thread in os.listdir(folder)]  # noqa: PTH208
+    return []
+
+
+@cache
+def _lists_children() -> bool:
+    """Say whether the kernel tells the children of a thread, as most are built to."""
+    return (_PROC / "self" / "task" / str(os.getpid()) / "children").exists()
+
+
+def _stat(folder: Path | str) -> list[str]:
     """Return what proc_pid_stat(5) says after the name of a process or thread: its state, parent, group and more."""
-    return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    return _read(f"{folder}/stat").rpartition(b")")[2].decode().split()
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+        return file.read()
 
 
 def _known_mark(pid: int, born: str) -> str:

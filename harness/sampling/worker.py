@@ -19,7 +19,7 @@ from harness.formats.settings import UnsupportedReader
 from harness.sampling.budget import budgeted, own_processors
 from harness.sampling.executor import Readers, Settings, load_executor
 from harness.sampling.interrupt import end_with, heard, kept_from_children
-from harness.sampling.process_groups import MARK, ProcessGroup, new_mark
+from harness.sampling.process_groups import MARK, ProcessGroup, lead, new_mark
 
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit open handles and library threads
 
@@ -223,7 +223,7 @@ class Worker:
 
 def _serve(connection: Connection) -> None:
     """Answer tasks until the other side goes away."""
-    os.setpgrp()  # so that it can be killed together with all that it starts
+    lead()  # so that it can be stopped and killed together with all that it starts
     connection.send("ready")
     with Children() as children:
         while True:

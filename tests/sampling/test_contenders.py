@@ -77,6 +77,16 @@ def test_a_contender_that_spins_between_its_turns_is_stopped_with_all_it_started
     assert gone(spinning)
 
 
+def test_what_hides_from_its_group_its_parent_and_its_mark_is_stopped_too():
+    with Worker(60) as worker:
+        hidden = worker.do(tasks.Stray())
+        assert os.getpgid(hidden) == hidden and process_groups.thread_states(hidden) == "T"
+        worker.do(tasks.Who())
+        assert process_groups.thread_states(hidden) == "T"
+        worker.stop()
+    assert gone([hidden])
+
+
 def test_each_contender_keeps_its_process_and_at_most_so_many_live():
     with ContenderProcesses(60, None, most=2) as processes:
         first = {key: processes.do(key, tasks.Who()) for key in "abc"}

@@ -6,6 +6,7 @@ import random
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 
@@ -183,9 +184,16 @@ def _mapped_ranges() -> np.ndarray:
         lines = read_aside(_MAPS).splitlines()
     except OSError:
         lines = []
-    fields = [line.split(maxsplit=5) for line in lines]
-    of_files = [f[0].split(b"-") for f in fields if f[4] != b"0" and not f[-1].startswith(_MEMORY)]
-    return np.array([[int(address, 16) for address in pair] for pair in of_files], np.uint64).reshape(-1, 2)
+    return np.array([found for line in lines if (found := _range_of_file(line))], np.uint64).reshape(-1, 2)
+
+
+@lru_cache(maxsize=8192)  # most mappings of a process, those of its libraries, stay as they are
+def _range_of_file(line: bytes) -> tuple[int, int] | None:
+    fields = line.split(maxsplit=5)
+    if fields[4] == b"0" or fields[-1].startswith(_MEMORY):
+        return None
+    first, stop = fields[0].split(b"-")
+    return int(first, 16), int(stop, 16)
 
 
 def is_bfloat16(blocks: Iterable[np.ndarray]) -> bool:

@@ -13,11 +13,14 @@ from harness.documents import decode
 from harness.files import read_bytes
 from harness.run.config import RunConfig
 
-REPORT_VERSION = 5
-"""Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades, ``busy`` of noise. Since 3:
-formats are called statistically indistinguishable, in keys and sentences. Since 2: intervals of several medians are of
-smoothed draws; criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of
-version 1 gives verdicts on reads that are withdrawn since."""
+REPORT_VERSION = 6
+"""Since 5: ``group`` of summaries. Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades,
+``busy`` of noise. Since 3: formats are called statistically indistinguishable, in keys and sentences. Since 2:
+intervals of several medians are of smoothed draws; criteria of suites that were not measured are left out. Since 1:
+withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
+
+NAMED_SINCE = 5
+"""The first version whose tables name contenders."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,8 @@ class Attribution:
         round, its word, and processor time over wall time of each. ``own``: one of the two readers is this project's
         own decoder.
     chains : DataFrame
-        Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock; rows
+        Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
+        profile that formats are judged in; rows
         of the part ``step`` that multiply to it; and of the part ``best``, each at its best, where both were measured.
         Only the last has a word, and it is the only one about formats. ``due`` of a step has several things, separated
         by blanks, where no contender between its ends was measured.
@@ -153,7 +154,7 @@ def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasure
                 edges[cell.contender][against.contender] = edges[against.contender][cell.contender] = due[0]
                 pairs.append(_pair(case, cell, against, due[0]))
                 claims.append(_Claim(pairs[-1], case, cell, against, case.original(baseline)))
-        for slower, faster in _stocks(case, cells):
+        for slower, faster in _stocks(case, cells, table.judged_profile):
             rows, best = _chain(case, cells, slower, faster, edges, known)
             chains += rows
             if best and not {slower.contender.format, faster.contender.format} & set(unmeasured):
@@ -225,19 +226,13 @@ def _busy(cell: CellSamples) -> float | None:
     return float(np.median(share)) if len(share) else None
 
 
-def _of(cells: Sequence[CellSamples], name: str, effort: str, profile: str | None = None) -> CellSamples | None:
-    mine = (c for c in cells if c.contender.format == name and c.effort in (effort, "both"))
-    return next((c for c in mine if profile in (None, c.contender.profile)), None)
-
-
-def _stocks(case: CaseSamples, cells: Sequence[CellSamples]) -> Iterator[tuple[CellSamples, CellSamples]]:
-    """Yield the stock contenders of each two formats in each profile, the slower first."""
-    stock = [cell for cell in cells if cell.effort in ("stock", "both")]
-    for one, other in combinations(stock, 2):
-        if one.contender.profile == other.contender.profile and one.contender.format != other.contender.format:
-            medians = case.medians()
-            swap = medians[one.contender][0] < medians[other.contender][0]
-            yield (other, one) if swap else (one, other)
+def _stocks(case: CaseSamples, cells: Sequence[CellSamples], profile: str) -> Iterator[tuple[CellSamples, CellSamples]]:
+    """Yield the stock contenders of each two formats in a profile, the slower first."""
+    medians = case.medians()
+    stock = [cell for cell in cells if cell.effort in ("stock", "both") and cell.group == profile]
+    for pair in combinations(stock, 2):
+        slower, faster = sorted(pair, key=lambda cell: -medians[cell.contender][0])
+        yield slower, faster
 
 
 def _chain(
@@ -265,8 +260,8 @@ def _chain(
         }
     walked = [slower.contender]
     for one, other in pairwise(through):
-        walked += _path(one.contender, other.contender, allowed)[1:]
-    walked = _without_loops(walked)
+        for there in _path(one.contender, other.contender, allowed)[1:]:  # without what leads back to where it began
+            walked = [*walked[: walked.index(there)], there] if there in walked else [*walked, there]
     named = {"compared": slower.contender.format, "compared_with": faster.contender.format}
     base = dict.fromkeys(CHAIN_COLUMNS) | case.case._asdict() | named
     rows = [base | {"part": "total"} | _step(case, slower.contender, faster.contender, known)]
@@ -275,11 +270,9 @@ def _chain(
 
 
 def _best(cells: Sequence[CellSamples], stock: CellSamples) -> CellSamples | None:
-    """Return a format's best in the profile of its stock contender, or in the settings that were raced against it."""
-    name, profile = stock.contender.format, stock.contender.profile
-    return _of(cells, name, "best", profile) or _of(
-        [c for c in cells if not _of(cells, name, "stock", c.contender.profile)], name, "best"
-    )
+    """Return a format's best in the group of its stock contender."""
+    mine = (cell for cell in cells if cell.contender.format == stock.contender.format and cell.group == stock.group)
+    return next((cell for cell in mine if cell.effort in ("best", "both")), None)
 
 
 def _step(case: CaseSamples, one: Contender, other: Contender, known: Layouts) -> dict[str, Any]:
@@ -299,15 +292,7 @@ def _path(start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Co
                 waiting.append(there)
     if end not in came:
         return [start, end]
-    found, here_ = [end], came[end]
-    while here_ is not None:
-        found, here_ = [*found, here_], came[here_]
+    found = [end]
+    while (before := came[found[-1]]) is not None:
+        found.append(before)
     return found[::-1]
-
-
-def _without_loops(walked: Sequence[Contender]) -> list[Contender]:
-    """Leave out what leads back to where it began."""
-    found: list[Contender] = []
-    for each in walked:
-        found = [*found[: found.index(each)], each] if each in found else [*found, each]
-    return found

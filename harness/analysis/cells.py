@@ -15,6 +15,8 @@ from harness.records import Contender
 CLOSED_SINCE = 4
 """The first schema of rows whose words and grades are of the time from a closed archive, opening included."""
 
+_TEXTS = ("run_id", "status", "reason", "effort", "group")
+
 CLOSED = "closed_seconds"
 """A column that is no row's own: what a user waits for who has not opened the archive."""
 
@@ -36,7 +38,7 @@ class SampleColumns(dict[str, np.ndarray]):
         if name == CLOSED:
             self[name] = closed_seconds(self._rows)
             return self[name]
-        self[name] = self._rows[name].to_numpy(object if name in ("run_id", "status", "reason", "effort") else float)
+        self[name] = self._rows[name].to_numpy(object if name in _TEXTS else float)
         return self[name]
 
 
@@ -87,6 +89,11 @@ class CellSamples:
     def effort(self) -> str:
         """What its contender stands for."""
         return str(self.columns["effort"][self.rows[0]])
+
+    @property
+    def group(self) -> str:
+        """The profile of the run whose best it may be, also where it has settings of its own."""
+        return str(self.columns["group"][self.rows[0]])
 
     @cached_property
     def good(self) -> np.ndarray:

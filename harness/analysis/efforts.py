@@ -55,10 +55,8 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
     return none | {name: "; ".join(missing[name]) for name in formats if name in missing and name not in none}
 
 
-def at(
-    table: SampleTable, effort: Literal["stock", "best"], groups: Iterable[str], *, without: Collection[str] = ()
-) -> SampleTable:
-    """Return the samples of one contender a format, under the format's name alone.
+def at(table: SampleTable, effort: Literal["stock", "best"], *, without: Collection[str] = ()) -> SampleTable:
+    """Return the samples of one contender a format and group, under the format's name and the group's alone.
 
     Parameters
     ----------
@@ -67,20 +65,17 @@ def at(
     effort : {"stock", "best"}
         Which contender. Of a case in which nothing was raced, such as a write, the best is the stock one; a size's best
         is the smallest archive. Of a run without efforts, all samples.
-    groups : iterable of str
-        The profiles of the run; any other is of settings that were raced against ``tuned``.
     without : collection of str
         Formats to leave out.
     """
-    rows, named = table.rows, set(groups)
     if not has_efforts(table):
         return table
+    rows = table.rows.assign(profile=table.rows["group"])
     kinds = rows["format"].map(kind_of)
-    rows = rows.assign(profile=rows["profile"].where(rows["profile"].isin([*named, ""]), "tuned"))
     stock, best = (rows["effort"].isin([each, "both"]) for each in (STOCK, BEST))
     wanted = stock
     if effort == BEST:
-        raced = rows.assign(raced=best).groupby(_CASE, dropna=False, sort=False)["raced"].transform("any")
+        raced = rows.assign(raced=best).groupby([*_CASE, "group"], dropna=False, sort=False)["raced"].transform("any")
         sizes = rows[rows["size_bytes"].notna() & rows["seconds"].isna() & (kinds == "format")]
         smallest = sizes.sort_values("size_bytes", kind="stable").drop_duplicates([*_CASE, "format", "profile"]).index
         exact = rows.index.isin(sizes.index)
@@ -113,16 +108,9 @@ def standing(cells: pd.DataFrame, effort: str = STOCK) -> pd.DataFrame:
 
 
 def at_their_best(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of a summary that stand for formats at their best, of cases in which any was raced.
-
-    The column ``under`` has the profile of the stock contender that each is beside: its own, or the one against which
-    its settings were raced.
-    """
-    if "effort" not in cells:
-        return cells[:0].assign(under="", effort="")
-    best, stock = (cells[cells["effort"].isin([each, "both"])] for each in (BEST, STOCK))
-    best = best[best["format"].map(kind_of) == "format"]
-    faster = (best["effort"] == BEST).groupby([best[name] for name in _CASE], dropna=False).transform("any")
-    known = set(zip(stock["format"], stock["profile"], strict=True))
-    own = np.array([pair in known for pair in zip(best["format"], best["profile"], strict=True)], bool)
-    return best.assign(under=best["profile"].where(own, "tuned"))[faster.astype(bool)]
+    """Return the rows of a summary that stand for formats at their best, of cases in which one is not the stock one."""
+    if "group" not in cells:  # a file of before
+        return cells[:0].assign(group="", effort="")
+    best = cells[cells["effort"].isin([BEST, "both"]) & (cells["format"].map(kind_of) == "format")]
+    case = [best[name] for name in (*_CASE, "group")]
+    return best[(best["effort"] == BEST).groupby(case, dropna=False).transform("any").astype(bool)]

@@ -30,6 +30,7 @@ from harness.run.config import RunConfig
 from harness.run.machine import read_environment
 from harness.run.measurement import is_apart, of_installed, unknown_parts
 from harness.run.plan import read_plan, read_planned
+from harness.run.subject import groups
 from harness.trace.manifest import Manifest
 
 
@@ -183,15 +184,15 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline
-    table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline)
+    arms = read_planned(plan, config)[1] if plan.exists() else []
+    table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline, groups=groups(arms))
     summary = summarise(table, baseline, control_of=config.baseline)
-    stock = at(table, STOCK, groups := config.profile_names)
-    best = at(table, BEST, groups) if has_best(table) else None
+    stock, best = at(table, STOCK), at(table, BEST) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
     mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
-    unknown = best_unmeasured(table, read_planned(plan, config)[1]) if has_efforts(table) and plan.exists() else {}
-    sure = at(table, BEST, groups, without=unknown) if best else None
+    unknown = best_unmeasured(table, arms) if has_efforts(table) else {}
+    sure = at(table, BEST, without=unknown) if best else None
     decisions, best_decisions = (
         {
             mix.name: [decide(of, mix, trace, config.options, config.baseline) for trace in of.lengths]
@@ -201,7 +202,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(
-        config=config, options=options, environment=environment, samples=samples,
+        config=config, options=options, environment=environment, samples=table.rows,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=told,
         grades=grade(stock, best, exact_only=unfair, measured_only=version > 2, cores=cores), decisions=decisions,

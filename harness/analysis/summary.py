@@ -14,9 +14,9 @@ from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, noise_floor, 
 from harness.errors import UsageError, unknown_name
 from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
 
-SUMMARY_SCHEMA_VERSION = 3
-"""Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1: bytes_requested,
-read_amplification; what the smallest detectable effect means."""
+SUMMARY_SCHEMA_VERSION = 4
+"""Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1:
+bytes_requested, read_amplification; what the smallest detectable effect means."""
 
 ADDED = (*CONTENDER_COLUMNS, "effort", "median_read_seconds", "why", "decided_after", "flag")
 """Columns that earlier versions had not."""
@@ -25,7 +25,7 @@ BELOW_RAW = "below raw"
 """In the column ``flag``: a warm read that took less time than the raw ceiling of the same bytes."""
 
 COLUMNS = [
-    *KEY_COLUMNS, "effort", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
+    *KEY_COLUMNS, "effort", "group", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
     "median_open_seconds", "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline",
     "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "bytes_requested", "median_bytes_read",
     "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files",
@@ -50,6 +50,7 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
     -------
     DataFrame
         Columns `COLUMNS`. ``median_seconds`` is from a closed archive, ``median_read_seconds`` from an open one.
+        ``group`` is that of `CellSamples`.
         ``why`` is of an inconclusive verdict, as `harness.analysis.verdict.doubt`; ``decided_after`` the rounds after
         which a contender left. ``flag`` is `BELOW_RAW` or empty. ``read_amplification`` is bytes that the process read
         for each byte asked for; what a mapped file reads does not show in it.
@@ -100,7 +101,7 @@ def _row(
     row: dict[str, Any] = dict.fromkeys(COLUMNS) | case.case._asdict() | cell.contender._asdict()
     row |= {
         "run_id": cell.columns["run_id"][cell.rows[0]], "samples": len(cell.good), "status": cell.status,
-        "reason": cell.reason, "effort": cell.effort, "schema_version": SUMMARY_SCHEMA_VERSION,
+        "reason": cell.reason, "effort": cell.effort, "group": cell.group, "schema_version": SUMMARY_SCHEMA_VERSION,
     }  # fmt: skip
     if cell.status != "ok":
         return row
@@ -150,7 +151,8 @@ def too_few(cells: pd.DataFrame) -> pd.Series:
 
 
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
-    """Return a summary as reports before version 5 published it, without the columns that are new since."""
-    if version > 4 or summary.empty:
+    """Return a summary as reports of an earlier version published it, without the columns that are new since."""
+    if version > 5 or summary.empty:
         return summary
-    return summary.drop(columns=list(ADDED)).assign(schema_version=2)
+    new, schema = (["group"], 3) if version > 4 else ([*ADDED, "group"], 2)
+    return summary.drop(columns=new).assign(schema_version=schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -85,14 +85,14 @@ class CaseSamples:
         return {cell.contender: cell.why for cell in self.cells if cell.why}
 
     def baseline(self, name: str | None, cell: CellSamples) -> CellSamples | None:
-        """Return the cell of a format that another is held against: both stock or both best, in one profile if it was.
+        """Return the cell of a format that another is held against: both stock or both best, in one group if it was.
 
         Where a format at its best was not measured, or a reader stands for nothing but itself, it is the stock one.
         """
         efforts = ("best", "both") if cell.effort == "best" else ("stock", "both")
 
         def unlike(other: CellSamples) -> tuple[bool, bool]:
-            return other.effort not in efforts, other.contender.profile != cell.contender.profile
+            return other.effort not in efforts, other.group != cell.group
 
         return min((c for c in self.cells if c.contender.format == name), key=unlike, default=None)
 
@@ -189,7 +189,7 @@ class SampleTable:
     Attributes
     ----------
     rows : DataFrame
-        As `harness.row_files.read_samples` gives them, those in force.
+        As `harness.row_files.read_samples` gives them, those in force, with a column ``group`` (`CellSamples.group`).
     cases : tuple of CaseSamples
         In the order in which they were first measured.
     """
@@ -198,7 +198,14 @@ class SampleTable:
     cases: tuple[CaseSamples, ...]
 
     @classmethod
-    def of(cls, samples: pd.DataFrame, *, smoothed: bool = True, baseline: str | None = None) -> SampleTable:
+    def of(
+        cls,
+        samples: pd.DataFrame,
+        *,
+        smoothed: bool = True,
+        baseline: str | None = None,
+        groups: Mapping[tuple[str, str], str] | None = None,
+    ) -> SampleTable:
         """Arrange samples; those that a later attempt supersedes are left out.
 
         Parameters
@@ -209,14 +216,18 @@ class SampleTable:
             See `CaseSamples`.
         baseline : str, optional
             The run's own, by which contenders left; without it none is taken to have been decided by few rounds.
+        groups : mapping of (str, str) to str, optional
+            `harness.run.subject.groups` of its arms; without it each profile is a group of its own.
         """
         rows = in_force(samples).reset_index(drop=True)
+        contenders = zip(rows["format"], rows["profile"], strict=True)
+        rows["group"] = [(groups or {}).get(contender, contender[1]) for contender in contenders]
         columns = SampleColumns(rows)
         keys = rows[list(CellKey._fields)]
-        groups = rows.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
+        cells = rows.groupby(list(keys), sort=False, dropna=False).ngroup().to_numpy()
         found: dict[CaseKey, list[CellSamples]] = {}
-        order = np.argsort(groups, kind="stable")
-        for places in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []:
+        order = np.argsort(cells, kind="stable")
+        for places in np.split(order, np.flatnonzero(np.diff(cells[order])) + 1) if len(order) else []:
             key = CellKey.of(keys.iloc[places[0]])
             case = CaseKey(*(getattr(key, name) for name in CaseKey._fields))
             found.setdefault(case, []).append(CellSamples(contender=key.contender, rows=places, columns=columns))

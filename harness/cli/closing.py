@@ -65,15 +65,17 @@ def _of_trace(rows: pd.DataFrame, title: str, *, wide: bool) -> Table:
 
 
 def _best_readers(summary: pd.DataFrame) -> Iterator[str]:
-    """Say which reader was a format's best in which access, a line for each format."""
+    """Say which reader was a format's best in which access, a line for each format and profile."""
     best = at_their_best(summary)
-    for name, rows in best.groupby("format", sort=False):
+    arms = dict.fromkeys(zip(best["format"], best["group"], strict=True))
+    for arm in arms:
+        rows = best[(best["format"] == arm[0]) & (best["group"] == arm[1])]
         won: dict[str, dict[str, None]] = {}
         for row in rows.to_dict("records"):
-            settings = "" if row["profile"] == row["under"] else f" on {row['profile']}"
+            settings = "" if row["profile"] == row["group"] else f" on {row['profile']}"
             won.setdefault(f"{row['reader']}{settings}", {})[str(row["access"])] = None
         told = "; ".join(f"{reader} ({', '.join(accesses)})" for reader, accesses in won.items())
-        yield f"Best of {name}: {told}."
+        yield f"Best of {words.arm_name(arm, arms)}: {told}."
 
 
 def _case(row: pd.Series) -> str:

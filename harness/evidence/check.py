@@ -15,7 +15,7 @@ import pandas as pd
 
 from harness import registry
 from harness.analysis.accesses import archive_sizes
-from harness.analysis.asked import REPORT_VERSION, find_options, version_of
+from harness.analysis.asked import NAMED_SINCE, REPORT_VERSION, find_options, version_of
 from harness.analysis.withdrawal import CORRECTION, withdrawn
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import (
@@ -254,7 +254,7 @@ def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
     write_report(run, find_options(run, bundle.files["report.json"]), target=target, version=version)
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}
     earlier = version < REPORT_VERSION
-    if earlier:
+    if version < NAMED_SINCE:
         ours = {name: without_contenders(name, data) for name, data in ours.items()}
     if earlier:
         since = CORRECTION if withdrawn(read_samples(run / SAMPLES)) else ""

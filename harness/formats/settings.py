@@ -92,6 +92,10 @@ class Settings:
 ProfileName = Literal["seed", "tuned", "matched"]
 PROFILES: tuple[ProfileName, ...] = ("seed", "tuned", "matched")
 
+ALTERED: ProfileName = "tuned"
+"""The profile that `TunableFormat.alternatives` differ from, and in whose group they are raced."""
+
+
 Profile = ProfileName | Settings
 """The settings of a format: a profile that every format knows by its name, or what a profile file chose for one."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import HarnessError, UsageError
 from harness.formats.base import Format, blame, load_format
-from harness.formats.settings import Settings
+from harness.formats.settings import ALTERED, Settings
 from harness.records import CONTROL, RAW
 from harness.run import schedule
 from harness.run.config import RunConfig
@@ -102,8 +102,8 @@ def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
         found["", name] = dataclasses.replace(arm, entered=entered, **about)
     raced = backend.candidates if BEST in asked else ()
     for alternative, name in raced:
-        if alternative and arm.profile != "tuned":
-            continue  # they differ from it, and from nothing else
+        if alternative and arm.profile != ALTERED:
+            continue
         if (alternative, name) not in found:
             chosen = backend.alternative(alternative)  # type: ignore[attr-defined]
             found[alternative, name] = dataclasses.replace(

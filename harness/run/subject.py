@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -81,6 +82,11 @@ class Arm:
     def settings(self) -> Profile:
         """The profile to write with."""
         return self.chosen or self.profile or "tuned"  # type: ignore[return-value]
+
+
+def groups(arms: Iterable[Arm]) -> dict[tuple[str, str], str]:
+    """Say in which profile of the run each contender may be its format's best, by ``format`` and ``profile``."""
+    return {(arm.label, arm.profile): arm.group or arm.profile for arm in arms}
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ MATCHED = (("hdf5", "matched", "h5py", "both", 1.5), ("zarr", "matched", "zarrs"
 
 def found(*contenders, ledger=(), unmeasured=(), **options):
     columns = ["trace", "n_res", "format", "profile", "role", "chunks", "shards", "codec"]
-    table = SampleTable.of(measured(*contenders, **options), baseline="hdf5")
+    groups = {("zarr", "sharded"): "tuned"}
+    table = SampleTable.of(measured(*contenders, **options), baseline="hdf5", groups=groups)
     return attribute(table, pd.DataFrame(ledger, columns=columns), "hdf5", unmeasured)
 
 

@@ -97,7 +97,8 @@ def test_files_of_the_first_version_are_read_and_not_added_to(tmp_path):
     from harness.errors import HarnessError
 
     frame = samples(tmp_path, ROWS).rows
-    old = [c for c in frame.columns if not c.startswith("latency") and c not in ("cpu_seconds", "worker_seconds")]
+    later = ("cpu_seconds", "worker_seconds", "group")
+    old = [c for c in frame.columns if not c.startswith("latency") and c not in later]
     path = tmp_path / "old.csv"
     frame[old].assign(schema_version=1).to_csv(path, index=False)
     found = read_samples(path)

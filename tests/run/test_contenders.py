@@ -15,6 +15,7 @@ from harness.row_files import read_rows, read_samples
 from harness.run.complete import RACES, race_times, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.planning import choose_arms, open_subjects
+from harness.run.subject import groups
 from harness.run.turns import race_turns, winners
 from tests.conftest import TINY, measured
 
@@ -113,16 +114,17 @@ def test_a_row_that_says_it_stands_for_another_effort_is_named(raced):
 
 @pytest.mark.slow
 def test_each_format_is_seen_as_stock_and_at_its_best(raced):
-    table = SampleTable.of(read_samples(raced / "samples.csv"))
+    arms = choose_arms(RunConfig.read(raced / "run.json"))
+    table = SampleTable.of(read_samples(raced / "samples.csv"), groups=groups(arms))
     assert has_best(table)
     for effort in (STOCK, BEST):
-        seen = at(table, effort, ("tuned",))
+        seen = at(table, effort)
         formats = {c.format for c in seen.contenders() if c.competes}
         assert formats == {"hdf5", "npz"}
         for case in seen.cases:
             assert len({cell.contender for cell in case.cells}) == len(case.cells)
-    sizes = [case for case in at(table, BEST, ("tuned",)).cases if case.case.access == "archive"]
-    stock = [case for case in at(table, STOCK, ("tuned",)).cases if case.case.access == "archive"]
+    sizes = [case for case in at(table, BEST).cases if case.case.access == "archive"]
+    stock = [case for case in at(table, STOCK).cases if case.case.access == "archive"]
     for best, own in zip(sizes, stock, strict=True):
         for contender, cell in best.by_contender.items():
             if contender in own.by_contender:

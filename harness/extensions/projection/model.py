@@ -104,7 +104,7 @@ def cells_of(folder: Path, trace: str) -> list[ModelCell]:
     """
     config = RunConfig.read(folder / "run.json")
     table = SampleTable.of(read_samples(folder / "samples.csv"))
-    cases = at(table, STOCK, config.profile_names).cases
+    cases = at(table, STOCK).cases
     measured = {case.key(cell.contender): cell for case in cases for cell in case.cells if cell.contender.competes}
     found = []
     for subject in replan([plan for plan in read_plan(folder / "plan.json") if plan["text"] == trace], config):

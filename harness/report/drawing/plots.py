@@ -46,7 +46,7 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """
     best = at_their_best(summary)
     best = best[best["effort"] == BEST]
-    frame = pd.concat([standing(summary).assign(best=False), best.assign(best=True, profile=best["under"])])
+    frame = pd.concat([standing(summary).assign(best=False), best.assign(best=True, profile=best["group"])])
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
     frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
     paths: list[Path] = []

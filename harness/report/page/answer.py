@@ -92,9 +92,8 @@ def _of_several_settings(findings: Findings, decisions: list[Decision]) -> list[
     rows = findings.samples
     shown = {decision.trace for decision in decisions}
     rows = rows[rows["effort"].isin(["best", "both"]) & rows["seconds"].notna() & rows["trace"].isin(shown)]
-    rows = rows[(rows["cache"] != "") & of_kind(rows, "format")]
-    asked = set(findings.config.profile_names)
-    settings = rows["profile"].where(~rows["profile"].isin(asked - {"tuned"})).groupby(rows["format"]).nunique()
+    rows = rows[(rows["cache"] != "") & of_kind(rows, "format") & rows["group"].isin({d.profile for d in decisions})]
+    settings = rows.groupby("format")["profile"].nunique()
     return words.ordered(settings.index[settings > 1])
 
 

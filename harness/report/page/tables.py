@@ -65,23 +65,25 @@ def _groups(
         group = {"trace": trace, "n_res": n_res, "title": title, "rows": []}
         rows = groups.setdefault((trace, n_res), group)["rows"]
         fastest = raced.get(str(place))
-        shown = [(case, cells)] if fastest is None else [(f"{case}, stock", cells), (f"{case}, best", fastest)]
-        rows += [{"case": name, "cells": _row(f"{name}, {title}", part, times, arms)} for name, part in shown]
+        shown = [(case, cells, False)]
+        if fastest is not None:
+            shown = [(f"{case}, stock", cells, False), (f"{case}, best", fastest, True)]
+        for name, part, at_best in shown:
+            rows.append({"case": name, "cells": _row(f"{name}, {title}", part, times, arms, best=at_best)})
     return list(groups.values())
 
 
 def _row(
-    case: str, cells: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm]
+    case: str, cells: pd.DataFrame, times: dict[tuple[object, ...], list[float]], arms: list[words.Arm], *, best: bool
 ) -> list[dict[str, Any]]:
     """Return a cell for each format; one at its best names its reader."""
-    records: list[dict[Any, Any]] = cells.to_dict("records")
-    by_arm = {(str(row["format"]), str(row.get("under", row["profile"]) or "")): row for row in records}
+    by_arm: dict[Any, dict[Any, Any]] = {(row["format"], row["group"]): row for row in cells.to_dict("records")}
     row = []
     for arm in arms:
         cell, name = by_arm.get(arm), f"{words.arm_name(arm, arms)}, {case}"
         found = _cell(cell, times.get(_key(cell), [])) if cell else {}
-        if cell and "under" in cell:
-            reader = words.listed(filter(None, [cell["reader"], cell["profile"] * (cell["profile"] != cell["under"])]))
+        if cell and best:
+            reader = words.listed(filter(None, [cell["reader"], cell["profile"] * (cell["profile"] != cell["group"])]))
             found["detail"] = "; ".join(filter(None, [found.get("detail", ""), reader]))
         row.append(_EMPTY | {"name": name} | found)
     return row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from harness.run.presets import PRESETS, STANDARD
 from harness.run.space import Space
 from harness.sampling.interrupt import exit_code
 from harness.suite import load_suite
+from harness.trace.sources import find_source
 from harness.workload import Cache
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
@@ -203,6 +204,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     for option, field in _FIELDS.items():
         if (given := getattr(arguments, option)) is not None:
             values[field] = tuple(given) if isinstance(given, list) else given
+    if not arguments.trace:
+        values["traces"] = _usable_traces(values["traces"], quiet=arguments.quiet)
     values["profile_files"] = _profile_files(arguments.profile_file or [])
     values["measurements"] = {m.name: asked for m in installed() if (asked := m.asked(arguments)) is not None}
     if not arguments.trace and any(each.alone for each in installed() if each.name in values["measurements"]):
@@ -237,6 +240,17 @@ def _default_formats(*, quiet: bool) -> tuple[str, ...]:
             show.say(f"Left out: {reason}", quiet=quiet)
         else:
             found.append(listed.name)
+    return tuple(found)
+
+
+def _usable_traces(asked: Sequence[str], *, quiet: bool) -> tuple[str, ...]:
+    """Return the traces of a preset that can be opened here; say which is left out because its data are not there."""
+    found = []
+    for text in asked:
+        if missing := find_source(text)[0].missing():
+            show.say(f"Left out: the trace {text} {missing}.", quiet=quiet)
+        else:
+            found.append(text)
     return tuple(found)
 
 

@@ -204,7 +204,8 @@ class Experiment:
         raced = race_turns(config, arms, subject)
         turns = sample_turns(config, arms, subject, self.races.times if self.races else {})
         whole = [session.recorder.whole(each.block, each.rounds, session.recorder.left(each)) for each in turns]
-        whole += [bool(self.races and self.races.recorder.whole(race.block, race.rounds)) for race in raced.values()]
+        log = self.races.recorder if self.races else None
+        whole += [log is not None and log.whole(each.block, each.rounds, log.left(each)) for each in raced.values()]
         if all(whole) and all(each.complete(subject) for each in self.measuring):
             step(f"{subject.label} is complete", self.steps(subject))
             return

@@ -8,22 +8,25 @@ import numpy as np
 
 from harness.records import VERDICT_ROUNDS, CellKey, Mark
 from harness.run.subject import Arm
-from harness.run.turns import Turns
+from harness.run.turns import RACE, Turns
 
-LEAVES_AFTER = 5
+LEAVES = {3: 6.0, 5: 2.0}
+"""From how many rounds on a contender leaves, and how many times as long as the baseline it took in each of them."""
+
+LEAVES_AFTER = min(LEAVES)
 """Rounds that every contender takes; fewer show too little of what a round can do."""
 
-LEAVES_BEYOND = 2.0
-"""How many times as long as the baseline every single round has to take."""
+RACE_LEAVES = 6.0
+"""How many times as long as the fastest candidate of its format one takes in the first round of a race, to be out."""
 
 
 def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
     """Say whether a contender is slower than the baseline beyond anything that the noise of its cell can do.
 
-    It is when, from `LEAVES_AFTER` rounds on, the smallest of its ratios is beyond `LEAVES_BEYOND`, beyond the largest
-    difference of two equal arms in the same rounds, either way, and beyond the range of its own ratios. All three are
-    of logarithms, so one disturbed round of any arm weighs fully against leaving, and never for it. Simulated error
-    rates: ``docs/words.md``.
+    It is when the smallest of its ratios is beyond what `LEAVES` has for as many rounds, beyond the largest difference
+    of two equal arms in the same rounds, either way, and beyond the range of its own ratios. All three are of
+    logarithms, so one disturbed round of any arm weighs fully against leaving, and never for it. Simulated error rates:
+    ``docs/words.md``.
 
     Parameters
     ----------
@@ -35,7 +38,8 @@ def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
     if len(log_ratios) < LEAVES_AFTER or len(control_log_ratios) < LEAVES_AFTER:
         return False
     least = log_ratios.min()
-    return bool(least > max(np.log(LEAVES_BEYOND), np.abs(control_log_ratios).max(), np.ptp(log_ratios)))
+    beyond = min(ratio for rounds, ratio in LEAVES.items() if len(log_ratios) >= rounds)
+    return bool(least > max(np.log(beyond), np.abs(control_log_ratios).max(), np.ptp(log_ratios)))
 
 
 def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
@@ -52,6 +56,9 @@ def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[Cel
         The rows in force, by cell and round.
     """
     taking = [arm for arm in turns.cells if arm not in turns.told]
+    again = any(mark.attempt > 1 or mark.cause for key in turns.block for mark in marks.get(key, {}).values())
+    if turns.what == RACE and not again:
+        return _beaten(turns, taking, marks)
     control = next((arm for arm in taking if arm.contender.is_control), None)
     original = control and next((arm for arm in taking if arm.contender.competes and _same(arm, control)), None)
     if (
@@ -61,9 +68,8 @@ def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[Cel
         or turns.what
         or turns.once
         or turns.rounds < VERDICT_ROUNDS
+        or again
     ):
-        return {}
-    if any(mark.attempt > 1 or mark.cause for key in turns.block for mark in marks.get(key, {}).values()):
         return {}
     found: dict[CellKey, int] = {}
     for arm in (arm for arm in taking if arm.contender.competes and arm is not original):
@@ -72,6 +78,17 @@ def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[Cel
         if all(ends):
             found |= dict.fromkeys(turns.cells[arm], max(ends))
     return found
+
+
+def _beaten(turns: Turns, taking: Sequence[Arm], marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
+    """Return the candidates of a race that are out after its first round: none of them can be its format's best."""
+    first = {arm: marks.get(turns.cells[arm][0], {}).get(0) for arm in taking}
+    times = {arm: mark.seconds for arm, mark in first.items() if mark and mark.seconds}
+    fastest: dict[tuple[str, str], float] = {}
+    for arm, seconds in times.items():
+        fastest[arm.label, arm.group] = min(seconds, fastest.get((arm.label, arm.group), seconds))
+    out = [arm for arm, seconds in times.items() if seconds > RACE_LEAVES * fastest[arm.label, arm.group]]
+    return {key: 1 for arm in out for key in turns.cells[arm]}
 
 
 def _same(arm: Arm, control: Arm) -> bool:

@@ -121,7 +121,7 @@ def _block(block: Sequence[CellKey], turns: Turns, rows: Rows, *, samples: bool)
         }
     live = [key for key in block if ends[key] is None]
     marks = {key: {row.round: row.mark for row in rows.get(key, ())} for key in block}
-    left = stays(turns, marks) if samples else {}
+    left = stays(turns, marks)
     last = [max((r.attempt for key in live for r in rows.get(key, ()) if r.round == n), default=1)
             for n in range(turns.rounds)]  # fmt: skip
     count = 0

@@ -66,8 +66,8 @@ def test_the_seed_preset_measures_in_the_seeds_settings(sketched, tmp_path):
     assert main(["run", "--quiet", "--preset", "seed", "--readers", "stock", *options, "--out", str(run)]) == 0
     assert not (run / "benchmark_results.csv").exists()
     ledger = pd.read_csv(run / "ledger.csv")
-    zarr = ledger[(ledger["format"] == "zarr") & (ledger["role"] == "attention")]
-    assert set(zarr["codec"]) == {"blosc-zstd-3 byte shuffle"} and set(zarr["profile"]) == {"seed"}
+    zarr = ledger[(ledger["format"] == "zarr") & (ledger["role"] == "attention")].set_index("profile")
+    assert zarr.loc["seed", "codec"] == "blosc-zstd-3 byte shuffle" and set(zarr.index) == {"seed", "tuned"}
 
 
 def test_quiet_says_nothing(sketched, tmp_path, capfd):

@@ -37,7 +37,7 @@ def test_few_rounds_decide_what_is_far_slower_and_say_so():
     summary = summarise(found, "zarr")
     npz = of(summary, "npz")
     assert (npz["verdict"], npz["samples"], npz["decided_after"]) == ("slower", LEAVES_AFTER, LEAVES_AFTER)
-    assert words.verdict(npz) == "slower, decided after 5 rounds" and not too_few(summary).any()
+    assert words.verdict(npz) == f"slower, decided after {LEAVES_AFTER} rounds" and not too_few(summary).any()
     grades = grade(found).table
     row = of(grades[grades["criterion"] == "full read"], "npz")
     assert row["grade"] == "Poor" and row["low"] < row["figure"] < row["high"]
@@ -68,6 +68,7 @@ def test_who_leaves_is_a_matter_of_the_worst_round_of_all_arms():
     far, equal = np.log(np.full(5, 6.0)), np.zeros(5)
     disturbed = np.where(np.arange(5) == 2, np.log(4), 0)
     assert decided(far, equal) and not decided(far[:4], equal[:4]) and not decided(-far, equal)
+    assert decided(far[:3] + 0.1, equal[:3]) and not decided(far[:2] + 0.1, equal[:2])  # farther, after fewer rounds
     assert decided(far, disturbed) and not decided(far - disturbed, equal)  # the baseline took 4 times as long
     assert not decided(far, 2 * disturbed) and not decided(np.log(np.full(5, 1.9)), equal)
     assert not decided(far, np.zeros(0))  # without a control nobody leaves

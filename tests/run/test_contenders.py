@@ -16,7 +16,7 @@ from harness.run.complete import RACES, race_times, read_own_rows, required_rows
 from harness.run.config import RunConfig
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.subject import groups
-from harness.run.turns import race_turns, winners
+from harness.run.turns import RACE_ROUNDS, race_turns, winners
 from tests.conftest import TINY, measured
 
 RACED = dataclasses.replace(TINY, formats=("hdf5", "npz"), suites=("layer_read", "size", "write"), threads=1)
@@ -79,7 +79,9 @@ def test_every_case_has_one_stock_and_one_best_contender_a_format(raced):
         efforts = sorted(cell["effort"])
         assert efforts in (["both"], ["best", "stock"]), efforts
     races = read_rows(raced / RACES, RaceSample)
-    assert (races.groupby(["access", "format", "profile", "reader"])["round"].count() == 3).all()
+    counts = races.groupby(["access", "format", "profile", "reader"])["round"].count()
+    assert set(counts) <= {1, RACE_ROUNDS}  # one that is far behind is out after the first
+    assert (counts.groupby(["access", "format"]).max() == RACE_ROUNDS).all()
     config = RunConfig.read(raced / "run.json")
     times, subject = race_times(races), open_subjects(config)[0]
     for (suite, access), race in race_turns(config, choose_arms(config), subject).items():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from harness.records import Mark
-from harness.run.leaving import LEAVES_AFTER, stays
+from harness.run.leaving import LEAVES, LEAVES_AFTER, RACE_LEAVES, stays
 from harness.run.planning import choose_arms, open_subjects
-from harness.run.turns import access_turns
+from harness.run.turns import access_turns, race_turns
 from harness.workload import ReadAccess
 from tests.conftest import TINY
 
@@ -35,7 +35,7 @@ def marks(turns, times, rounds=10):
     }
 
 
-def test_one_that_is_far_slower_in_every_round_leaves_after_five(turns):
+def test_one_that_is_far_slower_in_every_round_leaves_soon(turns):
     found = stays(turns, marks(turns, {"hdf5": 1.0, "a/a": 1.0, "npz": 20.0, "raw": 0.1}))
     assert {key.format: rounds for key, rounds in found.items()} == {"npz": LEAVES_AFTER}
 
@@ -53,7 +53,7 @@ def test_one_disturbed_round_keeps_it_longer(turns):
     recorded = marks(turns, {"hdf5": 1.0, "a/a": 1.0, "npz": 3.0, "raw": 0.1})
     (npz,) = (key for key in turns.block if key.format == "npz")
     (base,) = (key for key in turns.block if key.format == "hdf5")
-    assert stays(turns, recorded) == {npz: LEAVES_AFTER}
+    assert stays(turns, recorded) == {npz: max(LEAVES)}
     recorded[base][2] = recorded[base][2]._replace(seconds=4.0)
     assert not stays(turns, recorded)
 
@@ -69,3 +69,18 @@ def test_nobody_leaves_where_a_round_was_taken_again_or_lacks_a_control(turns):
 def test_a_run_of_too_few_rounds_for_a_verdict_keeps_everyone(turns):
     short = dataclasses.replace(turns, rounds=9)
     assert not stays(short, marks(turns, {"hdf5": 1.0, "a/a": 1.0, "npz": 20.0, "raw": 0.1}, rounds=9))
+
+
+def test_a_candidate_far_behind_the_fastest_of_its_format_is_out_of_the_race_after_one_round():
+    config = dataclasses.replace(CONFIG, formats=("npz", "hdf5"), readers=("best",))
+    (subject,) = open_subjects(config)
+    (race, *_) = race_turns(config, choose_arms(config), subject).values()
+    slow, *others = [arm for arm in race.cells if arm.label == "npz" and arm not in race.told]
+    recorded = marks(race, {"hdf5": 100.0, "npz": 1.0}, rounds=race.rounds)
+    (key,) = race.cells[slow]
+    assert not stays(race, recorded) and len(others) > 1
+    for number in range(race.rounds):
+        recorded[key][number] = recorded[key][number]._replace(seconds=1.1 * RACE_LEAVES)
+    assert stays(race, recorded) == {key: 1}
+    recorded[key][0] = recorded[key][0]._replace(seconds=1.0)  # the first round alone decides
+    assert not stays(race, recorded)

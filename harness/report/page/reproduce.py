@@ -18,7 +18,8 @@ from harness.run.presets import PRESETS
 
 _OPTIONS = {
     "sizes": "sizes", "profiles": "profile", "profile_files": "profile-file", "caches": "cache", "rounds": "rounds",
-    "seed": "seed", "baseline": "baseline", "trace_bytes": "trace-bytes",
+    "seed": "seed", "baseline": "baseline", "trace_bytes": "trace-bytes", "readers": "readers", "threads": "threads",
+    "cache_bytes": "decoded-cache",
 }  # fmt: skip
 """What a field of a configuration is called on the command line."""
 
@@ -43,7 +44,7 @@ def command_of(config: RunConfig, out: str) -> str:
         value = getattr(config, name)
         if name == "profile_files":
             parts += [f"--{option} {file.name}.toml" for file in value]
-        elif value != usual[name]:
+        elif value != usual[name] and value not in ((), None):
             value = value if isinstance(value, tuple) else (value,)
             text = "both" if name == "caches" and len(value) == 2 else ",".join(map(str, value))
             parts.append(f"--{option} {shlex.quote(text)}")

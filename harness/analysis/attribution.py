@@ -55,10 +55,9 @@ class Attribution:
         own decoder.
     chains : DataFrame
         Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
-        profile that formats are judged in; rows
-        of the part ``step`` that multiply to it; and of the part ``best``, each at its best, where both were measured.
-        Only the last has a word, and it is the only one about formats. ``due`` of a step has several things, separated
-        by blanks, where no contender between its ends was measured.
+        profile that formats are judged in; rows of the part ``step`` that multiply to it; and of the part ``best``,
+        each at its best, where both were measured. Only the last has a word, and it is the only one about formats.
+        ``due`` of a step has several things, separated by blanks, where no contender between its ends was measured.
     """
 
     pairs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=PAIR_COLUMNS))

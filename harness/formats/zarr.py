@@ -155,8 +155,8 @@ class ZarrFormat(TunableFormat, Format):
     objections: ClassVar[tuple[tuple[str, str], ...]] = (
         (
             "Uncompressed shards are faster.",
-            "Yes, for small windows. They are not raced, for a trace is kept for its size too; a profile file can ask "
-            "for them.",
+            "Yes, for small windows. Uncompressed chunks are raced; in shards they are not, and a profile file can ask "
+            "for these.",
         ),
         ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
         ("Opening should be consolidated.", "Remotely it is. On a local disk that pays from the sixth array on."),

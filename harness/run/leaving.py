@@ -43,7 +43,7 @@ def decided(log_ratios: np.ndarray, control_log_ratios: np.ndarray) -> bool:
 
 
 def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
-    """Return in how many rounds each cell of a contender that left took part.
+    """Return in how many rounds each cell of a contender that left took part, or of a candidate that is out of a race.
 
     A pure function of recorded rows. Nobody leaves where a round was taken again: what was decided by its first rows
     is then not what the rows in force say.

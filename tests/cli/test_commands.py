@@ -70,6 +70,16 @@ def test_the_seed_preset_measures_in_the_seeds_settings(sketched, tmp_path):
     assert zarr.loc["seed", "codec"] == "blosc-zstd-3 byte shuffle" and set(zarr.index) == {"seed", "tuned"}
 
 
+def test_a_preset_leaves_out_a_trace_whose_data_are_missing_and_says_so(sketched, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    options = ["--preset", "parallel", "--formats", "hdf5", "--baseline", "hdf5", "--readers", "stock"]
+    options += ["--sizes", "16", "--rounds", "1", "--cache", "warm", "--workers", "1", "--executors", "threads"]
+    assert main(["run", *options, "--out", str(tmp_path / "run")]) == 0
+    assert "the trace af2-1ubq needs real data: set HARNESS_DATA" in plain(capsys.readouterr().out)
+    rows = read_samples(tmp_path / "run" / "samples.csv")
+    assert rows["trace"].nunique() == 1 and "window_pair" in set(rows["access"])
+
+
 def test_quiet_says_nothing(sketched, tmp_path, capfd):
     assert main(["run", "--quiet", *SMALL, "--suites", "size", "--out", str(tmp_path / "run")]) == 0
     assert capfd.readouterr() == ("", "")

@@ -20,10 +20,22 @@ $(error $(VENV) has $(shell $(BIN)/python -V), and PYTHON=$(PYTHON) is another: 
 endif
 endif
 
-.PHONY: house bench test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
+.PHONY: house bench reference test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
+
+# The published comparison on this machine, with as many workers as it has cores: hours where there are many. Then shorter runs with
+# one thread for each contender, and with no decoded chunks kept; the report shows them, and those in BESIDE. docs/larger-machines.md
+NAME ?= $(shell hostname)
+BESIDE ?=
+WORKERS := $(shell getconf _NPROCESSORS_ONLN | awk '{ s = 1; for (n = 2; n <= $$1; n *= 2) s = s "," n; print s }')
+SHORTER := --trace af2-1ubq --trace synthetic:layers=2 --sizes 512 --suites size,full_read,layer_read,random_access
+reference: $(VENV)/.core
+	$(BIN)/harness run --preset reference --workers $(WORKERS) --out results/$(NAME) $(BENCH)
+	$(BIN)/harness run --preset reference $(SHORTER) --threads 1 --out results/$(NAME)-one-thread $(BENCH)
+	$(BIN)/harness run --preset reference $(SHORTER) --decoded-cache 0 --out results/$(NAME)-no-decoded-cache $(BENCH)
+	$(BIN)/harness beside results/$(NAME) results/$(NAME)-one-thread results/$(NAME)-no-decoded-cache $(BESIDE)
 
 TESTED := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 test: $(VENV)/.test

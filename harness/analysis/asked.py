@@ -13,8 +13,10 @@ from harness.documents import decode
 from harness.files import read_bytes
 from harness.run.config import RunConfig
 
-REPORT_VERSION = 6
-"""Since 5: ``group`` of summaries. Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and ``effort`` of grades,
+REPORT_VERSION = 7
+"""Since 6: grades are of all lengths, each weighed by its residues (``weight``); ``earlier``; several readers wait for
+what their reads take. Since 5: ``group`` of summaries. Since 4: `harness.analysis.summary.ADDED`, ``below_raw`` and
+``effort`` of grades,
 ``busy`` of noise. Since 3: formats are called statistically indistinguishable, in keys and sentences. Since 2:
 intervals of several medians are of smoothed draws; criteria of suites that were not measured are left out. Since 1:
 withdrawn, incomplete. A report of version 1 gives verdicts on reads that are withdrawn since."""
@@ -34,7 +36,7 @@ class Options:
     mix : Mix or None
         How the archive will be used; None for every preset.
     earlier : bool
-        Whether to hold the grades against those of an earlier comparison.
+        Whether to hold the grades and the decision of an earlier comparison against what was measured.
     """
 
     baseline: str | None

@@ -28,6 +28,24 @@ def closed_seconds(rows: pd.DataFrame) -> np.ndarray:
     return np.where(rows["schema_version"].to_numpy(int) >= CLOSED_SINCE, seconds + opening, seconds)
 
 
+WAITED = "waited_seconds"
+"""A column that is no row's own: what all workers together spent in reads, see `waited_seconds`."""
+
+
+def waited_seconds(rows: pd.DataFrame) -> np.ndarray:
+    """Return the sum of the times of the workers' shares; where these were not recorded, what they can be at most.
+
+    The time of a sample of several workers is from the first start to the last end. Of reads that take microseconds
+    much of that is the start of the workers, which none of a user's readers waits for.
+    """
+    most = rows["seconds"].to_numpy(float) * rows["workers"].to_numpy(float)
+    shares = np.array([sum(map(float, str(text).split())) for text in rows["worker_seconds"].fillna("")])
+    return np.where(shares > 0, shares, most)
+
+
+_DERIVED = {CLOSED: closed_seconds, WAITED: waited_seconds}
+
+
 class SampleColumns(dict[str, np.ndarray]):
     """The columns of the table as arrays, each converted once: numbers, but for those of text."""
 
@@ -35,10 +53,10 @@ class SampleColumns(dict[str, np.ndarray]):
         self._rows = rows
 
     def __missing__(self, name: str) -> np.ndarray:
-        if name == CLOSED:
-            self[name] = closed_seconds(self._rows)
-            return self[name]
-        self[name] = self._rows[name].to_numpy(object if name in _TEXTS else float)
+        if derive := _DERIVED.get(name):
+            self[name] = derive(self._rows)
+        else:
+            self[name] = self._rows[name].to_numpy(object if name in _TEXTS else float)
         return self[name]
 
 

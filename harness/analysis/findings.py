@@ -14,6 +14,7 @@ from harness.analysis.asked import REPORT_VERSION, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
+from harness.analysis.earlier import Held, earlier, hold
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import Grades, grade
 from harness.analysis.growth import growth
@@ -54,6 +55,8 @@ class Findings:
         The formats whose best is not known, each with the reason: nothing is claimed about these.
     attribution : Attribution
         What differences of times are due to.
+    held : Held or None
+        What became of the earlier comparison; None where the report was not asked for it.
     noise : Noise
         How noisy the run was.
     scaling : DataFrame or None
@@ -86,6 +89,7 @@ class Findings:
     best_decisions: dict[str, list[Decision]] = field(default_factory=dict)
     best_unmeasured: dict[str, str] = field(default_factory=dict)
     attribution: Attribution = field(default_factory=Attribution)
+    held: Held | None = None
     scaling: pd.DataFrame | None = None
     growth: pd.DataFrame = field(default_factory=pd.DataFrame)
     apart: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -118,7 +122,9 @@ class Findings:
         return (self.environment.get("sessions") or [{}])[0]
 
     def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
-        return table if self.version > 4 else table.drop(columns=["effort", "below_raw"], errors="ignore")
+        """Leave out what a report of this version did not know."""
+        unknown = (["effort", "below_raw"] if self.version < 5 else []) + (["weight"] if self.version < 7 else [])
+        return table.drop(columns=unknown, errors="ignore")
 
     def _efforts(self) -> dict[str, Any]:
         """Return what is known of formats at their best, and of what differences are due to."""
@@ -127,6 +133,7 @@ class Findings:
             "best_unmeasured": self.best_unmeasured,
             "attribution": plain(self.attribution.pairs),
             "attribution_chains": plain(self.attribution.chains),
+            "earlier": plain(self.held),
         }
         return {name: value for name, value in found.items() if value}
 
@@ -195,17 +202,24 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     sure = at(table, BEST, without=unknown) if best else None
     decisions, best_decisions = (
         {
-            mix.name: [decide(of, mix, trace, config.options, config.baseline) for trace in of.lengths]
+            mix.name: [
+                decide(of, mix, trace, config.options, config.baseline, waited=version > 6) for trace in of.lengths
+            ]
             for mix in mixes if of is not None
         } for of in (stock, sure)
     )  # fmt: skip
+    asked: dict[str, Any] = {
+        "exact_only": unfair, "measured_only": version > 2, "cores": cores, "weighed": version > 6,
+    }  # fmt: skip
+    grades = grade(stock, best, **asked)
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(
         config=config, options=options, environment=environment, samples=table.rows,
         summary=without_verdicts(summary) if unfair else summary,
         ledger=told,
-        grades=grade(stock, best, exact_only=unfair, measured_only=version > 2, cores=cores), decisions=decisions,
+        grades=grades, held=_held(grades, stock, asked) if options.earlier and version > 6 else None,
+        decisions=decisions,
         headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,
@@ -214,6 +228,12 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,
     )  # fmt: skip
+
+
+def _held(grades: Grades, stock: SampleTable, asked: dict[str, Any]) -> Held:
+    """Hold the earlier comparison against grades, and against those of its own settings where they were measured."""
+    profile = earlier().profile
+    return hold(grades.table, grade(stock, profile=profile, **asked).table if profile in stock.profiles else None)
 
 
 def _lacks(plan: Path) -> dict[str, tuple[str, ...]]:

@@ -1,88 +1,19 @@
-"""Criteria and grades, worked out from measured cells by rules that are printed with them."""
+"""Grades, worked out from measured cells by rules that are printed with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import msgspec.toml
 import numpy as np
 import pandas as pd
 
+from harness.analysis.criteria import WORDS, GradedCriterion, criteria, rules, word
+from harness.analysis.earlier import earlier
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
-from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.analysis.withdrawal import SHORT
 from harness.records import Contender
-from harness.suite import suites
-
-WORDS = ("Strong", "Good", "Limited", "Poor")
-
-# Times. Up to 1.25 little can be claimed: in one of four cells of the reference run, two equal arms cannot be shown to
-# lie closer than that (its smallest detectable effects). At 2 everything takes twice as long, which nobody needs to
-# measure to notice; beyond 5, what took a minute takes more than five and is no longer waited for.
-_TIMES = (1.25, 2.0, 5.0)
-# Sizes are exact, so their limits are tighter. A tenth is lost in rounding up to the next disk; at 2 the same data need
-# twice the disks, which is all that storing bfloat16 values as float32 would cost.
-_SIZES = (1.1, 1.5, 2.0)
-
-_EARLIER = Path(__file__).with_name("earlier.toml")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradedCriterion:
-    """One row of the table: what a suite states, with the limits of what it measures.
-
-    Attributes
-    ----------
-    suite, name, cells : str
-        Whose it is, what it is called, and which cells it is made of, in words.
-    accesses : tuple of str
-        Those that count; all of the suite without it.
-    limits : tuple of float
-        The largest ratio that is still Strong, Good, Limited.
-    exact : bool
-        Whether the cells hold sizes, which have no spread.
-    """
-
-    suite: str
-    name: str
-    cells: str
-    accesses: tuple[str, ...]
-    limits: tuple[float, float, float]
-    exact: bool
-
-    def takes(self, case: CaseKey) -> bool:
-        """Say whether a cell counts."""
-        return case.suite == self.suite and (not self.accesses or case.access in self.accesses)
-
-
-def criteria() -> list[GradedCriterion]:
-    """Return the criteria of all suites that state one, in their order."""
-    return [
-        GradedCriterion(
-            suite=suite.name, name=stated.name, cells=stated.cells, accesses=stated.accesses,
-            limits=stated.limits or (_SIZES if suite.unit == "B" else _TIMES), exact=suite.unit == "B",
-        )
-        for suite in suites() if (stated := suite.criterion) is not None
-    ]  # fmt: skip
-
-
-class Earlier(msgspec.Struct, frozen=True):
-    """The grades of an earlier comparison: what it is called, where they are, and each by criterion and format."""
-
-    name: str
-    source: str
-    grades: dict[str, dict[str, str]]
-
-
-@cache
-def earlier() -> Earlier:
-    """Return the grades of ``earlier.toml``."""
-    return msgspec.toml.decode(_EARLIER.read_bytes(), type=Earlier)
-
 
 GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
@@ -91,7 +22,12 @@ GRADE_COLUMNS = [
 ]  # fmt: skip
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
+    "weight",
 ]  # fmt: skip
+
+
+_Logs = list[tuple[int, np.ndarray]]
+"""The logarithms of a format's ratios in each cell, every draw of them, with the weight of the cell."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,43 +45,11 @@ class Grades:
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str
         How the words come about, in sentences.
-    disagreements : list of str
-        A sentence for each grade of `earlier` that measurement contradicts.
     """
 
     table: pd.DataFrame
     cells: pd.DataFrame
     rules: list[str]
-    disagreements: list[str]
-
-
-def rules(stated: Sequence[GradedCriterion], *, closed: bool = True) -> list[str]:
-    """Say in sentences how grades by these criteria come about; `closed` where times are from a closed archive."""
-    scales = [
-        f"{of}: {', '.join(f'{word} up to {limit:g}' for word, limit in zip(WORDS, limits, strict=False))}, "
-        f"{WORDS[-1]} beyond."
-        for limits, of in ((_TIMES, "Times"), (_SIZES, "Sizes, which are exact"))
-    ]
-    return [
-        "In each cell (a trace at its largest length, an access, a cache state, an executor, a number of workers) a "
-        f"format's median time{', opening included,' if closed else ''} is divided by the best format's; the figure is "
-        "the geometric mean over the criterion's cells, so that 1 is the best everywhere. The raw ceiling and the A/A "
-        "control do not compete.",
-        *scales,
-        *(f"{c.name.capitalize()}: {c.cells}." for c in stated),
-        "A grade is borderline when the figure's 95 % interval (bootstrap over rounds, the same rounds for all formats "
-        "of a cell) crosses a limit.",
-        "A warm read that took less time than the raw ceiling of the same bytes is marked: it read fewer bytes, or its "
-        "work was done where the clock does not see it.",
-        f"No grade is given without at least {VERDICT_ROUNDS} rounds in a cell with another format to compare with, "
-        "nor to a format that failed in one of the criterion's cells. A format that is far slower in each of fewer "
-        "rounds leaves, and is graded by these.",
-    ]
-
-
-def word(figure: float, limits: Sequence[float]) -> str:
-    """Return the word for a ratio to the best format."""
-    return WORDS[int(np.searchsorted(limits, figure, side="left"))]
 
 
 def grade(
@@ -155,8 +59,10 @@ def grade(
     exact_only: bool = False,
     measured_only: bool = True,
     cores: int | None = None,
+    weighed: bool = True,
+    profile: str = "",
 ) -> Grades:
-    """Grade every format in every criterion, in the profile that formats are judged in.
+    """Grade every format in every criterion.
 
     Parameters
     ----------
@@ -168,6 +74,10 @@ def grade(
         Leave out criteria of suites that the run did not measure.
     cores : int or None
         Of the machine: more workers than these wait for each other, which says nothing of a format. None for all.
+    weighed : bool
+        As for `rules`.
+    profile : str
+        The settings; without it those that formats are judged in (`SampleTable.judged_profile`).
     """
     measured = {case.case.suite for case in table.cases}
     stated = [c for c in criteria() if c.suite in measured or not measured_only]
@@ -176,31 +86,29 @@ def grade(
     for effort, of in (("stock", table), ("best", best)):
         if of is not None:
             named = {"effort": effort if best is not None else ""}
-            found = _graded(of, stated, exact_only=exact_only, cores=cores)
+            cases = _counting(of, cores, weighed=weighed)
+            found = _graded(cases, stated, profile or of.judged_profile, exact_only=exact_only, weighed=weighed)
             for every, these in zip((graded, behind), found, strict=True):
                 every += [row | named for row in these]
     rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
-    first = {c.name: "the smallest" if c.exact else "the fastest" for c in stated}
-    disagreements = [
-        f"{row['format']}, {row['criterion']}: {earlier().name} says {row['seed_grade']}, measured "
-        f"{row['grade']}: {row['figure']:.2f}x {first[row['criterion']]} in {row['cells']} "
-        f"cell{'s' if row['cells'] != 1 else ''}."
-        for row in rows[rows["disagrees"].astype(bool)].to_dict("records")
-    ]
     cells = pd.DataFrame(behind, columns=CELL_COLUMNS)
-    return Grades(
-        table=rows, cells=cells, rules=rules(stated, closed=not table.all_rounds), disagreements=disagreements
-    )
+    said = rules(stated, closed=not table.all_rounds, weighed=weighed)
+    return Grades(table=rows, cells=cells, rules=said)
+
+
+def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[CaseSamples]:
+    """Return the cases that count towards grades."""
+    cases = [c for c in table.cases if not c.skipped and (cores is None or c.case.workers <= cores)]
+    return cases if weighed else [c for c in cases if c.case.n_res == table.lengths[c.case.trace]]
 
 
 def _graded(
-    table: SampleTable, stated: Sequence[GradedCriterion], *, exact_only: bool, cores: int | None
+    cases: Sequence[CaseSamples], stated: Sequence[GradedCriterion], profile: str, *, exact_only: bool, weighed: bool
 ) -> tuple[list[dict], list[dict]]:
     """Return the rows of both tables of one contender a format."""
-    profile = table.judged_profile
-    cases = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
-    cases = [c for c in cases if cores is None or c.case.workers <= cores]
-    formats = sorted({c.format for c in table.contenders(cases) if c.competes and c.profile == profile})
+    every = dict.fromkeys(cell.contender for case in cases for cell in case.cells)
+    formats = sorted({c.format for c in every if c.competes and c.profile == profile})
+    least = min((case.case.n_res for case in cases if case.case.n_res), default=1) if weighed else 0
     graded: list[dict] = []
     behind: list[dict] = []
     for criterion in stated:
@@ -208,18 +116,18 @@ def _graded(
             graded += [_without(criterion, name, profile) | {"reason": SHORT} for name in formats]
             continue
         taken = most_workers([c for c in cases if criterion.takes(c.case)])
-        logs, compared = _ratios(criterion, taken, profile, behind)
+        logs, compared = _ratios(criterion, taken, profile, least, behind)
         graded += [_row(criterion, name, profile, taken, logs.get(name, []), compared) for name in formats]
     return graded, behind
 
 
 def most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
     """Of each access keep the cases with the most workers of each kind."""
-    most: dict[tuple[str, str, str], int] = {}
+    most: dict[tuple[str, int | None, str, str], int] = {}
     for case in (found.case for found in cases):
-        key = (case.trace, case.access, case.executor)
+        key = (case.trace, case.n_res, case.access, case.executor)
         most[key] = max(most.get(key, 0), case.workers)
-    return [c for c in cases if c.case.workers == most[c.case.trace, c.case.access, c.case.executor]]
+    return [c for c in cases if c.case.workers == most[c.case.trace, c.case.n_res, c.case.access, c.case.executor]]
 
 
 def _sizes(case: CaseSamples) -> dict[Contender, np.ndarray]:
@@ -229,10 +137,13 @@ def _sizes(case: CaseSamples) -> dict[Contender, np.ndarray]:
 
 
 def _ratios(
-    criterion: GradedCriterion, cases: Sequence[CaseSamples], profile: str, behind: list[dict]
-) -> tuple[dict[str, list[np.ndarray]], int]:
-    """Return each format's logarithms of ratios to the best and how many cells could be compared; note every value."""
-    logs: dict[str, list[np.ndarray]] = {}
+    criterion: GradedCriterion, cases: Sequence[CaseSamples], profile: str, least: int, behind: list[dict]
+) -> tuple[dict[str, _Logs], int]:
+    """Return each format's logarithms of ratios to the best and how many cells could be compared; note every value.
+
+    A cell weighs the residues of its trace, `least` where it has none; all weigh the same where that is 0.
+    """
+    logs: dict[str, _Logs] = {}
     compared = 0
     for case in cases:
         values = _sizes(case) if criterion.exact else case.medians()
@@ -243,11 +154,13 @@ def _ratios(
         best = np.min(list(mine.values()), axis=0)
         first = min(mine, key=lambda name: mine[name][0])
         for name, found in mine.items():
-            logs.setdefault(name, []).append(np.log(found / best))
+            weight = (case.case.n_res or least) if least else 1
+            logs.setdefault(name, []).append((weight, np.log(found / best)))
             behind.append(
                 {
                     "criterion": criterion.name, **case.case._asdict(), "format": name, "profile": profile,
                     "value": found[0], "best_format": first, "ratio": found[0] / best[0],
+                    "weight": weight,
                 }
             )  # fmt: skip
     return logs, compared
@@ -267,7 +180,7 @@ def _row(
     name: str,
     profile: str,
     cases: Sequence[CaseSamples],
-    logs: Sequence[np.ndarray],
+    logs: _Logs,
     compared: int,
 ) -> dict:
     row = _without(criterion, name, profile)
@@ -281,7 +194,7 @@ def _row(
         timed = [cell.why for _, cell in mine if cell.why] if not criterion.exact else []
         alone = "the only format measured: nothing to compare with"
         return row | {"reason": timed[0] if timed else alone if cases and not compared else "not measured"}
-    figure = Interval.of_draws(np.exp(np.mean(logs, axis=0)))
+    figure = Interval.of_draws(np.exp(np.average([log for _, log in logs], axis=0, weights=[w for w, _ in logs])))
     given, best, worst = (word(x, criterion.limits) for x in (figure.median, figure.low, figure.high))
     allowed = WORDS[min(map(WORDS.index, (given, best))) : max(map(WORDS.index, (given, worst))) + 1]
     return row | {

@@ -17,7 +17,7 @@ from harness.analysis.statistics import Comparison, compare, resampled_medians
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import CellKey, Contender
 from harness.row_files import in_force
-from harness.run.leaving import decided
+from harness.run.leaving import counterpart, decided
 
 
 class CaseKey(NamedTuple):
@@ -85,16 +85,9 @@ class CaseSamples:
         return {cell.contender: cell.why for cell in self.cells if cell.why}
 
     def baseline(self, name: str | None, cell: CellSamples) -> CellSamples | None:
-        """Return the cell of a format that another is held against: both stock or both best, in one group if it was.
-
-        Where a format at its best was not measured, or a reader stands for nothing but itself, it is the stock one.
-        """
-        efforts = ("best", "both") if cell.effort == "best" else ("stock", "both")
-
-        def unlike(other: CellSamples) -> tuple[bool, bool]:
-            return other.effort not in efforts, other.group != cell.group
-
-        return min((c for c in self.cells if c.contender.format == name), key=unlike, default=None)
+        """Return the cell of a format that another is held against, see `harness.run.leaving.counterpart`."""
+        theirs = [(c, c.effort, c.group) for c in self.cells if c.contender.format == name]
+        return counterpart(cell.effort, cell.group, theirs)
 
     def original(self, name: str | None) -> CellSamples | None:
         """Return the cell that the A/A control repeats, `name` being the run's baseline."""

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
-from harness.analysis.grades import earlier
+from harness.analysis.earlier import earlier
 from harness.cli import closing, options, show
 from harness.cli.folders import held
 from harness.cli.running import continuable, measure
@@ -40,7 +40,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     uses = f"{', '.join(presets())}, a TOML file, or key=value,..."
     parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses}")
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
-    parser.add_argument("--earlier", action="store_true", help=f"hold the grades against those of {earlier().name}")
+    parser.add_argument("--earlier", action="store_true", help=f"hold {earlier().name} against what was measured")
     options.add_plugins(parser)
     parser.set_defaults(command=_report)
 

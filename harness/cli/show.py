@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +18,7 @@ from rich.text import Text
 from harness.errors import escaped
 
 if TYPE_CHECKING:
-    from harness.run.experiment import Progress
+    from harness.run.progress import Progress
 
 PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""
@@ -80,7 +80,7 @@ def progress(*, quiet: bool) -> Iterator[Progress]:
         return
     text = TextColumn("{task.description:<48}", markup=False)
     with RichProgress(
-        text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=out, transient=True
+        text, BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=out, transient=True
     ) as bar:
         yield _Bar(bar)
 

@@ -21,7 +21,7 @@ from harness.errors import UsageError
 from harness.run.machine import load_average
 
 if TYPE_CHECKING:
-    from harness.run.experiment import Progress
+    from harness.run.progress import Progress
 
 
 def require_rounds(rounds: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from harness.formats.archive import remove
 from harness.records import NoFigure, Sample
@@ -21,6 +21,7 @@ from harness.run.measurement import Measuring, RunSession, copies, open_measurem
 from harness.run.plan import save_plan
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import Prepared, prepare, probe, write
+from harness.run.progress import Progress, Weighed
 from harness.run.races import Races
 from harness.run.recorder import Recorder
 from harness.run.space import Space, require_space
@@ -44,16 +45,6 @@ from harness.sampling.worker import Worker, WorkerError
 from harness.workload import ReadAccess, SizeAccess, WriteAccess
 
 _SCRATCH = ".archives"
-
-
-class Progress(Protocol):
-    """Told how far a run is."""
-
-    def total(self, steps: int) -> None:
-        """Say how many steps there will be."""
-
-    def step(self, text: str, steps: int = 1) -> None:
-        """Say that steps are done, and what comes next."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +117,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
         writer = stack.enter_context(Worker(patience, threads=config.threads))
         readers = stack.enter_context(ContenderProcesses(patience, config.threads))
+        weighed = Weighed(progress)
         session = RunSession(
             config=config,
             arms=arms,
@@ -135,7 +127,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
             writer=writer,
             patience=patience,
             stack=stack,
-            step=progress.step,
+            step=weighed.step,
         )
         for each in measuring:
             each.begin(session)
@@ -145,10 +137,12 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
         races = Races.open(config.run_id, folder, stack) if any(arm.raced for arm in arms) else None
         experiment = Experiment(session, readers, measuring, records, uploads, races)
-        progress.total(sum(map(experiment.steps, subjects)) + sum(each.steps(None) for each in measuring))
+        whole = sum(experiment.steps(subject) * weighed.of(subject) for subject in subjects)
+        progress.total(whole + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
         for subject in subjects:
+            weighed.weight = weighed.of(subject)
             experiment.measure(subject)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -72,12 +73,35 @@ def stays(turns: Turns, marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[Cel
     ):
         return {}
     found: dict[CellKey, int] = {}
+    baselines = [(arm, turns.effort(arm), arm.group) for arm in taking if arm.label == original.label]
     for arm in (arm for arm in taking if arm.contender.competes and arm is not original):
-        three = zip(turns.cells[arm], turns.cells[original], turns.cells[control], strict=True)
-        ends = [_end([marks.get(key, {}) for key in keys], turns.rounds) for keys in three]
+        own = counterpart(turns.effort(arm), arm.group, baselines)
+        ends = []
+        for base in dict.fromkeys((original, own or original)):
+            four = zip(*(turns.cells[each] for each in (arm, base, control, original)), strict=True)
+            ends += [_end([marks.get(key, {}) for key in keys], turns.rounds) for keys in four]
         if all(ends):
             found |= dict.fromkeys(turns.cells[arm], max(ends))
     return found
+
+
+T = TypeVar("T")
+
+
+def counterpart(effort: str, group: str, baselines: Iterable[tuple[T, str, str]]) -> T | None:
+    """Return which contender of the baseline another is held against: both stock or both best, in one group if it was.
+
+    Parameters
+    ----------
+    effort, group : str
+        What the other stands for. Where the baseline's best was not measured, or a reader stands for nothing but
+        itself, the baseline's stock one is taken.
+    baselines : iterable of tuple
+        The baseline's contenders, each with its effort and group.
+    """
+    efforts = ("best", "both") if effort == "best" else ("stock", "both")
+    found = min(baselines, key=lambda one: (one[1] not in efforts, one[2] != group), default=None)
+    return found[0] if found else None
 
 
 def _beaten(turns: Turns, taking: Sequence[Arm], marks: Mapping[CellKey, Mapping[int, Mark]]) -> dict[CellKey, int]:
@@ -95,13 +119,15 @@ def _same(arm: Arm, control: Arm) -> bool:
     return arm.contender._replace(format="") == control.contender._replace(format="") and arm.backend == control.backend
 
 
-def _end(three: Sequence[Mapping[int, Mark]], rounds: int) -> int:
-    """Return after how many rounds a cell is decided, by its marks, its baseline's and the control's; 0 for never."""
-    known = [n for n in range(rounds) if all(n in marks and marks[n].seconds for marks in three)]
-    logs = np.log(np.array([[marks[n].seconds for n in known] for marks in three], dtype=float))
+def _end(four: Sequence[Mapping[int, Mark]], rounds: int) -> int:
+    """Return after how many rounds a cell is decided, 0 for never: by its marks and those of its baseline, the control
+    and what the control repeats.
+    """
+    known = [n for n in range(rounds) if all(n in marks and marks[n].seconds for marks in four)]
+    logs = np.log(np.array([[marks[n].seconds for n in known] for marks in four], dtype=float))
     for count in range(LEAVES_AFTER, rounds):
         taken = sum(n < count for n in known)
-        cell, baseline, control = logs[:, :taken]
-        if decided(cell - baseline, control - baseline):
+        cell, baseline, control, original = logs[:, :taken]
+        if decided(cell - baseline, control - original):
             return count
     return 0

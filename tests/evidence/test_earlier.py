@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.analysis.asked import find_options
+from harness.analysis.asked import REPORT_VERSION, find_options
 from harness.analysis.findings import find
 from harness.cli import main
 from harness.evidence.bundle import drawings, read_bundle, unpack, write_bundle
@@ -42,20 +42,23 @@ def test_a_forged_figure_of_an_earlier_report_is_named(sketched, tmp_path):
     assert any("figure is 0.5" in text for r in results if r.what == "report.json" for text in r.problems)
 
 
-@pytest.mark.parametrize("version", [0, 7])
+@pytest.mark.parametrize("version", [0, 8])
 def test_a_report_of_an_unknown_version_is_refused(tmp_path, version, capsys):
     files = dict(read_bundle(EARLIER).files)
     files["report.json"] = json.dumps(json.loads(files["report.json"]) | {"report_version": version}).encode()
     assert main(["check", str(repack(EARLIER, files, tmp_path / "other.zip"))]) == 1
     assert (
-        f"has version {version}; this reader knows versions 1 and 2 and 3 and 4 and 5 and 6" in capsys.readouterr().out
+        f"has version {version}; this reader knows versions 1 and 2 and 3 and 4 and 5 and 6 and 7"
+        in capsys.readouterr().out
     )
 
 
 def test_todays_report_of_an_earlier_run_says_in_a_field_that_its_reads_are_withdrawn(tmp_path):
     run = unpack(read_bundle(EARLIER).files, tmp_path / "run")
     document = find(run, find_options(run)).to_document()
-    assert document["report_version"] == 6 and document["withdrawn"] is True and document["decisions"] == []
+    assert (
+        document["report_version"] == REPORT_VERSION and document["withdrawn"] is True and document["decisions"] == []
+    )
 
 
 def test_looks_at_threads_are_taken_out_of_what_an_earlier_version_published_and_no_figure_else():

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.analysis.choice.costs import cost_parts
 from harness.analysis.choice.decision import headline
 from harness.analysis.choice.flips import lower_envelope, stays
 from harness.analysis.choice.mix import Mix
+from harness.analysis.table import SampleTable
 from harness.workload import PlanOptions
 from tests.report.synthetic_samples import cell, decided, frame, size, worked
 
@@ -110,6 +112,18 @@ def test_readers_between_two_measured_numbers_count_as_the_lower_one_and_it_is_s
     decision = decided(worked(), Mix(**(HALF.to_dict() | {"readers": 7})))
     assert decision.preferred == "hdf5" and costs(decision) == pytest.approx({"hdf5": 2.4, "zarr": 3.5})
     assert any("7 readers: the slowdown of 2 processes" in text for text in decision.assumptions)
+
+
+@pytest.mark.parametrize(("waited", "slower"), [(True, 1.25), (False, 2.0)])
+def test_several_readers_wait_for_their_reads_and_not_for_each_others_start(waited, slower):
+    """Two processes read half of the windows each; the second starts late, so that both need as long as one did."""
+    table = worked()
+    two = (table["suite"] == "parallel_access") & (table["workers"] == 2)
+    one = (table["suite"] == "parallel_access") & (table["workers"] == 1)
+    table.loc[two, ["seconds", "worker_seconds"]] = 1.0, "0.75 0.5"
+    table.loc[one, "worker_seconds"] = "1.0"
+    parts = cost_parts(SampleTable.of(table), "t", PlanOptions(), "zarr", waited=waited)
+    assert parts.readers[2][0] == pytest.approx([slower, slower])
 
 
 def test_many_readers_need_measured_ones():

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from harness.analysis.grades import GRADE_COLUMNS, criteria, rules, word
+from harness.analysis.criteria import criteria, rules, word
+from harness.analysis.earlier import SAME, earlier, hold
+from harness.analysis.grades import GRADE_COLUMNS
 from tests.report.synthetic_samples import cell, frame, graded, size
 
 
@@ -52,7 +54,7 @@ def test_sizes_have_tighter_limits_and_no_spread():
     assert found[0]["low"] == found[0]["high"] == pytest.approx(1.6) and not found[0]["borderline"]
 
 
-def test_only_the_largest_length_and_the_most_workers_count():
+def test_every_length_and_the_most_workers_count():
     def parallel(name, seconds, executor, workers):
         return cell("parallel_access", "window_attention", name, seconds, executor=executor, workers=workers)
 
@@ -60,7 +62,9 @@ def test_only_the_largest_length_and_the_most_workers_count():
         full("npz", 9.0), full("hdf5", 1.0), full("npz", 1.0, n_res=128), full("hdf5", 1.0, n_res=128),
         parallel("npz", 9.0, "threads", 2), parallel("hdf5", 1.0, "threads", 2),
     )  # fmt: skip
-    assert row(graded(table), "full read", "npz")["figure"] == pytest.approx(1)
+    lengths = row(graded(table), "full read", "npz")
+    assert lengths["cells"] == 2 and lengths["figure"] == pytest.approx(9 ** (64 / (64 + 128)))
+    assert row(graded(table, weighed=False), "full read", "npz")["cells"] == 1
     more = frame(
         parallel("npz", 9.0, "threads", 2), parallel("hdf5", 1.0, "threads", 2),
         parallel("npz", 2.0, "threads", 8), parallel("hdf5", 1.0, "threads", 8),
@@ -106,18 +110,62 @@ def test_noise_of_a_round_cancels_and_own_noise_makes_a_grade_borderline():
     assert own["borderline"] and own["low"] < own["high"]
 
 
-def test_where_the_seed_is_contradicted_a_sentence_says_so():
-    def parallel(name, seconds):
-        return cell("parallel_access", "window_attention", name, seconds, executor="threads", workers=8)
+def _criteria_of_its_choice(**figures):
+    """Return cells of three formats in the criteria that the earlier choice rests on, and in their settings."""
+    rows = []
+    for profile, (npz, hdf5, zarr) in figures.items():
+        for name, seconds in (("npz", npz), ("hdf5", hdf5), ("zarr", zarr)):
+            rows += [
+                cell("layer_read", "pair_layer", name, seconds, profile=profile),
+                cell("random_access", "window_pair", name, seconds, profile=profile),
+                cell("parallel_access", "window_pair", name, seconds, profile=profile, executor="threads", workers=2),
+            ]
+    return frame(*rows)
 
-    grades = graded(frame(parallel("hdf5", 1.0), parallel("zarr", 3.0), parallel("npz", 7.0), parallel("new", 1.0)))
-    said = "the earlier comparison (VizFold PR 53) says"
-    assert grades.disagreements == [
-        f"hdf5, parallel access: {said} Limited, measured Strong: 1.00x the fastest in 1 cell.",
-        f"zarr, parallel access: {said} Strong, measured Limited: 3.00x the fastest in 1 cell.",
-    ]
-    assert row(grades, "parallel access", "npz")["seed_grade"] == "Poor"  # and Poor it is
-    assert row(grades, "parallel access", "new")["seed_grade"] == ""
+
+def test_the_earlier_comparison_is_held_against_its_own_settings_and_ours():
+    table = _criteria_of_its_choice(tuned=(9.0, 1.0, 3.0), seed=(9.0, 2.0, 1.0))
+    held = hold(graded(table).table, graded(table, profile="seed").table)
+    assert held.better == {
+        SAME: [],
+        "stock": [f"{name}: hdf5 Strong, zarr Limited" for name in ("layer read", "random access", "parallel access")],
+    }
+    rows = held.table.set_index(["criterion", "format", "measured_as"])
+    assert rows.loc[("parallel access", "hdf5", SAME), ["said", "grade"]].tolist() == ["Limited", "Good"]
+    assert rows.loc[("parallel access", "hdf5", "stock"), ["said", "grade"]].tolist() == ["Limited", "Strong"]
+    assert rows.loc[("full read", "zarr", "stock"), ["said", "grade"]].tolist() == ["Strong", ""]
+    assert set(rows.index.get_level_values("format")) == {"npz", "hdf5", "zarr"}
+
+
+def test_a_choice_is_not_judged_by_criteria_that_were_not_measured():
+    table = _criteria_of_its_choice(tuned=(9.0, 1.0, 3.0))
+    assert set(hold(graded(table).table, None).better) == {"stock"}
+    less = table[table["suite"] != "random_access"]
+    assert hold(graded(less).table, None).better == {}
+
+
+def test_the_earlier_choice_names_criteria_and_formats_that_it_graded():
+    choice = earlier().decision
+    assert all(choice.format in earlier().grades[name] for name in choice.criteria)
+    assert set(earlier().grades) <= {stated.name for stated in criteria()}
+
+
+def test_long_sequences_weigh_more():
+    """At 100 residues 4 : 1, at 300 residues 1 : 1: a geometric mean weighed 1 to 3."""
+    table = frame(
+        *(full(name, seconds, n_res=100, trace="short") for name, seconds in (("npz", 4.0), ("hdf5", 1.0))),
+        *(full(name, 1.0, n_res=300, trace="long") for name in ("npz", "hdf5")),
+        *(full(name, 1.0, n_res=None, trace="without") for name in ("npz", "hdf5")),
+    )  # fmt: skip
+    grades = graded(table)
+    assert row(grades, "full read", "npz")["figure"] == pytest.approx(4 ** (100 / 500))
+    assert dict(zip(grades.cells["trace"], grades.cells["weight"], strict=True)) == {
+        "short": 100, "long": 300, "without": 100,
+    }  # fmt: skip
+    assert any("as many times as its trace has residues" in rule for rule in grades.rules)
+    before = graded(table, weighed=False)
+    assert row(before, "full read", "npz")["figure"] == pytest.approx(4 ** (1 / 3))
+    assert set(before.cells["weight"]) == {1} and not any("residues" in rule for rule in before.rules)
 
 
 def test_a_borderline_grade_that_may_be_the_seeds_does_not_contradict_it():

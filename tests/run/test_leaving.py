@@ -58,6 +58,20 @@ def test_one_disturbed_round_keeps_it_longer(turns):
     assert not stays(turns, recorded)
 
 
+def test_one_leaves_by_the_baseline_of_its_own_settings_too():
+    """NPZ takes 20 times as long as HDF5 in the first settings, and 4 times as long as HDF5 in its own."""
+    config = dataclasses.replace(CONFIG, profiles=("seed", "tuned"))
+    (subject,) = open_subjects(config)
+    suite, access = next((s, a) for s, a in subject.plans if isinstance(a, ReadAccess))
+    both = access_turns(config, choose_arms(config), subject, suite, access)[0]
+    recorded = marks(both, {"hdf5": 1.0, "a/a": 1.0, "npz": 20.0, "raw": 0.1})
+    assert {(key.format, key.profile) for key in stays(both, recorded)} == {("npz", "seed"), ("npz", "tuned")}
+    (own,) = (key for key in both.block if (key.format, key.profile) == ("hdf5", "tuned"))
+    recorded[own] = {n: mark._replace(seconds=5.0) for n, mark in recorded[own].items()}
+    found = {(key.format, key.profile): rounds for key, rounds in stays(both, recorded).items()}
+    assert found == {("npz", "seed"): LEAVES_AFTER, ("npz", "tuned"): max(LEAVES)}
+
+
 def test_nobody_leaves_where_a_round_was_taken_again_or_lacks_a_control(turns):
     recorded = marks(turns, {"hdf5": 1.0, "a/a": 1.0, "npz": 20.0, "raw": 0.1})
     (control,) = (key for key in turns.block if key.format == "a/a")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.analysis.accesses import archive_sizes
+from harness.analysis.cells import WAITED
 from harness.analysis.choice.mix import Mix
 from harness.analysis.statistics import RESAMPLES, bounds
 from harness.analysis.table import CaseSamples, SampleTable
@@ -89,7 +90,9 @@ class CostParts:
         return max(count for count in self.readers if count <= readers)
 
 
-def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: str) -> CostParts:
+def cost_parts(
+    table: SampleTable, trace: str, options: PlanOptions, baseline: str, *, waited: bool = True
+) -> CostParts:
     """Gather the parts of one trace at its largest length; what was measured for no format is not in them.
 
     Parameters
@@ -102,6 +105,9 @@ def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: s
         Of the run: how many windows one sample reads.
     baseline : str
         The format that the A/A control repeats.
+    waited : bool
+        Whether several readers wait for what their reads took; else, as in reports before version 7, until the last of
+        them had ended, its start included.
     """
     found = _Gathered(table, trace)
     reads, opening = {}, {}
@@ -111,7 +117,7 @@ def cost_parts(table: SampleTable, trace: str, options: PlanOptions, baseline: s
             if case is not None and not case.skipped:
                 reads[access, cache] = found.figures(case, part) / info.per_sample(options)
                 opening[access, cache] = found.figures(case, part, "open_seconds")
-    readers, ceiling, together = found.readers()
+    readers, ceiling, together = found.readers(WAITED if waited else "seconds")
     write, writes_from = found.write()
     skipped = {case.case[:2] for case in found.cases if case.skipped and not case.case.cache}
     return CostParts(
@@ -151,8 +157,8 @@ class _Gathered:
         self.why[part] = why | {name: why.get(name, "not measured") for name in empty}
         return found
 
-    def readers(self) -> tuple[dict[int, np.ndarray], dict[int, float], str]:
-        """Say how many times as long each of several readers waits, in every format and in a flat file."""
+    def readers(self, column: str) -> tuple[dict[int, np.ndarray], dict[int, float], str]:
+        """Say how many times as long each of several readers waits, by a column, in every format and in a flat file."""
         slowdown, ceiling, together = {1: np.ones((1 + RESAMPLES, len(self.formats)))}, {}, ""
         beside = {(suite, info.name) for suite, info in counted_as(READERS)}
         found: dict[int, CaseSamples] = {}
@@ -162,15 +168,18 @@ class _Gathered:
                 if executor.independent:
                     found.setdefault(case.case.workers, case)  # attention windows, where a run reads pair windows too
                     together = executor.worker[1]
-        slow = {count: self.figures(case, f"{count} readers") for count, case in found.items()}
+        slow = {count: self.figures(case, f"{count} readers", column) for count, case in found.items()}
         for count, times in slow.items():
             if count > 1 and 1 in slow:
-                # All of them take T(w) for the windows, so each waits w T(w) / windows for one of its own.
-                slowdown[count] = count * times / slow[1]
+                # Together they wait S(w) for all windows, so each waits S(w) / windows for one of its own. Where only
+                # the time T(w) from the first start to the last end counts, that is at most w T(w).
+                many = 1 if column == WAITED else count
+                slowdown[count] = many * times / slow[1]
                 self.why[f"{count} readers"] = self.why["1 readers"] | self.why[f"{count} readers"]
                 flat = [c for n in (1, count) if (c := found[n].ceiling) is not None and not c.why]
                 if len(flat) == 2:
-                    ceiling[count] = count * float(np.median(flat[1].read_seconds) / np.median(flat[0].read_seconds))
+                    one, several = (float(np.median(c.columns[column][c.timed])) for c in flat)
+                    ceiling[count] = many * several / one
         return slowdown, ceiling, together
 
     def gigabytes(self, baseline: str) -> np.ndarray | None:

@@ -71,7 +71,9 @@ class Decision:
     flips: tuple[Flip, ...] = ()
 
 
-def decide(table: SampleTable, mix: Mix, trace: str, options: PlanOptions, baseline: str) -> Decision:
+def decide(
+    table: SampleTable, mix: Mix, trace: str, options: PlanOptions, baseline: str, *, waited: bool = True
+) -> Decision:
     """Decide for one trace at its largest length; without a preferred format where something is missing.
 
     Parameters
@@ -86,8 +88,10 @@ def decide(table: SampleTable, mix: Mix, trace: str, options: PlanOptions, basel
         Of the run: how many windows one sample reads.
     baseline : str
         The format that ran twice.
+    waited : bool
+        As for `harness.analysis.choice.costs.cost_parts`.
     """
-    measured = cost_parts(table, trace, options, baseline)
+    measured = cost_parts(table, trace, options, baseline, waited=waited)
     use, missing, assumptions = _usable(measured, mix)
     out = {} if missing else _out(measured, use)
     formats = [] if missing else [name for name in measured.formats if name not in out and name != CONTROL]

@@ -24,8 +24,8 @@ from harness.formats.base import load_format
 from harness.records import CONTROL, Sample
 from harness.row_files import SampleFile
 from harness.run import schedule
-from harness.run.experiment import Progress
 from harness.run.machine import Environment, load_average
+from harness.run.progress import Progress
 from harness.sampling.cache import require_evictable
 from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data

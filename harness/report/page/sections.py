@@ -9,9 +9,10 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis import growth as lengths
 from harness.analysis.accesses import of_kind, written_once
-from harness.analysis.efforts import BEST
+from harness.analysis.criteria import criteria
+from harness.analysis.earlier import SAME, Held, earlier
+from harness.analysis.efforts import BEST, STOCK
 from harness.analysis.findings import Findings
-from harness.analysis.grades import criteria, earlier
 from harness.analysis.summary import BELOW_RAW, too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
@@ -92,12 +93,12 @@ def _suites(cells: pd.DataFrame) -> list[str]:
 
 def grades(findings: Findings) -> list[Block]:
     """Arrange the grades with the cells behind them."""
-    found, asked = findings.grades, findings.options.earlier
+    found = findings.grades
     formats = words.ordered(found.table["format"])
     rows = []
     for (criterion, effort), part in found.table.groupby(["criterion", "effort"], sort=False):
         by_format = {row["format"]: row for row in part.to_dict("records")}
-        graded = [_graded(by_format[name], earlier=asked) for name in formats if name in by_format]
+        graded = [_graded(by_format[name]) for name in formats if name in by_format]
         rows.append({"criterion": _labelled(str(criterion), str(effort)), "cells": graded})
     exact = {criterion.name for criterion in criteria() if criterion.exact}
     cells = []
@@ -114,12 +115,44 @@ def grades(findings: Findings) -> list[Block]:
             words.case(row),
         ]
         cells.append({"place": said, "figures": [figures.get(name, "–") for name in formats]})
-    source = f"Grades of {earlier().name} are from {earlier().source}; they were given to its own settings."
-    shown = {
-        "columns": formats, "rows": rows, "cells": cells, "rules": found.rules + ([source] if asked else []),
-        "disagreements": found.disagreements if asked else [], "earlier": earlier().name,
-    }  # fmt: skip
-    return [Part("Grades", shown)]
+    shown = {"columns": formats, "rows": rows, "cells": cells, "rules": found.rules}
+    return [Part("Grades", shown), *(_held(findings.held) if findings.held else [])]
+
+
+_MEASURED_AS = {SAME: "its settings, measured again", STOCK: "stock", BEST: "at their best"}
+
+
+def _held(held: Held) -> list[Block]:
+    """Show an earlier comparison beside what was measured, and say whether its choice holds."""
+    said = earlier()
+    rows = []
+    for (criterion, name), part in held.table.groupby(["criterion", "format"], sort=False):
+        by = {row["measured_as"]: _measured(row) for row in part.to_dict("records")}
+        rows.append([f"{str(criterion).capitalize()}, {name}", part["said"].iloc[0], *map(by.get, _MEASURED_AS)])
+    caption = f"{_capital(said.name)} beside what was measured. Its grades: {said.source}."
+    chosen, reasons = said.decision.format, words.listed(list(said.decision.criteria))
+    lead = f"It chose {chosen}, by {reasons}. That holds where none that it compared is graded better in one of these:"
+    answers = [
+        f"{_capital(name)}: {_holds(held.better.get(measured_as))}" for measured_as, name in _MEASURED_AS.items()
+    ]
+    columns = ["Criterion, format", "It said", *map(_capital, _MEASURED_AS.values())]
+    return [Table(label=said.name, caption=caption, columns=columns, rows=rows), Items(answers, lead=lead)]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _measured(row: dict[Any, Any]) -> str:
+    if not row["grade"]:
+        return "not measured"
+    return f"{row['grade']} ({words.times(row['figure'])}){', borderline' if row['borderline'] else ''}"
+
+
+def _holds(better: list[str] | None) -> str:
+    if better is None:
+        return "not measured."
+    return f"no. {_capital(words.listed(better))}." if better else "yes, it holds."
 
 
 def _labelled(criterion: str, effort: str) -> str:
@@ -127,13 +160,11 @@ def _labelled(criterion: str, effort: str) -> str:
     return f"{criterion.capitalize()}, {effort}" if effort else criterion.capitalize()
 
 
-def _graded(row: dict[Any, Any], *, earlier: bool) -> dict[str, str]:
+def _graded(row: dict[Any, Any]) -> dict[str, str]:
     given = row["grade"] if isinstance(row["grade"], str) else ""
     interval = "" if row["low"] == row["high"] else f", {words.between(row['low'], row['high'])}"
     below = [f"faster than the raw ceiling in {row['below_raw']} of {row['cells']} cells"] if row["below_raw"] else []
     notes = (["borderline"] if row["borderline"] else []) + below + ([str(row["reason"])] if row["reason"] else [])
-    if earlier and row["seed_grade"]:
-        notes.append(f"earlier: {row['seed_grade']}" + (", which the data contradict" if row["disagrees"] else ""))
     figure = f"({words.times(row['figure'])}{interval})" if given else ""
     return {"grade": given, "figure": figure, "note": "; ".join(notes)}
 

@@ -1,0 +1,35 @@
+"""The time left is believable where a run goes from small traces to large ones."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from harness.cli import show
+from harness.run.progress import Weighed
+
+
+def _subject(nbytes: int) -> Any:
+    return SimpleNamespace(manifest=SimpleNamespace(nbytes=nbytes))
+
+
+def test_the_time_left_follows_from_the_bytes_of_traces(monkeypatch, capsys):
+    """Steps take 50 ms, and as long again for each 120 MB of the trace: 100 of 3 MB, then 100 of 1.2 GB."""
+    clock = [0.0]
+    monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
+    subjects = [_subject(3_000_000), _subject(1_200_000_000)]
+    times = [0.05, 0.55]
+    whole = 100 * sum(times)
+    with show.progress(quiet=False) as progress:
+        weighed = Weighed(progress)
+        progress.total(sum(100 * weighed.of(subject) for subject in subjects))
+        for subject, seconds in zip(subjects, times, strict=True):
+            weighed.weight = weighed.of(subject)
+            for _ in range(100):
+                clock[0] += seconds
+                weighed.step("read")
+    said = re.findall(r"(\d+) %  about (\d+) s left", capsys.readouterr().err)
+    assert len(said) == 5
+    for (percent, left), elapsed in zip(said, (10.0, 20.0, 30.0, 40.0, 50.0), strict=True):
+        assert abs(int(left) - (whole - elapsed)) <= 4 and abs(int(percent) - 100 * elapsed / whole) <= 5

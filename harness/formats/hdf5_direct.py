@@ -156,7 +156,7 @@ class DirectHdf5Reader(Hdf5Reader):
         if isinstance(stored, str):
             return super().read(path, selection)
         if stored.offset is not None:
-            return read_flat(self._descriptor, stored.offset, stored.shape, stored.dtype, selection)
+            return read_flat(self._descriptor, stored.offset, stored.shape, stored.dtype, selection, self._crew)
         wanted = whole(stored.shape, selection)
         out = np.empty(lengths(wanted), stored.dtype)
         if stored.chunks is None or stored.index is None:

@@ -17,6 +17,7 @@ from harness.formats.describing import Opened
 from harness.formats.flat import read_flat
 from harness.formats.npz_reader import NpzReader
 from harness.formats.npz_recovery import LOCAL_HEADER, header_length
+from harness.formats.threads import Crew, cores
 
 _Place = tuple[int, tuple[int, ...], np.dtype]
 """Offset of a member's first value in the file, and its shape and dtype."""
@@ -32,6 +33,7 @@ class OffsetNpzReader(NpzReader):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._crew = Crew(cores())
         self._place = lru_cache(maxsize=None)(self._find)
 
     def _find(self, path: str) -> _Place | None:
@@ -55,7 +57,7 @@ class OffsetNpzReader(NpzReader):
         place = self._place(path)
         if place is None:
             return super().read(path, selection)
-        return read_flat(self._descriptor, *place, selection)
+        return read_flat(self._descriptor, *place, selection, self._crew)
 
     def opened(self, path: str) -> Opened:
         if self._place(path) is None:
@@ -64,6 +66,7 @@ class OffsetNpzReader(NpzReader):
         return Opened(reader=reader)
 
     def close(self) -> None:
+        self._crew.close()
         self._place.cache_clear()
         os.close(self._descriptor)
         super().close()

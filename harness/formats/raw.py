@@ -14,9 +14,11 @@ from harness.files import DOCUMENT
 from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Selection, UnsupportedProfile, Writer
 from harness.formats.describing import Opened
 from harness.formats.extents import Extent
-from harness.formats.flat import read_flat
+from harness.formats.flat import SHARED, read_flat
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
+from harness.formats.threads import Crew, cores
+from harness.limits import in_words
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
@@ -81,7 +83,7 @@ def find_contents(path: object, size: int, read: Callable[[int, int], bytes]) ->
 
 
 class RawReader(Reader):
-    """Reads with `os.preadv`, one call per contiguous run.
+    """Reads with `os.preadv`, one call per contiguous run, or one on each thread of the budget for a large run.
 
     Parameters
     ----------
@@ -92,7 +94,7 @@ class RawReader(Reader):
     """
 
     def __init__(self, path: Path, contents: Contents | None = None) -> None:
-        self._path, self._file = path, path.open("rb", buffering=0)
+        self._path, self._file, self._crew = path, path.open("rb", buffering=0), Crew(cores())
         try:
             self._text, self.tensors = contents or find_contents(
                 path, os.fstat(self._file.fileno()).st_size, self._piece
@@ -109,12 +111,14 @@ class RawReader(Reader):
 
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         offset, spec = self.tensors[path]
-        return read_flat(self._file.fileno(), offset, spec.shape, spec.dtype, selection)
+        return read_flat(self._file.fileno(), offset, spec.shape, spec.dtype, selection, self._crew)
 
     def opened(self, path: str) -> Opened:
-        return Opened(reader=f"numpy {np.__version__}, the file's own bytes")
+        reader = f"numpy {np.__version__}, the file's own bytes"
+        return Opened(reader=reader, threads=f"{self._crew.threads} for runs of {in_words(SHARED)} and more, else 1")
 
     def close(self) -> None:
+        self._crew.close()
         self._file.close()
 
 
@@ -159,4 +163,4 @@ class RawFormat(FlatFormat):
             return file.read() == _MAGIC
 
     def settings(self) -> dict[str, str]:
-        return {"versions": f"numpy {np.__version__}", "threads": "1", "caches": "none"}
+        return {"versions": f"numpy {np.__version__}", "threads": "the budget's", "caches": "none"}

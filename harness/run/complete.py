@@ -85,7 +85,7 @@ def required_rows(
             **about,
         )
     }
-    if racing := [turns for subject in subjects for turns in race_turns(config, every, subject).values()]:
+    if racing := [turns for subject in subjects for turns in race_turns(config, every, subject)]:
         raced = {} if races is None else rows_of(races, RaceSample.figures)
         found[RACES] = require(racing, (), raced, samples=True, **about)
     for each in installed():

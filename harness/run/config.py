@@ -78,6 +78,8 @@ class RunConfig:
         Budget of threads of every contender; None for no bound.
     cache_bytes : int or None
         Budget of decoded chunks that a reader may keep while it is open; None for each library's default.
+    race_each_state : bool
+        Whether each format's best is raced in every cache state; runs of before raced the first for all.
     """
 
     run_id: Name
@@ -101,6 +103,7 @@ class RunConfig:
     readers: tuple[Name, ...] = ()
     threads: Positive | None = None
     cache_bytes: Count | None = None
+    race_each_state: bool = True
 
     def patience(self, nbytes: int) -> float:
         """Return the seconds after which a sample counts as hung, in a run whose largest trace has so many bytes."""
@@ -125,6 +128,8 @@ class RunConfig:
             del options["parallel_bytes"]
         for name in ("settings", *(name for name in _LATER if document[name] in (None, (), [], {}))):
             del document[name]
+        if not self.readers:
+            del document["race_each_state"]
         for name in _LATER_OPTIONS:
             if options[name] == getattr(PlanOptions, name):
                 del options[name]
@@ -158,6 +163,8 @@ class RunConfig:
         found["profile_files"] = tuple(
             parse_profile_file(text, f"a profile file of {path}") for text in stored.profile_files
         )
+        if stored.race_each_state is None:
+            found["race_each_state"] = not stored.readers
         if stored.store is not None:
             kind = store_of(str(stored.store.get("url")))
             found["store"] = decode(json.dumps(stored.store), kind, f"{path} at $.store")
@@ -180,6 +187,7 @@ class _Stored(RunConfig):
     settings: dict[str, str]
     store: dict[str, Any] | None = None  # type: ignore[assignment]
     profile_files: tuple[str, ...] = ()  # type: ignore[assignment]
+    race_each_state: bool | None = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         for name in ("formats", "profiles", "suites", "caches", "readers"):

@@ -31,10 +31,10 @@ from harness.run.turns import (
     Turns,
     access_turns,
     archive_turns,
+    best_of,
     race_turns,
     require_few_rows,
     sample_turns,
-    winners,
 )
 from harness.sampling.cache import require_evictable
 from harness.sampling.contenders import ContenderProcesses
@@ -183,8 +183,9 @@ class Experiment:
         rounds = sum(len(each.cells) * each.rounds for each in turns if not each.once)
         # Before a race it is not known whose best is the stock reader: at most one more in each format is measured.
         races = race_turns(config, arms, subject)
-        rounds += sum(self._most_best() * each.rounds for each in turns if (each.suite, each.access.name) in races)
-        rounds += sum(len(race.cells) * race.rounds for race in races.values())
+        raced = {(race.suite, race.access.name) for race in races}
+        rounds += sum(self._most_best() * each.rounds for each in turns if (each.suite, each.access.name) in raced)
+        rounds += sum(len(race.cells) * race.rounds for race in races)
         return len(arms) + rounds + sum(each.steps(subject) for each in self.measuring)
 
     def _most_best(self) -> int:
@@ -199,7 +200,7 @@ class Experiment:
         turns = sample_turns(config, arms, subject, self.races.times if self.races else {})
         whole = [session.recorder.whole(each.block, each.rounds, session.recorder.left(each)) for each in turns]
         log = self.races.recorder if self.races else None
-        whole += [log is not None and log.whole(each.block, each.rounds, log.left(each)) for each in raced.values()]
+        whole += [log is not None and log.whole(each.block, each.rounds, log.left(each)) for each in raced]
         if all(whole) and all(each.complete(subject) for each in self.measuring):
             step(f"{subject.label} is complete", self.steps(subject))
             return
@@ -217,12 +218,12 @@ class Experiment:
             self._take(prepared, each, session.recorder)
         for suite, access in subject.plans:
             self._first.clear()
-            race = raced.get((suite, access.name))
-            if race and self.races and race.access == access:
-                self._take(prepared, race, self.races.recorder)
-            best = winners(race, self.races.times) if race and self.races else []
-            saved = self._most_best() - sum(not arm.always for arm in best) if race else 0
+            for race in raced:
+                if self.races and (race.suite, race.access) == (suite, access):
+                    self._take(prepared, race, self.races.recorder)
+            best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
             for each in access_turns(config, arms, subject, suite, access, best):
+                saved = self._most_best() - sum(not arm.always for arm in each.best) if best else 0
                 step(f"{suite} {access.name}", saved * each.rounds)
                 self._take(prepared, each, session.recorder)
             for measuring in self.measuring:

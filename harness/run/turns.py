@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
 
 from harness import registry
 from harness.errors import HarnessError
@@ -148,47 +148,64 @@ def archive_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> I
 
 
 def access_turns(
-    config: RunConfig, arms: Sequence[Arm], subject: Subject, suite: str, access: Access, best: Iterable[Arm] = ()
+    config: RunConfig,
+    arms: Sequence[Arm],
+    subject: Subject,
+    suite: str,
+    access: Access,
+    best: Mapping[str, Iterable[Arm]] = MappingProxyType({}),
 ) -> list[Turns]:
-    """List the turns of one access, one for each cache state; `best` won the races of it."""
-    names, won = (suite, access.name, *subject.place), frozenset(best)
-    about: dict[str, Any] = {"best": won}
-    taking = [arm for arm in arms if arm.always or arm in won]
+    """List the turns of one access, one for each cache state; `best` won the race of that state."""
+    names = (suite, access.name, *subject.place)
     if isinstance(access, ReadAccess):
-        own = (access.executor, access.workers)
-        about["told"] = {arm: arm.missing for arm in taking if arm.missing}
-        return [
-            _turns(config, taking, subject, suite, access, state, (*names, state, *own), **about)
-            for state in states(config, access)
-        ]
+        found = []
+        for state in states(config, access):
+            won = frozenset(best.get(state, ()))
+            taking = [arm for arm in arms if arm.always or arm in won]
+            told = {arm: arm.missing for arm in taking if arm.missing}
+            place = (*names, state, access.executor, access.workers)
+            found.append(_turns(config, taking, subject, suite, access, state, place, told=told, best=won))
+        return found
+    taking = [arm for arm in arms if arm.always]
     if isinstance(access, WriteAccess):
-        about["told"] = {arm: _SAME_ARCHIVE for arm in taking if arm.rereads}
-        return [_turns(config, taking, subject, suite, access, "", names, **about)]
+        told = {arm: _SAME_ARCHIVE for arm in taking if arm.rereads}
+        return [_turns(config, taking, subject, suite, access, "", names, told=told)]
     if isinstance(access, SizeAccess):  # also of what is only raced: the smallest is the format's best
         taking = [arm for arm in arms if arm.always or not arm.shares]
         told = {arm: _NO_CONTROL if arm.contender.is_control else _SAME_ARCHIVE for arm in taking if arm.shares}
     else:
         told = dict.fromkeys(taking, access.reason)
-    return [_turns(config, taking, subject, suite, access, "", (), rounds=1, told=told, best=won)]
+    return [_turns(config, taking, subject, suite, access, "", (), rounds=1, told=told)]
 
 
-def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> dict[tuple[str, str], Turns]:
-    """Give the races of a subject, by suite and access: the candidates for each format's best, in rounds of their own.
+def race_turns(config: RunConfig, arms: Sequence[Arm], subject: Subject) -> list[Turns]:
+    """List the races of a subject: the candidates for each format's best, in rounds of their own.
 
-    An access that several executors or numbers of workers have is raced as the first of them, in the first cache state.
+    There is one for each access and cache state; in runs of before, for the first state alone. An access that several
+    executors or numbers of workers have is raced as the first of them.
     """
     racing = [arm for arm in arms if arm.raced]
-    found: dict[tuple[str, str], Turns] = {}
+    told = {arm: arm.missing for arm in racing if arm.missing}
+    found: dict[tuple[str, str], list[Turns]] = {}
     for suite, access in subject.plans:
-        if racing and isinstance(access, ReadAccess) and (suite, access.name) not in found:
-            state = states(config, access)[:1]
-            names = (suite, access.name, *subject.place, RACE)
-            told = {arm: arm.missing for arm in racing if arm.missing}
-            for cache in state:
-                found[suite, access.name] = _turns(
-                    config, racing, subject, suite, access, cache, names, rounds=RACE_ROUNDS, told=told, what=RACE
-                )
-    return found
+        if not racing or not isinstance(access, ReadAccess) or (suite, access.name) in found:
+            continue
+        raced = found[suite, access.name] = []
+        for state in states(config, access)[: None if config.race_each_state else 1]:
+            names = (suite, access.name, *subject.place, RACE, *([state] if raced else []))
+            raced.append(
+                _turns(config, racing, subject, suite, access, state, names, rounds=RACE_ROUNDS, told=told, what=RACE)
+            )
+    return [race for races in found.values() for race in races]
+
+
+def best_of(
+    config: RunConfig, races: Iterable[Turns], suite: str, access: Access, times: RaceTimes
+) -> dict[str, list[Arm]]:
+    """Return who won the races of an access, by cache state; what a run of before raced once holds for all."""
+    mine = [race for race in races if (race.suite, race.access.name) == (suite, access.name)]
+    found = {race.state: winners(race, times) for race in mine}
+    return {state: found.get(state, next(iter(found.values()))) for state in states(config, access) if found}
 
 
 def sample_turns(
@@ -210,8 +227,8 @@ def sample_turns(
     races = race_turns(config, arms, subject)
     yield from archive_turns(config, arms, subject)
     for suite, access in subject.plans:
-        race = races.get((suite, access.name))
-        yield from access_turns(config, arms, subject, suite, access, winners(race, times or {}) if race else ())
+        best = best_of(config, races, suite, access, times or {})
+        yield from access_turns(config, arms, subject, suite, access, best)
 
 
 def turns_of(
@@ -273,7 +290,8 @@ def require_few_rows(config: RunConfig, arms: int, subjects: Iterable[Subject]) 
         for _, access in subject.plans:
             rounds = 1 if isinstance(access, Absent | SizeAccess) else config.rounds
             total += arms * rounds * len(cell_names(access)) * len(states(config, access))
-            total += arms * RACE_ROUNDS if config.readers and isinstance(access, ReadAccess) else 0
+            if config.readers and isinstance(access, ReadAccess):
+                total += arms * RACE_ROUNDS * len(states(config, access))
     if total > MOST_ROWS:
         raise HarnessError(
             f"A run has at most {MOST_ROWS} rows, and this one asks for {total}: ask for fewer rounds, formats, "

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import pytest
 
+from harness.analysis.asked import find_options
 from harness.analysis.efforts import BEST, STOCK, at, has_best
 from harness.analysis.table import SampleTable
 from harness.errors import UsageError
+from harness.evidence.bundle import write_bundle
+from harness.evidence.check import check
 from harness.formats.base import load_format
 from harness.records import RaceSample
+from harness.report.write import write_report
 from harness.row_files import read_rows, read_samples
 from harness.run.complete import RACES, race_times, read_own_rows, required_rows
 from harness.run.config import RunConfig
@@ -54,7 +59,7 @@ def test_a_run_that_names_no_readers_has_one_contender_a_format():
 
 def test_the_lowest_median_wins_and_a_candidate_that_lacks_a_round_is_out():
     config = dataclasses.replace(RACED, readers=("stock", "best"))
-    (race, *_) = race_turns(config, choose_arms(config), open_subjects(config)[0]).values()
+    (race, *_) = race_turns(config, choose_arms(config), open_subjects(config)[0])
     mine = [arm for arm in race.cells if arm.label == "hdf5" and arm not in race.told]
     keys = [race.cells[arm][0] for arm in mine]
     times = {key: dict.fromkeys(range(race.rounds), float(10 - place)) for place, key in enumerate(keys)}
@@ -84,11 +89,29 @@ def test_every_case_has_one_stock_and_one_best_contender_a_format(raced):
     assert (counts.groupby(["access", "format"]).max() == RACE_ROUNDS).all()
     config = RunConfig.read(raced / "run.json")
     times, subject = race_times(races), open_subjects(config)[0]
-    for (suite, access), race in race_turns(config, choose_arms(config), subject).items():
+    for race in race_turns(config, choose_arms(config), subject):
         won = {race.cells[arm][0].contender for arm in winners(race, times)}
-        mine = rows[(rows["suite"] == suite) & (rows["access"] == access) & rows["effort"].isin(["best", "both"])]
+        mine = rows[(rows["suite"] == race.suite) & (rows["access"] == race.access.name)]
+        mine = mine[mine["effort"].isin(["best", "both"]) & (mine["cache"] == race.state)]
         mine = mine[mine["format"] != "a/a"]
         assert set(zip(mine["format"], mine["profile"], mine["reader"], strict=True)) == {c[:2] + c[3:4] for c in won}
+
+
+@pytest.mark.slow
+def test_a_bundle_of_readers_that_are_missing_here_is_checked_by_what_was_there(raced, sketched, monkeypatch, tmp_path):
+    """Which libraries a run had is recorded; whoever checks it may have none of them."""
+    run = tmp_path / "raced"
+    shutil.copytree(raced, run)
+    write_report(run, find_options(run))
+    bundle = write_bundle(run, tmp_path / "raced.zip")
+    assert all(arm.missing == "" for arm in choose_arms(RunConfig.read(run / "run.json")))
+    here = "needs a library that is not here"
+    monkeypatch.setattr(
+        "harness.evidence.check.choose_arms",
+        lambda config: [dataclasses.replace(arm, missing=here if arm.raced else "") for arm in choose_arms(config)],
+    )
+    found = check(bundle, tmp_path / "scratch")
+    assert not [text for result in found if result.what.startswith(("samples", "races")) for text in result.problems]
 
 
 @pytest.mark.slow

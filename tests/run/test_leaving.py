@@ -88,7 +88,7 @@ def test_a_run_of_too_few_rounds_for_a_verdict_keeps_everyone(turns):
 def test_a_candidate_far_behind_the_fastest_of_its_format_is_out_of_the_race_after_one_round():
     config = dataclasses.replace(CONFIG, formats=("npz", "hdf5"), readers=("best",))
     (subject,) = open_subjects(config)
-    (race, *_) = race_turns(config, choose_arms(config), subject).values()
+    (race, *_) = race_turns(config, choose_arms(config), subject)
     slow, *others = [arm for arm in race.cells if arm.label == "npz" and arm not in race.told]
     recorded = marks(race, {"hdf5": 100.0, "npz": 1.0}, rounds=race.rounds)
     (key,) = race.cells[slow]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from harness.__main__ import main
+from harness.cli import _parser, main
 from harness.extensions.beside.section import FILE
 
 
@@ -75,3 +78,15 @@ def test_a_damaged_file_is_refused_by_the_report(runs, capsys):
     (first / FILE).write_text('{"beside_version": 1, "runs": [{"run": 3}]}')
     assert main(["report", str(first)]) == 2
     assert FILE in capsys.readouterr().err
+
+
+def test_make_reference_shows_the_runs_that_it_makes():
+    """The commands of docs/larger-machines.md, which take hours, are parsed and not run."""
+    root = Path(__file__).parents[3]
+    command = ["make", "-n", "reference", "NAME=here", "BESIDE=results/reference", "PYTHON=python3"]
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    lines = [shlex.split(line)[1:] for line in made.splitlines() if "bin/harness " in line]
+    *runs, beside = [_parser().parse_args(words, argparse.Namespace(debug=False)) for words in lines]
+    assert [run.out for run in runs] == [beside.run, *beside.others[:-1]] and len(runs) == 3
+    assert beside.others[-1] == Path("results/reference")
+    assert "make reference NAME=" in (root / "docs" / "larger-machines.md").read_text()

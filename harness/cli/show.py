@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
+_KNOWN = (
+    0.02  # of all steps, after which the time left is said: the first are of archives, which take longer
+)
 
 
 class _EscapingConsole(Console):
@@ -55,7 +58,8 @@ class _Plain:
         now = time.monotonic()
         if self._out and now - self._said >= _PLAIN_EVERY and self._done:
             left = (now - self._start) / self._done * max(0, self._total - self._done)
-            self._out.print(f"{100 * self._done // self._total:3d} %  about {left:.0f} s left  {text}", markup=False)
+            told = f"about {left:.0f} s left" if self._done >= _KNOWN * self._total else "time left not known yet"
+            self._out.print(f"{100 * self._done // self._total:3d} %  {told}  {text}", markup=False)
             self._said = now
 
 

@@ -33,3 +33,17 @@ def test_the_time_left_follows_from_the_bytes_of_traces(monkeypatch, capsys):
     assert len(said) == 5
     for (percent, left), elapsed in zip(said, (10.0, 20.0, 30.0, 40.0, 50.0), strict=True):
         assert abs(int(left) - (whole - elapsed)) <= 4 and abs(int(percent) - 100 * elapsed / whole) <= 5
+
+
+def test_the_first_steps_say_nothing_of_the_time_left(monkeypatch, capsys):
+    """Archives are written in the first steps, each of which takes as long as many reads."""
+    clock = [0.0]
+    monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
+    with show.progress(quiet=False) as progress:
+        progress.total(1000)
+        clock[0] = 20.0
+        progress.step("archives are written", 5)
+        clock[0] = 40.0
+        progress.step("read", 495)
+    first, then = capsys.readouterr().err.splitlines()
+    assert "time left not known yet" in first and "about 40 s left" in then

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""
 _PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
-_KNOWN = (
-    0.02  # of all steps, after which the time left is said: the first are of archives, which take longer
-)
+_KNOWN = 0.02  # of all steps, after which the time left is said: the first are of archives, which take longer
 
 
 class _EscapingConsole(Console):

@@ -168,6 +168,8 @@ class Format(ABC):
         The format whose files it writes; itself unless it is stated.
     slim : str
         How the trace is slimmed before it is stored, as records show it; empty for not at all.
+    reproducible : bool
+        Whether the same trace gives the same bytes; not where the library puts times or random names into its files.
     unmeasured : tuple of str
         What exists of the format or its libraries and is not measured; reports say so beside what they claim.
     objections : tuple of (str, str)
@@ -183,6 +185,7 @@ class Format(ABC):
     candidates: ClassVar[tuple[tuple[str, str], ...]] = ()
     container: ClassVar[str] = ""
     slim: ClassVar[str] = ""
+    reproducible: ClassVar[bool] = True
     unmeasured: ClassVar[tuple[str, ...]] = ()
     objections: ClassVar[tuple[tuple[str, str], ...]] = ()
 

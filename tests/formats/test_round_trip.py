@@ -44,7 +44,7 @@ def test_the_same_trace_gives_the_same_bytes(sample: Arrays, tmp_path: Path) -> 
             (tmp_path / folder / name).mkdir(parents=True)
             put(tmp_path / folder / name, name, sample)
         time.sleep(pause)  # so that a date of one second's resolution would differ
-    for name in INSTALLED:
+    for name in (name for name in INSTALLED if load_format(name).reproducible):
         first, second = (next((tmp_path / folder / name).iterdir()) for folder in ("first", "second"))
         assert contents(first) == contents(second), name
 

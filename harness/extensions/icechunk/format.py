@@ -38,6 +38,7 @@ class IcechunkFormat(TunableFormat, Format):
     name = "icechunk"
     description = "Icechunk, a repository of Zarr arrays with one commit"
     suffix = ".icechunk"
+    reproducible = False
     readers: ClassVar = {
         "zarr-python": ReaderSpec(
             open=partial(_opened, "zarr-python"), about="zarr-python with its default pipeline, arrays held"

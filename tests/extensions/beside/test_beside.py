@@ -16,7 +16,7 @@ from harness.extensions.beside.section import FILE
 
 
 @pytest.fixture
-def runs(small, tmp_path: Path) -> tuple[Path, Path]:
+def runs(small, sketched, tmp_path: Path) -> tuple[Path, Path]:
     """Two folders of one run; the second as if it were of another machine, with budgets of its own."""
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):

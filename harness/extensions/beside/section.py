@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
@@ -122,6 +121,6 @@ def _grades(runs: list[Run]) -> Table:
 
 
 def _grade(row: Graded | None) -> str:
-    if row is None or not row["grade"] or row["figure"] is None or math.isnan(row["figure"]):
+    if row is None or not row["grade"] or row["figure"] is None:
         return "no grade"
     return f"{row['grade']} ({words.times(row['figure'])})"

@@ -83,7 +83,7 @@ def test_a_damaged_file_is_refused_by_the_report(runs, capsys):
 def test_make_reference_shows_the_runs_that_it_makes():
     """The commands of docs/larger-machines.md, which take hours, are parsed and not run."""
     root = Path(__file__).parents[3]
-    command = ["make", "-n", "reference", "NAME=here", "BESIDE=results/reference", "PYTHON=python3"]
+    command = ["make", "-n", "reference", "NAME=here", "BESIDE=results/reference"]
     made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     lines = [shlex.split(line)[1:] for line in made.splitlines() if "bin/harness " in line]
     *runs, beside = [_parser().parse_args(words, argparse.Namespace(debug=False)) for words in lines]

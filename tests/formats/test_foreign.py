@@ -264,7 +264,7 @@ def test_trouble_of_the_machine_is_not_called_damage(error, tmp_path, monkeypatc
         assert reason in str(caught.value) and "damaged" not in str(caught.value)
     with (
         pytest.raises(MachineError) as caught,
-        pytest.importorskip("harness.extensions.importing.source").readable("a.npz"),
+        pytest.importorskip("harness.foreign.source").readable("a.npz"),
     ):
         fail()
     assert str(caught.value) == f"a.npz cannot be read: {reason}."

@@ -9,7 +9,7 @@ from harness.cli import show
 from harness.cli.convert import add_destination, chosen_format
 from harness.cli.options import add_max_inflated, typed
 from harness.errors import HarnessError
-from harness.extensions.importing.source import read_source
+from harness.foreign.source import read_source
 from harness.formats.archive import archive_size, remove, require_outside
 from harness.formats.conversion import convert
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.extensions.importing.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
+from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
 from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.source import (
+from harness.foreign.source import (
     ForeignArray,
     Gathering,
     ImportedTrace,

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import UsageError
-from harness.extensions.importing.arrays import npz_arrays
-from harness.extensions.importing.source import HEADS, ForeignArray, Gathering, ImportedTrace, Importer, SourceError
+from harness.foreign.arrays import npz_arrays
+from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, Importer, SourceError
 from harness.files import open_regular, read_bytes
 
 _KIND = "vizfold-attention"

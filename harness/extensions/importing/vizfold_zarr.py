@@ -9,8 +9,8 @@ from typing import Any, get_type_hints
 import msgspec
 import numpy as np
 
-from harness.extensions.importing.arrays import ROOTS, ZarrStore
-from harness.extensions.importing.source import (
+from harness.foreign.arrays import ROOTS, ZarrStore
+from harness.foreign.source import (
     HEADS,
     ForeignArray,
     Gathering,

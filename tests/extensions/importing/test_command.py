@@ -11,7 +11,7 @@ import pytest
 from harness import limits
 from harness.cli import main
 from harness.extensions.importing import source
-from harness.extensions.importing.source import SourceError, read_source, tree_digest, unpadded
+from harness.foreign.source import SourceError, read_source, tree_digest, unpadded
 from harness.formats.archive import verify_archive
 from harness.row_files import read_samples
 from tests.conftest import plain

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.lib import format as npy
 
-from harness.extensions.importing.source import ForeignArray, Gathering, SourceError, readable, tree_files
+from harness.foreign.source import ForeignArray, Gathering, SourceError, readable, tree_files
 from harness.files import check_tree
 from harness.formats.hdf5_file import open_hdf5
 from harness.zips import check_inflation, open_zip

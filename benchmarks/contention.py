@@ -140,7 +140,7 @@ def looks(folder: Path, name: str, n_res: int, workers: int, rounds: int = _ROUN
     if path != raw:
         write_archive(trace, backend, path)
     paths = [spec.path for spec in manifest.with_role(Role.ATTENTION)]
-    reads = window_reads(manifest, paths, _WINDOWS, 32, np.random.default_rng(0))
+    reads = window_reads([manifest[path] for path in paths], _WINDOWS, 32, np.random.default_rng(0))
     expected = expectations(raw, manifest, reads)
     return [look(name, path, reads, expected, workers) for _ in range(rounds + 1)][1:]
 

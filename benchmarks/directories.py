@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.foreign.files import file_digest
+from harness.files import file_digest
 
 MODELS = tuple(f"model_{number}_multimer_v3_pred_0" for number in (1, 2, 3))
 

@@ -116,7 +116,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
     pairs = [spec.path for spec in manifest.with_role(Role.PAIR)]
     rng = np.random.default_rng(0)
     accesses = {
-        f"{WINDOWS} windows": window_reads(manifest, pairs, WINDOWS, EDGE, rng),
+        f"{WINDOWS} windows": window_reads([manifest[path] for path in pairs], WINDOWS, EDGE, rng),
         "one pair layer": (Read(path=pairs[-1]),),
     }
     reads = [read for plan in accesses.values() for read in plan]

@@ -46,7 +46,7 @@ def process_speed(folder: Path, name: str, rounds: int = _ROUNDS) -> Interval:
     if path != raw:
         write_archive(trace, backend, path)
     paths = [spec.path for spec in manifest.with_role(Role.ATTENTION)]
-    reads = window_reads(manifest, paths, _WINDOWS, 32, np.random.default_rng(0))
+    reads = window_reads([manifest[path] for path in paths], _WINDOWS, 32, np.random.default_rng(0))
     expected = expectations(raw, manifest, reads)
     times: dict[int, list[float]] = {1: [], 2: []}
     with Worker(600) as worker:

@@ -80,8 +80,8 @@ def _accesses(manifest: Manifest) -> Mapping[str, tuple[Read, ...]]:
     return {
         "pair layer": (Read(path=pair.path),),
         "one head": (Read(path=attention.path, selection=head),),
-        "pair windows": window_reads(manifest, [pair.path], 20, 32, rng),
-        "attention windows": window_reads(manifest, [attention.path], 20, 32, rng),
+        "pair windows": window_reads([pair], 20, 32, rng),
+        "attention windows": window_reads([attention], 20, 32, rng),
     }
 
 

@@ -249,3 +249,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _HOOKS: Any = {
     "parse_int": _integer, "parse_float": _float, "parse_constant": _float, "object_pairs_hook": _object,
 }  # fmt: skip
+
+
+def parse_json(data: bytes) -> Any:
+    """Read a JSON.
+
+    Raises
+    ------
+    HarnessError
+        When it is truncated or damaged.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise HarnessError(f"the JSON is truncated or damaged ({error})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import stat
@@ -262,6 +263,27 @@ def read_bytes(path: Path, limit: int = DOCUMENT) -> bytes:
     if max(size, len(data)) > limit:
         raise LimitError(f"{path} is larger than {in_words(limit)}, the most that is read of such a file.")
     return data
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with open_regular(path) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def tree_digest(folder: Path) -> str:
+    """Return one SHA-256 for all files of a folder: of their digests and relative names, as ``sha256sum`` prints them.
+
+    It is what ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` prints there.
+    """
+    files = {path.relative_to(folder).as_posix(): path for path in tree_files(folder)}
+    lines = (f"{file_digest(files[name])}  {name}\n" for name in sorted(files, key=str.encode))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def tree_files(folder: Path) -> list[Path]:
+    """List all regular files of a folder, without following links."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def plain_name(text: str) -> str:

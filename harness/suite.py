@@ -54,6 +54,8 @@ class AccessInfo:
         Whether it has one sample by design, and so no verdict.
     one_tensor : bool
         Whether a sample reads one tensor and all of it.
+    in_place_of : tuple of str
+        The reads of a mix that it stands for where a trace has no tensor for them.
     """
 
     name: str
@@ -68,6 +70,7 @@ class AccessInfo:
     note: str = ""
     once: bool = False
     one_tensor: bool = False
+    in_place_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

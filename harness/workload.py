@@ -245,23 +245,59 @@ def count_steps(access: Access) -> int:
     return 1 + len(access.tensors or ()) if isinstance(access, SizeAccess) else 1
 
 
-def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[str], int]]:
-    """Yield each kind of tensor that windows are read of, its tensors that are not empty, and how many windows."""
+def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[TensorSpec], int]]:
+    """Yield each kind of tensor that windows are read of, its tensors that are not empty, and how many windows.
+
+    A trace without arrays of no known kind has only two kinds, and nothing is said of the third.
+    """
     for role, count in ((Role.ATTENTION, options.attention_windows), (Role.PAIR, options.pair_windows)):
-        yield role.value, [spec.path for spec in manifest.with_role(role) if spec.items], count
+        yield role.value, [spec for spec in manifest.with_role(role) if spec.items], count
+    if arrays := [spec for spec in manifest.arrays() if spec.shape]:
+        yield Role.ARRAY.value, arrays, options.pair_windows
 
 
-def window_reads(
-    manifest: Manifest, paths: list[str], count: int, edge: int, rng: np.random.Generator
-) -> tuple[Read, ...]:
-    """Draw square windows over residues from randomly chosen tensors and heads.
+def window_axes(spec: TensorSpec) -> list[int]:
+    """Return the axes along which a window of a tensor is cut: queries and keys, residues or tokens, else the largest.
 
     Parameters
     ----------
-    manifest : Manifest
-        What the trace holds.
-    paths : list of str
-        Attention or pair tensors to draw from, none empty.
+    spec : TensorSpec
+        With at least one axis.
+
+    Returns
+    -------
+    list of int
+        Two, in order; one where there are no more.
+    """
+    if spec.role in (Role.ATTENTION, Role.PAIR):
+        for names in (("query", "key"), ("residue", "token", "atom")):
+            if len(named := [axis for axis, name in enumerate(spec.axes) if name in names]) >= 2:
+                return named[:2]
+    return sorted(sorted(range(len(spec.shape)), key=lambda axis: -spec.shape[axis])[:2])
+
+
+def one_of_layers(spec: TensorSpec, rng: np.random.Generator, options: PlanOptions) -> tuple[Read, ...]:
+    """Plan the reading of a tensor of one layer: all of it, or one index along its axis of layers where it has one."""
+    if "layer" not in spec.axes:
+        return whole_reads(spec, options)
+    return (Read(path=spec.path, selection=at_one(spec, [spec.axes.index("layer")], rng)),)
+
+
+def at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> Selection:
+    """Draw an index of each of some axes; return the selection of all that a tensor has there."""
+    drawn = {axis: int(rng.integers(spec.shape[axis])) for axis in axes}
+    return tuple(slice(drawn[k], drawn[k] + 1) if k in drawn else slice(0, n) for k, n in enumerate(spec.shape))
+
+
+def window_reads(
+    specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator
+) -> tuple[Read, ...]:
+    """Draw square windows over residues, or over the axes of `window_axes`, from randomly chosen tensors and heads.
+
+    Parameters
+    ----------
+    specs : list of TensorSpec
+        Tensors to draw from, none empty.
     count : int
         How many windows.
     edge : int
@@ -276,8 +312,8 @@ def window_reads(
     """
     reads = []
     for _ in range(count):
-        spec = manifest[paths[int(rng.integers(len(paths)))]]
-        square = [axis for axis, name in enumerate(spec.axes) if name in ("residue", "token")][:2]
+        spec = specs[int(rng.integers(len(specs)))]
+        square = window_axes(spec)
         part = []
         for axis, length in enumerate(spec.shape):
             width = min(edge, length) if axis in square else (1 if axis < square[0] else length)

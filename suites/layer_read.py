@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, whole_reads
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, at_one, one_of_layers
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -16,26 +18,43 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     attention = [spec for spec in manifest.with_role(Role.ATTENTION) if spec.items]
     if attention:
         accesses.append(_layer("attention_layer", attention, rng, options))
-        spec = attention[int(rng.integers(len(attention)))]
-        axis = spec.axes.index("head")
-        head = int(rng.integers(spec.shape[axis]))
-        part = tuple(slice(head, head + 1) if k == axis else slice(0, n) for k, n in enumerate(spec.shape))
-        accesses.append(ReadAccess(name="head", reads=(Read(path=spec.path, selection=part),)))
+        if heads := [spec for spec in attention if "head" in spec.axes]:
+            spec = heads[int(rng.integers(len(heads)))]
+            part = at_one(spec, [k for k, name in enumerate(spec.axes) if name in ("layer", "head")], rng)
+            accesses.append(ReadAccess(name="head", reads=(Read(path=spec.path, selection=part),)))
+        else:
+            accesses.append(Absent(name="head", reason="no attention tensor of the trace has an axis of heads"))
     else:
         reason = "the trace has no attention tensor"
         accesses += [Absent(name="attention_layer", reason=reason), Absent(name="head", reason=reason)]
     if pair := [spec for spec in manifest.with_role(Role.PAIR) if spec.items]:
-        return [*accesses, _layer("pair_layer", pair, rng, options)]
-    return [*accesses, Absent(name="pair_layer", reason="the trace has no pair tensor")]
+        accesses.append(_layer("pair_layer", pair, rng, options))
+    else:
+        accesses.append(Absent(name="pair_layer", reason="the trace has no pair tensor"))
+    if arrays := manifest.arrays():
+        accesses += [_layer("array", arrays, rng, options), *_slices(arrays, rng)]
+    return accesses
 
 
 def _layer(name: str, specs: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> ReadAccess:
-    return ReadAccess(name=name, reads=whole_reads(specs[int(rng.integers(len(specs)))], options))
+    return ReadAccess(name=name, reads=one_of_layers(specs[int(rng.integers(len(specs)))], rng, options))
+
+
+def _slices(arrays: list[TensorSpec], rng: np.random.Generator) -> Iterator[ReadAccess]:
+    """Plan a slice at one index of each axis, of an array that has such an axis."""
+    for axis, name in zip(range(max(len(spec.shape) for spec in arrays)), _ORDINALS, strict=False):
+        having = [spec for spec in arrays if len(spec.shape) > axis]
+        spec = having[int(rng.integers(len(having)))]
+        reads = (Read(path=spec.path, selection=at_one(spec, [axis], rng)),)
+        yield ReadAccess(name=f"array_slice_{name}", reads=reads)
+
+
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 suite = Suite(
     name="layer_read",
-    description="one attention layer, one head, one pair layer",
+    description="one attention layer, one head, one pair layer, one array and its slices",
     order=40,
     plan=plan,
     accesses=(
@@ -47,9 +66,20 @@ suite = Suite(
             name="pair_layer", label="one pair layer", cost=READ, several="reads of a pair layer", one_tensor=True
         ),
         AccessInfo(name="head", label="one attention head", cost=READ, several="reads of a head"),
+        AccessInfo(
+            name="array", label="one array", cost=READ, several="reads of an array", one_tensor=True,
+            in_place_of=("attention_layer", "pair_layer"),
+        ),
+        *(
+            AccessInfo(
+                name=f"array_slice_{name}", label=f"one index of an array's {name} axis", cost=READ,
+                several=f"slices along an array's {name} axis", in_place_of=("head",),
+            )
+            for name in _ORDINALS
+        ),
     ),
     plot=Plot(title="Layer read: a part of a trace (time, lower is better)"),
     criterion=Criterion(
-        name="layer read", cells="one attention layer, one head, one pair layer, each warm and cold"
+        name="layer read", cells="one layer, head, array or slice of an array, each warm and cold"
     ),
 )  # fmt: skip

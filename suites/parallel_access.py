@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.suite import READERS, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role
+from harness.trace.schema import TensorSpec
 from harness.workload import (
     Absent,
     Access,
@@ -23,8 +23,9 @@ from harness.workload import (
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows once and give the same ones to every number of workers.
 
-    Attention windows; pair windows only of a trace without attention, unless a run asks for all. Doing both would
-    double the longest suite, most of it for NPZ, which reads a whole tensor for each window.
+    Attention windows; pair windows only of a trace without attention, and windows of arrays of one without either,
+    unless a run asks for all. Doing all would double the longest suite, most of it for NPZ, which reads a whole tensor
+    for each window.
 
     The total is the same for every number of workers (strong scaling), and every window is drawn anew: a worker that
     read the same few again would find them in its reader's chunk cache, where one format has such a cache and another
@@ -32,18 +33,15 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
     """
     everything = options.parallel == "all"
     planned: list[Access] = []
-    for kind, paths, count in windowed(manifest, options):
-        if paths and (everything or not planned):
-            reads = window_reads(manifest, paths, _windows(manifest, paths, count, options), options.window, rng)
-            planned += _by_all(f"window_{kind}", reads, options)
-    for role in (Role.ATTENTION, Role.PAIR) if everything else ():
-        if layers := [spec for spec in manifest.with_role(role) if spec.items]:
-            # One for each worker of the largest crew, the same layer again where a trace has fewer.
-            chosen = [layers[k % len(layers)] for k in range(_most(options))]
-            planned += _by_all(
-                f"layers_{role.value}", sum((whole_reads(spec, options) for spec in chosen), ()), options
-            )
-    return planned or [Absent(name="window_attention", reason="the trace has neither attention nor pair tensors")]
+    found = [(kind, specs, count) for kind, specs, count in windowed(manifest, options) if specs]
+    for kind, specs, count in found if everything else found[:1]:
+        reads = window_reads(specs, _windows(specs, count, options), options.window, rng)
+        planned += _by_all(f"window_{kind}", reads, options)
+    for kind, specs, _ in found if everything else ():
+        # One for each worker of the largest crew, the same layer again where a trace has fewer.
+        chosen = [specs[k % len(specs)] for k in range(_most(options))]
+        planned += _by_all(f"layers_{kind}", sum((whole_reads(spec, options) for spec in chosen), ()), options)
+    return planned or [Absent(name="window_attention", reason="the trace has no tensor with axes and values")]
 
 
 def _by_all(name: str, reads: tuple[Read, ...], options: PlanOptions) -> list[ReadAccess]:
@@ -59,7 +57,7 @@ def _most(options: PlanOptions) -> int:
     return max((workers for _, workers in options.workers), default=1)
 
 
-def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOptions) -> int:
+def _windows(specs: list[TensorSpec], count: int, options: PlanOptions) -> int:
     """Say how many windows to draw: as many as were asked for, fewer where that takes too long, equal shares for all.
 
     Never fewer than the other suites read, which is what a run without a number of its own gets.
@@ -69,7 +67,7 @@ def _windows(manifest: Manifest, paths: list[str], count: int, options: PlanOpti
     most = _most(options)
     afforded = options.parallel_windows
     if options.parallel_bytes is not None:
-        tensor = sum(manifest[path].nbytes for path in paths) / len(paths)
+        tensor = sum(spec.nbytes for spec in specs) / len(specs)
         afforded = min(afforded, int(options.parallel_bytes / tensor))
     return max(count, afforded // most * most)
 
@@ -82,8 +80,10 @@ suite = Suite(
     accesses=(
         AccessInfo(name="window_attention", label="attention windows", cost=READERS),
         AccessInfo(name="window_pair", label="pair windows", cost=READERS),
+        AccessInfo(name="window_array", label="array windows", cost=READERS),
         AccessInfo(name="layers_attention", label="attention layers"),
         AccessInfo(name="layers_pair", label="pair layers"),
+        AccessInfo(name="layers_array", label="arrays"),
     ),
     plot=Plot(
         title="Parallel access: the same windows on threads and processes (time, lower is better)",

@@ -12,13 +12,13 @@ from harness.workload import Absent, Access, PlanOptions, ReadAccess, window_rea
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
     """Draw windows over heads, layers and pair tensors; the same once more as load once, then slice."""
     accesses: list[Access] = []
-    for kind, paths, count in windowed(manifest, options):
+    for kind, specs, count in windowed(manifest, options):
         name = f"window_{kind}"
-        if not paths:
+        if not specs:
             reason = f"the trace has no {kind} tensor"
             accesses += [Absent(name=name, reason=reason), Absent(name=f"{name}_load_once", reason=reason)]
             continue
-        reads = window_reads(manifest, paths, count, options.window, rng)
+        reads = window_reads(specs, count, options.window, rng)
         accesses.append(ReadAccess(name=name, reads=reads))
         if (largest := max((manifest[read.path].nbytes for read in reads), default=0)) > options.whole_bytes:
             reason = f"nobody loads a tensor of {largest / 1e9:.1f} GB into memory for a window of it"
@@ -34,7 +34,7 @@ _ONCE = "Load once: each tensor that the plan touches is read whole, once, and t
 
 suite = Suite(
     name="random_access",
-    description="32 x 32 windows over heads, layers and pair tensors",
+    description="32 x 32 windows over heads, layers, pair tensors and arrays",
     order=50,
     plan=plan,
     accesses=(
@@ -47,11 +47,19 @@ suite = Suite(
             per_sample=lambda options: options.pair_windows,
         ),
         AccessInfo(
+            name="window_array", label="array windows", cost=READ, several="array windows", assumes=_ALONE,
+            per_sample=lambda options: options.pair_windows, in_place_of=("window_attention", "window_pair"),
+        ),
+        AccessInfo(
             name="window_attention_load_once", label="attention windows, load once", variant_of="window_attention",
             variant="load once", note=_ONCE,
         ),
         AccessInfo(
             name="window_pair_load_once", label="pair windows, load once", variant_of="window_pair",
+            variant="load once", note=_ONCE,
+        ),
+        AccessInfo(
+            name="window_array_load_once", label="array windows, load once", variant_of="window_array",
             variant="load once", note=_ONCE,
         ),
     ),
@@ -61,8 +69,8 @@ suite = Suite(
         note="Time for the whole plan: the same windows, in the same order, for every format.",
     ),
     criterion=Criterion(
-        name="random access", cells="attention windows and pair windows, each read on its own, warm and cold",
+        name="random access", cells="windows of attention, pair tensors and arrays, each read on its own, warm and cold",
         # What a user does in memory after reading the whole is a full layer's read, and has its own criterion.
-        accesses=("window_attention", "window_pair"),
+        accesses=("window_attention", "window_pair", "window_array"),
     ),
 )  # fmt: skip

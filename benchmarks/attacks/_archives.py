@@ -102,7 +102,7 @@ def _arrays() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
     for shape in ((1 << 40,), (1 << 62, 0), (1,) * 40, (3,)):
         yield (
             f"npz of shape {shape[:2]}",
-            ("import", "msa_row_attn_layer0.npz", "y.raw"),
+            ("convert", "msa_row_attn_layer0.npz", "y.raw"),
             lambda f, s=shape: _shaped(f, s),
         )  # type: ignore[misc]
 
@@ -117,25 +117,25 @@ def _chunks() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
         yield f"zarr of a terabyte of nothing, {command[0]}", command, lambda f: _nothing(f / "x")
     yield (
         "npz of an attention of 2 GB",
-        ("import", "msa_row_attn_layer0.npz", "y.raw"),
+        ("convert", "msa_row_attn_layer0.npz", "y.raw"),
         lambda f: _attention(f / "msa_row_attn_layer0.npz"),
     )
 
 
 def _others() -> Iterator[tuple[str, tuple[str, ...], _Make]]:
-    command = ("import", "x", "y.raw")
+    command = ("convert", "x", "y.raw")
     yield "torch file of strides 0", command, lambda f: _torch(f, (8, 1 << 14, 1 << 14), (0, 0, 0))
     yield "torch file of many axes", command, lambda f: _torch(f, (1,) * 30_000, (0,) * 30_000)
     yield "torch file of huge axes", command, lambda f: _torch(f, (1 << 900, 0), (0, 0))
     yield "torch file with a pickle of 1 GB", command, lambda f: _torch_bomb(f)
     yield (
         "text of 200 MB",
-        ("import", "msa_row_attn_layer0.txt", "y.raw", "--kind", "vizfold-attention"),
+        ("convert", "msa_row_attn_layer0.txt", "y.raw", "--kind", "vizfold-attention"),
         lambda f: _sparse(f / "msa_row_attn_layer0.txt", 200 << 20),
     )
     yield (
         "pickle of a terabyte",
-        ("import", "result_model_1.pkl", "y.raw"),
+        ("convert", "result_model_1.pkl", "y.raw"),
         lambda f: _sparse(f / "result_model_1.pkl", 1 << 40),
     )
     yield (

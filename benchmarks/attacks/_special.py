@@ -30,7 +30,7 @@ def hostile() -> Iterator[tuple[str, tuple[str, ...], _Place]]:
     for kind, put in _MAKERS.items():
         for command in _alone():
             yield f"{kind} for {' '.join(command)}", command, lambda folder, put=put: put(folder / "x")  # type: ignore[misc]
-        for command in (("verify", "x"), ("inspect", "x"), ("convert", "x", "y.raw"), ("import", "x", "y.raw")):
+        for command in (("verify", "x"), ("inspect", "x"), ("convert", "x", "y.raw")):
             yield (
                 f"{kind} within a Zarr folder, {command[0]}",
                 command,
@@ -38,7 +38,7 @@ def hostile() -> Iterator[tuple[str, tuple[str, ...], _Place]]:
             )  # type: ignore[misc]
         yield (
             f"{kind} for the metadata of Zarr",
-            ("import", "x", "y.raw"),
+            ("convert", "x", "y.raw"),
             lambda folder, put=put: _metadata(folder, put),
         )  # type: ignore[misc]
         for name in ("samples.csv", "run.json", "ledger.csv"):
@@ -47,10 +47,10 @@ def hostile() -> Iterator[tuple[str, tuple[str, ...], _Place]]:
 
 
 def _alone() -> Iterator[tuple[str, ...]]:
-    yield from (("check", "x"), ("verify", "x"), ("inspect", "x"), ("import", "x", "y.raw"), ("convert", "x", "y.raw"))
+    yield from (("check", "x"), ("verify", "x"), ("inspect", "x"), ("convert", "x", "y.raw"))
     yield from (("slim", "x"), ("report", "x"), ("history", "show", "--file", "x"))
     for kind in ("prediction-pickle", "vizfold-attention", "seed-benchmark"):
-        yield "import", "x", "y.raw", "--kind", kind
+        yield "convert", "x", "y.raw", "--kind", kind
     yield "convert", "synthetic:n_res=16,layers=1,heads=2", "y.npz", "--profile-file", "x"
     yield "run", "--profile-file", "x", "--out", "y"
     yield "tune", _TRACE, "--format", "zarr", "--mix", "x", "--out", "y"

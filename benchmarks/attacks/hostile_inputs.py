@@ -54,7 +54,7 @@ def _pickled(witness: str) -> list[Attack]:
         def make(folder: Path, data: bytes = data) -> None:
             (folder / "result_model_1.pkl").write_bytes(data)
 
-        found.append(Attack(name, ("import", "result_model_1.pkl", "out.raw"), make))
+        found.append(Attack(name, ("convert", "result_model_1.pkl", "out.raw"), make))
     return found
 
 

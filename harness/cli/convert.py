@@ -9,6 +9,7 @@ from typing import cast
 from harness import registry
 from harness.cli import show
 from harness.cli.options import add_max_inflated, typed
+from harness.cli.taking import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
 from harness.formats.base import PROFILES, Format, Profile, ProfileName, load_format
@@ -25,13 +26,16 @@ _MODE_HELP = (
 
 def add_convert(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert``."""
-    parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
+    parser.add_argument(
+        "source", metavar="SRC", help="an archive, a file or folder of anybody's arrays, or a trace as NAME:key=value,..."
+    )
     add_destination(parser)
     modes: list[Mode] = registry.usable("modes")
     said = "; ".join((_MODE_HELP, *(f"{mode.name}: {mode.help}" for mode in modes)))
     parser.add_argument("--mode", metavar="MODE", help=said)
     for mode in modes:
         mode.add_arguments(parser)
+    add_taking(parser)
     add_max_inflated(parser)
     parser.set_defaults(command=_convert)
 
@@ -60,7 +64,7 @@ def _convert(arguments: argparse.Namespace) -> int:
         backend = backend.of
     check_destination(arguments.destination)
     require_outside(arguments.destination)
-    source = open_trace(trace_text(arguments.source))
+    source = open_trace(source_text(arguments.source, arguments)).identified()
     trace, check = (source, None) if change is None else change(source)
     manifest = convert(trace, backend, arguments.destination, profile, check=check)
     size, _ = archive_size(arguments.destination)
@@ -68,6 +72,10 @@ def _convert(arguments: argparse.Namespace) -> int:
     show.say(
         f"{arguments.destination}: {len(manifest.tensors)} tensors, {size:,} bytes, verified bit for bit{against}."
     )
+    provenance = manifest.provenance
+    if provenance.importer and provenance.files:
+        show.say(f"Imported by {provenance.importer}, from {len(provenance.files)} file(s).")
+        show.say(f"Note: {provenance.note}.", quiet=not provenance.note)
     if manifest.incomplete is not None:
         show.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:
@@ -93,10 +101,10 @@ def chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
     return backend, settings
 
 
-def trace_text(source: str) -> str:
-    """Return what ``--trace`` would say for an archive's path; a trace's name with its parameters stays as it is."""
+def source_text(source: str, arguments: argparse.Namespace) -> str:
+    """Return what ``--trace`` would say for a path; a trace's name with its parameters stays as it is."""
     is_trace = not Path(source).exists() and source.partition(":")[0] in registry.names("traces")
-    return source if is_trace else f"file:{source}"
+    return source if is_trace else file_text([source], arguments)
 
 
 def _mode(arguments: argparse.Namespace) -> Mode | None:

@@ -8,7 +8,7 @@ from harness import registry
 from harness.cli import show
 from harness.errors import unknown_name
 
-_WHAT: tuple[registry.Group, ...] = ("formats", "suites", "traces", "importers", "models")
+_WHAT: tuple[registry.Group, ...] = ("formats", "suites", "traces", "containers", "importers", "models")
 _READERS = "readers"
 
 

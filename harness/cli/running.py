@@ -19,7 +19,9 @@ from harness.capacity import capacity
 from harness.cli import closing, readers, show
 from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, add_plugins, integer, integers, names, one_of
+from harness.cli.taking import add_taking, file_text, show_taken
 from harness.errors import MachineError, UsageError, cause_of
+from harness.foreign.opening import Asked, taken
 from harness.formats.base import PROFILES, load_format
 from harness.formats.describing import ReadsWhole
 from harness.formats.profile_file import ProfileFile, read_profile_file
@@ -57,6 +59,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         return action
 
     # fmt: off
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files and folders whose arrays are one trace, in "
+        "place of the preset's traces; or one archive, or what a program wrote that is known")
     add("--preset", type=one_of("preset", PRESETS), metavar="NAME",
         help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})")
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
@@ -89,6 +93,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     # fmt: on
+    own |= dict.fromkeys(("kind",)) | {"rules": []}
+    add_taking(parser)
     add_max_inflated(parser)
     for each in installed():
         each.add_options(add)
@@ -185,6 +191,8 @@ def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     given = [name for name, default in arguments.measuring.items() if getattr(arguments, name) != default]
     if given := given + readers.given_of_stores(arguments):
         raise UsageError(f"--resume continues with the run's own settings: leave out --{given[0].replace('_', '-')}.")
+    if arguments.paths:
+        raise UsageError(f"--resume continues with the run's own traces: leave out {arguments.paths[0]}.")
     if arguments.out is None:
         raise UsageError("--resume needs the folder of the run to continue: --out DIR.")
     config = RunConfig.read(arguments.out / "run.json")
@@ -204,11 +212,13 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     for option, field in _FIELDS.items():
         if (given := getattr(arguments, option)) is not None:
             values[field] = tuple(given) if isinstance(given, list) else given
-    if not arguments.trace:
+    if arguments.paths:
+        values["traces"] = (*(arguments.trace or ()), _taken(arguments))
+    elif not arguments.trace:
         values["traces"] = _usable_traces(values["traces"], quiet=arguments.quiet)
     values["profile_files"] = _profile_files(arguments.profile_file or [])
     values["measurements"] = {m.name: asked for m in installed() if (asked := m.asked(arguments)) is not None}
-    if not arguments.trace and any(each.alone for each in installed() if each.name in values["measurements"]):
+    if not arguments.trace and not arguments.paths and any(each.alone for each in installed() if each.name in values["measurements"]):
         values["traces"] = ()
     options = readers.chosen_workers(arguments, values["options"])
     values["store"] = readers.chosen_store(arguments, options.workers)
@@ -241,6 +251,14 @@ def _default_formats(*, quiet: bool) -> tuple[str, ...]:
         else:
             found.append(listed.name)
     return tuple(found)
+
+
+def _taken(arguments: argparse.Namespace) -> str:
+    """Return the trace of the paths that were given, after saying what their arrays were taken for."""
+    text = file_text(arguments.paths, arguments)
+    if found := taken(Asked.parse(text.partition(":")[2])):
+        show_taken(found, quiet=arguments.quiet)
+    return text
 
 
 def _usable_traces(asked: Sequence[str], *, quiet: bool) -> tuple[str, ...]:

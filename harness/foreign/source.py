@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import harness
-from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
-from harness.files import check_regular
-from harness.foreign.files import file_digest
+from harness.files import file_digest, tree_digest, tree_files
 from harness.formats.selection import in_blocks
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.schema import TensorSpec, tensor
+from harness.trace.schema import Role, TensorSpec, tensor
 from harness.trace.stream import Trace
 
 _PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
@@ -37,11 +34,27 @@ class SourceError(HarnessError):
 
 
 class ForeignArray(NamedTuple):
-    """An array in a source: ``load`` gives it, or what yields it when it is sliced, such as an h5py dataset."""
+    """An array in a source.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Extent along each axis.
+    dtype : dtype or str
+        Of its values, or one of `harness.trace.schema.HELD`, whose bits are then the values.
+    load : callable
+        Gives it, or what yields it when it is sliced, such as an h5py dataset.
+    rows : callable, optional
+        Gives an iterator of its consecutive blocks of rows, where it can only be read from its start.
+    axes : tuple of str
+        Names of its axes, where the file states them.
+    """
 
     shape: tuple[int, ...]
     dtype: Any
     load: Callable[[], Any]
+    rows: Callable[[], Iterator[np.ndarray]] | None = None
+    axes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, array: Any) -> ForeignArray:
@@ -51,7 +64,7 @@ class ForeignArray(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
-    """A kind of source: what ``harness import --kind NAME`` selects.
+    """A kind of source: what ``--kind NAME`` selects.
 
     Attributes
     ----------
@@ -73,21 +86,6 @@ class Importer:
 def unpadded(name: str) -> str:
     """Return a path with its layers and steps as the schema names them: ``layer_007`` becomes ``layer_7``."""
     return _PADDED.sub(r"\1_", name)
-
-
-def tree_digest(folder: Path) -> str:
-    """Return one SHA-256 for all files of a folder: of their digests and relative names, as ``sha256sum`` prints them.
-
-    It is what ``find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`` prints there.
-    """
-    files = {path.relative_to(folder).as_posix(): path for path in tree_files(folder)}
-    lines = (f"{file_digest(files[name])}  {name}\n" for name in sorted(files, key=str.encode))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def tree_files(folder: Path) -> list[Path]:
-    """List all regular files of a folder, without following links."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 @contextmanager
@@ -123,28 +121,54 @@ class ImportedTrace(Trace):
 
     Parameters
     ----------
-    loads : mapping of str to (str, callable)
-        Of every tensor: where it comes from, and what gives its values.
+    label : str
+        Its name in records.
+    stored : mapping of str to (str, ForeignArray)
+        Of every tensor: where it comes from, and its values.
+    files : mapping of str to Path
+        The files, and folders that are one store, by their names from the source.
     states : mapping of Path to tuple
-        Size and time of change of each file when it was digested.
+        Size and time of change of each file when its shapes were read.
     """
 
     def __init__(
         self,
-        path: Path,
+        label: str,
         manifest: Manifest,
-        loads: Mapping[str, tuple[str, Callable[[], Any]]],
+        stored: Mapping[str, tuple[str, ForeignArray]],
+        files: Mapping[str, Path],
         states: Mapping[Path, tuple[int, int]],
     ) -> None:
-        self.label, self.manifest = path.name, manifest
-        self._loads, self._states = loads, states
+        self.label, self.manifest = label, manifest
+        self._stored, self._files, self._states = stored, files, states
+
+    def identified(self) -> ImportedTrace:
+        digests = {
+            name: tree_digest(path) if path.is_dir() else file_digest(path) for name, path in self._files.items()
+        }
+        manifest = replace(self.manifest, provenance=replace(self.manifest.provenance, files=digests))
+        return ImportedTrace(self.label, manifest, self._stored, self._files, self._states)
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
-        spec, (origin, load) = self.manifest[path], self._loads[path]
+        yield from self._blocks(path)
+        if path == self.manifest.tensors[-1].path:
+            self.check_unchanged()
+
+    def _blocks(self, path: str) -> Iterator[np.ndarray]:
+        spec, (origin, stored) = self.manifest[path], self._stored[path]
+        if stored.rows:
+            with readable(origin):
+                blocks = stored.rows()
+            while True:
+                with readable(origin):
+                    block = next(blocks, None)
+                if block is None:
+                    return
+                yield _checked(spec, block, origin)
         with readable(origin):
-            rows = load()
+            rows = stored.load()
         if not spec.shape:
-            yield _checked(spec, np.asarray(rows).reshape(()), origin)
+            yield _checked(spec, np.asarray(rows[()]).reshape(()), origin)
             return
         chunks = getattr(rows, "shards", None) or getattr(rows, "chunks", None)  # h5py's and zarr-python's names
         for part, *_ in in_blocks(spec, chunks, whole_rows=True):
@@ -153,13 +177,15 @@ class ImportedTrace(Trace):
             yield _checked(spec, block, origin)
 
     def check_unchanged(self) -> None:
-        """Refuse with a `SourceError` a source whose files are no longer those whose digests the manifest states."""
+        """Refuse with a `SourceError` a source whose files are no longer those whose shapes were read."""
         for path, state in self._states.items():
             if not path.is_file() or _state(path) != state:
-                raise SourceError(f"{path} changed while it was imported; import it again when nothing writes to it.")
+                raise SourceError(f"{path} changed while it was read; try again when nothing writes to it.")
 
 
 def _checked(spec: TensorSpec, block: np.ndarray, origin: str) -> np.ndarray:
+    if spec.values and block.dtype.name == spec.values:
+        block = block.view(spec.dtype)
     if block.dtype.name != spec.dtype or block.shape[1:] != spec.shape[1:]:
         raise SourceError(f"{origin} gave {block.dtype} of shape {block.shape} where {spec.dtype} was announced.")
     return np.asarray(block, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")
@@ -184,8 +210,8 @@ class Gathering:
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self._kind = path, kind
         self._specs: dict[str, TensorSpec] = {}
-        self._loads: dict[str, tuple[str, Callable[[], Any]]] = {}
-        self._files: dict[str, str] = {}
+        self._stored: dict[str, tuple[str, ForeignArray]] = {}
+        self._files: dict[str, Path] = {}
         self._states: dict[Path, tuple[int, int]] = {}
         self.notes: list[str] = []
 
@@ -197,15 +223,22 @@ class Gathering:
             )
         for part in tree_files(path) if path.is_dir() else [path]:
             self._states[part] = _state(part)
-        name = path.name if path == self.path else path.relative_to(self.path).as_posix()
-        self._files[name] = tree_digest(path) if path.is_dir() else file_digest(path)
+        within = path != self.path and path.is_relative_to(self.path)
+        self._files[path.relative_to(self.path).as_posix() if within else path.name] = path
 
-    def add(self, path: str, stored: ForeignArray, origin: str, axes: Sequence[str] | None = None) -> None:
+    def add(
+        self,
+        path: str,
+        stored: ForeignArray,
+        origin: str,
+        axes: Sequence[str] | None = None,
+        role: Role | None = None,
+    ) -> None:
         """Take a tensor into the trace.
 
         Parameters
         ----------
-        path, axes
+        path, axes, role
             As for `harness.trace.schema.tensor`.
         stored : ForeignArray
             Its values.
@@ -218,12 +251,12 @@ class Gathering:
             When it does not fit the schema, or the name is taken.
         """
         with readable(origin):
-            spec = tensor(path, stored.shape, stored.dtype, axes=axes)
+            spec = tensor(path, stored.shape, stored.dtype, axes=axes or stored.axes or None, role=role)
         if len(self._specs) == _MOST_TENSORS:
             raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:
-            raise SourceError(f"{origin}: {path} stands in {self._loads[path][0]} too; remove one of the two.")
-        self._specs[path], self._loads[path] = spec, (origin, stored.load)
+            raise SourceError(f"{origin}: {path} stands in {self._stored[path][0]} too; remove one of the two.")
+        self._specs[path], self._stored[path] = spec, (origin, stored)
 
     def add_letters(self, text: str, origin: str) -> None:
         """Take a sequence of amino acids, in ASCII letters, into the trace."""
@@ -235,8 +268,8 @@ class Gathering:
             shown = ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
             self.notes.append(f"left out{f' ({why})' if why else ''}: {shown}")
 
-    def trace(self, metadata: Metadata | None = None, seed: int | None = None) -> ImportedTrace:
-        """Make the trace, in which nothing stands that the source does not say.
+    def trace(self, metadata: Metadata | None = None, seed: int | None = None, label: str = "") -> ImportedTrace:
+        """Make the trace, in which nothing stands that the source does not say; it is called as its source unless named.
 
         Raises
         ------
@@ -250,7 +283,6 @@ class Gathering:
             seed=seed,
             note="; ".join(self.notes) or None,
             importer=f"harness {harness.__version__}, {self._kind}",
-            files=dict(self._files),
         )
         metadata, tensors = metadata or Metadata(), tuple(self._specs.values())
         with readable(self.path):
@@ -260,38 +292,4 @@ class Gathering:
         residues = next((n for axis, n in extents if axis == "residue"), metadata.num_residues)
         metadata = replace(metadata, num_residues=residues)
         manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance)
-        return ImportedTrace(self.path, manifest, self._loads, self._states)
-
-
-def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
-    """Read a file or folder that another program wrote as a trace; its kind is found from the content if not given.
-
-    Raises
-    ------
-    UsageError
-        When there is nothing at the path, or nothing that is known.
-    SourceError
-        When it is truncated, damaged, or not of that kind.
-    """
-    if not path.exists():
-        raise UsageError(f"There is no file or folder {path}.")
-    if not path.is_dir():
-        check_regular(path)
-    if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
-        raise UsageError(f"{path} is empty; there is nothing to import.")
-    if kind is not None:
-        importer: Importer = registry.load("importers", kind)
-        return importer.read(path)
-    listed = registry.listing("importers")
-    found = [one.plugin for one in listed if one.plugin]
-    fitting = [importer for importer in found if importer.recognises(path)]
-    if len(fitting) == 1:
-        return fitting[0].read(path)
-    if fitting:
-        names = " or ".join(f"--kind {importer.name}" for importer in fitting)
-        raise UsageError(f"{path} can be read in more than one way; say which with {names}.")
-    known = ", ".join(importer.name for importer in found)
-    raise UsageError(
-        f"{path} is nothing that can be imported: it was recognised as none of {known} ('harness list importers'); "
-        "an archive of this harness is read with 'harness convert'." + registry.failed_imports(listed)
-    )
+        return ImportedTrace(label or self.path.name, manifest, self._stored, self._files, self._states)

@@ -52,16 +52,14 @@ class TensorLeaf:
     shape : tuple of int
         Extent along each axis.
     dtype : str
-        A numpy type name; bfloat16, which numpy lacks, is widened to float32 bit for bit.
-    widened : bool
-        Whether it was.
+        A numpy type name; or bfloat16, which numpy lacks, and whose bits are then the values, as uint16.
     """
 
-    __slots__ = ("_offset", "_path", "_storage", "_strides", "dtype", "shape", "widened")
+    __slots__ = ("_offset", "_path", "_storage", "_strides", "dtype", "shape")
 
     def __init__(self, path: Path, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]):
-        self.shape, self.widened = shape, storage.kind == _BFLOAT16
-        self.dtype = "float32" if self.widened else np.dtype(storage.kind).name
+        self.shape = shape
+        self.dtype = "bfloat16" if storage.kind == _BFLOAT16 else np.dtype(storage.kind).name
         self._path, self._storage, self._offset, self._strides = path, storage, offset, strides
 
     def __setstate__(self, state: object) -> None:
@@ -77,7 +75,7 @@ class TensorLeaf:
         """
         with _open(self._path) as file:
             data = _member(file, self._path, f"data/{self._storage.name}")
-        kind = np.dtype("<u2" if self.widened else self._storage.kind)
+        kind = np.dtype("<u2" if self._storage.kind == _BFLOAT16 else self._storage.kind)
         if len(data) != self._storage.count * kind.itemsize:
             raise HarnessError(
                 f"{self._path} is damaged: {len(data)} bytes of a storage of {self._storage.count} values."
@@ -90,9 +88,7 @@ class TensorLeaf:
         values = np.frombuffer(data, kind)
         steps = tuple(step * kind.itemsize for step in self._strides)
         view = np.ndarray(self.shape, kind, values, self._offset * kind.itemsize, steps) if prod(self.shape) else None
-        array = np.empty(self.shape, kind) if view is None else np.ascontiguousarray(view).reshape(self.shape)
-        # A bfloat16 is the upper half of the float32 of the same value.
-        return (array.astype("<u4") << 16).view("<f4") if self.widened else array
+        return np.empty(self.shape, kind) if view is None else np.ascontiguousarray(view).reshape(self.shape)
 
 
 def _open(path: Path) -> zipfile.ZipFile:

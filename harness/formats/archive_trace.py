@@ -1,4 +1,4 @@
-"""An archive as a trace: what ``file:PATH`` and ``harness convert`` read from."""
+"""An archive as a trace."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.errors import ArchiveError, UsageError
+from harness.errors import ArchiveError
 from harness.formats.archive import check_bytes, check_total, detect, open_archive, read_blocks
-from harness.trace.stream import Digest, Trace, TraceSource, shown_label
+from harness.trace.stream import Digest, Trace, shown_label
 
 
 class ArchiveTrace(Trace):
-    """An archive as a trace: what ``file:PATH`` opens. Every tensor is checked against its digest as it streams.
+    """An archive as a trace. Every tensor is checked against its digest as it streams.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class ArchiveTrace(Trace):
             raise ArchiveError(f"{self._path}: {path} does not have the digest that was recorded when it was written.")
 
 
-def open_file(path: Path) -> ArchiveTrace:
+def open_archived(path: Path) -> ArchiveTrace:
     """Open an archive as a trace after checking its bytes: some libraries crash the process on damaged chunks.
 
     Parameters
@@ -66,16 +66,3 @@ def open_file(path: Path) -> ArchiveTrace:
     check_total(path, trace.manifest)
     return trace
 
-
-def _open_source(text: str, n_res: int | None) -> ArchiveTrace:
-    if not text:
-        raise UsageError("The trace 'file' needs a path: --trace file:PATH.")
-    return open_file(Path(text))
-
-
-file_source = TraceSource(
-    name="file",
-    description="an archive that this harness wrote, in any format: file:PATH",
-    open=_open_source,
-    paths=lambda text: (text,),
-)

@@ -25,7 +25,7 @@ from harness.formats.hdf5_recovery import RecoveredHdf5Reader, place_of, stored_
 from harness.formats.layout import chosen_layout, chunk_space, in_eights, matched_layout, named
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
-from harness.formats.settings import Parameter, SearchSpace, TunableFormat
+from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, TunableFormat
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
@@ -52,7 +52,6 @@ _ALSO = (
     Parameter(name="checks", about="checksum of each chunk", default="none", values=("none", _FLETCHER)),
     Parameter(name="pages", about="pages of the file; the largest of all roles", default="none", values=tuple(_PAGES)),
 )  # fmt: skip
-_ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)
 _ERRNO = re.compile(r"\berrno = (\d+)")  # in what HDF5 says of a system call
 
 
@@ -89,7 +88,7 @@ class Hdf5Writer(Writer):
     def __init__(self, path: Path, backend: Hdf5Format, profile: Profile) -> None:
         # Measured for reads, opening included: `libver` latest against h5py's default, and the user block against none,
         # differ by no more than repetitions do, so that neither is a factor of stock. Latest saves 0.2 % of the bytes.
-        page = max(_PAGES[str(backend.values(role, profile)["pages"])] for role in _ROLES)
+        page = max(_PAGES[str(backend.values(role, profile)["pages"])] for role in TUNED_ROLES)
         paged = {"fs_strategy": "page", "fs_page_size": page} if page else {}  # its user block is a page at least
         self._file = open_hdf5(path, "x", libver="latest", userblock_size=page or _USER_BLOCK, **paged)
         self._path, self._backend, self._profile = path, backend, profile
@@ -170,9 +169,9 @@ class Hdf5Format(TunableFormat, Format):
     # Chosen by processor time over a layer, a head and windows (docs/settings.md): `tuned` for all; LZ4 in Blosc, in
     # h5py and on threads outside; small chunks for windows, in pages for cold reads. All compress, as Zarr's do.
     alternatives: ClassVar = {
-        "blosc-lz4": {role: {"codec": "blosc-lz4-5 byte shuffle"} for role in _ROLES},
+        "blosc-lz4": {role: {"codec": "blosc-lz4-5 byte shuffle"} for role in TUNED_ROLES},
         "paged": {Role.PAIR: {"edge": 16, "pages": "4 KiB"}},
-        "uncompressed": {role: {"storage": _CONTIGUOUS} for role in _ROLES},
+        "uncompressed": {role: {"storage": _CONTIGUOUS} for role in TUNED_ROLES},
     }
     candidates: ClassVar = (
         ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("paged", "h5py"), ("uncompressed", "h5py-direct"),

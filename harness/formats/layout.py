@@ -198,7 +198,7 @@ def chunk_space(
     -------
     mapping of Role to tuple of Parameter
         ``edge``, ``share_bytes`` and ``codec`` for attention, ``edge`` and ``codec`` for pair tensors, ``rows`` and
-        ``codec`` for single representations and activations. The other roles are small.
+        ``codec`` for single representations, activations and arrays. The other roles are small.
     """
     names = tuple(named(codecs))
 
@@ -216,6 +216,7 @@ def chunk_space(
         ),
         Role.SINGLE: (rows,),
         Role.ACTIVATION: (rows,),
+        Role.ARRAY: (rows,),
     }
     codec = Parameter(name="codec", about="compressor, level and shuffle", default=names[0], values=names)
     return {role: (*numbers, codec, *also) for role, numbers in by_role.items()}

@@ -29,14 +29,13 @@ from harness.formats.npz_reader import MANIFEST, NpzReader
 from harness.formats.npz_recovery import RecoveredNpzReader
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
-from harness.formats.settings import Parameter, SearchSpace, TunableFormat
+from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, TunableFormat
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
-from harness.trace.schema import Role, TensorSpec
+from harness.trace.schema import TensorSpec
 from harness.zips import DAMAGE, open_zip
 
 _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
-_ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)
 _CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
 
 
@@ -114,9 +113,9 @@ class NpzFormat(TunableFormat, Format):
         ),
     }
     alternatives: ClassVar = {
-        "savez": {role: {"codec": "none"} for role in _ROLES},
-        "savez-compressed": {role: {"codec": str(_SEED)} for role in _ROLES},
-        "deflate-3": {role: {"codec": "deflate-3"} for role in _ROLES},
+        "savez": {role: {"codec": "none"} for role in TUNED_ROLES},
+        "savez-compressed": {role: {"codec": str(_SEED)} for role in TUNED_ROLES},
+        "deflate-3": {role: {"codec": "deflate-3"} for role in TUNED_ROLES},
     }
     candidates: ClassVar = (
         ("", "numpy.load"), ("savez-compressed", "numpy.load"), ("deflate-3", "numpy.load"), ("savez", "numpy.load"),
@@ -132,7 +131,7 @@ class NpzFormat(TunableFormat, Format):
 
     def search_space(self) -> SearchSpace:
         codec = Parameter(name="codec", about="compressor and level", default=str(_TUNED), values=tuple(_CODECS))
-        return dict.fromkeys(_ROLES, (codec,))
+        return dict.fromkeys(TUNED_ROLES, (codec,))
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> NpzWriter:
         return NpzWriter(path, self, profile)

@@ -33,7 +33,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 from harness.trace.stream import LARGE_BYTES, Digest, split
 
-_IMPORT = "If it is of a kind that 'harness list importers' names, bring it in with 'harness import'."
+_IMPORT = "'harness run' measures formats on its arrays, and 'harness convert' makes an archive of them."
 
 
 def detect(path: Path) -> Format:

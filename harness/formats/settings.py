@@ -51,6 +51,9 @@ class Parameter:
 
 
 SearchSpace = Mapping[Role, tuple[Parameter, ...]]
+
+TUNED_ROLES = (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION, Role.ARRAY)
+"""What is large enough to have settings of its own; the other roles are small, and stay as in ``tuned``."""
 """The parameters of a format, by the role of the tensors that they apply to."""
 
 

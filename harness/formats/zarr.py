@@ -23,13 +23,13 @@ from zarr.storage import LocalStore
 from harness.capacity import capacity
 from harness.errors import HarnessError
 from harness.files import read_bytes
-from harness.foreign.files import parse_json
+from harness.documents import parse_json
 from harness.formats import layout
 from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
 from harness.formats.extents import Extent
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
-from harness.formats.settings import Parameter, SearchSpace, TunableFormat
+from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, TunableFormat
 from harness.formats.shard import shard_shape
 from harness.formats.style import Style
 from harness.formats.zarr_overstated import overstated_array
@@ -64,7 +64,8 @@ class ZarrWriter(Writer):
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
         laid = self._backend.layout(spec, self._profile)
-        self._group.require_group(spec.path.rpartition("/")[0])
+        if group := spec.path.rpartition("/")[0]:
+            self._group.require_group(group)
         with using(DEFAULT):
             array = self._group.create_array(
                 spec.path,
@@ -137,10 +138,10 @@ class ZarrFormat(TunableFormat, Format):
     # zarrs and tensorstore then decode half as much, and a layer costs them no more. A file a tensor, up to 64 MiB.
     alternatives: ClassVar = {
         "sharded": {
-            **{role: {"shards": "tensor"} for role in (Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)},
+            **{role: {"shards": "tensor"} for role in TUNED_ROLES},
             Role.PAIR: {"shards": "tensor", "edge": 16},
         },
-        "uncompressed": {role: {"codec": "none"} for role in (Role.PAIR, Role.ATTENTION, Role.SINGLE, Role.ACTIVATION)},
+        "uncompressed": {role: {"codec": "none"} for role in TUNED_ROLES},
     }
     candidates: ClassVar[tuple[tuple[str, str], ...]] = (
         ("", "tensorstore"),

@@ -101,7 +101,8 @@ class ZarrSlimFormat(ZarrFormat):
         else:
             found = chosen_layout(self, spec, profile, named(self.codecs), self.why)
         codec, chunks = found.codec, found.chunks or ()
-        if codec and codec.name == "pcodec" and np.dtype(spec.dtype).itemsize not in PCODEC_ITEMSIZES:
+        dtype = np.dtype(spec.dtype)
+        if codec and codec.name == "pcodec" and (dtype.kind == "c" or dtype.itemsize not in PCODEC_ITEMSIZES):
             codec = _BYTES
         if codec and codec.shuffle == "bit":
             chunks = in_eights(chunks)

@@ -121,7 +121,7 @@ def sample_arrays() -> dict[str, np.ndarray]:
         arrays[f"activations/bits/{dtype}"] = random_bits(rng, (33, 3), dtype)
         if np.dtype(dtype).kind == "f":
             arrays[f"outputs/specials/{dtype}"] = specials(dtype)
-        elif dtype != "bool":
+        elif np.dtype(dtype).kind in "iu":
             info = np.iinfo(dtype)
             arrays[f"activations/ends/{dtype}"] = np.array([info.min, info.max, 0, 1], info.dtype)
     return arrays

@@ -17,10 +17,9 @@ from harness.trace.loss import Loss
 from harness.trace.schema import MOST_BYTES, MOST_TENSORS, Role, SchemaError, TensorSpec, validate_tensor
 from harness.trace.slimming import Origin
 
-# What is whole and lossless is written as it was before archives could be anything else. One that is not has a version
-# of its own, so that a reader that does not know it refuses it instead of passing off a part as the whole, or rounded
-# values as the original ones.
-MANIFEST_VERSION, MARKED_VERSION = 1, 2
+MANIFEST_VERSION, FIRST_VERSION = 2, 1
+"""What is written, and the first that is read. Version 1 had no `values` and no role `array`; in it, only what was lossy
+or incomplete was already called version 2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +144,16 @@ class Manifest:
     def _by_path(self) -> dict[str, TensorSpec]:
         return {spec.path: spec for spec in self.tensors}
 
+    def arrays(self) -> list[TensorSpec]:
+        """List the tensors, none empty, that are neither attention nor pair and that nothing else is known of.
+
+        Where a trace has no tensor of a known kind that is read in a way of its own, all of its tensors.
+        """
+        filled = [spec for spec in self.tensors if spec.items]
+        unknown = [spec for spec in filled if spec.role in (Role.ARRAY, Role.ACTIVATION)]
+        known = any(spec.role in (Role.ATTENTION, Role.PAIR) for spec in filled)
+        return unknown if unknown or known else filled
+
     def layers(self) -> dict[int, list[TensorSpec]]:
         """Return the tensors of each layer, in order, the first layer first."""
         found: defaultdict[int, list[TensorSpec]] = defaultdict(list)
@@ -174,13 +183,12 @@ class Manifest:
         """Serialise to JSON text that `from_json` reads back unchanged."""
         plain = dataclasses.asdict(self)
         plain["slimming"] = [{name: value for name, value in row.items() if value} for row in plain["slimming"]]
-        # The bytes of an archive that is none of these stay as they were.
+        plain["tensors"] = [{k: v for k, v in row.items() if k != "values" or v} for row in plain["tensors"]]
         for part, *optional in ((plain, "loss", "incomplete", "slimming"), (plain["provenance"], "importer", "files")):
             for name in optional:
                 if not part[name]:
                     del part[name]
-        version = MANIFEST_VERSION if self.loss is None and self.incomplete is None else MARKED_VERSION
-        return json.dumps({"manifest_version": version, **plain}, indent=1)
+        return json.dumps({"manifest_version": MANIFEST_VERSION, **plain}, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -203,7 +211,7 @@ class Manifest:
         SchemaError
             When it is one but does not fit the schema.
         """
-        version = ("manifest_version", MANIFEST_VERSION, MARKED_VERSION)
+        version = ("manifest_version", FIRST_VERSION, MANIFEST_VERSION)
         stored = decode(text, _Stored, "The archive's manifest", version=version, mend="", error=ArchiveError)
         manifest = cls(**{name: value for name, value in vars(stored).items() if name != "manifest_version"})
         validate(manifest)
@@ -215,10 +223,6 @@ class _Stored(Manifest):
     """A manifest as `Manifest.to_json` writes it."""
 
     manifest_version: int
-
-    def __post_init__(self) -> None:
-        if self.manifest_version == MARKED_VERSION and self.loss is None and self.incomplete is None:
-            raise ValueError("Expected the record of what is lossy or incomplete, which this version is for")
 
 
 def validate(manifest: Manifest) -> None:

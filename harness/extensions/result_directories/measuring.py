@@ -16,7 +16,7 @@ from harness.extensions.result_directories.programs import recognise
 from harness.extensions.result_directories.record import DIRECTORIES, DirectoryRecord, RecordedFile, RecordedMode, total
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
-from harness.foreign.files import file_digest
+from harness.files import file_digest
 from harness.formats.archive import remove
 from harness.records import NoFigure
 from harness.run.measurement import Measuring, RunSession

@@ -20,7 +20,7 @@ from harness.extensions.result_directories.ranking import (
     rank_openfold3,
 )
 from harness.foreign import pickles
-from harness.foreign.files import parse_json
+from harness.documents import parse_json
 
 Test = Callable[[Any], bool]
 

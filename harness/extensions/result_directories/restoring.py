@@ -11,7 +11,7 @@ from harness.extensions.result_directories.manifest import NAME, FileEntry, Slim
 from harness.extensions.result_directories.reading import read_entry
 from harness.extensions.result_directories.slimming import SlimOutcome
 from harness.extensions.result_directories.steps import FileRow
-from harness.foreign.files import file_digest
+from harness.files import file_digest
 from harness.limits import LimitError, in_words, scaled_limit
 
 

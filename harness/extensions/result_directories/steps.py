@@ -14,7 +14,7 @@ from harness.extensions.result_directories import container, disk, reducing
 from harness.extensions.result_directories.manifest import EXACT, NAME, Content, FileEntry, Kind, SlimManifest, inside
 from harness.extensions.result_directories.programs import READ_AS_XZ, Item, parse
 from harness.extensions.result_directories.reading import read_entry
-from harness.foreign.files import file_digest
+from harness.files import file_digest
 
 Reader = Literal["tools", "unslim", "harness"]
 

@@ -13,7 +13,8 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.cli import show
-from harness.cli.convert import trace_text
+from harness.cli.convert import source_text
+from harness.cli.taking import add_taking
 from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, integers, typed
 from harness.errors import UsageError
@@ -52,6 +53,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")
     add("--out", type=Path, metavar="DIR", help="the search's folder (default: results/<time>-tune-<format>)")
     add("--quiet", action="store_true", help="print nothing but errors")
+    add_taking(parser)
     add_max_inflated(parser)
     parser.set_defaults(command=_tune)
 
@@ -63,7 +65,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     megabytes = _number(arguments.sample, "--sample")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-tune-{backend.name}"
-    text = trace_text(arguments.source)
+    text = source_text(arguments.source, arguments)
     requested = _number(arguments.n_res, "--n-res") if arguments.n_res is not None else None
     if requested is not None and not find_source(text)[0].sized:
         raise UsageError(f"--n-res is for traces that are made in any length, which {arguments.source!r} is not.")

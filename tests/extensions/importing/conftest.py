@@ -21,7 +21,7 @@ def bring(tmp_path: Path) -> Callable[..., Imported]:
 
     def go(source: Path, *options: str, name: str = "imported.h5") -> Imported:
         archive = tmp_path / name
-        assert main(["import", str(source), str(archive), *options]) == 0
+        assert main(["convert", str(source), str(archive), *options]) == 0
         assert verify_archive(archive) == []
         with open_archive(archive) as (_, reader, manifest):
             return {spec.path: reader.read(spec.path) for spec in manifest.tensors}, manifest
@@ -36,7 +36,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     def go(source: Path, code: int, *parts: str, options: tuple[str, ...] = ()) -> str:
         folder = tmp_path / "refused"
         folder.mkdir(exist_ok=True)
-        assert main(["import", str(source), str(folder / "a.h5"), *options]) == code
+        assert main(["convert", str(source), str(folder / "a.h5"), *options]) == code
         said = capsys.readouterr().err
         for part in parts:
             assert part in said, said

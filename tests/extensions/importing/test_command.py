@@ -1,4 +1,4 @@
-"""The command: any kind into any format, named in the lists, usable as a trace; what cannot be is one sentence."""
+"""Any kind into any format, named in the lists, usable as a trace; what cannot be is one sentence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 
 from harness import limits
 from harness.cli import main
-from harness.extensions.importing import source
-from harness.foreign.source import SourceError, read_source, tree_digest, unpadded
+from harness.files import tree_digest
+from harness.foreign import source
+from harness.foreign.opening import Asked, open_paths
+from harness.foreign.source import SourceError, unpadded
 from harness.formats.archive import verify_archive
 from harness.row_files import read_samples
 from tests.conftest import plain
@@ -85,15 +87,12 @@ def test_an_imported_archive_is_a_trace(tmp_path, bring, measure):
 def test_what_cannot_be_imported_is_said(tmp_path, refused):
     refused(tmp_path / "none", 2, "There is no file or folder")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", 2, "is empty; there is nothing to import")
+    refused(tmp_path / "empty", 2, "is empty: there is nothing to read")
     (tmp_path / "text.txt").write_text("something else\n")
-    said = refused(tmp_path / "text.txt", 2, "is nothing that can be imported", "harness convert")
-    assert all(kind in said for kind in MAKERS)
+    refused(tmp_path / "text.txt", 2, "holds no arrays that can be read here", "npz, npy, hdf5, zarr")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "text.txt").write_text("something else\n")
-    refused(tmp_path / "folder", 2, "is nothing that can be imported")
-    (tmp_path / "other.npz").write_bytes(npz_of(x=np.zeros(3)))
-    refused(tmp_path / "other.npz", 2, "is nothing that can be imported")
+    refused(tmp_path / "folder", 1, "holds no array of numbers (text.txt: no container of arrays)")
     refused(tmp_path / "text.txt", 2, "no kind named 'vizfold-atention'", options=("--kind", "vizfold-atention"))
 
 
@@ -104,7 +103,7 @@ def test_a_wrong_kind_is_said(tmp_path, capsys, kind, is_folder):
     if is_folder:
         path.mkdir()
     (path / "text.txt" if is_folder else path).write_text("something else\n")
-    assert main(["import", str(path), str(tmp_path / "a.h5"), "--kind", kind]) in (1, 2)
+    assert main(["convert", str(path), str(tmp_path / "a.h5"), "--kind", kind]) in (1, 2)
     said = capsys.readouterr().err
     assert str(path) in said and "Traceback" not in said and len(said.strip().splitlines()) == 1
     assert not (tmp_path / "a.h5").exists()
@@ -128,7 +127,7 @@ def test_destinations_that_cannot_be_are_refused(tmp_path, capsys):
         (tmp_path / "a.h5", ["--profile", "best"], "no profile named"),
         (tmp_path / "a.h5", ["--format", "hdf"], "no format named"),
     ):
-        assert main(["import", str(path), str(destination), *options]) == 2
+        assert main(["convert", str(path), str(destination), *options]) == 2
         assert part in capsys.readouterr().err
     assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["data.npz"]
 
@@ -142,8 +141,8 @@ def test_a_source_that_changes_meanwhile_leaves_no_archive(tmp_path, capsys, mon
         yield from load(self, name)
 
     monkeypatch.setattr(source.ImportedTrace, "blocks", touched)
-    assert main(["import", str(path), str(tmp_path / "a.h5")]) == 1
-    assert "data.npz changed while it was imported" in capsys.readouterr().err
+    assert main(["convert", str(path), str(tmp_path / "a.h5")]) == 1
+    assert "data.npz changed while it was read" in capsys.readouterr().err
     assert not (tmp_path / "a.h5").exists()
 
 
@@ -163,7 +162,7 @@ def test_the_digest_of_a_folder_tells_any_change(tmp_path):
 
 def test_a_library_gets_one_sentence_too(tmp_path):
     path = MAKERS["seed-benchmark"](tmp_path)
-    trace = read_source(path)
+    trace = open_paths(Asked(paths=(path,)))
     path.unlink()
     with pytest.raises(SourceError, match="cannot be read"):
         list(trace.blocks("attention/layer_0"))
@@ -189,7 +188,7 @@ def test_an_npz_of_another_program_inflates_up_to_a_limit(tmp_path, capsys, monk
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("attn.npy", "w") as member:
         np.lib.format.write_array(member, np.zeros((2, 64, 64), np.float32))
     monkeypatch.setattr(limits, "_SMALL", 1 << 10)
-    assert main(["import", str(path), str(tmp_path / "b.raw")]) == 1
+    assert main(["convert", str(path), str(tmp_path / "b.raw")]) == 1
     said = capsys.readouterr().err
     assert "attn.npy inflates to" in said and str(path) in said and "--max-inflated" in said
-    assert main(["import", str(path), str(tmp_path / "b.raw"), "--max-inflated", "1MiB"]) == 0
+    assert main(["convert", str(path), str(tmp_path / "b.raw"), "--max-inflated", "1MiB"]) == 0

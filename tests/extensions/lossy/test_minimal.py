@@ -267,7 +267,7 @@ def test_a_manifest_with_loss_comes_back_from_json(minimal: Trace) -> None:
 
 def test_a_manifest_without_loss_is_written_as_before(source: Trace) -> None:
     document = json.loads(source.manifest.to_json())
-    assert document["manifest_version"] == 1
+    assert document["manifest_version"] == 2
     assert "loss" not in document
     assert "loss" not in source.manifest.attributes()
 

@@ -1,0 +1,76 @@
+"""Files and folders of anybody as a trace: options that say what their arrays are, and what they were taken for."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness.cli import show
+from harness.cli.options import typed
+from harness.documents import decode_toml
+from harness.errors import UsageError
+from harness.files import read_bytes
+from harness.foreign.guessing import parse_rule
+from harness.foreign.opening import Asked, Taken
+
+_SETTINGS = Path("harness.toml")
+_ROWS = 40
+
+
+def add_taking(parser: argparse.ArgumentParser) -> None:
+    """Add the options on files that other programs wrote."""
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="PATTERN=ROLE:AXIS,AXIS", dest="rules",
+        help="what arrays are, by their names, such as 'attn*=attention:layer,head,query,key'; role 'skip' leaves them "
+        "out; repeatable (default: the table [map] of harness.toml here, else guessed from names and shapes)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kind", type=typed("importers"), metavar="NAME",
+        help="what wrote a file or folder, one of 'harness list importers' (default: found from its content)",
+    )  # fmt: skip
+
+
+def file_text(paths: Sequence[str], arguments: argparse.Namespace) -> str:
+    """Return what ``--trace`` takes for files and folders that make up one trace."""
+    rules = tuple(map(parse_rule, arguments.rules or _stored_rules()))
+    return f"file:{Asked(paths=tuple(map(Path, paths)), kind=arguments.kind or '', rules=rules)}"
+
+
+def _stored_rules() -> Iterable[str]:
+    if not _SETTINGS.is_file():
+        return []
+    where = f"{_SETTINGS} of this folder"
+    found = decode_toml(read_bytes(_SETTINGS), dict[str, object], where, mend="write KEY = VALUE", error=UsageError)
+    rules = found.get("map", {})
+    if not isinstance(rules, dict) or not all(isinstance(rule, str) for rule in rules.values()):
+        raise UsageError(f"[map] in {where} takes lines such as \"attn*\" = \"attention:layer,head,query,key\".")
+    return [f"{pattern}={rule}" for pattern, rule in rules.items()]
+
+
+def show_taken(taken: Taken, *, quiet: bool = False) -> None:
+    """Print what arrays were taken for; those whose names differ in numbers only, and are alike, in one row."""
+    if quiet:
+        return
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for spec in taken.trace.manifest.tensors:
+        guess = taken.guesses[spec.path]
+        axes = ", ".join(f"{name} {n}" for name, n in zip(spec.axes, spec.shape, strict=True)) or "one value"
+        like = re.sub(r"\d+", "#", spec.path), axes, spec.values or spec.dtype, spec.role.value, guess.why
+        groups.setdefault(like, []).append(spec.path)
+    table = show.table("What the arrays are taken for", "array", "axes", "type", "role", "because of")
+    for (_, *cells), names in list(groups.items())[:_ROWS]:
+        name = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
+        table.add_row(name, *cells)
+    show.console().print(table, markup=False)
+    if more := len(groups) - _ROWS:
+        show.say(f"... and {more} more kinds of arrays.", quiet=more < 0)
+    if taken.renamed:
+        (path, name), *others = taken.renamed.items()
+        also = f", and {len(others)} more" if others else ""
+        show.say(f"Stored under plain names: {name!r} as {path}{also}.")
+    if taken.left_out:
+        listed = [f"{name} ({why})" for name, why in taken.left_out.items()]
+        show.say(f"Left out: {', '.join(listed[:8])}{f' and {len(listed) - 8} more' if len(listed) > 8 else ''}.")
+    show.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")

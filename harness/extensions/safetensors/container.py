@@ -1,0 +1,69 @@
+"""Files of safetensors as a container of arrays, also with bfloat16."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import registry
+from harness.documents import DocumentError, decode
+from harness.errors import UsageError
+from harness.files import DOCUMENT
+from harness.foreign.containers import Arrays, Container
+from harness.foreign.source import ForeignArray, SourceError, readable
+
+# Names from the format's description: https://github.com/huggingface/safetensors#format
+_TYPES = {
+    "BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16", "C64": "complex64",
+    **{f"{sign}{bits}": f"{name}{bits}" for sign, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+
+
+def _recognises(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return 2 < length < DOCUMENT and file.read(1) == b"{"
+
+
+def _arrays(path: Path) -> Arrays:
+    """List the tensors by the header, whose offsets the library has checked; values are mapped, not read."""
+    if missing := registry.missing_package("safetensors", "trace-format-harness[safetensors]"):
+        raise UsageError(f"{path}: to read safetensors, this {missing}.")
+    from safetensors import safe_open
+
+    with readable(path), safe_open(path, framework="numpy"):
+        pass
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = decode(file.read(length), dict[str, Any], path, mend="", error=DocumentError)
+        except DocumentError as error:
+            raise SourceError(f"{path} is damaged: {error}") from error
+    arrays = Arrays()
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype = _TYPES.get(entry["dtype"])
+        if dtype is None:
+            arrays.left_out[name] = f"values of type {entry['dtype']}"
+            continue
+        shape, held = tuple(entry["shape"]), np.dtype("uint16" if dtype == "bfloat16" else dtype)
+        start = 8 + length + entry["data_offsets"][0]
+        arrays.found[name] = ForeignArray(shape, dtype, partial(_mapped, path, held, start, shape))
+    return arrays
+
+
+def _mapped(path: Path, dtype: np.dtype, start: int, shape: tuple[int, ...]) -> np.ndarray:
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", start, shape)
+
+
+container = Container(
+    name="safetensors", description="safetensors, with bfloat16", recognises=_recognises, arrays=_arrays
+)

@@ -1,0 +1,152 @@
+"""Containers of arrays that anybody may have written, and what of a file or folder is an array of numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import registry
+from harness.errors import UsageError
+from harness.foreign.source import ForeignArray, SourceError
+from harness.trace.schema import DTYPES, HELD
+
+_MOST_FILES = 20_000
+_SHOWN = 8  # names in a message
+
+
+@dataclass(kw_only=True)
+class Arrays:
+    """The arrays of one file or folder.
+
+    Attributes
+    ----------
+    found : dict of str to ForeignArray
+        By name as the file has it; a file that is one array has it under the empty name.
+    left_out : dict of str to str
+        What is no array of numbers, and why, by name.
+    files : list of Path
+        Where the values are: files, and folders that are one store.
+    """
+
+    found: dict[str, ForeignArray] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A kind of file or folder that holds arrays, registered in ``harness.containers``.
+
+    Attributes
+    ----------
+    name, description : str
+        Registered name, and one line for ``harness list``.
+    recognises : callable
+        Says by names and first bytes whether a path is of this kind; never raises for a stray file.
+    arrays : callable
+        Takes the path; lists its arrays without reading their values. Raises `SourceError`.
+    """
+
+    name: str
+    description: str
+    recognises: Callable[[Path], bool]
+    arrays: Callable[[Path], Arrays]
+
+
+def numeric(dtype: Any) -> bool:
+    """Say whether values of a type can be stored: those of `DTYPES`, and those whose bits they hold."""
+    return str(dtype) in HELD or np.dtype(dtype).name in DTYPES
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Return what names are sorted by so that ``layer_10`` comes after ``layer_9``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,15})", name)]
+
+
+def list_arrays(paths: Sequence[Path]) -> Arrays:
+    """List the arrays of files and folders of any registered container.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        What was given; in a folder that is no container itself, every file that is one.
+
+    Returns
+    -------
+    Arrays
+        With names that begin with that of their file, unless there is but one.
+
+    Raises
+    ------
+    UsageError
+        Where a path is nothing that holds arrays, or two files would give arrays the same name.
+    SourceError
+        Where a file is damaged, or there is no array of numbers in any.
+    """
+    containers = [one.plugin for one in registry.listing("containers") if one.plugin]
+    every = Arrays()
+    seen: dict[str, Path] = {}
+    for path in paths:
+        parts = list(_within(path, containers, every))
+        for start, part, container in parts:
+            prefix = start if len(paths) == 1 else f"{_stem(path)}/{start}".rstrip("/")
+            if prefix in seen and seen[prefix] != part:
+                raise UsageError(f"{seen[prefix]} and {part} have the same name: rename one of them.")
+            seen[prefix] = part
+            _take(every, prefix, part, container.arrays(part))
+        if not parts and path.is_file():
+            raise UsageError(f"{path} holds no arrays that can be read here{_known(containers)}")
+    if not every.found:
+        said = "; ".join(f"{name}: {why}" for name, why in list(every.left_out.items())[:_SHOWN])
+        shown = ", ".join(map(str, paths))
+        raise SourceError(f"{shown} holds no array of numbers{f' ({said})' if said else ''}.")
+    return every
+
+
+def _take(every: Arrays, prefix: str, path: Path, arrays: Arrays) -> None:
+    every.files += arrays.files or [path]
+    for name, array in arrays.found.items():
+        full = "/".join(filter(None, (prefix, name))) or _stem(path)
+        if numeric(array.dtype):
+            every.found[full] = array
+        else:
+            every.left_out[full] = f"values of type {array.dtype}"
+    every.left_out |= {"/".join(filter(None, (prefix, name))): why for name, why in arrays.left_out.items()}
+
+
+def _within(path: Path, containers: list[Container], every: Arrays) -> Iterator[tuple[str, Path, Container]]:
+    """Yield the containers at or within a path, each with what the names of its arrays begin with."""
+    own = next((one for one in containers if one.recognises(path)), None)
+    if own or not path.is_dir():
+        yield from [("", path, own)] if own else ()
+        return
+    pending, count = [path], 0
+    while pending:
+        for child in sorted(pending.pop(0).iterdir(), key=lambda child: natural(child.name)):
+            count += 1
+            if count > _MOST_FILES:
+                raise UsageError(f"{path} holds more than {_MOST_FILES:,} files: give a folder with fewer.")
+            name = child.relative_to(path).as_posix()
+            if child.is_symlink():
+                every.left_out[name] = "a link"
+            elif found := next((one for one in containers if one.recognises(child)), None):
+                yield name.removesuffix(child.suffix), child, found
+            elif child.is_dir():
+                pending.append(child)
+            else:
+                every.left_out[name] = "no container of arrays"
+
+
+def _stem(path: Path) -> str:
+    return path.resolve().name.removesuffix(path.suffix)
+
+
+def _known(containers: list[Container]) -> str:
+    """Say what could be read, and what is not installed, to end a message."""
+    names = ", ".join(one.name for one in containers)
+    return f": it is none of {names}.{registry.failed_imports(registry.listing('containers'))}"

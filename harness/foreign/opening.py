@@ -1,0 +1,224 @@
+"""A file or folder as a trace, whoever wrote it: an archive, what a known program wrote, or anybody's arrays."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import registry
+from harness.errors import ArchiveError, UsageError
+from harness.files import check_regular
+from harness.foreign.containers import Arrays, list_arrays
+from harness.foreign.guessing import Guess, Rule, guess, parse_rule
+from harness.foreign.source import Gathering, ImportedTrace, Importer
+from harness.formats.archive_trace import open_archived
+from harness.formats.opening import detect, foreign_to
+from harness.trace.stream import Trace, TraceSource
+
+_SEPARATOR = "::"
+_KIND, _MAP = "kind=", "map="
+_LONGEST = 200
+"""Bytes of a part of a name: file systems take 255, and writers put something before or behind it."""
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_.+-]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be opened as one trace.
+
+    Attributes
+    ----------
+    paths : tuple of Path
+        Files and folders; several are arrays of one trace.
+    kind : str
+        The importer, where it is not to be found from the content.
+    rules : tuple of Rule
+        What arrays are, where it is not to be guessed.
+    """
+
+    paths: tuple[Path, ...]
+    kind: str = ""
+    rules: tuple[Rule, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Asked:
+        """Read what `str` gives; UsageError where there is no path."""
+        parts = text.split(_SEPARATOR)
+        rules = tuple(parse_rule(part.removeprefix(_MAP)) for part in parts if part.startswith(_MAP))
+        kinds = [part.removeprefix(_KIND) for part in parts if part.startswith(_KIND)]
+        paths = tuple(Path(part) for part in parts if part and not part.startswith((_KIND, _MAP)))
+        if not paths:
+            raise UsageError("The trace 'file' needs a path: --trace file:PATH.")
+        return cls(paths=paths, kind=kinds[0] if kinds else "", rules=rules)
+
+    def __str__(self) -> str:
+        kind = [f"{_KIND}{self.kind}"] if self.kind else []
+        return _SEPARATOR.join([*map(os.fspath, self.paths), *kind, *(f"{_MAP}{rule}" for rule in self.rules)])
+
+    @property
+    def label(self) -> str:
+        """Its name in records."""
+        more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
+        return f"file:{self.paths[0].resolve().name}{more}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """Anybody's arrays as a trace, and what they were taken for.
+
+    Attributes
+    ----------
+    trace : ImportedTrace
+        Of all that is not left out.
+    guesses : mapping of str to Guess
+        By the path of each tensor.
+    left_out : mapping of str to str
+        What of the files is not in the trace, and why.
+    renamed : mapping of str to str
+        Names that no archive could have, by the paths that stand for them.
+    """
+
+    trace: ImportedTrace
+    guesses: Mapping[str, Guess]
+    left_out: Mapping[str, str]
+    renamed: Mapping[str, str]
+
+
+def open_paths(asked: Asked) -> Trace:
+    """Open files and folders as one trace: an archive, what a known program wrote, or else arrays.
+
+    Raises
+    ------
+    UsageError
+        Where there is nothing at a path, nothing that can be read, or what was asked does not fit it.
+    ArchiveError, SourceError
+        Where it is damaged.
+    """
+    return _known(asked) or take_arrays(asked).trace
+
+
+def taken(asked: Asked) -> Taken | None:
+    """Return what arrays were taken for; None for an archive, and for what a program wrote that is known."""
+    return None if _known(asked) else take_arrays(asked)
+
+
+def _known(asked: Asked) -> Trace | None:
+    for path in asked.paths:
+        _require(path)
+    if len(asked.paths) > 1 or asked.rules:
+        if asked.kind:
+            raise UsageError("--kind names the importer of one file or folder: give one, and no --map.")
+        return None
+    (path,) = asked.paths
+    if not asked.kind and _is_archive(path):
+        return open_archived(path)
+    importer = _importer(path, asked.kind)
+    return None if importer is None else importer.read(path)
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise UsageError(f"There is no file or folder {path}.")
+    if not path.is_dir():
+        check_regular(path)
+    if not (any(path.iterdir()) if path.is_dir() else path.stat().st_size):
+        raise UsageError(f"{path} is empty: there is nothing to read.")
+
+
+def _is_archive(path: Path) -> bool:
+    """Say whether a path is an archive of this harness, however damaged."""
+    try:
+        return not foreign_to(path, detect(path))
+    except ArchiveError:
+        return False
+
+
+def _importer(path: Path, kind: str) -> Importer | None:
+    """Return the importer of a path by its name or else by content; None where no program is known that wrote it."""
+    if kind:
+        named: Importer = registry.load("importers", kind)
+        return named
+    fitting = [one.plugin for one in registry.listing("importers") if one.plugin and one.plugin.recognises(path)]
+    if len(fitting) > 1:
+        names = " or ".join(f"--kind {importer.name}" for importer in fitting)
+        raise UsageError(f"{path} can be read in more than one way; say which with {names}.")
+    return fitting[0] if fitting else None
+
+
+def take_arrays(asked: Asked) -> Taken:
+    """Make a trace of every array of numbers in files and folders.
+
+    Raises
+    ------
+    UsageError
+        Where a rule fits nothing, or names do not differ enough to be stored.
+    SourceError
+        Where a file is damaged, or there is no array.
+    """
+    arrays = list_arrays(asked.paths)
+    guesses = guess(arrays.found, asked.rules)
+    kept = {name: guesses[name] for name in arrays.found if guesses[name].role is not None}
+    if not kept:
+        raise UsageError(f"{asked.label.removeprefix('file:')}: --map leaves out every array; keep at least one.")
+    paths = plain_paths(kept)
+    gathering = _gathered(asked, arrays)
+    for name, found in kept.items():
+        gathering.add(paths[name], arrays.found[name], name, axes=found.axes, role=found.role)
+    renamed = {path: name for name, path in paths.items() if path != name}
+    gathering.notes += [f"{name} is stored as {path}" for path, name in renamed.items()]
+    gathering.leave_out(f"{name} ({why})" for name, why in arrays.left_out.items())
+    gathering.leave_out((name for name in arrays.found if name not in kept), "as told")
+    left = dict(arrays.left_out) | {name: "as told" for name in arrays.found if name not in kept}
+    by_path = {paths[name]: found for name, found in kept.items()}
+    return Taken(trace=gathering.trace(label=asked.label), guesses=by_path, left_out=left, renamed=renamed)
+
+
+def _gathered(asked: Asked, arrays: Arrays) -> Gathering:
+    gathering = Gathering(asked.paths[0], "arrays")
+    for file in dict.fromkeys(arrays.files):
+        gathering.file(file)
+    return gathering
+
+
+def plain_paths(names: Iterable[str]) -> dict[str, str]:
+    """Return for each name the path that every format can store: what is not plain becomes an underscore.
+
+    Raises
+    ------
+    UsageError
+        Where a part of a name is too long, or two names become one, also where letters are not told by case.
+    """
+    found: dict[str, str] = {}
+    seen: dict[str, str] = {}
+    for name in names:
+        parts = [_plain(part) for part in name.split("/") if part not in ("", ".")]
+        if long := next((part for part in parts if len(part) > _LONGEST), None):
+            raise UsageError(f"The name {long[:60]!r}... is longer than {_LONGEST} characters: give the array a shorter one.")
+        path = "/".join(parts) or "_"
+        if path.partition("/")[0].lower() == "metadata":
+            path = f"_{path}"
+        if (other := seen.get(path.lower())) is not None:
+            raise UsageError(f"The names {other!r} and {name!r} would be one in some file systems: rename one of them.")
+        seen[path.lower()] = name
+        found[name] = path
+    return found
+
+
+def _plain(part: str) -> str:
+    plain = _NOT_PLAIN.sub("_", part)
+    return plain if re.match(r"[A-Za-z0-9_]", plain) else f"_{plain}"
+
+
+def _open_source(text: str, n_res: int | None) -> Trace:
+    return open_paths(Asked.parse(text))
+
+
+file_source = TraceSource(
+    name="file",
+    description="an archive, what a known program wrote, or arrays in any container: file:PATH",
+    open=_open_source,
+    paths=lambda text: tuple(map(os.fspath, Asked.parse(text).paths)),
+)

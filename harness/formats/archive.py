@@ -77,6 +77,7 @@ def write_archive(
     _check_request(backend, profile, keep_incomplete)
     # Before a name becomes a path on disk, and before anything is written for a profile that cannot be.
     validate(trace.manifest)
+    backend.require(trace.manifest, profile)
     alignment = {spec.path: (backend.layout(spec, profile).chunks or (1,))[0] for spec in trace.manifest.tensors}
     begun = kept(destination, backend, trace.manifest) if keep_incomplete else beside(destination)
     with begun as (partial, journal):

@@ -168,6 +168,8 @@ class Format(ABC):
         The format whose files it writes; itself unless it is stated.
     slim : str
         How the trace is slimmed before it is stored, as records show it; empty for not at all.
+    lacks : tuple of str
+        Types of values that it cannot hold.
     reproducible : bool
         Whether the same trace gives the same bytes; not where the library puts times or random names into its files.
     unmeasured : tuple of str
@@ -185,6 +187,7 @@ class Format(ABC):
     candidates: ClassVar[tuple[tuple[str, str], ...]] = ()
     container: ClassVar[str] = ""
     slim: ClassVar[str] = ""
+    lacks: ClassVar[tuple[str, ...]] = ()
     reproducible: ClassVar[bool] = True
     unmeasured: ClassVar[tuple[str, ...]] = ()
     objections: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -216,6 +219,13 @@ class Format(ABC):
     def stock(self) -> str:
         """The name of its stock reader."""
         return next((name for name, spec in self.readers.items() if not spec.own), next(iter(self.readers)))
+
+    def require(self, manifest: Manifest, profile: Profile) -> None:
+        """Raise `UnsupportedProfile` where the format cannot hold a trace in a profile."""
+        for spec in manifest.tensors:
+            if spec.dtype in self.lacks:
+                raise UnsupportedProfile(f"{self.name} has no {spec.dtype}, which {spec.path} has")
+            self.layout(spec, profile)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         """Say how a tensor is laid out in a profile.

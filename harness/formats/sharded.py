@@ -147,7 +147,7 @@ def array_node(
         "data_type": stored,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shards}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-        "fill_value": np.zeros((), stored).item(),
+        "fill_value": [0.0, 0.0] if np.dtype(stored).kind == "c" else np.zeros((), stored).item(),
         "codecs": codecs,
         "attributes": dict(attributes),
         "storage_transformers": [],

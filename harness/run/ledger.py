@@ -113,12 +113,13 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
                 rows.append({**common, "origin": "skipped", "why": arm.missing})
                 continue
             backend = load_format(arm.backend)
+            try:
+                backend.require(manifest, arm.settings)
+            except UnsupportedProfile as error:
+                rows.append({**common, "origin": "skipped", "why": str(error)})
+                continue
             for role, spec in sorted(examples.items()):
-                try:
-                    layout = backend.layout(spec, arm.settings)
-                except UnsupportedProfile as error:
-                    rows.append({**common, "origin": "skipped", "why": str(error)})
-                    break
+                layout = backend.layout(spec, arm.settings)
                 rows.append(
                     {
                         **common,

@@ -196,8 +196,7 @@ def _archive(prepared: Prepared, arm: Arm, scratch: Path, worker: Worker) -> Non
     backend = load_format(arm.backend)
     task = prepared.write_task(arm, None, scratch, name=f"{arm.label}-{arm.profile}", keep=True)
     try:
-        for spec in prepared.manifest.tensors:
-            backend.layout(spec, arm.settings)
+        backend.require(prepared.manifest, arm.settings)
         prepared.writes[arm] = write(task, worker)
         prepared.archives[arm] = task.destination
     except UnsupportedProfile as error:

@@ -59,7 +59,7 @@ class ReaderConformance:
 
     def test_every_reader_in_every_setting_returns_every_bit(self, tmp_path: Path) -> None:
         """Tensors and parts of them, with every cache budget, on one thread and on several that share the reader."""
-        arrays = sample_arrays()
+        arrays = sample_arrays(self.made().lacks)
         for setting, profile in raced(self.made(), self.profile).items():
             path = tmp_path / f"{setting or 'archive'}{self.made().suffix}"
             write_archive(steps(arrays), self.made(), path, profile)
@@ -74,7 +74,7 @@ class ReaderConformance:
                 yield name, budget
 
     def _check_reader(self, path: Path, profile: Profile, name: str, budget: int | None) -> None:
-        arrays, backend = sample_arrays(), configured(self.made(), profile)
+        arrays, backend = sample_arrays(self.made().lacks), configured(self.made(), profile)
         with backend.reader(path, name, cache_bytes=budget) as reader:
             read = partial(_read_all, reader, arrays, f"{name} in {path.stem}")
             read(0)

@@ -9,12 +9,13 @@ import pytest
 
 from harness.testing.samples import sample_arrays, small_arrays
 from tests.formats.killing import Killer
+from tests.formats.samples import LACKING
 
 
 @pytest.fixture(scope="session")
 def sample() -> Mapping[str, np.ndarray]:
-    """Every dtype, role and special value, by path."""
-    return sample_arrays()
+    """Every dtype that all formats hold, role and special value, by path."""
+    return sample_arrays(LACKING)
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ def _supports(name: str, profile: Profile) -> bool:
 
 BACKENDS = [pytest.param(name, marks=marks, id=name) for name, marks in _rows()]
 INSTALLED = [row.name for row in registry.listing("formats") if not row.missing]
+LACKING = {dtype for name in INSTALLED for dtype in load_format(name).lacks}
 WRITABLE = [
     pytest.param(name, profile, id=f"{name}-{profile}")
     for name in INSTALLED

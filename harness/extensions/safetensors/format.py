@@ -118,6 +118,7 @@ class SafetensorsFormat(FlatFormat):
     name = "safetensors"
     description = "safetensors, uncompressed, mapped into memory"
     suffix = ".safetensors"
+    lacks = ("complex64", "complex128")
     style = Style(order=50, colour="#CC79A7", marker="v", dash=(0, (3, 1, 1, 1, 1, 1)), hatch="xxx")
     readers: ClassVar = {"safetensors": ReaderSpec(open=SafetensorsReader, about="safetensors.safe_open")}
 

@@ -95,10 +95,10 @@ class Slimmer:
             self._held.append(values)
             if (room := room - values.nbytes) < 0 and spec.shape:
                 self._to_file()
-        known = self._known.get(key := (spec.shape, spec.dtype, state.hexdigest()))
+        known = self._known.get(key := (spec.shape, spec.values or spec.dtype, state.hexdigest()))
         if known is not None:
             return Kept(spec=spec, narrowing=known.narrowing, of=known.spec.path)
-        narrows = self._narrows and spec.shape
+        narrows = self._narrows and spec.shape and not spec.values  # bits are not smaller than what they stand for
         narrowing = narrowest(spec.dtype, self.blocks) if narrows else ladder(spec.dtype)[-1]
         kept = Kept(spec=spec, narrowing=narrowing, of="")
         if self._once and spec.items:

@@ -23,14 +23,15 @@ from harness.report.write import write_report
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def test_every_subcommand_is_in_the_readme(capsys):
+def test_every_subcommand_is_documented(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     known = set(re.findall(r"^    ([a-z]+)  ", capsys.readouterr().out, re.M))
     assert {"run", "report", "convert"} <= known
-    shown = set(re.findall(r"\bharness ([a-z-]+)", README))
+    shown = {name for page in PAGES for name in re.findall(r"\bharness ([a-z-]+)", page.read_text())}
     assert known - shown == set()
 
 
@@ -38,8 +39,9 @@ def summary_of(run: str = "reference") -> pd.DataFrame:
     return pd.read_csv(ROOT / "results" / run / "summary.csv")
 
 
-def rows_of(heading: str) -> list[list[str]]:
-    table = README[README.index(heading) :]
+def rows_of(heading: str, page: Path) -> list[list[str]]:
+    text = page.read_text()
+    table = text[text.index(heading) :]
     lines = re.search(r"\n(\|.*?)\n\n", table, re.S).group(1).splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
@@ -49,18 +51,19 @@ BUNDLES = ("parallel", "readers", "reference-one-thread", "reference-no-cache")
 
 
 @pytest.mark.parametrize(
-    ("run", "trace"),
+    ("page", "run", "trace"),
     [
-        ("reference", "synthetic:values=protein,layers=1"),
-        ("reference", "af2-1ubq"),
-        ("long-sequences", "synthetic:values=protein,layers=1"),
+        ("README.md", "reference", "synthetic:values=protein,layers=1"),
+        ("docs/results.md", "reference", "synthetic:values=protein,layers=1"),
+        ("docs/results.md", "reference", "af2-1ubq"),
+        ("docs/long-sequences.md", "long-sequences", "synthetic:values=protein,layers=1"),
     ],
 )
-def test_the_result_tables_are_those_of_the_committed_runs(run, trace):
+def test_the_result_tables_are_those_of_the_committed_runs(page, run, trace):
     summary = summary_of(run)
     part = summary[summary["trace"] == trace]
     part = part[(part["n_res"] == part["n_res"].max()) & (part["executor"] == "main")]
-    header, _, *rows = rows_of(f"<!-- {run}: {trace} -->")
+    header, _, *rows = rows_of(f"<!-- {run}: {trace} -->", ROOT / page)
     assert rows
     for row in rows:
         suite, access, cache = re.search(r"`(\w+)/(\w+)(?:/(\w+))?`", row[0]).groups()
@@ -104,9 +107,6 @@ def test_a_committed_report_follows_from_the_committed_samples(run, sketched, tm
     assert not [text for name in made for text in differences(name, kept[name], made[name], key=key)]
 
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
 def links_of(page: Path) -> list[Path]:
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
     return [Path(os.path.normpath(page.parent / target)) for target in targets]
@@ -138,3 +138,7 @@ def test_the_reference_run_is_whole():
     for name in ("storage_size", "full_read", "layer_read", "random_access", "parallel_access"):
         for kind in ("png", "svg"):
             assert (ROOT / "plots" / "reference" / f"{name}.{kind}").stat().st_size > 1000
+
+
+def test_the_readme_is_for_a_newcomer():
+    assert len(README.splitlines()) <= 150

@@ -21,7 +21,7 @@ from harness.compare.side import Side, SideError
 from tests.conftest import TINY, measured, plain
 
 HERE = f"existing:{sys.executable}"
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
 FACTS = {
     "python": "3.12.1", "packages": {"zarr": "3.1.6"},
     "formats": ["npz", "hdf5", "zarr", "zarr-slim"],
@@ -146,10 +146,10 @@ def test_a_stored_run_is_compared_with_a_stored_run(tmp_path, capsys):
     assert "compare like with like" in capsys.readouterr().err
 
 
-def test_the_commands_of_the_readme_run(simulated, tmp_path, monkeypatch, capsys):
+def test_the_commands_of_its_page_run(simulated, tmp_path, monkeypatch, capsys):
     """Their sides are not built: that takes the network and minutes."""
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^harness (compare .*?)(?:  +#.*)?$", README, re.M)
+    commands = re.findall(r"^harness (compare .*?)(?:  +#.*)?$", PAGE, re.M)
     assert len(commands) >= 2
     monkeypatch.setattr(comparing, "commit_side", lambda n, text, p, *_: Side(name=n, label=text, python=p))
     for number, command in enumerate(commands):

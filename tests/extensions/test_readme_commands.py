@@ -1,4 +1,4 @@
-"""Every command of the README works: as it stands there, on presets that are made small."""
+"""Every command of the README and the pages of docs works: as it stands there, on presets that are made small."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from harness.cli import main
 from harness.formats.archive import open_archive
 from harness.run.presets import PRESETS
 from harness.workload import PlanOptions
-from tests.outputs import af2_result, attention_folder, pickled
+from tests.outputs import attention_folder
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.S)
-COMMANDS = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("commands", "modes", "tuning", "follow", "capture",
+         "long-sequences", "result-directories"))]  # fmt: skip
+BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
+LINES = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+COMMANDS = list(dict.fromkeys(LINES))  # the README's again in a page
 ELSEWHERE = {"make bench", "make test", "make capture-demo"}  # run by .ci/run; each stands there word for word
 ANSWERS = {"harness history show": 3}  # where the exit code is the answer
-OF_A_RUN = re.compile(r"results/first|first\.bundle|history")  # of the README's first run and what follows from it
+OF_A_RUN = re.compile(r"results/first|first\.bundle|history")  # of the first run and what follows from it
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 
@@ -72,10 +74,10 @@ def test_every_other_command_works(shell: Shell, tmp_path: Path) -> None:
     before = digests(af2(tmp_path / "predictions" / "job"))
     (tmp_path / "attention").mkdir()
     attention_folder(tmp_path / "attention" / "1UBQ_1")
-    pickled(tmp_path / "result_model_1.pkl", af2_result())
+    np.savez(tmp_path / "result.npz", attn=np.ones((2, 9, 9), np.float32))
     shell([command for command in COMMANDS if command not in ELSEWHERE and not OF_A_RUN.search(command)])
     assert digests(tmp_path / "predictions" / "job") == before  # slimmed and brought back
-    (snippet,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/slimming.md").read_text(), re.S)
     found: dict[str, Any] = {}
     exec(snippet, found)  # reads the archive that a command above wrote
     with open_archive(tmp_path / "trace.h5") as (_, reader, _):

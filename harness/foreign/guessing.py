@@ -134,11 +134,11 @@ def _by_schema(name: str, array: ForeignArray) -> bool:
 
 
 def _lengths(shapes: Iterable[tuple[int, ...]]) -> Counter[int]:
-    """Count the extents of square axes, the last two or the first two: residues or tokens."""
+    """Count the extents of square axes, the last two or those before the last: residues or tokens."""
     counts: Counter[int] = Counter()
     for shape in shapes:
         square = {shape[-1]} if len(shape) > 1 and shape[-1] == shape[-2] else set()
-        square |= {shape[0]} if len(shape) > 2 and shape[0] == shape[1] else set()
+        square |= {shape[-2]} if len(shape) in (3, 4) and shape[-3] == shape[-2] else set()
         counts.update(n for n in square if n >= _LEAST)
     return counts
 

@@ -43,6 +43,11 @@ class Asked:
     kind: str = ""
     rules: tuple[Rule, ...] = ()
 
+    def __post_init__(self) -> None:
+        for path in map(os.fspath, self.paths):
+            if _SEPARATOR in path or path.startswith((_KIND, _MAP)):
+                raise UsageError(f"The name {path!r} has {_SEPARATOR!r} in it, or begins as an option: rename it.")
+
     @classmethod
     def parse(cls, text: str) -> Asked:
         """Read what `str` gives; UsageError where there is no path."""
@@ -116,7 +121,11 @@ def _known(asked: Asked) -> Trace | None:
     if not asked.kind and _is_archive(path):
         return open_archived(path)
     importer = _importer(path, asked.kind)
-    return None if importer is None else importer.read(path)
+    if importer is None:
+        return None
+    trace = importer.read(path)
+    trace.label = asked.label
+    return trace
 
 
 def _require(path: Path) -> None:

@@ -224,7 +224,8 @@ class Gathering:
         for part in tree_files(path) if path.is_dir() else [path]:
             self._states[part] = _state(part)
         within = path != self.path and path.is_relative_to(self.path)
-        self._files[path.relative_to(self.path).as_posix() if within else path.name] = path
+        name = path.relative_to(self.path).as_posix() if within else path.name
+        self._files[name if self._files.get(name, path) == path else str(path)] = path
 
     def add(
         self,

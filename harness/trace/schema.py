@@ -266,5 +266,5 @@ def validate_tensor(spec: TensorSpec) -> None:
     if known and known[1] and axes not in known[1]:
         expected = " or ".join(f"({', '.join(names)})" for names in known[1])
         raise SchemaError(f"{path}: expected axes {expected}, got ({', '.join(axes)}) with shape {shape}.")
-    if known is None and group in _STRICT_GROUPS:
+    if known is None and group in _STRICT_GROUPS and spec.role.value != group:
         raise SchemaError(f"{path}: expected a name such as '{_STRICT_GROUPS[group]}'.")

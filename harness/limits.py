@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import lzma
 import os
+import sys
 import zlib
 from typing import Any, Literal
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, UsageError
 
 _INFLATED, _SMALL, _RATIO = 4 << 30, 128 << 20, 100
 """Without a stated size: the most bytes that are inflated, the most of a small file, and the most for each byte."""
@@ -15,6 +16,9 @@ _INFLATED, _SMALL, _RATIO = 4 << 30, 128 << 20, 100
 _FED, _STEP = 1 << 16, 1 << 20
 _RAISED = "HARNESS_MAX_INFLATED"  # in the environment, where worker processes look for it
 _LZMA_MEMORY = 256 << 20  # bytes; a header may ask for a window of 4 GiB, and no preset of xz for more than 64 MiB
+
+Packing = Literal["xz", "gzip", "deflate", "zstd"]
+"""How bytes are compressed; ``deflate`` has no header, as within a zip file."""
 
 
 class LimitError(HarnessError):
@@ -91,13 +95,13 @@ def archive_limit(packed: int) -> int:
     return scaled_limit(packed, _INFLATED)
 
 
-def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stated: int | None = None) -> bytes:
+def inflate(kind: Packing, data: bytes, name: str, stated: int | None = None) -> bytes:
     """Inflate streams, one behind the other as in a file, up to `inflation_limit`.
 
     Parameters
     ----------
-    kind : {"xz", "gzip", "deflate"}
-        How they are compressed; ``deflate`` has no header, as within a zip file.
+    kind : {"xz", "gzip", "deflate", "zstd"}
+        How they are compressed.
     data : bytes
         The streams.
     name : str
@@ -111,7 +115,10 @@ def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stat
         When they give more; inflating stops there.
     HarnessError
         When they are truncated or damaged.
+    UsageError
+        When the package that reads ``zstd`` is missing.
     """
+    broken = _zstd().ZstdError if kind == "zstd" else EOFError
     limit, out, at = inflation_limit(len(data), stated), bytearray(), 0
     view = memoryview(data)
     try:
@@ -131,15 +138,30 @@ def inflate(kind: Literal["xz", "gzip", "deflate"], data: bytes, name: str, stat
             at -= len(one.unused_data)
             while at < len(view) and not view[at]:  # padding between streams
                 at += max(1, len(piece := bytes(view[at : at + _FED])) - len(piece.lstrip(b"\0")))
-    except (lzma.LZMAError, zlib.error, EOFError) as error:
+    except (lzma.LZMAError, zlib.error, EOFError, broken) as error:
         raise HarnessError(f"{name} is truncated or damaged ({error}).") from error
     return bytes(out)
 
 
 def _decompressor(kind: str) -> Any:
+    if kind == "zstd":
+        return _zstd().ZstdDecompressor()  # whose window has 128 MiB at most, whatever a header asks for
     if kind == "xz":
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_LZMA_MEMORY)
     return zlib.decompressobj(zlib.MAX_WBITS | 16 if kind == "gzip" else -zlib.MAX_WBITS)
+
+
+def _zstd() -> Any:
+    try:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
+    except ImportError as error:
+        raise UsageError(
+            "What is compressed with Zstandard needs a package: pip install 'trace-format-harness[zstd]'."
+        ) from error
+    return zstd
 
 
 def _too_much(name: str, limit: int, stated: int | None) -> LimitError:

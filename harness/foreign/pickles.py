@@ -31,11 +31,18 @@ _BYTES = {"SHORT_BINBYTES": 2, "BINBYTES": 5, "BINBYTES8": 9, "BYTEARRAY8": 9}
 
 
 class _Dtype:
-    """A dtype while it is read; numpy's own takes states that are not checked."""
+    """A dtype while it is read; numpy's own takes states that are not checked.
 
-    __slots__ = ("dtype",)
+    That of ml_dtypes stands for itself, and is one of two bytes that numpy has no name for.
+    """
 
-    def __init__(self, code: str, *_: object) -> None:
+    __slots__ = ("bfloat16", "dtype")
+
+    def __init__(self, code: Any, *_: object) -> None:
+        self.bfloat16 = isinstance(code, Allowed) and code.call is _bfloat16
+        if self.bfloat16:
+            self.dtype = np.dtype("<u2")
+            return
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
             raise PickleRefused("it holds an array of an unknown type")
         dtype = np.dtype(code)
@@ -60,22 +67,25 @@ class ArrayLeaf:
     ----------
     raw : bytes or list
         The bytes; a list of objects for an array of objects.
+    bfloat16 : bool
+        Whether its values are of that type; `dtype` and `array` are then uint16, which holds their bits.
     """
 
-    __slots__ = ("dtype", "fortran", "raw", "scalar", "shape")
+    __slots__ = ("bfloat16", "dtype", "fortran", "raw", "scalar", "shape")
     raw: Any
 
     def __init__(
         self, shape: Any = (0,), dtype: Any = None, fortran: bool = False, raw: Any = b"", scalar: bool = False
     ) -> None:
         self.scalar = scalar
-        self._fill(shape, dtype.dtype if dtype is not None else np.dtype(np.uint8), fortran, raw)
+        self._fill(shape, dtype or _Dtype("u1"), fortran, raw)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         shape, dtype, fortran, raw = state[-4:]
-        self._fill(shape, dtype.dtype, fortran, raw)
+        self._fill(shape, dtype, fortran, raw)
 
-    def _fill(self, shape: Any, dtype: np.dtype, fortran: Any, raw: Any) -> None:
+    def _fill(self, shape: Any, kind: _Dtype, fortran: Any, raw: Any) -> None:
+        dtype = kind.dtype
         possible = isinstance(shape, tuple) and len(shape) <= _MOST_AXES and are_extents(*shape)
         if not possible or prod(max(1, extent) for extent in shape) * max(1, dtype.itemsize) >= 1 << 63:
             raise PickleRefused("it holds an array of an impossible shape")
@@ -84,6 +94,7 @@ class ArrayLeaf:
         if stated != prod(shape) or type(raw) is not (list if dtype.hasobject else bytes):
             raise PickleRefused(f"it holds an array of shape {shape} with {len(raw)} bytes")
         self.shape, self.dtype, self.fortran, self.raw = shape, dtype, bool(fortran), raw
+        self.bfloat16 = kind.bfloat16
 
     def array(self) -> np.ndarray:
         """Return the array."""
@@ -107,6 +118,10 @@ def _empty(*_: object) -> ArrayLeaf:
 
 def _scalar(dtype: _Dtype, raw: bytes = b"") -> ArrayLeaf:
     return ArrayLeaf((), dtype, False, raw, scalar=True)
+
+
+def _bfloat16(*_: object) -> Any:
+    raise PickleRefused("it makes a single number of ml_dtypes")
 
 
 def _encode(text: str, codec: str = "latin1") -> bytes:
@@ -143,6 +158,7 @@ def _allowed(keys: Keys) -> dict[tuple[str, str], Callable[..., Any]]:
         ("numpy", "ndarray"): _empty,
         ("_codecs", "encode"): _encode,
         ("collections", "OrderedDict"): keys.pairs,
+        ("ml_dtypes", "bfloat16"): _bfloat16,
         ("jax._src.array", "_reconstruct_array"): _from_jax,
         ("jax._src.device_array", "reconstruct_device_array"): _from_jax,
     }
@@ -222,6 +238,8 @@ def plain(content: Any) -> Any:
     """Turn what `load` gives into the containers, numbers and arrays that a consumer expects."""
     if isinstance(content, ArrayLeaf):
         array = content.array()
+        if content.bfloat16:  # numpy lacks it; it is the upper half of the float32 of the same value
+            array = np.asarray(array.astype("<u4") << 16).view("<f4")
         return array[()] if content.scalar else array
     if isinstance(content, dict):
         return {key: plain(value) for key, value in content.items()}

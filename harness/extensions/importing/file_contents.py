@@ -1,0 +1,229 @@
+"""What one file of a program holds: its arrays by name, what of it is no array, and facts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.lib import format as npy
+
+from harness.errors import HarnessError
+from harness.files import check_regular, read_bytes
+from harness.foreign import torch_files
+from harness.foreign.arrays import npz_arrays
+from harness.foreign.packed import PackedFile, read_packed
+from harness.foreign.source import ForeignArray, readable
+from harness.foreign.torch_files import TensorLeaf
+
+NO_NUMBERS = "no numbers"
+
+_LARGEST_JSON = 1 << 30
+"""Bytes; AlphaFold3's two tables of 5,000 tokens take a quarter of it."""
+_MOST_ROWS, _DEEPEST = 1 << 17, 8
+_NESTED, _LISTED, _KEYED = re.compile(rb"\[\s*\["), re.compile(rb"\s*\["), re.compile(rb"\{")
+_SHOWN = 8  # keys of a dictionary that a note names
+_NONE = type(None)
+
+
+@dataclass
+class FileContent:
+    """What a file holds.
+
+    Attributes
+    ----------
+    arrays : dict of str to ForeignArray
+        By the names that the file gives them; keys of nested dictionaries are joined by ``/``.
+    left : list of (str, str)
+        Why something is not among them, and its name.
+    notes : list of str
+        What else has to be known of it.
+    facts : dict of str to object
+        ``num_recycles`` and ``sequence``, where it states them.
+    """
+
+    arrays: dict[str, ForeignArray] = field(default_factory=dict)
+    left: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, name: str, array: ForeignArray | None) -> None:
+        """Take an array of numbers; anything else is noted as left out."""
+        if array is not None and str(array.dtype) != "bfloat16" and np.dtype(array.dtype).kind not in "biufc":
+            array = _as_bfloat16(array)
+        if array is None:
+            self.left.append((NO_NUMBERS, name))
+        else:
+            self.arrays[name] = array
+
+    def note_packed(self, packed: PackedFile) -> None:
+        """Note what was given up of a file when it was packed."""
+        if not packed.exact:
+            self.notes.append("precision was given up when its directory was slimmed")
+
+
+def _as_bfloat16(array: ForeignArray) -> ForeignArray | None:
+    """Return what NumPy writes of bfloat16, two bytes without a type, as that; None for anything else."""
+    if np.dtype(array.dtype) != np.dtype("V2"):
+        return None
+    return ForeignArray(array.shape, "bfloat16", lambda: array.load()[...].view("<u2"))
+
+
+def as_array(value: Any) -> np.ndarray | None:
+    """Return a number, or numbers in lists or in dictionaries, as an array; None where there is anything else.
+
+    None among numbers is NaN, as in `read_json`. Dictionaries in one another have to have the same keys.
+    """
+    if isinstance(value, dict):
+        if len({tuple(row) if isinstance(row, dict) else None for row in value.values()}) > 1:
+            return None
+        value = [list(row.values()) if isinstance(row, dict) else row for row in value.values()]
+    kinds = _kinds([value])
+    if not all(kind in (bool, int, float, _NONE) or issubclass(kind, np.number | np.bool) for kind in kinds):
+        return None
+    try:
+        array = np.array(value, np.float64 if _NONE in kinds else None)
+    except (ValueError, OverflowError):  # rows of unequal lengths; an integer that no float holds
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _kinds(values: Any) -> set[type]:
+    """Return the types of what lists hold: one text among numbers would make NumPy give all of them its length."""
+    kinds = set(map(type, values))
+    if lists := kinds & {list, tuple}:
+        kinds = (kinds - lists).union(*(_kinds(each) for each in values if type(each) in lists))
+    return kinds
+
+
+def flat_items(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what nested dictionaries hold, each with the keys that lead to it; nothing of anything else.
+
+    Raises
+    ------
+    HarnessError
+        When two have the same name, as the keys a, b and a/b give, or 1 and "1".
+    """
+    left: list[tuple[tuple[str, ...], Any]] = [((), content)] if isinstance(content, dict) else []
+    seen = set()
+    while left:
+        keys, value = left.pop()
+        if isinstance(value, dict):
+            left += [((*keys, str(key)), inside) for key, inside in reversed(value.items())]
+            continue
+        if (name := "/".join(keys)) in seen:
+            raise HarnessError(f"it holds two items named {name!r}; rename or remove one of the two")
+        seen.add(name)
+        yield name, value
+
+
+def read_json(path: Path) -> FileContent:
+    """Read the numbers of a JSON object, or of the one in a list, as NumPy makes arrays of them.
+
+    Numbers by chains, in dictionaries, become arrays in the order of the file. Null stands for NaN: AlphaFold3 writes
+    that (``_dump_json`` in alphafold3/model/confidence_types.py), where others write NaN, which no JSON has.
+    """
+    content, nulls = FileContent(), []
+    with readable(path):
+        packed = read_packed(path, _LARGEST_JSON)
+        content.note_packed(packed)
+        data = packed.data
+        for name, raw in _members(data.replace(b"NaN", b"null")).items():
+            array = _numbers(raw)
+            if array is None or not array.size:
+                content.take(name, None)
+                continue
+            content.take(name, ForeignArray.of(array))
+            if array.dtype.kind == "f" and np.isnan(array).any():
+                nulls.append(name)
+            if _KEYED.match(raw):
+                keys = list(msgspec.json.decode(raw))
+                more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+                content.notes.append(f"{name} is of {', '.join(keys[:_SHOWN])}{more}")
+    if nulls and b"null" in data:
+        content.notes.append(f"null in the file is NaN in {', '.join(nulls)}")
+    return content
+
+
+def _members(data: bytes) -> dict[str, msgspec.Raw]:
+    if not _LISTED.match(data):
+        return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    objects = msgspec.json.decode(data, type=list[dict[str, msgspec.Raw]])
+    return objects[0] if len(objects) == 1 else {}
+
+
+def _numbers(raw: msgspec.Raw, depth: int = 1) -> np.ndarray | None:
+    """Make an array row by row: as Python's numbers, all of a large one would take ten times as much memory."""
+    if not _NESTED.match(raw):
+        return as_array(msgspec.json.decode(raw))
+    rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
+    if len(rows) > _MOST_ROWS or depth == _DEEPEST:
+        return None
+    parts: list[np.ndarray] = []
+    for row in rows:
+        part = _numbers(row, depth + 1)
+        if part is None or (parts and part.shape != parts[0].shape):
+            return None
+        parts.append(part)
+    return np.stack(parts)
+
+
+def read_npz(path: Path) -> FileContent:
+    """List the arrays of an NPZ."""
+    content = FileContent()
+    for name, array in npz_arrays(path).items():
+        content.take(name, array)
+    return content
+
+
+def read_npy(name: str, path: Path) -> FileContent:
+    """List the array of an NPY under a name; its values are mapped, not read."""
+    content = FileContent()
+    with readable(path):
+        check_regular(path)
+        load = partial(npy.open_memmap, path, mode="r")
+        array = load()
+        content.take(name, ForeignArray(array.shape, array.dtype, load))
+    return content
+
+
+def read_torch(path: Path) -> FileContent:
+    """List the tensors in the dictionaries of a file of ``torch.save``."""
+    content = FileContent()
+    with readable(path):
+        for name, value in flat_items(torch_files.load(path)):
+            if isinstance(value, TensorLeaf):
+                content.take(name, ForeignArray(value.shape, value.dtype, value.array))
+                if value.widened:
+                    content.notes = ["bfloat16 tensors are widened to float32, exactly"]
+            else:
+                array = as_array(value)
+                content.take(name, None if array is None else ForeignArray.of(array))
+    return content
+
+
+def read_csv(path: Path) -> FileContent:
+    """Read the columns of a table with a line of names: integers where all are, else float64."""
+    content = FileContent()
+    with readable(path):
+        first, *rows = csv.reader(io.StringIO(read_bytes(path).decode()), strict=True)
+        for name, column in zip(first, zip(*rows, strict=True), strict=True):
+            array = _column(column)
+            content.take(name, None if array is None else ForeignArray.of(array))
+    return content
+
+
+def _column(texts: tuple[str, ...]) -> np.ndarray | None:
+    for kind in (int, float):
+        try:
+            return np.array([kind(text) for text in texts])
+        except ValueError:
+            continue
+    return None

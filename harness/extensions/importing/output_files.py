@@ -1,0 +1,174 @@
+"""Which files of a folder are a program's: known by name and by content, with the prediction that each is of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.extensions.importing.file_contents import FileContent
+from harness.files import open_regular, plain_name
+from harness.foreign.packed import plain_file_name
+from harness.foreign.source import Gathering
+
+LABELS = ("rank", "model", "seed", "sample")
+"""What names of files say of the prediction that they are of."""
+
+_NUMBERED = re.compile(r"(\d+)")
+_HEAD = 4096  # bytes in which the first key of a JSON is looked for
+_FIRST = re.compile(rb'\s*\[?\s*\{\s*"([^"\\]*)"')
+
+_OTHERS = (
+    (r".*\.(cif|pdb|mmcif)(\.\w+)?", "structures, as text"),
+    (r".*\.(a3m|sto|fasta|fa)", "sequences, as text"),
+    (r".*\.(png|svg|pdf|html)", "pictures"),
+    (r".*\.(md|txt|log|bibtex|csv|tsv|yaml)", "text"),
+)
+
+
+class TensorPlace(NamedTuple):
+    """Where an array goes in a trace, and its axes; None where they are not known."""
+
+    path: str
+    axes: tuple[str, ...] | None
+
+
+def places(*rows: tuple[str, str, str]) -> dict[str, TensorPlace]:
+    """Make a table of rows: a path, its axes, and the names that lead there, with spaces between."""
+    return {name: TensorPlace(path, tuple(axes.split())) for path, axes, names in rows for name in names.split()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputFile:
+    """Files of one kind that a program writes.
+
+    Attributes
+    ----------
+    kind : str
+        What they are: the part of a path that tells an array from one of the same name in a file of another kind.
+    pattern : str
+        A regular expression for their names within the folder, without what says how they are packed. Its groups
+        ``rank``, ``model``, ``seed`` and ``sample`` say of which prediction they are, ``job`` of which job.
+    read : callable
+        Takes the path and gives what is in it.
+    places : mapping of str to TensorPlace
+        By the names in the file; others go to ``outputs/NAME``.
+    first : frozenset of str
+        The first keys of such a JSON, for names that others use too; empty where the name is enough.
+    whole : bool
+        Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time.
+    batched : bool
+        Whether its arrays have a first axis for a batch, of one.
+    """
+
+    kind: str
+    pattern: str
+    read: Callable[[Path], FileContent]
+    places: Mapping[str, TensorPlace]
+    first: frozenset[str] = frozenset()
+    whole: bool = True
+    batched: bool = False
+
+
+def _no_facts(_: Gathering) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputProgram:
+    """A program whose outputs are imported.
+
+    Attributes
+    ----------
+    name, title : str
+        That of its importer, and that for people.
+    files : tuple of OutputFile
+        The first that fits a name counts; of two arrays for one place, that of the earlier has it.
+    folders : str
+        A regular expression for the names of folders within the folder that are looked into.
+    others : tuple of (str, str)
+        Regular expressions for names of files that hold no array, and what they are; empty for what `facts` reads.
+    facts : callable
+        Takes what is gathered of a folder and gives fields of `harness.trace.manifest.Metadata`.
+    """
+
+    name: str
+    title: str
+    files: tuple[OutputFile, ...]
+    folders: str = r"(?!)"
+    others: tuple[tuple[str, str], ...] = ()
+    facts: Callable[[Gathering], dict[str, Any]] = _no_facts
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file of a program: its name within the folder, and what its name says of the prediction."""
+
+    name: str
+    path: Path
+    file: OutputFile
+    parts: dict[str, str]
+
+    def label(self, varying: set[str]) -> str:
+        """Name the prediction by what tells it from the others of its folder; empty where there is only one."""
+        named = ((part, self.parts.get(part, "")) for part in LABELS if part in varying)
+        return "_".join(f"{part}_{int(n)}" if n.isdecimal() else plain_name(n) for part, n in named if n)
+
+
+class OtherFile(NamedTuple):
+    """A file or folder that is none of a program's, and why."""
+
+    name: str
+    why: str
+
+
+def look(program: OutputProgram, path: Path) -> Iterator[FoundFile | OtherFile]:
+    """Yield the files of a source in natural order; of any JSON whose name is not enough, the first bytes are read."""
+    if not path.is_dir():
+        yield _known(program, path.name, path) or OtherFile(path.name, f"nothing of {program.title}")
+        return
+    for entry in _sorted(path):
+        inside = entry.is_dir() and re.fullmatch(program.folders, entry.name)
+        if entry.is_dir() and not inside:
+            yield OtherFile(f"{entry.name}/", "folders that are not looked into")
+        for file in _sorted(entry) if inside else [entry]:
+            if file.is_file():
+                name = file.relative_to(path).as_posix()
+                yield _known(program, name, file) or OtherFile(name, _why(program, name))
+
+
+def recognises(program: OutputProgram, path: Path) -> bool:
+    """Say whether a file is one of a program's, or a folder has one."""
+    return any(isinstance(found, FoundFile) for found in look(program, path))
+
+
+def natural_order(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts 10 behind 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERED.split(name)]
+
+
+def _sorted(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: natural_order(path.name))
+
+
+def _known(program: OutputProgram, name: str, path: Path) -> FoundFile | None:
+    plain = plain_file_name(name)
+    for file in program.files:
+        match = re.fullmatch(file.pattern, plain)
+        # What is packed is not inflated for a look at its first key.
+        if match and (not file.first or plain != name or _first_key(path) in file.first):
+            return FoundFile(name, path, file, {part: text for part, text in match.groupdict().items() if text})
+    return None
+
+
+def _first_key(path: Path) -> str:
+    with open_regular(path) as handle:
+        found = _FIRST.match(handle.read(_HEAD))
+    return found[1].decode("latin-1") if found else ""
+
+
+def _why(program: OutputProgram, name: str) -> str:
+    known = (why for pattern, why in (*program.others, *_OTHERS) if re.fullmatch(pattern, name))
+    return next(known, f"nothing of {program.title}")

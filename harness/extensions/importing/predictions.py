@@ -1,0 +1,188 @@
+"""The outputs of a program become a trace: the arrays of each prediction under paths of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UsageError
+from harness.extensions.importing.file_contents import FileContent
+from harness.extensions.importing.output_files import (
+    LABELS,
+    FoundFile,
+    OtherFile,
+    OutputFile,
+    OutputProgram,
+    TensorPlace,
+    look,
+)
+from harness.foreign.files import file_digest
+from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError, unpadded
+from harness.trace.manifest import Metadata
+from harness.trace.schema import SchemaError, role_of, validate_path
+
+
+class _OneFile:
+    """Keeps what one file holds: the arrays of a file are streamed one after the other."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._content = FileContent()
+
+    def content(self, read: Callable[[Path], FileContent], path: Path) -> FileContent:
+        """Read a file, or return what was read of it last."""
+        if self._path != path:
+            self._path, self._content = None, FileContent()  # not to have two at once
+            self._content = read(path)
+            self._path = path
+        return self._content
+
+    def values(self, read: Callable[[Path], FileContent], path: Path, name: str) -> Any:
+        """Return the values of one of its arrays."""
+        return self.content(read, path).arrays[name].load()
+
+
+@dataclass
+class _Reading:
+    """What is known of a source while its files are read one after the other."""
+
+    gathering: Gathering
+    varying: set[str]
+    held: _OneFile = field(default_factory=_OneFile)
+    taken: set[str] = field(default_factory=set)
+    left: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    facts: defaultdict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
+
+    def add(self, found: FoundFile) -> None:
+        """Take all arrays of a file, what it leaves out, and its facts."""
+        read, path = found.file.read, found.path
+        content = self.held.content(read, path) if found.file.whole else read(path)
+        self.gathering.file(path)  # after it is known to be no longer than can be read
+        label = found.label(self.varying)
+        for name, array in content.arrays.items():
+            if found.file.whole:
+                array = array._replace(load=partial(self.held.values, read, path, name))
+            self._add_array(found, label, name, array)
+        for why, name in content.left:
+            self.left[why].add(name)
+        for fact, value in content.facts.items():
+            self.facts[fact].add(value)
+        self.gathering.notes += [note for note in content.notes if note not in self.gathering.notes]
+
+    def _add_array(self, found: FoundFile, label: str, name: str, array: ForeignArray) -> None:
+        place = found.file.places.get(name) or TensorPlace(unpadded(f"outputs/{name}"), None)
+        path, origin = _within(place.path, label), f"{found.path}: {name}"
+        if not _is_path(path):
+            self.left["no name that a tensor may have"].add(name)
+            return
+        if path in self.taken:
+            path = _within(place.path, label, found.file.kind)
+        self.taken.add(path)
+        fitted = _fitted(array, place.axes, origin, found.file.batched)
+        self.gathering.add(path, fitted, origin, place.axes, role_of(place.path))
+
+
+def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile | None = None) -> ImportedTrace:
+    """Read a file of a program, or a folder with the predictions of one job.
+
+    Parameters
+    ----------
+    program : OutputProgram
+        The program.
+    path : Path
+        The file or folder.
+    otherwise : OutputFile, optional
+        What a file is whose name says nothing.
+
+    Raises
+    ------
+    UsageError
+        When it holds nothing of the program, or results of several jobs.
+    SourceError
+        When a file is truncated or damaged, or two do not fit together.
+    """
+    looked = list(look(program, path))
+    files = [found for found in looked if isinstance(found, FoundFile)]
+    if not files and otherwise is not None and not path.is_dir():
+        looked, files = [], [FoundFile(path.name, path, otherwise, {})]
+    if not files:
+        raise UsageError(f"{path} holds no arrays that {program.title} writes.")
+    jobs = sorted({found.parts["job"] for found in files if "job" in found.parts})
+    if len(jobs) > 1:
+        raise UsageError(
+            f"{path} holds results of {len(jobs)} jobs ({', '.join(jobs[:3])}{', ...' if jobs[3:] else ''}), a trace is "
+            "of one; name a file, or put the files of one job into a folder of their own."
+        )
+    said = {part: {found.parts[part] for found in files if part in found.parts} for part in LABELS}
+    reading = _Reading(Gathering(path, program.name), {part for part in LABELS if len(said[part]) > 1})
+    for kind in (otherwise, *program.files):
+        for found in (found for found in files if found.file is kind):
+            if original := _original(found, files):
+                reading.left[f"the same bytes as {original}"].add(found.name)
+            else:
+                reading.add(found)
+    for other in looked:
+        if isinstance(other, OtherFile) and other.why:
+            reading.left[other.why].add(other.name)
+    return _trace(reading, program, path, said)
+
+
+def _trace(reading: _Reading, program: OutputProgram, path: Path, said: Mapping[str, set[str]]) -> ImportedTrace:
+    gathering = reading.gathering
+    facts = program.facts(gathering) if path.is_dir() else {}
+    if len(said["model"]) == 1:
+        facts["model_version"] = next(iter(said["model"]))
+    if len(recycles := reading.facts["num_recycles"]) == 1:
+        facts["num_recycles"] = next(iter(recycles))
+    if len(sequences := reading.facts["sequence"]) == 1:
+        gathering.add_letters(next(iter(sequences)), f"{path}: the sequence")
+    for why, names in reading.left.items():
+        gathering.leave_out(names, why)
+    seed = int(next(iter(said["seed"]))) if len(said["seed"]) == 1 else None
+    return gathering.trace(Metadata(**facts), seed)
+
+
+def _original(found: FoundFile, files: list[FoundFile]) -> str:
+    """Name the file of a prediction that a file of none is a copy of; empty where there is none."""
+    if found.parts.keys() & {*LABELS}:
+        return ""
+    size = found.path.stat().st_size
+    alike = (each for each in files if each.file is found.file and each.parts.keys() & {*LABELS})
+    same = (each for each in alike if each.path.stat().st_size == size)
+    return next((each.name for each in same if file_digest(each.path) == file_digest(found.path)), "")
+
+
+def _within(path: str, *parts: str) -> str:
+    group, _, rest = path.partition("/")
+    return "/".join((group, *(part for part in parts if part), rest))
+
+
+def _is_path(path: str) -> bool:
+    try:
+        validate_path(path)
+    except SchemaError:
+        return False
+    return True
+
+
+def _fitted(array: ForeignArray, axes: tuple[str, ...] | None, origin: str, batched: bool) -> ForeignArray:
+    """Take off the axis of a batch of one, and make a number of a list of one, as some writers keep a score in."""
+    shape = array.shape
+    if axes is None:
+        return array
+    if not axes and prod(shape) == 1:
+        shape = ()
+    elif batched and len(shape) == len(axes) + 1:
+        if shape[0] != 1:
+            raise SourceError(f"{origin} is of a batch of {shape[0]}, where a trace is of one; save them apart.")
+        shape = shape[1:]
+    if shape == array.shape:
+        return array
+    return array._replace(shape=shape, load=lambda: np.asarray(array.load()[...]).reshape(shape))

@@ -17,7 +17,7 @@ from harness.files import read_bytes
 from harness.foreign.files import parse_json
 from harness.foreign.source import Gathering, Importer, readable
 
-_RANK = r"rank_(?P<rank>\d{1,9})_[^/]*"
+_RANK = r"rank_(?P<rank>\d{1,9})_[^/.]*"
 _CONFIG = "config.json"
 
 _SCORES = PICKLED | places(
@@ -70,7 +70,7 @@ _PROGRAM = OutputProgram(
             places=_SCORES,
         ),
     ),
-    others=((r"config\.json", ""),),
+    others=((r"config\.json", ""), (r".*\.r\d+\.pickle", "results of earlier recycles")),
     facts=_facts,
 )
 

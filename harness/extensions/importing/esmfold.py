@@ -6,16 +6,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
-from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
-from harness.files import read_bytes
 from harness.documents import parse_json
+from harness.errors import UsageError
+from harness.extensions.importing.output_files import natural_order
+from harness.files import read_bytes
+from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
 from harness.foreign.torch_files import TensorLeaf, load_tensor
 from harness.trace.manifest import Metadata
 
 _KIND = "esmfold-trace"
 _META, _INDEX = "meta.json", "trace/index.json"
-_NUMBERED = re.compile(r"(\d+)")
 _SM = "trace/structure_module"
 _ATOM14 = "residue atom14 xyz"
 
@@ -59,7 +59,7 @@ def _read(path: Path) -> ImportedTrace:
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     leaves: dict[str, TensorLeaf] = {}
     left = []
-    for name in sorted(files, key=_order):
+    for name in sorted(files, key=natural_order):
         place = _place(name)
         if place is None and name not in (_META, _INDEX):
             left.append(name)
@@ -73,10 +73,6 @@ def _read(path: Path) -> ImportedTrace:
     gathering.leave_out(left, "no tensor of the trace")
     metadata, seed = _facts(gathering, files[_META]) if _META in files else (Metadata(), None)
     return gathering.trace(metadata, seed)
-
-
-def _order(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERED.split(name)]
 
 
 def _place(name: str) -> tuple[str, str] | None:

@@ -6,8 +6,9 @@ Names and contents: openfold3/core/runners/writer.py of openfold3 0.5.0, and wha
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
-from harness.extensions.importing.file_contents import read_json, read_npz, read_torch
+from harness.extensions.importing.file_contents import FileContent, read_json, read_npz, read_torch
 from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises
 from harness.extensions.importing.predictions import read_predictions
 from harness.foreign.source import Importer
@@ -38,6 +39,14 @@ _LATENT = places(
     ("outputs/distogram_logits", "token token bin", "distogram_logits"),
 )
 
+
+def _read_npz(path: Path) -> FileContent:
+    content = read_npz(path)
+    if content.arrays.pop("allow_pickle", None):
+        content.left.append(("an argument to NumPy that was stored among the arrays", "allow_pickle"))
+    return content
+
+
 _PROGRAM = OutputProgram(
     name="openfold3",
     title="OpenFold3",
@@ -52,7 +61,7 @@ _PROGRAM = OutputProgram(
         OutputFile(
             kind="full_npz",
             pattern=rf"{_SAMPLE}_confidences\.npz",
-            read=read_npz,
+            read=_read_npz,
             places=_CONFIDENCES,
             whole=False,
         ),

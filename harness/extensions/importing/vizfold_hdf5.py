@@ -1,0 +1,105 @@
+"""``Run.vizfold.h5`` of the archive schema: its groups and metadata in HDF5."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from harness.errors import UsageError
+from harness.extensions.importing.vizfold_layout import read_layout
+from harness.files import DOCUMENT, open_regular
+from harness.foreign.arrays import hdf5_arrays
+from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, readable
+from harness.formats.hdf5_file import MANIFEST, open_hdf5
+from harness.limits import LimitError, in_words
+
+_KIND = "vizfold-hdf5"
+_PART = 64  # texts that are read at once
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_SCHEMA = re.compile(
+    r"(representations/)?(single|pair)/(layers|layer_\d+)|attention/(\w+/)?(layers|layer_\d+)"
+    r"|activations/(layers(/.+)?|layer_\d+)/(single|pair)_repr|recycle/(steps(/.+)?|step_\d+)/(single|pair)_repr"
+)
+_OTHERS = (MANIFEST, "activations/layer_0/single")
+"""What an archive of this harness has, and the file of the earlier comparison."""
+
+
+def _recognises(path: Path) -> bool:
+    if path.is_dir():
+        return False
+    with open_regular(path) as handle:
+        if handle.read(len(_HDF5)) != _HDF5:
+            return False
+    names: list[str] = []
+    try:
+        with open_hdf5(path) as file:
+            file.visit(names.append)  # follows no link
+    except OSError:  # truncated: whose it is cannot be seen
+        return False
+    return any(_SCHEMA.fullmatch(name) for name in names) and not set(_OTHERS) & set(names)
+
+
+class _Hdf5Store:
+    """What a file holds: arrays of numbers, texts, and the attributes of its root and of ``metadata``."""
+
+    def __init__(self, gathering: Gathering) -> None:
+        path = gathering.path
+        self.arrays: dict[str, ForeignArray] = {}
+        self.texts: dict[str, list[str]] = {}
+        self.attributes: dict[str, Any] = {}
+        left = []
+        for name, array in hdf5_arrays(path).items():
+            if np.dtype(array.dtype).kind in "biuf":
+                self.arrays[name] = array
+            elif h5py.check_string_dtype(array.dtype) and len(array.shape) <= 1:
+                with readable(f"{path}/{name}"):
+                    self.texts[name] = _texts(array)
+            else:
+                left.append(name)
+        with readable(path), open_hdf5(path) as file:
+            self._take_attributes(file)
+            if isinstance(file.get("metadata", getlink=True), h5py.HardLink):
+                self._take_attributes(file["metadata"])
+        gathering.file(path)
+        gathering.leave_out(left, "neither numbers nor text")
+
+    def _take_attributes(self, node: Any) -> None:
+        self.attributes |= {name: _plain(value) for name, value in node.attrs.items()}
+
+
+def _texts(array: ForeignArray) -> list[str]:
+    """Read a text or a list of texts in parts: a small file can hold one long text very often."""
+    rows, found = array.load(), list[str]()
+    for start in range(0, *array.shape or (1,), _PART):
+        part = np.asarray(rows[start : start + _PART] if array.shape else rows[()])
+        found += [str(_plain(value)) for value in part.reshape(-1).tolist()]
+        if sum(map(len, found)) > DOCUMENT:
+            raise LimitError(f"it holds more than {in_words(DOCUMENT)} of text")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return [_plain(each) for each in value.tolist()] if value.shape else _plain(value[()])
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _read(path: Path) -> ImportedTrace:
+    if path.is_dir() or not _recognises(path):
+        raise UsageError(f"{path} is no HDF5 file of the archive schema: it has no array such as single/layer_0.")
+    gathering = Gathering(path, _KIND)
+    return read_layout(gathering, _Hdf5Store(gathering))
+
+
+importer = Importer(
+    name=_KIND,
+    description="Run.vizfold.h5: the groups of the archive schema in HDF5, also with the layers in one array",
+    recognises=_recognises,
+    read=_read,
+)

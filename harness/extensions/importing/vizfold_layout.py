@@ -1,0 +1,179 @@
+"""The names of VizFold's archives, whatever holds them: one array a layer, or the layers of a kind in one array."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any, Protocol, get_type_hints
+
+import msgspec
+import numpy as np
+
+from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable, unpadded
+from harness.trace.manifest import Metadata
+
+GROUPS = ("representations", "attention", "activations", "single", "pair", "recycle", "structure", "inputs", "outputs")
+_ATOMS = 37
+"""AlphaFold2's heavy atoms of a residue: alphafold/common/residue_constants.py, ``atom_types``."""
+_IMAGES = ("inputs/images", "inputs/processed_image")
+"""The stages of vision transformers have one of them, and attention of (images, heads, tokens, tokens)."""
+_IMAGE_AXES = ("image", "image_channel", "row", "column")
+
+# As the schema draws it: activations/layers/single_repr, attention/layers, recycle/steps/pair_repr.
+_GROUPED = re.compile(r"(?P<group>.+)/(?P<many>layer|step)s/(?:(?P=many)_)?(?P<index>\d+)(?P<rest>/.+)?")
+_STACKED = re.compile(r"(?P<group>.+)/(?P<many>layer|step)s(?P<rest>/(?:single|pair)_repr)?")
+_AXES_OF_ONE = {"attention": 3, "single": 2, "pair": 3, "single_repr": 2, "pair_repr": 3}
+
+
+class LayoutStore(Protocol):
+    """What holds an archive: arrays of numbers and texts by name, and attributes of the root and of ``metadata``."""
+
+    arrays: dict[str, ForeignArray]
+    texts: dict[str, list[str]]
+    attributes: dict[str, Any]
+
+
+def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
+    """Make a trace of an archive.
+
+    Raises
+    ------
+    SourceError
+        When its arrays do not fit the schema, or each other.
+    """
+    path = gathering.path
+    facts = {name: stored for name, stored in store.arrays.items() if name.startswith("metadata/")}
+    residues = _residues(path, store)
+    images = any(name in store.arrays for name in _IMAGES)
+    left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
+    named = ((name, stored) for name, stored in store.arrays.items() if name not in facts)
+    for name, place, stored in (each for pair in named for each in _layers(gathering, *pair, images)):
+        axes = None
+        if "/" not in place:
+            left.append(name)
+            continue
+        if place.startswith("attention/") and not images:
+            stored, axes = _heads_first(gathering, name, stored), HEADS
+        elif place in _IMAGES and len(stored.shape) == len(_IMAGE_AXES):
+            axes = _IMAGE_AXES
+        elif place == "structure/ptm" and prod(stored.shape) == 1:
+            stored = _reshaped(stored, ())
+        elif place in ("structure/atom_positions", "structure/atom_mask") and residues:
+            flat = stored.shape[:1] == (residues * _ATOMS,)
+            stored = _reshaped(stored, (residues, _ATOMS, *stored.shape[1:])) if flat else stored
+        gathering.add(place, stored, f"{path}/{name}", axes)
+    metadata = _metadata(gathering, store, facts)
+    gathering.leave_out(left)
+    return gathering.trace(metadata)
+
+
+def _layers(
+    gathering: Gathering, name: str, stored: ForeignArray, images: bool
+) -> Iterator[tuple[str, str, ForeignArray]]:
+    """Yield an array with its place in the schema; one that holds all layers, layer by layer."""
+    place = unpadded(name.removeprefix("representations/"))
+    if match := _GROUPED.fullmatch(place):
+        yield name, f"{match['group']}/{match['many']}_{int(match['index'])}{match['rest'] or ''}", stored
+        return
+    match = _STACKED.fullmatch(place)
+    kind = (match["rest"] or match["group"].partition("/")[0]).strip("/") if match else ""
+    axes = _AXES_OF_ONE.get(kind, 0) + (images and kind == "attention")
+    if not match or len(stored.shape) not in (axes, axes + 1):
+        yield name, place, stored
+        return
+    one, rest = f"{match['group']}/{match['many']}_", match["rest"] or ""
+    if len(stored.shape) == axes:
+        gathering.notes.append(f"{name} has no axis of {match['many']}s, and is taken as {match['many']} 0")
+        yield name, f"{one}0{rest}", stored
+        return
+    for index in range(stored.shape[0]):
+        load = partial(_Part, stored, index)
+        yield name, f"{one}{index}{rest}", ForeignArray(stored.shape[1:], stored.dtype, load)
+
+
+class _Part:
+    """What an array holds at one index of its first axis, read when it is sliced."""
+
+    def __init__(self, stored: ForeignArray, index: int) -> None:
+        self._rows, self._index = stored.load(), index
+        chunks = getattr(self._rows, "shards", None) or getattr(self._rows, "chunks", None)
+        self.chunks = chunks[1:] if chunks else None
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        return np.asarray(self._rows[self._index, part])
+
+
+def _reshaped(stored: ForeignArray, shape: tuple[int, ...]) -> ForeignArray:
+    return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape))
+
+
+def _residues(path: Path, store: LayoutStore) -> int | None:
+    """Return the number of residues that representations or metadata state, where either does."""
+    for name, stored in store.arrays.items():
+        kinds = ("representations/", "single/", "pair/")
+        if name.startswith(kinds) and len(stored.shape) in (2, 3) and not _STACKED.fullmatch(name):
+            return stored.shape[0]
+    found = store.arrays.get("metadata/num_residues")
+    stated = store.attributes.get("num_residues") if found is None else _plain(f"{path}/metadata/num_residues", found)
+    return stated if type(stated) is int else None
+
+
+def _plain(origin: str, stored: ForeignArray) -> Any:
+    """Read an array of metadata as plain values, one of a single value as that."""
+    with readable(origin):
+        values = np.asarray(stored.load()[...])
+    return values.reshape(-1)[0].item() if values.size == 1 else values.tolist()
+
+
+def _heads_first(gathering: Gathering, name: str, stored: ForeignArray) -> ForeignArray:
+    shape = stored.shape
+    if len(shape) != 3:
+        raise SourceError(
+            f"{gathering.path}/{name} has shape {shape}; attention of one layer is (heads, residues, residues)."
+        )
+    if shape[1] == shape[2] or shape[0] != shape[1]:
+        return stored
+    # One draft of the prototype has the heads last.
+    gathering.notes.append(f"{name}: heads moved from the last axis to the first")
+    load = stored.load
+    return ForeignArray((shape[2], *shape[:2]), stored.dtype, lambda: np.moveaxis(np.asarray(load()[...]), -1, 0))
+
+
+def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, ForeignArray]) -> Metadata:
+    """Take the schema's fields from attributes and from arrays in ``metadata``; note every other."""
+    stated = dict(store.attributes)
+    for name, stored in facts.items():
+        stated[name.removeprefix("metadata/")] = _plain(f"{gathering.path}/{name}", stored)
+    for name, texts in store.texts.items():
+        if name.startswith("metadata/"):
+            stated[name.removeprefix("metadata/")] = texts[0] if len(texts) == 1 else texts
+    letters = stated.pop("sequence", None)
+    letters = store.texts.get("inputs/sequence") or ([letters] if isinstance(letters, str) else letters)
+    if "inputs/sequence" not in store.arrays and isinstance(letters, list):
+        text = "".join(str(part) for part in letters)
+        if text.isascii():
+            gathering.add_letters(text, "the sequence")
+    index = facts.get("metadata/residue_index")
+    if index is not None and len(index.shape) == 1:
+        del stated["residue_index"]
+        gathering.add("inputs/residue_index", index, f"{gathering.path}/metadata/residue_index", ["residue"])
+    if isinstance(stated.get("recycle_info"), (list, int, float)):
+        stated["recycle_info"] = json.dumps(stated["recycle_info"])
+    if isinstance(stated.get("representation_names"), str):
+        stated["representation_names"] = [stated["representation_names"]]
+    known = {}
+    for field, kind in get_type_hints(Metadata).items():
+        try:
+            known[field] = msgspec.convert(stated[field], kind)
+            del stated[field]
+        except (KeyError, msgspec.ValidationError):  # not stated, or of another type: then it is noted
+            continue
+    if stated:
+        gathering.notes.append(f"it also states {json.dumps(stated, sort_keys=True, default=str)}")
+    return Metadata(**known)
+
+

@@ -96,20 +96,24 @@ def pickled(path: Path, content: Any) -> Path:
 _STORAGES = {"<f4": "Float", "<f2": "Half", "<f8": "Double", "<i8": "Long", "<u2": "BFloat16"}
 
 
-def torch_pickle(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, count: int, storage: str) -> bytes:
+def _text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+def _number(value: int) -> bytes:
+    return b"J" + struct.pack("<i", value)
+
+
+def torch_pickle(
+    shape: tuple[int, ...], strides: tuple[int, ...], offset: int, count: int, storage: str, key: str = "0"
+) -> bytes:
     """The pickle of one tensor, opcode by opcode as ``torch.save`` writes it."""
 
-    def text(value: str) -> bytes:
-        return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-    def number(value: int) -> bytes:
-        return b"J" + struct.pack("<i", value)
-
     def numbers(*several: int) -> bytes:
-        return b"(" + b"".join(number(value) for value in several) + b"t"
+        return b"(" + b"".join(_number(value) for value in several) + b"t"
 
-    reference = text("storage") + b"ctorch\n" + storage.encode() + b"\n" + text("0") + text("cpu") + number(count)
-    arguments = b"((" + reference + b"tQ" + number(offset) + numbers(*shape) + numbers(*strides)
+    reference = _text("storage") + b"ctorch\n" + storage.encode() + b"\n" + _text(key) + _text("cpu") + _number(count)
+    arguments = b"((" + reference + b"tQ" + _number(offset) + numbers(*shape) + numbers(*strides)
     return b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"\x89ccollections\nOrderedDict\n)RtR."
 
 
@@ -124,6 +128,23 @@ def torch_file(path: Path, array: np.ndarray, data: bytes | None = None) -> Path
         file.writestr(f"{path.stem}/byteorder", b"little")
         file.writestr(f"{path.stem}/data/0", array.tobytes())
         file.writestr(f"{path.stem}/version", b"3\n")
+    return path
+
+
+def torch_save(path: Path, content: dict[str, Any]) -> Path:
+    """A dictionary of tensors and integers as ``torch.save`` writes it, made without torch."""
+    parts = [b"\x80\x02}("]
+    with zipfile.ZipFile(path, "w") as file:
+        for key, (name, value) in enumerate(content.items()):
+            parts.append(_text(name))
+            if isinstance(value, int):
+                parts.append(_number(value))
+                continue
+            strides = tuple(step // value.itemsize for step in value.strides)
+            storage = f"{_STORAGES[value.dtype.str]}Storage"
+            parts.append(torch_pickle(value.shape, strides, 0, value.size, storage, str(key))[2:-1])
+            file.writestr(f"{path.stem}/data/{key}", value.tobytes())
+        file.writestr(f"{path.stem}/data.pkl", b"".join((*parts, b"u.")))
     return path
 
 

@@ -97,7 +97,7 @@ _PROGRAM = OutputProgram(
         ),
     ),
     folders=r"seed-\d+_(?:sample-\d+|embeddings|distogram)",
-    others=((r".*(_data|_job_request)\.json(\.zst)?", "the input of the job, as text"),),
+    others=((r".*(_data|_job_request)\.json(\.\w+)?", "the input of the job, as text"),),
 )
 
 importer = Importer(

@@ -1,0 +1,120 @@
+"""The archive schema in HDF5, all layers in one array, and the stage of vision transformers: the same tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import zarr
+
+from harness.errors import UsageError
+from harness.foreign.source import SourceError, read_source
+from harness.trace.manifest import Metadata
+from tests.outputs import HEADS, LAYERS, N, attention, same, values
+from tests.program_outputs import Arrays, imported
+
+SINGLE, PAIR = values(1, LAYERS, N, 6), values(2, LAYERS, N, N, 4)
+MAPS = np.stack([attention(layer) for layer in range(LAYERS)])
+
+
+def schema_tensors() -> Arrays:
+    """Tensors of two layers and one step, by the names of the schema."""
+    found: Arrays = {"inputs/msa": np.arange(3 * N).reshape(3, N), "structure/ptm": np.array(0.5)}
+    for layer in range(LAYERS):
+        found[f"activations/layer_{layer}/single_repr"] = SINGLE[layer]
+        found[f"pair/layer_{layer}"] = PAIR[layer]
+        found[f"attention/layer_{layer}"] = MAPS[layer]
+    return found | {"recycle/step_0/pair_repr": PAIR[0], "outputs/coordinates": values(3, N, 3)}
+
+
+def stacked(found: Arrays) -> Arrays:
+    """The same with all layers of a kind in one array, as the schema is drawn."""
+    rest = {name: array for name, array in found.items() if "layer_" not in name and "step_" not in name}
+    layers = {"activations/layers/single_repr": SINGLE, "pair/layers": PAIR, "attention/layers": MAPS}
+    return rest | layers | {"recycle/steps/pair_repr": PAIR[:1]}
+
+
+def grouped(found: Arrays) -> Arrays:
+    """The same with groups ``layers`` of padded names."""
+    names = {name: name.replace("/layer_", "/layers/layer_0").replace("/step_", "/steps/step_0") for name in found}
+    return {names[name]: array for name, array in found.items()}
+
+
+def in_hdf5(path: Path, arrays: Arrays) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        file.create_dataset("inputs/sequence", data="ACDEFGHIKLM"[:N])
+        metadata = file.create_group("metadata")
+        metadata.attrs.update({"model_name": "openfold", "num_recycles": 3, "mood": "good"})
+        metadata.create_dataset("model_version", data="v2.2")
+        metadata.create_dataset("representation_names", data=["single", "pair"])
+        metadata.create_dataset("num_layers", data=LAYERS)
+    return path
+
+
+def in_zarr(path: Path, arrays: Arrays) -> Path:
+    root = zarr.create_group(path)
+    for name, array in arrays.items():
+        root.create_array(name, data=array)
+    root["inputs"].attrs["kind"] = "none"
+    root.create_group("metadata").attrs.update({"sequence": "ACDEFGHIKLM"[:N], "model_name": "openfold"})
+    return path
+
+
+@pytest.mark.parametrize("write", [in_hdf5, in_zarr])
+@pytest.mark.parametrize("shape", [dict, stacked, grouped])
+def test_each_layout_gives_the_tensors_of_the_schema(tmp_path, write, shape):
+    path = write(tmp_path / ("Run.vizfold.h5" if write is in_hdf5 else "run.zarr"), shape(schema_tensors()))
+    found, manifest = imported(path)
+    same(found, schema_tensors() | {"inputs/sequence": np.frombuffer(b"ACDEFGHIKLM"[:N], np.uint8)})
+    assert manifest["attention/layer_1"].axes == ("head", "residue", "residue")
+    assert manifest.metadata.model_name == "openfold" and manifest.metadata.num_residues == N
+    if write is in_hdf5:
+        assert manifest.metadata == Metadata(
+            model_name="openfold", model_version="v2.2", num_layers=LAYERS, num_residues=N, num_recycles=3,
+            representation_names=("single", "pair"),
+        )  # fmt: skip
+        assert manifest.provenance.note == 'it also states {"mood": "good"}'
+
+
+def test_an_array_without_an_axis_of_layers_is_one_layer_and_told(tmp_path):
+    found, manifest = imported(in_hdf5(tmp_path / "x.h5", {"attention/layers": MAPS[0], "single/layers": SINGLE[0]}))
+    assert found["attention/layer_0"].tobytes() == MAPS[0].tobytes()
+    assert "attention/layers has no axis of layers, and is taken as layer 0" in (manifest.provenance.note or "")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_the_stage_of_vision_transformers_keeps_its_axes(tmp_path, many):
+    maps, image = values(1, LAYERS, 1, HEADS, 5, 5), values(2, 1, 3, 8, 8)
+    layers = {"attention/layers": maps} if many else {f"attention/layer_{k}": maps[k] for k in range(LAYERS)}
+    found, manifest = imported(in_zarr(tmp_path / "trace.zarr", {"inputs/processed_image": image} | layers))
+    del found["inputs/sequence"]
+    same(found, {"inputs/processed_image": image, "attention/layer_0": maps[0], "attention/layer_1": maps[1]})
+    assert manifest["attention/layer_1"].axes == ("image", "head", "token", "token")
+    assert manifest["inputs/processed_image"].axes == ("image", "image_channel", "row", "column")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "part"),
+    [
+        ({"attention/layers": values(1, 2, 2, HEADS, N, N)}, "expected a name such as 'attention/layer_0'"),
+        ({"attention/layers": MAPS, "attention/layer_1": MAPS[1]}, "attention/layer_1 stands in"),
+        ({"pair/layers": PAIR, "single/layers": SINGLE[:, 1:]}, f"expected {N - 1} residues|expected {N} residues"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, arrays, part):
+    with pytest.raises(SourceError, match=part):
+        read_source(in_hdf5(tmp_path / "x.h5", arrays))
+
+
+def test_a_file_of_another_program_is_not_taken_for_it(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["inputs/images"] = values(1, 2, 3)
+        file["single/layer_0"] = h5py.SoftLink("/inputs/images")
+    with pytest.raises(UsageError):
+        read_source(tmp_path / "x.h5")
+    with pytest.raises(UsageError, match="is no HDF5 file of the archive schema"):
+        read_source(tmp_path / "x.h5", "vizfold-hdf5")

@@ -56,3 +56,25 @@ def test_arrays_are_read_as_numpy_wrote_them(protocol):
     found = pickles.plain(pickles.load(pickle.dumps(arrays, protocol)))
     for array, made in zip(arrays, found, strict=True):
         assert (made.dtype, made.shape) == (array.dtype, array.shape) and made.tolist() == array.tolist()
+
+
+def test_bfloat16_is_read_as_its_bits():
+    bits = np.array([0x3F80, 0xC000, 0x0001], np.uint16)
+    # As ml_dtypes stores it: its type stands where numpy's own have a name.
+    data = pickle.dumps(bits, 2).replace(b"X\x02\x00\x00\x00u2", b"cml_dtypes\nbfloat16\n")
+    leaf = pickles.load(data)
+    assert leaf.bfloat16 and leaf.array().tolist() == bits.tolist()
+    assert pickles.plain(leaf).tolist() == [1.0, -2.0, 2.0**-133]
+    with pytest.raises(pickles.PickleRefused, match="a single number of ml_dtypes"):
+        pickles.load(b"\x80\x02cml_dtypes\nbfloat16\n)R.")
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_bfloat16_of_ml_dtypes_is_read(protocol):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.array([[1, -2.5, 3e-40]], order="F").astype(ml_dtypes.bfloat16)
+    arrays, number = pickles.load(pickle.dumps(([array, array.T], array[0, 1]), protocol))
+    for leaf, judge in zip(arrays, (array, array.T), strict=True):
+        assert leaf.bfloat16 and leaf.array().tobytes() == judge.tobytes()
+        assert pickles.plain(leaf).tolist() == judge.astype(np.float32).tolist()
+    assert pickles.plain(number) == np.float32(-2.5)

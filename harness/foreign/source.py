@@ -167,8 +167,9 @@ class ImportedTrace(Trace):
                 yield _checked(spec, block, origin)
         with readable(origin):
             rows = stored.load()
-        if not spec.shape:
-            yield _checked(spec, np.asarray(rows[()]).reshape(()), origin)
+            number = None if spec.shape else np.asarray(rows[()]).reshape(())
+        if number is not None:
+            yield _checked(spec, number, origin)
             return
         chunks = getattr(rows, "shards", None) or getattr(rows, "chunks", None)  # h5py's and zarr-python's names
         for part, *_ in in_blocks(spec, chunks, whole_rows=True):

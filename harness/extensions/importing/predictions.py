@@ -56,7 +56,7 @@ class _Reading:
     gathering: Gathering
     varying: set[str]
     held: _OneFile = field(default_factory=_OneFile)
-    taken: set[str] = field(default_factory=set)
+    taken: dict[str, str] = field(default_factory=dict)
     left: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     facts: defaultdict[str, set[Any]] = field(default_factory=lambda: defaultdict(set))
 
@@ -82,9 +82,9 @@ class _Reading:
         if not _is_path(path):
             self.left["no name that a tensor may have"].add(name)
             return
-        if path in self.taken:
-            path = _within(place.path, label, found.file.kind)
-        self.taken.add(path)
+        kind = found.file.kind
+        if self.taken.setdefault(path, kind) != kind:
+            path = _within(place.path, label, kind)
         fitted = _fitted(array, place.axes, origin, found.file.batched)
         self.gathering.add(path, fitted, origin, place.axes, role_of(place.path))
 

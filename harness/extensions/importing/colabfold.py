@@ -14,7 +14,7 @@ from harness.extensions.importing.output_files import OutputFile, OutputProgram,
 from harness.extensions.importing.pickled_results import PICKLED, read_pickle
 from harness.extensions.importing.predictions import read_predictions
 from harness.files import read_bytes
-from harness.foreign.files import parse_json
+from harness.documents import parse_json
 from harness.foreign.source import Gathering, Importer, readable
 
 _RANK = r"rank_(?P<rank>\d{1,9})_[^/.]*"

@@ -201,8 +201,6 @@ def read_torch(path: Path) -> FileContent:
         for name, value in flat_items(torch_files.load(path)):
             if isinstance(value, TensorLeaf):
                 content.take(name, ForeignArray(value.shape, value.dtype, value.array))
-                if value.widened:
-                    content.notes = ["bfloat16 tensors are widened to float32, exactly"]
             else:
                 array = as_array(value)
                 content.take(name, None if array is None else ForeignArray.of(array))

@@ -23,7 +23,7 @@ from harness.extensions.importing.output_files import (
     TensorPlace,
     look,
 )
-from harness.foreign.files import file_digest
+from harness.files import file_digest
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError, unpadded
 from harness.trace.manifest import Metadata
 from harness.trace.schema import SchemaError, role_of, validate_path
@@ -139,10 +139,15 @@ def _trace(reading: _Reading, program: OutputProgram, path: Path, said: Mapping[
     facts = program.facts(gathering) if path.is_dir() else {}
     if len(said["model"]) == 1:
         facts["model_version"] = next(iter(said["model"]))
-    if len(recycles := reading.facts["num_recycles"]) == 1:
-        facts["num_recycles"] = next(iter(recycles))
-    if len(sequences := reading.facts["sequence"]) == 1:
-        gathering.add_letters(next(iter(sequences)), f"{path}: the sequence")
+    recycles, sequences = sorted(reading.facts["num_recycles"]), sorted(reading.facts["sequence"])
+    if len(recycles) == 1:
+        facts["num_recycles"] = recycles[0]
+    elif recycles:
+        gathering.notes.append(f"results of {', '.join(map(str, recycles))} recycles")
+    if len(sequences) == 1:
+        gathering.add_letters(sequences[0], f"{path}: the sequence")
+    elif sequences:
+        reading.left["sequences that differ from file to file"].add("seqs")
     for why, names in reading.left.items():
         gathering.leave_out(names, why)
     seed = int(next(iter(said["seed"]))) if len(said["seed"]) == 1 else None

@@ -104,6 +104,7 @@ def test_a_folder_gives_each_of_its_results_a_name(tmp_path, bring):
         path.replace("/", f"/model_{number}/", 1) for path in expected_af2(af2_result()) for number in (1, 2)
     }
     assert manifest.metadata.model_version is manifest.metadata.num_recycles is None
+    assert "results of 3, 5 recycles" in (manifest.provenance.note or "")
 
 
 class Runs:

@@ -18,7 +18,7 @@ import pytest
 from harness import limits
 from harness.cli import main
 from harness.errors import UsageError
-from harness.foreign.source import SourceError, read_source
+from harness.foreign.source import SourceError
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.conversion import convert

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from harness.errors import UsageError
-from harness.foreign.source import SourceError, read_source
+from harness.foreign.source import SourceError
 from harness.trace.manifest import Metadata
 from tests.outputs import HEADS, LAYERS, N, attention, same, values
 from tests.program_outputs import Arrays, imported

@@ -9,13 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from harness.foreign.source import read_source
+from harness.foreign.opening import Asked, open_paths
+from harness.foreign.source import ImportedTrace
 from harness.trace.manifest import Manifest
 from tests.outputs import N, pickled, torch_save, values
 
 ATOMS = N + 4
 Arrays = dict[str, np.ndarray]
 Made = tuple[Path, Arrays]
+
+
+def read_source(path: Path, kind: str | None = None) -> ImportedTrace:
+    """Open a source as a trace that knows its files."""
+    trace = open_paths(Asked(paths=(path,), kind=kind or "")).identified()
+    assert isinstance(trace, ImportedTrace)
+    return trace
 
 
 def imported(path: Path, kind: str | None = None) -> tuple[Arrays, Manifest]:

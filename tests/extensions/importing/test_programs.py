@@ -25,7 +25,7 @@ from harness.formats.conversion import convert
 from harness.trace import schema
 from harness.trace.schema import Role
 from tests.outputs import N, pickled, same, values
-from tests.program_outputs import PROGRAMS, imported, json_file
+from tests.program_outputs import PROGRAMS, imported, json_file, read_source
 
 LEFT = {
     "AlphaFold3": (

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.foreign.source import SourceError
 from harness.trace.manifest import Metadata
 from tests.outputs import HEADS, LAYERS, N, attention, same, values
-from tests.program_outputs import Arrays, imported
+from tests.program_outputs import Arrays, imported, read_source
 
 SINGLE, PAIR = values(1, LAYERS, N, 6), values(2, LAYERS, N, N, 4)
 MAPS = np.stack([attention(layer) for layer in range(LAYERS)])

@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 from typing import Any, Protocol
 
 from harness import registry
@@ -57,12 +58,27 @@ class WorkerError(HarnessError):
 
 
 def started(serve: Callable[[Connection], None], name: str, **settings: Any) -> tuple[SpawnProcess, Connection]:
-    """Start a process that serves the other end of a connection, may import the same, and ends with this one."""
+    """Start a process that serves the other end of a connection, may import the same, and ends with this one.
+
+    It runs nothing of the script that called, which may be a person's own and do all of its work again.
+    """
     ours, theirs = _SPAWN.Pipe()
     process = _SPAWN.Process(target=_run, args=(serve, theirs, os.getpid(), registry.allowed()), name=name, **settings)
-    process.start()
+    with _without_script():
+        process.start()
     theirs.close()
     return process, ours
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the module that was started as a script: a spawned process would import it first."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _run(

@@ -12,9 +12,10 @@ from harness.cli.options import add_max_inflated, typed
 from harness.cli.taking import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
-from harness.formats.base import PROFILES, Format, Profile, ProfileName, load_format
+from harness.formats.base import PROFILES, Format, Profile, ProfileName
 from harness.formats.conversion import Mode, convert
 from harness.formats.describing import SlimmingFormat
+from harness.formats.placing import chosen_by_name
 from harness.formats.profile_file import read_profile_file
 from harness.trace.sources import open_trace
 
@@ -85,7 +86,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 def chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
     """Return the format that ``--format`` or the destination's suffix names, and its settings."""
-    backend = load_format(arguments.format) if arguments.format else _by_suffix(arguments.destination)
+    backend = chosen_by_name(arguments.destination, arguments.format, "give --format")
     if arguments.profile_file is None:
         name = arguments.profile or "tuned"
         if name not in PROFILES:
@@ -117,15 +118,3 @@ def _mode(arguments: argparse.Namespace) -> Mode | None:
         if given and name != arguments.mode:
             raise UsageError(f"{given[0]} is an option of --mode {name}: choose that with it, or leave it out.")
     return modes.get(arguments.mode)
-
-
-def _by_suffix(destination: Path) -> Format:
-    # As stated in the source, so that a format which cannot be imported is asked for too, and says why.
-    suffixes = {registry.stated("formats", name, "suffix") or f".{name}": name for name in registry.names("formats")}
-    fitting = [suffix for suffix in suffixes if suffix and destination.name.endswith(suffix)]
-    if not fitting:
-        known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
-        raise UsageError(
-            f"The name {destination.name!r} does not say which format to write: end it with {known}, or give --format."
-        )
-    return load_format(suffixes[max(fitting, key=len)])

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.files import alive, sync
-from harness.formats.base import Format
+from harness.formats.base import Format, load_format
 from harness.formats.describing import recognised
 from harness.formats.journal import UNFINISHED, JournalWriter, has_journal
 from harness.formats.recovery import incomplete_path, move_aside, take_name, what_is_kept
@@ -41,6 +41,36 @@ def check_destination(destination: Path) -> None:
         raise UsageError(f"The folder {folder} does not exist; create it first.")
     if not os.access(folder, os.W_OK):
         raise UsageError(f"The folder {folder} cannot be written to; choose another.")
+
+
+def chosen_by_name(destination: Path, given: str | None, otherwise: str) -> Format:
+    """Return the format of an archive that will be written: the one that was given, or that its suffix chooses.
+
+    Parameters
+    ----------
+    destination : Path
+        The archive's name.
+    given : str or None
+        The name of a format.
+    otherwise : str
+        How to give one, as the end of a sentence.
+
+    Raises
+    ------
+    UsageError
+        When the suffix chooses none, or the format cannot be used here.
+    """
+    if given:
+        return load_format(given)
+    # As stated in the source, so that a format which cannot be imported is asked for too, and says why.
+    suffixes = {registry.stated("formats", name, "suffix") or f".{name}": name for name in registry.names("formats")}
+    fitting = [suffix for suffix in suffixes if suffix and destination.name.endswith(suffix)]
+    if not fitting:
+        known = ", ".join(f"{suffix} ({name})" for suffix, name in suffixes.items())
+        raise UsageError(
+            f"The name {destination.name!r} does not say which format to write: end it with {known}, or {otherwise}."
+        )
+    return load_format(suffixes[max(fitting, key=len)])
 
 
 def require_outside(destination: Path) -> None:
@@ -74,7 +104,7 @@ def kept(destination: Path, backend: Format, manifest: Manifest) -> Iterator[tup
                 if not held:
                     remove(folder)
                 elif isinstance(error, OSError):
-                    raise type(refused := _unwritable(destination, error))(f"{refused} {held}") from error
+                    raise type(refused := unwritable(destination, error))(f"{refused} {held}") from error
                 elif isinstance(error, HarnessError):
                     raise type(error)(f"{error} {held}") from error
                 else:
@@ -83,25 +113,39 @@ def kept(destination: Path, backend: Format, manifest: Manifest) -> Iterator[tup
             remove(folder)
 
 
-def _unwritable(destination: Path, error: OSError) -> HarnessError:
+def unwritable(destination: Path, error: OSError) -> HarnessError:
+    """Return what to raise where the system refused to write an archive, or what is kept beside it for a while."""
     raised = MachineError if cause_of(error) else HarnessError
     return raised(f"{destination} could not be written: {error.strerror or error}.")
+
+
+def hidden(destination: Path, ending: str) -> Path:
+    """Return a hidden name beside a destination, free and for this process alone; remove what killed ones left there.
+
+    Parameters
+    ----------
+    destination : Path
+        What it belongs to.
+    ending : str
+        What it is for, between the name and the number of the process; ends with a hyphen.
+    """
+    for stale in destination.parent.glob(f".{glob.escape(destination.name)}{ending}*"):
+        if not alive(stale.name.rpartition("-")[2]):
+            remove(stale)
+    found = destination.with_name(f".{destination.name}{ending}{os.getpid()}")
+    remove(found)
+    return found
 
 
 @contextmanager
 def beside(destination: Path) -> Iterator[tuple[Path, None]]:
     """Give a hidden name beside the destination, and leave nothing there when the work on it fails."""
     check_destination(destination)
-    folder = destination.parent
-    for stale in folder.glob(f".{glob.escape(destination.name)}{_PARTIAL}*"):
-        if not alive(stale.name.rpartition("-")[2]):  # left by a process that was killed
-            remove(stale)
-    partial = folder / f".{destination.name}{_PARTIAL}{os.getpid()}"
-    remove(partial)
+    partial = hidden(destination, _PARTIAL)
     try:
         yield partial, None
     except OSError as error:
-        raise _unwritable(destination, error) from error
+        raise unwritable(destination, error) from error
     finally:
         remove(partial)
 

@@ -77,6 +77,8 @@ class WrittenReport:
         The sections of extensions, each with what it found.
     cells : DataFrame
         Of ``summary.csv``.
+    grades : DataFrame
+        The criteria, a row for each format.
     plots : Path
         The folder of the plots.
     page, markdown : Path
@@ -90,6 +92,7 @@ class WrittenReport:
     summary: pd.DataFrame
     brought: Brought
     cells: pd.DataFrame
+    grades: pd.DataFrame
     plots: Path
     page: Path
     markdown: Path
@@ -131,7 +134,8 @@ def write_report(
         document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
     written = WrittenReport(
-        summary=findings.summary, brought=parts, cells=findings.cells, plots=target.plots, answer=answer(findings),
+        summary=findings.summary, brought=parts, cells=findings.cells, grades=findings.grades.table,
+        plots=target.plots, answer=answer(findings),
         page=target.folder / "report.html", markdown=target.folder / "report.md", incomplete=findings.incomplete,
     )  # fmt: skip
     page, markdown = render(findings, target.plots, folder, target.links, parts)

@@ -39,25 +39,28 @@ def plotted() -> list[tuple[str, Suite, Plot]]:
 
 
 def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw the plot of every suite that has something to show, as SVG and PNG.
+    """Draw the plot of every suite that has something to show, as SVG and PNG; see `pages`."""
+    return [path for name, page in pages(summary) for path in page.save(folder, name)]
+
+
+def pages(summary: pd.DataFrame) -> Iterator[tuple[str, Page]]:
+    """Yield the plot of every suite that has something to show, with its name.
 
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
-    bytes.
+    bytes. Between two of them matplotlib has the settings of `drawing`, which an SVG is written with.
     """
     best = at_their_best(summary)
     best = best[best["effort"] == BEST]
     frame = pd.concat([standing(summary).assign(best=False), best.assign(best=True, profile=best["group"])])
     frame[_TEXT] = frame[_TEXT].astype(object).where(frame[_TEXT].notna(), "")
     frame[_NUMBERS] = frame[_NUMBERS].astype(float)  # a column with nothing in it has no type of its own
-    paths: list[Path] = []
     for name, suite, plot in plotted():
         every = frame[frame["suite"] == suite.name]
         cells = every[~every["best"]]
         data = plot_data(suite, plot, every[(every["status"] == "ok") & ~of_kind(every, "control")])
         if data.points["y"].notna().any():
             with drawing():
-                paths += _page(data, cells).save(folder, name)
-    return paths
+                yield name, _page(data, cells)
 
 
 def not_shown(cells: pd.DataFrame) -> list[str]:

@@ -1,3 +1,34 @@
-"""Measure which file format suits protein-model inference traces."""
+"""Measure which file format suits protein-model inference traces.
+
+What notebooks and pipelines use is here, and is loaded when it is asked for: docs/api.md.
+"""
+
+from __future__ import annotations
+
+import importlib
 
 __version__ = "0.1.0"
+
+# Types are in __init__.pyi: an import here, even for types alone, would tie every module to these.
+_PLACES = {
+    "FormatComparison": "harness.api.comparing",
+    "HarnessError": "harness.errors",
+    "OpenTrace": "harness.api.opening",
+    "TraceArray": "harness.api.arrays",
+    "TraceWriter": "harness.api.creating",
+    "compare_formats": "harness.api.comparing",
+    "create": "harness.api.creating",
+    "open": "harness.api.opening",
+}
+
+__all__ = list(_PLACES)
+
+
+def __getattr__(name: str) -> object:
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,6 +17,7 @@ _OF_THE_MACHINE = (
     errno.ENOLCK, errno.EAGAIN, errno.ESTALE, errno.ETIMEDOUT,  # of network filesystems
 )  # fmt: skip
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM)  # exit codes: somebody ended it, as the system does for want of memory
+_NAMED = 40  # names that exist, in a message on one that does not
 
 
 class HarnessError(Exception):
@@ -110,5 +111,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:
     import difflib  # as late as a name is wrong, so that nobody else waits for it
 
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names)}."
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(names[:_NAMED])}{more}."
     return UsageError(f"There is no {kind} named {name!r}; {hint}")

@@ -142,6 +142,12 @@ def missing_package(module: str, install: str) -> str:
     return "" if importlib.util.find_spec(module) else f"needs the package {module!r}: pip install {install!r}"
 
 
+def require_package(what: str, module: str, install: str) -> None:
+    """Raise a UsageError that says how to install what has a module, where it is not there."""
+    if missing := missing_package(module, install):
+        raise UsageError(f"{what} {missing}.")
+
+
 def imported(what: str, value: str) -> Any:
     """Import ``module:attribute``; the only place where what a broken package raises is turned into a sentence.
 

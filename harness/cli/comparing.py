@@ -12,7 +12,6 @@ from pathlib import Path
 
 from harness.analysis import formatting as words
 from harness.cli import show
-from harness.cli.folders import held
 from harness.cli.options import add_plugins, integers, names
 from harness.compare.building import EXISTING, build, commit_side, default_cache, differing, environment_side
 from harness.compare.comparison import compare_sides, require_rounds
@@ -25,6 +24,7 @@ from harness.compare.stored import compare_stored, is_stored
 from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.formats.base import PROFILES
+from harness.report.folders import held
 from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")

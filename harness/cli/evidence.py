@@ -11,8 +11,7 @@ from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.earlier import earlier
 from harness.cli import closing, options, show
-from harness.cli.folders import held
-from harness.cli.running import continuable, measure
+from harness.cli.running import continuable, interrupted
 from harness.documents import decode
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, unpack, write_bundle
@@ -20,6 +19,8 @@ from harness.evidence.check import Result, check
 from harness.evidence.claims import claimed, shown
 from harness.evidence.rerun import compare_runs, rerun_config
 from harness.files import plain_name
+from harness.report.folders import held
+from harness.report.measured import run_and_report
 from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
 from harness.run.experiment import PlannedRun
@@ -179,9 +180,11 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     planned = PlannedRun.of(config)
     with held(folder, new=True), continuable(folder, config):
         config.save(folder / "run.json")
-        if code := measure(planned, folder, quiet=arguments.quiet):
-            return code
-        write_report(folder, find_options(folder, bundle.files["report.json"]))
+        asked = find_options(folder, bundle.files["report.json"])
+        try:
+            run_and_report(planned, folder, show.progress(quiet=arguments.quiet), options=asked)
+        except KeyboardInterrupt as error:
+            return interrupted(error, folder, config)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:
         first = unpack(bundle.files, Path(scratch))
         for file in ("summary.csv", "report.json"):

@@ -5,37 +5,33 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.analysis.asked import find_options
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.capacity import capacity
 from harness.cli import closing, readers, show
-from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, add_plugins, integer, integers, names, one_of
 from harness.cli.taking import add_taking, file_text, show_taken
 from harness.errors import MachineError, UsageError, cause_of
 from harness.foreign.opening import Asked, taken
-from harness.formats.base import PROFILES, load_format
-from harness.formats.describing import ReadsWhole
+from harness.formats.base import PROFILES
 from harness.formats.profile_file import ProfileFile, read_profile_file
-from harness.report.write import write_plots, write_report
+from harness.report.folders import held
+from harness.report.measured import run_and_report
+from harness.report.write import write_plots
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun, run
+from harness.run.defaults import all_suites, complete, default_formats, usable_traces
+from harness.run.experiment import PlannedRun
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import installed
 from harness.run.planning import choose_arms
 from harness.run.presets import PRESETS, STANDARD
-from harness.run.space import Space
 from harness.sampling.interrupt import exit_code
-from harness.suite import load_suite
-from harness.trace.sources import find_source
 from harness.workload import Cache
 
 _CACHES: dict[str, tuple[Cache, ...]] = {"warm": ("warm",), "cold": ("cold",), "both": ("warm", "cold")}
@@ -117,6 +113,7 @@ def _run(arguments: argparse.Namespace) -> int:
             if listed.plugin is None:
                 tell(f"Left out: {listed.missing}")
     readers.require_readers(config, quiet=arguments.quiet)
+    codes: list[int] = []
     with ExitStack() as stack:
         if arguments.resume:
             stack.enter_context(held(folder))
@@ -127,29 +124,20 @@ def _run(arguments: argparse.Namespace) -> int:
             stack.enter_context(held(folder, new=True))
             config.save(folder / "run.json")
         stack.enter_context(continuable(folder, config))
-        code = measure(planned, folder, disk, quiet=arguments.quiet)
-        written = write_report(folder, find_options(folder))
+        written = run_and_report(
+            planned, folder, show.progress(quiet=arguments.quiet), disk,
+            interrupted=lambda error: codes.append(interrupted(error, folder, config)),
+        )  # fmt: skip
     if not arguments.quiet:
         closing.tables(written, config)
         closing.where(folder, written)
-    return code or closing.failures(written.cells, folder, readers.resume_command(folder, config))
+    return sum(codes) or closing.failures(written.cells, folder, readers.resume_command(folder, config))
 
 
-def measure(planned: PlannedRun, folder: Path, disk: Space | None = None, *, quiet: bool) -> int:
-    """Take every sample of a run, as `harness.run.experiment.run`.
-
-    Returns
-    -------
-    int
-        0, or the exit code where Ctrl-C or its kin ended it early, which is then said.
-    """
-    with show.progress(quiet=quiet) as progress:
-        try:
-            run(planned, folder, progress, disk)
-        except KeyboardInterrupt as error:
-            show.complain(f"Interrupted; what was measured is kept. {_onward(folder, planned.config)}")
-            return exit_code(error)
-    return 0
+def interrupted(error: KeyboardInterrupt, folder: Path, config: RunConfig) -> int:
+    """Say how to continue a run that Ctrl-C or its kin ended; return the exit code."""
+    show.complain(f"Interrupted; what was measured is kept. {_onward(folder, config)}")
+    return exit_code(error)
 
 
 @contextmanager
@@ -201,13 +189,14 @@ def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
+    tell = partial(show.say, quiet=arguments.quiet)
     preset = arguments.preset or STANDARD
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-{preset}"
     values: dict[str, Any] = {**PRESETS[preset], "run_id": folder.resolve().name, "preset": preset}
-    values["formats"] = names(arguments.formats, "format") or _default_formats(quiet=arguments.quiet)
+    values["formats"] = names(arguments.formats, "format") or default_formats(tell)
     values["formats"] += tuple(arguments.backend)
-    suites = names(arguments.suites, "suite") or values.get("suites") or _all_suites()
+    suites = names(arguments.suites, "suite") or values.get("suites") or all_suites()
     values["suites"] = suites + tuple(arguments.suite)
     for option, field in _FIELDS.items():
         if (given := getattr(arguments, option)) is not None:
@@ -215,14 +204,13 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     if arguments.paths:
         values["traces"] = (*(arguments.trace or ()), _taken(arguments))
     elif not arguments.trace:
-        values["traces"] = _usable_traces(values["traces"], quiet=arguments.quiet)
+        values["traces"] = usable_traces(values["traces"], tell)
     values["profile_files"] = _profile_files(arguments.profile_file or [])
     values["measurements"] = {m.name: asked for m in installed() if (asked := m.asked(arguments)) is not None}
     if not arguments.trace and not arguments.paths and any(each.alone for each in installed() if each.name in values["measurements"]):
         values["traces"] = ()
     options = readers.chosen_workers(arguments, values["options"])
     values["store"] = readers.chosen_store(arguments, options.workers)
-    values["threads"] = values.get("threads", capacity().cores_usable)
     if values["store"] is not None:
         values["readers"] = ()  # an archive there is opened in the ways that the store knows
     if arguments.readers is not None:
@@ -230,27 +218,11 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
             raise UsageError("--readers names readers of local archives: leave it out with --store.")
         values["readers"] = names(arguments.readers, "reader")
     values["settings"] = readers.chosen_settings(arguments, options.workers)
-    if options.parallel_windows and not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
-        options = dataclasses.replace(options, parallel_bytes=None)
-    config = RunConfig(**{**values, "options": options})
+    config = complete({**values, "options": options})
     if arguments.baseline is not None:
         measured = one_of("measured format for --baseline", [arm.label for arm in choose_arms(config)])
         config = dataclasses.replace(config, baseline=measured(arguments.baseline))
     return config, folder
-
-
-def _default_formats(*, quiet: bool) -> tuple[str, ...]:
-    """Return the formats that a run includes unasked; say which is left out because it cannot be used here."""
-    found = []
-    for listed in registry.listing("formats"):
-        if listed.plugin is not None and listed.plugin.standing != "default":
-            continue
-        if listed.missing:
-            reason = listed.missing if listed.plugin is None else f"The format {listed.name!r} {listed.missing}."
-            show.say(f"Left out: {reason}", quiet=quiet)
-        else:
-            found.append(listed.name)
-    return tuple(found)
 
 
 def _taken(arguments: argparse.Namespace) -> str:
@@ -259,21 +231,6 @@ def _taken(arguments: argparse.Namespace) -> str:
     if found := taken(Asked.parse(text.partition(":")[2])):
         show_taken(found, quiet=arguments.quiet)
     return text
-
-
-def _usable_traces(asked: Sequence[str], *, quiet: bool) -> tuple[str, ...]:
-    """Return the traces of a preset that can be opened here; say which is left out because its data are not there."""
-    found = []
-    for text in asked:
-        if missing := find_source(text)[0].missing():
-            show.say(f"Left out: the trace {text} {missing}.", quiet=quiet)
-        else:
-            found.append(text)
-    return tuple(found)
-
-
-def _all_suites() -> tuple[str, ...]:
-    return tuple(suite.name for suite in sorted(map(load_suite, registry.names("suites")), key=lambda s: s.order))
 
 
 def _profile_files(paths: list[Path]) -> tuple[ProfileFile, ...]:

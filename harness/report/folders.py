@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.cli import show
-from harness.errors import UsageError
+from harness.errors import UsageError, escaped
 from harness.files import clear_partials, locked
 from harness.formats.archive import require_outside
 from harness.report.write import plots_folder
@@ -37,7 +37,9 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
     busy = f"Another process of harness writes into {folder}: wait until it is done, or choose another folder."
     with locked(folder, busy) as sure:
         if not sure:
-            show.say(f"{folder} cannot be locked on its filesystem: start no second command on it meanwhile.")
+            logging.getLogger(__name__).warning(
+                "%s cannot be locked on its filesystem: start no second command on it meanwhile.", escaped(str(folder))
+            )
         if new:
             _make(folder)  # another may have begun between the first look and the lock
         for place in (folder, plots_folder(folder)):

@@ -59,9 +59,12 @@ def test_a_second_run_is_named_after_the_file_that_was_typed(packed, tmp_path, m
         made.append(folder)
         return contextlib.nullcontext()
 
+    def stopped(*about: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(evidence, "held", held)
     monkeypatch.setattr(evidence, "check", lambda bundle, folder: [])
-    monkeypatch.setattr(evidence, "measure", lambda *about, **more: 130)
+    monkeypatch.setattr(evidence, "run_and_report", stopped)
     forged = renamed(packed, "../../outside", tmp_path / "their run!.bundle.zip")
     assert main(["check", str(forged), "--rerun", "--quiet"]) == 130
     assert made == [Path("results") / "their-run-rerun"]

@@ -10,11 +10,11 @@ from pathlib import Path
 from harness.analysis.asked import find_options
 from harness.analysis.findings import find
 from harness.cli import show
-from harness.cli.folders import held
 from harness.cli.options import add_plugins
 from harness.errors import UsageError
 from harness.extensions.beside.section import FILE, VERSION, Run, summed
 from harness.files import write_text
+from harness.report.folders import held
 from harness.report.write import lasting, write_report
 from harness.run.complete import SAMPLES
 

@@ -14,9 +14,8 @@ from harness.analysis import formatting as words
 from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.cli import show
 from harness.cli.convert import source_text
-from harness.cli.taking import add_taking
-from harness.cli.folders import held
 from harness.cli.options import add_max_inflated, integers, typed
+from harness.cli.taking import add_taking
 from harness.errors import UsageError
 from harness.extensions.tune.front import draw_front
 from harness.extensions.tune.question import TuneConfig, questions
@@ -25,6 +24,7 @@ from harness.extensions.tune.result import Found, find, profile, sentence
 from harness.files import write_text
 from harness.formats.base import PROFILES, load_format
 from harness.formats.settings import Value
+from harness.report.folders import held
 from harness.report.write import write_table
 from harness.sampling.interrupt import exit_code
 from harness.trace.sources import find_source, open_trace

@@ -1,0 +1,131 @@
+"""A tensor of an open archive, indexed as NumPy's arrays are; what is not asked for is not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.api.indexing import plan
+from harness.api.stored import StoredTrace
+from harness.api.values import as_type, numpy_type, value_type
+from harness.formats.selection import whole
+from harness.limits import in_words
+from harness.registry import require_package
+from harness.trace.schema import TensorSpec
+
+if TYPE_CHECKING:
+    from dask.array import Array as DaskArray
+    from xarray import DataArray
+
+
+class TraceArray:
+    """A tensor of an open archive, as NumPy's own arrays are indexed: integers, slices, ``...`` and None.
+
+    Indexing reads the smallest block that holds what is asked for and gives an array in memory, or a scalar; so does
+    ``numpy.asarray``. Iterating reads blocks of rows that end where stored chunks do.
+
+    Attributes
+    ----------
+    path : str
+        Its name.
+    shape : tuple of int
+        Extent along each axis.
+    axes : tuple of str
+        The name of each axis.
+    role : Role
+        What the tensor is, such as ``pair``.
+    """
+
+    def __init__(self, stored: StoredTrace, spec: TensorSpec, dtype: Any = None) -> None:
+        self._stored, self._spec = stored, spec
+        self._dtype = None if dtype is None else np.dtype(dtype)
+        self.path, self.shape, self.axes, self.role = spec.path, spec.shape, spec.axes, spec.role
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the values that it gives."""
+        return numpy_type(self._spec) if self._dtype is None else self._dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self._spec.items
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory, in bytes."""
+        return self._spec.nbytes if self._dtype is None else self.size * self._dtype.itemsize
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Extent of what is decoded as one; None where any part can be read without more."""
+        return self._stored.chunks(self._spec)
+
+    def astype(self, dtype: Any) -> TraceArray:
+        """Return the same tensor with its values as another type, converted when they are read, as NumPy does it.
+
+        Values of bfloat16 widen to float32 exactly; a type with fewer bits rounds.
+        """
+        return TraceArray(self._stored, self._spec, dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        selection, taken = plan(self.shape, key)
+        block = self._stored.read(self.path, None if selection == whole(self.shape, None) else selection)
+        found = as_type(block, self._spec, self._dtype)[taken]
+        return found if found.size == block.size else found.copy()  # no view that keeps all of the block
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("A tensor of an archive is read into new memory: leave out copy=False.")
+        found = np.asarray(self[...])
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError(f"{self.path} has no axis, and so no length.")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError(f"{self.path} has no axis to iterate over.")
+        for block in self._stored.blocks(self._spec):
+            yield from as_type(block, self._spec, self._dtype)
+
+    def to_xarray(self) -> DataArray:
+        """Return it as an xarray array whose dimensions are its axes, ``residue`` and ``residue_2`` where they repeat.
+
+        Values are read when they are asked for.
+        """
+        require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
+        from harness.api.labelled import data_array  # only who asks for it loads the library
+
+        return data_array(self)
+
+    def to_dask(self, chunks: Any = None) -> DaskArray:
+        """Return it as a Dask array, in the chunks in which it is stored unless others are given.
+
+        Where it is stored without chunks, Dask chooses; a format that reads a whole tensor for any part has one.
+        """
+        require_package("to_dask()", "dask", "trace-format-harness[dask]")
+        from dask.array import from_array
+
+        chunks = self.chunks or "auto" if chunks is None else chunks
+        digest = self._stored.manifest.digests.get(self.path)
+        name = f"harness-{digest}-{self.dtype.name}" if digest else False
+        meta = np.empty((0,) * self.ndim, self.dtype)
+        return from_array(self, chunks=chunks, name=name, lock=False, fancy=False, meta=meta)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TraceArray, (self._stored, self._spec, self._dtype)
+
+    def __repr__(self) -> str:
+        kind = value_type(self._spec) if self._dtype is None else self._dtype.name
+        axes = f" ({', '.join(self.axes)})" if self.axes else ""
+        return f"<TraceArray {self.path}: {kind} {self.shape}{axes}, {self.role}, {in_words(self.nbytes)}>"

@@ -1,0 +1,200 @@
+"""Measure formats on arrays, as ``harness run`` does, and return what its report says as objects."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness import registry
+from harness.analysis.asked import Options
+from harness.analysis.choice.mix import Mix, parse_mix
+from harness.analysis.findings import find
+from harness.api.creating import create
+from harness.api.opening import OpenTrace
+from harness.errors import UsageError, unknown_name
+from harness.formats.base import load_format
+from harness.records import RAW
+from harness.report.drawing.plots import pages
+from harness.report.folders import held
+from harness.report.measured import run_and_report
+from harness.report.page.answer import answer
+from harness.run.config import RunConfig
+from harness.run.defaults import all_suites, complete, default_formats
+from harness.run.experiment import PlannedRun
+from harness.run.presets import PRESETS, STANDARD
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FormatComparison:
+    """What formats were measured to be on some arrays.
+
+    Attributes
+    ----------
+    verdict : str
+        Which format for which use, in the words that a run's report begins with.
+    verdicts : mapping of str to str
+        The same for each use that was asked about, by its name; empty where none was named.
+    tables : mapping of str to DataFrame
+        ``summary``, a row for each cell, and ``grades``, a row for each criterion and format.
+    folder : Path
+        The run: ``report.html``, ``samples.csv`` and all else that ``harness run`` writes. One that was not given is
+        removed with this object.
+    """
+
+    verdict: str
+    verdicts: Mapping[str, str]
+    tables: Mapping[str, pd.DataFrame]
+    folder: Path
+
+    @cached_property
+    def figures(self) -> dict[str, Figure]:
+        """The drawing of each suite that has one, by its name; drawn when it is first asked for."""
+        return {name: page.figure for name, page in pages(self.tables["summary"])}
+
+    def __repr__(self) -> str:
+        return f"<FormatComparison in {self.folder}: {self.verdict}>"
+
+
+class _Silent:
+    """Tells nobody how far a run is."""
+
+    def total(self, steps: int) -> None:
+        pass
+
+    def step(self, text: str, steps: int = 1) -> None:
+        pass
+
+
+def compare_formats(
+    arrays: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    formats: Sequence[str] | str | None = None,
+    uses: Sequence[str | Mix] | str | Mix | None = None,
+    suites: Sequence[str] | str | None = None,
+    preset: str = STANDARD,
+    rounds: int | None = None,
+    baseline: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> FormatComparison:
+    """Measure which format suits some arrays.
+
+    It takes what ``harness run`` takes: minutes with the preset ``standard``; seconds, and no verdict, with ``quick``.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array-like, str or path-like
+        Arrays by name, as `harness.create` takes them, or an archive.
+    formats : str or sequence of str, optional
+        Names of formats, or ``module:Class``; by default those that a run includes unasked.
+    uses : str, Mix or a sequence of these, optional
+        How the arrays will be used: what ``harness report --mix`` takes; by default every use with a name.
+    suites : str or sequence of str, optional
+        What is asked of archives; by default what the preset asks.
+    preset : str
+        Where everything else is taken from: ``harness run --preset``.
+    rounds : int, optional
+        Samples for each cell; the preset's own by default. A verdict needs 10.
+    baseline : str, optional
+        The format that ratios refer to; the preset's own where it is measured, else the first.
+    folder : str or path-like, optional
+        Where the run goes, with the arrays; a temporary folder by default.
+
+    Returns
+    -------
+    FormatComparison
+        Verdict, tables, figures.
+
+    Raises
+    ------
+    UsageError, HarnessError
+        When something asked for does not exist, the disk is too small, or there is a run in the folder.
+    """
+    named = [uses] if isinstance(uses, str | Mix) else uses or ()
+    mixes = [use if isinstance(use, Mix) else parse_mix(use) for use in named]
+    config = _config(preset, formats, suites, rounds, baseline)
+    place = Path(tempfile.mkdtemp(prefix="harness-")) if folder is None else Path(folder)
+    try:
+        compared = _compared(_kept(arrays, place), place / "run", config, mixes)
+    except BaseException:
+        if folder is None:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+    if folder is None:
+        weakref.finalize(compared, shutil.rmtree, place, ignore_errors=True)
+    return compared
+
+
+def _config(
+    preset: str,
+    formats: Sequence[str] | str | None,
+    suites: Sequence[str] | str | None,
+    rounds: int | None,
+    baseline: str | None,
+) -> dict[str, Any]:
+    """Return the fields of the run's configuration, but what it measures and where."""
+    if preset not in PRESETS:
+        raise unknown_name("preset", preset, PRESETS)
+    values: dict[str, Any] = {**PRESETS[preset], "preset": preset}
+    if rounds is not None and rounds < 1:
+        raise UsageError(f"rounds is a positive integer, got {rounds!r}.")
+    values["formats"] = _typed("formats", formats) or default_formats(logging.getLogger(__name__).warning)
+    values["suites"] = _typed("suites", suites) or values.get("suites") or all_suites()
+    values["rounds"] = rounds or values["rounds"]
+    labels = [load_format(name).name for name in values["formats"]]
+    if baseline is not None and baseline not in labels:
+        raise unknown_name("measured format for the baseline", baseline, labels)
+    values["baseline"] = baseline or (values["baseline"] if values["baseline"] in labels else labels[0])
+    return values
+
+
+def _typed(group: registry.Group, names: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Return names of plug-ins, each loaded once; one as ``module:attribute`` may be imported, for a person wrote it."""
+    found = (names,) if isinstance(names, str) else tuple(names or ())
+    registry.allow(*((group, name) for name in found if ":" in name))
+    for name in found:
+        registry.load(group, name)
+    return found
+
+
+def _kept(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> Path:
+    """Return an archive of the arrays; what is in memory is written as it is into the folder."""
+    if isinstance(arrays, OpenTrace):
+        return arrays.path
+    if not isinstance(arrays, Mapping):
+        return Path(arrays)
+    place.mkdir(parents=True, exist_ok=True)
+    path = place / f"arrays{load_format(RAW).suffix}"
+    with create(path, provenance={"source": "harness.compare_formats"}, format=RAW) as out:
+        for name, array in arrays.items():
+            out[name] = array
+    return path
+
+
+def _compared(source: Path, folder: Path, values: Mapping[str, Any], mixes: Sequence[Mix]) -> FormatComparison:
+    config: RunConfig = complete({**values, "run_id": folder.name, "traces": (f"file:{source}",)})
+    planned = PlannedRun.of(config)
+    options = Options(baseline=config.baseline, mix=mixes[0] if len(mixes) == 1 else None)
+    with held(folder, new=True):
+        config.save(folder / "run.json")
+        disk = planned.require_space(folder)
+        written = run_and_report(planned, folder, nullcontext(_Silent()), disk, options=options)
+        several = mixes if len(mixes) > 1 else ()  # of one use it is the report itself
+        said = {mix.name: answer(find(folder, Options(baseline=config.baseline, mix=mix))) for mix in several}
+    return FormatComparison(
+        verdict=" ".join(f"{name}: {text}" for name, text in said.items()) or written.answer,
+        verdicts=said or {mix.name: written.answer for mix in mixes},
+        tables={"summary": written.summary, "grades": written.grades},
+        folder=folder,
+    )

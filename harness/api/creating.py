@@ -1,0 +1,265 @@
+"""Write arrays as an archive: they are kept beside it until all are there, and it appears when it is complete."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+from harness.api.arrays import TraceArray
+from harness.api.values import as_held, value_type
+from harness.documents import convert
+from harness.errors import UsageError, unknown_name
+from harness.formats.archive import check_destination, remove, require_outside, write_archive
+from harness.formats.base import PROFILES, Format, Profile
+from harness.formats.placing import chosen_by_name, hidden, unwritable
+from harness.formats.settings import Settings
+from harness.trace.manifest import Manifest, Metadata, Provenance
+from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.stream import Trace, block_rows
+
+_KEPT = ".arrays-"
+T = TypeVar("T", Metadata, Provenance)
+
+
+def create(
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    format: str | None = None,
+    profile: Profile = "tuned",
+) -> TraceWriter:
+    """Write an archive in a ``with`` block, by assigning arrays to names.
+
+    What it costs: every array is written twice. Until the block ends, the arrays lie as they are in a hidden folder
+    beside the archive, for a format has to know all of them before it writes the first. So the disk has to hold them
+    twice for a while; memory holds a few blocks of rows of one array, however large it is.
+
+    The archive appears under its name when it is complete; an exception in the block leaves nothing. It is not read back:
+    `harness.open` with ``verify=True`` does that.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The archive's name; must not exist. Its suffix chooses the format unless `format` does.
+    metadata : mapping, optional
+        Fields of `harness.trace.manifest.Metadata`, such as ``model_name``.
+    provenance : mapping, optional
+        Fields of `harness.trace.manifest.Provenance`, such as ``source`` and ``trained``.
+    format : str, optional
+        A format by its name.
+    profile : str or Settings
+        Settings of the format: ``tuned``, ``seed``, ``matched``, or what a profile file has.
+
+    Returns
+    -------
+    TraceWriter
+        To be entered.
+
+    Raises
+    ------
+    UsageError
+        When the name is taken or chooses no format, or a field does not exist or does not fit.
+    """
+    destination = Path(path)
+    backend = chosen_by_name(destination, format, "give format=...")
+    if not isinstance(profile, Settings) and profile not in PROFILES:
+        raise unknown_name("profile", str(profile), PROFILES)
+    check_destination(destination)
+    require_outside(destination)
+    known = _fields("metadata", Metadata, metadata or {})
+    source = _fields("provenance", Provenance, {"source": "harness.create", **(provenance or {})})
+    return TraceWriter(destination, backend, profile, known, source)
+
+
+def _fields(what: str, kind: type[T], values: Mapping[str, Any]) -> T:
+    names = [field.name for field in dataclasses.fields(kind)]
+    for name in values:
+        if name not in names:
+            raise unknown_name(f"field of {what}", str(name), names)
+    return convert(dict(values), kind, what, mend="", error=UsageError)
+
+
+class TraceWriter:
+    """An archive that is being written; see `create`.
+
+    Attributes
+    ----------
+    manifest : Manifest or None
+        Of the archive, once the block has ended.
+    """
+
+    def __init__(
+        self, destination: Path, backend: Format, profile: Profile, metadata: Metadata, provenance: Provenance
+    ) -> None:
+        self._destination, self._backend, self._profile = destination, backend, profile
+        self._metadata, self._provenance = metadata, provenance
+        self._specs: dict[str, TensorSpec] = {}
+        self._files: dict[str, Path] = {}
+        self._folder: Path | None = None
+        self.manifest: Manifest | None = None
+
+    def __setitem__(self, path: str, array: Any) -> None:
+        self.write(path, array)
+
+    def write(
+        self, path: str, array: Any, *, axes: Iterable[str] | None = None, role: Role | str | None = None
+    ) -> None:
+        """Write a tensor; ``out[path] = array`` does it without `axes` and `role`.
+
+        Parameters
+        ----------
+        path : str
+            Its name, such as ``pair/layer_0``.
+        array : array-like
+            Whatever NumPy can make an array of. What can be sliced and has a NumPy dtype is read in blocks of rows: a
+            memory-mapped array, an h5py dataset, a Zarr or Dask array, a tensor of an open trace.
+        axes : iterable of str, optional
+            The name of each axis; by default those that the schema has for the path, or of the open trace.
+        role : str, optional
+            What it is, such as ``pair``; by default as `axes`.
+
+        Raises
+        ------
+        UsageError
+            When the name was written before, or the values are masked.
+        SchemaError
+            When the name, the type of the values or the axes do not fit the schema.
+        MachineError
+            When the disk is full.
+        """
+        if path in self._specs:
+            raise UsageError(f"{path} was written before: use append() to add rows, or another name.")
+        self._add(path, array, axes, role)
+
+    def append(
+        self, path: str, rows: Any, *, axes: Iterable[str] | None = None, role: Role | str | None = None
+    ) -> None:
+        """Add rows to the end of a tensor, along its first axis; the first ones begin it. As `write`."""
+        self._add(path, rows, axes, role)
+
+    def _add(self, path: str, array: Any, axes: Iterable[str] | None, role: Role | str | None) -> None:
+        if self._folder is None:
+            raise UsageError(f"{self._destination} is written in a with block: with harness.create(...) as out.")
+        if isinstance(array, TraceArray):
+            axes, role = axes or array.axes, role or array.role
+        if role is not None and role not in (known := [each.value for each in Role]):
+            raise unknown_name("role", str(role), known)
+        rows = _sliceable(path, array)
+        spec = tensor(path, rows.shape, rows.dtype, axes=axes, role=None if role is None else Role(role))
+        before = self._specs.get(path)
+        if before is not None:
+            spec = _longer(before, spec)
+        file = self._files.setdefault(path, self._folder / str(len(self._files)))
+        with self._writing():
+            file.touch()
+            os.truncate(file, before.nbytes if before else 0)  # of what failed halfway nothing stays
+        for block in _blocks(rows, path):
+            self._keep(file, as_held(block, spec))
+        if file.stat().st_size != spec.nbytes:
+            raise UsageError(f"{path} gave other values than its shape announced: it changed while it was read.")
+        self._specs[path] = spec
+
+    def _keep(self, file: Path, values: np.ndarray) -> None:
+        rest = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+        # Without a buffer, so that what cannot be written is said here, and not when the file is closed.
+        with self._writing(), file.open("ab", buffering=0) as out:
+            while len(rest):
+                rest = rest[out.write(rest) :]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable(self._destination, error) from error
+
+    def __enter__(self) -> Self:
+        folder = hidden(self._destination, _KEPT)
+        with self._writing():
+            folder.mkdir()
+        self._folder = folder
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        folder, self._folder = self._folder, None
+        assert folder is not None
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            remove(folder)
+
+    def _finish(self) -> None:
+        if not self._specs:
+            raise UsageError(f"Nothing was written, so there is no {self._destination}: assign an array to a name.")
+        tensors = tuple(self._specs.values())
+        residues = [n for spec in tensors for axis, n in zip(spec.axes, spec.shape, strict=True) if axis == "residue"]
+        metadata = self._metadata
+        if metadata.num_residues is None and residues:
+            metadata = dataclasses.replace(metadata, num_residues=residues[0])
+        manifest = Manifest(tensors=tensors, metadata=metadata, provenance=self._provenance)
+        kept = _KeptTrace(self._destination.name, manifest, self._files)
+        self.manifest = write_archive(kept, self._backend, self._destination, self._profile)
+
+    def __repr__(self) -> str:
+        return f"<TraceWriter {self._destination} ({self._backend.name}): {len(self._specs)} tensors>"
+
+
+def _sliceable(path: str, array: Any) -> Any:
+    """Return what has a shape and a dtype of NumPy and can be sliced."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise UsageError(f"{path} is masked, and no format stores a mask: fill it first, as with array.filled(0).")
+    has_all = isinstance(getattr(array, "dtype", None), np.dtype) and hasattr(array, "shape")
+    return array if has_all and hasattr(array, "__getitem__") else np.asarray(array)
+
+
+def _longer(before: TensorSpec, rows: TensorSpec) -> TensorSpec:
+    """Return a tensor with further rows."""
+    if not rows.shape or (rows.shape[1:], value_type(rows)) != (before.shape[1:], value_type(before)):
+        raise UsageError(
+            f"{before.path} has rows of shape {before.shape[1:]} of {value_type(before)}, "
+            f"and got rows of shape {rows.shape[1:]} of {value_type(rows)}."
+        )
+    return dataclasses.replace(before, shape=(before.shape[0] + rows.shape[0], *before.shape[1:]))
+
+
+def _blocks(rows: Any, path: str) -> Iterator[np.ndarray]:
+    """Yield what can be sliced as blocks of rows in memory."""
+    if not rows.shape:
+        yield np.asarray(rows[()])
+        return
+    step = block_rows(tuple(rows.shape), rows.dtype.itemsize)
+    for start in range(0, rows.shape[0], step):
+        block = np.asarray(rows[start : start + step])
+        if block.dtype != rows.dtype:
+            raise UsageError(f"{path} gave {block.dtype} where its dtype is {rows.dtype}.")
+        yield block
+
+
+class _KeptTrace(Trace):
+    """Tensors whose values lie in files of their own."""
+
+    def __init__(self, label: str, manifest: Manifest, files: Mapping[str, Path]) -> None:
+        self.label, self.manifest, self._files = label, manifest, files
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        spec, dtype = self.manifest[path], np.dtype(self.manifest[path].dtype)
+        if not spec.shape:
+            yield np.fromfile(self._files[path], dtype).reshape(())
+            return
+        step, rows = block_rows(spec.shape, dtype.itemsize), spec.shape[0]
+        for start in range(0, rows, step):
+            shape = (min(step, rows - start), *spec.shape[1:])
+            offset = start * prod(shape[1:]) * dtype.itemsize
+            yield np.fromfile(self._files[path], dtype, prod(shape), offset=offset).reshape(shape)

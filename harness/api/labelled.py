@@ -1,0 +1,92 @@
+"""Tensors as xarray objects, whose values are read when they are asked for; only who asks for these imports this."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from xarray import DataArray, Dataset, DataTree, Variable
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from harness.api.arrays import TraceArray
+from harness.api.opening import OpenTrace
+
+
+class LazyTensor(BackendArray):
+    """A tensor as xarray reads what lies in a file."""
+
+    def __init__(self, array: TraceArray) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        basic = indexing.IndexingSupport.BASIC
+        return indexing.explicit_indexing_adapter(key, self.shape, basic, self.array.__getitem__)
+
+
+def dimensions(arrays: Iterable[TraceArray]) -> dict[str, tuple[str, ...]]:
+    """Name the dimensions of tensors after their axes, so that a name has one length in all of them.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        By the name of the tensor. A second axis of a name in one tensor is ``residue_2``; one with another length than
+        in an earlier tensor has it in its name, such as ``channel_of_64``.
+    """
+    lengths: dict[str, int] = {}
+    found: dict[str, tuple[str, ...]] = {}
+    for array in arrays:
+        names: dict[str, str] = {}  # by the name that it has but for its length
+        for axis, length in zip(array.axes, array.shape, strict=True):
+            alone, number = axis, 1
+            while alone in names:
+                number += 1
+                alone = f"{axis}_{number}"
+            name = alone
+            while lengths.setdefault(name, length) != length:
+                name = f"{name}_of_{length}"
+            names[alone] = name
+        found[array.path] = tuple(names.values())
+    return found
+
+
+def data_array(array: TraceArray) -> DataArray:
+    """Return a tensor as an array with named dimensions."""
+    return DataArray(_variable(array, dimensions([array])[array.path]), name=array.path.rpartition("/")[2])
+
+
+def flat_dataset(trace: OpenTrace, drop: Collection[str] = ()) -> Dataset:
+    """Return the tensors of a trace under their whole names, but those to drop; closing it closes the trace."""
+    named = dimensions(trace.values())
+    variables = {path: _variable(array, named[path]) for path, array in trace.items() if path not in drop}
+    found = Dataset(variables, attrs=trace.metadata)
+    found.set_close(trace.close)
+    return found
+
+
+def group_datasets(trace: OpenTrace, drop: Collection[str] = ()) -> dict[str, Dataset]:
+    """Return the tensors of each group, by the path of the group; the root has the metadata, and closes the trace."""
+    named = dimensions(trace.values())
+    groups: dict[str, dict[str, Variable]] = {"/": {}}
+    for path, array in trace.items():
+        group, _, name = path.rpartition("/")
+        if not {path, name} & set(drop):
+            groups.setdefault(f"/{group}", {})[name] = _variable(array, named[path])
+    found = {group: Dataset(variables) for group, variables in groups.items()}
+    found["/"].attrs.update(trace.metadata)
+    found["/"].set_close(trace.close)
+    return found
+
+
+def data_tree(trace: OpenTrace, drop: Collection[str] = ()) -> DataTree:
+    """Return a trace as a tree with a node for each group; closing it closes the trace."""
+    tree = DataTree.from_dict(group_datasets(trace, drop))
+    tree.set_close(trace.close)
+    return tree
+
+
+def _variable(array: TraceArray, dims: tuple[str, ...]) -> Variable:
+    lazy, chunks = indexing.LazilyIndexedArray(LazyTensor(array)), array.chunks
+    # What `chunks={}` of xarray makes Dask arrays of.
+    encoding = {"preferred_chunks": dict(zip(dims, chunks, strict=True))} if chunks else {}
+    return Variable(dims, lazy, attrs={"role": str(array.role)}, encoding=encoding)

@@ -1,0 +1,60 @@
+"""What a run measures unasked, as far as it can be had here; and a configuration of it with what was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from harness import registry
+from harness.capacity import capacity
+from harness.formats.base import load_format
+from harness.formats.describing import ReadsWhole
+from harness.run.config import RunConfig
+from harness.suite import load_suite
+from harness.trace.sources import find_source
+
+Tell = Callable[[str], None]
+"""Told in a sentence what is left out, and why."""
+
+
+def default_formats(tell: Tell) -> tuple[str, ...]:
+    """Return the formats that a run includes unasked, without those that cannot be used here."""
+    found = []
+    for listed in registry.listing("formats"):
+        if listed.plugin is not None and listed.plugin.standing != "default":
+            continue
+        if listed.missing:
+            reason = listed.missing if listed.plugin is None else f"The format {listed.name!r} {listed.missing}."
+            tell(f"Left out: {reason}")
+        else:
+            found.append(listed.name)
+    return tuple(found)
+
+
+def usable_traces(asked: Sequence[str], tell: Tell) -> tuple[str, ...]:
+    """Return the traces of a preset, without those whose data are not here."""
+    found = []
+    for text in asked:
+        if missing := find_source(text)[0].missing():
+            tell(f"Left out: the trace {text} {missing}.")
+        else:
+            found.append(text)
+    return tuple(found)
+
+
+def all_suites() -> tuple[str, ...]:
+    """Return the names of all suites, in the order of a reader's questions."""
+    return tuple(suite.name for suite in sorted(map(load_suite, registry.names("suites")), key=lambda s: s.order))
+
+
+def complete(values: Mapping[str, Any]) -> RunConfig:
+    """Make a configuration of the fields of a preset and what was asked in their place.
+
+    Without a budget of threads a contender may use every processor that this process may. The bytes that one sample of
+    parallel reads may take bound formats that read a whole tensor for each window; without one they say nothing.
+    """
+    options = values["options"]
+    if options.parallel_windows and not any(isinstance(load_format(name), ReadsWhole) for name in values["formats"]):
+        options = dataclasses.replace(options, parallel_bytes=None)
+    return RunConfig(**{"threads": capacity().cores_usable, **values, "options": options})

@@ -1,0 +1,91 @@
+"""Archives as xarray opens them: what is asked for is read, under names that xarray can have."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+xarray = pytest.importorskip("xarray", reason="the extra 'xarray' is not installed")
+
+import harness
+from harness.api.stored import StoredTrace
+from harness.errors import UsageError
+from harness.extensions.xarray_engine.backend import TraceBackend
+from harness.formats.selection import lengths
+
+RNG = np.random.default_rng(11)
+ARRAYS = {
+    "attention/layer_0": RNG.random((4, 9, 9), np.float32),
+    "attention/msa_row/layer_0": RNG.random((2, 9, 9), np.float32),
+    "pair/layer_0": RNG.normal(size=(9, 9, 3)),
+    "structure/ptm": np.float32(0.5),
+}
+
+
+@pytest.fixture(params=["h5", "slim.zarr"])
+def archive(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"a.{request.param}"
+    with harness.create(path, {"model_name": "mine"}) as out:
+        for name, array in ARRAYS.items():
+            out[name] = array
+        out.write("outputs/wide", np.zeros((5, 5)), axes=("pair_channel", "pair_channel"))
+    return path
+
+
+def test_the_engine_is_registered_with_xarray():
+    (point,) = entry_points(group="xarray.backends", name="trace-harness")
+    assert point.load() is TraceBackend and not TraceBackend().guess_can_open("a.slim.zarr")
+
+
+def test_a_tree_has_the_tensors_of_each_group_and_reads_what_is_asked_for(archive, monkeypatch):
+    asked = []
+    whole = StoredTrace.read
+
+    def noted(self, path, selection):
+        asked.append((path, selection and lengths(selection)))
+        return whole(self, path, selection)
+
+    monkeypatch.setattr(StoredTrace, "read", noted)
+    with xarray.open_datatree(archive, engine=TraceBackend) as tree:
+        assert asked == [] and tree.attrs == {"model_name": "mine", "num_residues": 9}
+        assert set(tree.groups) == {"/", "/attention", "/attention/msa_row", "/pair", "/structure", "/outputs"}
+        found = tree["attention/layer_0"].isel(head=1, residue=[7, 2], residue_2=slice(None, None, -4))
+        np.testing.assert_array_equal(found, ARRAYS["attention/layer_0"][1, [7, 2]][:, ::-4])
+        assert asked == [("attention/layer_0", (1, 6, 9))] and found.attrs == {"role": "attention"}
+        assert tree["attention/msa_row/layer_0"].dims == ("head_of_2", "residue", "residue_2")
+        assert tree["outputs/wide"].dims == ("pair_channel_of_5", "pair_channel_2")
+        for name, array in ARRAYS.items():
+            np.testing.assert_array_equal(tree[name], array)
+    with pytest.raises(UsageError, match="was closed"):
+        tree["outputs/wide"].load()
+
+
+def test_a_dataset_has_a_group_or_all_tensors_under_their_names(archive):
+    with xarray.open_dataset(archive, engine=TraceBackend, drop_variables="pair/layer_0") as flat:
+        assert list(flat) == [name for name in (*ARRAYS, "outputs/wide") if name != "pair/layer_0"]
+        np.testing.assert_array_equal(flat["structure/ptm"], 0.5)
+    with xarray.open_dataset(archive, engine=TraceBackend, group="attention") as group:
+        assert list(group) == ["layer_0"]
+    with pytest.raises(UsageError, match="no group of tensors named '/attentoin'; did you mean '/attention'"):
+        xarray.open_dataset(archive, engine=TraceBackend, group="attentoin")
+    groups = xarray.open_groups(archive, engine=TraceBackend, drop_variables=["layer_0"])
+    assert set(groups) == {"/", "/structure", "/outputs"}
+    groups["/"].close()
+
+
+def test_a_trace_and_a_tensor_become_xarray_objects(archive):
+    with harness.open(archive) as trace:
+        pair = trace["pair/layer_0"].to_xarray()
+        assert (pair.name, pair.dims, pair.dtype) == ("layer_0", ("residue", "residue_2", "pair_channel"), np.float64)
+        np.testing.assert_array_equal(pair[2, 3:5], ARRAYS["pair/layer_0"][2, 3:5])
+        np.testing.assert_array_equal(trace.to_xarray()["pair/layer_0"], ARRAYS["pair/layer_0"])
+
+
+def test_chunks_are_those_that_are_stored(archive):
+    pytest.importorskip("dask", reason="the extra 'dask' is not installed")
+    with xarray.open_dataset(archive, engine=TraceBackend, group="pair", chunks={}) as opened:
+        assert opened["layer_0"].chunks is not None
+        np.testing.assert_array_equal(opened["layer_0"].mean("residue"), ARRAYS["pair/layer_0"].mean(0))

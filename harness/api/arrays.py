@@ -1,4 +1,4 @@
-"""A tensor of an open archive, indexed as NumPy's arrays are; what is not asked for is not read."""
+"""A tensor of an open trace, indexed as NumPy's arrays are; what is not asked for is not read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TraceArray:
-    """A tensor of an open archive, as NumPy's own arrays are indexed: integers, slices, ``...`` and None.
+    """A tensor of an open trace, as NumPy's own arrays are indexed: integers, slices, ``...`` and None.
 
     Indexing reads the smallest block that holds what is asked for and gives an array in memory, or a scalar; so does
     ``numpy.asarray``. Iterating reads blocks of rows that end where stored chunks do.
@@ -83,7 +83,7 @@ class TraceArray:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
-            raise ValueError("A tensor of an archive is read into new memory: leave out copy=False.")
+            raise ValueError("A tensor of a trace is read into new memory: leave out copy=False.")
         found = np.asarray(self[...])
         return found if dtype is None else found.astype(dtype, copy=False)
 
@@ -116,7 +116,8 @@ class TraceArray:
         require_package("to_dask()", "dask", "trace-format-harness[dask]")
         from dask.array import from_array
 
-        chunks = self.chunks or "auto" if chunks is None else chunks
+        if chunks is None:
+            chunks = tuple(max(1, length) for length in self.chunks or ()) or "auto"
         digest = self._stored.manifest.digests.get(self.path)
         name = f"harness-{digest}-{self.dtype.name}" if digest else False
         meta = np.empty((0,) * self.ndim, self.dtype)

@@ -21,9 +21,12 @@ from harness import registry
 from harness.analysis.asked import Options
 from harness.analysis.choice.mix import Mix, parse_mix
 from harness.analysis.findings import find
-from harness.api.creating import create
+from harness.api.creating import create, sliceable
 from harness.api.opening import OpenTrace
 from harness.errors import UsageError, unknown_name
+from harness.foreign.guessing import guess
+from harness.foreign.opening import Asked, plain_paths
+from harness.foreign.source import ForeignArray
 from harness.formats.base import load_format
 from harness.records import RAW
 from harness.report.drawing.plots import pages
@@ -95,7 +98,7 @@ def compare_formats(
     Parameters
     ----------
     arrays : mapping of str to array-like, str or path-like
-        Arrays by name, as `harness.create` takes them, or an archive.
+        Arrays by name, as `harness.create` takes them; or an open trace, or the path of what `harness.open` opens.
     formats : str or sequence of str, optional
         Names of formats, or ``module:Class``; by default those that a run includes unasked.
     uses : str, Mix or a sequence of these, optional
@@ -126,7 +129,7 @@ def compare_formats(
     config = _config(preset, formats, suites, rounds, baseline)
     place = Path(tempfile.mkdtemp(prefix="harness-")) if folder is None else Path(folder)
     try:
-        compared = _compared(_kept(arrays, place), place / "run", config, mixes)
+        compared = _compared(_trace(arrays, place), place / "run", config, mixes)
     except BaseException:
         if folder is None:
             shutil.rmtree(place, ignore_errors=True)
@@ -168,22 +171,28 @@ def _typed(group: registry.Group, names: Sequence[str] | str | None) -> tuple[st
     return found
 
 
-def _kept(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> Path:
-    """Return an archive of the arrays; what is in memory is written as it is into the folder."""
+def _trace(arrays: Mapping[str, Any] | str | os.PathLike[str], place: Path) -> str:
+    """Return what ``--trace`` takes for the arrays; what is in memory is written into the folder first, as it is.
+
+    Its roles and axes are guessed, as those of the same arrays in a file of another program are.
+    """
     if isinstance(arrays, OpenTrace):
-        return arrays.path
-    if not isinstance(arrays, Mapping):
-        return Path(arrays)
-    place.mkdir(parents=True, exist_ok=True)
+        return f"file:{arrays.asked}"
     path = place / f"arrays{load_format(RAW).suffix}"
-    with create(path, provenance={"source": "harness.compare_formats"}, format=RAW) as out:
-        for name, array in arrays.items():
-            out[name] = array
-    return path
+    if not isinstance(arrays, Mapping):
+        path = Path(arrays)
+    else:
+        place.mkdir(parents=True, exist_ok=True)
+        found = {name: sliceable(name, array) for name, array in arrays.items()}
+        guesses, names = guess({name: ForeignArray.of(array) for name, array in found.items()}), plain_paths(found)
+        with create(path, provenance={"source": "harness.compare_formats"}, format=RAW) as out:
+            for name, array in found.items():
+                out.write(names[name], array, axes=guesses[name].axes, role=guesses[name].role)
+    return f"file:{Asked(paths=(path.absolute(),))}"
 
 
-def _compared(source: Path, folder: Path, values: Mapping[str, Any], mixes: Sequence[Mix]) -> FormatComparison:
-    config: RunConfig = complete({**values, "run_id": folder.name, "traces": (f"file:{source}",)})
+def _compared(trace: str, folder: Path, values: Mapping[str, Any], mixes: Sequence[Mix]) -> FormatComparison:
+    config: RunConfig = complete({**values, "run_id": folder.name, "traces": (trace,)})
     planned = PlannedRun.of(config)
     options = Options(baseline=config.baseline, mix=mixes[0] if len(mixes) == 1 else None)
     with held(folder, new=True):

@@ -153,7 +153,7 @@ class TraceWriter:
             axes, role = axes or array.axes, role or array.role
         if role is not None and role not in (known := [each.value for each in Role]):
             raise unknown_name("role", str(role), known)
-        rows = _sliceable(path, array)
+        rows = sliceable(path, array)
         spec = tensor(path, rows.shape, rows.dtype, axes=axes, role=None if role is None else Role(role))
         before = self._specs.get(path)
         if before is not None:
@@ -216,7 +216,7 @@ class TraceWriter:
         return f"<TraceWriter {self._destination} ({self._backend.name}): {len(self._specs)} tensors>"
 
 
-def _sliceable(path: str, array: Any) -> Any:
+def sliceable(path: str, array: Any) -> Any:
     """Return what has a shape and a dtype of NumPy and can be sliced."""
     if isinstance(array, np.ma.MaskedArray):
         raise UsageError(f"{path} is masked, and no format stores a mask: fill it first, as with array.filled(0).")

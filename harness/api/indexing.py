@@ -66,7 +66,7 @@ def _along(axis: int, length: int, part: Any) -> tuple[slice, int | slice]:
         index = operator.index(part)
     except TypeError:
         raise IndexError(
-            f"A tensor of an archive is indexed with integers, slices, '...' and None, not with {type(part).__name__}: "
+            f"A tensor of a trace is indexed with integers, slices, '...' and None, not with {type(part).__name__}: "
             "read a part of it first, and index that."
         ) from None
     if not -length <= index < length:

@@ -1,4 +1,4 @@
-"""Open an archive as a mapping of lazy arrays."""
+"""Open an archive, or what another program wrote, as a mapping of lazy arrays."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 from harness.api.arrays import TraceArray
 from harness.api.stored import open_stored
 from harness.errors import UsageError, unknown_name
-from harness.formats.archive_trace import open_file
+from harness.foreign.guessing import parse_rule
+from harness.foreign.opening import Asked
+from harness.formats.archive_trace import open_archived
 from harness.limits import in_words
 from harness.registry import require_package
 
@@ -26,16 +28,22 @@ class UnknownTensorError(UsageError, KeyError):
     __str__ = Exception.__str__  # a KeyError would show its message in quotes
 
 
-def open(path: str | os.PathLike[str], *, verify: bool = False) -> OpenTrace:
-    """Open an archive of any format; close it, or use it in a ``with`` block.
+def open(
+    *paths: str | os.PathLike[str], map: Mapping[str, str] | None = None, kind: str = "", verify: bool = False
+) -> OpenTrace:
+    """Open an archive of any format, or files of another program; close it, or use it in a ``with`` block.
 
     Parameters
     ----------
-    path : str or path-like
-        The archive.
+    *paths : str or path-like
+        An archive, or what ``harness run`` takes besides (docs/own-data.md): several files and folders are one trace.
+    map : mapping of str to str, optional
+        What arrays of another program are, as in ``[map]`` of harness.toml: ``{"attn*": "attention:head,query,key"}``.
+    kind : str
+        The importer of another program's file, where it is not to be found from its content.
     verify : bool
-        Compare every byte with its seal first, which reads all of it. Ask for it with an archive of a stranger: some
-        libraries crash the process on damaged chunks.
+        Compare every byte of an archive with its seal first, which reads all of it. Ask for it with an archive of a
+        stranger: some libraries crash the process on damaged chunks.
 
     Returns
     -------
@@ -44,35 +52,39 @@ def open(path: str | os.PathLike[str], *, verify: bool = False) -> OpenTrace:
 
     Raises
     ------
-    UsageError, ArchiveError
-        When there is none, or it is damaged or of another kind.
+    UsageError, ArchiveError, SourceError
+        When there is nothing, or it is damaged or of a kind that is not known.
     """
+    rules = tuple(parse_rule(f"{pattern}={rule}") for pattern, rule in (map or {}).items())
+    asked = Asked(paths=tuple(Path(path).absolute() for path in paths), kind=kind, rules=rules)
+    if not paths:
+        raise UsageError("harness.open() needs a path.")
     if verify:
-        open_file(Path(path))
-    return OpenTrace(Path(path))
+        open_archived(asked.paths[0])
+    return OpenTrace(asked)
 
 
 class OpenTrace(Mapping[str, TraceArray]):
-    """The tensors of an open archive, by name, in the order in which they were written.
+    """The tensors of an open trace, by name, in the order in which they were written.
 
-    Threads may share it. A copy in another process opens the archive anew.
+    Threads may share it. A copy in another process opens the files anew.
 
     Attributes
     ----------
-    path : Path
-        The archive.
+    asked : Asked
+        What was opened.
     manifest : Manifest
         What it holds: tensors, metadata, provenance, digests, and what it lacks.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._stored = open_stored(path)
-        self.path, self.manifest = self._stored.path, self._stored.manifest
+    def __init__(self, asked: Asked) -> None:
+        self._stored = open_stored(asked)
+        self.asked, self.manifest = asked, self._stored.manifest
         self._specs = {spec.path: spec for spec in self.manifest.tensors}
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The metadata that the archive states, by field."""
+        """The metadata that the trace states, by field."""
         return {name: value for name, value in asdict(self.manifest.metadata).items() if value not in (None, ())}
 
     def array(self, path: str, dtype: Any = None) -> TraceArray:
@@ -119,7 +131,7 @@ class OpenTrace(Mapping[str, TraceArray]):
         return data_tree(self)
 
     def close(self) -> None:
-        """Close the archive; what was read stays, nothing more can be."""
+        """Close it; what was read stays, nothing more can be."""
         self._stored.close()
 
     def __enter__(self) -> Self:
@@ -131,11 +143,11 @@ class OpenTrace(Mapping[str, TraceArray]):
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return OpenTrace, (self.path,)
+        return OpenTrace, (self.asked,)
 
     def __repr__(self) -> str:
         size = in_words(self.manifest.nbytes)
-        return f"<OpenTrace {self.path.name} ({self._stored.kind}): {len(self)} tensors, {size}>"
+        return f"<OpenTrace {self.asked.label.removeprefix("file:")} ({self._stored.kind}): {len(self)} tensors, {size}>"
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

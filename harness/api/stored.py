@@ -2,76 +2,159 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.api.values import as_held
 from harness.errors import UsageError
+from harness.foreign.opening import Asked, is_archive, open_paths
+from harness.foreign.source import ImportedTrace, SourceError, readable
 from harness.formats.base import blame
 from harness.formats.describing import ReadsWhole, ShowsStorage
 from harness.formats.opening import open_archive, read_blocks
-from harness.formats.selection import Selection
+from harness.formats.selection import Selection, lengths, whole
+from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 
-class StoredTrace:
-    """An archive that is open; a copy in another process opens it anew.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
+class StoredTrace(ABC):
+    """A trace that is open; a copy in another process opens it anew.
 
     Attributes
     ----------
+    asked : Asked
+        What was opened.
     manifest : Manifest
         What it holds.
     kind : str
-        The name of its format.
+        The name of its format, or that it is foreign.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._stack = path.absolute(), ExitStack()
-        self._backend, self._reader, self.manifest = self._stack.enter_context(open_archive(path))
-        self.kind, self._open = self._backend.name, True
+    asked: Asked
+    manifest: Manifest
+    kind: str
+    _open = True
+
+    @abstractmethod
+    def _read(self, path: str, selection: Selection | None) -> np.ndarray: ...
+
+    @abstractmethod
+    def _blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]: ...
+
+    @abstractmethod
+    def _chunks(self, spec: TensorSpec) -> tuple[int, ...] | None: ...
 
     def read(self, path: str, selection: Selection | None) -> np.ndarray:
-        """Read a tensor or a part of it, as `harness.formats.base.Reader.read`."""
+        """Read a tensor or a part of it into memory, as `harness.formats.base.Reader.read`."""
         self._require_open()
-        with blame(self.kind, f"reading {path}"):
-            return self._reader.read(path, selection)
+        return self._read(path, selection)
 
     def blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
         """Yield a tensor as blocks of rows that end where stored chunks do."""
         self._require_open()
-        return read_blocks(self._backend, self._reader, spec, whole_rows=True)
+        return self._blocks(spec)
 
     def chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
         """Return the extent of what is decoded as one; None where any part can be read without more."""
         self._require_open()
+        return self._chunks(spec)
+
+    def close(self) -> None:
+        """Let nothing more be read."""
+        self._open = False
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise UsageError(f"{self.asked.paths[0]} was closed: open it again to read more of it.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_stored, (self.asked,)
+
+
+class _StoredArchive(StoredTrace):
+    def __init__(self, asked: Asked) -> None:
+        self.asked, self._stack = asked, ExitStack()
+        self._backend, self._reader, self.manifest = self._stack.enter_context(open_archive(asked.paths[0]))
+        self.kind = self._backend.name
+
+    def _read(self, path: str, selection: Selection | None) -> np.ndarray:
+        with blame(self.kind, f"reading {path}"):
+            return self._reader.read(path, selection)
+
+    def _blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
+        return read_blocks(self._backend, self._reader, spec, whole_rows=True)
+
+    def _chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
         if isinstance(self._backend, ReadsWhole):
-            return tuple(max(1, length) for length in spec.shape)
+            return spec.shape
         with blame(self.kind, f"looking at {spec.path}"):
             found = self._reader.opened(spec.path).chunks if isinstance(self._reader, ShowsStorage) else None
         # One of a stack of layers has an axis of these in front.
         return found[len(found) - len(spec.shape) :] if found else None
 
     def close(self) -> None:
-        """Close it; nothing more can be read."""
-        self._open = False
+        super().close()
         self._stack.close()
 
-    def _require_open(self) -> None:
-        if not self._open:
-            raise UsageError(f"{self.path} was closed: open it again to read more of it.")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return open_stored, (self.path,)
+class _StoredForeign(StoredTrace):
+    kind = "foreign"
+
+    def __init__(self, asked: Asked, trace: ImportedTrace) -> None:
+        self.asked, self._trace, self.manifest = asked, trace, trace.manifest
+
+    def _read(self, path: str, selection: Selection | None) -> np.ndarray:
+        spec, (origin, stored) = self.manifest[path], self._trace.source_of(path)
+        wanted = whole(spec.shape, selection)
+        self._trace.check_unchanged()
+        if stored.rows:
+            return _cut(self._trace.blocks(path), spec, wanted)
+        with readable(origin):
+            block = np.array(stored.load()[wanted])
+        if block.shape != lengths(wanted):
+            raise SourceError(f"{origin} gave shape {block.shape} where {lengths(wanted)} was announced.")
+        return as_held(block, spec)
+
+    def _blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
+        return self._trace.blocks(spec.path)
+
+    def _chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
+        origin, stored = self._trace.source_of(spec.path)
+        if stored.rows:
+            return spec.shape
+        with readable(origin):
+            return getattr(stored.load(), "chunks", None)
 
 
-def open_stored(path: Path) -> StoredTrace:
-    """Open what a path holds; the only place that knows what can be opened."""
-    return StoredTrace(path)
+def _cut(blocks: Iterator[np.ndarray], spec: TensorSpec, wanted: Selection) -> np.ndarray:
+    """Take a part of what can only be read from its start, and read no further than its end."""
+    found, end, (rows, *others) = np.empty(lengths(wanted), spec.dtype), 0, wanted
+    for block in blocks:
+        start, end = end, end + len(block)
+        first, last = max(start, rows.start), min(end, rows.stop)
+        if first < last:
+            found[first - rows.start : last - rows.start] = block[(slice(first - start, last - start), *others)]
+        if end >= rows.stop:
+            break
+    return found
+
+
+def open_stored(asked: Asked) -> StoredTrace:
+    """Open files and folders as ``--trace file:PATH`` does, but without reading every byte of an archive first.
+
+    Raises
+    ------
+    UsageError, ArchiveError, SourceError
+        As `harness.foreign.opening.open_paths`.
+    """
+    if len(asked.paths) == 1 and not asked.kind and not asked.rules:
+        (path,) = asked.paths
+        if path.exists() and is_archive(path):
+            return _StoredArchive(asked)
+    trace = open_paths(asked)
+    assert isinstance(trace, ImportedTrace)  # an archive asks for no kind and no rules
+    return _StoredForeign(asked, trace)

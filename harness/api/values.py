@@ -12,7 +12,7 @@ from harness.trace.schema import TensorSpec
 
 def value_type(spec: TensorSpec) -> str:
     """Return the name of the type of a tensor's values; its ``dtype`` may hold their bits alone."""
-    return getattr(spec, "values", "") or spec.dtype
+    return spec.values or spec.dtype
 
 
 def numpy_type(spec: TensorSpec) -> np.dtype:

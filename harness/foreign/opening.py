@@ -118,7 +118,7 @@ def _known(asked: Asked) -> Trace | None:
             raise UsageError("--kind names the importer of one file or folder: give one, and no --map.")
         return None
     (path,) = asked.paths
-    if not asked.kind and _is_archive(path):
+    if not asked.kind and is_archive(path):
         return open_archived(path)
     importer = _importer(path, asked.kind)
     if importer is None:
@@ -137,7 +137,7 @@ def _require(path: Path) -> None:
         raise UsageError(f"{path} is empty: there is nothing to read.")
 
 
-def _is_archive(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
     """Say whether a path is an archive of this harness, however damaged."""
     try:
         return not foreign_to(path, detect(path))

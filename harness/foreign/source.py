@@ -177,6 +177,10 @@ class ImportedTrace(Trace):
                 block = np.asarray(rows[part])
             yield _checked(spec, block, origin)
 
+    def source_of(self, path: str) -> tuple[str, ForeignArray]:
+        """Return where a tensor comes from, for messages, and what is stored of it there."""
+        return self._stored[path]
+
     def check_unchanged(self) -> None:
         """Refuse with a `SourceError` a source whose files are no longer those whose shapes were read."""
         for path, state in self._states.items():

@@ -164,3 +164,18 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     with harness.create(tmp_path / "a.h5") as out:
         out["outputs/x"] = [1]
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".slim.zarr"])
+def test_values_that_numpy_lacks_are_kept_as_they_are(tmp_path, suffix):
+    types = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    values = PAIR.astype(types.bfloat16)
+    with harness.create(tmp_path / f"a{suffix}") as out:
+        out["pair/layer_0"] = values
+        out.append("outputs/x", values[0])
+        out.append("outputs/x", values[1])
+    with harness.open(tmp_path / f"a{suffix}") as trace:
+        pair = trace["pair/layer_0"]
+        assert pair.dtype == types.bfloat16 and pair.nbytes == PAIR.nbytes // 2 and "bfloat16 (9, 9, 4)" in repr(pair)
+        assert_same(pair[2:4, -1], np.ascontiguousarray(values[2:4, -1]))
+        assert_same(trace.array("outputs/x", dtype="float32")[...], values[:2].reshape(-1, 4).astype(np.float32))

@@ -33,16 +33,15 @@ def run(blocks: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the presets small, and the current folder an empty one."""
     monkeypatch.chdir(tmp_path)
+    asked = {"caches": ("warm",), "readers": ("stock",), "rounds": 1, "suites": ("size", "full_read")}
     plan = PlanOptions(attention_windows=2, pair_windows=1, parallel_windows=2, workers=(("threads", 1),))
     for preset in PRESETS:
-        monkeypatch.setitem(
-            PRESETS, preset, PRESETS[preset] | {"caches": ("warm",), "options": plan, "readers": ("stock",)}
-        )
+        monkeypatch.setitem(PRESETS, preset, PRESETS[preset] | asked | {"options": plan})
 
 
 def test_the_examples_run_and_print_what_they_say(small, capsys):
-    assert len(PLAIN) == 5 and set(MARKED) == {"xarray", "dask", "slow"}
-    assert len(PRINTED.findall("".join(PLAIN))) == 3
+    assert len(PLAIN) == 6 and set(MARKED) == {"xarray", "dask", "slow"}
+    assert len(PRINTED.findall("".join(PLAIN))) == 4
     run(PLAIN, capsys)
 
 

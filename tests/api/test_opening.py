@@ -6,9 +6,9 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,6 +17,7 @@ from harness.api.stored import StoredTrace
 from harness.api.values import as_held, as_type, numpy_type
 from harness.errors import ArchiveError, UsageError
 from harness.formats.selection import lengths
+from harness.trace.schema import tensor
 from tests.formats.samples import assert_same, put
 
 RNG = np.random.default_rng(3)
@@ -104,7 +105,7 @@ def test_a_trace_is_a_mapping_of_names(tmp_path):
     assert len(trace) == 5 and "pair/layer_0" in trace and "pair" not in trace and 3 not in trace
     assert trace.get("pair") is None and dict(trace.items()).keys() == ARRAYS.keys()
     assert trace.metadata == {"model_name": "none", "num_layers": 2} and trace.manifest["structure/ptm"].shape == ()
-    assert trace == trace and trace != harness.open(trace.path)
+    assert trace == trace and trace != harness.open(*trace.asked.paths)
     with pytest.raises(KeyError) as error:
         trace["pair/layer1"]
     assert isinstance(error.value, harness.HarnessError)
@@ -147,10 +148,12 @@ def test_a_copy_in_another_process_opens_the_archive_anew(tmp_path, monkeypatch)
 
 
 def test_what_is_no_sound_archive_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="There is no archive at"):
+    with pytest.raises(UsageError, match="There is no file or folder"):
         harness.open(tmp_path / "none.h5")
+    with pytest.raises(UsageError, match="needs a path"):
+        harness.open()
     (tmp_path / "text.h5").write_text("no archive")
-    with pytest.raises(ArchiveError, match="not an archive of any format"):
+    with pytest.raises(UsageError, match="holds no arrays that can be read here"):
         harness.open(tmp_path / "text.h5")
     path = put(tmp_path, "raw", ARRAYS)
     data = bytearray(path.read_bytes())
@@ -162,7 +165,7 @@ def test_what_is_no_sound_archive_is_refused(tmp_path):
 
 def test_values_that_numpy_lacks_widen_exactly(monkeypatch):
     bits = np.array([[0x3F80, 0xC000], [0x7F80, 0x0001]], np.uint16)
-    spec: Any = SimpleNamespace(path="pair/layer_0", dtype="uint16", values="bfloat16")
+    spec = tensor("outputs/x", bits.shape, "bfloat16")
     wide = np.array([[1, -2], [np.inf, 2.0**-133]], np.float32)
     assert_same(as_type(bits, spec, np.dtype("float32")), wide)
     assert_same(as_type(bits[:1, 0], spec, np.dtype("float64")), wide[:1, 0].astype(np.float64))
@@ -212,3 +215,35 @@ def test_the_package_loads_nothing_that_is_not_asked_for():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("container", ["deflated.npz", "mapped", "theirs.h5"])
+def test_files_of_other_programs_are_read_in_parts_too(tmp_path, container):
+    path = tmp_path / container
+    arrays = {"big": RNG.normal(size=(30_000, 40)), "attn": ARRAYS["pair/layer_0"].T.copy(), "one": np.array(3)}
+    if path.suffix == ".npz":
+        np.savez_compressed(path, **arrays)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file.create_dataset(name, data=array, chunks=(999, 7) if name == "big" else None)
+    else:
+        path.mkdir()
+        for name, array in arrays.items():
+            np.save(path / name, array)
+    with harness.open(path, map={"big": "array:row,feature"}) as trace:
+        assert set(trace) == set(arrays) and trace["big"].axes == ("row", "feature")
+        assert trace["attn"].role == "attention"
+        for key in (slice(None), (slice(29_990, 20, -5000), slice(3, 9, 2)), 28_000, slice(5, 5), (-1, -1), slice(3)):
+            assert_same(np.asarray(trace["big"][key]), np.array(arrays["big"][key]))
+        for name, array in arrays.items():
+            assert_same(np.asarray(trace[name]), array)
+        assert_same(np.array(list(trace["big"])), arrays["big"])
+        again = pickle.loads(pickle.dumps(trace["big"]))
+        assert_same(again[7], arrays["big"][7])
+    with pytest.raises(UsageError, match="was closed"):
+        trace["one"][()]
+    with pytest.raises(UsageError, match="no array named 'atn'; did you mean 'attn'"):
+        harness.open(path, map={"atn": "pair"})
+    with pytest.raises(ArchiveError):
+        harness.open(path, verify=True)

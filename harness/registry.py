@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Group = Literal[
     "formats", "suites", "traces", "importers", "models", "commands", "sections", "modes", "executors", "stores",
-    "measurements", "replays", "remotes", "containers", "unpackers",
+    "measurements", "replays", "remotes", "containers", "unpackers", "layouts",
 ]  # fmt: skip
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from copy import copy
 from pathlib import Path
 from typing import cast
 
 from harness import registry
 from harness.cli import show
-from harness.cli.options import add_max_inflated, typed
+from harness.cli.options import add_max_inflated, names, typed
 from harness.cli.taking import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
@@ -37,6 +38,11 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     for mode in modes:
         mode.add_arguments(parser)
     add_taking(parser)
+    parser.add_argument(
+        "--plain", metavar="PATHS",
+        help="of a slimmed format: tensors to store as they are, each under its own name, for readers that know nothing "
+        "of slimming; patterns separated by commas, such as 'pair/*,outputs/*'",
+    )  # fmt: skip
     add_max_inflated(parser)
     parser.set_defaults(command=_convert)
 
@@ -67,6 +73,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     require_outside(arguments.destination)
     source = open_trace(source_text(arguments.source, arguments)).identified()
     trace, check = (source, None) if change is None else change(source)
+    if patterns := names(arguments.plain, "pattern"):
+        backend = _plainly(backend, patterns, trace.manifest)
     manifest = convert(trace, backend, arguments.destination, profile, check=check)
     size, _ = archive_size(arguments.destination)
     against = f", and {mode.checked}" if mode else ""
@@ -82,6 +90,20 @@ def _convert(arguments: argparse.Namespace) -> int:
     if manifest.loss is not None:
         show.say(f"{manifest.loss.summary()}. {manifest.loss.errors()}")
     return 0
+
+
+def _plainly(backend: Format, patterns: tuple[str, ...], manifest: Manifest) -> Format:
+    """Return a slimmed format that stores the tensors that patterns fit as they are."""
+    if not isinstance(backend, SlimmingFormat):
+        said = f"--plain is about slimmed formats, and {backend.name!r} stores everything as given: leave it out."
+        raise UsageError(said)
+    paths = [spec.path for spec in manifest.tensors]
+    for pattern in patterns:
+        if not any(fits(path, (pattern,)) for path in paths):
+            raise unknown_name("tensor", pattern, {f"{path.partition('/')[0]}/*" for path in paths})
+    found = copy(backend)
+    found.plain = patterns
+    return found
 
 
 def chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:

@@ -93,9 +93,13 @@ class SlimmingFormat(Protocol):
     ----------
     of : Format
         The one that stores everything as given and is else the same.
+    plain : tuple of str
+        Patterns, as a shell takes them, of the paths of tensors that it stores as given nevertheless, each at its own
+        path. A copy of the format has others (`harness.cli.convert`).
     """
 
     of: Format
+    plain: tuple[str, ...]
 
 
 @runtime_checkable

@@ -39,6 +39,14 @@ _SEED, _TUNED = Codec(name="deflate", level=6), Codec(name="deflate", level=1)
 _CODECS = named((_TUNED, None, *(Codec(name="deflate", level=level) for level in (3, 6, 9))))
 
 
+def write_member(member: IO[bytes], spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
+    """Write a tensor as ``numpy.save`` does, without holding it: its header, then the bytes of its blocks."""
+    header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
+    npy.write_array_header_1_0(member, header)
+    for block in blocks:
+        member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+
+
 class NpzWriter(Writer):
     """Writes each tensor as a deflated ``.npy`` member, as `numpy.savez_compressed` does, without holding it."""
 
@@ -55,10 +63,7 @@ class NpzWriter(Writer):
         # By name: zipfile then gives the member the archive's present level and a fixed date, so equal traces give
         # equal bytes.
         self._member = self._zip.open(f"{spec.path}.npy", "w", force_zip64=True)
-        header = {"descr": npy.dtype_to_descr(np.dtype(spec.dtype)), "fortran_order": False, "shape": spec.shape}
-        npy.write_array_header_1_0(self._member, header)
-        for block in blocks:
-            self._member.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        write_member(self._member, spec, blocks)
         self._member.close()
         self._member = None
         info = self._zip.infolist()[-1]

@@ -149,12 +149,15 @@ class SlimmedFormat(TunableFormat, Format):
         The format below, by its registered name.
     of : Format
         That format.
+    plain : tuple of str
+        As of `harness.formats.describing.SlimmingFormat`.
     """
 
     inner: ClassVar[str]
     readers: ClassVar = {}
     slim = "exact"
     of: Format
+    plain: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         if not self.missing():
@@ -194,7 +197,7 @@ class SlimmedFormat(TunableFormat, Format):
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> SlimmedWriter:
         inner = self.of.writer(path, manifest, self._profile(profile))
-        slimmer = Slimmer(path.parent, narrows=profile != "matched")
+        slimmer = Slimmer(path.parent, narrows=profile != "matched", plain=self.plain)
         return SlimmedWriter(inner, slimmer, lambda spec: (self.layout(spec, profile).chunks or (1,))[0])
 
     def reader(self, path: Path, name: str = "", *, cache_bytes: int | None = None) -> SlimmedReader:

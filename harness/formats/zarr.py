@@ -107,11 +107,16 @@ class ZarrWriter(Writer):
             zarr.consolidate_metadata(self._path, zarr_format=self._format)
 
     def abort(self) -> None:
-        zarr.core.sync.sync(_ended())  # else they make files again after all is removed
+        wait_for_writes()
 
 
-async def _ended() -> None:
-    """Wait for what zarr-python is still writing: the first of many writes that fails stops none of the others."""
+def wait_for_writes() -> None:
+    """Wait for what zarr-python is still writing after a failure: else files appear again where all was removed."""
+    zarr.core.sync.sync(_others())
+
+
+async def _others() -> None:
+    """Wait for all other tasks: the first of many writes that fails stops none of the others."""
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.gather(*others, return_exceptions=True)
 

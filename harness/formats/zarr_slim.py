@@ -24,11 +24,12 @@ from harness.formats.zarr_reader import own_attributes
 from harness.formats.zarr_readers import maintained
 from harness.formats.zarr_slim_reader import RecoveredSlimReader, SlimLibraryReader, ZarrSlimReader
 from harness.formats.zarr_slim_writer import ZarrSlimWriter
-from harness.slimming.slimmer import Slimmer
+from harness.slimming.slimmer import Slimmer, fits
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
-_BYTES = Codec(name="blosc-zstd", level=9, shuffle="byte")  # for one-byte values, which pcodec does not take
+_ANYBODYS = Codec(name="blosc-zstd", level=9, shuffle="byte")
+"""In place of pcodec: for one-byte values, which it does not take, and for tensors that any reader has to decode."""
 
 
 def _readers(setting: str) -> dict[str, ReaderSpec]:
@@ -46,6 +47,8 @@ class ZarrSlimFormat(ZarrFormat):
         Recorded in the archive; tells which backend wrote it.
     slimming : bool
         Whether equal tensors are stored once and values narrowed; without, codec and chunks are the same.
+    plain : tuple of str
+        As of `harness.formats.describing.SlimmingFormat`; such a tensor has a codec that every reader of Zarr knows.
     codecs : tuple of Codec
         What can be chosen, the one of ``tuned`` first.
     attention : int
@@ -87,6 +90,7 @@ class ZarrSlimFormat(ZarrFormat):
     )
 
     slimming: bool = True
+    plain: tuple[str, ...] = ()
 
     def __init__(self, *, slimming: bool = True) -> None:
         self.slimming = slimming
@@ -102,8 +106,9 @@ class ZarrSlimFormat(ZarrFormat):
             found = chosen_layout(self, spec, profile, named(self.codecs), self.why)
         codec, chunks = found.codec, found.chunks or ()
         dtype = np.dtype(spec.dtype)
-        if codec and codec.name == "pcodec" and (dtype.kind == "c" or dtype.itemsize not in PCODEC_ITEMSIZES):
-            codec = _BYTES
+        known = dtype.kind != "c" and dtype.itemsize in PCODEC_ITEMSIZES and not fits(spec.path, self.plain)
+        if codec and codec.name == "pcodec" and not known:
+            codec = _ANYBODYS
         if codec and codec.shuffle == "bit":
             chunks = in_eights(chunks)
         checked, shards = profile != "matched", shard_shape(spec.shape, chunks)
@@ -113,7 +118,8 @@ class ZarrSlimFormat(ZarrFormat):
         return chunk_space(pair=40, attention=self.attention, least=128 << 10, codecs=self.codecs)
 
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> ZarrSlimWriter:
-        slimmer = Slimmer(path.parent, once=self.slimming, narrows=self.slimming and profile != "matched")
+        narrows = self.slimming and profile != "matched"
+        slimmer = Slimmer(path.parent, once=self.slimming, narrows=narrows, plain=self.plain)
         layout = partial(self.layout, profile=profile)
         return ZarrSlimWriter(
             path, manifest, slimmer, self.setting, layout, stacked=self.slimming, checked=profile != "matched"

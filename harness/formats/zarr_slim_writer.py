@@ -130,9 +130,10 @@ class ZarrSlimWriter(Writer):
     def _shared(self, spec: TensorSpec) -> str | None:
         """Name the array that a tensor shares with those of other layers or recycling steps, such as ``pair``.
 
-        None for a tensor of no layer or step, and for one without axes or values: these have arrays of their own.
+        None for a tensor of no layer or step, for one without axes or values, and for one that is stored as it comes:
+        these have arrays of their own.
         """
-        if not self._stacked or not spec.shape or not spec.items:
+        if not self._stacked or not spec.items or not spec.shape or self._slimmer.is_plain(spec):
             return None
         name, found = _NUMBERED.subn("", spec.path)
         return (name.lstrip("/") or "layers") if found else None

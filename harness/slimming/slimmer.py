@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -60,6 +61,11 @@ def narrowest(dtype: str, blocks: Callable[[], Iterable[np.ndarray]]) -> Narrowi
     return next(step for step in ladder(dtype) if step.as_it_is or all(map(step.fits, blocks())))
 
 
+def fits(path: str, patterns: Iterable[str]) -> bool:
+    """Say whether one of some patterns, as a shell takes them, fits a path; a star fits what has a slash too."""
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
 class Slimmer:
     """Takes the tensors of a trace one after the other and says, behind the last block of each, what is stored of it.
 
@@ -74,10 +80,14 @@ class Slimmer:
         Whether equal tensors are stored once: those of one shape and dtype whose digest, over every bit, is the same.
     narrows : bool
         Whether values are narrowed; those of a tensor without axes never are.
+    plain : iterable of str
+        Patterns of the paths of tensors that are stored as they come, equal to an earlier one or not.
     """
 
-    def __init__(self, folder: Path, *, once: bool = True, narrows: bool = True) -> None:
-        self._folder, self._once, self._narrows = folder, once, narrows
+    def __init__(
+        self, folder: Path, *, once: bool = True, narrows: bool = True, plain: Iterable[str] = ()
+    ) -> None:
+        self._folder, self._once, self._narrows, self._plain = folder, once, narrows, tuple(plain)
         self._known: dict[tuple[tuple[int, ...], str, str], Kept] = {}
         self._held: list[np.ndarray] = []
         self._file: IO[bytes] | None = None
@@ -95,15 +105,21 @@ class Slimmer:
             self._held.append(values)
             if (room := room - values.nbytes) < 0 and spec.shape:
                 self._to_file()
+        plain = self.is_plain(spec)
         known = self._known.get(key := (spec.shape, spec.values or spec.dtype, state.hexdigest()))
-        if known is not None:
+        if known is not None and not plain:
             return Kept(spec=spec, narrowing=known.narrowing, of=known.spec.path)
-        narrows = self._narrows and spec.shape and not spec.values  # bits are not smaller than what they stand for
+        # Bits are not smaller than what they stand for.
+        narrows = self._narrows and spec.shape and not plain and not spec.values
         narrowing = narrowest(spec.dtype, self.blocks) if narrows else ladder(spec.dtype)[-1]
         kept = Kept(spec=spec, narrowing=narrowing, of="")
         if self._once and spec.items:
-            self._known[key] = kept
+            self._known.setdefault(key, kept)
         return kept
+
+    def is_plain(self, spec: TensorSpec) -> bool:
+        """Say whether a tensor is stored as it comes."""
+        return fits(spec.path, self._plain)
 
     def _to_file(self) -> None:
         """Move what is held to the end of the file."""

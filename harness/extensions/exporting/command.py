@@ -1,0 +1,48 @@
+"""The command that writes an archive in the layout of another program: ``export``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness import registry
+from harness.cli import show
+from harness.cli.options import add_max_inflated
+from harness.errors import UsageError
+from harness.extensions.exporting.layout import ExportLayout, export
+from harness.formats.archive import archive_size, check_destination, require_outside
+from harness.formats.archive_trace import open_file
+
+_SHOWN = 8  # paths of tensors that are left out for one reason
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Write an archive in the layout of another program."""
+    parser.add_argument("archive", type=Path, metavar="ARCHIVE")
+    parser.add_argument("destination", type=Path, metavar="DST", help="a name that does not exist yet")
+    known = (f"{name}: {registry.stated('layouts', name, 'description')}" for name in registry.names("layouts"))
+    parser.add_argument("--layout", required=True, metavar="NAME", help="; ".join(known))
+    add_max_inflated(parser)
+    parser.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    layout: ExportLayout = registry.load("layouts", arguments.layout)()
+    if missing := layout.missing():
+        raise UsageError(f"The layout {layout.name!r} {missing}.")
+    check_destination(arguments.destination)
+    require_outside(arguments.destination)
+    trace = open_file(arguments.archive)
+    lacking, notes = export(trace, layout, arguments.destination)
+    size, _ = archive_size(arguments.destination)
+    count = len(trace.manifest.tensors) - len(lacking)
+    show.say(f"{arguments.destination}: {count} tensors, {size:,} bytes, read back and the same bit for bit.")
+    for why in dict.fromkeys(lacking.values()):
+        paths = [path for path, reason in lacking.items() if reason == why]
+        more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+        show.say(f"Left out, for {why}: {', '.join(paths[:_SHOWN])}{more}.")
+    for note in notes:
+        show.say(note)
+    if trace.manifest.lacks:
+        show.say(f"Its values are {', '.join(trace.manifest.lacks)}, as those of {arguments.archive}.")
+    return 0

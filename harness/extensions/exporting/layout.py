@@ -1,0 +1,118 @@
+"""What a layout of another program has to offer, and an archive written in it, read back and compared."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from harness.errors import HarnessError, UsageError
+from harness.files import sync
+from harness.formats.base import blame
+from harness.formats.placing import beside, sync_archive
+from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
+from harness.trace.stream import Trace, TraceView, digest_blocks
+
+NUMPY = (
+    "bool",
+    *(f"{sign}int{bits}" for bits in (8, 16, 32, 64) for sign in ("", "u")),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+)
+"""The types that numpy has by itself."""
+
+
+class ExportLayout(ABC):
+    """A layout of another program; the class is registered in ``harness.layouts``, each in a file of its own.
+
+    Attributes
+    ----------
+    name, description : str
+        Registered name, and one line for the help.
+    dtypes : tuple of str
+        Types of values that it holds.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = NUMPY
+
+    @staticmethod
+    def missing() -> str:
+        """Say how to install its library; empty where that is there."""
+        return ""
+
+    def lacking(self, manifest: Manifest) -> dict[str, str]:
+        """Return the reason for each tensor, by path, that the layout cannot hold."""
+        strange = [spec for spec in manifest.tensors if spec.dtype not in self.dtypes]
+        return {spec.path: f"{self.name} has no type {spec.dtype}" for spec in strange}
+
+    @abstractmethod
+    def write(self, trace: Trace, path: Path) -> list[str]:
+        """Write all tensors of a trace, block by block, at a path that does not exist yet.
+
+        Returns
+        -------
+        list of str
+            What readers of the layout ask for and the trace does not say, in sentences.
+        """
+
+    @abstractmethod
+    def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
+        """Yield the values of a tensor that was written, in C order and in pieces of any shape."""
+
+
+def export(trace: Trace, layout: ExportLayout, destination: Path) -> tuple[dict[str, str], list[str]]:
+    """Write a trace in a layout and compare what can be read back with the trace's digests.
+
+    Parameters
+    ----------
+    trace : Trace
+        With digests, as that of an archive.
+    layout : ExportLayout
+        How.
+    destination : Path
+        A file or folder, which must not exist; it appears when it is complete, compared and on disk.
+
+    Returns
+    -------
+    lacking : dict of str to str
+        The tensors that were left out, by path, with the reason.
+    notes : list of str
+        Sentences of `ExportLayout.write`.
+
+    Raises
+    ------
+    UsageError
+        When the destination exists or cannot be written, or the layout can hold nothing of the trace.
+    HarnessError
+        When the trace is damaged, the layout's library fails, or what it reads back differs.
+    """
+    lacking = layout.lacking(trace.manifest)
+    held = {spec: spec.path for spec in trace.manifest.tensors if spec.path not in lacking}
+    if not held:
+        said = "; ".join(f"{path}: {why}" for path, why in list(lacking.items())[:3]) or "it has no tensor"
+        raise UsageError(f"The layout {layout.name} can hold nothing of {trace.label} ({said}): choose another layout.")
+    with beside(destination) as (partial, _):
+        with blame(layout.name, f"writing {destination}"):
+            notes = layout.write(TraceView(trace, held), partial)
+        for path in held.values():
+            with blame(layout.name, f"reading back {path}"):
+                found = digest_blocks(layout.read(partial, trace.manifest[path]))
+            if found != trace.manifest.digests.get(path):
+                raise HarnessError(f"{path} was read back from {destination} as other values; nothing is left of it.")
+        sync_archive(partial)
+        partial.rename(destination)
+        sync(destination.parent)
+    return lacking, notes
+
+
+def facts(manifest: Manifest) -> dict[str, str | int]:
+    """Return what an archive says of its values as plain text and numbers; shapes and types the tensors say."""
+    source = manifest.provenance
+    own = {"source": source.source, "note": source.note, "trained": source.trained}
+    said = {name: value for name, value in manifest.attributes().items() if not name.startswith("tensor_")}
+    return said | {name: value for name, value in own.items() if value is not None}

@@ -1,0 +1,68 @@
+"""Safetensors: a header, and behind it the bytes of every tensor, as the library's ``save_file`` lays them out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import registry
+from harness.extensions.exporting.layout import ExportLayout, facts
+from harness.trace.schema import TensorSpec
+from harness.trace.stream import Trace, block_rows
+
+# Names from the format's description: https://github.com/huggingface/safetensors#format. The largest come first: the
+# library sorts tensors like that, so that the values of each lie at a multiple of their size.
+_CODES = {
+    "float64": "F64", "int64": "I64", "uint64": "U64", "complex64": "C64",
+    "float32": "F32", "int32": "I32", "uint32": "U32",
+    "float16": "F16", "int16": "I16", "uint16": "U16",
+    "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
+
+
+class SafetensorsLayout(ExportLayout):
+    """One file; what is known of the values stands in the header as text.
+
+    The library's own ``save_file`` wants all tensors in memory, so that only reading back is its part.
+    """
+
+    name = "safetensors"
+    description = "one file of safetensors, metadata as text in its header"
+    dtypes = tuple(_CODES)
+
+    @staticmethod
+    def missing() -> str:
+        return registry.missing_package("safetensors", "trace-format-harness[safetensors]")
+
+    def write(self, trace: Trace, path: Path) -> list[str]:
+        header: dict[str, Any] = {"__metadata__": {name: str(said) for name, said in facts(trace.manifest).items()}}
+        specs = sorted(trace.manifest.tensors, key=lambda spec: (self.dtypes.index(spec.dtype), spec.path))
+        end = 0
+        for spec in specs:
+            start, end = end, end + spec.nbytes
+            entry = {"dtype": _CODES[spec.dtype], "shape": spec.shape, "data_offsets": [start, end]}
+            header[spec.path] = entry
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        with path.open("xb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            for spec in specs:
+                for block in trace.blocks(spec.path):
+                    file.write(np.ascontiguousarray(block).reshape(-1).view(np.uint8).data)
+        return []
+
+    def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:
+            if not spec.shape:
+                yield file.get_tensor(spec.path)
+                return
+            part = file.get_slice(spec.path)
+            step = block_rows(spec.shape, spec.nbytes // max(1, spec.items))
+            for start in range(0, spec.shape[0] if spec.items else 0, step):  # it refuses parts without values
+                yield part[start : start + step]

@@ -1,0 +1,119 @@
+"""The Zarr archives of VizFold: ``representations/single/layer_00``, ``attention/KIND/layer_00``, ``metadata``.
+
+Names, shapes and fields are those that its archive utilities load and its offline reader looks for:
+https://github.com/AI2Science/vizfold-foundation (``vizfold/offline/archive_reader.py``), and issue 39 there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from harness.extensions.exporting.layout import ExportLayout, facts
+from harness.formats.layout import bounded
+from harness.formats.selection import in_blocks
+from harness.formats.zarr import wait_for_writes
+from harness.trace.manifest import Manifest
+from harness.trace.schema import Role, TensorSpec
+from harness.trace.stream import Trace, read_whole, regroup
+
+_NUMBERED = re.compile(r"(?<![^/])(layer|step)_(\d+)(?![^/])")
+_SEQUENCE, _IMAGES = "inputs/sequence", "inputs/images"
+_ASKED = ("model_version", "config_version", "sequence", "num_residues", "num_recycles")
+"""Arrays in ``metadata`` without any of which its ``load_metadata`` raises."""
+
+
+def place(path: str) -> str:
+    """Return the name that VizFold has for a tensor: numbers padded to two digits, representations in a group."""
+    if path == "inputs/residue_index":
+        return "metadata/residue_index"
+    padded = _NUMBERED.sub(lambda found: f"{found[1]}_{int(found[2]):02d}", path)
+    return f"representations/{padded}" if padded.startswith(("single/", "pair/")) else padded
+
+
+class VizFoldLayout(ExportLayout):
+    """A folder of Zarr 2, which zarr-python reads since version 2.
+
+    Attention is chunked by heads, for its loader takes one at a time.
+    """
+
+    name = "vizfold"
+    description = "a folder of Zarr as VizFold's readers take it: representations/single/layer_00, metadata in arrays"
+
+    def lacking(self, manifest: Manifest) -> dict[str, str]:
+        found = super().lacking(manifest)
+        if any(spec.path == _IMAGES for spec in manifest.tensors):  # its vision stage has maps of several images
+            return found
+        strange = [spec for spec in manifest.tensors if spec.role is Role.ATTENTION and len(spec.shape) != 3]
+        return found | {spec.path: "VizFold takes attention as (heads, residues, residues)" for spec in strange}
+
+    def write(self, trace: Trace, path: Path) -> list[str]:
+        root = zarr.create_group(path, zarr_format=2)
+        try:
+            for spec in trace.manifest.tensors:
+                _write(root, spec, trace)
+            return _describe(root, trace)
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error is the one to report
+                wait_for_writes()
+            raise
+
+    def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
+        array = zarr.open_group(path, mode="r")[place(spec.path)]
+        assert isinstance(array, zarr.Array)
+        if not spec.shape:
+            yield np.asarray(array[...])
+            return
+        for part in in_blocks(spec, array.chunks):
+            yield np.asarray(array[part])
+
+
+def _write(root: zarr.Group, spec: TensorSpec, trace: Trace) -> None:
+    """Write a tensor in the blocks of its chunks, those of zeros too: VizFold's importers call others lost."""
+    chunks = tuple(n or 1 for n in spec.shape)
+    chunks = bounded(spec, (1, *chunks[1:]) if spec.role is Role.ATTENTION else chunks)
+    name = place(spec.path)
+    root.require_group(name.rpartition("/")[0])
+    array = root.create_array(
+        name, shape=spec.shape, dtype=spec.dtype, chunks=chunks or "auto", config={"write_empty_chunks": True}
+    )
+    row = 0
+    for block in regroup(trace.blocks(spec.path), chunks[0] if chunks else 1):
+        if block.ndim == 0:
+            array[...] = block
+        elif block.size:
+            array[row : row + len(block)] = block
+            row += len(block)
+
+
+def _describe(root: zarr.Group, trace: Trace) -> list[str]:
+    """Write metadata: what its loader takes as arrays without axes, and all else as attributes of their group."""
+    said, metadata = facts(trace.manifest), trace.manifest.metadata
+    arrays = {name: np.array(said.pop(name)) for name in (*_ASKED, "recycle_info") if isinstance(said.get(name), str)}
+    arrays |= {name: np.array(said.pop(name), np.int32) for name in _ASKED if isinstance(said.get(name), int)}
+    if letters := _letters(trace):
+        arrays["sequence"] = np.array(letters)
+    if metadata.representation_names:
+        said.pop("representation_names")
+        arrays["representation_names"] = np.array(metadata.representation_names)
+    group = root.require_group("metadata")
+    for name, array in arrays.items():
+        group.create_array(name, data=array)
+    group.attrs.update(said)
+    absent = [name for name in _ASKED if name not in arrays]
+    if not absent:
+        return []
+    return [f"The archive does not state {', '.join(absent)}, without which VizFold's load_metadata raises."]
+
+
+def _letters(trace: Trace) -> str:
+    """Return the sequence where the trace has it as letters, one byte each; else nothing is said of it."""
+    if not any(spec.path == _SEQUENCE and spec.dtype == "uint8" for spec in trace.manifest.tensors):
+        return ""
+    text = read_whole(trace, _SEQUENCE).tobytes().decode("latin-1")
+    return text if text.isascii() and text.isalpha() else ""

@@ -13,6 +13,7 @@ from harness.cli import show
 from harness.cli.options import add_max_inflated, typed
 from harness.formats.archive import archive_size, open_archive, verify_archive
 from harness.formats.base import load_format
+from harness.formats.describing import read_elsewhere
 from harness.formats.journal import being_written
 from harness.trace.loss import Loss
 
@@ -37,7 +38,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     out = show.console()
     given = load_format(arguments.backend) if arguments.backend else None
-    with open_archive(arguments.archive, given) as (backend, _, manifest):
+    with open_archive(arguments.archive, given) as (backend, reader, manifest):
         size, parts = archive_size(arguments.archive)
         facts: dict[str, Any] = {}
         if manifest.incomplete is not None:
@@ -46,6 +47,8 @@ def _inspect(arguments: argparse.Namespace) -> int:
         facts["format"] = f"{backend.name}: {backend.description}"
         ratio = f"{manifest.nbytes / size:.3f} times smaller than in memory"
         facts["size"] = f"{size:,} bytes in {_count(parts, 'file')}; {ratio}"
+        if manifest.incomplete is None:
+            facts["elsewhere"] = read_elsewhere(backend, reader, manifest)
         facts |= dataclasses.asdict(manifest.provenance) | dataclasses.asdict(manifest.metadata)
         files = facts.pop("files")
         if facts["trained"] is False:

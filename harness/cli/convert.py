@@ -40,8 +40,8 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     add_taking(parser)
     parser.add_argument(
         "--plain", metavar="PATHS",
-        help="of a slimmed format: tensors to store as they are, each under its own name, for readers that know nothing "
-        "of slimming; patterns separated by commas, such as 'pair/*,outputs/*'",
+        help="of a slimmed format: tensors to store as they are, each under its own name, for readers that know "
+        "nothing of slimming; patterns separated by commas, such as 'pair/*,outputs/*'",
     )  # fmt: skip
     add_max_inflated(parser)
     parser.set_defaults(command=_convert)

@@ -23,7 +23,7 @@ from harness import registry
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.formats.selection import Selection
 from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile, UnsupportedReader
-from harness.formats.storage import Codec, Layout
+from harness.formats.storage import Codec, Elsewhere, Layout
 from harness.formats.style import Style
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
@@ -31,6 +31,7 @@ from harness.trace.schema import TensorSpec
 __all__ = [
     "PROFILES",
     "Codec",
+    "Elsewhere",
     "Format",
     "Layout",
     "Profile",
@@ -176,6 +177,8 @@ class Format(ABC):
         What exists of the format or its libraries and is not measured; reports say so beside what they claim.
     objections : tuple of (str, str)
         What its maintainers may object to, each with the reply; reports print them.
+    elsewhere : Elsewhere or None
+        What reads its archives without this harness; None where nothing does.
     """
 
     name: ClassVar[str]
@@ -191,6 +194,7 @@ class Format(ABC):
     reproducible: ClassVar[bool] = True
     unmeasured: ClassVar[tuple[str, ...]] = ()
     objections: ClassVar[tuple[tuple[str, str], ...]] = ()
+    elsewhere: ClassVar[Elsewhere | None] = None
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

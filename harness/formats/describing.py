@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
 
-from harness.formats.base import Format
+from harness.formats.base import Format, Reader, blame
 from harness.formats.seal import read_seal
+from harness.trace.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,14 @@ class ShowsStorage(Protocol):
 
     def opened(self, path: str) -> Opened:
         """Ask the library's opened objects; tensors are verified and converted in blocks that end where chunks do."""
+
+
+@runtime_checkable
+class StoresAside(Protocol):
+    """A reader of archives in which a tensor may lie under another name or in another dtype."""
+
+    def as_it_is(self, path: str) -> bool:
+        """Say whether a tensor lies under its own name, in its own dtype."""
 
 
 @runtime_checkable
@@ -139,3 +148,19 @@ class TellsOverstated(Protocol):
 
     def overstated(self, path: Path) -> str:
         """Name what would take far more memory than its values, before any is read; empty where there is nothing."""
+
+
+def read_elsewhere(backend: Format, reader: Reader, manifest: Manifest) -> str | None:
+    """Say in a line what reads an open archive without this harness; None where the format states nothing."""
+    if backend.elsewhere is None:
+        return None
+    paths = [spec.path for spec in manifest.tensors]
+    said = [f"{backend.elsewhere.library} opens it"]
+    with blame(backend.name, "looking at how tensors are stored"):
+        codecs = [reader.opened(path).codec for path in paths] if isinstance(reader, ShowsStorage) else []
+        for word, needed in backend.elsewhere.besides.items():
+            if count := sum(word in codec for codec in codecs):
+                said.append(f"{count} of {len(paths)} tensors need {needed}")
+        if isinstance(reader, StoresAside) and (count := sum(not reader.as_it_is(path) for path in paths)):
+            said.append(f"{count} of {len(paths)} lie under another name or in another dtype (docs/elsewhere.md)")
+    return "; ".join(said)

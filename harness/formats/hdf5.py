@@ -17,7 +17,7 @@ import numpy as np
 from harness import registry
 from harness.errors import UsageError
 from harness.files import forget_writes, open_regular
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Writer
+from harness.formats.base import Codec, Elsewhere, Format, Layout, Profile, Reader, ReaderSpec, Writer
 from harness.formats.extents import Extent
 from harness.formats.hdf5_file import MANIFEST, link_out, open_hdf5, overstated_chunk
 from harness.formats.hdf5_reader import Hdf5Reader, ReopeningHdf5Reader
@@ -155,6 +155,8 @@ class Hdf5Format(TunableFormat, Format):
     suffix = ".h5"
     style = Style(order=20, colour="#0072B2", marker="s", dash=(0, (1, 1)))
     standing = "default"
+    # HDF5 has filters below 32000; the others are plug-ins.
+    elsewhere = Elsewhere(library="h5py", besides={"(filter 32": "'import hdf5plugin'"})
     readers: ClassVar = {
         "h5py": ReaderSpec(open=Hdf5Reader, about="h5py, data sets held open", cached=True),
         "h5py-reopened": ReaderSpec(open=ReopeningHdf5Reader, about="h5py, the data set opened for each read"),

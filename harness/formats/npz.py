@@ -15,6 +15,7 @@ from numpy.lib import format as npy
 from harness.files import forget_writes
 from harness.formats.base import (
     Codec,
+    Elsewhere,
     Format,
     Layout,
     Profile,
@@ -109,6 +110,7 @@ class NpzFormat(TunableFormat, Format):
     style = Style(order=10, colour="#E69F00", marker="^", dash=(0, (4, 1.2)), hatch="///")
     standing = "default"
     streams = True
+    elsewhere = Elsewhere(library="numpy")
     readers: ClassVar = {
         "numpy.load": ReaderSpec(open=NpzReader, about="numpy.load"),
         "offset": ReaderSpec(

@@ -133,6 +133,11 @@ class SlimmedReader(Reader):
         place, narrowing = self.places[path]
         return narrowing.widen(self.inner.read(place, selection))
 
+    def as_it_is(self, path: str) -> bool:
+        """Say whether a tensor lies under its own name, in its own dtype."""
+        place, narrowing = self.places[path]
+        return place == path and narrowing.as_it_is
+
     def _opened(self, inner: ShowsStorage, path: str) -> Opened:
         return inner.opened(self.places[path][0])
 
@@ -174,7 +179,7 @@ class SlimmedFormat(TunableFormat, Format):
         given: dict[str, Any] = {name: getattr(of, name) for name in _AS_BELOW if hasattr(of, name)}
         given |= {"readers": {name: _above(spec) for name, spec in of.readers.items()}, "candidates": of.candidates}
         given |= {"container": of.container, "alternatives": getattr(of, "alternatives", {})}
-        given |= {"unmeasured": of.unmeasured}
+        given |= {"unmeasured": of.unmeasured, "elsewhere": of.elsewhere}
         if isinstance(of, RecoverableFormat):
             given |= {"recover": partial(self._recover, of), "unchecked": partial(self._unchecked, of)}
         for name, offered in given.items():

@@ -1,8 +1,9 @@
-"""How a tensor is stored: its chunks, its codec, and who decided that."""
+"""How a tensor is stored: its chunks, its codec, who decided that, and what decodes it elsewhere."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -58,3 +59,19 @@ class Layout:
     origin: Literal["seed", "default", "chosen"]
     why: str
     stated: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """How a program that knows nothing of this harness reads the archives of a format.
+
+    Attributes
+    ----------
+    library : str
+        What opens them, as it is installed.
+    besides : mapping of str to str
+        What that library needs to decode besides, as a phrase, by a word in the codecs that need it (`Opened.codec`).
+    """
+
+    library: str
+    besides: Mapping[str, str] = field(default_factory=dict)

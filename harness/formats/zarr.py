@@ -25,7 +25,7 @@ from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.documents import parse_json
 from harness.formats import layout
-from harness.formats.base import Codec, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
+from harness.formats.base import Codec, Elsewhere, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
 from harness.formats.extents import Extent
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
@@ -131,6 +131,7 @@ class ZarrFormat(TunableFormat, Format):
         order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
     )
     standing: ClassVar[Standing] = "default"
+    elsewhere: ClassVar = Elsewhere(library="zarr")
     readers: ClassVar = {
         **maintained(),
         "zarr-python-reopened": ReaderSpec(

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.formats.base import Codec, Format, Layout, Profile, ReaderSpec
+from harness.formats.base import Codec, Elsewhere, Format, Layout, Profile, ReaderSpec
 from harness.formats.extents import Extent
 from harness.formats.layout import chosen_layout, chunk_space, in_eights, matched_layout, named
 from harness.formats.recovered import Place
@@ -62,6 +62,7 @@ class ZarrSlimFormat(ZarrFormat):
     alternatives: ClassVar = {}
     candidates = tuple(("", name) for name, spec in readers.items() if not spec.own)
     container = "zarr"
+    elsewhere = Elsewhere(library="zarr", besides={"pcodec": "'pip install pcodec'"})
     objections: ClassVar[tuple[tuple[str, str], ...]] = (
         (
             "The layout was chosen for this project's own reader.",

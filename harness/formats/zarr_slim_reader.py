@@ -94,6 +94,10 @@ class SlimArchive(Reader):
         """Return the array that a tensor is in, and its place there if it shares one."""
         return self._places.get(path, (path, None))
 
+    def as_it_is(self, path: str) -> bool:
+        """Say whether a tensor lies under its own name, in its own dtype."""
+        return self.place(path) == (path, None) and self.narrowing(path).as_it_is
+
     def within(self, name: str, index: int | None, selection: Selection | None) -> Selection:
         """Return a selection of a tensor as one of the array that it is in."""
         shape = tuple(self._nodes[name]["shape"])

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from harness import registry
-from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, UnsupportedProfile, Writer
+from harness.formats.base import Elsewhere, Format, Layout, Profile, Reader, ReaderSpec, UnsupportedProfile, Writer
 from harness.formats.extents import Extent
 from harness.formats.layout import (
     BLOSC_CODECS,
@@ -57,6 +57,7 @@ class Blosc2Format(TunableFormat, Format):
     name = "blosc2"
     description = "Blosc2, one b2nd file a tensor"
     suffix = ".b2"
+    elsewhere = Elsewhere(library="blosc2")
     readers: ClassVar = {
         "blosc2": ReaderSpec(open=_plainly, about="blosc2.open, arrays held open; the file is opened for each chunk"),
         "blosc2-mmap": ReaderSpec(open=_mapped, about="blosc2.open(mmap_mode='r'), arrays held open"),

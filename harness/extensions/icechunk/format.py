@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import registry
-from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Writer
+from harness.formats.base import Elsewhere, Format, Layout, Profile, Reader, ReaderSpec, Writer
 from harness.formats.layout import (
     BLOSC_CODECS,
     MATCHED_CODEC,
@@ -38,6 +38,7 @@ class IcechunkFormat(TunableFormat, Format):
     name = "icechunk"
     description = "Icechunk, a repository of Zarr arrays with one commit"
     suffix = ".icechunk"
+    elsewhere = Elsewhere(library="icechunk")
     reproducible = False
     readers: ClassVar = {
         "zarr-python": ReaderSpec(

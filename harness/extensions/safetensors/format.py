@@ -13,7 +13,7 @@ from harness import registry
 from harness.documents import DocumentError, decode
 from harness.errors import HarnessError
 from harness.files import DOCUMENT
-from harness.formats.base import Profile, Reader, ReaderSpec, Selection
+from harness.formats.base import Elsewhere, Profile, Reader, ReaderSpec, Selection
 from harness.formats.describing import Opened, StoredTensor
 from harness.formats.raw import FlatFormat, FlatWriter
 from harness.formats.seal import BLANK
@@ -120,6 +120,7 @@ class SafetensorsFormat(FlatFormat):
     suffix = ".safetensors"
     lacks = ("complex64", "complex128")
     style = Style(order=50, colour="#CC79A7", marker="v", dash=(0, (3, 1, 1, 1, 1, 1)), hatch="xxx")
+    elsewhere = Elsewhere(library="safetensors")
     readers: ClassVar = {"safetensors": ReaderSpec(open=SafetensorsReader, about="safetensors.safe_open")}
 
     @staticmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness import registry
-from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, UnsupportedProfile, Writer
+from harness.formats.base import Elsewhere, Format, Layout, Profile, Reader, ReaderSpec, UnsupportedProfile, Writer
 from harness.limits import in_words
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
@@ -36,6 +36,7 @@ class TorchSaveFormat(Format):
     name = "torch-save"
     description = "torch.save, one file with a dictionary of tensors, uncompressed"
     suffix = ".pt"
+    elsewhere = Elsewhere(library="torch")
     readers: ClassVar = {
         "torch.load": ReaderSpec(
             open=_loaded, about="torch.load(weights_only=True): all of the file, when it is opened"

@@ -33,6 +33,10 @@ def test_the_lossless_modes_hold_the_same_bits(tmp_path):
         ("b.slim.zarr", ["--mode", "tiny"], "no mode named 'tiny'"),
         ("a.h5", [], "exists already"),
         ("b.h5", ["--mode", "slim"], "'hdf5' stores everything as given and has no --mode slim"),
+        ("b.h5", ["--plain", "pair/*"], "--plain is about slimmed formats, and 'hdf5' stores everything as given"),
+        ("b.slim.h5", ["--mode", "vanilla", "--plain", "pair/*"], "--plain is about slimmed formats"),
+        ("b.slim.h5", ["--plain", "pairs/*"], "no tensor named 'pairs/*'; did you mean 'pair/*'?"),
+        ("b.slim.h5", ["--plain", ""], "names separated by commas"),
     ],
 )
 def test_modes_that_cannot_be_are_refused(tmp_path, capsys, name, options, message):

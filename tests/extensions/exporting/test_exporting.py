@@ -158,7 +158,8 @@ def test_what_an_archive_does_not_state_is_not_made_up(tmp_path: Path, capsys: p
 
 
 def test_images_keep_their_axes(tmp_path: Path) -> None:
-    path = archive(tmp_path, {"inputs/images": values(1, 2, 1, 8, 8), "attention/layer_0": values(2, 2, 4, 9, 9)}, Metadata())
+    arrays = {"inputs/images": values(1, 2, 1, 8, 8), "attention/layer_0": values(2, 2, 4, 9, 9)}
+    path = archive(tmp_path, arrays, Metadata())
     assert main(["export", str(path), str(tmp_path / "out"), "--layout", "vizfold"]) == 0
     assert zarr.open_group(tmp_path / "out", mode="r")["attention/layer_00"].shape == (2, 4, 9, 9)
 

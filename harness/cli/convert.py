@@ -18,6 +18,8 @@ from harness.formats.conversion import Mode, convert
 from harness.formats.describing import SlimmingFormat
 from harness.formats.placing import chosen_by_name
 from harness.formats.profile_file import read_profile_file
+from harness.slimming.slimmer import fits
+from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 
 _MODE_HELP = (

@@ -196,7 +196,8 @@ class ZarrStore:
             if array.dtype.kind not in "biufc":
                 self.texts[name] = [str(value) for value in np.asarray(array[...]).reshape(-1).tolist()]
                 return
-            stated = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+            named: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+            stated = named if isinstance(named, (list, tuple)) else ()
             axes = tuple(map(str, stated)) if len(stated) == array.ndim and all(stated) else ()
             self.arrays[name] = ForeignArray.of(array)._replace(axes=axes)
             # Zarr reads what is not stored as the fill value, whether it was that or was lost.
@@ -269,14 +270,14 @@ def _zarr(path: Path) -> Arrays:
 
 _HDF5_PLACES = (0, *(512 << power for power in range(12)))  # as the format's description says
 
-npz = Container(name="npz", description="numpy.savez, deflated or not", recognises=_is_npz, arrays=_npz)
-npy = Container(
+npz_file = Container(name="npz", description="numpy.savez, deflated or not", recognises=_is_npz, arrays=_npz)
+npy_file = Container(
     name="npy",
     description="numpy.save, also folders of them",
     recognises=lambda path: _starts(path, b"\x93NUMPY", 0),
     arrays=_npy,
 )
-hdf5 = Container(
+hdf5_file = Container(
     name="hdf5",
     description="HDF5 of any layout, netCDF 4",
     recognises=lambda path: _starts(path, b"\x89HDF\r\n\x1a\n", *_HDF5_PLACES),

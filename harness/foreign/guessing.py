@@ -105,8 +105,8 @@ def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[Rule] = ()) -> dic
     layers = _layers(free.values(), lengths)
     found = {}
     for name, array in arrays.items():
-        if (rule := told[name]) is not None:
-            found[name] = _as_told(name, array, rule)
+        if (mine := told[name]) is not None:
+            found[name] = _as_told(name, array, mine)
         elif name in free:
             found[name] = _by_shape(name, array, lengths, layers)
         else:

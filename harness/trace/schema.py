@@ -181,8 +181,8 @@ def tensor(
     if axes is None:
         named = (names for names in choices if len(names) == len(shape))
         axes = next(named, tuple(f"axis_{k}" for k in range(len(shape))))
-    named = dtype if isinstance(dtype, str) and dtype in HELD else np.dtype(dtype).name
-    held, values = (HELD[named], named) if named in HELD else (named, "")
+    name = dtype if isinstance(dtype, str) and dtype in HELD else np.dtype(dtype).name
+    held, values = (HELD[name], name) if name in HELD else (name, "")
     spec = TensorSpec(path=path, shape=shape, dtype=held, axes=tuple(axes), role=role or found, values=values)
     validate_tensor(spec)
     return spec

@@ -11,7 +11,7 @@ from harness.cli.options import add_max_inflated
 from harness.errors import UsageError
 from harness.extensions.exporting.layout import ExportLayout, export
 from harness.formats.archive import archive_size, check_destination, require_outside
-from harness.formats.archive_trace import open_file
+from harness.formats.archive_trace import open_archived
 
 _SHOWN = 8  # paths of tensors that are left out for one reason
 
@@ -32,7 +32,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise UsageError(f"The layout {layout.name!r} {missing}.")
     check_destination(arguments.destination)
     require_outside(arguments.destination)
-    trace = open_file(arguments.archive)
+    trace = open_archived(arguments.archive)
     lacking, notes = export(trace, layout, arguments.destination)
     size, _ = archive_size(arguments.destination)
     count = len(trace.manifest.tensors) - len(lacking)

@@ -74,7 +74,7 @@ class _Hdf5Store:
 def _texts(array: ForeignArray) -> list[str]:
     """Read a text or a list of texts in parts: a small file can hold one long text very often."""
     rows, found = array.load(), list[str]()
-    for start in range(0, *array.shape or (1,), _PART):
+    for start in range(0, array.shape[0] if array.shape else 1, _PART):
         part = np.asarray(rows[start : start + _PART] if array.shape else rows[()])
         found += [str(_plain(value)) for value in part.reshape(-1).tolist()]
         if sum(map(len, found)) > DOCUMENT:

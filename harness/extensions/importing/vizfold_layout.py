@@ -52,7 +52,7 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
     left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
     named = ((name, stored) for name, stored in store.arrays.items() if name not in facts)
     for name, place, stored in (each for pair in named for each in _layers(gathering, *pair, images)):
-        axes = None
+        axes: tuple[str, ...] | None = None
         if "/" not in place:
             left.append(name)
             continue

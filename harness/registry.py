@@ -38,6 +38,7 @@ _MOVED = {
     "harness.formats.safetensors": "harness.extensions.safetensors.format",
     "harness.formats.zarr_slim_fast": "harness.formats.zarr_slim",
     "harness.trace.vision": "harness.extensions.vision",
+    "harness.formats.archive_trace": "harness.foreign.opening",
     "harness.importing": "harness.extensions.importing",
     "harness.capture": "harness.extensions.capture",
 }

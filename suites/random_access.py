@@ -69,7 +69,7 @@ suite = Suite(
         note="Time for the whole plan: the same windows, in the same order, for every format.",
     ),
     criterion=Criterion(
-        name="random access", cells="windows of attention, pair tensors and arrays, each read on its own, warm and cold",
+        name="random access", cells="windows of attention, pair tensors, arrays, each read on its own, warm and cold",
         # What a user does in memory after reading the whole is a full layer's read, and has its own criterion.
         accesses=("window_attention", "window_pair", "window_array"),
     ),

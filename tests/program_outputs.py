@@ -109,7 +109,8 @@ def alphafold3(folder: Path) -> Made:
     for what in ("embeddings", "distogram"):
         (folder / f"seed-7_{what}").mkdir()
     single, pair, distogram = (values(k, *s, dtype="float16") for k, s in ((1, (N, 6)), (2, (N, N, 4)), (3, (N, N, 8))))
-    np.savez_compressed(folder / "seed-7_embeddings/job_seed-7_embeddings.npz", single_embeddings=single, pair_embeddings=pair)
+    embeddings = folder / "seed-7_embeddings/job_seed-7_embeddings.npz"
+    np.savez_compressed(embeddings, single_embeddings=single, pair_embeddings=pair)
     np.savez_compressed(folder / "seed-7_distogram/job_seed-7_distogram.npz", distogram=distogram)
     (folder / "job_ranking_scores.csv").write_text("seed,sample,ranking_score\n7,0,0.75\n7,1,0.5\n")
     json_file(folder / "job_data.json", {"name": "job", "modelSeeds": [7], "sequences": []})
@@ -144,7 +145,8 @@ def boltz(folder: Path) -> Made:
         np.savez_compressed(folder / f"pde_job_model_{sample}.npz", pde=pde)
         np.savez_compressed(folder / f"plddt_job_model_{sample}.npz", plddt=plddt)
         scores = {"confidence_score": 0.9, "ptm": 0.25, "iptm": 0.5, "complex_plddt": 0.75}
-        chains = {"chains_ptm": {"0": 0.1, "1": 0.2}, "pair_chains_iptm": {"0": {"0": 1.0, "1": 2.0}, "1": {"0": 3.0, "1": 4.0}}}
+        pairs = {"0": {"0": 1.0, "1": 2.0}, "1": {"0": 3.0, "1": 4.0}}
+        chains = {"chains_ptm": {"0": 0.1, "1": 0.2}, "pair_chains_iptm": pairs}
         json_file(folder / f"confidence_job_model_{sample}.json", scores | chains)
         arrays = {
             "outputs/predicted_aligned_error": pae,
@@ -223,7 +225,8 @@ def colabfold(folder: Path) -> Made:
             "outputs/per_chain_ptm": np.array([0.5, 0.75]),
         }
         if rank == 1:
-            result = {"plddt": values(9, N), "representations": {"single": values(10, N, 6), "pair": values(11, N, N, 4)}}
+            trunk = {"single": values(10, N, 6), "pair": values(11, N, N, 4)}
+            result = {"plddt": values(9, N), "representations": trunk}
             pickled(folder / f"job_all_{tag}.pickle", result)
             arrays["outputs/scores/confidence_scores"] = plddt
             arrays["outputs/confidence_scores"] = result["plddt"]

@@ -1,1 +1,1 @@
-"""What notebooks and pipelines use, as ``harness.open`` and the other names in ``harness``; docs/api.md has examples."""
+"""What notebooks and pipelines use, as ``harness.open`` and other names in ``harness``; docs/api.md has examples."""

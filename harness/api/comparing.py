@@ -163,7 +163,7 @@ def _config(
 
 
 def _typed(group: registry.Group, names: Sequence[str] | str | None) -> tuple[str, ...]:
-    """Return names of plug-ins, each loaded once; one as ``module:attribute`` may be imported, for a person wrote it."""
+    """Return names of plug-ins, each loaded once; ``module:attribute`` may be imported, for a person wrote it."""
     found = (names,) if isinstance(names, str) else tuple(names or ())
     registry.allow(*((group, name) for name in found if ":" in name))
     for name in found:

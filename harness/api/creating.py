@@ -43,7 +43,8 @@ def create(
     beside the archive, for a format has to know all of them before it writes the first. So the disk has to hold them
     twice for a while; memory holds a few blocks of rows of one array, however large it is.
 
-    The archive appears under its name when it is complete; an exception in the block leaves nothing. It is not read back:
+    The archive appears under its name when it is complete; an exception in the block leaves nothing. It is not read
+    back:
     `harness.open` with ``verify=True`` does that.
 
     Parameters

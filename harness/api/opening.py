@@ -104,7 +104,7 @@ class OpenTrace(Mapping[str, TraceArray]):
 
     def get(self, path: str, default: Any = None) -> Any:
         """Return a tensor by its name, or the default where there is none."""
-        return self[path] if path in self else default
+        return self[path] if path in self else default  # noqa: SIM401 - this is it
 
     def __contains__(self, path: object) -> bool:
         return path in self._specs
@@ -147,7 +147,8 @@ class OpenTrace(Mapping[str, TraceArray]):
 
     def __repr__(self) -> str:
         size = in_words(self.manifest.nbytes)
-        return f"<OpenTrace {self.asked.label.removeprefix("file:")} ({self._stored.kind}): {len(self)} tensors, {size}>"
+        name = self.asked.label.removeprefix("file:")
+        return f"<OpenTrace {name} ({self._stored.kind}): {len(self)} tensors, {size}>"
 
     def _ipython_key_completions_(self) -> list[str]:
         return list(self)

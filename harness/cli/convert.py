@@ -31,7 +31,7 @@ _MODE_HELP = (
 def add_convert(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert``."""
     parser.add_argument(
-        "source", metavar="SRC", help="an archive, a file or folder of anybody's arrays, or a trace as NAME:key=value,..."
+        "source", metavar="SRC", help="an archive, anybody's arrays, or a trace as NAME:key=value,..."
     )
     add_destination(parser)
     modes: list[Mode] = registry.usable("modes")

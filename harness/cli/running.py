@@ -207,7 +207,8 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
         values["traces"] = usable_traces(values["traces"], tell)
     values["profile_files"] = _profile_files(arguments.profile_file or [])
     values["measurements"] = {m.name: asked for m in installed() if (asked := m.asked(arguments)) is not None}
-    if not arguments.trace and not arguments.paths and any(each.alone for each in installed() if each.name in values["measurements"]):
+    alone = any(each.alone for each in installed() if each.name in values["measurements"])
+    if alone and not arguments.trace and not arguments.paths:
         values["traces"] = ()
     options = readers.chosen_workers(arguments, values["options"])
     values["store"] = readers.chosen_store(arguments, options.workers)

@@ -59,7 +59,7 @@ def show_taken(taken: Taken, *, quiet: bool = False) -> None:
         axes = ", ".join(f"{name} {n}" for name, n in zip(spec.axes, spec.shape, strict=True)) or "one value"
         like = re.sub(r"\d+", "#", spec.path), axes, spec.values or spec.dtype, spec.role.value, guess.why
         groups.setdefault(like, []).append(spec.path)
-    table = show.table("What the arrays are taken for", "array", "axes", "type", "role", "because of")
+    table = show.table("What the arrays are taken for", "name", "axes", "type", "role", "because of")
     for (_, *cells), names in list(groups.items())[:_ROWS]:
         name = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)})"
         table.add_row(name, *cells)

@@ -15,10 +15,10 @@ import numpy as np
 import zarr
 from numpy.lib import format as npy
 
-from harness.foreign.containers import Arrays, Container, natural
-from harness.foreign.source import ForeignArray, Gathering, SourceError, readable
 from harness.errors import HarnessError
 from harness.files import WHOLE, check_tree, open_regular, tree_files
+from harness.foreign.containers import Arrays, Container, natural
+from harness.foreign.source import ForeignArray, Gathering, SourceError, readable
 from harness.formats.hdf5_file import open_hdf5
 from harness.trace.stream import block_rows
 from harness.zips import DAMAGE, check_inflation, open_zip

@@ -118,7 +118,8 @@ def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[Rule] = ()) -> dic
 def _as_told(name: str, array: ForeignArray, rule: Rule) -> Guess:
     axes = rule.axes or array.axes or _numbered(array.shape)
     if rule.role is not None and len(axes) != len(array.shape):
-        raise UsageError(f"--map {str(rule)!r} names {len(axes)} axes, and {name} has {len(array.shape)}: {array.shape}.")
+        has = f"{name} has {len(array.shape)}: {array.shape}"
+        raise UsageError(f"--map {str(rule)!r} names {len(axes)} axes, and {has}.")
     return Guess(role=rule.role, axes=axes, why="as told")
 
 

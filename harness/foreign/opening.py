@@ -205,7 +205,7 @@ def plain_paths(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         parts = [_plain(part) for part in name.split("/") if part not in ("", ".")]
         if long := next((part for part in parts if len(part) > _LONGEST), None):
-            raise UsageError(f"The name {long[:60]!r}... is longer than {_LONGEST} characters: give the array a shorter one.")
+            raise UsageError(f"The name {long[:60]!r}... is longer than {_LONGEST} characters: shorten it.")
         path = "/".join(parts) or "_"
         if path.partition("/")[0].lower() == "metadata":
             path = f"_{path}"

@@ -42,7 +42,8 @@ def read_packed(path: Path, limit: int) -> PackedFile:
     Parameters
     ----------
     path : Path
-        The file; names ending with ``.xz``, ``.gz``, ``.zst`` or what is registered in ``harness.unpackers`` are packed.
+        The file; names ending with ``.xz``, ``.gz``, ``.zst`` or what is registered in ``harness.unpackers`` are
+        packed.
     limit : int
         Bytes of the file as it lies there; for what it inflates to, see `harness.limits.inflation_limit`.
 

@@ -275,7 +275,7 @@ class Gathering:
             self.notes.append(f"left out{f' ({why})' if why else ''}: {shown}")
 
     def trace(self, metadata: Metadata | None = None, seed: int | None = None, label: str = "") -> ImportedTrace:
-        """Make the trace, in which nothing stands that the source does not say; it is called as its source unless named.
+        """Make the trace, in which nothing stands that the source does not say; called as its source unless named.
 
         Raises
         ------

@@ -21,9 +21,9 @@ from zarr.codecs import BloscCodec
 from zarr.storage import LocalStore
 
 from harness.capacity import capacity
+from harness.documents import parse_json
 from harness.errors import HarnessError
 from harness.files import read_bytes
-from harness.documents import parse_json
 from harness.formats import layout
 from harness.formats.base import Codec, Elsewhere, Format, Layout, Profile, Reader, ReaderSpec, Standing, Writer
 from harness.formats.extents import Extent

@@ -18,8 +18,8 @@ from harness.trace.schema import MOST_BYTES, MOST_TENSORS, Role, SchemaError, Te
 from harness.trace.slimming import Origin
 
 MANIFEST_VERSION, FIRST_VERSION = 2, 1
-"""What is written, and the first that is read. Version 1 had no `values` and no role `array`; in it, only what was lossy
-or incomplete was already called version 2."""
+"""What is written, and the first that is read. Version 1 had no `values` and no role `array`; only what was lossy or
+incomplete was called version 2 then."""
 
 
 @dataclass(frozen=True, kw_only=True)

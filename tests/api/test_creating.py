@@ -91,9 +91,9 @@ def test_a_disk_that_is_full_is_said_and_nothing_stays(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
-        with pytest.raises(harness.HarnessError, match=r"^\S*a\.h5 could not be written: File too large\.$"):
-            with harness.create(tmp_path / "a.h5") as out:
-                out["outputs/x"] = np.zeros(1 << 20)
+        said = r"^\S*a\.h5 could not be written: File too large\.$"
+        with pytest.raises(harness.HarnessError, match=said), harness.create(tmp_path / "a.h5") as out:
+            out["outputs/x"] = np.zeros(1 << 20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())

@@ -31,7 +31,8 @@ ARRAYS = {
 KEYS: list[Any] = [
     (), ..., 3, -1, np.int64(2), slice(None), slice(2, 7), slice(-3, None), slice(None, None, -1), slice(7, 1, -3),
     slice(1, 8, 3), slice(5, 2), slice(-99, 99), None, (1, 2, 3), (..., 1), (2, ..., -1), (slice(1, 3), None, 4),
-    (..., slice(None, None, 2), None), (-1, slice(8, None, -2), slice(1, 3)), (slice(None), 0), (..., 0, 0, 0), (1, 2, 3, ...),
+    (..., slice(None, None, 2), None), (-1, slice(8, None, -2), slice(1, 3)), (slice(None), 0), (..., 0, 0, 0),
+    (1, 2, 3, ...),
 ]  # fmt: skip
 
 

@@ -260,7 +260,7 @@ def test_a_version_that_is_not_known_is_refused() -> None:
         Manifest.from_json(json.dumps(document))
 
 
-@pytest.mark.parametrize("value", [None, 3, -1, "x", [], [1, 2, 3], ["a", None], {}, {"a": 1}, 1.5, "../x"])
+@pytest.mark.parametrize("value", [None, 3, -1, "x y", [], [1, 2, 3], ["a", None], {}, {"a": 1}, 1.5, "../x"])
 @pytest.mark.parametrize("key", ["path", "shape", "dtype", "axes", "role"])
 def test_a_field_of_another_kind_is_refused_in_one_sentence(key: str, value: Any) -> None:
     document = json.loads(manifest(tensor("pair/layer_0", (2, 2, 1))).to_json())

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from harness.errors import UsageError
-from harness.files import check_regular
-from harness.files import file_digest
+from harness.files import check_regular, file_digest
 
 _PREFIXES = ("module.", "model.")  # what wrappers for training put in front of every name
 _NAMED = 3  # parameters named in a message

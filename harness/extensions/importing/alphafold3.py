@@ -102,7 +102,7 @@ _PROGRAM = OutputProgram(
 
 importer = Importer(
     name="alphafold3",
-    description="AlphaFold3 and its server: confidences, embeddings, distograms and ranking; one file or a job's folder",
+    description="AlphaFold3 and its server: confidences, embeddings, distograms, ranking; a file or a job's folder",
     recognises=partial(recognises, _PROGRAM),
     read=partial(read_predictions, _PROGRAM),
 )

@@ -70,7 +70,7 @@ _PROGRAM = OutputProgram(
 
 importer = Importer(
     name="boltz",
-    description="Boltz: errors and confidences of each sample, representations of the trunk; one file or a job's folder",
+    description="Boltz: errors and confidences of each sample, representations of the trunk; a file or a job's folder",
     recognises=partial(recognises, _PROGRAM),
     read=partial(read_predictions, _PROGRAM),
 )

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.documents import parse_json
 from harness.extensions.importing.file_contents import read_json, read_npy
 from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises
 from harness.extensions.importing.pickled_results import PICKLED, read_pickle
 from harness.extensions.importing.predictions import read_predictions
 from harness.files import read_bytes
-from harness.documents import parse_json
 from harness.foreign.source import Gathering, Importer, readable
 
 _RANK = r"rank_(?P<rank>\d{1,9})_[^/.]*"
@@ -82,7 +82,7 @@ def _recognises(path: Path) -> bool:
 
 importer = Importer(
     name="colabfold",
-    description="ColabFold: scores and errors as JSON, representations as NPY, pickles of whole results; one or a folder",
+    description="ColabFold: scores and errors as JSON, representations as NPY, pickles of results; one or a folder",
     recognises=_recognises,
     read=partial(read_predictions, _PROGRAM),
 )

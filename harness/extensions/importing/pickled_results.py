@@ -1,4 +1,4 @@
-"""What the pickled result of a prediction holds: of AlphaFold2, ColabFold and OpenFold, whose names lead to one place."""
+"""What the pickled result of a prediction by AlphaFold2, ColabFold or OpenFold holds: their names lead to one place."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.files import open_regular
 from harness.foreign.arrays import ROOTS, ZarrStore, hdf5_arrays, npz_arrays
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError
-from harness.files import open_regular
 from harness.formats.hdf5_file import open_hdf5
 
 _KIND = "seed-benchmark"

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.errors import UsageError
+from harness.files import open_regular, read_bytes
 from harness.foreign.arrays import npz_arrays
 from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, Importer, SourceError
-from harness.files import open_regular, read_bytes
 
 _KIND = "vizfold-attention"
 _NAME = re.compile(

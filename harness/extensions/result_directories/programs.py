@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from harness.documents import parse_json
 from harness.errors import HarnessError, UsageError
 from harness.extensions.result_directories.disk import is_plain_file, is_safe_name, read_bytes
 from harness.extensions.result_directories.manifest import Kind, Plain
@@ -20,7 +21,6 @@ from harness.extensions.result_directories.ranking import (
     rank_openfold3,
 )
 from harness.foreign import pickles
-from harness.documents import parse_json
 
 Test = Callable[[Any], bool]
 

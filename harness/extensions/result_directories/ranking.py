@@ -14,11 +14,10 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from harness.documents import convert
+from harness.documents import convert, parse_json
 from harness.errors import HarnessError
 from harness.extensions.result_directories.disk import is_plain_file
 from harness.files import read_bytes
-from harness.documents import parse_json
 
 AF2_RANKING, AF3_RANKING = "ranking_debug.json", "ranking_scores.csv"
 OPENFOLD3_SCORES = "_confidences_aggregated.json"

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from harness.documents import parse_json
 from harness.errors import ArchiveError, HarnessError
 from harness.extensions.result_directories import container
 from harness.extensions.result_directories.disk import digest, is_plain_file, read_bytes
 from harness.extensions.result_directories.manifest import NAME, SlimManifest, inside, load_manifest
-from harness.documents import parse_json
 
 
 def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> container.Unpacked:

@@ -121,7 +121,7 @@ def test_the_library_alone_reads_every_bit(
     said = capsys.readouterr().out
     assert f"{len(expected)} tensors" in said and "Its values are untrained" in said
     assert ("Left out" in said and MAPS in said) == (layout == "vizfold")
-    assert os.listdir(tmp_path) == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_safetensors_lie_as_the_library_lays_them(source: Path, tmp_path: Path) -> None:

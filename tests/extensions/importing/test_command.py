@@ -23,7 +23,6 @@ from tests.outputs import (
     attention_folder,
     attention_text,
     esmfold,
-    npz_of,
     pickled,
     prototype_zarr,
     same,

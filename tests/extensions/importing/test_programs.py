@@ -113,7 +113,7 @@ def test_several_programs_in_one_folder_are_told_by_content(tmp_path):
     # What OpenFold3 calls its own is AlphaFold3's too, and AlphaPulldown's confidences are called as Boltz's.
     json_file(boltz / "job_seed_1_sample_1_confidences.json", {"plddt": [1.0, 2.0], "pde": [[0.5]]})
     json_file(boltz / "confidence_model_9_model_9.json", {"residueNumber": [1, 2], "confidenceScore": [0.5, 0.25]})
-    with pytest.raises(UsageError, match="--kind .*alphafold3") as asked:
+    with pytest.raises(UsageError, match=r"--kind .*alphafold3") as asked:
         read_source(boltz)
     assert all(f"--kind {kind}" in str(asked.value) for kind in ("boltz", "openfold3", "prediction-pickle"))
     for kind, expected, other in (
@@ -224,7 +224,8 @@ def test_what_slimming_gave_up_is_told(tmp_path):
 
 
 def _sample(folder: Path, **changed: object) -> Path:
-    content = {"token_res_ids": [1, 2], "pae": [[0.5, 1], [1, 2]], "contact_probs": [[1, 0], [0, 1]], "atom_plddts": [1]}
+    content = {"token_res_ids": [1, 2], "pae": [[0.5, 1], [1, 2]], "contact_probs": [[1, 0], [0, 1]]}
+    content["atom_plddts"] = [1]
     return json_file(folder / "confidences.json", content | changed)
 
 
@@ -300,7 +301,6 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path):
 
 
 def test_the_command_takes_them(tmp_path, capsys):
-    folder, _ = PROGRAMS["AlphaFold2"][1](tmp_path / "made")
     assert main(["list", "importers"]) == 0
     listed = capsys.readouterr().out
     assert all(kind in listed for kind, _ in PROGRAMS.values())

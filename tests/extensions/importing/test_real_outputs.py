@@ -45,8 +45,10 @@ def test_alphafold3(real_data):
         *((f"{folder}/summary_confidences.json", key, f"outputs/{k}{key}") for folder, k in folders for key in chains),
         *((f"{folder}/summary_confidences.json", "ptm", f"structure/{k}ptm") for folder, k in folders),
     ))  # fmt: skip
-    assert found["outputs/ranking/ranking_score"].tolist() == [0.8990917334740582, 0.8967698018542354, 0.8889371082249773]
-    assert "the same bytes as seed-1_sample-0/confidences.json): pdl1_binder_confidences.json" in manifest.provenance.note
+    scores = [0.8990917334740582, 0.8967698018542354, 0.8889371082249773]
+    assert found["outputs/ranking/ranking_score"].tolist() == scores
+    said = "the same bytes as seed-1_sample-0/confidences.json): pdl1_binder_confidences.json"
+    assert said in manifest.provenance.note
     assert manifest["outputs/sample_2/contact_probs"].axes == ("token", "token")
     assert len(found) == 3 * 13 + 3 and manifest.provenance.seed == 1
 
@@ -68,7 +70,8 @@ def test_boltz(real_data):
 
 def test_colabfold(real_data):
     found, manifest = imported(real_data / "colabfold_pdl1")
-    files = {int(path.name.split("_rank_")[1][:3]): path.name for path in (real_data / "colabfold_pdl1").glob("*scores*")}
+    scores = (real_data / "colabfold_pdl1").glob("*scores*")
+    files = {int(path.name.split("_rank_")[1][:3]): path.name for path in scores}
     holds(found, judged(
         real_data,
         *((f"colabfold_pdl1/{name}", key, place.format(f"rank_{rank}/")) for rank, name in files.items()
@@ -97,7 +100,8 @@ def test_openfold3(real_data):
         real_data,
         *((stem.format(k, ""), "pde", f"outputs/sample_{k}/predicted_distance_error") for k in (1, 2)),
         *((stem.format(k, ""), "plddt", f"outputs/sample_{k}/atom_plddts") for k in (1, 2)),
-        *((stem.format(k, "_aggregated"), key, f"outputs/sample_{k}/{key}") for k in (1, 2) for key in ("avg_plddt", "gpde")),
+        *((stem.format(k, "_aggregated"), key, f"outputs/sample_{k}/{key}")
+          for k in (1, 2) for key in ("avg_plddt", "gpde")),
     ))  # fmt: skip
     assert manifest.provenance.seed == 42 and len(found) == 8
 
@@ -108,12 +112,15 @@ def test_alphafold2_with_pickles_and_without(real_data):
     for number in range(1, 6):
         model = f"model_{number}_multimer_v3_pred_0"
         content = pickle.loads((folder / f"result_{model}.pkl").read_bytes())  # known to be harmless
-        expected = {ERRORS: content["predicted_aligned_error"], "outputs/{}distogram_logits": content["distogram"]["logits"]}
+        logits = content["distogram"]["logits"]
+        expected = {ERRORS: content["predicted_aligned_error"], "outputs/{}distogram_logits": logits}
         holds(found, {place.format(f"{model}/"): array for place, array in expected.items()})
     folder, name = real_data / "alphapulldown_af2", "TEST_and_TEST_and_TEST/{}_model_{}_multimer_v3_pred_0.json"
     found, _ = imported(folder / "TEST_and_TEST_and_TEST")
     holds(found, judged(
         folder,
-        *((name.format("pae", k), "predicted_aligned_error", ERRORS.format(f"model_{k}_multimer_v3_pred_0/")) for k in range(1, 6)),
-        *((name.format("confidence", k), "confidenceScore", LDDT.format(f"model_{k}_multimer_v3_pred_0/")) for k in range(1, 6)),
+        *((name.format("pae", k), "predicted_aligned_error", ERRORS.format(f"model_{k}_multimer_v3_pred_0/"))
+          for k in range(1, 6)),
+        *((name.format("confidence", k), "confidenceScore", LDDT.format(f"model_{k}_multimer_v3_pred_0/"))
+          for k in range(1, 6)),
     ))  # fmt: skip

@@ -44,8 +44,7 @@ def create(
     twice for a while; memory holds a few blocks of rows of one array, however large it is.
 
     The archive appears under its name when it is complete; an exception in the block leaves nothing. It is not read
-    back:
-    `harness.open` with ``verify=True`` does that.
+    back: `harness.open` with ``verify=True`` does that.
 
     Parameters
     ----------

@@ -289,9 +289,7 @@ def at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> S
     return tuple(slice(drawn[k], drawn[k] + 1) if k in drawn else slice(0, n) for k, n in enumerate(spec.shape))
 
 
-def window_reads(
-    specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator
-) -> tuple[Read, ...]:
+def window_reads(specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator) -> tuple[Read, ...]:
     """Draw square windows over residues, or over the axes of `window_axes`, from randomly chosen tensors and heads.
 
     Parameters

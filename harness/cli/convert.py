@@ -30,9 +30,7 @@ _MODE_HELP = (
 
 def add_convert(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert``."""
-    parser.add_argument(
-        "source", metavar="SRC", help="an archive, anybody's arrays, or a trace as NAME:key=value,..."
-    )
+    parser.add_argument("source", metavar="SRC", help="an archive, anybody's arrays, or a trace as NAME:key=value,...")
     add_destination(parser)
     modes: list[Mode] = registry.usable("modes")
     said = "; ".join((_MODE_HELP, *(f"{mode.name}: {mode.help}" for mode in modes)))

@@ -13,7 +13,7 @@ from harness.documents import decode_toml
 from harness.errors import UsageError
 from harness.files import read_bytes
 from harness.foreign.guessing import parse_rule
-from harness.foreign.opening import Asked, Taken
+from harness.foreign.opening import Asked, TakenArrays
 
 _SETTINGS = Path("harness.toml")
 _ROWS = 40
@@ -45,11 +45,11 @@ def _stored_rules() -> Iterable[str]:
     found = decode_toml(read_bytes(_SETTINGS), dict[str, object], where, mend="write KEY = VALUE", error=UsageError)
     rules = found.get("map", {})
     if not isinstance(rules, dict) or not all(isinstance(rule, str) for rule in rules.values()):
-        raise UsageError(f"[map] in {where} takes lines such as \"attn*\" = \"attention:layer,head,query,key\".")
+        raise UsageError(f'[map] in {where} takes lines such as "attn*" = "attention:layer,head,query,key".')
     return [f"{pattern}={rule}" for pattern, rule in rules.items()]
 
 
-def show_taken(taken: Taken, *, quiet: bool = False) -> None:
+def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:
     """Print what arrays were taken for; those whose names differ in numbers only, and are alike, in one row."""
     if quiet:
         return

@@ -22,7 +22,7 @@ _ATTENTION = re.compile(r"att(e)?n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class MapRule:
     """What a person says of the arrays whose names fit a pattern.
 
     Attributes
@@ -62,7 +62,7 @@ class Guess:
     why: str
 
 
-def parse_rule(text: str) -> Rule:
+def parse_rule(text: str) -> MapRule:
     """Read ``PATTERN=ROLE[:AXIS,AXIS]``; UsageError where it is not of this form or the role is not known."""
     pattern, equals, what = text.rpartition("=")
     role, _, axes = what.partition(":")
@@ -73,17 +73,17 @@ def parse_rule(text: str) -> Rule:
     names = tuple(axis.strip() for axis in axes.split(",")) if axes else ()
     if not all(names):
         raise UsageError(f"--map {text!r}: give each axis a name, separated by commas.")
-    return Rule(pattern=pattern, role=None if role == SKIP else Role(role), axes=names)
+    return MapRule(pattern=pattern, role=None if role == SKIP else Role(role), axes=names)
 
 
-def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[Rule] = ()) -> dict[str, Guess]:
+def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[MapRule] = ()) -> dict[str, Guess]:
     """Say what each array is.
 
     Parameters
     ----------
     arrays : mapping of str to ForeignArray
         By name.
-    rules : sequence of Rule
+    rules : sequence of MapRule
         What a person says; the first that fits a name decides.
 
     Returns
@@ -115,7 +115,7 @@ def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[Rule] = ()) -> dic
     return found
 
 
-def _as_told(name: str, array: ForeignArray, rule: Rule) -> Guess:
+def _as_told(name: str, array: ForeignArray, rule: MapRule) -> Guess:
     axes = rule.axes or array.axes or _numbered(array.shape)
     if rule.role is not None and len(axes) != len(array.shape):
         has = f"{name} has {len(array.shape)}: {array.shape}"

@@ -12,7 +12,7 @@ from harness import registry
 from harness.errors import ArchiveError, UsageError
 from harness.files import check_regular
 from harness.foreign.containers import Arrays, list_arrays
-from harness.foreign.guessing import Guess, Rule, guess, parse_rule
+from harness.foreign.guessing import Guess, MapRule, guess, parse_rule
 from harness.foreign.source import Gathering, ImportedTrace, Importer
 from harness.formats.archive_trace import open_archived
 from harness.formats.opening import detect, foreign_to
@@ -35,13 +35,13 @@ class Asked:
         Files and folders; several are arrays of one trace.
     kind : str
         The importer, where it is not to be found from the content.
-    rules : tuple of Rule
+    rules : tuple of MapRule
         What arrays are, where it is not to be guessed.
     """
 
     paths: tuple[Path, ...]
     kind: str = ""
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[MapRule, ...] = ()
 
     def __post_init__(self) -> None:
         for path in map(os.fspath, self.paths):
@@ -71,7 +71,7 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class TakenArrays:
     """Anybody's arrays as a trace, and what they were taken for.
 
     Attributes
@@ -105,7 +105,7 @@ def open_paths(asked: Asked) -> Trace:
     return _known(asked) or take_arrays(asked).trace
 
 
-def taken(asked: Asked) -> Taken | None:
+def taken(asked: Asked) -> TakenArrays | None:
     """Return what arrays were taken for; None for an archive, and for what a program wrote that is known."""
     return None if _known(asked) else take_arrays(asked)
 
@@ -157,7 +157,7 @@ def _importer(path: Path, kind: str) -> Importer | None:
     return fitting[0] if fitting else None
 
 
-def take_arrays(asked: Asked) -> Taken:
+def take_arrays(asked: Asked) -> TakenArrays:
     """Make a trace of every array of numbers in files and folders.
 
     Raises
@@ -182,7 +182,7 @@ def take_arrays(asked: Asked) -> Taken:
     gathering.leave_out((name for name in arrays.found if name not in kept), "as told")
     left = dict(arrays.left_out) | {name: "as told" for name in arrays.found if name not in kept}
     by_path = {paths[name]: found for name, found in kept.items()}
-    return Taken(trace=gathering.trace(label=asked.label), guesses=by_path, left_out=left, renamed=renamed)
+    return TakenArrays(trace=gathering.trace(label=asked.label), guesses=by_path, left_out=left, renamed=renamed)
 
 
 def _gathered(asked: Asked, arrays: Arrays) -> Gathering:

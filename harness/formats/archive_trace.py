@@ -65,4 +65,3 @@ def open_archived(path: Path) -> ArchiveTrace:
     trace = ArchiveTrace(path)
     check_total(path, trace.manifest)
     return trace
-

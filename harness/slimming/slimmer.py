@@ -84,9 +84,7 @@ class Slimmer:
         Patterns of the paths of tensors that are stored as they come, equal to an earlier one or not.
     """
 
-    def __init__(
-        self, folder: Path, *, once: bool = True, narrows: bool = True, plain: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, *, once: bool = True, narrows: bool = True, plain: Iterable[str] = ()) -> None:
         self._folder, self._once, self._narrows, self._plain = folder, once, narrows, tuple(plain)
         self._known: dict[tuple[tuple[int, ...], str, str], Kept] = {}
         self._held: list[np.ndarray] = []

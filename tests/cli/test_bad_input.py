@@ -58,7 +58,7 @@ def refused(capsys, arguments, code, *parts):
         (["--suites", "size", "--suite", "harness.suites.size:suite"], ["The suite name 'size' is taken"]),
         (["--resume", "--sizes", "3"], ["leave out --sizes"]),
         (["--trace", "file:"], ["needs a path"]),
-        (["--trace", "file:/no/such/archive"], ["no archive at"]),
+        (["--trace", "file:/no/such/archive"], ["There is no file or folder"]),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(capsys, tmp_path, options, parts):

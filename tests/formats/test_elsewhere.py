@@ -61,7 +61,7 @@ ALONE: dict[str, Callable[[Fact], bool]] = {
 }
 
 # Runs without this project: what it is told to lack cannot be imported.
-READ = '''
+READ = """
 import hashlib, json, sys, warnings
 from pathlib import Path
 
@@ -119,7 +119,7 @@ for name, path in asked["views"].items():
     exec(asked["snippet"].replace("trace.slim.zarr", path), view)
     found["view of " + name] = {tensor: fact(lambda: view["tensor"](tensor)) for tensor in asked["tensors"]}
 print(json.dumps(found))
-'''
+"""
 
 
 def fact_of(array: np.ndarray) -> Fact:

@@ -117,8 +117,8 @@ def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile |
     jobs = sorted({found.parts["job"] for found in files if "job" in found.parts})
     if len(jobs) > 1:
         raise UsageError(
-            f"{path} holds results of {len(jobs)} jobs ({', '.join(jobs[:3])}{', ...' if jobs[3:] else ''}); a trace is "
-            "of one; name a file, or put the files of one job into a folder of their own."
+            f"{path} holds results of {len(jobs)} jobs ({', '.join(jobs[:3])}{', ...' if jobs[3:] else ''}); a trace "
+            "is of one; name a file, or put the files of one job into a folder of their own."
         )
     said = {part: {found.parts[part] for found in files if part in found.parts} for part in LABELS}
     reading = _Reading(Gathering(path, program.name), {part for part in LABELS if len(said[part]) > 1})

@@ -175,5 +175,3 @@ def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, Foreign
     if stated:
         gathering.notes.append(f"it also states {json.dumps(stated, sort_keys=True, default=str)}")
     return Metadata(**known)
-
-

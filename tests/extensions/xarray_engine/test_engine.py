@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-xarray = pytest.importorskip("xarray", reason="the extra 'xarray' is not installed")
-
 import harness
 from harness.api.stored import StoredTrace
 from harness.errors import UsageError
-from harness.extensions.xarray_engine.backend import TraceBackend
 from harness.formats.selection import lengths
+
+xarray = pytest.importorskip("xarray", reason="the extra 'xarray' is not installed")
+TraceBackend = pytest.importorskip("harness.extensions.xarray_engine.backend").TraceBackend
 
 RNG = np.random.default_rng(11)
 ARRAYS = {

@@ -1,42 +1,22 @@
-"""Tensors as xarray objects, whose values are read when they are asked for; only who asks for these imports this."""
+"""Tensors as xarray objects, whose values are read when they are asked for; only who asks for these imports this.
+
+Arrays and traces are `TraceArray` and `OpenTrace` of `harness.api`, whose modules import this one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from xarray import DataArray, Dataset, DataTree, Variable
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 
-class _Tensor(Protocol):
-    """What is asked of a tensor here."""
-
-    path: str
-    axes: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: Any
-    role: Any
-    chunks: tuple[int, ...] | None
-
-    def __getitem__(self, key: Any) -> Any: ...
-
-
-class _Trace(Protocol):
-    """What is asked of a trace here."""
-
-    metadata: Any
-
-    def values(self) -> Iterable[Any]: ...
-    def items(self) -> Iterable[tuple[str, Any]]: ...
-    def close(self) -> None: ...
-
-
 class LazyTensor(BackendArray):
     """A tensor as xarray reads what lies in a file."""
 
-    def __init__(self, array: _Tensor) -> None:
+    def __init__(self, array: Any) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def __getitem__(self, key: Any) -> Any:
@@ -70,12 +50,12 @@ def dimensions(arrays: Iterable[Any]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def data_array(array: _Tensor) -> DataArray:
+def data_array(array: Any) -> DataArray:
     """Return a tensor as an array with named dimensions."""
     return DataArray(_variable(array, dimensions([array])[array.path]), name=array.path.rpartition("/")[2])
 
 
-def flat_dataset(trace: _Trace, drop: Collection[str] = ()) -> Dataset:
+def flat_dataset(trace: Any, drop: Collection[str] = ()) -> Dataset:
     """Return the tensors of a trace under their whole names, but those to drop; closing it closes the trace."""
     named = dimensions(trace.values())
     variables = {path: _variable(array, named[path]) for path, array in trace.items() if path not in drop}
@@ -84,7 +64,7 @@ def flat_dataset(trace: _Trace, drop: Collection[str] = ()) -> Dataset:
     return found
 
 
-def group_datasets(trace: _Trace, drop: Collection[str] = ()) -> dict[str, Dataset]:
+def group_datasets(trace: Any, drop: Collection[str] = ()) -> dict[str, Dataset]:
     """Return the tensors of each group, by the path of the group; the root has the metadata, and closes the trace."""
     named = dimensions(trace.values())
     groups: dict[str, dict[str, Variable]] = {"/": {}}
@@ -98,14 +78,14 @@ def group_datasets(trace: _Trace, drop: Collection[str] = ()) -> dict[str, Datas
     return found
 
 
-def data_tree(trace: _Trace, drop: Collection[str] = ()) -> DataTree:
+def data_tree(trace: Any, drop: Collection[str] = ()) -> DataTree:
     """Return a trace as a tree with a node for each group; closing it closes the trace."""
     tree = DataTree.from_dict(group_datasets(trace, drop))
     tree.set_close(trace.close)
     return tree
 
 
-def _variable(array: _Tensor, dims: tuple[str, ...]) -> Variable:
+def _variable(array: Any, dims: tuple[str, ...]) -> Variable:
     lazy, chunks = indexing.LazilyIndexedArray(LazyTensor(array)), array.chunks
     # What `chunks={}` of xarray makes Dask arrays of.
     encoding = {"preferred_chunks": dict(zip(dims, chunks, strict=True))} if chunks else {}

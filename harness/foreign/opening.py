@@ -15,7 +15,9 @@ from harness.foreign.containers import Arrays, list_arrays
 from harness.foreign.guessing import Guess, MapRule, guess, parse_rule
 from harness.foreign.source import Gathering, ImportedTrace, Importer
 from harness.formats.archive_trace import open_archived
+from harness.formats.journal import has_journal
 from harness.formats.opening import detect, foreign_to
+from harness.formats.seal import read_seal
 from harness.trace.stream import Trace, TraceSource
 
 _SEPARATOR = "::"
@@ -118,11 +120,11 @@ def _known(asked: Asked) -> Trace | None:
             raise UsageError("--kind names the importer of one file or folder: give one, and no --map.")
         return None
     (path,) = asked.paths
-    if not asked.kind and is_archive(path):
+    if not asked.kind and (has_journal(path) or read_seal(path)):
         return open_archived(path)
     importer = _importer(path, asked.kind)
     if importer is None:
-        return None
+        return open_archived(path) if is_archive(path) else None
     trace = importer.read(path)
     trace.label = asked.label
     return trace

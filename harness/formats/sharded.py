@@ -101,7 +101,7 @@ def chunk_codec(
         chain = [_little_endian(stored), {"name": "blosc", "configuration": options}, *check]
 
     def encode(chunk: np.ndarray) -> bytes | None:
-        if not np.bitwise_or.reduce(chunk.view(f"u{chunk.itemsize}"), axis=None):
+        if not np.bitwise_or.reduce(chunk.view(f"u{min(chunk.itemsize, 8)}"), axis=None):
             return None
         return seal(bytes(compress(chunk)))
 

@@ -151,6 +151,7 @@ class ZarrSlimFastFormat(ZarrSlimFormat):
     suffix = ".fast.zarr"
     standing = "optional"
     setting = "fast"
+    elsewhere = Elsewhere(library="zarr")
     readers: ClassVar = _readers("fast")
     candidates = ZarrSlimFormat.candidates
     codecs = (

@@ -77,7 +77,7 @@ def test_every_other_command_works(shell: Shell, tmp_path: Path) -> None:
     np.savez(tmp_path / "result.npz", attn=np.ones((2, 9, 9), np.float32))
     shell([command for command in COMMANDS if command not in ELSEWHERE and not OF_A_RUN.search(command)])
     assert digests(tmp_path / "predictions" / "job") == before  # slimmed and brought back
-    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/slimming.md").read_text(), re.S)
+    *_, snippet = re.findall(r"```python\n(.*?)```", (ROOT / "docs/slimming.md").read_text(), re.S)
     found: dict[str, Any] = {}
     exec(snippet, found)  # reads the archive that a command above wrote
     with open_archive(tmp_path / "trace.h5") as (_, reader, _):

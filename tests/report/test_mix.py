@@ -9,7 +9,6 @@ from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.errors import UsageError
 from harness.suite import mix_reads
 
-
 USUAL = [name for name, (_, info) in mix_reads().items() if not info.in_place_of]
 
 

@@ -68,7 +68,7 @@ class _Reading:
         label = found.label(self.varying)
         for name, array in content.arrays.items():
             if found.file.whole:
-                array = array._replace(load=partial(self.held.values, read, path, name))
+                array = array._replace(load=partial(self.held.values, read, path, name), rows=None)
             self._add_array(found, label, name, array)
         for why, name in content.left:
             self.left[why].add(name)
@@ -117,7 +117,7 @@ def read_predictions(program: OutputProgram, path: Path, otherwise: OutputFile |
     jobs = sorted({found.parts["job"] for found in files if "job" in found.parts})
     if len(jobs) > 1:
         raise UsageError(
-            f"{path} holds results of {len(jobs)} jobs ({', '.join(jobs[:3])}{', ...' if jobs[3:] else ''}); a trace "
+            f"{path} holds results of {len(jobs)} jobs ({', '.join(jobs[:3])}{', ...' if jobs[3:] else ''}), a trace "
             "is of one; name a file, or put the files of one job into a folder of their own."
         )
     said = {part: {found.parts[part] for found in files if part in found.parts} for part in LABELS}
@@ -190,4 +190,4 @@ def _fitted(array: ForeignArray, axes: tuple[str, ...] | None, origin: str, batc
         shape = shape[1:]
     if shape == array.shape:
         return array
-    return array._replace(shape=shape, load=lambda: np.asarray(array.load()[...]).reshape(shape))
+    return array._replace(shape=shape, load=lambda: np.asarray(array.load()[...]).reshape(shape), rows=None)

@@ -108,7 +108,7 @@ class _Part:
 
 
 def _reshaped(stored: ForeignArray, shape: tuple[int, ...]) -> ForeignArray:
-    return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape))
+    return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape), rows=None)
 
 
 def _residues(path: Path, store: LayoutStore) -> int | None:

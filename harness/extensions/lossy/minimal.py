@@ -227,5 +227,5 @@ class MinimalTrace(Trace):
         return dropped if made is not None and digest(made) == dropped.digest else None
 
     def _drop(self, spec: TensorSpec, how: str, rule: str | None = None) -> Dropped:
-        known = vars(spec) | {"role": spec.role.value}
-        return Dropped(**known, digest=digest_blocks(self._trace.blocks(spec.path)), recompute=how, rule=rule)
+        known = {name: getattr(spec, name) for name in ("path", "shape", "dtype", "axes")}
+        return Dropped(**known, role=spec.role.value, digest=digest_blocks(self._trace.blocks(spec.path)), recompute=how, rule=rule)

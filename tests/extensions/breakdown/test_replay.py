@@ -27,7 +27,7 @@ from harness.formats.raw import RawFormat
 from harness.formats.selection import whole
 from harness.formats.slimmed import SlimmedFormat
 from harness.testing.samples import sample_arrays
-from tests.formats.samples import WRITABLE, assert_same, put, selections
+from tests.formats.samples import LACKING, WRITABLE, assert_same, put, selections
 
 
 def replayed(name: str) -> bool:
@@ -46,7 +46,7 @@ Write = Callable[[str, Profile], Path]
 
 @pytest.fixture(scope="module")
 def sample() -> Arrays:
-    return sample_arrays()
+    return sample_arrays(LACKING)
 
 
 @pytest.fixture(scope="module")

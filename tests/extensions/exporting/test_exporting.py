@@ -16,12 +16,12 @@ from harness import registry
 from harness.cli import main
 from harness.extensions.exporting.npz import NpzLayout
 from harness.extensions.exporting.vizfold import VizFoldLayout
-from harness.foreign.source import read_source
 from harness.formats.archive import open_archive, write_archive
 from harness.formats.base import load_format
 from harness.testing.samples import bfloat16_exact
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import tensor
+from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, digest_blocks
 from tests.outputs import HEADS, N, attention, same, values
 
@@ -167,7 +167,7 @@ def test_images_keep_their_axes(tmp_path: Path) -> None:
 @pytest.mark.skipif("vizfold-zarr" not in registry.names("importers"), reason="the importer of VizFold is not there")
 def test_what_is_exported_for_vizfold_is_imported_with_the_same_digests(source: Path, tmp_path: Path) -> None:
     assert main(["export", str(source), str(tmp_path / "out.zarr"), "--layout", "vizfold"]) == 0
-    trace = read_source(tmp_path / "out.zarr")
+    trace = open_trace(f"file:{tmp_path / 'out.zarr'}")
     with open_archive(source) as (_, _, manifest):
         expected = {name: digest for name, digest in manifest.digests.items() if name != MAPS}
         assert {spec.path: digest_blocks(trace.blocks(spec.path)) for spec in trace.manifest.tensors} == expected

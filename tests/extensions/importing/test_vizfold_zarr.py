@@ -168,9 +168,3 @@ def test_a_codec_that_runs_what_it_decodes_or_is_not_known_is_refused(tmp_path, 
     said = refused(path, 1, "run.zarr")
     assert "pickle" in said or "is stored with 'base64', which is no codec that is read here" in said
     assert not Runs.ran
-
-
-def test_an_archive_of_this_harness_is_told_apart(tmp_path, bring, refused):
-    path, _ = prototype_zarr(tmp_path / "run.zarr")
-    bring(path, name="ours.zarr")
-    refused(tmp_path / "ours.zarr", 2, "is read with 'harness convert'")

@@ -91,7 +91,7 @@ def test_a_file_of_the_library_is_not_called_an_archive_that_is_damaged(
 ) -> None:
     path = tmp_path / "a.safetensors"
     library.save_file({"a": np.arange(300, dtype=np.float32)}, path)
-    for arguments in (["inspect", str(path)], ["verify", str(path)], ["convert", str(path), str(tmp_path / "b.h5")]):
+    for arguments in (["inspect", str(path)], ["verify", str(path)]):
         assert main(arguments) == 1
         said = "".join(capsys.readouterr())
         assert "not an archive of" in said and "another program wrote it" in said and "damaged" not in said

@@ -65,4 +65,4 @@ class SafetensorsLayout(ExportLayout):
             part = file.get_slice(spec.path)
             step = block_rows(spec.shape, spec.nbytes // max(1, spec.items))
             for start in range(0, spec.shape[0] if spec.items else 0, step):  # it refuses parts without values
-                yield part[start : start + step]
+                yield part[start : min(start + step, spec.shape[0])]  # older versions refuse an end beyond it

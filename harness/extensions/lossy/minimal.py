@@ -99,8 +99,8 @@ def recompute(rule: Rule, source: np.ndarray, spec: TensorSpec) -> np.ndarray | 
 
 def moved(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Say of each value whether its bits changed."""
-    unsigned = f"u{before.dtype.itemsize}"
-    return np.asarray(np.ascontiguousarray(before).view(unsigned) != np.ascontiguousarray(after).view(unsigned))
+    bits = f"V{before.dtype.itemsize}"
+    return np.asarray(np.ascontiguousarray(before).view(bits) != np.ascontiguousarray(after).view(bits))
 
 
 class Errors:
@@ -228,4 +228,6 @@ class MinimalTrace(Trace):
 
     def _drop(self, spec: TensorSpec, how: str, rule: str | None = None) -> Dropped:
         known = {name: getattr(spec, name) for name in ("path", "shape", "dtype", "axes")}
-        return Dropped(**known, role=spec.role.value, digest=digest_blocks(self._trace.blocks(spec.path)), recompute=how, rule=rule)
+        return Dropped(
+            **known, role=spec.role.value, digest=digest_blocks(self._trace.blocks(spec.path)), recompute=how, rule=rule
+        )

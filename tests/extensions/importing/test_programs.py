@@ -296,7 +296,7 @@ def test_a_file_that_changes_meanwhile_is_refused(tmp_path):
     trace = read_source(path)
     list(trace.blocks("outputs/contact_probs"))
     _sample(tmp_path, pae=[[9, 9], [9, 9]])
-    with pytest.raises(SourceError, match="changed while it was imported"):
+    with pytest.raises(SourceError, match="changed while it was read"):
         trace.check_unchanged()
 
 

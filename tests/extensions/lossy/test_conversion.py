@@ -26,7 +26,7 @@ from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
 from tests.conftest import plain
-from tests.formats.samples import BACKENDS, trace_of
+from tests.formats.samples import BACKENDS, LACKING, trace_of
 
 Arrays = Mapping[str, np.ndarray]
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4,n_res=20,filled=both"
@@ -35,7 +35,7 @@ TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4,n_res=20,filled=both
 @pytest.fixture(scope="module")
 def sample() -> Arrays:
     """Every dtype, role and special value, by path."""
-    return sample_arrays()
+    return sample_arrays(LACKING)
 
 
 @pytest.fixture(scope="module")

@@ -287,12 +287,9 @@ def test_a_damaged_record_is_refused_in_one_sentence(minimal: Trace, change: Map
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("loss", [None, 3, [], {}])
+@pytest.mark.parametrize("loss", [3, [], {}])
 def test_a_record_of_another_kind_is_refused(minimal: Trace, loss: Any) -> None:
     document = json.loads(minimal.manifest.to_json()) | {"loss": loss}
-    with pytest.raises(ArchiveError, match="The archive's manifest: "):
-        Manifest.from_json(json.dumps(document))
-    del document["loss"]
     with pytest.raises(ArchiveError, match="The archive's manifest: "):
         Manifest.from_json(json.dumps(document))
 

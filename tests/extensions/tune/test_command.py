@@ -107,7 +107,7 @@ def test_a_search_that_cannot_be_is_refused(capsys, tmp_path, options, parts):
 def test_traces_that_cannot_be_tuned_on_are_refused(capsys, tmp_path):
     out = ["--format", "hdf5", "--out", str(tmp_path / "search")]
     refused(capsys, ["tune", "synthetik", *out], 2, "There is no file or folder synthetik")
-    refused(capsys, ["tune", str(tmp_path / "none.h5"), *out], 2, "no archive at")
+    refused(capsys, ["tune", str(tmp_path / "none.h5"), *out], 2, "There is no file or folder")
     archive = tmp_path / "a.h5"
     main(["convert", f"{TRACE},n_res=16", str(archive)])
     capsys.readouterr()

@@ -86,7 +86,7 @@ def as_array(value: Any) -> np.ndarray | None:
             return None
         value = [list(row.values()) if isinstance(row, dict) else row for row in value.values()]
     kinds = _kinds([value])
-    if kinds <= {_NONE} or not all(kind in (bool, int, float, _NONE) or issubclass(kind, np.number | np.bool) for kind in kinds):
+    if not all(kind in (bool, int, float, _NONE) or issubclass(kind, np.number | np.bool) for kind in kinds):
         return None
     try:
         array = np.array(value, np.float64 if _NONE in kinds else None)

@@ -3,10 +3,6 @@
 What notebooks and pipelines use is here, and is loaded when it is asked for: docs/api.md.
 """
 
-from __future__ import annotations
-
-import importlib
-
 __version__ = "0.1.0"
 
 # Types are in __init__.pyi: an import here, even for types alone, would tie every module to these.
@@ -26,6 +22,8 @@ __all__ = list(_PLACES)
 
 def __getattr__(name: str) -> object:
     if name in _PLACES:
+        import importlib  # not before: `python -m harness` still searches the current folder, see __main__
+
         return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -95,8 +95,13 @@ class TraceArray:
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
             raise TypeError(f"{self.path} has no axis to iterate over.")
+        for block in self.blocks():
+            yield from block
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield it as consecutive blocks of rows that end where stored chunks do, so that each is decoded once."""
         for block in self._stored.blocks(self._spec):
-            yield from as_type(block, self._spec, self._dtype)
+            yield as_type(block, self._spec, self._dtype)
 
     def to_xarray(self) -> DataArray:
         """Return it as an xarray array whose dimensions are its axes, ``residue`` and ``residue_2`` where they repeat.
@@ -117,7 +122,7 @@ class TraceArray:
         from dask.array import from_array
 
         if chunks is None:
-            chunks = tuple(max(1, length) for length in self.chunks or ()) or "auto"
+            chunks = self.chunks or "auto"
         digest = self._stored.manifest.digests.get(self.path)
         name = f"harness-{digest}-{self.dtype.name}" if digest else False
         meta = np.empty((0,) * self.ndim, self.dtype)

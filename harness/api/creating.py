@@ -236,6 +236,9 @@ def _longer(before: TensorSpec, rows: TensorSpec) -> TensorSpec:
 
 def _blocks(rows: Any, path: str) -> Iterator[np.ndarray]:
     """Yield what can be sliced as blocks of rows in memory."""
+    if isinstance(rows, TraceArray):
+        yield from rows.blocks()
+        return
     if not rows.shape:
         yield np.asarray(rows[()])
         return

@@ -61,7 +61,8 @@ class StoredTrace(ABC):
     def chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
         """Return the extent of what is decoded as one; None where any part can be read without more."""
         self._require_open()
-        return self._chunks(spec)
+        found = self._chunks(spec)
+        return tuple(max(1, length) for length in found) if found else None
 
     def close(self) -> None:
         """Let nothing more be read."""

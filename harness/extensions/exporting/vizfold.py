@@ -94,8 +94,10 @@ def _write(root: zarr.Group, spec: TensorSpec, trace: Trace) -> None:
 def _describe(root: zarr.Group, trace: Trace) -> list[str]:
     """Write metadata: what its loader takes as arrays without axes, and all else as attributes of their group."""
     said, metadata = facts(trace.manifest), trace.manifest.metadata
-    arrays = {name: np.array(said.pop(name)) for name in (*_ASKED, "recycle_info") if isinstance(said.get(name), str)}
-    arrays |= {name: np.array(said.pop(name), np.int32) for name in _ASKED if isinstance(said.get(name), int)}
+    arrays = {}
+    for name in (*_ASKED, "recycle_info"):
+        if (value := said.pop(name, "")) != "":
+            arrays[name] = np.array(value, np.int32 if isinstance(value, int) else None)
     if letters := _letters(trace):
         arrays["sequence"] = np.array(letters)
     if metadata.representation_names:
@@ -104,7 +106,7 @@ def _describe(root: zarr.Group, trace: Trace) -> list[str]:
     group = root.require_group("metadata")
     for name, array in arrays.items():
         group.create_array(name, data=array)
-    group.attrs.update(said)
+    group.update_attributes(said)
     absent = [name for name in _ASKED if name not in arrays]
     if not absent:
         return []

@@ -47,7 +47,7 @@ def rows_of(heading: str, page: Path) -> list[list[str]]:
 
 
 RUNS = ("reference", "earlier-settings")
-BUNDLES = ("parallel", "readers", "reference-one-thread", "reference-no-cache")
+BUNDLES = ("parallel", "readers", "reference-one-thread")
 
 
 @pytest.mark.parametrize(

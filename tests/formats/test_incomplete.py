@@ -27,7 +27,7 @@ from harness.testing.samples import StepTrace, sample_arrays
 from harness.trace.incomplete import Incomplete
 from harness.trace.schema import tensor
 from tests.formats.killing import ARRAYS, ORDER, SMALL, Killer, listed
-from tests.formats.samples import INSTALLED, KEEPING, KEEPING_WRITABLE, assert_found, assert_same
+from tests.formats.samples import INSTALLED, KEEPING, KEEPING_WRITABLE, LACKING, assert_found, assert_same
 from tests.formats.test_archive import failing_at
 
 LAST = "structure/ptm"
@@ -74,7 +74,7 @@ def test_nothing_is_left_where_nothing_was_whole(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("name", "profile"), KEEPING_WRITABLE)
 def test_a_finished_archive_is_the_same_byte_for_byte(name: str, profile: Profile, tmp_path: Path) -> None:
-    arrays = {tensor(path, array.shape, array.dtype): array for path, array in sample_arrays().items()}
+    arrays = {tensor(path, array.shape, array.dtype): array for path, array in sample_arrays(LACKING).items()}
     arrays |= {spec: array for spec, array in SMALL.items() if spec.path.endswith("layer_1")}
     backend, trace = load_format(name), StepTrace(arrays)
     write_archive(trace, backend, tmp_path / "plain", profile)
@@ -93,7 +93,7 @@ def test_a_profile_that_a_format_cannot_take_is_refused_with_a_reason(name: str,
 
 @pytest.mark.parametrize(("name", "profile"), KEEPING_WRITABLE)
 def test_every_dtype_role_and_special_value_is_recovered(name: str, profile: Profile, tmp_path: Path) -> None:
-    arrays = sample_arrays()
+    arrays = sample_arrays(LACKING)
     specs = {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
     *_, last = arrays
     trace = StepTrace(specs, before=failing_at(last, 0, ValueError("the model failed")))

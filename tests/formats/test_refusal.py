@@ -160,7 +160,7 @@ def test_a_manifest_that_disagrees_is_found_behind_a_good_seal(name: str, deceit
 
 @pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize(
-    "hostile", ["../x", "/abs/x", "a//b", "a/./b", ".hidden/x", "a/.x", "x", "metadata/x", "a\\..\\b/c/"]
+    "hostile", ["../x", "/abs/x", "a//b", "a/./b", ".hidden/x", "a/.x", "metadata/x", "a\\..\\b/c/"]
 )
 def test_hostile_names_are_refused_before_anything_is_written(name: str, hostile: str, tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -58,7 +58,10 @@ def test_no_value_of_any_parameter_loses_a_bit(name, arrays, tmp_path):
     seen = set()
     for number, (_, role, parameter, value) in enumerate(c for c in one_by_one() if c[0] == name):
         profile = settings(name, role, **{parameter: value})
-        spec = next(s for s in specs(arrays) if s.role is role)
+        spec = next((s for s in specs(arrays) if s.role is role), None)
+        if spec is None:  # no name has the role of unknown arrays, whose parameters are those of activations
+            assert role is Role.ARRAY
+            continue
         layout = load_format(name).layout(spec, profile)
         key = (role, layout.chunks, layout.shards, layout.codec)
         if key in seen:  # the tensor is too small to show this value

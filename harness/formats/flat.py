@@ -16,7 +16,8 @@ SHARED = 32 << 20
 """Bytes from which a run is divided over the threads of a budget.
 
 Memory for so much is new to the process each time, and making it ready takes longer than copying. On two quiet cores
-two threads took 0.58 times as long for 64 MiB and 0.53 times for 1 GiB, but 1.35 times for 16 MiB, which is used again.
+two threads took 0.58 times as long for 64 MiB and 0.53 times for 1 GiB, but 1.35 times for 16 MiB, which is used again
+(``python -m benchmarks.flat_threads``).
 """
 
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second call is made
@@ -39,7 +40,7 @@ def fill_from(descriptor: int, offset: int, memory: np.ndarray) -> None:
         done += got
 
 
-def _fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: Crew) -> None:
+def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: Crew) -> None:
     """Do what `fill_from` does, a large part of it on each thread."""
     part = -(-len(memory) // crew.threads)
 
@@ -92,7 +93,7 @@ def read_flat(
                 if len(target) < SHARED:
                     fill_from(descriptor, offset + start + row * step, target)
                 else:
-                    _fill_together(descriptor, offset + start + row * step, target, crew)
+                    fill_together(descriptor, offset + start + row * step, target, crew)
             else:
                 if scratch.size < (size := (count - 1) * step + length):
                     scratch = np.empty(size, np.uint8)

@@ -11,6 +11,7 @@ from harness.errors import ArchiveError
 from harness.formats.parts import planes
 from harness.formats.selection import Selection, lengths, whole
 from harness.formats.threads import Crew
+from harness.limits import in_words
 
 SHARED = 32 << 20
 """Bytes from which a run is divided over the threads of a budget.
@@ -49,6 +50,11 @@ def fill_together(descriptor: int, offset: int, memory: np.ndarray, crew: Crew) 
             fill_from(descriptor, offset + start, memory[start : start + part])
 
     crew.share(range(0, len(memory), part), fill)
+
+
+def threads_of_flat(crew: Crew) -> str:
+    """Say on how many threads `read_flat` reads, for `harness.formats.describing.Opened`."""
+    return f"{crew.threads} for runs of {in_words(SHARED)} and more, else 1"
 
 
 def read_flat(

@@ -26,7 +26,7 @@ from numcodecs.shuffle import Shuffle
 from harness.errors import ArchiveError
 from harness.formats.base import Selection
 from harness.formats.describing import Opened
-from harness.formats.flat import fill_from, read_flat
+from harness.formats.flat import fill_from, read_flat, threads_of_flat
 from harness.formats.hdf5_file import BLOSC, CHECKSUM
 from harness.formats.hdf5_reader import Hdf5Reader
 from harness.formats.parts import ChunkPart, parts
@@ -195,7 +195,9 @@ class DirectHdf5Reader(Hdf5Reader):
         if isinstance(stored, str):
             return replace(found, reader=f"{found.reader}, for {stored}")
         reader = f"h5py {h5py.version.version} finds chunks, numcodecs {version('numcodecs')} decodes them"
-        return replace(found, reader=reader, cache="none", threads=f"{self._crew.threads}, the caller's among them")
+        flat = stored.offset is not None
+        threads = threads_of_flat(self._crew) if flat else f"{self._crew.threads}, the caller's among them"
+        return replace(found, reader=reader, cache="none", threads=threads)
 
     def close(self) -> None:
         self._crew.close()

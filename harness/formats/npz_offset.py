@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from harness.errors import ArchiveError
 from harness.formats.base import Selection
 from harness.formats.describing import Opened
-from harness.formats.flat import read_flat
+from harness.formats.flat import read_flat, threads_of_flat
 from harness.formats.npz_reader import NpzReader
 from harness.formats.npz_recovery import LOCAL_HEADER, header_length
 from harness.formats.threads import Crew, cores
@@ -63,7 +63,7 @@ class OffsetNpzReader(NpzReader):
         if self._place(path) is None:
             return super().opened(path)
         reader = f"numpy {np.__version__} finds members, os.preadv reads them; the zip's checksum is not compared"
-        return Opened(reader=reader)
+        return Opened(reader=reader, threads=threads_of_flat(self._crew))
 
     def close(self) -> None:
         self._crew.close()

@@ -14,11 +14,10 @@ from harness.files import DOCUMENT
 from harness.formats.base import Format, Layout, Profile, Reader, ReaderSpec, Selection, UnsupportedProfile, Writer
 from harness.formats.describing import Opened
 from harness.formats.extents import Extent
-from harness.formats.flat import SHARED, read_flat
+from harness.formats.flat import read_flat, threads_of_flat
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK
 from harness.formats.threads import Crew, cores
-from harness.limits import in_words
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
@@ -115,7 +114,7 @@ class RawReader(Reader):
 
     def opened(self, path: str) -> Opened:
         reader = f"numpy {np.__version__}, the file's own bytes"
-        return Opened(reader=reader, threads=f"{self._crew.threads} for runs of {in_words(SHARED)} and more, else 1")
+        return Opened(reader=reader, threads=threads_of_flat(self._crew))
 
     def close(self) -> None:
         self._crew.close()

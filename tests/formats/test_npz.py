@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.errors import HarnessError
-from harness.formats import archive, npz_reader, opening
+from harness.formats import archive, npz_offset, npz_reader, opening
 from harness.formats.base import load_format
 from tests.formats.samples import put
 
@@ -111,3 +111,13 @@ def test_a_large_tensor_is_verified_by_blocks(tmp_path, monkeypatch):
     )
     assert archive.verify_archive(path) == []
     assert asked and None not in asked
+
+
+@pytest.mark.parametrize(
+    ("save", "said"), [(np.savez, "3 for runs of 32 MiB and more, else 1"), (np.savez_compressed, "")]
+)
+def test_the_reader_by_offset_says_on_how_many_threads_it_reads(tmp_path, monkeypatch, save, said):
+    monkeypatch.setattr(npz_offset, "cores", lambda: 3)
+    save(tmp_path / "a.npz", x=np.arange(4.0))
+    with npz_offset.OffsetNpzReader(tmp_path / "a.npz") as reader:
+        assert reader.opened("x").threads == said

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec.toml
 import pandas as pd
 
-from harness.analysis.criteria import WORDS
+from harness.analysis.criteria import WORDS, criteria, word
 from harness.analysis.efforts import BEST, STOCK
 
 _FILE = Path(__file__).with_name("earlier.toml")
@@ -19,6 +19,9 @@ SAME = "same settings"
 """Measured in the settings of the earlier comparison; else by effort, in those of this project."""
 
 HELD_COLUMNS = ["criterion", "format", "said", "measured_as", "grade", "figure", "borderline"]
+
+_Graded = dict[str, dict[str, str]]
+"""Words of formats, by criterion."""
 
 
 class EarlierDecision(msgspec.Struct, frozen=True):
@@ -35,7 +38,7 @@ class Earlier(msgspec.Struct, frozen=True):
     source: str
     profile: str
     decision: EarlierDecision
-    grades: dict[str, dict[str, str]]
+    grades: _Graded
 
 
 @cache
@@ -53,13 +56,14 @@ class Held:
     table : DataFrame
         Columns `HELD_COLUMNS`: for each of its criteria and formats what it said, and the grade and figure measured in
         its own settings, stock, and at the format's best; empty where that was not measured.
-    better : dict of str to list of str
-        By what was measured, the grades of other formats, of those that it compared, that are better than those of its
-        choice in the criteria that it rests on; none where the choice holds. Absent where a grade is missing.
+    better : dict of str to dict
+        By what was measured, the criteria that its choice rests on in which another format that it compared is graded
+        better: by criterion, the grades of those formats and of its choice. None where the choice holds; absent where
+        a grade is missing.
     """
 
     table: pd.DataFrame
-    better: dict[str, list[str]]
+    better: dict[str, _Graded]
 
 
 def hold(grades: pd.DataFrame, same: pd.DataFrame | None) -> Held:
@@ -87,6 +91,22 @@ def hold(grades: pd.DataFrame, same: pd.DataFrame | None) -> Held:
     return Held(table=pd.DataFrame(rows, columns=HELD_COLUMNS), better=better)
 
 
+def said_before(grades: pd.DataFrame) -> pd.DataFrame:
+    """Add what reports before version 7 had of each grade.
+
+    ``seed_grade`` is that of the earlier comparison; ``disagrees`` says whether it lies outside the words that the
+    interval allows.
+    """
+    limits, rows = {stated.name: stated.limits for stated in criteria()}, grades.to_dict("records")
+    said = [earlier().grades.get(row["criterion"], {}).get(row["format"], "") for row in rows]
+    outside = []
+    for row, before in zip(rows, said, strict=True):
+        allowed = [WORDS.index(word(row[end], limits[row["criterion"]])) for end in ("figure", "low", "high")]
+        known = bool(before and row["grade"])
+        outside.append(known and not min(allowed) <= WORDS.index(before) <= max(allowed))
+    return grades.assign(seed_grade=said, disagrees=outside)
+
+
 _Measured = Mapping[tuple[str, str], tuple[str, float, bool]]
 
 
@@ -96,17 +116,16 @@ def _by_place(table: pd.DataFrame) -> _Measured:
     return {(r["criterion"], r["format"]): (r["grade"], r["figure"], bool(r["borderline"])) for r in rows}
 
 
-def _better(found: _Measured) -> list[str] | None:
-    """Name the grades that are better than those of the choice; None where one is missing."""
+def _better(found: _Measured) -> _Graded | None:
+    """Return the grades that are better than those of the choice, and its own; None where one is missing."""
     choice = earlier().decision
-    better = []
+    better: _Graded = {}
     for criterion in choice.criteria:
         places = [(criterion, name) for name in earlier().grades[criterion]]
         if any(place not in found for place in places):
             return None
         words = {name: found[criterion, name][0] for _, name in places}
-        mine = words[choice.format]
-        ahead = [f"{name} {word}" for name, word in words.items() if WORDS.index(word) < WORDS.index(mine)]
-        if ahead:
-            better.append(f"{criterion}: {', '.join(ahead)}, {choice.format} {mine}")
+        mine = words.pop(choice.format)
+        if ahead := {name: word for name, word in words.items() if WORDS.index(word) < WORDS.index(mine)}:
+            better[criterion] = ahead | {choice.format: mine}
     return better

@@ -14,7 +14,7 @@ from harness.analysis.asked import REPORT_VERSION, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
-from harness.analysis.earlier import Held, earlier, hold
+from harness.analysis.earlier import Held, earlier, hold, said_before
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import Grades, grade
 from harness.analysis.growth import growth
@@ -139,12 +139,13 @@ class Findings:
 
     def to_document(self) -> dict[str, Any]:
         """Return everything that is published as plain values, for ``report.json``."""
+        grades = self.grades.table if self.version > 6 else said_before(self.grades.table)
         return {
             "report_version": self.version,
             "options": self.options.to_document(),
             "run_id": self.config.run_id,
             "headlines": plain(self.headlines),
-            "grades": plain(self._known_then(self.grades.table)),
+            "grades": plain(self._known_then(grades)),
             "grade_cells": plain(self._known_then(self.grades.cells)),
             "decisions": [
                 _decision(found, self.version) for decisions in self.decisions.values() for found in decisions

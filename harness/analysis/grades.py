@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.analysis.criteria import WORDS, GradedCriterion, criteria, rules, word
-from harness.analysis.earlier import earlier
+from harness.analysis.criteria import GradedCriterion, criteria, rules, word
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.withdrawal import SHORT
@@ -18,7 +17,6 @@ from harness.records import Contender
 GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
     "below_raw",
-    "seed_grade", "disagrees",
 ]  # fmt: skip
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
@@ -38,9 +36,8 @@ class Grades:
     ----------
     table : DataFrame
         Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
-        says why), the mean ratio to the best format with its 95 % interval, whether that interval crosses a limit, in
-        how many of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), the grade of `earlier`, and
-        whether it lies outside the words that the interval allows.
+        says why), the mean ratio to the best format with its 95 % interval, whether that interval crosses a limit, and in
+        how many of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`).
     cells : DataFrame
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str
@@ -170,8 +167,7 @@ def _without(criterion: GradedCriterion, name: str, profile: str) -> dict:
     """Return the row of a format that has no grade."""
     return dict.fromkeys(GRADE_COLUMNS, np.nan) | {
         "criterion": criterion.name, "format": name, "profile": profile, "grade": "", "cells": 0, "borderline": False,
-        "seed_grade": earlier().grades.get(criterion.name, {}).get(name, ""), "disagrees": False, "reason": "",
-        "below_raw": 0,
+        "reason": "", "below_raw": 0,
     }  # fmt: skip
 
 
@@ -195,12 +191,10 @@ def _row(
         alone = "the only format measured: nothing to compare with"
         return row | {"reason": timed[0] if timed else alone if cases and not compared else "not measured"}
     figure = Interval.of_draws(np.exp(np.average([log for _, log in logs], axis=0, weights=[w for w, _ in logs])))
-    given, best, worst = (word(x, criterion.limits) for x in (figure.median, figure.low, figure.high))
-    allowed = WORDS[min(map(WORDS.index, (given, best))) : max(map(WORDS.index, (given, worst))) + 1]
+    given, *ends = (word(x, criterion.limits) for x in (figure.median, figure.low, figure.high))
     return row | {
-        "grade": given, "borderline": len(allowed) > 1, "figure": figure.median, "low": figure.low,
+        "grade": given, "borderline": ends != [given, given], "figure": figure.median, "low": figure.low,
         "high": figure.high, "cells": len(logs),
         "below_raw": sum(case.below_raw(cell) for case, cell in mine),
         "reason": f"measured in {len(logs)} of {compared} cells" if len(logs) < compared else "",
-        "disagrees": bool(row["seed_grade"]) and row["seed_grade"] not in allowed,
     }  # fmt: skip

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from harness.analysis.criteria import criteria, rules, word
-from harness.analysis.earlier import SAME, earlier, hold
+from harness.analysis.earlier import SAME, earlier, hold, said_before
+from harness.analysis.formatting import listed
 from harness.analysis.grades import GRADE_COLUMNS
+from harness.report.page.sections import grades as grades_shown
 from tests.report.synthetic_samples import cell, frame, graded, size
 
 
@@ -86,7 +89,7 @@ def test_a_failed_cell_gives_no_grade_and_says_why():
     table = frame(full("npz", 1.0), full("hdf5", 1.0), full("zarr", 2.0), bad, full("hdf5", 1.0, cache="cold"),
                   full("zarr", 2.0, cache="cold"))  # fmt: skip
     npz = row(graded(table), "full read", "npz")
-    assert npz["grade"] == "" and math.isnan(npz["figure"]) and not npz["disagrees"]
+    assert npz["grade"] == "" and math.isnan(npz["figure"])
     assert npz["reason"] == "all_tensors cold on t: failed: returned zeros"
     assert row(graded(table), "full read", "zarr")["figure"] == pytest.approx(2)
 
@@ -127,14 +130,18 @@ def test_the_earlier_comparison_is_held_against_its_own_settings_and_ours():
     table = _criteria_of_its_choice(tuned=(9.0, 1.0, 3.0), seed=(9.0, 2.0, 1.0))
     held = hold(graded(table).table, graded(table, profile="seed").table)
     assert held.better == {
-        SAME: [],
-        "stock": [f"{name}: hdf5 Strong, zarr Limited" for name in ("layer read", "random access", "parallel access")],
+        SAME: {},
+        "stock": dict.fromkeys(earlier().decision.criteria, {"hdf5": "Strong", "zarr": "Limited"}),
     }
     rows = held.table.set_index(["criterion", "format", "measured_as"])
     assert rows.loc[("parallel access", "hdf5", SAME), ["said", "grade"]].tolist() == ["Limited", "Good"]
     assert rows.loc[("parallel access", "hdf5", "stock"), ["said", "grade"]].tolist() == ["Limited", "Strong"]
     assert rows.loc[("full read", "zarr", "stock"), ["said", "grade"]].tolist() == ["Strong", ""]
     assert set(rows.index.get_level_values("format")) == {"npz", "hdf5", "zarr"}
+    shown = grades_shown(SimpleNamespace(grades=graded(table), held=held))[-1].texts
+    ahead = [f"{name}: hdf5 Strong, zarr Limited" for name in earlier().decision.criteria]
+    assert shown[0].endswith(": yes, it holds.") and shown[2].endswith(": not measured.")
+    assert shown[1].lower() == f"stock: no. {listed(ahead)}.".lower()
 
 
 def test_a_choice_is_not_judged_by_criteria_that_were_not_measured():
@@ -170,8 +177,12 @@ def test_long_sequences_weigh_more():
 
 def test_a_borderline_grade_that_may_be_the_seeds_does_not_contradict_it():
     noise = np.random.default_rng(0).lognormal(sigma=0.4, size=(2, 10))
-    zarr = row(graded(frame(full("zarr", list(1.3 * noise[0])), full("hdf5", list(noise[1])))), "full read", "zarr")
-    assert zarr["borderline"] and zarr["seed_grade"] == "Strong" and not zarr["disagrees"]
+    grades = graded(frame(full("zarr", list(1.3 * noise[0])), full("hdf5", list(noise[1]))))
+    found = said_before(grades.table).set_index("format")
+    assert row(grades, "full read", "zarr")["borderline"]
+    assert found.loc["zarr", "seed_grade"] == "Strong" and not found.loc["zarr", "disagrees"]
+    apart = said_before(graded(frame(full("zarr", 3.0), full("hdf5", 1.0), full("odd", 2.0))).table).set_index("format")
+    assert apart["disagrees"].to_dict() == {"hdf5": False, "zarr": True, "odd": False}
 
 
 def test_settings_are_graded_apart_and_tuned_ones_first():

@@ -149,10 +149,11 @@ def _measured(row: dict[Any, Any]) -> str:
     return f"{row['grade']} ({words.times(row['figure'])}){', borderline' if row['borderline'] else ''}"
 
 
-def _holds(better: list[str] | None) -> str:
+def _holds(better: dict[str, dict[str, str]] | None) -> str:
     if better is None:
         return "not measured."
-    return f"no. {_capital(words.listed(better))}." if better else "yes, it holds."
+    said = [f"{criterion}: {', '.join(map(' '.join, graded.items()))}" for criterion, graded in better.items()]
+    return f"no. {_capital(words.listed(said))}." if said else "yes, it holds."
 
 
 def _labelled(criterion: str, effort: str) -> str:

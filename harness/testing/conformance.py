@@ -97,8 +97,9 @@ class FormatConformance(ReaderConformance):
         with self.opened(self.write(tmp_path, steps(arrays))) as reader:
             for name, array in arrays.items():
                 for part in parts(array.shape, rng):
-                    same(reader.read(name, part), array[part], f"{name} {part}")
-                    assert owned(reader.read(name, part)) <= max(2 * array[part].nbytes, 4096), "keeps the whole tensor"
+                    found = reader.read(name, part)
+                    same(found, array[part], f"{name} {part}")
+                    assert owned(found) <= max(2 * array[part].nbytes, 4096), "keeps the whole tensor"
 
     def test_wrong_selections_are_refused_or_read_as_numpy_does(self, tmp_path: Path) -> None:
         """No plan has them: they are refused before any format is asked. Open ends mean those of the axis."""

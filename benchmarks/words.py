@@ -1,20 +1,27 @@
 """How often words are right where the truth is known, and how often a contender leaves: ``python -m benchmarks.words``.
 
 Prints the tables of ``docs/words.md``. Every sample is noise (log-normal) on a factor that all arms of a round share;
-what disturbs comes on top. Arms are the baseline, its A/A control and one contender.
+what disturbs comes on top. Arms are the baseline, its A/A control and one contender; of a race they are its candidates.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.analysis.statistics import compare
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge, noise_floor
-from harness.run.leaving import decided
+from harness.records import CellKey, Mark, RaceSample
+from harness.row_files import read_rows
+from harness.run.complete import RACES, race_times
+from harness.run.leaving import decided, stays
+from harness.run.subject import Arm
+from harness.run.turns import RACE, RACE_ROUNDS, Turns, winners
+from harness.workload import ReadAccess
 
 BASELINE, CONTROL, CONTENDER = range(3)
 _DISTURBANCE = 4.0
@@ -31,11 +38,24 @@ CASES: dict[str, dict[str, Any]] = {
 }
 """Machines, by what disturbs them."""
 
+RACING: dict[str, Sequence[float]] = {
+    "0, 2, 5, 10 and 50 %": (1.0, 1.02, 1.05, 1.1, 1.5),
+    "0, 5, 5 and 5 %": (1.0, 1.05, 1.05, 1.05),
+    "0, 10, 10 and 10 %": (1.0, 1.1, 1.1, 1.1),
+    "0, 50, 50 and 50 %": (1.0, 1.5, 1.5, 1.5),
+}
+"""Candidates of a race, by how much longer each takes than the fastest."""
+
+RACE_NOISE = (0.02, 0.09, 0.16)
+"""What a tenth, half and three quarters of the candidates of the reference's races have at most."""
+
+_REFERENCE = Path(__file__).parent.parent / "results" / "reference"
+
 
 def log_times(
     rng: np.random.Generator,
     draws: int,
-    true: float,
+    trues: Sequence[float],
     noise: float,
     *,
     rounds: int = VERDICT_ROUNDS,
@@ -46,14 +66,14 @@ def log_times(
     slowed: float = 0.0,
     long: float = 1.0,
 ) -> np.ndarray:
-    """Draw logarithms of times, shape (draws, 3, rounds).
+    """Draw logarithms of times, shape (draws, arms, rounds).
 
     Parameters
     ----------
     rng, draws, rounds
         From what, how many cells, and rounds of each.
-    true : float
-        The contender's time over the baseline's.
+    trues : sequence of float
+        The true time of each arm.
     noise : float
         Deviation of each sample.
     disturbed, arm : int
@@ -67,25 +87,25 @@ def log_times(
     long : float
         How many times as long one arm takes in 4 rounds that follow each other.
     """
-    logs = rng.normal(0, noise, (draws, 3, rounds)) + rng.normal(0, _SHARED, (draws, 1, rounds))
+    arms = len(trues)
+    logs = rng.normal(0, noise, (draws, arms, rounds)) + rng.normal(0, _SHARED, (draws, 1, rounds))
     every = np.arange(draws)
     places = rng.permuted(np.tile(np.arange(rounds), (draws, 1)), axis=1)
     for place in places.T[:disturbed]:
-        logs[every, rng.integers(3, size=draws) if arm is None else arm, place] += np.log(_DISTURBANCE)
+        logs[every, rng.integers(arms, size=draws) if arm is None else arm, place] += np.log(_DISTURBANCE)
     logs[every, :, places[:, -1]] += np.log(burst)
-    order = rng.permuted(np.tile(np.arange(3)[:, None], (draws, 1, rounds)), axis=1)
-    logs += np.log1p(drift * (3 * np.arange(rounds) + order) / (3 * rounds))
+    order = rng.permuted(np.tile(np.arange(arms)[:, None], (draws, 1, rounds)), axis=1)
+    logs += np.log1p(drift * (arms * np.arange(rounds) + order) / (arms * rounds))
     logs += np.where(rng.random(logs.shape) < slowed, np.log(rng.uniform(1.5, 4, logs.shape)), 0)
     begins = rng.integers(-3, rounds, (draws, 1))
     within = (np.arange(rounds) >= begins) & (np.arange(rounds) < begins + 4)
-    logs[every, rng.integers(3, size=draws)] += within * np.log(long)
-    logs[:, CONTENDER] += np.log(true)
-    return logs
+    logs[every, rng.integers(arms, size=draws)] += within * np.log(long)
+    return logs + np.log(trues)[:, None]
 
 
 def shares(true: float, noise: float, *, draws: int, floor: bool = True, seed: int = 1, **how: Any) -> Counter[str]:
     """Return the share of each word; without a floor the A/A control is judged, as a report judges it."""
-    times = np.exp(log_times(np.random.default_rng(seed), draws, true, noise, **how))
+    times = np.exp(log_times(np.random.default_rng(seed), draws, (1, 1, true), noise, **how))
     found: Counter[str] = Counter()
     for cell in times:
         control = compare(cell[CONTROL], cell[BASELINE])
@@ -97,14 +117,14 @@ def shares(true: float, noise: float, *, draws: int, floor: bool = True, seed: i
 def together(trues: Sequence[float], noise: float, *, seed: int = 1, **how: Any) -> list[str]:
     """Return the words of a run with a cell of each of these true ratios, judged together as a report does."""
     rng = np.random.default_rng(seed)
-    cells = [np.exp(log_times(rng, 1, true, noise, **how)[0]) for true in trues]
+    cells = [np.exp(log_times(rng, 1, (1, 1, true), noise, **how)[0]) for true in trues]
     floors = [noise_floor(compare(cell[CONTROL], cell[BASELINE])) for cell in cells]
     return list(judge([compare(cell[CONTENDER], cell[BASELINE]) for cell in cells], floors))
 
 
 def leaving_rates(true: float, draws: int, *, seed: int = 1, **how: Any) -> tuple[float, float]:
     """Return the share of cells that a contender leaves, and of its rounds that are not taken."""
-    logs = log_times(np.random.default_rng(seed), draws, true, **how)
+    logs = log_times(np.random.default_rng(seed), draws, (1, 1, true), **how)
     ratios, equal = logs[:, CONTENDER] - logs[:, BASELINE], logs[:, CONTROL] - logs[:, BASELINE]
     rounds = ratios.shape[1]
     taken = [
@@ -112,6 +132,60 @@ def leaving_rates(true: float, draws: int, *, seed: int = 1, **how: Any) -> tupl
         for mine, theirs in zip(ratios, equal, strict=True)
     ]
     return float(np.mean(np.array(taken) < rounds)), float(1 - np.mean(taken) / rounds)
+
+
+def _race(candidates: int) -> Turns:
+    """Return a race of so many candidates for one format's best."""
+    arms = [Arm(label="f", backend="f", profile=f"{number}", raced=True) for number in range(candidates)]
+    place: dict[str, Any] = {"suite": "s", "access": "a", "trace": "t", "n_res": None}
+    cells = {
+        arm: (CellKey(**place, cache="warm", executor="main", workers=1, **arm.contender._asdict()),) for arm in arms
+    }
+    access, subject = ReadAccess(name="a", reads=()), ("t", None)
+    return Turns(
+        suite="s", access=access, state="warm", cells=cells, rounds=RACE_ROUNDS, drawn=(), subject=subject, what=RACE
+    )
+
+
+def lost(trues: Sequence[float], noise: float, *, draws: int, seed: int = 1, **how: Any) -> np.ndarray:
+    """Return by what part the winner of each race is truly slower than its fastest candidate, shape (draws,).
+
+    Parameters
+    ----------
+    trues : sequence of float
+        The true times of the candidates.
+    noise, draws, seed, **how
+        As for `log_times`.
+    """
+    race = _race(len(trues))
+    keys, true = race.block, dict(zip(race.cells, trues, strict=True))
+    times = np.exp(log_times(np.random.default_rng(seed), draws, trues, noise, rounds=race.rounds, **how))
+    chosen = []
+    for taken in times.tolist():
+        rows = {key: dict(enumerate(seconds)) for key, seconds in zip(keys, taken, strict=True)}
+        out = stays(race, {key: {0: Mark("ok", seconds=row[0])} for key, row in rows.items()})
+        (winner,) = winners(race, {key: row for key, row in rows.items() if key not in out})
+        chosen.append(true[winner])
+    return np.round(np.array(chosen) / min(trues) - 1, 9)
+
+
+def recorded_noise(run: Path) -> np.ndarray:
+    """Return the deviation of each candidate's logarithms of times in the races of a run."""
+    times = race_times(read_rows(run / RACES, RaceSample)).values()
+    return np.array([np.std(np.log([*rounds.values()]), ddof=1) for rounds in times if len(rounds) == RACE_ROUNDS])
+
+
+def _print_races(draws: int) -> None:
+    found = np.percentile(recorded_noise(_REFERENCE), [10, 50, 75, 90])
+    print(f"\nNoise of candidates in races of the reference: {', '.join(f'{each:.1%}' for each in found)}")
+    print("(10, 50, 75 and 90 % of them have at most this)\n")
+    print(f"| true times | noise | machine | more than 2 % | more than 5 % | median |\n|{'---|' * 6}")
+    for name, trues in RACING.items():
+        for noise in RACE_NOISE:
+            for machine, disturbed in (("quiet", 0), ("one 4x", 1)):
+                slower = lost(trues, noise, draws=draws, disturbed=disturbed)
+                shown = " | ".join(f"{np.mean(slower > limit):.1%}" for limit in (0.02, 0.05))
+                print(f"| {name} | {noise:.0%} | {machine} | {shown} | {np.median(slower):.0%} |", flush=True)
 
 
 def main(draws: int = 2000) -> None:
@@ -134,6 +208,7 @@ def main(draws: int = 2000) -> None:
         wrong = leaving_rates(1.0, 50 * draws, **how)[0]
         saved = " | ".join(f"{leaving_rates(true, draws, **how)[1]:.0%}" for true in (3.0, 10.0, 50.0))
         print(f"| {name} | {wrong:.3%} | {saved} |", flush=True)
+    _print_races(draws)
 
 
 if __name__ == "__main__":

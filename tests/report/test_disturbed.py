@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from benchmarks.words import CASES, leaving_rates, shares, together
+from benchmarks.words import CASES, RACING, leaving_rates, lost, shares, together
 
 DRAWS = 300
 
@@ -66,3 +67,19 @@ def test_contenders_that_are_many_times_slower_leave_early():
     for true, saved in ((3.0, 0.5), (10.0, 0.7), (50.0, 0.7)):
         assert leaving_rates(true, 500, **CASES["noise 3 %"]) == pytest.approx((1.0, saved))
     assert leaving_rates(50.0, 500, **CASES["one 4x"])[1] > 0.65
+
+
+@pytest.mark.parametrize("disturbed", [0, 1])
+@pytest.mark.parametrize(("noise", "of_two", "of_five"), [(0.02, 0.03, 0.001), (0.09, 0.25, 0.07), (0.16, 0.35, 0.14)])
+def test_a_race_chooses_what_is_truly_slower_no_more_often_than_is_said(noise, of_two, of_five, disturbed):
+    slower = lost(RACING["0, 2, 5, 10 and 50 %"], noise, draws=4 * DRAWS, disturbed=disturbed)
+    assert np.mean(slower > 0.02) <= of_two and np.mean(slower > 0.05) <= of_five
+    assert np.median(slower) <= 0.02 and slower.max() <= 0.1
+
+
+def test_half_as_much_again_is_hardly_ever_chosen_in_a_disturbed_race():
+    assert np.mean(lost(RACING["0, 50, 50 and 50 %"], 0.09, draws=4 * DRAWS, disturbed=1) > 0) <= 0.002
+
+
+def test_ten_times_as_much_is_never_chosen():
+    assert not lost((1.0, 10.0), 0.16, draws=DRAWS, disturbed=1).any()

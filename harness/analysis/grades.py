@@ -36,8 +36,8 @@ class Grades:
     ----------
     table : DataFrame
         Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
-        says why), the mean ratio to the best format with its 95 % interval, whether that interval crosses a limit, and in
-        how many of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`).
+        says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, and in how
+        many of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`).
     cells : DataFrame
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str

@@ -131,7 +131,7 @@ def test_the_earlier_comparison_is_held_against_its_own_settings_and_ours():
     held = hold(graded(table).table, graded(table, profile="seed").table)
     assert held.better == {
         SAME: {},
-        "stock": dict.fromkeys(earlier().decision.criteria, {"hdf5": "Strong", "zarr": "Limited"}),
+        "stock": {name: {"hdf5": "Strong", "zarr": "Limited"} for name in earlier().decision.criteria},
     }
     rows = held.table.set_index(["criterion", "format", "measured_as"])
     assert rows.loc[("parallel access", "hdf5", SAME), ["said", "grade"]].tolist() == ["Limited", "Good"]

@@ -66,7 +66,9 @@ def test_a_trace_from_a_damaged_archive_is_refused_when_its_digest_differs(small
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize(("text", "message"), [("file:", "needs a path"), ("file:/no/such/archive", "There is no file")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("file:", "needs a path"), ("file:/no/such/archive", "There is no file")]
+)
 def test_a_file_trace_needs_a_file(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         open_trace(text)

@@ -74,7 +74,7 @@ def test_contenders_that_are_many_times_slower_leave_early():
 def test_a_race_chooses_what_is_truly_slower_no_more_often_than_is_said(noise, of_two, of_five, disturbed):
     slower = lost(RACING["0, 2, 5, 10 and 50 %"], noise, draws=4 * DRAWS, disturbed=disturbed)
     assert np.mean(slower > 0.02) <= of_two and np.mean(slower > 0.05) <= of_five
-    assert np.median(slower) <= 0.02 and slower.max() <= 0.1
+    assert np.median(slower) <= 0.02 and np.mean(slower > 0.1) <= 0.001
 
 
 def test_half_as_much_again_is_hardly_ever_chosen_in_a_disturbed_race():

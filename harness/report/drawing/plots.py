@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def plotted() -> list[tuple[str, Suite, Plot]]:
 
 def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the plot of every suite that has something to show, as SVG and PNG; see `pages`."""
-    return [path for name, page in pages(summary) for path in page.save(folder, name)]
+    with closing(pages(summary)) as made:  # gives back matplotlib's settings also where saving fails
+        return [path for name, page in made for path in page.save(folder, name)]
 
 
 def pages(summary: pd.DataFrame) -> Iterator[tuple[str, Page]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
         return [path for name, page in made for path in page.save(folder, name)]
 
 
-def pages(summary: pd.DataFrame) -> Iterator[tuple[str, Page]]:
+def pages(summary: pd.DataFrame) -> Generator[tuple[str, Page], None, None]:
     """Yield the plot of every suite that has something to show, with its name.
 
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal

@@ -178,7 +178,7 @@ def test_the_summary_of_an_earlier_comparison_is_not_taken_for_this_one(stubbed,
 def test_the_report_of_a_run_is_published_with_its_bundle(tmp_path: Path) -> None:
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     tiny = ["--preset", "quick", "--trace", "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8", "--sizes", "32"]
-    tiny += ["--formats", "npz", "--suites", "size", "--rounds", "1", "--cache", "warm"]
+    tiny += ["--formats", "npz", "--suites", "size", "--rounds", "1", "--cache", "warm", "--readers", "stock"]
     settings = {"VENV": str(Path(sys.executable).parents[1]), "GITHUB_SHA": "0123456789abcdef"}
     command = [tmp_path / ".ci/report", tmp_path / "site", tmp_path / "bundles", *tiny]
     done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,14 +39,9 @@ RUN = [
 KEY = ["suite", "access", "format", "cache", "executor", "workers", "round"]
 
 
-@pytest.fixture
-def done(sketched: None, tmp_path: Path) -> Path:
-    folder = tmp_path / "run"
-    assert main(["run", "--quiet", *RUN, "--rounds", "1", "--out", str(folder)]) == 0
-    return folder
-
-
-def test_one_command_at_a_time_writes_into_a_run(done, tmp_path, capsys):
+def test_one_command_at_a_time_writes_into_a_run(tiny, sketched, tmp_path, capsys):
+    done = Path(shutil.copytree(tiny, tmp_path / "results" / "tiny"))
+    assert main(["report", str(done)]) == 0
     before = {path: path.read_bytes() for path in done.rglob("*") if path.is_file()}
     with locked(done, "never said"):
         for command in (["run", "--resume", "--out"], ["report"], ["plot"]):

@@ -120,6 +120,7 @@ def test_a_full_disk_is_said_and_keeps_what_was_measured(capsys, tmp_path, monke
 
     monkeypatch.setattr(SampleFile, "add", full)
     options = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5", "--suites", "full_read"]
+    options += ["--readers", "stock"]
     run = tmp_path / "run"
     refused(capsys, ["run", "--quiet", "--out", str(run), *options], 1, "No space left", "--resume")
     assert len((run / "samples.csv").read_text().splitlines()) == 4

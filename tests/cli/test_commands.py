@@ -61,8 +61,7 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
 def test_the_seed_preset_measures_in_the_seeds_settings(sketched, tmp_path):
     run = tmp_path / "run"
     trace = "synthetic:values=noise,layers=1,heads=2,hidden_dim=8,pair_dim=4"
-    options = ["--trace", trace, "--sizes", "16", "--rounds", "1", "--formats", "npz,hdf5,zarr", "--workers", "1,2"]
-    options += ["--executors", "threads"]
+    options = ["--trace", trace, "--sizes", "16", "--rounds", "1", "--formats", "zarr", "--suites", "full_read"]
     assert main(["run", "--quiet", "--preset", "seed", "--readers", "stock", *options, "--out", str(run)]) == 0
     assert not (run / "benchmark_results.csv").exists()
     ledger = pd.read_csv(run / "ledger.csv")
@@ -116,6 +115,7 @@ def test_an_archive_is_a_trace(sketched, tmp_path):
     archive = tmp_path / "a.h5"
     main(["convert", f"{TRACE},n_res=20", str(archive)])
     options = ["--preset", "quick", "--trace", f"file:{archive}", "--formats", "npz", "--baseline", "npz"]
+    options += ["--readers", "stock"]
     assert (
         main(["run", "--quiet", *options, "--suites", "full_read", "--rounds", "1", "--out", str(tmp_path / "r")]) == 0
     )
@@ -203,6 +203,7 @@ def state(pid):
 @pytest.mark.parametrize(("formats", "bound"), [("hdf5,zarr-slim", None), ("hdf5,npz", PlanOptions.parallel_bytes)])
 def test_windows_are_bounded_for_a_format_that_reads_whole_tensors(sketched, tmp_path, formats, bound):
     options = ["--trace", "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", "--sizes", "16", "--suites", "size"]
+    options += ["--readers", "stock"]
     argv = ["run", "--quiet", *options, "--rounds", "1", "--formats", formats, "--baseline", "hdf5"]
     assert main([*argv, "--out", str(tmp_path / "run")]) == 0
     file = tmp_path / "run" / "run.json"

@@ -130,29 +130,20 @@ OWN = "from harness.formats.raw import RawFormat\nclass Format(RawFormat):\n    
 
 
 @pytest.mark.parametrize(
-    ("program", "resumed"),
-    [([sys.executable, "-m", "harness"], True), ([str(Path(sys.executable).parent / "harness")], False)],
+    ("program", "resumed", "suites", "executors"),
+    [
+        ([sys.executable, "-m", "harness"], True, "full_read,parallel_access", {"main", "processes"}),
+        ([str(Path(sys.executable).parent / "harness")], False, "full_read", {"main"}),
+    ],
 )
-def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, resumed, tmp_path):
+def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, resumed, suites, executors, tmp_path):
     for name in IN_THE_WAY:
         (tmp_path / f"{name}.py").write_text(MARK.format(str(tmp_path / f"imported-{name}")) + "raise SystemExit(77)\n")
     (tmp_path / "my_formats.py").write_text(OWN)
     trace = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
-    measure = [
-        "run",
-        "--quiet",
-        "--preset",
-        "quick",
-        "--readers",
-        "stock",
-        "--trace",
-        trace,
-        "--sizes",
-        "16",
-        "--formats",
-        "hdf5",
-    ]
-    measure += ["--suites", "full_read,parallel_access", "--executors", "processes", "--workers", "2", "--rounds", "1"]
+    measure = ["run", "--quiet", "--preset", "quick", "--readers", "stock", "--trace", trace, "--sizes", "16"]
+    measure += ["--formats", "hdf5", "--suites", suites, "--rounds", "1"]
+    measure += ["--executors", "processes", "--workers", "2"] if "processes" in executors else []
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSAFEPATH")}
     typed = ["--backend", "my_formats:Format", "--out", "run"]
     for words in ([*measure, *typed], *([["run", "--resume", *typed]] if resumed else [])):
@@ -160,5 +151,5 @@ def test_the_current_folder_gives_the_typed_module_and_nothing_else(program, res
         assert done.returncode == 0, done.stdout + done.stderr
     assert main(["report", str(tmp_path / "run")]) == 0, "a report does without the module"
     samples = read_samples(tmp_path / "run" / "samples.csv")
-    assert "own" in set(samples["format"]) and set(samples["executor"]) == {"main", "processes"}
+    assert "own" in set(samples["format"]) and set(samples["executor"]) == executors
     assert (samples["status"] == "ok").all() and not list(tmp_path.glob("imported-*"))

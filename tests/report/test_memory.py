@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 
@@ -12,18 +11,10 @@ from harness.analysis.asked import find_options
 from harness.analysis.findings import find
 from harness.report.page.limits import limits
 from harness.report.page.sections import facts
-from tests.conftest import TINY, measured
 
 
 def of_memory(texts):
     return [text for text in texts if " of memory" in text]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of one round, to be changed only in copies."""
-    config = dataclasses.replace(TINY, suites=("size", "layer_read"), rounds=1)
-    return measured(tmp_path_factory.mktemp("memory") / "run", config)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +25,8 @@ def run(tmp_path_factory):
         (100, []),
     ],
 )
-def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(run, tmp_path, part, said):
-    folder = shutil.copytree(run, tmp_path / "run")
+def test_what_warm_means_for_large_archives_follows_from_memory_and_sizes(tiny, tmp_path, part, said):
+    folder = shutil.copytree(tiny, tmp_path / "run")
     path = folder / "environment.json"
     environment = json.loads(path.read_text())
     (subject,) = json.loads((folder / "archives.json").read_text())["subjects"]

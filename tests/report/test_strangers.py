@@ -25,7 +25,7 @@ TINY = [
     "--trace",
     "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4",
     "--sizes",
-    "16,32",
+    "16",
     "--rounds",
     "10",
     "--cache",
@@ -115,7 +115,7 @@ def test_what_an_entry_point_registers_needs_no_option(folder: Path) -> None:
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
     points = code("toml").replace("project.entry-points.", "").replace('"', "")
     (package / "entry_points.txt").write_text(f"{points}\n[harness.formats]\nmine = my_format:Mine\n")
-    asked = [*TINY, "--sizes", "16", "--suites", "row_read", "--formats", "hdf5,mine", "--out", "results/both"]
+    asked = [*TINY, "--suites", "row_read", "--formats", "hdf5,mine", "--out", "results/both"]
     program = f"import sys; from harness.cli import main; sys.exit(main({['run', *asked]!r}))"
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     subprocess.run([sys.executable, "-c", program], cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)

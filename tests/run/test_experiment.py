@@ -29,7 +29,7 @@ ALL_SUITES = ("size", "write", "capture", "full_read", "layer_read", "random_acc
 
 
 def test_every_cell_has_every_round_and_verified_samples(measure):
-    folder, progress = measure(suites=ALL_SUITES, caches=("warm", "cold"), rounds=3)
+    folder, progress = measure(suites=ALL_SUITES, caches=("warm", "cold"))
     rows = read_samples(folder / "samples.csv")
     assert (rows["status"].isin(["ok", "skipped"])).all(), rows[rows["status"] == "failed"]["reason"].unique()
     good = rows[rows["status"] == "ok"]
@@ -37,7 +37,7 @@ def test_every_cell_has_every_round_and_verified_samples(measure):
     assert set(good["format"]) == {"hdf5", "raw", "a/a"}
     reads = good[~good["suite"].isin(["size", "write", "capture"])]
     cells = reads.groupby(["suite", "access", "format", "cache", "executor", "workers"])["round"].apply(sorted)
-    assert cells.map(lambda rounds: rounds == [0, 1, 2]).all()
+    assert cells.map(lambda rounds: rounds == [0, 1]).all()
     assert (reads["bytes_returned"] == reads["bytes_requested"]).all()
     assert reads.loc[reads["cache"] == "cold", "resident_fraction"].lt(0.01).all()
     assert reads.loc[reads["cache"] == "warm", "resident_fraction"].ge(0.99).all()
@@ -45,19 +45,10 @@ def test_every_cell_has_every_round_and_verified_samples(measure):
     assert progress.steps == progress.planned
     assert not (folder / ".archives").exists()
     before = (folder / "samples.csv").read_bytes()
-    _, progress = measure(folder, suites=ALL_SUITES, caches=("warm", "cold"), rounds=3)
+    _, progress = measure(folder, suites=ALL_SUITES, caches=("warm", "cold"))
     assert (folder / "samples.csv").read_bytes() == before, "a run that is complete takes nothing again"
     assert progress.steps == progress.planned
     assert len(json.loads((folder / "environment.json").read_text())["sessions"]) == 2
-
-
-def test_all_formats_ask_for_the_same_bytes(measure):
-    folder, _ = measure(
-        formats=("npz", "hdf5", "zarr", "zarr-slim"), rounds=1, suites=("layer_read", "random_access"), explained=False
-    )
-    rows = read_samples(folder / "samples.csv")
-    assert (rows["status"] == "ok").all()
-    assert (rows.groupby("access")["bytes_requested"].nunique() == 1).all()
 
 
 def test_plans_do_not_depend_on_the_formats():
@@ -165,13 +156,14 @@ def test_a_trace_that_cannot_be_made_fails_its_cells_and_the_next_trace_goes_on(
     assert progress.steps == progress.planned
 
 
-def test_large_tensors_are_read_by_blocks_and_verified_in_every_format(measure):
+def test_large_tensors_are_read_by_blocks_and_verified_in_every_format_and_all_ask_for_the_same_bytes(measure):
     options = dataclasses.replace(TINY.options, whole_bytes=20_000, block_bytes=8_000)
     formats = ("npz", "hdf5", "zarr", "zarr-slim")
     suites = ("full_read", "layer_read", "random_access")
     folder, _ = measure(formats=formats, rounds=1, suites=suites, options=options, explained=False)
     rows = read_samples(folder / "samples.csv")
     assert set(rows["status"]) == {"ok", "skipped"}
+    assert (rows[rows["status"] == "ok"].groupby("access")["bytes_requested"].nunique() == 1).all()
     pair = rows[(rows["access"] == "pair_layer") & (rows["status"] == "ok")]
     assert set(pair["bytes_requested"]) == {40 * 40 * 8 * 4} == set(pair["bytes_returned"])
     assert set(rows.loc[rows["status"] == "skipped", "access"]) == {"window_pair_load_once"}

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,15 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("HARNESS_DATA names no folder of real data")
     return Path(folder)
+
+
+UNDRAWN = (
+    sys.executable,
+    "-c",
+    "import sys; from harness.report import write; write._draw = lambda *_: []; from harness.cli import main; "
+    "sys.exit(main(sys.argv[1:]))",
+)
+"""The command line as a process of its own, whose reports have no drawings."""
 
 
 def plain(text: str) -> str:

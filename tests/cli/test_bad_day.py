@@ -17,7 +17,7 @@ from harness.files import clear_partials, locked
 from harness.formats.archive import verify_archive
 from harness.row_files import read_samples
 from harness.sampling.interrupt import ENDING
-from tests.conftest import plain
+from tests.conftest import UNDRAWN, plain
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def of_session(session: int) -> list[int]:
 
 def struck(folder: Path, number: int) -> subprocess.Popen[str]:
     """Start a run, and send it a signal when it is taking samples."""
-    command = [sys.executable, "-m", "harness", "run", "--quiet", *RUN, "--rounds", "300", "--out", str(folder)]
+    command = [*UNDRAWN, "run", "--quiet", *RUN, "--rounds", "300", "--out", str(folder)]
     process = subprocess.Popen(
         command,
         start_new_session=True,

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +19,7 @@ from harness.report.section import installed
 from harness.row_files import read_samples
 from harness.run.config import RunConfig
 from harness.workload import PlanOptions
-from tests.conftest import plain
+from tests.conftest import UNDRAWN, plain
 
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 SMALL = ["--preset", "quick", "--trace", TRACE, "--sizes", "16", "--formats", "hdf5,npz", "--rounds", "2",
@@ -135,7 +134,7 @@ def test_list_says_what_is_there_and_what_is_missing(capsys, monkeypatch):
 
 def start(tmp_path, *options):
     run = tmp_path / "results" / "run"
-    command = [sys.executable, "-m", "harness", "run", "--quiet", *SMALL, "--rounds", "40", *options]
+    command = [*UNDRAWN, "run", "--quiet", *SMALL, *options]
     return run, subprocess.Popen(
         [*command, "--out", str(run)],
         stderr=subprocess.PIPE,

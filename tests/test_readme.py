@@ -86,10 +86,9 @@ def test_no_committed_report_is_withdrawn_or_lacks_rows(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BUNDLES)
-def test_a_committed_bundle_holds(name, tmp_path):
-    """All but its pages and drawings, which are made again by `harness check` alone."""
-    found = check(read_bundle(ROOT / "results" / f"{name}.bundle.zip"), tmp_path)
+def test_a_committed_bundle_holds(tmp_path):
+    """One of them, for each takes ten seconds; pages and drawings are made again by `harness check` alone."""
+    found = check(read_bundle(ROOT / "results" / "readers.bundle.zip"), tmp_path)
     assert not [text for result in found for text in result.problems]
 
 

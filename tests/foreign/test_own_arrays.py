@@ -216,7 +216,8 @@ def test_a_deflated_member_is_never_whole_in_memory(tmp_path):
     assert len(blocks) > 4 and sum(map(len, blocks)) == 64
 
 
-def test_a_run_measures_a_file_without_a_flag_and_answers(tmp_path, capsys, monkeypatch):
+@pytest.mark.slow
+def test_a_run_measures_a_file_without_a_flag_and_answers(sketched, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _npz(tmp_path / "mine.npz", arrays())
     (tmp_path / "harness.toml").write_text('[map]\n"waves" = "skip"\n')

@@ -14,6 +14,8 @@ import pytest
 from harness.cli import _parser, main
 from harness.extensions.beside.section import FILE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def runs(small, sketched, tmp_path: Path) -> tuple[Path, Path]:

@@ -17,6 +17,8 @@ from harness.report.section import brought
 from harness.run.planning import choose_arms, open_subjects
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def copy(small, tmp_path):

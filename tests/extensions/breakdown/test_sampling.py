@@ -30,6 +30,8 @@ from harness.workload import Read, ReadAccess
 from tests import liars
 from tests.conftest import TINY, measured
 
+pytestmark = pytest.mark.slow
+
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 PAIR = "activations/layer_0/pair_repr"
 WINDOW = (slice(3, 11), slice(5, 13), slice(0, 8))

@@ -33,6 +33,8 @@ from harness.trace.sources import open_trace
 from harness.workload import Read, ReadAccess
 from tests.conftest import allow
 
+pytestmark = pytest.mark.slow
+
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 PATH = str(Path(__file__).parents[3])
 

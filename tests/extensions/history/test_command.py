@@ -13,6 +13,8 @@ from harness.extensions.history.record import RunRecord
 from tests.conftest import TINY, measured, plain
 from tests.extensions.history.made import MACHINE, SAME, ratios, run, sized
 
+pytestmark = pytest.mark.slow
+
 
 def history(path, values=(), records=()):
     for record in (*ratios(values), *records):

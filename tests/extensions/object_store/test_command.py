@@ -15,6 +15,8 @@ from harness.row_files import read_samples
 from harness.run.experiment import Experiment
 from tests.extensions.object_store.fake import FakeStore, fake_store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, FakeStore]]:

@@ -21,6 +21,8 @@ from harness.extensions.object_store.uploads import UPLOADED, remove_objects
 from harness.row_files import read_samples
 from tests.extensions.object_store.fake import BUCKET, FakeStore
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

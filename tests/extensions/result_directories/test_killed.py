@@ -18,6 +18,8 @@ from harness.extensions.result_directories.reading import read_file
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import slim
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def case(tmp_path, request):

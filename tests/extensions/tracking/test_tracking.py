@@ -16,6 +16,8 @@ import pytest
 from benchmarks import pages
 from tests.report.browser import chromium, opened
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 WANTED = r"(size.track_size|full_read.(time|peakmem)_read|layer_read.track_requests)\(.*('hdf5'|'zarr-slim')"
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "commit.gpgsign=false"]

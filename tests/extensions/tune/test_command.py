@@ -20,6 +20,8 @@ from harness.run.config import RunConfig
 from harness.trace.schema import Role
 from tests.conftest import plain
 
+pytestmark = pytest.mark.slow
+
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4"
 QUICK = ["--n-res", "40", "--rounds", "2", "--candidates", "3"]
 FILES = {"samples.csv", "candidates.csv", "environment.json", "front.png", "front.svg"}

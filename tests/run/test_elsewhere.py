@@ -13,7 +13,7 @@ from harness.row_files import read_samples
 from harness.run.config import RunConfig
 
 RUN = ["run", "--quiet", "--preset", "quick", "--sizes", "32", "--trace", "synthetic:layers=1", "--rounds", "2",
-       "--formats", "npz", "--baseline", "npz", "--readers", "stock"]  # fmt: skip
+       "--formats", "npz", "--baseline", "npz"]  # fmt: skip
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = PlanOptions(attention_windows=2, pair_windows=1, parallel_windows=2, workers=(("threads", 1),))
     for preset in PRESETS:
         monkeypatch.setitem(PRESETS, preset, PRESETS[preset] | asked | {"options": plan})
+    monkeypatch.setattr("harness.api.comparing.default_formats", lambda tell: ("hdf5", "zarr"))
 
 
 def test_the_examples_run_and_print_what_they_say(small, capsys):
@@ -66,7 +67,7 @@ def test_the_example_that_measures_runs(small, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(small, capsys):
+def test_the_notebook_runs(small, sketched, capsys):
     pytest.importorskip("xarray", reason="the extra 'xarray' is not installed")
     cells = json.loads((ROOT / "examples" / "own_arrays.ipynb").read_text())["cells"]
     run(["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"], capsys)

@@ -49,7 +49,7 @@ def pages(summary: pd.DataFrame) -> Generator[tuple[str, Page], None, None]:
     """Yield the plot of every suite that has something to show, with its name.
 
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal
-    bytes. Between two of them matplotlib has the settings of `drawing`, which an SVG is written with.
+    bytes where it is saved with the settings of `drawing`.
     """
     best = at_their_best(summary)
     best = best[best["effort"] == BEST]
@@ -62,7 +62,8 @@ def pages(summary: pd.DataFrame) -> Generator[tuple[str, Page], None, None]:
         data = plot_data(suite, plot, every[(every["status"] == "ok") & ~of_kind(every, "control")])
         if data.points["y"].notna().any():
             with drawing():
-                yield name, _page(data, cells)
+                page = _page(data, cells)
+            yield name, page
 
 
 def not_shown(cells: pd.DataFrame) -> list[str]:

@@ -93,7 +93,7 @@ def compare_formats(
 ) -> FormatComparison:
     """Measure which format suits some arrays.
 
-    It takes what ``harness run`` takes: minutes with the preset ``standard``; seconds, and no verdict, with ``quick``.
+    It takes as long as ``harness run``: minutes with the preset ``standard``; with ``quick`` less, and no verdict.
 
     Parameters
     ----------

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +40,14 @@ def plotted() -> list[tuple[str, Suite, Plot]]:
 
 def draw(summary: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw the plot of every suite that has something to show, as SVG and PNG; see `pages`."""
-    with closing(pages(summary)) as made:  # gives back matplotlib's settings also where saving fails
-        return [path for name, page in made for path in page.save(folder, name)]
+    paths: list[Path] = []
+    for name, page in pages(summary):
+        with drawing():
+            paths += page.save(folder, name)
+    return paths
 
 
-def pages(summary: pd.DataFrame) -> Generator[tuple[str, Page], None, None]:
+def pages(summary: pd.DataFrame) -> Iterator[tuple[str, Page]]:
     """Yield the plot of every suite that has something to show, with its name.
 
     `summary` is that of `harness.analysis.summary.summarise`, or read back from ``summary.csv``; equal cells give equal

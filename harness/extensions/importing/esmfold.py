@@ -8,8 +8,8 @@ from typing import Any
 
 from harness.documents import parse_json
 from harness.errors import UsageError
-from harness.extensions.importing.output_files import natural_order
 from harness.files import read_bytes
+from harness.foreign.containers import natural
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, Importer, SourceError, readable
 from harness.foreign.torch_files import TensorLeaf, load_tensor
 from harness.trace.manifest import Metadata
@@ -59,7 +59,7 @@ def _read(path: Path) -> ImportedTrace:
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     leaves: dict[str, TensorLeaf] = {}
     left = []
-    for name in sorted(files, key=natural_order):
+    for name in sorted(files, key=natural):
         place = _place(name)
         if place is None and name not in (_META, _INDEX):
             left.append(name)

@@ -7,18 +7,16 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.lib import format as npy
 
 from harness.errors import HarnessError
-from harness.files import check_regular, read_bytes
+from harness.files import read_bytes
 from harness.foreign import torch_files
-from harness.foreign.arrays import npz_arrays
+from harness.foreign.arrays import npy_file, npz_arrays
 from harness.foreign.packed import PackedFile, read_packed
 from harness.foreign.source import ForeignArray, readable
 from harness.foreign.torch_files import TensorLeaf
@@ -76,17 +74,18 @@ def _as_bfloat16(array: ForeignArray) -> ForeignArray | None:
     return ForeignArray(array.shape, "bfloat16", lambda: array.load()[...].view("<u2"))
 
 
-def as_array(value: Any) -> np.ndarray | None:
+def as_array(value: Any, *, null: bool = False) -> np.ndarray | None:
     """Return a number, or numbers in lists or in dictionaries, as an array; None where there is anything else.
 
-    None among numbers is NaN, as in `read_json`. Dictionaries in one another have to have the same keys.
+    Dictionaries in one another have to have the same keys. With ``null``, None is NaN, as in `read_json`.
     """
     if isinstance(value, dict):
         if len({tuple(row) if isinstance(row, dict) else None for row in value.values()}) > 1:
             return None
         value = [list(row.values()) if isinstance(row, dict) else row for row in value.values()]
     kinds = _kinds([value])
-    if not all(kind in (bool, int, float, _NONE) or issubclass(kind, np.number | np.bool) for kind in kinds):
+    known = (bool, int, float, np.number, np.bool, *((_NONE,) if null else ()))
+    if not all(issubclass(kind, known) for kind in kinds):
         return None
     try:
         array = np.array(value, np.float64 if _NONE in kinds else None)
@@ -162,7 +161,7 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
 def _numbers(raw: msgspec.Raw, depth: int = 1) -> np.ndarray | None:
     """Make an array row by row: as Python's numbers, all of a large one would take ten times as much memory."""
     if not _NESTED.match(raw):
-        return as_array(msgspec.json.decode(raw))
+        return as_array(msgspec.json.decode(raw), null=True)
     rows = msgspec.json.decode(raw, type=list[msgspec.Raw])
     if len(rows) > _MOST_ROWS or depth == _DEEPEST:
         return None
@@ -186,11 +185,8 @@ def read_npz(path: Path) -> FileContent:
 def read_npy(name: str, path: Path) -> FileContent:
     """List the array of an NPY under a name; its values are mapped, not read."""
     content = FileContent()
-    with readable(path):
-        check_regular(path)
-        load = partial(npy.open_memmap, path, mode="r")
-        array = load()
-        content.take(name, ForeignArray(array.shape, array.dtype, load))
+    for array in npy_file.arrays(path).found.values():
+        content.take(name, array)
     return content
 
 

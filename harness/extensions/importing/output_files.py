@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from harness.extensions.importing.file_contents import FileContent
 from harness.files import open_regular, plain_name
+from harness.foreign.containers import natural
 from harness.foreign.packed import plain_file_name
 from harness.foreign.source import Gathering
 
 LABELS = ("rank", "model", "seed", "sample")
 """What names of files say of the prediction that they are of."""
 
-_NUMBERED = re.compile(r"(\d+)")
 _HEAD = 4096  # bytes in which the first key of a JSON is looked for
 _FIRST = re.compile(rb'\s*\[?\s*\{\s*"([^"\\]*)"')
 
@@ -144,13 +144,8 @@ def recognises(program: OutputProgram, path: Path) -> bool:
     return any(isinstance(found, FoundFile) for found in look(program, path))
 
 
-def natural_order(name: str) -> list[tuple[int, str]]:
-    """Return a key that sorts 10 behind 9."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERED.split(name)]
-
-
 def _sorted(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir(), key=lambda path: natural_order(path.name))
+    return sorted(folder.iterdir(), key=lambda path: natural(path.name))
 
 
 def _known(program: OutputProgram, name: str, path: Path) -> FoundFile | None:

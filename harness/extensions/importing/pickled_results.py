@@ -92,6 +92,5 @@ def read_pickle(path: Path) -> FileContent:
 def _array(value: Any) -> ForeignArray | None:
     if isinstance(value, ArrayLeaf):
         return ForeignArray(value.shape, "bfloat16" if value.bfloat16 else value.dtype, value.array)
-    # In JSON a number that could not be had is null; here nothing is None.
-    array = None if value is None else as_array(pickles.plain(value))
+    array = as_array(pickles.plain(value))
     return None if array is None else ForeignArray.of(array)

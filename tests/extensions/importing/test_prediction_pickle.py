@@ -74,12 +74,13 @@ def test_an_output_of_openfold_is_mapped_whole(tmp_path, bring):
 
 def test_what_the_source_does_not_say_stays_absent(tmp_path, bring):
     content = {"plddt": values(1, N), "ptm": [0.5]}  # some writers keep a score in a list
+    content["not known"] = [0.5, None]  # null is NaN in a JSON alone
     found, manifest = bring(pickled(tmp_path / "all_rank_001.pickle", content))
     assert set(found) == {"outputs/confidence_scores", "structure/ptm"} and found["structure/ptm"] == 0.5
     assert manifest.metadata == Metadata(num_residues=N)
     facts = dataclasses.asdict(manifest.provenance)
     assert facts["trained"] is facts["seed"] is facts["bf16_born"] is None
-    assert facts["note"] is None
+    assert facts["note"] == "left out (no numbers): not known"
 
 
 def test_unknown_items_are_kept_under_their_names_where_a_tensor_may_have_them(tmp_path, bring):

@@ -22,7 +22,6 @@ from harness.foreign.source import SourceError
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.conversion import convert
-from harness.trace import schema
 from harness.trace.schema import Role
 from tests.outputs import N, pickled, same, values
 from tests.program_outputs import PROGRAMS, imported, json_file, read_source
@@ -175,7 +174,6 @@ def test_without_the_package_for_zstandard_its_extra_is_named(tmp_path, monkeypa
         read_source(tmp_path / "confidences.json.zst")
 
 
-@pytest.mark.skipif(not hasattr(schema, "HELD"), reason="the schema has no bfloat16 yet")
 def test_bfloat16_keeps_its_two_bytes(tmp_path):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     array = values(1, N, N, 4).astype(ml_dtypes.bfloat16)

@@ -160,7 +160,7 @@ def read_elsewhere(backend: Format, reader: Reader, manifest: Manifest) -> str |
         codecs = [reader.opened(path).codec for path in paths] if isinstance(reader, ShowsStorage) else []
         for word, needed in backend.elsewhere.besides.items():
             if count := sum(word in codec for codec in codecs):
-                said.append(f"{count} of {len(paths)} tensors need {needed}")
+                said.append(f"tensors that need {needed}: {count} of {len(paths)}")
         if isinstance(reader, StoresAside) and (count := sum(not reader.as_it_is(path) for path in paths)):
-            said.append(f"{count} of {len(paths)} lie under another name or in another dtype (docs/elsewhere.md)")
+            said.append(f"under another name or in another dtype: {count} of {len(paths)} (docs/elsewhere.md)")
     return "; ".join(said)

@@ -47,8 +47,8 @@ class ExportLayout(ABC):
 
     def lacking(self, manifest: Manifest) -> dict[str, str]:
         """Return the reason for each tensor, by path, that the layout cannot hold."""
-        strange = [spec for spec in manifest.tensors if spec.dtype not in self.dtypes]
-        return {spec.path: f"{self.name} has no type {spec.dtype}" for spec in strange}
+        types = {spec.path: spec.values or spec.dtype for spec in manifest.tensors}
+        return {path: f"{self.name} has no type {kind}" for path, kind in types.items() if kind not in self.dtypes}
 
     @abstractmethod
     def write(self, trace: Trace, path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from harness.trace.stream import Trace, block_rows
 _CODES = {
     "float64": "F64", "int64": "I64", "uint64": "U64", "complex64": "C64",
     "float32": "F32", "int32": "I32", "uint32": "U32",
-    "float16": "F16", "int16": "I16", "uint16": "U16",
+    "float16": "F16", "bfloat16": "BF16", "int16": "I16", "uint16": "U16",
     "int8": "I8", "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
 
@@ -36,15 +36,16 @@ class SafetensorsLayout(ExportLayout):
 
     @staticmethod
     def missing() -> str:
-        return registry.missing_package("safetensors", "trace-format-harness[safetensors]")
+        extra = "trace-format-harness[safetensors]"
+        return registry.missing_package("safetensors", extra) or registry.missing_package("ml_dtypes", extra)
 
     def write(self, trace: Trace, path: Path) -> list[str]:
         header: dict[str, Any] = {"__metadata__": {name: str(said) for name, said in facts(trace.manifest).items()}}
-        specs = sorted(trace.manifest.tensors, key=lambda spec: (self.dtypes.index(spec.dtype), spec.path))
+        specs = sorted(trace.manifest.tensors, key=lambda spec: (self.dtypes.index(_type(spec)), spec.path))
         end = 0
         for spec in specs:
             start, end = end, end + spec.nbytes
-            entry = {"dtype": _CODES[spec.dtype], "shape": spec.shape, "data_offsets": [start, end]}
+            entry = {"dtype": _CODES[_type(spec)], "shape": spec.shape, "data_offsets": [start, end]}
             header[spec.path] = entry
         text = json.dumps(header).encode()
         text += b" " * (-len(text) % 8)
@@ -56,6 +57,7 @@ class SafetensorsLayout(ExportLayout):
         return []
 
     def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
+        import ml_dtypes  # noqa: F401 - numpy knows bfloat16 by it, and so the library reads that
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
@@ -65,4 +67,9 @@ class SafetensorsLayout(ExportLayout):
             part = file.get_slice(spec.path)
             step = block_rows(spec.shape, spec.nbytes // max(1, spec.items))
             for start in range(0, spec.shape[0] if spec.items else 0, step):  # it refuses parts without values
-                yield part[start : min(start + step, spec.shape[0])]  # older versions refuse an end beyond it
+                block = part[start : min(start + step, spec.shape[0])]
+                yield block.view(spec.dtype) if spec.values else block  # older versions refuse an end beyond it
+
+
+def _type(spec: TensorSpec) -> str:
+    return spec.values or spec.dtype

@@ -15,14 +15,15 @@ import zarr
 from harness import registry
 from harness.cli import main
 from harness.extensions.exporting.npz import NpzLayout
+from harness.extensions.exporting.safetensors import SafetensorsLayout
 from harness.extensions.exporting.vizfold import VizFoldLayout
 from harness.formats.archive import open_archive, write_archive
 from harness.formats.base import load_format
-from harness.testing.samples import bfloat16_exact
+from harness.testing.samples import StepTrace, bfloat16_exact
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
-from harness.trace.stream import MemoryTrace, digest_blocks
+from harness.trace.stream import MemoryTrace, digest, digest_blocks
 from tests.outputs import HEADS, N, attention, same, values
 
 Arrays = dict[str, np.ndarray]
@@ -135,6 +136,18 @@ def test_safetensors_lie_as_the_library_lays_them(source: Path, tmp_path: Path) 
         assert sorted(mine.offset_keys()) == sorted(other.offset_keys())
         assert sizes[:1] == ["F64"] and sizes[-1:] == ["BOOL"]
         assert mine.metadata()["model_version"] == "v2.2" and mine.metadata()["trained"] == "False"
+
+
+def test_the_two_bytes_of_bfloat16_are_kept(tmp_path: Path) -> None:
+    library = pytest.importorskip("safetensors", reason="pip install 'trace-format-harness[safetensors]'")
+    pytest.importorskip("ml_dtypes", reason="pip install 'trace-format-harness[safetensors]'")
+    bits, layout, path = np.arange(12, dtype=np.uint16).reshape(4, 3), SafetensorsLayout(), tmp_path / "out"
+    spec = tensor("outputs/values", (4, 3), "bfloat16")
+    layout.write(StepTrace({spec: bits}), path)
+    assert digest_blocks(layout.read(path, spec)) == digest(bits)
+    with library.safe_open(path, "numpy") as file:
+        assert file.get_slice(spec.path).get_dtype() == "BF16"
+    assert "npz has no type bfloat16" in NpzLayout().lacking(StepTrace({spec: bits}).manifest).values()
 
 
 def test_vizfold_finds_its_fields(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

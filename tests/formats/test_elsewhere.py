@@ -191,7 +191,10 @@ def test_ten_lines_of_the_page_find_every_tensor(name: str, read: Found) -> None
     [
         ("npz", "numpy opens it "),
         ("hdf5", "h5py opens it; tensors that need 'import hdf5plugin': 7 of 8 "),
-        ("zarr-slim", "zarr opens it; tensors that need 'pip install pcodec': 5 of 8; under another name or in another "),
+        (
+            "zarr-slim",
+            "zarr opens it; tensors that need 'pip install pcodec': 5 of 8; under another name or in another ",
+        ),
         ("raw", None),
     ],
 )

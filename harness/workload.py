@@ -259,34 +259,13 @@ def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, li
 def window_axes(spec: TensorSpec) -> list[int]:
     """Return the axes along which a window of a tensor is cut: queries and keys, residues or tokens, else the largest.
 
-    Parameters
-    ----------
-    spec : TensorSpec
-        With at least one axis.
-
-    Returns
-    -------
-    list of int
-        Two, in order; one where there are no more.
+    Two, in order; one where there are no more.
     """
     if spec.role in (Role.ATTENTION, Role.PAIR):
         for names in (("query", "key"), ("residue", "token", "atom")):
             if len(named := [axis for axis, name in enumerate(spec.axes) if name in names]) >= 2:
                 return named[:2]
     return sorted(sorted(range(len(spec.shape)), key=lambda axis: -spec.shape[axis])[:2])
-
-
-def one_of_layers(spec: TensorSpec, rng: np.random.Generator, options: PlanOptions) -> tuple[Read, ...]:
-    """Plan the reading of a tensor of one layer: all of it, or one index along its axis of layers where it has one."""
-    if "layer" not in spec.axes:
-        return whole_reads(spec, options)
-    return (Read(path=spec.path, selection=at_one(spec, [spec.axes.index("layer")], rng)),)
-
-
-def at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> Selection:
-    """Draw an index of each of some axes; return the selection of all that a tensor has there."""
-    drawn = {axis: int(rng.integers(spec.shape[axis])) for axis in axes}
-    return tuple(slice(drawn[k], drawn[k] + 1) if k in drawn else slice(0, n) for k, n in enumerate(spec.shape))
 
 
 def window_reads(specs: list[TensorSpec], count: int, edge: int, rng: np.random.Generator) -> tuple[Read, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from harness.formats.selection import Selection
 from harness.suite import READ, AccessInfo, Criterion, Plot, Suite
 from harness.trace.manifest import Manifest
 from harness.trace.schema import Role, TensorSpec
-from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, at_one, one_of_layers
+from harness.workload import Absent, Access, PlanOptions, Read, ReadAccess, whole_reads
 
 
 def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> list[Access]:
@@ -20,7 +21,7 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
         accesses.append(_layer("attention_layer", attention, rng, options))
         if heads := [spec for spec in attention if "head" in spec.axes]:
             spec = heads[int(rng.integers(len(heads)))]
-            part = at_one(spec, [k for k, name in enumerate(spec.axes) if name in ("layer", "head")], rng)
+            part = _at_one(spec, [k for k, name in enumerate(spec.axes) if name in ("layer", "head")], rng)
             accesses.append(ReadAccess(name="head", reads=(Read(path=spec.path, selection=part),)))
         else:
             accesses.append(Absent(name="head", reason="no attention tensor of the trace has an axis of heads"))
@@ -37,7 +38,20 @@ def plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions) -> 
 
 
 def _layer(name: str, specs: list[TensorSpec], rng: np.random.Generator, options: PlanOptions) -> ReadAccess:
-    return ReadAccess(name=name, reads=one_of_layers(specs[int(rng.integers(len(specs)))], rng, options))
+    return ReadAccess(name=name, reads=_one_of_layers(specs[int(rng.integers(len(specs)))], rng, options))
+
+
+def _one_of_layers(spec: TensorSpec, rng: np.random.Generator, options: PlanOptions) -> tuple[Read, ...]:
+    """Plan the reading of a tensor of one layer: all of it, or one index along its axis of layers where it has one."""
+    if "layer" not in spec.axes:
+        return whole_reads(spec, options)
+    return (Read(path=spec.path, selection=_at_one(spec, [spec.axes.index("layer")], rng)),)
+
+
+def _at_one(spec: TensorSpec, axes: Iterable[int], rng: np.random.Generator) -> Selection:
+    """Draw an index of each of some axes; return the selection of all that a tensor has there."""
+    drawn = {axis: int(rng.integers(spec.shape[axis])) for axis in axes}
+    return tuple(slice(drawn[k], drawn[k] + 1) if k in drawn else slice(0, n) for k, n in enumerate(spec.shape))
 
 
 def _slices(arrays: list[TensorSpec], rng: np.random.Generator) -> Iterator[ReadAccess]:
@@ -45,7 +59,7 @@ def _slices(arrays: list[TensorSpec], rng: np.random.Generator) -> Iterator[Read
     for axis, name in zip(range(max(len(spec.shape) for spec in arrays)), _ORDINALS, strict=False):
         having = [spec for spec in arrays if len(spec.shape) > axis]
         spec = having[int(rng.integers(len(having)))]
-        reads = (Read(path=spec.path, selection=at_one(spec, [axis], rng)),)
+        reads = (Read(path=spec.path, selection=_at_one(spec, [axis], rng)),)
         yield ReadAccess(name=f"array_slice_{name}", reads=reads)
 
 

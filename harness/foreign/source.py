@@ -233,12 +233,7 @@ class Gathering:
         self._files[name if self._files.get(name, path) == path else str(path)] = path
 
     def add(
-        self,
-        path: str,
-        stored: ForeignArray,
-        origin: str,
-        axes: Sequence[str] | None = None,
-        role: Role | None = None,
+        self, path: str, stored: ForeignArray, origin: str, axes: Sequence[str] | None = None, role: Role | None = None
     ) -> None:
         """Take a tensor into the trace.
 

@@ -29,23 +29,9 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
 __all__ = [
-    "PROFILES",
-    "Codec",
-    "Elsewhere",
-    "Format",
-    "Layout",
-    "Profile",
-    "ProfileName",
-    "Reader",
-    "ReaderSpec",
-    "Selection",
-    "Standing",
-    "UnsupportedProfile",
-    "UnsupportedReader",
-    "Writer",
-    "blame",
-    "load_format",
-]
+    "PROFILES", "Codec", "Elsewhere", "Format", "Layout", "Profile", "ProfileName", "Reader", "ReaderSpec",
+    "Selection", "Standing", "UnsupportedProfile", "UnsupportedReader", "Writer", "blame", "load_format",
+]  # fmt: skip
 
 Standing = Literal["default", "optional", "ceiling"]
 

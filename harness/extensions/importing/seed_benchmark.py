@@ -13,7 +13,7 @@ from harness.formats.hdf5_file import open_hdf5
 
 _KIND = "seed-benchmark"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_FIRST = re.compile(rb"(?:act_\d+_(?:single|pair)|attn_\d+)\.npy")
+_FIRST = re.compile(rb"act_\d+_(?:single|pair)\.npy")  # attn_0 is anybody's
 
 # The names in the NPZ or in the other two, and the schema's.
 _PLACES = (

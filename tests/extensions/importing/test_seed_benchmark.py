@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
+from harness.foreign.opening import Asked, open_paths
 from harness.trace.manifest import Metadata
 from tests.outputs import LAYERS, N, same, seed_hdf5, seed_npz, seed_tensors, seed_zarr, values
 
@@ -82,3 +83,9 @@ def test_values_that_lie_in_another_file_are_refused(tmp_path, refused):
         del file["outputs/conf"]
         file["outputs/conf"] = h5py.ExternalLink("other.h5", "x")
     refused(path, 1, "lacks outputs/confidence_scores")
+
+
+def test_arrays_that_are_named_alike_are_not_taken_for_it(tmp_path):
+    np.savez(tmp_path / "mine.npz", attn_0=values(1, 2, 5, 5), z=values(2, 5, 5, 3))
+    trace = open_paths(Asked(paths=(tmp_path / "mine.npz",)))
+    assert [spec.path for spec in trace.manifest.tensors] == ["attn_0", "z"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness import registry
@@ -104,7 +105,8 @@ def open_paths(asked: Asked) -> Trace:
     ArchiveError, SourceError
         Where it is damaged.
     """
-    return _known(asked) or take_arrays(asked).trace
+    known = _known(asked)
+    return known() if known else take_arrays(asked).trace
 
 
 def taken(asked: Asked) -> TakenArrays | None:
@@ -112,7 +114,8 @@ def taken(asked: Asked) -> TakenArrays | None:
     return None if _known(asked) else take_arrays(asked)
 
 
-def _known(asked: Asked) -> Trace | None:
+def _known(asked: Asked) -> Callable[[], Trace] | None:
+    """Return what opens an archive, or what a program wrote that is known; None for anybody's arrays."""
     for path in asked.paths:
         _require(path)
     if len(asked.paths) > 1 or asked.rules:
@@ -121,12 +124,16 @@ def _known(asked: Asked) -> Trace | None:
         return None
     (path,) = asked.paths
     if not asked.kind and (has_journal(path) or read_seal(path)):
-        return open_archived(path)
+        return partial(open_archived, path)
     importer = _importer(path, asked.kind)
     if importer is None:
-        return open_archived(path) if is_archive(path) else None
+        return partial(open_archived, path) if is_archive(path) else None
+    return partial(_imported, importer, path, asked.label)
+
+
+def _imported(importer: Importer, path: Path, label: str) -> Trace:
     trace = importer.read(path)
-    trace.label = asked.label
+    trace.label = label
     return trace
 
 

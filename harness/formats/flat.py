@@ -17,8 +17,8 @@ SHARED = 32 << 20
 """Bytes from which a run is divided over the threads of a budget.
 
 Memory for so much is new to the process each time, and making it ready takes longer than copying. On two quiet cores
-two threads took 0.58 times as long for 64 MiB and 0.53 times for 1 GiB, but 1.35 times for 16 MiB, which is used again
-(``python -m benchmarks.flat_threads``).
+two threads took 0.71 times as long for 64 MiB and 0.56 times for 1 GiB. Below 64 MiB repetitions disagreed: 0.68 and
+1.35 times for 16 MiB, 1.5 times for 32 MiB (``python -m benchmarks.flat_threads``).
 """
 
 _GAP = 16 << 10  # bytes that are copied from the page cache faster than a second call is made

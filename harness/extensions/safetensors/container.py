@@ -11,23 +11,11 @@ import numpy as np
 from harness import registry
 from harness.documents import DocumentError, decode
 from harness.errors import UsageError
-from harness.files import DOCUMENT
+from harness.extensions.safetensors.format import DTYPES, SafetensorsFormat
 from harness.foreign.containers import Arrays, Container
 from harness.foreign.source import ForeignArray, SourceError, readable
 
-# Names from the format's description: https://github.com/huggingface/safetensors#format
-_TYPES = {
-    "BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16", "C64": "complex64",
-    **{f"{sign}{bits}": f"{name}{bits}" for sign, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)},
-}  # fmt: skip
-
-
-def _recognises(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        return 2 < length < DOCUMENT and file.read(1) == b"{"
+_TYPES = {code: name for name, code in DTYPES.items()} | {"BF16": "bfloat16", "C64": "complex64"}
 
 
 def _arrays(path: Path) -> Arrays:
@@ -65,5 +53,8 @@ def _mapped(path: Path, dtype: np.dtype, start: int, shape: tuple[int, ...]) -> 
 
 
 container = Container(
-    name="safetensors", description="safetensors, with bfloat16", recognises=_recognises, arrays=_arrays
+    name="safetensors",
+    description="safetensors, with bfloat16",
+    recognises=SafetensorsFormat().recognises,
+    arrays=_arrays,
 )

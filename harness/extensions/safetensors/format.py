@@ -23,7 +23,7 @@ from harness.trace.manifest import Manifest
 from harness.trace.stream import Digest
 
 # Names from the format's description: https://github.com/huggingface/safetensors#format
-_DTYPES = {
+DTYPES = {
     "bool": "BOOL",
     "float16": "F16",
     "float32": "F32",
@@ -67,7 +67,7 @@ def _header(manifest: Manifest) -> bytes:
     offset = 0
     for spec in manifest.tensors:
         entries[spec.path] = {
-            "dtype": _DTYPES[spec.dtype],
+            "dtype": DTYPES[spec.dtype],
             "shape": list(spec.shape),
             "data_offsets": [offset, offset + spec.nbytes],
         }
@@ -84,7 +84,7 @@ class SafetensorsReader(Reader):
         from safetensors import safe_open
 
         self._file = safe_open(path, framework="numpy")
-        self._names = {code: dtype for dtype, code in _DTYPES.items()}
+        self._names = {code: dtype for dtype, code in DTYPES.items()}
 
     def manifest_text(self) -> str:
         return str((self._file.metadata() or {})["manifest"])

@@ -107,6 +107,10 @@ class Criterion:
         Which cells it is made of, in words.
     accesses : tuple of str
         Those that count; all without it.
+    short : str
+        Its name at the head of a narrow column; `name` without it.
+    since : int
+        The first version of the report that grades it.
     limits : tuple of float, optional
         The largest ratio that is still Strong, Good, Limited; without it those of all times, or of all sizes.
     """
@@ -114,6 +118,8 @@ class Criterion:
     name: str
     cells: str
     accesses: tuple[str, ...] = ()
+    short: str = ""
+    since: int = 0
     limits: tuple[float, float, float] | None = None
 
 
@@ -145,7 +151,7 @@ class Suite:
     note : str
         Sentences for the end of its table's caption.
     prefix : str
-        Goes before its accesses in the table that a run ends with.
+        Goes before its accesses in the terminal.
     archives : str
         The access that records the writing of the archives which are read from; empty for none.
     """

@@ -94,6 +94,6 @@ suite = Suite(
     ),
     plot=Plot(title="Layer read: a part of a trace (time, lower is better)"),
     criterion=Criterion(
-        name="layer read", cells="one layer, head, array or slice of an array, each warm and cold"
+        name="layer read", cells="one layer, head, array or slice of an array, each warm and cold", short="layer"
     ),
 )  # fmt: skip

@@ -90,5 +90,7 @@ suite = Suite(
         columns="workers",
         note="Time for the whole plan: the same windows for every format and every number of workers.",
     ),
-    criterion=Criterion(name="parallel access", cells="windows and layers, with the most workers of each executor"),
+    criterion=Criterion(
+        name="parallel access", cells="windows and layers, with the most workers of each executor", short="parallel"
+    ),
 )

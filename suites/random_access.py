@@ -71,6 +71,6 @@ suite = Suite(
     criterion=Criterion(
         name="random access", cells="windows of attention, pair tensors, arrays, each read on its own, warm and cold",
         # What a user does in memory after reading the whole is a full layer's read, and has its own criterion.
-        accesses=("window_attention", "window_pair", "window_array"),
+        accesses=("window_attention", "window_pair", "window_array"), short="windows",
     ),
 )  # fmt: skip

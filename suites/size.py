@@ -65,5 +65,7 @@ suite = Suite(
         ),
     ),
     plot=Plot(title="Storage size of the same trace in every format", name="storage_size"),
-    criterion=Criterion(name="storage efficiency", cells="the archive of the whole trace", accesses=("archive",)),
+    criterion=Criterion(
+        name="storage efficiency", cells="the archive of the whole trace", accesses=("archive",), short="size"
+    ),
 )

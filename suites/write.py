@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.suite import WRITE, AccessInfo, Suite
+from harness.suite import WRITE, AccessInfo, Criterion, Suite
 from harness.trace.manifest import Manifest
 from harness.workload import Access, PlanOptions, WriteAccess
 
@@ -25,6 +25,10 @@ suite = Suite(
     plan=plan,
     prefix="write",
     archives="archive",
+    criterion=Criterion(
+        name="writing", cells="one layer, or one array of a trace without layers, until on disk", short="write",
+        accesses=("layer_durable", "array_durable"), since=9,
+    ),
     accesses=(
         AccessInfo(name="archive", label="whole trace", once=True),
         AccessInfo(name="archive_durable", label="whole trace, until on disk", once=True),
@@ -33,4 +37,4 @@ suite = Suite(
         AccessInfo(name="array", label="one array"),
         AccessInfo(name="array_durable", label="one array, until on disk", cost=WRITE),
     ),
-)
+)  # fmt: skip

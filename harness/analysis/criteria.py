@@ -32,6 +32,8 @@ class GradedCriterion:
         Whose it is, what it is called, and which cells it is made of, in words.
     accesses : tuple of str
         Those that count; all of the suite without it.
+    short : str
+        Its name at the head of a narrow column.
     limits : tuple of float
         The largest ratio that is still Strong, Good, Limited.
     exact : bool
@@ -42,6 +44,7 @@ class GradedCriterion:
     name: str
     cells: str
     accesses: tuple[str, ...]
+    short: str
     limits: tuple[float, float, float]
     exact: bool
 
@@ -50,14 +53,16 @@ class GradedCriterion:
         return case.suite == self.suite and (not self.accesses or case.access in self.accesses)
 
 
-def criteria() -> list[GradedCriterion]:
-    """Return the criteria of all suites that state one, in their order."""
+def criteria(version: int | None = None) -> list[GradedCriterion]:
+    """Return the criteria of all suites that state one, in their order; those that a version of the report knew."""
     return [
         GradedCriterion(
             suite=suite.name, name=stated.name, cells=stated.cells, accesses=stated.accesses,
+            short=stated.short or stated.name,
             limits=stated.limits or (_SIZES if suite.unit == "B" else _TIMES), exact=suite.unit == "B",
         )
-        for suite in suites() if (stated := suite.criterion) is not None
+        for suite in suites()
+        if (stated := suite.criterion) is not None and (version is None or stated.since <= version)
     ]  # fmt: skip
 
 

@@ -124,6 +124,7 @@ class Findings:
     def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
         """Leave out what a report of this version did not know."""
         unknown = (["effort", "below_raw"] if self.version < 5 else []) + (["weight"] if self.version < 7 else [])
+        unknown += ["standing", "why"] if self.version < 9 else []
         return table.drop(columns=unknown, errors="ignore")
 
     def _efforts(self) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     stock, best = at(table, STOCK), at(table, BEST) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
-    mixes = [] if unfair else [options.mix] if options.mix else list(presets().values())
+    mixes = [] if unfair else [options.mix] if options.mix else list(presets(version).values())
     unknown = best_unmeasured(table, arms) if has_efforts(table) else {}
     sure = at(table, BEST, without=unknown) if best else None
     decisions, best_decisions = (
@@ -211,6 +212,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     )  # fmt: skip
     asked: dict[str, Any] = {
         "exact_only": unfair, "measured_only": version > 2, "cores": cores, "weighed": version > 6,
+        "version": version, "control_of": config.baseline,
     }  # fmt: skip
     grades = grade(stock, best, **asked)
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()

@@ -80,6 +80,19 @@ def times(ratio: float) -> str:
     return f"{ratio:.2f}×" if ratio < 9.995 else f"{ratio:.1f}×" if ratio < 99.95 else f"{ratio:.0f}×"
 
 
+def factor(ratio: float) -> str:
+    """Write a ratio in a narrow column: two digits after the point below 1.1, one below ten, none above."""
+    return f"{ratio:.2f}" if ratio < 1.095 else f"{ratio:.1f}" if ratio < 9.95 else f"{ratio:.0f}"
+
+
+def stands(row: Mapping[Any, Any]) -> str:
+    """Write how a format stands in a criterion: ``best``, ``tie``, or its ratio, after ``~`` where that is not sure."""
+    standing = row["standing"]
+    if not known(row["figure"]) or not standing:
+        return "–"
+    return str(standing) if standing in ("best", "tie") else "~" * (standing == "inconclusive") + factor(row["figure"])
+
+
 def between(low: float, high: float) -> str:
     """Write an interval of ratios."""
     return f"{times(low)[:-1]} to {times(high)[:-1]}"

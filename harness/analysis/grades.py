@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from harness.analysis.criteria import GradedCriterion, criteria, rules, word
+from harness.analysis.standing import Claim, Weighed, claims, stand, stand_exactly
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.withdrawal import SHORT
@@ -16,7 +17,7 @@ from harness.records import Contender
 
 GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
-    "below_raw",
+    "below_raw", "standing", "why",
 ]  # fmt: skip
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
@@ -36,8 +37,9 @@ class Grades:
     ----------
     table : DataFrame
         Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
-        says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, and in how
-        many of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`).
+        says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, in how many
+        of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), how it stands against the best of
+        the criterion (`harness.analysis.standing.Standing`), and why that is inconclusive.
     cells : DataFrame
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str
@@ -58,6 +60,8 @@ def grade(
     cores: int | None = None,
     weighed: bool = True,
     profile: str = "",
+    version: int | None = None,
+    control_of: str | None = None,
 ) -> Grades:
     """Grade every format in every criterion.
 
@@ -75,22 +79,36 @@ def grade(
         As for `rules`.
     profile : str
         The settings; without it those that formats are judged in (`SampleTable.judged_profile`).
+    version : int, optional
+        As for `criteria`.
+    control_of : str, optional
+        The format that the A/A control repeats.
     """
     measured = {case.case.suite for case in table.cases}
-    stated = [c for c in criteria() if c.suite in measured or not measured_only]
+    stated = [c for c in criteria(version) if c.suite in measured or not measured_only]
     graded: list[dict] = []
     behind: list[dict] = []
+    claimed: list[Claim] = []
+    controls = {case.case: case for case in table.cases}  # at their best formats have none
     for effort, of in (("stock", table), ("best", best)):
         if of is not None:
-            named = {"effort": effort if best is not None else ""}
             cases = _counting(of, cores, weighed=weighed)
             found = _graded(cases, stated, profile or of.judged_profile, exact_only=exact_only, weighed=weighed)
-            for every, these in zip((graded, behind), found, strict=True):
-                every += [row | named for row in these]
-    rows = pd.DataFrame(graded, columns=GRADE_COLUMNS)
-    cells = pd.DataFrame(behind, columns=CELL_COLUMNS)
-    said = rules(stated, closed=not table.all_rounds, weighed=weighed)
-    return Grades(table=rows, cells=cells, rules=said)
+            for criterion, rows, cells, taken in found:
+                if criterion.exact:
+                    stand_exactly(rows)
+                else:
+                    claimed += claims(rows, taken, controls, control_of)
+                for row in (*rows, *cells):
+                    row["effort"] = effort if best is not None else ""
+                graded += rows
+                behind += cells
+    stand(claimed)
+    return Grades(
+        table=pd.DataFrame(graded, columns=GRADE_COLUMNS),
+        cells=pd.DataFrame(behind, columns=CELL_COLUMNS),
+        rules=rules(stated, closed=not table.all_rounds, weighed=weighed),
+    )
 
 
 def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[CaseSamples]:
@@ -101,21 +119,25 @@ def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[C
 
 def _graded(
     cases: Sequence[CaseSamples], stated: Sequence[GradedCriterion], profile: str, *, exact_only: bool, weighed: bool
-) -> tuple[list[dict], list[dict]]:
-    """Return the rows of both tables of one contender a format."""
+) -> Iterator[tuple[GradedCriterion, list[dict], list[dict], list[Weighed]]]:
+    """Yield each criterion with its rows of both tables, of one contender a format, and with the cells it is of."""
     every = dict.fromkeys(cell.contender for case in cases for cell in case.cells)
     formats = sorted({c.format for c in every if c.competes and c.profile == profile})
     least = min((case.case.n_res for case in cases if case.case.n_res), default=1) if weighed else 0
-    graded: list[dict] = []
-    behind: list[dict] = []
     for criterion in stated:
         if exact_only and not criterion.exact:
-            graded += [_without(criterion, name, profile) | {"reason": SHORT} for name in formats]
+            yield criterion, [_without(criterion, name, profile) | {"reason": SHORT} for name in formats], [], []
             continue
+        behind: list[dict] = []
         taken = most_workers([c for c in cases if criterion.takes(c.case)])
         logs, compared = _ratios(criterion, taken, profile, least, behind)
-        graded += [_row(criterion, name, profile, taken, logs.get(name, []), compared) for name in formats]
-    return graded, behind
+        rows = [_row(criterion, name, profile, taken, logs.get(name, []), compared) for name in formats]
+        yield criterion, rows, behind, [(case, _weight(case, least)) for case in taken]
+
+
+def _weight(case: CaseSamples, least: int) -> int:
+    """Return the residues of a cell's trace, `least` where it has none; all weigh the same where that is 0."""
+    return (case.case.n_res or least) if least else 1
 
 
 def most_workers(cases: Sequence[CaseSamples]) -> list[CaseSamples]:
@@ -138,7 +160,7 @@ def _ratios(
 ) -> tuple[dict[str, _Logs], int]:
     """Return each format's logarithms of ratios to the best and how many cells could be compared; note every value.
 
-    A cell weighs the residues of its trace, `least` where it has none; all weigh the same where that is 0.
+    A cell weighs as `_weight` says.
     """
     logs: dict[str, _Logs] = {}
     compared = 0
@@ -151,7 +173,7 @@ def _ratios(
         best = np.min(list(mine.values()), axis=0)
         first = min(mine, key=lambda name: mine[name][0])
         for name, found in mine.items():
-            weight = (case.case.n_res or least) if least else 1
+            weight = _weight(case, least)
             logs.setdefault(name, []).append((weight, np.log(found / best)))
             behind.append(
                 {
@@ -167,7 +189,7 @@ def _without(criterion: GradedCriterion, name: str, profile: str) -> dict:
     """Return the row of a format that has no grade."""
     return dict.fromkeys(GRADE_COLUMNS, np.nan) | {
         "criterion": criterion.name, "format": name, "profile": profile, "grade": "", "cells": 0, "borderline": False,
-        "reason": "", "below_raw": 0,
+        "reason": "", "below_raw": 0, "standing": "", "why": "",
     }  # fmt: skip
 
 

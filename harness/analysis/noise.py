@@ -112,6 +112,11 @@ class Noise:
     undecided_suites: tuple[str, ...]
     busy: tuple[str, ...]
 
+    @property
+    def state(self) -> str:
+        """``busy``, when the run is not to be believed; ``noisy``, when the rule would tell equal contenders apart."""
+        return "busy" if self.busy else "noisy" if self.aa_different else "quiet"
+
 
 def describe_noise(
     table: SampleTable, baseline: str | None, environment: Mapping[str, Any], control_of: str | None = None

@@ -26,6 +26,7 @@ from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrup
 # Extensions bring further commands, as entry points of the group ``harness.commands``.
 _COMMANDS = {
     "run": ("running", "measure formats on traces"),
+    "show": ("showing", "print a run again: every cell, then its answer"),
     "plot": ("running", "summarise a run again and redraw its plots"),
     "report": ("evidence", "write the page that answers: which format, by how much, how sure, when not"),
     "bundle": ("evidence", "pack a run into one file that anyone can check"),

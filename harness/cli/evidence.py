@@ -10,7 +10,7 @@ from typing import TypedDict
 from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.earlier import earlier
-from harness.cli import closing, options, show
+from harness.cli import answer, closing, options, show
 from harness.cli.running import continuable, interrupted
 from harness.documents import decode
 from harness.errors import HarnessError, UsageError
@@ -88,7 +88,10 @@ def _report(arguments: argparse.Namespace) -> int:
         written = write_report(arguments.run, asked, target=target)
     for text in written.incomplete:
         show.say(text)
-    show.say(written.answer)
+    for line in answer.screen(written):
+        show.say(line)
+    if written.deciding:  # else it is the answer already
+        show.say(written.answer)
     show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any
 from harness import registry
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.cli import closing, readers, show
+from harness.cli import answer, closing, readers, show
 from harness.cli.options import add_max_inflated, add_plugins, integer, integers, names, one_of
 from harness.cli.taking import add_taking, file_text, show_taken
 from harness.errors import MachineError, UsageError, cause_of
@@ -129,7 +129,9 @@ def _run(arguments: argparse.Namespace) -> int:
             interrupted=lambda error: codes.append(interrupted(error, folder, config)),
         )  # fmt: skip
     if not arguments.quiet:
-        closing.tables(written, config)
+        for line in answer.screen(written):
+            show.say(line)
+        closing.sections(written)
         closing.where(folder, written)
     return sum(codes) or closing.failures(written.cells, folder, readers.resume_command(folder, config))
 

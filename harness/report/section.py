@@ -41,8 +41,8 @@ class Table:
         Texts.
     figures : bool
         Whether cells are figures, set one below the other.
-    folded : bool
-        Whether Markdown shows it only when it is asked for.
+    folded : str
+        The name under which it is shown only when it is asked for; empty for always.
     """
 
     label: str

@@ -18,11 +18,13 @@ from harness.analysis.findings import Findings, find
 from harness.analysis.summary import before
 from harness.files import write_text
 from harness.report.drawing.attribution import draw_attribution
+from harness.report.drawing.criteria import draw_criteria
 from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.answer import answer, preferring
+from harness.report.page.deciding import deciding
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
 
@@ -32,7 +34,7 @@ DIGITS = 10
 
 def core_drawings() -> tuple[str, ...]:
     """Return the names of all drawings of the core that a report may have, without their endings."""
-    return (*(name for name, *_ in plotted()), "growth", "decision", "scaling", "attribution")
+    return (*(name for name, *_ in plotted()), "criteria", "growth", "decision", "scaling", "attribution")
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,15 @@ class WrittenReport:
     cells : DataFrame
         Of ``summary.csv``.
     grades : DataFrame
-        The criteria, a row for each format.
+        The criteria, a row for each format and effort.
     plots : Path
         The folder of the plots.
     page, markdown : Path
         The report.
+    deciding : tuple of str
+        What decides between formats, in sentences; none where nothing is graded.
     answer : str
-        Its first sentence.
+        Which format is preferred for which use.
     incomplete : tuple of str
         What is wrong with the rows of the run, in sentences.
     """
@@ -96,6 +100,7 @@ class WrittenReport:
     plots: Path
     page: Path
     markdown: Path
+    deciding: tuple[str, ...]
     answer: str
     incomplete: tuple[str, ...] = ()
 
@@ -133,16 +138,32 @@ def write_report(
     for section, found in parts:
         document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
-    written = WrittenReport(
-        summary=findings.summary, brought=parts, cells=findings.cells, grades=findings.grades.table,
-        plots=target.plots, answer=answer(findings),
-        page=target.folder / "report.html", markdown=target.folder / "report.md", incomplete=findings.incomplete,
-    )  # fmt: skip
+    written = _written(findings, parts, target)
     page, markdown = render(findings, target.plots, folder, target.links, parts)
     write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
     write_text(written.page, page)
     write_text(written.markdown, markdown)
     return written
+
+
+def _written(findings: Findings, parts: Brought, target: Target) -> WrittenReport:
+    return WrittenReport(
+        summary=findings.summary, brought=parts, cells=findings.cells, grades=findings.grades.table,
+        plots=target.plots, deciding=tuple(deciding(findings)), answer=answer(findings),
+        page=target.folder / "report.html", markdown=target.folder / "report.md", incomplete=findings.incomplete,
+    )  # fmt: skip
+
+
+def read_report(folder: Path) -> WrittenReport:
+    """Work out what the report of a run says, as it was asked last, and write nothing.
+
+    Raises
+    ------
+    HarnessError
+        As `harness.analysis.findings.find`.
+    """
+    findings, parts = _found(folder, find_options(folder))
+    return _written(findings, parts, Target.of_run(folder))
 
 
 def write_plots(folder: Path) -> list[Path]:
@@ -180,7 +201,7 @@ def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
 def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     """Write the drawings; remove those of an earlier report that are no longer true."""
     target.plots.mkdir(parents=True, exist_ok=True)
-    drawn = draw(findings.summary, target.plots)
+    drawn = draw(findings.summary, target.plots) + draw_criteria(findings.grades.table, target.plots)
     drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)
     drawn += draw_attribution(findings.attribution.chains, findings.config.baseline, target.plots)
     for decision in preferring(findings)[:1]:

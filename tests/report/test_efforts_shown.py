@@ -15,7 +15,7 @@ from harness.report.page.sentences import sentences
 from tests.report.synthetic_samples import cell, frame
 
 SAID = {
-    "busy": (), "good": ["hdf5", "zarr"], "uses": ["a", "b"], "undecided": [],
+    "good": ["hdf5", "zarr"], "uses": ["a", "b"], "undecided": [],
     "by_format": ["hdf5 for a", "zarr for b"], "where": "t", "others": [], "range": "",
     "without_formats": False, "empty": False, "withdrawn": "", "rounds": 12,
     "least": 10, "stock": True, "best": ["zarr for a and b"], "mixed": [], "unmeasured": [],

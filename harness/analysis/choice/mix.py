@@ -19,6 +19,12 @@ _PRESETS = Path(__file__).with_name("mixes.toml")
 _MOST = 1 << 16  # bytes of a file
 _SUM_WITHIN = 1e-6
 
+PRICES = ("gb_month", "months", "hour")
+"""Fields of a mix that its price of storage follows from."""
+
+PRICED_SINCE = 9
+"""The first version of reports whose preset mixes have prices; before, these stated the price of storage alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
@@ -41,7 +47,10 @@ class Mix:
         Accesses over the archive's life for each time it is written, above 0: writing is part of the cost.
     storage_price : float
         Seconds of a reader's waiting that one gigabyte (10**9 bytes) kept is worth: what keeping it costs, divided by
-        what a second of whoever waits costs.
+        what a second of whoever waits costs. It follows from the next three where these are given.
+    gb_month, months, hour : float, optional
+        What keeping a gigabyte costs a month, for how many months it is kept, and what an hour of waiting costs, both
+        prices in the same currency. All of them or none.
 
     Raises
     ------
@@ -57,9 +66,12 @@ class Mix:
     readers: int = 1
     reads_per_write: float = 100.0
     storage_price: float = 0.0
+    gb_month: float | None = None
+    months: float | None = None
+    hour: float | None = None
 
     def __post_init__(self) -> None:
-        """Check every value, and complete the shares."""
+        """Check every value, and complete the shares and the price."""
         known = mix_reads()
         if strange := [key for key in self.shares if key not in known]:
             raise unknown_name("access in a mix", strange[0], known)
@@ -71,6 +83,7 @@ class Mix:
             off = f"{abs(total - 1):.6g} too {'much' if total > 1 else 'little'}"
             raise UsageError(f"The shares of the mix {self.name!r} sum to {total:.6g}, which is {off}: make it 1.")
         object.__setattr__(self, "shares", shares)
+        self._take_prices()
         for key in ("cold", "opens", "readers", "reads_per_write", "storage_price"):
             value = _number(key, getattr(self, key))
             if key in ("cold", "opens") and value > 1:
@@ -84,9 +97,22 @@ class Mix:
             if not isinstance(getattr(self, key), str):
                 raise UsageError(f"{key} is {getattr(self, key)!r} in the mix; give a text.")
 
+    def _take_prices(self) -> None:
+        given = [key for key in PRICES if getattr(self, key) is not None]
+        if not given:
+            return
+        if len(given) < len(PRICES):
+            lacking = [key for key in PRICES if key not in given]
+            raise UsageError(f"The mix {self.name!r} has {given[0]} and no {lacking[0]}: give {', '.join(PRICES)}.")
+        gb_month, months, hour = (_number(key, getattr(self, key)) for key in PRICES)
+        if hour <= 0:
+            raise UsageError("hour is 0 in the mix; give the price of an hour of waiting, above 0.")
+        object.__setattr__(self, "storage_price", gb_month * months * 3600 / hour)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for records; ``Mix(**values)`` gives the same mix."""
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"shares": dict(self.shares)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)} | {"shares": dict(self.shares)}
+        return {key: value for key, value in values.items() if key not in PRICES or value is not None}
 
     def to_flags(self) -> str:
         """Return the numbers of the mix as flags that `parse_mix` reads."""
@@ -106,9 +132,14 @@ def _usual() -> frozenset[str]:
 
 
 @cache
-def presets() -> dict[str, Mix]:
-    """Return the mixes that are asked about where nobody asks for another, by name, from ``mixes.toml``."""
-    return {name: Mix(name=name, **values) for name, values in _stored().items()}
+def presets(version: int = PRICED_SINCE) -> dict[str, Mix]:
+    """Return the mixes that are asked about where nobody asks for another, by name, from ``mixes.toml``.
+
+    Of a version of reports before `PRICED_SINCE`, they have no prices, and the price of storage that they had then.
+    """
+    left_out = () if version >= PRICED_SINCE else PRICES
+    kept = {name: {k: v for k, v in values.items() if k not in left_out} for name, values in _stored().items()}
+    return {name: Mix(name=name, **values) for name, values in kept.items()}
 
 
 def several(access: str) -> str:
@@ -156,7 +187,10 @@ def parse_mix(source: str | Path) -> Mix:
     _require_known(values)
     if base is None:
         return Mix(shares=shares, **values)
-    changed = base.to_dict() | {"name": f"{base.name}, changed"} | ({"shares": shares} if shares else {}) | values
+    kept = base.to_dict()
+    if "storage_price" in values:  # it was asked for, so it does not follow from the preset's prices
+        kept = {key: value for key, value in kept.items() if key not in PRICES}
+    changed = kept | {"name": f"{base.name}, changed"} | ({"shares": shares} if shares else {}) | values
     return Mix(**changed) if rest else base
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from harness.analysis import formatting as words
@@ -27,6 +28,14 @@ _WEIGHTS = {
 
 _PARTS = {"reading": "reading", "writing": "writing", "storage": "keeping"}
 """What a part of a cost is called, and its column in a decision's costs."""
+
+_DECIDES = {
+    "reading": "the time of reads decides",
+    "writing": "the time of writing decides",
+    "storage": "the smallest file decides",
+}
+_MOST = 0.5
+"""The part of a cost from which on it decides."""
 
 
 def shown_decisions(findings: Findings) -> list[Decision]:
@@ -58,7 +67,6 @@ def answer(findings: Findings) -> str:
     waited = cells[cells["median_seconds"].notna() & ~written_once(cells) & cells["decided_after"].isna()]
     ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
     said = {
-        "busy": findings.noise.busy,
         "good": [_preferred(found) for found in good],
         "uses": [_spoken(found) for found in good],
         "undecided": [_spoken(found) for found in shown if found.preferred is None],
@@ -133,6 +141,7 @@ def _use(decision: Decision) -> dict[str, Any]:
     use = {
         "name": _spoken(decision), "description": decision.mix.description, "weights": _weights(decision.mix),
         "trace": _where(decision), "preferred": decision.preferred or "no answer", "cost": "–", "parts": "",
+        "decides": "",
         "close": f"{words.listed(decision.indistinguishable)} {ALIKE}" if decision.indistinguishable else "",
         "others": [],
     }  # fmt: skip
@@ -141,9 +150,11 @@ def _use(decision: Decision) -> dict[str, Any]:
     best = next(row for row in decision.costs.to_dict("records") if row["format"] == decision.preferred)
     cost, low, high = (words.duration(best[name]) for name in ("cost_seconds", "low", "high"))
     parts = {name: best[f"{column}_seconds"] / best["cost_seconds"] for name, column in _PARTS.items()}
+    most = max(parts, key=lambda name: parts[name])
     return use | {
         "cost": f"{cost} ({low} to {high})",
         "parts": words.listed(f"{name} {words.percent(part)}" for name, part in parts.items()),
+        "decides": _DECIDES[most] if parts[most] > _MOST else "",
         "others": [
             *map(_other, _others(decision)),
             *(f"{name}: no cost ({why})" for name, why in decision.out.items()),
@@ -154,10 +165,15 @@ def _use(decision: Decision) -> dict[str, Any]:
 def _weights(mix: Mix) -> str:
     """Say what a mix takes its use to be, apart from the shares."""
     readers = "1 reader" if mix.readers == 1 else f"{mix.readers} readers at a time"
+    price = f"storing 1 GB costs as much as {mix.storage_price:g} s of waiting"
+    if mix.gb_month is not None and mix.months is not None and mix.hour is not None:
+        price = (
+            f"kept {mix.months:g} months at {mix.gb_month:g} USD for 1 GB and month, an hour of waiting at "
+            f"{mix.hour:g} USD"
+        )
     return (
         f"{words.percent(mix.cold)} cold, {words.percent(mix.opens)} open the archive first, {readers}, "
-        f"{mix.reads_per_write:g} accesses for each write, storing 1 GB costs as much as {mix.storage_price:g} s of "
-        "waiting"
+        f"{mix.reads_per_write:g} accesses for each write, {price}"
     )
 
 
@@ -172,31 +188,39 @@ def assumptions(findings: Findings) -> list[str]:
 
 
 def flips(findings: Findings) -> list[str]:
-    """Say, for each use, what would have to change for another answer."""
+    """Say, for each use, what would have to change for another answer, where both sides of that are sure."""
     found = []
     for decision in preferring(findings):
         # Nor can the point be known at which one of several that are alike becomes the cheapest.
-        ways = [text for flip in decision.flips for text in _ways(flip, decision.indistinguishable)]
+        ends = [end for flip in decision.flips for end in _ends(flip, decision.indistinguishable)]
+        ways = [_way(decision.mix, *end, interval) for *end, interval in ends if interval and all(map(math.isfinite, interval))]
         use = f"{_spoken(decision)}: {_preferred(decision)}"
-        found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, whatever any single weight is.")
+        unless = "and no weight alone is sure to change that" if ends else "whatever any single weight is"
+        found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, {unless}.")
     return found
 
 
-def _ways(flip: Flip, close: tuple[str, ...]) -> list[str]:
-    """Say at what value of a weight the answer changes, and to what; not to a format that is as good already."""
-    ways = []
+_End = tuple[Flip, str, float, str, tuple[float, float] | None]
+"""A weight, the side of its value, the value, what is preferred there, and the interval of the value."""
+
+
+def _ends(flip: Flip, close: tuple[str, ...]) -> Iterator[_End]:
+    """Yield at what values of a weight the answer changes, and to what; not to a format that is as good already."""
     for index, (low, high, name) in enumerate(flip.segments):
         if flip.stays or name in close:
             continue
         if high == flip.stays_low and flip.stays_low > flip.segments[0][0]:
-            ways.append(_way(flip, "below", flip.stays_low, flip.low_interval, name))
+            yield flip, "below", flip.stays_low, name, flip.low_interval
         elif low == flip.stays_high and index and flip.value < low:
-            ways.append(_way(flip, "above", flip.stays_high, flip.high_interval, name))
-    return ways
+            yield flip, "above", flip.stays_high, name, flip.high_interval
 
 
-def _way(flip: Flip, side: str, end: float, interval: tuple[float, float] | None, name: str) -> str:
-    sure = f" ({_value(flip, interval[0])} to {_value(flip, interval[1])})" if interval else ""
+def _way(mix: Mix, flip: Flip, side: str, end: float, name: str, interval: tuple[float, float]) -> str:
+    if flip.weight == "storage_price" and mix.gb_month is not None:
+        part = mix.gb_month / mix.storage_price if mix.storage_price else 0.0
+        price, low, high = (words.digits(value * part) for value in (end, *interval))
+        return f"storage costs {side} {price} USD for 1 GB and month ({low} to {high}), then {name}"
+    sure = f" ({_value(flip, interval[0])} to {_value(flip, interval[1])})"
     if flip.weight not in _WEIGHTS:
         return f"{several(flip.weight)} are {side} {_value(flip, end)}{sure} of accesses, then {name}"
     subject, unit = _WEIGHTS[flip.weight]
@@ -204,6 +228,4 @@ def _way(flip: Flip, side: str, end: float, interval: tuple[float, float] | None
 
 
 def _value(flip: Flip, value: float) -> str:
-    if value == math.inf:
-        return "never"
     return words.digits(value) if flip.log else words.percent(value)

@@ -94,6 +94,7 @@ def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any
         "best is paired by round, and the only figure about formats. report.json has every two formats.",
         columns=["Case", "Trace", "Compared", "Stock", *(_COLUMNS[due] for due in columns), "Best"],
         rows=rows,
+        folded="Each case, taken apart",
     )
 
 

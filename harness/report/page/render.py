@@ -1,8 +1,8 @@
 """The report as one HTML page that needs nothing else, and as Markdown.
 
-The core's sections have their places at the tens, those of extensions between them: 0 is the answer, 10 grades,
-20 plots, 25 what is due to what, 30 tables, 40 growth, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
-130 cite.
+The core's sections have their places at the tens, those of extensions between them: 0 is the answer, 5 what is due to
+what, 10 uses, 20 plots, 25 grades, 30 tables, 40 growth, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
+130 cite. All but the first three are folded.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import tables
 from harness.report.section import Block, Brought, Items, Part, Picture
+
+_OPEN = ("answer", "attribution", "uses")
+"""Sections that are not folded."""
 
 _BLANK = re.compile(r"\n{3,}")
 
@@ -101,9 +104,10 @@ def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -
     ]
     if not findings.without_formats:
         found += [
-            (10, "grades", "Grades", "The grades", sections.grades(findings)),
+            (5, "attribution", "What is due to what", "What is due to what", attribution(findings)),
+            (10, "uses", "For your use", "For your use", sections.use_blocks(findings)),
             (20, "plots", "Plots", "The plots", sections.plots(findings)),
-            (25, "attribution", "What is due to what", "What is due to what", attribution(findings)),
+            (25, "grades", "Grades", "The grades", sections.grades(findings)),
             (30, "tables", "Figures", "The figures", tables(findings)),
             (40, "growth", "Growth with length", "Growth with length", sections.growth(findings)),
             (80, "scaling", "Several workers", "Several workers", scaling(findings)),
@@ -114,7 +118,8 @@ def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -
     for _, name, listed, title, blocks in sorted(found, key=lambda section: section[:2]):
         if blocks:
             shown = [content for block in blocks if (content := _shown(block, plots))]
-            yield {"name": name, "listed": listed, "title": title, "blocks": shown}
+            folded = name not in _OPEN and not findings.without_formats
+            yield {"name": name, "listed": listed, "title": title, "blocks": shown, "folded": folded}
 
 
 def _shown(block: Block, plots: Path) -> tuple[str, Any] | None:

@@ -17,6 +17,7 @@ from harness.analysis.summary import BELOW_RAW, too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import answer, assumptions, flips, uses
+from harness.report.page.deciding import blocks, deciding
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table, Text
 from harness.suite import Plot, Suite, plain
@@ -47,19 +48,46 @@ def facts(findings: Findings) -> str:
 
 
 def answer_blocks(findings: Findings) -> list[Block]:
-    """Give the answer, what a reader must know before it, the uses, and what would change it."""
+    """Give what decides, how every format stands, and what a reader must know before it."""
+    said = deciding(findings)
+    shown = {"sentences": said or [answer(findings)], "table": _standings(findings), "warnings": warnings(findings)}
+    caption = "Time, or size, against the best format in each criterion, with 95 % intervals: further left is better."
+    return [Part("Answer", shown), Picture("criteria", "Formats by criterion", caption)]
+
+
+def use_blocks(findings: Findings) -> list[Block]:
+    """Say what each use costs in each format, and what would change which is preferred."""
     changes, rests_on = flips(findings), assumptions(findings)
+    if not (told := uses(findings)):
+        return []
     several = findings.samples["trace"].nunique() > 1
     said = {
-        "answer": answer(findings),
-        "warnings": warnings(findings),
-        "uses": uses(findings),
+        "answer": answer(findings) if deciding(findings) else "",
+        "uses": told,
         "elsewhere": [found.text for found in findings.headlines] if several else [],
         "flips": changes,
     }
     title = "Where the choice flips"
-    blocks: list[Block] = [Part("Answer", said), Picture("decision", title, " ".join(changes[:1]) or title)]
-    return blocks + ([Items(rests_on, lead="The cost rests on these assumptions:")] if rests_on else [])
+    shown: list[Block] = [Part("Uses", said), Picture("decision", title, " ".join(changes[:1]) or title)]
+    return shown + ([Items(rests_on, lead="The cost rests on these assumptions:")] if rests_on else [])
+
+
+def _standings(findings: Findings) -> dict[str, Any]:
+    """Arrange how every format stands in each criterion."""
+    columns, found = blocks(findings.grades.table)
+    return {
+        "columns": [stated.name.capitalize() for stated in columns],
+        "blocks": [
+            {
+                "how": block.how.capitalize(),
+                "rows": [
+                    {"format": name, "cells": [_standing(by[c.name]) for c in columns if c.name in by]}
+                    for name, by in block.rows
+                ],
+            }
+            for block in found
+        ],
+    }
 
 
 def warnings(findings: Findings) -> list[str]:
@@ -92,14 +120,9 @@ def _suites(cells: pd.DataFrame) -> list[str]:
 
 
 def grades(findings: Findings) -> list[Block]:
-    """Arrange the grades with the cells behind them."""
+    """Show the cells behind the table of the answer, and how its words come about."""
     found = findings.grades
     formats = words.ordered(found.table["format"])
-    rows = []
-    for (criterion, effort), part in found.table.groupby(["criterion", "effort"], sort=False):
-        by_format = {row["format"]: row for row in part.to_dict("records")}
-        graded = [_graded(by_format[name]) for name in formats if name in by_format]
-        rows.append({"criterion": _labelled(str(criterion), str(effort)), "cells": graded})
     exact = {criterion.name for criterion in criteria() if criterion.exact}
     cells = []
     place = ["criterion", "effort", "trace", "n_res", "access", "cache", "executor", "workers"]
@@ -115,7 +138,7 @@ def grades(findings: Findings) -> list[Block]:
             words.case(row),
         ]
         cells.append({"place": said, "figures": [figures.get(name, "–") for name in formats]})
-    shown = {"columns": formats, "rows": rows, "cells": cells, "rules": found.rules}
+    shown = {"columns": formats, "cells": cells, "rules": found.rules}
     return [Part("Grades", shown), *(_held(findings.held) if findings.held else [])]
 
 
@@ -161,13 +184,16 @@ def _labelled(criterion: str, effort: str) -> str:
     return f"{criterion.capitalize()}, {effort}" if effort else criterion.capitalize()
 
 
-def _graded(row: dict[Any, Any]) -> dict[str, str]:
+def _standing(row: dict[Any, Any]) -> dict[str, str]:
+    """Say how a format stands in a criterion: the word or ratio, its grade, the figure behind it, and notes."""
     given = row["grade"] if isinstance(row["grade"], str) else ""
     interval = "" if row["low"] == row["high"] else f", {words.between(row['low'], row['high'])}"
     below = [f"faster than the raw ceiling in {row['below_raw']} of {row['cells']} cells"] if row["below_raw"] else []
     notes = (["borderline"] if row["borderline"] else []) + below + ([str(row["reason"])] if row["reason"] else [])
-    figure = f"({words.times(row['figure'])}{interval})" if given else ""
-    return {"grade": given, "figure": figure, "note": "; ".join(notes)}
+    return {
+        "word": words.stands(row), "grade": given, "figure": f"{words.times(row['figure'])}{interval}" if given else "",
+        "note": "; ".join(notes),
+    }  # fmt: skip
 
 
 def plots(findings: Findings) -> list[Block]:

@@ -77,4 +77,12 @@
     });
   });
   document.addEventListener("keydown", function (event) { if (event.key === "Escape") hide(); });
+
+  function unfold() { // what a link leads to
+    var target = location.hash && document.getElementById(location.hash.slice(1));
+    var folded = target && target.closest("details");
+    if (folded) folded.open = true;
+  }
+  window.addEventListener("hashchange", unfold);
+  unfold();
 })();

@@ -1,0 +1,127 @@
+"""How the formats of a criterion stand: which is the best, and whether the others can be told from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from harness.analysis.statistics import Comparison
+from harness.analysis.table import CaseKey, CaseSamples, direction, paired
+from harness.analysis.verdict import VERDICT_ROUNDS, Floor, doubt, judge, noise_floor
+from harness.records import Contender
+
+Standing = Literal["best", "tie", "behind", "inconclusive", ""]
+"""The lowest figure; the whole interval of the ratio to it within 5 %; slower, or larger; none of these; no figure."""
+
+_STANDS: Mapping[str, Standing] = {"slower": "behind", "equivalent": "tie"}
+SURE: tuple[Standing, ...] = ("tie", "behind")
+"""Of a format that is not the best."""
+
+Weighed = tuple[CaseSamples, int]
+"""A cell of a criterion, and how much it weighs."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Claim:
+    """One format held against the best in a criterion.
+
+    Attributes
+    ----------
+    row : dict
+        Of the grades, which gets ``standing`` and ``why``.
+    comparison : Comparison or None
+        Round by round, over all cells; None where the two have no cell in common, or few rounds decided.
+    floor : Floor
+        What two equal contenders of this criterion differ by.
+    decided : bool
+        Whether in each cell few rounds decided that it is slower.
+    """
+
+    row: dict
+    comparison: Comparison | None
+    floor: Floor = Floor()
+    decided: bool = False
+
+
+def claims(
+    rows: Sequence[dict], cells: Sequence[Weighed], controls: Mapping[CaseKey, CaseSamples], original: str | None
+) -> list[Claim]:
+    """Name the best of a criterion in its row, and hold the others against it.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        The grades of one criterion and effort.
+    cells : sequence of (CaseSamples, int)
+        Its cells, each with its weight.
+    controls : mapping of CaseKey to CaseSamples
+        Where the A/A control of each case is.
+    original : str or None
+        The format that it repeats.
+    """
+    graded = [row for row in rows if row["grade"]]
+    if not graded:
+        return []
+    best = min(graded, key=lambda row: row["figure"])
+    best["standing"] = "best"
+    repeated = [(paired(one.control, one.original(original)), w) for c, w in cells if (one := controls.get(c.case))]
+    floor = noise_floor(_over_cells(repeated))
+    return [_claim(row, best, cells, controls, original, floor) for row in graded if row is not best]
+
+
+def _claim(
+    row: dict,
+    best: dict,
+    cells: Sequence[Weighed],
+    controls: Mapping[CaseKey, CaseSamples],
+    original: str | None,
+    floor: Floor,
+) -> Claim:
+    """Hold a format against the best."""
+    compared, ways = [], []
+    for case, weight in cells:
+        mine, theirs = (case.by_contender.get(Contender(of["format"], of["profile"])) for of in (row, best))
+        comparison, beside = paired(mine, theirs), controls.get(case.case)
+        if comparison is not None and beside is not None:
+            compared.append((comparison, weight))
+            ways.append(direction(mine, theirs, beside.control, beside.original(original)))
+    few = all(comparison.rounds < VERDICT_ROUNDS for comparison, _ in compared)
+    decided = few and bool(ways) and all(way == 1 for way in ways)
+    return Claim(row=row, comparison=_over_cells(compared), floor=floor, decided=decided)
+
+
+def _over_cells(found: Iterable[tuple[Comparison | None, int]]) -> Comparison | None:
+    """Average a comparison over cells, round by round; a cell that few rounds decided counts with its median.
+
+    Rounds of different cells are different moments, so which of them come together does not matter.
+    """
+    known = [(comparison, weight) for comparison, weight in found if comparison is not None]
+    if not known:
+        return None
+    enough = [c.rounds for c, _ in known if c.rounds >= VERDICT_ROUNDS]
+    count = min(enough or [c.rounds for c, _ in known])
+    logs = [c.log_ratios[:count] if c.rounds >= count else np.full(count, np.median(c.log_ratios)) for c, _ in known]
+    return Comparison.of(np.average(logs, axis=0, weights=[weight for _, weight in known]))
+
+
+def stand(found: Sequence[Claim]) -> None:
+    """Put all claims of a run into words, together: each is a chance to be wrong (`harness.analysis.verdict.judge`)."""
+    for claim in found:
+        claim.row["standing"] = "behind" if claim.decided else "inconclusive"
+    judged = [claim for claim in found if not claim.decided and claim.comparison is not None]
+    words = judge([c.comparison for c in judged if c.comparison is not None], [c.floor for c in judged])
+    for claim, word in zip(judged, words, strict=True):
+        claim.row["standing"] = _STANDS.get(word, "inconclusive")
+        if claim.row["standing"] == "inconclusive" and claim.comparison is not None:
+            claim.row["why"] = doubt(claim.comparison, claim.floor)
+
+
+def stand_exactly(rows: Sequence[dict]) -> None:
+    """Say which is the smallest; sizes are exact."""
+    least = min((row["figure"] for row in rows if row["grade"]), default=None)
+    for row in rows:
+        if row["grade"]:
+            row["standing"] = "best" if row["figure"] == least else "behind"

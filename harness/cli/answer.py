@@ -1,0 +1,49 @@
+"""The answer of a run on one screen of 80 columns: what decides, how every format compares, and how sure that is."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from harness.analysis import formatting as words
+from harness.report.page.deciding import blocks
+from harness.report.write import WrittenReport
+
+WIDTH = 80
+_NAME, _CELL = 22, 9
+"""Characters of the column of formats, and at most of each of the others."""
+_ROWS = 5
+"""Formats of a block: with more, two blocks would not fit on a screen."""
+
+
+def screen(written: WrittenReport) -> Iterator[str]:
+    """Yield the lines that a run ends with, none of more than `WIDTH` characters.
+
+    Parameters
+    ----------
+    written : WrittenReport
+        Of the run.
+    """
+    for text in written.deciding or (written.answer,):
+        yield from textwrap.wrap(text, WIDTH, break_on_hyphens=False)
+    table = list(_table(written))
+    if table:
+        yield from ("", *table)
+
+
+def _table(written: WrittenReport) -> Iterator[str]:
+    columns, found = blocks(written.grades[written.grades["standing"] != ""])
+    wide = min(_CELL, (WIDTH - _NAME) // max(1, len(columns)))
+    for number, block in enumerate(found):
+        heads = [stated.short for stated in columns] if number == 0 else []
+        yield f"{block.how:<{_NAME}}" + "".join(f"{head:>{wide}}" for head in heads)
+        for name, by in block.rows[:_ROWS]:
+            cells = (words.stands(by[stated.name]) if stated.name in by else "–" for stated in columns)
+            if len(name) > _NAME - 3:  # it has a line of its own
+                yield f"  {name}"
+            yield f"  {name if len(name) <= _NAME - 3 else '':<{_NAME - 2}}" + "".join(f"{cell:>{wide}}" for cell in cells)
+        if len(block.rows) > _ROWS:
+            yield f"  and {len(block.rows) - _ROWS} more, in the report"
+    if found:
+        yield "1.3 = 1.3 times the best; tie = within 5 %; ~1.3 = cannot be told from the best"
+

@@ -1,0 +1,93 @@
+"""The command ``show``: every figure of a run, and its answer, in a terminal of any width."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.analysis import formatting as words
+from harness.cli import answer, closing, show
+from harness.cli.options import add_plugins
+from harness.errors import unknown_name
+from harness.records import kind_of
+from harness.report.write import read_report
+from harness.suite import suite_named
+
+_PLACE = ["trace", "n_res", "suite", "access", "cache", "executor", "workers"]
+_NAME = 38
+"""Characters of a contender's name; what is longer has a line of its own."""
+
+
+def add_show(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``show``."""
+    parser.description = "Print a run again: every cell, then the answer that the run ended with."
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--answer", action="store_true", help="the answer alone")
+    parser.add_argument("--trace", metavar="NAME", help="the cells of one trace")
+    add_plugins(parser)
+    parser.set_defaults(command=_show)
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    written = read_report(arguments.run)
+    if not arguments.answer:
+        for line in cells(written.cells, arguments.trace):
+            show.say(line)
+        show.say("")
+    for line in answer.screen(written):
+        show.say(line)
+    closing.where(arguments.run, written)
+    return 0
+
+
+def cells(summary: pd.DataFrame, trace: str | None = None) -> Iterator[str]:
+    """Yield a line for each contender below what was measured: its median, and the ratio with its interval and word.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        `harness.report.write.WrittenReport.cells`.
+    trace : str, optional
+        Only those of this one.
+
+    Raises
+    ------
+    UsageError
+        When there is no such trace, naming those that there are.
+    """
+    if trace is not None:
+        if trace not in set(summary["trace"]):
+            raise unknown_name("trace of this run", trace, sorted(set(summary["trace"])))
+        summary = summary[summary["trace"] == trace]
+    for _, found in summary.groupby(_PLACE, sort=False, dropna=False):
+        if (found["status"] != "skipped").any():
+            first = found.iloc[0]
+            length = "" if pd.isna(first["n_res"]) else f", {int(first['n_res'])} residues"
+            said = [words.pretty_trace(str(first["trace"])) + length, suite_named(str(first["suite"])).prefix]
+            yield ": ".join([*filter(None, said), words.case(first)])
+            for row in found.to_dict("records"):
+                if kind_of(str(row["format"])) != "control":
+                    yield from _contender(row)
+
+
+def _contender(row: Mapping[Hashable, Any]) -> Iterator[str]:
+    name = " ".join(str(row[part]) for part in ("format", "profile", "slim", "reader") if words.known(row[part]))
+    if len(name) > _NAME:
+        yield f"  {name}"
+        name = ""
+    yield f"  {name:<{_NAME}}{_figure(row)}".rstrip()
+
+
+def _figure(row: Mapping[Hashable, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['status']}: {row['reason']}".removesuffix(": ")
+    if pd.isna(row["median_seconds"]):
+        return f"{words.size(row['size_bytes']):>9}" if words.known(row["size_bytes"]) else ""
+    text = f"{words.duration(row['median_seconds']):>9}"
+    if pd.isna(row["ratio"]) or row["samples"] == 1:
+        return text
+    return f"{text}  {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])}) {words.verdict(row)}"

@@ -1,0 +1,91 @@
+"""How formats stand: a row for each criterion, a point for each format with its interval, best at the left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from harness.analysis.criteria import GradedCriterion
+from harness.report.drawing.figure import FAINT, ArmStyle, Page, arm_styles, drawing, legend
+from harness.report.page.deciding import EffortBlock, blocks
+
+_STEP, _BETWEEN = 0.13, 0.16
+"""Inches between formats of a criterion, and between criteria."""
+
+
+def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw the figures of all grades, a panel for each effort.
+
+    Parameters
+    ----------
+    grades : DataFrame
+        `harness.analysis.grades.Grades.table`.
+    folder : Path
+        For the drawing.
+
+    Returns
+    -------
+    list of Path
+        ``criteria.svg`` and PNG; none where no two formats are graded.
+    """
+    graded = grades[grades["figure"].notna()]
+    columns, found = blocks(graded)
+    arms = arm_styles((str(name), "") for name in graded["format"].unique())
+    if len(arms) < 2:
+        return []
+    height = len(columns) * (len(arms) * _STEP + _BETWEEN)
+    with drawing():
+        page = Page(
+            title="Formats by criterion: against the best of each cell (further left is better)",
+            caption=[
+                "Geometric mean over the cells of a criterion of the median time, or size, over that of the best "
+                "format of the cell, with its 95 % interval over rounds. Sizes are exact. Each panel has a best of "
+                "its own: as installed, formats are read by the library that a user gets; at their best, by the "
+                "fastest maintained reader of each read.",
+            ],
+            legend=legend(arms.values()),
+            heights=[height],
+            below=[0.45],
+            widths=[1.0] * len(found),
+            headings=[block.how for block in found],
+        )
+        ends = float(graded["high"].max())
+        for number, block in enumerate(found):
+            _panel(page.axes[0, number], columns, block, {name: style for (name, _), style in arms.items()}, height)
+            _axis(page.axes[0, number], ends, first=number == 0)
+            page.under(0, "times the best (log axis)", 0.28, [number])
+        return page.save(folder, "criteria")
+
+
+def _panel(
+    axes: Axes, columns: list[GradedCriterion], block: EffortBlock, styles: dict[str, ArmStyle], height: float
+) -> None:
+    y, middles = 0.0, []
+    for stated in columns:
+        y += _BETWEEN / 2
+        middles.append(y + _STEP * len(styles) / 2)
+        for name, style in styles.items():
+            y += _STEP
+            row = dict(block.rows).get(name, {}).get(stated.name)
+            if row is not None:
+                axes.plot([row["low"], row["high"]], [y - _STEP / 2] * 2, color=style.colour, linewidth=1.4, zorder=2)
+                axes.plot(row["figure"], y - _STEP / 2, zorder=3, **(style.line() | {"linestyle": ""}))
+        y += _BETWEEN / 2
+        axes.axhline(y, color=FAINT, linewidth=0.4)
+    axes.set_ylim(height, 0)
+    axes.set_yticks(middles, [stated.name for stated in columns], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+
+
+def _axis(axes: Axes, most: float, *, first: bool) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(0.93, max(most, 1.5) * 1.15)
+    steps = (1, 2, 5) if most < 30 else (1, 3)
+    ticks = [tick for power in range(5) for step in steps if (tick := step * 10.0**power) <= max(most, 1.5) * 1.15]
+    axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.axvline(1, color=FAINT, linewidth=0.8, zorder=0)
+    axes.grid(axis="x")
+    axes.tick_params(axis="y", labelleft=first)

@@ -1,0 +1,130 @@
+"""How formats stand in a criterion: best, tie, behind or not to be told, by paired rounds over all of its cells."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from harness.analysis.formatting import stands
+from harness.analysis.grades import Grades, grade
+from harness.analysis.table import SampleTable
+from harness.report.page.deciding import blocks, deciding
+from tests.report.synthetic_samples import cell, frame, size
+
+ROUNDS = 12
+
+
+def times(seed: int, factor: float = 1.0, noise: float = 0.02, rounds: int = ROUNDS) -> list[float]:
+    return (factor * np.exp(np.random.default_rng(seed).normal(0, noise, rounds))).tolist()
+
+
+def full(name, seconds, **changes):
+    return cell("full_read", "all_tensors", name, seconds, **changes)
+
+
+def graded(*groups) -> Grades:
+    return grade(SampleTable.of(frame(*groups), baseline="hdf5"), control_of="hdf5")
+
+
+def standing(grades: Grades, criterion: str = "full read") -> dict[str, str]:
+    rows = grades.table[grades.table["criterion"] == criterion]
+    return dict(zip(rows["format"], rows["standing"], strict=True))
+
+
+def test_each_word_is_given():
+    base = times(1)
+    grades = graded(
+        full("hdf5", base), full("a/a", times(2)),
+        full("npz", [2 * second for second in base]),
+        full("zarr", [1.01 * second for second in base]),
+        full("zarr-slim", times(3, 1.03, 0.2)),
+    )  # fmt: skip
+    assert standing(grades) == {"hdf5": "best", "npz": "behind", "zarr": "tie", "zarr-slim": "inconclusive"}
+    rows = grades.table.set_index(["criterion", "format"]).loc["full read"]
+    assert [stands(rows.loc[name]) for name in ("hdf5", "npz", "zarr")] == ["best", "2.0", "tie"]
+    assert stands(rows.loc["zarr-slim"]).startswith("~") and rows.loc["zarr-slim", "why"] == "noise"
+
+
+def test_a_difference_that_each_cell_leaves_open_is_found_over_all_of_them():
+    cells = []
+    for n in range(16):
+        cells += [full("hdf5", times(n, noise=0.1), n_res=64 + n), full("npz", times(n + 50, 1.1, 0.1), n_res=64 + n)]
+    assert standing(graded(*cells)) == {"hdf5": "best", "npz": "behind"}
+    assert standing(graded(*cells[:2]))["npz"] == "inconclusive"
+
+
+def test_equal_formats_are_hardly_ever_told_apart():
+    found = [
+        standing(graded(full("hdf5", times(2 * n, noise=0.1)), full("npz", times(2 * n + 1, noise=0.1))))
+        for n in range(60)
+    ]
+    assert sum("behind" in words.values() for words in found) <= 2
+
+
+def test_the_difference_of_equal_contenders_is_a_floor():
+    base = times(1)
+    ten = [1.1 * second for second in times(1)]
+    told = standing(graded(full("hdf5", base), full("npz", ten)))
+    assert told["npz"] == "behind"
+    grades = graded(full("hdf5", base), full("a/a", [1.2 * second for second in base]), full("npz", ten))
+    assert standing(grades)["npz"] == "inconclusive"
+    assert set(grades.table.loc[grades.table["format"] == "npz", "why"]) == {"", "floor"}
+
+
+def test_one_that_left_after_few_rounds_is_behind():
+    base = times(1)
+    grades = graded(full("hdf5", base), full("a/a", times(2)), full("npz", [10 * second for second in base[:3]]))
+    assert standing(grades) == {"hdf5": "best", "npz": "behind"}
+
+
+@pytest.mark.parametrize("rounds", [3, 9])
+def test_no_word_without_enough_rounds(rounds):
+    base = times(1, rounds=rounds)
+    grades = graded(full("hdf5", base), full("npz", [2 * second for second in base]))
+    assert set(standing(grades).values()) == {""} and stands(grades.table.iloc[0]) == "–"
+
+
+def test_sizes_are_exact():
+    words = standing(graded(size("npz", 160), size("hdf5", 101), size("zarr", 100)), "storage efficiency")
+    assert words == {"npz": "behind", "hdf5": "behind", "zarr": "best"}
+
+
+def _said(grades: Grades, **changes) -> list[str]:
+    found = {
+        "grades": grades, "noise": SimpleNamespace(busy=(), aa_median=0.018, state="quiet"),
+        "config": SimpleNamespace(rounds=ROUNDS), "best_unmeasured": {},
+    }  # fmt: skip
+    return deciding(SimpleNamespace(**(found | changes)))
+
+
+def test_the_sentences_decide_with_numbers_and_say_how_sure():
+    base = times(1)
+    grades = graded(
+        full("hdf5", base), full("a/a", times(2)), full("npz", [9 * second for second in base]),
+        full("zarr", [2 * second for second in base]), size("hdf5", 118), size("zarr", 100), size("npz", 150),
+    )  # fmt: skip
+    first, sure = _said(grades)
+    assert first == (
+        "As measured, hdf5 is fastest in full read. zarr takes 2.0 times as long, npz 9.0 times. "
+        "zarr is smallest; hdf5 is 18 %, npz 50 % larger."
+    )
+    assert sure == (
+        f"Sure of 2 of 2 comparisons with the fastest, by {ROUNDS} rounds. Noise of this run: 1.8 % between equal "
+        "contenders (quiet)."
+    )
+    assert _said(grades, best_unmeasured={"npz": "why"})[1].startswith("Best not measured of npz")
+
+
+def test_nothing_decides_where_nothing_is_graded():
+    assert _said(graded(full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)))) == []
+
+
+def test_the_table_begins_with_the_best_and_keeps_the_order_of_criteria():
+    base = times(1)
+    grades = graded(full("npz", [9 * s for s in base]), full("hdf5", base), size("npz", 150), size("hdf5", 100))
+    columns, (block,) = blocks(grades.table)
+    assert [stated.name for stated in columns] == ["storage efficiency", "full read"]
+    assert [name for name, _ in block.rows] == ["hdf5", "npz"] and block.how == "as measured"
+    assert stands(block.rows[1][1]["full read"]) == "9.0"

@@ -20,7 +20,7 @@ $(error $(VENV) has $(shell $(BIN)/python -V), and PYTHON=$(PYTHON) is another: 
 endif
 endif
 
-.PHONY: house bench reference test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
+.PHONY: docs house bench reference test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
@@ -108,6 +108,15 @@ $(VENV)-capture/.capture: pyproject.toml | $(VENV)-capture/bin/python
 	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test,capture,antiberty,vision]'
 	$(VENV)-capture/bin/python -m pip install --quiet --disable-pip-version-check --no-deps openfold3==0.5.0 antiberty==0.1.3
 	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@ $(VENV)/.core
+
+# The documentation as pages that need no network; a link within it that leads nowhere fails.
+SITE ?= build/docs
+docs: $(VENV)/.docs
+	$(BIN)/python .ci/site.py $(SITE)
 
 # What holds the two tiers, in full: the core's tests without any extension, and the tree without each one; then the count.
 house: $(VENV)/.extras

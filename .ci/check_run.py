@@ -11,7 +11,7 @@ SUITES = {"size", "write", "capture", "full_read", "layer_read", "random_access"
 PLOTS = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access", "where_time_goes")
 
 
-def main(run: Path, plots: Path) -> None:
+def main(run: Path) -> None:
     """Raise with a reason where something is not as it has to be."""
     samples = pd.read_csv(run / "samples.csv")
     summary = pd.read_csv(run / "summary.csv")
@@ -35,11 +35,11 @@ def main(run: Path, plots: Path) -> None:
         "the page is cut off or lacks drawings"
     )
     for name in PLOTS:
-        picture = imread(plots / f"{name}.png")
+        picture = imread(run / "plots" / f"{name}.png")
         assert picture.shape[0] > 300 and picture.std() > 0.01, f"{name}.png is small or blank"
-        assert (plots / f"{name}.svg").read_text().rstrip().endswith("</svg>"), f"{name}.svg is cut off"
+        assert (run / "plots" / f"{name}.svg").read_text().rstrip().endswith("</svg>"), f"{name}.svg is cut off"
     print(f"checked {len(samples)} samples, {len(summary)} cells and {len(PLOTS)} plots")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

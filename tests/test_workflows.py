@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+import harness
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -72,9 +75,16 @@ def test_steps_are_scripts_that_are_there(file: Path) -> None:
 def test_every_supported_python_is_tested() -> None:
     classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
     matrix = dict(jobs(ROOT / ".github/workflows/check.yml"))["test"]["strategy"]["matrix"]["python"]
+    tried = dict(jobs(ROOT / ".github/workflows/release.yml"))["try"]["strategy"]["matrix"]["python"]
     assert (
-        matrix == classifiers == yaml.safe_load(RECIPE.read_text())["test"]["parallel"]["matrix"][0]["PYTHON_VERSION"]
+        matrix == tried == classifiers == yaml.safe_load(RECIPE.read_text())["test"]["parallel"]["matrix"][0]["PYTHON_VERSION"]
     )
+
+
+def test_the_version_has_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == harness.__version__
 
 
 FOUND, GONE = '#!/bin/sh\necho "$0"\n', "#!/bin/sh\nexit 127\n"  # what runs, and a name that stands for none

@@ -10,7 +10,6 @@ from pathlib import Path
 from harness.errors import UsageError, escaped
 from harness.files import clear_partials, locked
 from harness.formats.archive import require_outside
-from harness.report.write import plots_folder
 
 
 @contextmanager
@@ -42,7 +41,7 @@ def held(folder: Path, *, new: bool = False) -> Iterator[None]:
             )
         if new:
             _make(folder)  # another may have begun between the first look and the lock
-        for place in (folder, plots_folder(folder)):
+        for place in (folder, folder / "plots"):
             clear_partials(place)
         yield
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +55,8 @@ class Target:
     links: str
 
     @classmethod
-    def of_run(cls, folder: Path) -> Target:
-        """Return the run's own: its folder, with plots in `plots_folder`."""
-        plots = plots_folder(folder)
-        return cls(folder, plots, os.path.relpath(plots.resolve(), folder.resolve()).replace(os.sep, "/"))
-
-    @classmethod
-    def apart(cls, folder: Path, links: str = "plots") -> Target:
-        """Return a folder that has all of it, and leaves the run as it is."""
+    def of(cls, folder: Path, links: str = "plots") -> Target:
+        """Return a folder that has all of it: a run's own, or another, which leaves the run as it is."""
         return cls(folder, folder / "plots", links)
 
 
@@ -130,7 +123,7 @@ def write_report(
     HarnessError
         As `harness.analysis.findings.find`.
     """
-    target = target or Target.of_run(folder)
+    target = target or Target.of(folder)
     findings, parts = _found(folder, options, version)
     _write_tables(findings, parts, target)
     _draw(findings, parts, target)
@@ -163,7 +156,7 @@ def read_report(folder: Path) -> WrittenReport:
         As `harness.analysis.findings.find`.
     """
     findings, parts = _found(folder, find_options(folder))
-    return _written(findings, parts, Target.of_run(folder))
+    return _written(findings, parts, Target.of(folder))
 
 
 def write_plots(folder: Path) -> list[Path]:
@@ -174,7 +167,7 @@ def write_plots(folder: Path) -> list[Path]:
     HarnessError
         As `harness.analysis.findings.find`.
     """
-    target = Target.of_run(folder)
+    target = Target.of(folder)
     findings, parts = _found(folder, find_options(folder))
     _write_tables(findings, parts, target)
     return sorted(_draw(findings, parts, target))
@@ -213,14 +206,6 @@ def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     for old in {*target.plots.glob("*.svg"), *target.plots.glob("*.png")} - set(drawn):
         old.unlink()
     return drawn
-
-
-def plots_folder(folder: Path) -> Path:
-    """Say where a run's plots go: ``plots/NAME`` beside ``results/NAME``, else ``plots`` inside the run's folder."""
-    resolved = folder.resolve()
-    if resolved.parent.name == "results":
-        return folder.parent.parent / "plots" / resolved.name
-    return folder / "plots"
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

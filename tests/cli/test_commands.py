@@ -44,7 +44,7 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     assert "size of archive" in out and "A verdict needs 10 rounds" in out and str(run / "summary.csv") in out
     assert records(run) == RECORDS | {"scaling.csv"}
     names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
-    plots = tmp_path / "plots" / "mine"
+    plots = run / "plots"
     drawn = {
         p.name for p in plots.iterdir() if p.stem not in {name for section in installed() for name in section.drawn}
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.bundle import read_bundle, row_digests, write_bundle
-from harness.report.write import Target, plots_folder
+from harness.report.write import Target
 from tests.conftest import VERDICTS, once, reported
 
 FEW = dataclasses.replace(VERDICTS, suites=("size", "full_read", "layer_read", "random_access"), caches=("warm",))
@@ -43,7 +43,7 @@ def draw_from(run: Path, patch: pytest.MonkeyPatch) -> None:
     """Have reports take the drawings of a run for their own, which are the same wherever its samples are."""
 
     def copy(findings: object, parts: object, target: Target) -> list[Path]:
-        shutil.copytree(plots_folder(run), target.plots, dirs_exist_ok=True)
+        shutil.copytree(run / "plots", target.plots, dirs_exist_ok=True)
         return sorted(target.plots.iterdir())
 
     patch.setattr("harness.report.write._draw", copy)

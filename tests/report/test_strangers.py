@@ -84,7 +84,7 @@ def test_a_suite_by_the_page_and_a_format_get_all_that_the_harnesss_own_have(
     assert main([*run, "--backend", "my_format:Mine"]) == 0
     results = folder / "results" / "rows"
     # The suite: its table, plot, grade and place in the decision.
-    assert (folder / "plots" / "rows" / "row_read.svg").is_file()
+    assert (results / "plots" / "row_read.svg").is_file()
     assert grades(results / "report.json")["row read", "hdf5"] in ("Strong", "Good", "Limited", "Poor")
     page = (results / "report.md").read_text()
     assert "<summary>Row read</summary>" in page and "| pairs of one residue, warm |" in page
@@ -119,5 +119,5 @@ def test_what_an_entry_point_registers_needs_no_option(folder: Path) -> None:
     program = f"import sys; from harness.cli import main; sys.exit(main({['run', *asked]!r}))"
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     subprocess.run([sys.executable, "-c", program], cwd=folder, env={**os.environ, "PYTHONPATH": path}, check=True)
-    assert (folder / "plots" / "both" / "row_read.svg").is_file()
+    assert (folder / "results" / "both" / "plots" / "row_read.svg").is_file()
     assert grades(folder / "results" / "both" / "report.json")["row read", "mine"]

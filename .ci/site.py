@@ -1,0 +1,66 @@
+"""Build the documentation as a site that needs no network: ``.ci/site.py SITE``.
+
+The pages are README.md, docs/ and what they link to, laid out as in the repository, so that links hold in both. Two pages are
+made here: the help of every command, and what docstrings of the public API say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+HARNESS = [sys.executable, "-m", "harness"]
+
+
+def linked(pages: list[Path]) -> set[Path]:
+    """Return the files that pages link to, and those that these link to, pages included."""
+    found, waiting = set(pages), list(pages)
+    while waiting:
+        page = waiting.pop()
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            path = Path(os.path.normpath(page.parent / target))
+            if path.is_file() and path.is_relative_to(ROOT) and path not in found:
+                found.add(path)
+                if path.suffix == ".md":
+                    waiting.append(path)
+    return found
+
+
+def helped() -> str:
+    """Return the help of every command as one page."""
+    wide = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
+
+    def told(*arguments: str) -> str:
+        done = subprocess.run([*HARNESS, *arguments, "--help"], env=wide, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    top = told()
+    parts = [f"# Every command\n\n```text\n{top}```\n"]
+    for name in re.findall(r"^    ([a-z][a-z-]*)  ", top, re.M):
+        parts.append(f"## harness {name}\n\n```text\n{told(name)}```\n")
+    return "\n".join(parts)
+
+
+def main(site: Path) -> int:
+    """Lay out the pages and build them; returns what mkdocs does."""
+    pages = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+    pages += sorted((ROOT / "docs").glob("*.md"))
+    with tempfile.TemporaryDirectory() as folder:
+        for path in linked(pages):
+            place = Path(folder) / path.relative_to(ROOT)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        (Path(folder) / "docs/command-line.md").write_text(helped(), encoding="utf-8")
+        (Path(folder) / "docs/python.md").write_text("# Python reference\n\n::: harness.api\n", encoding="utf-8")
+        build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean", "--site-dir", str(site.absolute())]
+        return subprocess.run(build, cwd=ROOT, env=os.environ | {"DOCS": folder}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

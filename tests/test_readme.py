@@ -16,6 +16,7 @@ from harness.analysis.asked import REPORT_VERSION, find_options
 from harness.analysis.efforts import BEST, STOCK, standing
 from harness.analysis.formatting import duration
 from harness.cli import main
+from harness.cli.answer import screen
 from harness.evidence.bundle import read_bundle
 from harness.evidence.check import check
 from harness.evidence.compare import differences
@@ -47,13 +48,12 @@ def rows_of(heading: str, page: Path) -> list[list[str]]:
 
 
 RUNS = ("reference", "earlier-settings")
-BUNDLES = ("parallel", "readers", "reference-one-thread")
+BUNDLES = ("parallel", "readers", "reference-one-thread", "reference-no-cache")
 
 
 @pytest.mark.parametrize(
     ("page", "run", "trace"),
     [
-        ("README.md", "reference", "synthetic:values=protein,layers=1"),
         ("docs/results.md", "reference", "synthetic:values=protein,layers=1"),
         ("docs/results.md", "reference", "af2-1ubq"),
         ("docs/long-sequences.md", "long-sequences", "synthetic:values=protein,layers=1"),
@@ -98,8 +98,9 @@ def test_a_committed_report_follows_from_the_committed_samples(run, sketched, tm
     """All but the drawings, whose bytes depend on the version of matplotlib."""
     committed, copy = ROOT / "results" / run, tmp_path / "results" / run
     shutil.copytree(committed, copy)
-    shutil.copytree(ROOT / "plots" / run, tmp_path / "plots" / run)
-    write_report(copy, find_options(copy))
+    written = write_report(copy, find_options(copy))
+    if run == "reference":
+        assert "\n".join(screen(written)) == re.search(r"the answer -->\n\n```text\n(.*?)\n```", README, re.S).group(1)
     made = {name: (copy / name).read_bytes() for name in ("summary.csv", "report.json", "report.md")}
     kept = {name: (committed / name).read_bytes() for name in made}
     key = ["suite", "access", "trace", "format"]
@@ -137,6 +138,12 @@ def test_the_reference_run_is_whole():
     for name in ("storage_size", "full_read", "layer_read", "random_access", "parallel_access"):
         for kind in ("png", "svg"):
             assert (ROOT / "plots" / "reference" / f"{name}.{kind}").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("run", [*RUNS, "long-sequences", "object-storage"])
+def test_the_plots_of_committed_runs_are_copies(run):
+    own = {path.name: path.read_bytes() for path in (ROOT / "results" / run / "plots").iterdir()}
+    assert own == {path.name: path.read_bytes() for path in (ROOT / "plots" / run).iterdir()}
 
 
 def test_the_readme_is_for_a_newcomer():

@@ -21,7 +21,7 @@ from tests.outputs import attention_folder
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-_NAMED = ("commands", "modes", "tuning", "follow", "capture", "long-sequences", "result-directories")
+_NAMED = ("commands", "tutorial", "modes", "tuning", "follow", "capture", "long-sequences", "result-directories")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in _NAMED)]
 BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
 LINES = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]

@@ -166,7 +166,7 @@ def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for called, names in {
         "draw": [name for name, *_ in plotted()], "draw_growth": ["growth"], "draw_flips": ["decision"],
-        "draw_scaling": ["scaling"], "draw_attribution": ["attribution"],
+        "draw_scaling": ["scaling"], "draw_attribution": ["attribution"], "draw_criteria": ["criteria"],
     }.items():  # fmt: skip
         monkeypatch.setattr(write, called, sketch(*names))
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: save(path))

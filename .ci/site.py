@@ -1,7 +1,7 @@
 """Build the documentation as a site that needs no network: ``.ci/site.py SITE``.
 
-The pages are README.md, docs/ and what they link to, laid out as in the repository, so that links hold in both. Two pages are
-made here: the help of every command, and what docstrings of the public API say.
+The pages are README.md, docs/ and what they link to, laid out as in the repository, so that links hold in both. Two
+pages are made here: the help of every command, and what docstrings of the public API say.
 """
 
 from __future__ import annotations

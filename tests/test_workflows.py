@@ -76,9 +76,8 @@ def test_every_supported_python_is_tested() -> None:
     classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
     matrix = dict(jobs(ROOT / ".github/workflows/check.yml"))["test"]["strategy"]["matrix"]["python"]
     tried = dict(jobs(ROOT / ".github/workflows/release.yml"))["try"]["strategy"]["matrix"]["python"]
-    assert (
-        matrix == tried == classifiers == yaml.safe_load(RECIPE.read_text())["test"]["parallel"]["matrix"][0]["PYTHON_VERSION"]
-    )
+    recipe = yaml.safe_load(RECIPE.read_text())["test"]["parallel"]["matrix"][0]["PYTHON_VERSION"]
+    assert matrix == tried == classifiers == recipe
 
 
 def test_the_version_has_one_place() -> None:

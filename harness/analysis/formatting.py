@@ -90,7 +90,10 @@ def stands(row: Mapping[Any, Any]) -> str:
     standing = row["standing"]
     if not known(row["figure"]) or not standing:
         return "–"
-    return str(standing) if standing in ("best", "tie") else "~" * (standing == "inconclusive") + factor(row["figure"])
+    if standing in ("best", "tie"):
+        return str(standing)
+    exact = row["low"] == row["high"]
+    return "~" * (standing == "inconclusive") + (f"{row['figure']:.2f}" if exact else factor(row["figure"]))
 
 
 def between(low: float, high: float) -> str:

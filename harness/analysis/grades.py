@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.criteria import GradedCriterion, criteria, rules, word
-from harness.analysis.standing import Claim, Weighed, claims, stand, stand_exactly
+from harness.analysis.standing import Claim, WeighedCase, claims, stand, stand_exactly
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.withdrawal import SHORT
@@ -119,7 +119,7 @@ def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[C
 
 def _graded(
     cases: Sequence[CaseSamples], stated: Sequence[GradedCriterion], profile: str, *, exact_only: bool, weighed: bool
-) -> Iterator[tuple[GradedCriterion, list[dict], list[dict], list[Weighed]]]:
+) -> Iterator[tuple[GradedCriterion, list[dict], list[dict], list[WeighedCase]]]:
     """Yield each criterion with its rows of both tables, of one contender a format, and with the cells it is of."""
     every = dict.fromkeys(cell.contender for case in cases for cell in case.cells)
     formats = sorted({c.format for c in every if c.competes and c.profile == profile})

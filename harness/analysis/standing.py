@@ -20,7 +20,7 @@ _STANDS: Mapping[str, Standing] = {"slower": "behind", "equivalent": "tie"}
 SURE: tuple[Standing, ...] = ("tie", "behind")
 """Of a format that is not the best."""
 
-Weighed = tuple[CaseSamples, int]
+WeighedCase = tuple[CaseSamples, int]
 """A cell of a criterion, and how much it weighs."""
 
 
@@ -42,12 +42,12 @@ class Claim:
 
     row: dict
     comparison: Comparison | None
-    floor: Floor = Floor()
+    floor: Floor
     decided: bool = False
 
 
 def claims(
-    rows: Sequence[dict], cells: Sequence[Weighed], controls: Mapping[CaseKey, CaseSamples], original: str | None
+    rows: Sequence[dict], cells: Sequence[WeighedCase], controls: Mapping[CaseKey, CaseSamples], original: str | None
 ) -> list[Claim]:
     """Name the best of a criterion in its row, and hold the others against it.
 
@@ -75,7 +75,7 @@ def claims(
 def _claim(
     row: dict,
     best: dict,
-    cells: Sequence[Weighed],
+    cells: Sequence[WeighedCase],
     controls: Mapping[CaseKey, CaseSamples],
     original: str | None,
     floor: Floor,

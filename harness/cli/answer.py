@@ -41,9 +41,9 @@ def _table(written: WrittenReport) -> Iterator[str]:
             cells = (words.stands(by[stated.name]) if stated.name in by else "–" for stated in columns)
             if len(name) > _NAME - 3:  # it has a line of its own
                 yield f"  {name}"
-            yield f"  {name if len(name) <= _NAME - 3 else '':<{_NAME - 2}}" + "".join(f"{cell:>{wide}}" for cell in cells)
+                name = ""
+            yield f"  {name:<{_NAME - 2}}" + "".join(f"{cell:>{wide}}" for cell in cells)
         if len(block.rows) > _ROWS:
             yield f"  and {len(block.rows) - _ROWS} more, in the report"
     if found:
         yield "1.3 = 1.3 times the best; tie = within 5 %; ~1.3 = cannot be told from the best"
-

@@ -25,8 +25,9 @@ def sections(written: WrittenReport) -> None:
 
 def where(folder: Path, written: WrittenReport) -> None:
     """Say where the results are."""
-    show.say(f"Report     {written.page}   plots {written.plots}")
-    show.say(f"All cells  harness show {folder}   for a pull request {written.markdown}")
+    show.say(f"\nReport     {written.page}")
+    show.say(f"           {written.markdown} for a pull request; drawings in {written.plots}")
+    show.say(f"All cells  harness show {folder}")
 
 
 _OUTCOMES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from harness.report.write import read_report
 from harness.suite import suite_named
 
 _PLACE = ["trace", "n_res", "suite", "access", "cache", "executor", "workers"]
-_NAME = 38
+_NAME = 32
 """Characters of a contender's name; what is longer has a line of its own."""
 
 
@@ -63,12 +64,15 @@ def cells(summary: pd.DataFrame, trace: str | None = None) -> Iterator[str]:
         if trace not in set(summary["trace"]):
             raise unknown_name("trace of this run", trace, sorted(set(summary["trace"])))
         summary = summary[summary["trace"] == trace]
+    before = ""
     for _, found in summary.groupby(_PLACE, sort=False, dropna=False):
         if (found["status"] != "skipped").any():
             first = found.iloc[0]
             length = "" if pd.isna(first["n_res"]) else f", {int(first['n_res'])} residues"
-            said = [words.pretty_trace(str(first["trace"])) + length, suite_named(str(first["suite"])).prefix]
-            yield ": ".join([*filter(None, said), words.case(first)])
+            if (trace := words.pretty_trace(str(first["trace"])) + length) != before:
+                yield from ("", *textwrap.wrap(trace, answer.WIDTH))
+            before = trace
+            yield "  " + ": ".join(filter(None, (suite_named(str(first["suite"])).prefix, words.case(first))))
             for row in found.to_dict("records"):
                 if kind_of(str(row["format"])) != "control":
                     yield from _contender(row)
@@ -77,9 +81,9 @@ def cells(summary: pd.DataFrame, trace: str | None = None) -> Iterator[str]:
 def _contender(row: Mapping[Hashable, Any]) -> Iterator[str]:
     name = " ".join(str(row[part]) for part in ("format", "profile", "slim", "reader") if words.known(row[part]))
     if len(name) > _NAME:
-        yield f"  {name}"
+        yield f"    {name}"
         name = ""
-    yield f"  {name:<{_NAME}}{_figure(row)}".rstrip()
+    yield f"    {name:<{_NAME}}{_figure(row)}".rstrip()
 
 
 def _figure(row: Mapping[Hashable, Any]) -> str:
@@ -90,4 +94,6 @@ def _figure(row: Mapping[Hashable, Any]) -> str:
     text = f"{words.duration(row['median_seconds']):>9}"
     if pd.isna(row["ratio"]) or row["samples"] == 1:
         return text
-    return f"{text}  {words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])}) {words.verdict(row)}"
+    ratio = f"{words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
+    short = {**row, "why": row["why"] if row["why"] == "rounds" else None, "decided_after": None}
+    return f"{text}  {ratio} {words.verdict(short)}"

@@ -21,7 +21,7 @@ from harness.run.measurement import Measuring, RunSession, copies, open_measurem
 from harness.run.plan import save_plan
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.preparation import Prepared, prepare, probe, write
-from harness.run.progress import Progress, Weighed
+from harness.run.progress import Progress, weight
 from harness.run.races import Races
 from harness.run.recorder import Recorder
 from harness.run.space import Space, require_space
@@ -117,7 +117,6 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         patience = config.patience(max((subject.manifest.nbytes for subject in subjects), default=0))
         writer = stack.enter_context(Worker(patience, threads=config.threads))
         readers = stack.enter_context(ContenderProcesses(patience, config.threads))
-        weighed = Weighed(progress)
         session = RunSession(
             config=config,
             arms=arms,
@@ -127,7 +126,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
             writer=writer,
             patience=patience,
             stack=stack,
-            step=weighed.step,
+            step=progress.step,
         )
         for each in measuring:
             each.begin(session)
@@ -137,12 +136,10 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
         races = Races.open(config.run_id, folder, stack) if any(arm.raced for arm in arms) else None
         experiment = Experiment(session, readers, measuring, records, uploads, races)
-        whole = sum(experiment.steps(subject) * weighed.of(subject) for subject in subjects)
-        progress.total(whole + sum(each.steps(None) for each in measuring))
+        progress.total(sum(map(experiment.steps, subjects)) + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
         for subject in subjects:
-            weighed.weight = weighed.of(subject)
             experiment.measure(subject)
 
 
@@ -179,14 +176,15 @@ class Experiment:
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
         config, arms = self.session.config, self.session.arms
-        turns = list(sample_turns(config, arms, subject))
-        rounds = sum(len(each.cells) * each.rounds for each in turns if not each.once)
+        turns = [(each, weight(subject.manifest, each.access)) for each in sample_turns(config, arms, subject)]
+        rounds = sum(len(each.cells) * each.rounds * weighs for each, weighs in turns if not each.once)
         # Before a race it is not known whose best is the stock reader: at most one more in each format is measured.
         races = race_turns(config, arms, subject)
         raced = {(race.suite, race.access.name) for race in races}
-        rounds += sum(self._most_best() * each.rounds for each in turns if (each.suite, each.access.name) in raced)
-        rounds += sum(len(race.cells) * race.rounds for race in races)
-        return len(arms) + rounds + sum(each.steps(subject) for each in self.measuring)
+        most = self._most_best()
+        rounds += sum(most * each.rounds * w for each, w in turns if (each.suite, each.access.name) in raced)
+        rounds += sum(len(race.cells) * race.rounds * weight(subject.manifest, race.access) for race in races)
+        return len(arms) * weight(subject.manifest) + rounds + sum(each.steps(subject) for each in self.measuring)
 
     def _most_best(self) -> int:
         """Return how many winners of one race may not be measured already."""
@@ -213,7 +211,7 @@ class Experiment:
         if self.uploads:
             step(f"{subject.label}: uploading archives", 0)
             self.uploads.add(prepared, arms)
-        step("archives are written", len(arms))
+        step("archives are written", len(arms) * weight(subject.manifest))
         for each in archive_turns(config, arms, subject):
             self._take(prepared, each, session.recorder)
         for suite, access in subject.plans:
@@ -224,7 +222,7 @@ class Experiment:
             best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
             for each in access_turns(config, arms, subject, suite, access, best):
                 saved = self._most_best() - sum(not arm.always for arm in each.best) if best else 0
-                step(f"{suite} {access.name}", saved * each.rounds)
+                step(f"{suite} {access.name}", saved * each.rounds * weight(subject.manifest, access))
                 self._take(prepared, each, session.recorder)
             for measuring in self.measuring:
                 measuring.after(subject, prepared, suite, access)
@@ -246,7 +244,7 @@ class Experiment:
                 return [{**dataclasses.asdict(NoFigure.of(error)), "verified": False}] * len(turns.cells[arm])
 
         def step(text: str, steps: int) -> None:
-            self.session.step(text, 0 if turns.once else steps)
+            self.session.step(text, 0 if turns.once else steps * weight(prepared.manifest, turns.access))
 
         recorder.take(turns, prepared.without(turns.access), sample, step)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
-from harness.run.subject import Subject
+from harness.formats.selection import lengths, whole
+from harness.trace.manifest import Manifest
+from harness.workload import Absent, Access, ReadAccess, SizeAccess
 
 _BYTES_OF_A_STEP = 120_000_000
-"""Of a trace, that make a step take as long again as starting, stopping and verifying do: see `Weighed`."""
+"""That are read, checked or written in about the time that a step takes which asks for little: starting and stopping
+processes, evicting or warming an archive. So it was in the reference run."""
 
 
 class Progress(Protocol):
@@ -21,26 +24,29 @@ class Progress(Protocol):
         """Say that steps are done, and what comes next."""
 
 
-@dataclass
-class Weighed:
-    """Tells how far a run is in steps that weigh what those of a trace take, so that the time left can be believed.
+def weight(manifest: Manifest, access: Access | None = None) -> int:
+    """Return how many steps a sample of an access counts for, by the bytes that it asks for; without one, an archive.
 
-    Attributes
+    Parameters
     ----------
-    progress : Progress
-        Told of weighed steps.
-    weight : int
-        Of a step of the subject that is being measured.
+    manifest : Manifest
+        Of the trace.
+    access : Access, optional
+        What is sampled.
     """
+    return 1 + round(_asked(manifest, access) / _BYTES_OF_A_STEP)
 
-    progress: Progress
-    weight: int = 1
 
-    @staticmethod
-    def of(subject: Subject) -> int:
-        """Return the weight of a step: in the reference run, times of steps grew with the bytes of the trace."""
-        return 1 + round(subject.manifest.nbytes / _BYTES_OF_A_STEP)
-
-    def step(self, text: str, steps: int = 1) -> None:
-        """Say that steps are done, and what comes next."""
-        self.progress.step(text, steps * self.weight)
+def _asked(manifest: Manifest, access: Access | None) -> int:
+    if access is None:
+        return manifest.nbytes
+    if isinstance(access, ReadAccess):
+        found = 0
+        for read in access.reads:
+            spec = manifest[read.path]
+            count = prod(lengths(whole(spec.shape, read.selection)))
+            found += count * spec.nbytes // max(1, spec.items)
+        return found
+    if isinstance(access, SizeAccess | Absent):
+        return 0
+    return max((sum(manifest[source].nbytes for _, source in parts) for parts in access.tensors), default=0)

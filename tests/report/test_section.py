@@ -61,7 +61,8 @@ def test_a_section_is_part_of_the_page_and_of_all_that_is_published(run, monkeyp
     places = [page.index(f'<h2 id="{name}"') for name in ("fairness", "weather", "noise")]
     assert places == sorted(places) and '<a href="#weather">The weather</a>' in page
     assert "It was fine &amp; dry." in page and "&lt;rain&gt;" in page and "<td>8 km</td>" in page
-    assert "## The weather\n\nIt was fine & dry.\n\nAlso:\n\n- <rain>\n\n| Cloud | Height |\n|---|---|\n" in markdown
+    head = "## The weather\n\n<details><summary>The weather: all of it</summary>\n\n"
+    assert f"{head}It was fine & dry.\n\nAlso:\n\n- <rain>\n\n| Cloud | Height |\n|---|---|\n" in markdown
     assert "| cirrus\\| | 8 km |\n\n![Sky](" in markdown and "\n\n\n" not in markdown
     assert '"weather": "fine & dry"' in (run / "report.json").read_text()
     assert (run / "weather.csv").read_text() == "sky\nfine & dry\n" and (written.plots / "sky.svg").exists()

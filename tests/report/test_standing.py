@@ -34,23 +34,24 @@ def standing(grades: Grades, criterion: str = "full read") -> dict[str, str]:
 
 
 def test_each_word_is_given():
-    base = times(1)
+    base = times(1, noise=0.001)
     grades = graded(
         full("hdf5", base), full("a/a", times(2)),
         full("npz", [2 * second for second in base]),
-        full("zarr", [1.01 * second for second in base]),
-        full("zarr-slim", times(3, 1.03, 0.2)),
+        full("zarr", [second * (0.99, 1.03)[n % 2] for n, second in enumerate(base)]),
+        full("zarr-slim", [second * (0.9, 1.2)[n % 2] for n, second in enumerate(base)]),
     )  # fmt: skip
     assert standing(grades) == {"hdf5": "best", "npz": "behind", "zarr": "tie", "zarr-slim": "inconclusive"}
     rows = grades.table.set_index(["criterion", "format"]).loc["full read"]
     assert [stands(rows.loc[name]) for name in ("hdf5", "npz", "zarr")] == ["best", "2.0", "tie"]
-    assert stands(rows.loc["zarr-slim"]).startswith("~") and rows.loc["zarr-slim", "why"] == "noise"
+    assert stands(rows.loc["zarr-slim"]).startswith("~1.") and rows.loc["zarr-slim", "why"] == "noise"
 
 
 def test_a_difference_that_each_cell_leaves_open_is_found_over_all_of_them():
     cells = []
     for n in range(16):
-        cells += [full("hdf5", times(n, noise=0.1), n_res=64 + n), full("npz", times(n + 50, 1.1, 0.1), n_res=64 + n)]
+        of = {"trace": f"t{n}"}
+        cells += [full("hdf5", times(n, noise=0.15), **of), full("npz", times(n + 50, 1.08, 0.15), **of)]
     assert standing(graded(*cells)) == {"hdf5": "best", "npz": "behind"}
     assert standing(graded(*cells[:2]))["npz"] == "inconclusive"
 
@@ -70,7 +71,7 @@ def test_the_difference_of_equal_contenders_is_a_floor():
     assert told["npz"] == "behind"
     grades = graded(full("hdf5", base), full("a/a", [1.2 * second for second in base]), full("npz", ten))
     assert standing(grades)["npz"] == "inconclusive"
-    assert set(grades.table.loc[grades.table["format"] == "npz", "why"]) == {"", "floor"}
+    assert set(grades.table.loc[grades.table["format"] == "npz", "why"]) == {"floor"}
 
 
 def test_one_that_left_after_few_rounds_is_behind():

@@ -7,32 +7,45 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.cli import show
-from harness.run.progress import Weighed
+from harness.run.progress import weight
+from harness.trace.manifest import Manifest, Provenance
+from harness.trace.schema import Role, TensorSpec
+from harness.workload import Absent, Read, ReadAccess, SizeAccess, WriteAccess
 
 
-def _subject(nbytes: int) -> Any:
-    return SimpleNamespace(manifest=SimpleNamespace(nbytes=nbytes))
+def _manifest(nbytes: int) -> Any:
+    return SimpleNamespace(nbytes=nbytes)
 
 
-def test_the_time_left_follows_from_the_bytes_of_traces(monkeypatch, capsys):
-    """Steps take 50 ms, and as long again for each 120 MB of the trace: 100 of 3 MB, then 100 of 1.2 GB."""
+def test_the_time_left_follows_from_the_bytes_that_are_asked_for(monkeypatch, capsys):
+    """Steps take 50 ms, and as long again for each 120 MB: 100 of 3 MB, then 100 of 1.2 GB."""
     clock = [0.0]
     monkeypatch.setattr(show.time, "monotonic", lambda: clock[0])
-    subjects = [_subject(3_000_000), _subject(1_200_000_000)]
+    weights = [weight(_manifest(3_000_000)), weight(_manifest(1_200_000_000))]
     times = [0.05, 0.55]
     whole = 100 * sum(times)
     with show.progress(quiet=False) as progress:
-        weighed = Weighed(progress)
-        progress.total(sum(100 * weighed.of(subject) for subject in subjects))
-        for subject, seconds in zip(subjects, times, strict=True):
-            weighed.weight = weighed.of(subject)
+        progress.total(sum(100 * weighs for weighs in weights))
+        for weighs, seconds in zip(weights, times, strict=True):
             for _ in range(100):
                 clock[0] += seconds
-                weighed.step("read")
+                progress.step("read", weighs)
     said = re.findall(r"(\d+) %  about (\d+) s left", capsys.readouterr().err)
     assert len(said) == 5
     for (percent, left), elapsed in zip(said, (10.0, 20.0, 30.0, 40.0, 50.0), strict=True):
         assert abs(int(left) - (whole - elapsed)) <= 4 and abs(int(percent) - 100 * elapsed / whole) <= 5
+
+
+def test_a_step_weighs_what_its_access_asks_for():
+    spec = TensorSpec("a", (4, 150, 100_000), "float32", ("layer", "token", "channel"), Role.ARRAY)
+    manifest = Manifest(tensors=(spec,), provenance=Provenance(source="t"))
+    window = (slice(0, 1), slice(0, 150), slice(0, 100_000))
+    accesses = [
+        ReadAccess(name="whole", reads=(Read(path="a"),)), ReadAccess(name="part", reads=(Read(path="a", selection=window),) * 2),
+        WriteAccess(name="w", tensors=((("a", "a"),), (("b", "a"), ("c", "a")))), SizeAccess(name="s"),
+        Absent(name="n", reason="none"),
+    ]  # fmt: skip
+    assert [weight(manifest, access) for access in (None, *accesses)] == [3, 3, 2, 5, 1, 1]
 
 
 def test_the_first_steps_say_nothing_of_the_time_left(monkeypatch, capsys):

@@ -11,7 +11,7 @@ from harness.analysis.criteria import GradedCriterion
 from harness.report.drawing.figure import FAINT, ArmStyle, Page, arm_styles, drawing, legend
 from harness.report.page.deciding import EffortBlock, blocks
 
-_STEP, _BETWEEN = 0.13, 0.16
+_STEP, _BETWEEN = 0.11, 0.12
 """Inches between formats of a criterion, and between criteria."""
 
 
@@ -75,7 +75,7 @@ def _panel(
         y += _BETWEEN / 2
         axes.axhline(y, color=FAINT, linewidth=0.4)
     axes.set_ylim(height, 0)
-    axes.set_yticks(middles, [stated.name for stated in columns], fontsize=8)
+    axes.set_yticks(middles, [stated.name.replace(" ", "\n", 1) for stated in columns], fontsize=8)
     axes.tick_params(axis="y", length=0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind, written_once
@@ -193,15 +193,24 @@ def flips(findings: Findings) -> list[str]:
     for decision in preferring(findings):
         # Nor can the point be known at which one of several that are alike becomes the cheapest.
         ends = [end for flip in decision.flips for end in _ends(flip, decision.indistinguishable)]
-        ways = [_way(decision.mix, *end, interval) for *end, interval in ends if interval and all(map(math.isfinite, interval))]
+        ways = [_way(decision.mix, end) for end in ends if all(map(math.isfinite, end.interval))]
         use = f"{_spoken(decision)}: {_preferred(decision)}"
         unless = "and no weight alone is sure to change that" if ends else "whatever any single weight is"
         found.append(f"{use}, until {'; or '.join(ways)}." if ways else f"{use}, {unless}.")
     return found
 
 
-_End = tuple[Flip, str, float, str, tuple[float, float] | None]
-"""A weight, the side of its value, the value, what is preferred there, and the interval of the value."""
+class _End(NamedTuple):
+    """A value of a weight, the side of it on which another format is preferred, and how far the value is known."""
+
+    flip: Flip
+    side: str
+    value: float
+    name: str
+    interval: tuple[float, float]
+
+
+_UNKNOWN = (-math.inf, math.inf)
 
 
 def _ends(flip: Flip, close: tuple[str, ...]) -> Iterator[_End]:
@@ -210,21 +219,23 @@ def _ends(flip: Flip, close: tuple[str, ...]) -> Iterator[_End]:
         if flip.stays or name in close:
             continue
         if high == flip.stays_low and flip.stays_low > flip.segments[0][0]:
-            yield flip, "below", flip.stays_low, name, flip.low_interval
+            yield _End(flip, "below", flip.stays_low, name, flip.low_interval or _UNKNOWN)
         elif low == flip.stays_high and index and flip.value < low:
-            yield flip, "above", flip.stays_high, name, flip.high_interval
+            yield _End(flip, "above", flip.stays_high, name, flip.high_interval or _UNKNOWN)
 
 
-def _way(mix: Mix, flip: Flip, side: str, end: float, name: str, interval: tuple[float, float]) -> str:
+def _way(mix: Mix, end: _End) -> str:
+    """Say at what value of a weight the answer changes, and to what."""
+    flip, values = end.flip, (end.value, *end.interval)
     if flip.weight == "storage_price" and mix.gb_month is not None:
-        part = mix.gb_month / mix.storage_price if mix.storage_price else 0.0
-        price, low, high = (words.digits(value * part) for value in (end, *interval))
-        return f"storage costs {side} {price} USD for 1 GB and month ({low} to {high}), then {name}"
-    sure = f" ({_value(flip, interval[0])} to {_value(flip, interval[1])})"
+        dollars = mix.gb_month / mix.storage_price if mix.storage_price else 0.0
+        price, low, high = (words.digits(value * dollars) for value in values)
+        return f"storage costs {end.side} {price} USD for 1 GB and month ({low} to {high}), then {end.name}"
+    value, low, high = (_value(flip, value) for value in values)
     if flip.weight not in _WEIGHTS:
-        return f"{several(flip.weight)} are {side} {_value(flip, end)}{sure} of accesses, then {name}"
+        return f"{several(flip.weight)} are {end.side} {value} ({low} to {high}) of accesses, then {end.name}"
     subject, unit = _WEIGHTS[flip.weight]
-    return f"{subject} {side} {_value(flip, end)}{unit}{sure}, then {name}"
+    return f"{subject} {end.side} {value}{unit} ({low} to {high}), then {end.name}"
 
 
 def _value(flip: Flip, value: float) -> str:

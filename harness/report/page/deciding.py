@@ -28,8 +28,9 @@ def deciding(findings: Findings) -> list[str]:
     graded = grades[grades["standing"] != ""]
     exact = {stated.name for stated in criteria() if stated.exact}
     efforts = [_effort(of, str(effort), exact) for effort, of in graded.groupby("effort", sort=False)]
-    if len(efforts) > 1 and efforts[0]["sizes"] == efforts[1]["sizes"]:
-        efforts[1]["sizes"] = None
+    least = [one["sizes"]["least"] for one in efforts if one["sizes"]]
+    if len(set(least)) == 1 < len(least):
+        efforts[-1]["sizes"] = None  # it would say the same
     compared = graded[~graded["criterion"].isin(exact) & (graded["standing"] != "best")]
     said = {
         "busy": findings.noise.busy,
@@ -100,7 +101,8 @@ def blocks(grades: pd.DataFrame) -> tuple[list[GradedCriterion], list[EffortBloc
     columns = [stated for stated in criteria() if stated.name in set(grades["criterion"])]
     found = []
     for effort, of in grades.groupby("effort", sort=False):
-        mean = np.log(of["figure"].astype(float)).groupby(of["format"]).mean().sort_values(kind="stable")
+        logs = of.assign(log=np.log(of["figure"].astype(float)))
+        mean = logs.groupby("format")["log"].mean().sort_values(kind="stable")
         by_format = {str(name): part.to_dict("records") for name, part in of.groupby("format")}
         rows = [(str(name), {row["criterion"]: row for row in by_format[str(name)]}) for name in mean.index]
         found.append(EffortBlock(how=HOW[str(effort)], rows=rows))

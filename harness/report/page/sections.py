@@ -17,7 +17,8 @@ from harness.analysis.summary import BELOW_RAW, too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import answer, assumptions, flips, uses
-from harness.report.page.deciding import blocks, deciding
+from harness.report.page.deciding import blocks as by_effort
+from harness.report.page.deciding import deciding
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table, Text
 from harness.suite import Plot, Suite, plain
@@ -50,9 +51,10 @@ def facts(findings: Findings) -> str:
 def answer_blocks(findings: Findings) -> list[Block]:
     """Give what decides, how every format stands, and what a reader must know before it."""
     said = deciding(findings)
-    shown = {"sentences": said or [answer(findings)], "table": _standings(findings), "warnings": warnings(findings)}
+    shown, noted = {"sentences": said or [answer(findings)], "table": _standings(findings)}, warnings(findings)
     caption = "Time, or size, against the best format in each criterion, with 95 % intervals: further left is better."
-    return [Part("Answer", shown), Picture("criteria", "Formats by criterion", caption)]
+    blocks: list[Block] = [Part("Answer", shown), Picture("criteria", "Formats by criterion", caption)]
+    return blocks + ([Part("Notes", noted)] if noted else [])
 
 
 def use_blocks(findings: Findings) -> list[Block]:
@@ -74,7 +76,7 @@ def use_blocks(findings: Findings) -> list[Block]:
 
 def _standings(findings: Findings) -> dict[str, Any]:
     """Arrange how every format stands in each criterion."""
-    columns, found = blocks(findings.grades.table)
+    columns, found = by_effort(findings.grades.table)
     return {
         "columns": [stated.name.capitalize() for stated in columns],
         "blocks": [

@@ -78,6 +78,18 @@
   });
   document.addEventListener("keydown", function (event) { if (event.key === "Escape") hide(); });
 
+  document.querySelectorAll("table.standings td[title]").forEach(function (cell) { // what a touch has no other way to
+    cell.addEventListener("click", function () {
+      var told = document.createElement("p");
+      told.textContent = cell.title;
+      box.textContent = "";
+      box.append(told);
+      box.hidden = false;
+      pinned = cell;
+    });
+    cell.addEventListener("blur", hide);
+  });
+
   function unfold() { // what a link leads to
     var target = location.hash && document.getElementById(location.hash.slice(1));
     var folded = target && target.closest("details");

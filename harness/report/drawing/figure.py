@@ -149,7 +149,7 @@ class Page:
     WIDTH = 9.6
     LEFT, RIGHT, GAP = 0.92, 0.12, 0.16
     _CHARACTERS = 148  # a caption line at 7.5 points
-    _LINE = 0.18  # of the title, whose bold characters of 10.5 points are 0.08 wide on average
+    _LINE = 0.18  # of the title
 
     def __post_init__(self) -> None:
         """Place everything."""
@@ -157,7 +157,7 @@ class Page:
         across = self._across()
         legend = 0.24 * math.ceil(len(self.legend) / across) if across else 0.0
         tallest = max((h.count("\n") + 1 for h in self.headings if h), default=0)
-        title = textwrap.wrap(self.title, int((self.WIDTH - self.LEFT) / 0.085))
+        title = _folded(self.title, self.WIDTH - self.LEFT - self.RIGHT)
         below = 0.12 + self._LINE * len(title)
         top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)
@@ -182,7 +182,7 @@ class Page:
 
     def _across(self) -> int:
         """Return how many legend columns fit."""
-        inches = [0.64 + _inches(str(handle.get_label()), 8) for handle in self.legend]
+        inches = [0.64 + _inches(str(handle.get_label()), size=8) for handle in self.legend]
         for across in range(len(inches), 1, -1):
             columns = np.array_split(inches, across)  # matplotlib too gives the first ones what is left over
             if sum(max(column) for column in columns) < self.WIDTH - self.LEFT:
@@ -217,10 +217,17 @@ class Page:
         return save_figure(self.figure, folder, name)
 
 
-def _inches(text: str, points: float) -> float:
-    """Return how wide a text is in the font of drawings."""
-    width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(size=points), ismath=False)
+def _inches(text: str, **font: Any) -> float:
+    """Return how wide a text is."""
+    width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(**font), ismath=False)
     return float(width) / 72
+
+
+def _folded(title: str, room: float) -> list[str]:
+    """Fold a title into the fewest lines that fit."""
+    folds = (textwrap.wrap(title, most) for most in range(min(len(title), 160), 9, -1))
+    fits = (lines for lines in folds if all(_inches(line, size=10.5, weight="bold") <= room for line in lines))
+    return next(fits, [title])
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -55,11 +55,12 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class StoreArm:
-    """A format in a profile, read by one route."""
+    """A format in a profile, read by one route; another one of the format may be all that is drawn."""
 
     format: str
     profile: ProfileName
     route: str = "ranges"
+    drawn: bool = True
 
     @property
     def label(self) -> str:
@@ -69,11 +70,11 @@ class StoreArm:
 
 ARMS = (
     StoreArm(RAW, "tuned"),
-    StoreArm("npz", "tuned"),
+    StoreArm("npz", "tuned", drawn=False),
     StoreArm("npz", "tuned", "download"),
     StoreArm("hdf5", "tuned"),
-    StoreArm("hdf5", "tuned", "reference"),
-    StoreArm("zarr", "seed"),
+    StoreArm("hdf5", "tuned", "reference", drawn=False),
+    StoreArm("zarr", "seed", drawn=False),
     StoreArm("zarr", "tuned"),
     StoreArm("zarr-slim", "tuned"),
 )
@@ -169,6 +170,14 @@ def _one_get(near: S3Place, key: str, length: int) -> dict[str, object]:
     return {"seconds": seconds, "open_seconds": (opened - start) / 1e9, **dataclasses.asdict(counts)}
 
 
+def draw(samples: pd.DataFrame, folder: Path) -> None:
+    """Draw the arms that matter, and name the others; see `benchmarks.latency.draw_latency`."""
+    aside = {(arm.label, arm.profile): f"{arm.label} ({arm.profile}, {arm.route})" for arm in ARMS if not arm.drawn}
+    keys = list(zip(samples["format"], samples["profile"], strict=True))
+    others = [text for key, text in aside.items() if key in keys]
+    draw_latency(samples[[key not in aside for key in keys]], folder, others)
+
+
 def goals(samples: pd.DataFrame) -> Iterator[FoundSizes]:
     """Yield the goals at 20 ms, each as the median of the ratios of rounds; opening is not counted in either side."""
     far = samples[samples["latency_ms"] == GOAL_LATENCY]
@@ -218,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
                 file.flush()
                 print(f"{archives.label}: {place.describe()}", flush=True)
     samples = pd.read_csv(options.out / "samples.csv", keep_default_na=False)
-    draw_latency(samples, options.out)
+    draw(samples, options.out)
     found = list(goals(samples))
     for goal in found:
         print(goal)

@@ -47,7 +47,8 @@ class AccessInfo:
     per_sample : callable
         Takes the options of a run; returns how many of it one sample has.
     variant_of, variant : str
-        The access of this suite that is done in another way, and which way; both are drawn side by side.
+        The access of this suite that is done in another way, and which way. Times of both are drawn side by side; of
+        sizes the caption says how much more it takes.
     note : str
         A sentence for the caption of a drawing that shows it.
     once : bool

@@ -88,7 +88,8 @@ suite = Suite(
     plot=Plot(
         title="Parallel access: the same windows on threads and processes (time, lower is better)",
         columns="workers",
-        note="Time for the whole plan: the same windows for every format and every number of workers.",
+        note="Time for the whole plan: the same windows for every format and every number of workers. Of a trace with "
+        "attention only attention windows are read, unless a run asks for all.",
     ),
     criterion=Criterion(
         name="parallel access", cells="windows and layers, with the most workers of each executor", short="parallel"

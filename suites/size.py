@@ -59,9 +59,9 @@ suite = Suite(
             name="layer_filled_both",
             label="one layer, representations under both names",
             variant_of="layer_filled_one",
-            variant="a second name",
-            note="Extra for a second name: one layer with its single and pair representations stored under both names "
-            "that the schema allows, against under one; 0 % means that equal values are stored once.",
+            variant="under both names",
+            note="The schema allows two names for the single and pair representations of a layer. A format that stores "
+            "equal values once takes no more for both.",
         ),
     ),
     plot=Plot(title="Storage size of the same trace in every format", name="storage_size"),

@@ -22,6 +22,7 @@ _LOOKS = {
 _ROW = 0.165  # inches
 _CHARACTER = 0.066  # inches
 _NAMES = (1.2, 4.7)  # inches
+_LONGEST = 80  # characters of a name
 _TICKS = (0.1, 0.2, 0.33, 0.5, 0.67, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -34,7 +35,8 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
         ``ratios.svg`` and ``ratios.png``; equal outcomes give equal bytes.
     """
     points, threshold = outcome.of("times"), outcome.threshold
-    labels = [outcome.name(point) for point in points]
+    names = [outcome.name(point) for point in points]
+    labels = [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names]
     present = [word for word in _LOOKS if any(point.verdict == word for point in points)]
     legend: list[Line2D] = [
         Line2D([], [], linestyle="none", color=_LOOKS[w][0], marker=_LOOKS[w][1], markersize=5, label=_LOOKS[w][2])
@@ -42,7 +44,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
     ]
     band: Patch = Patch(facecolor="#eeeeee", edgecolor=FAINT, label=f"less than {100 * threshold:g} % slower")
     caption = [
-        "Time of head divided by base's, paired by round, with its 95 % interval: to the left of 1 head is faster.",
+        "Time of head divided by base's, paired by round, with its 95 % interval.",
         f"Trace: {words.listed(outcome.subjects)}.",
         *outcome.notes,
     ]
@@ -50,12 +52,12 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
     wide = min(max(_CHARACTER * max(map(len, labels)), _NAMES[0]), _NAMES[1])
     with drawing():
         page = Page(
-            title=f"{outcome.head} against {outcome.base}: {WORDS[outcome.exit_code]}", caption=caption,
+            title=f"{outcome.head} (head) against {outcome.base} (base): {WORDS[outcome.exit_code]}", caption=caption,
             legend=[*legend, band], heights=[_ROW * len(points) + 0.2],  # type: ignore[list-item]
-            below=[0.36], widths=[wide, room - wide], headings=["", ""],
+            below=[0.46], widths=[wide, room - wide], headings=["", ""],
         )  # fmt: skip
-        names, axes = page.axes[0, 0], page.axes[0, 1]
-        names.set_axis_off()
+        beside, axes = page.axes[0, 0], page.axes[0, 1]
+        beside.set_axis_off()
         rows = [len(points) - 1 - k for k in range(len(points))]
         band_width = math.log(1 + threshold)
         low = min([-band_width, *(math.log(p.ratio_low) for p in points)]) - 0.25 * band_width
@@ -66,8 +68,8 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
             colour, marker, _ = _LOOKS[point.verdict]
             axes.plot([point.ratio_low, point.ratio_high], [row, row], color=colour, linewidth=1.1, zorder=2)
             axes.plot([point.ratio], [row], color=colour, marker=marker, markersize=4.6, linestyle="none", zorder=3)
-            names.text(1.0, row, label, ha="right", va="center", fontsize=7, parse_math=False)
-        for panel in (names, axes):
+            beside.text(1.0, row, label, ha="right", va="center", fontsize=7, parse_math=False)
+        for panel in (beside, axes):
             panel.set_ylim(-0.8, len(points) - 0.2)
         axes.set_xscale("log")
         axes.set_xlim(math.exp(low), math.exp(high))
@@ -76,7 +78,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
         axes.set_xticks([], minor=True)
         axes.set_yticks([])
         axes.grid(axis="x")
-        page.under(0, "time of head / time of base", 0.2, [1])
+        page.under(0, "time of head / time of base (log axis; left of 1 head is faster)", 0.26, [1])
         return page.save(folder, "ratios")
 
 

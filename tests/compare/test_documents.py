@@ -84,6 +84,7 @@ def test_the_picture_has_every_cell_and_the_same_bytes_each_time(tmp_path):
     outcome = Outcome(base="$a", head="b", entries=points, notes=["A note."])
     first, picture = draw_ratios(outcome, tmp_path)
     before = first.read_bytes()
+    assert "log axis" in before.decode() and "<!-- b (head) against $a (base): regression -->" in before.decode()
     draw_ratios(outcome, tmp_path)
     assert first.read_bytes() == before and picture.stat().st_size > 5000
 

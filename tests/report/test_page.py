@@ -6,10 +6,12 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import harness
 from harness.analysis.asked import Options
 from harness.analysis.findings import Findings, find
 from harness.cli import main
@@ -65,6 +67,20 @@ def test_a_drawing_keeps_all_its_references():
     assert 'href="#x-p"' in out and 'id="x-p"' in out and "url(#x-c)" in out and 'id="x-c"' in out
     assert "unused" not in out and "metadata" not in out and "<style" not in out and "9pt" not in out
     assert 'aria-label="a &quot;name&quot; &lt;b&gt;"' in out
+
+
+def test_a_drawing_is_painted_in_the_colours_of_the_page():
+    paints = ("fill: #ffffff", "stroke: #000000", "fill: #333333", "stroke: #e2e2e2", "fill: #0072b2", "fill: #332288")
+    shapes = "".join(f'<path style="{paint}"/>' for paint in paints)
+    out = inline_svg(f'<svg viewBox="0 0 9 9">{shapes}</svg>', "x", "a")
+    drawn = re.findall(r'<path style="([^"]+)"', out)
+    assert drawn[:5] == [
+        "fill: var(--paper)", "stroke: var(--ink)", "fill: var(--soft)", "stroke: var(--line)", "fill: #0072b2",
+    ]  # fmt: skip
+    assert drawn[5] == "fill: #332288; fill: light-dark(#332288, #847ab7)"  # a format's, too dark for a dark page
+    style = (Path(harness.__file__).parent / "report/page/templates/style.css").read_text()
+    used = set(re.findall(r"var\(--(\w+)\)", out))
+    assert used == {"paper", "ink", "soft", "line"} and all(style.count(f"--{name}:") >= 2 for name in used)
 
 
 def test_the_markdown_says_the_same(small, findings):

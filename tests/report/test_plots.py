@@ -152,6 +152,27 @@ def test_parallel_access_says_which_workers_it_leaves_out(tmp_path: Path, captio
     assert any("Measured too, see summary.csv: threads 2, processes 1." in c for c in captions)
 
 
+def test_what_was_not_asked_is_told_from_what_a_trace_lacks(tmp_path: Path, captions: list[str]) -> None:
+    lack: dict[str, Any] = {"status": "skipped", "cache": "", "reason": "the trace has no pair tensor"}
+    asked = [cell("parallel_access", "window_attention", name, 16, "zarr") for name in ("a", "b", "c")]
+    pairs = [cell("parallel_access", "window_pair", "a", 16, "zarr")]
+    draw(pd.DataFrame(asked + pairs), tmp_path)
+    assert not any("No result" in c for c in captions) and any("Not asked" in c for c in captions)
+    captions.clear()
+    absent = [cell("parallel_access", "window_pair", name, 16, "zarr", **lack) for name in ("b", "c")]
+    draw(pd.DataFrame(asked + pairs + absent), tmp_path)
+    assert any("No result: the trace has no such tensor." in c for c in captions)
+    assert not any("Not asked" in c for c in captions)
+
+
+def test_sizes_say_what_a_second_name_costs(tmp_path: Path, captions: list[str]) -> None:
+    frame = summary(BOTH, ("npz", "zarr"))
+    both = (frame["access"] == "layer_filled_both") & (frame["format"] == "npz")
+    frame.loc[both, "size_bytes"] = 1.9 * frame.loc[both, "size_bytes"].astype(float)
+    draw(frame[frame["suite"] == "size"], tmp_path)
+    assert any("More under both names: npz 90 %; zarr 0 %." in c for c in captions)
+
+
 def test_suite_without_a_measured_cell_draws_nothing(tmp_path: Path) -> None:
     frame = summary({"synthetic": [16]})
     frame.loc[frame["suite"] == "layer_read", "status"] = "failed"
@@ -244,3 +265,14 @@ def test_a_legend_stays_on_its_page(count):
         (legend,) = page.figure.legends
         box = legend.get_window_extent(page.figure.canvas.get_renderer())
     assert box.x0 >= 0 and box.x1 <= page.figure.bbox.x1
+
+
+def test_a_long_title_is_folded_and_a_dollar_sign_in_it_starts_no_formula() -> None:
+    with drawing():
+        page = Page(
+            title="$a against " + "b" * 200, caption=[], legend=[], heights=[1.0], below=[0.3], widths=[1.0],
+            headings=[""],
+        )  # fmt: skip
+        title, *_ = page.figure.texts
+        box = title.get_window_extent(page.figure.canvas.get_renderer())
+    assert title.get_text().replace("\n", "").startswith("$a against bbb") and box.x1 <= page.figure.bbox.x1

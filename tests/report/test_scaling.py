@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 
 from harness.analysis.scaling import COLUMNS, scaling
 from harness.analysis.table import SampleTable
@@ -91,6 +92,25 @@ def test_it_is_drawn_where_there_is_something_to_compare(tmp_path):
     drawn = draw_scaling(table, tmp_path)
     assert [path.name for path in drawn] == ["scaling.svg", "scaling.png"] and all(p.stat().st_size for p in drawn)
     assert draw_scaling(table[table["workers"] == 1], tmp_path / "none") == []
+
+
+def test_the_ideal_is_a_straight_line_and_no_panel_has_one_number_of_workers(tmp_path, monkeypatch):
+    lines = []
+    plain = Axes.plot
+
+    def plot(self, x, y, **rest):
+        lines.append((self, x, y))
+        return plain(self, x, y, **rest)
+
+    monkeypatch.setattr(Axes, "plot", plot)
+    rows = [*ROWS, *cell("hdf5", "threads", 8, 0.4)]
+    draw_scaling(scaling(samples(tmp_path, rows)), tmp_path)
+    axes, x, y = next(line for line in lines if list(line[2]) == [1, 2, 8])
+    places = axes.transData.transform(list(zip(x, y, strict=True)))
+    slopes = (places[1:] - places[:-1])[:, 1] / (places[1:] - places[:-1])[:, 0]
+    assert slopes[0] == pytest.approx(slopes[1])
+    assert len({id(line[0]) for line in lines}) == 4  # two panels for threads and for processes, none where they share
+    assert "scaling.csv: 2 threads, one shared reader" in (tmp_path / "scaling.svg").read_text()
 
 
 def test_files_of_the_first_version_are_read_and_not_added_to(tmp_path):

@@ -29,7 +29,7 @@ _SHORT = {"size_bytes": "bytes", "files": "files", "files_opened": "opens", "req
 _HEIGHT, _TICKS = 1.0, 0.66
 _CAPTION = (
     "Each panel has its own axis, which does not begin at zero and is logarithmic where points are far apart. A "
-    "point is the median of a run, its line the 95 % interval over rounds, which may reach beyond the panel.",
+    "point is the median of a run, its line the 95 % interval over rounds.",
     f"A step is a level that changed by more than 5 % and stayed for {SIDE} runs or more, with chance excluded over "
     "all cells together, after what the raw ceiling did was taken off; the horizontal lines are its levels without "
     "that. An exact figure steps with every change. Runs are named by their commits.",
@@ -160,8 +160,9 @@ def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
         own = [step for step in steps if step.key == key]
         _levels(axes, [step for step in own if step.figure in (names[0], MACHINE)], start, len(y))
         _marks(axes, own, start)
-        values += y[~np.isnan(y)].tolist()
-    # By the points alone, by the logarithm where they are far apart; room above is for the marks.
+        every = np.concatenate([y, low, high])
+        values += every[np.isfinite(every)].tolist()
+    # With all intervals, by the logarithm where they are far apart; room above is for the marks.
     least, most = min(values, default=0.0), max(values, default=1.0)
     if timed and most > _FAR_APART * least > 0:
         logarithmic(axes, least, 2 * most, seconds=True)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
-from harness.report.drawing.figure import FAINT, GREY, Page, drawing
+from harness.report.drawing.figure import FAINT, GREY, TEXT, Page, drawing, halo
 
 # By Okabe and Ito, as formats are drawn; every bar also has its format and ratio beside it.
 COLOURS = {
@@ -78,9 +78,10 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
         page = Page(
             title=f"What is due to what: time over that of {baseline}, stock against stock",
             caption=[
-                f"{trace}, {found[0][0]['cache']}, one thread. For each read, bars from top to bottom lead from 1 to "
-                "the ratio of the two stock readers (diamond): each bar is one thing that differs, with its ratio and "
-                "95 % interval; to the right is slower. Their ratios multiply to the total.",
+                f"{words.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from top "
+                "to bottom lead from 1 to the ratio of the two stock readers (diamond): each bar is one thing that "
+                "differs, with its ratio and 95 % interval; to the right is slower. Their ratios multiply to the total. "
+                "Axes are logarithmic.",
             ],
             legend=[Line2D([], [], color=COLOURS[due], linewidth=6, label=NAMES[due]) for due in _dues(found)],
             heights=tallest,
@@ -130,11 +131,11 @@ def _panel(axes: Axes, found: _Chains, spare: float) -> None:
             there = here * step["ratio"]
             low, high = here * step["ratio_low"], here * step["ratio_high"]
             axes.barh(y, there - here, left=here, height=0.62, color=COLOURS[_due(step)], zorder=2)
-            axes.plot([low, high], [y, y], color="black", linewidth=0.7, zorder=3)
+            axes.plot([low, high], [y, y], color="black", linewidth=0.7, zorder=3, path_effects=halo(0.7))
             text = f"{step['format'] if step['format'] == step['against_format'] else ''} {words.times(step['ratio'])}"
             axes.annotate(
                 text.strip(), (max(low, high, here, there), y), xytext=(3, 0), textcoords="offset points",
-                va="center", fontsize=5.8, color="#333333", annotation_clip=False, parse_math=False,
+                va="center", fontsize=5.8, color=TEXT, annotation_clip=False, parse_math=False,
             )  # fmt: skip
             axes.plot([there, there], [y, y - 1], color=GREY, linewidth=0.4, zorder=1)
             here = there

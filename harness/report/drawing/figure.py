@@ -16,7 +16,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.textpath import text_to_path
 
 from harness.analysis import formatting as words
 from harness.analysis.formatting import Arm
@@ -24,6 +27,7 @@ from harness.files import appearing
 from harness.formats.style import Style, styles
 from harness.records import kind_of
 
+TEXT = "#333333"
 GREY = "#6e6e6e"
 FAINT = "#9a9a9a"
 CEILING: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 1}
@@ -96,6 +100,11 @@ def legend(arms: Iterable[ArmStyle]) -> list[Line2D]:
     return [Line2D([], [], label=style.label, **style.line()) for style in arms]
 
 
+def halo(width: float) -> list[AbstractPathEffect]:
+    """Surround a line of this width by the colour of the page, so that it shows on any other."""
+    return [withStroke(linewidth=width + 1.6, foreground="white")]
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw with matplotlib's defaults and this module's settings, whatever the user has set."""
@@ -140,6 +149,7 @@ class Page:
     WIDTH = 9.6
     LEFT, RIGHT, GAP = 0.92, 0.12, 0.16
     _CHARACTERS = 148  # a caption line at 7.5 points
+    _LINE = 0.18  # of the title
 
     def __post_init__(self) -> None:
         """Place everything."""
@@ -147,22 +157,23 @@ class Page:
         across = self._across()
         legend = 0.24 * math.ceil(len(self.legend) / across) if across else 0.0
         tallest = max((h.count("\n") + 1 for h in self.headings if h), default=0)
-        top = 0.48 + legend + 0.15 * tallest
+        title = _folded(self.title, self.WIDTH - self.LEFT - self.RIGHT)
+        below = 0.12 + self._LINE * len(title)
+        top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)
         height = top + sum(self.heights) + sum(self.below) + bottom
         self.figure = Figure(figsize=(self.WIDTH, height), facecolor="white")
         FigureCanvasAgg(self.figure)
         self._height = height
         edge = self.LEFT / self.WIDTH
-        self.figure.text(edge, 1 - 0.12 / height, self.title, va="top", fontsize=10.5, fontweight="bold")
-        text = "\n".join(lines)
+        plain: Any = {"va": "top", "parse_math": False}  # a dollar sign in a name or a reason starts no formula
+        self.figure.text(edge, 1 - 0.12 / height, "\n".join(title), fontsize=10.5, fontweight="bold", **plain)
         self.figure.text(
-            edge, (bottom - 0.06) / height, text, va="top", fontsize=7.5, color="#333333", linespacing=1.3,
-            parse_math=False,  # a dollar sign in a name or a reason starts no formula
-        )  # fmt: skip
+            edge, (bottom - 0.06) / height, "\n".join(lines), fontsize=7.5, color=TEXT, linespacing=1.3, **plain
+        )
         if across:
             self.figure.legend(
-                handles=self.legend, loc="upper left", bbox_to_anchor=(edge, 1 - 0.36 / height), ncols=across,
+                handles=self.legend, loc="upper left", bbox_to_anchor=(edge, 1 - (below + 0.06) / height), ncols=across,
                 frameon=False, borderaxespad=0, borderpad=0, handlelength=3.2, columnspacing=1.6, fontsize=8,
             )  # fmt: skip
         self._grid(top)
@@ -171,7 +182,7 @@ class Page:
 
     def _across(self) -> int:
         """Return how many legend columns fit."""
-        inches = [0.66 + 0.066 * len(str(handle.get_label())) for handle in self.legend]
+        inches = [0.64 + _inches(str(handle.get_label()), size=8) for handle in self.legend]
         for across in range(len(inches), 1, -1):
             columns = np.array_split(inches, across)  # matplotlib too gives the first ones what is left over
             if sum(max(column) for column in columns) < self.WIDTH - self.LEFT:
@@ -204,6 +215,19 @@ class Page:
     def save(self, folder: Path, name: str) -> list[Path]:
         """Write SVG and PNG; see `save_figure`."""
         return save_figure(self.figure, folder, name)
+
+
+def _inches(text: str, **font: Any) -> float:
+    """Return how wide a text is."""
+    width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(**font), ismath=False)
+    return float(width) / 72
+
+
+def _folded(title: str, room: float) -> list[str]:
+    """Fold a title into the fewest lines that fit."""
+    folds = (textwrap.wrap(title, most) for most in range(min(len(title), 160), 9, -1))
+    fits = (lines for lines in folds if all(_inches(line, size=10.5, weight="bold") <= room for line in lines))
+    return next(fits, [title])
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> list[Path]:

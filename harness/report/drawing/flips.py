@@ -19,7 +19,7 @@ from harness.analysis.choice.decision import Decision
 from harness.analysis.choice.flips import Flip
 from harness.analysis.choice.mix import several
 from harness.formats.style import Style, styles
-from harness.report.drawing.figure import drawing, save_figure
+from harness.report.drawing.figure import TEXT, drawing, halo, save_figure
 
 _WIDTH, _LEFT, _BAR_WIDTH = 9.6, 1.95, 4.9  # inches; what is right of the bars is for words
 _BAR, _ROW = 0.24, 0.66
@@ -34,18 +34,30 @@ _LABELS = {
 
 
 def draw_flips(decision: Decision, folder: Path) -> list[Path]:
-    """Draw where the choice of one decision flips, as ``decision.svg`` and PNG; nothing without a preferred format."""
-    if decision.preferred is None:
+    """Draw where the choice of one decision flips, as ``decision.svg`` and PNG: every weight of which that is known.
+
+    Returns nothing where there is none, or no preferred format.
+    """
+    shown = [flip for flip in decision.flips if _known(flip)]
+    if decision.preferred is None or not shown:
         return []
     with drawing():
-        return save_figure(_figure(decision), folder, "decision")
+        return save_figure(_figure(decision, shown), folder, "decision")
 
 
-def _figure(decision: Decision) -> Figure:
-    drawn = styles(name for flip in decision.flips for *_, name in flip.segments)
-    caption = _caption(decision)
+def _known(flip: Flip) -> bool:
+    """Say whether it is known where another format becomes the cheapest: all of an interval lies within the weight."""
+    first, last = flip.segments[0][0], flip.segments[-1][1]
+    low, high = flip.low_interval, flip.high_interval
+    below = low is not None and first < min(low[0], flip.stays_low)
+    return below or (high is not None and max(high[1], flip.stays_high) < last)
+
+
+def _figure(decision: Decision, flips: list[Flip]) -> Figure:
+    drawn = styles(name for flip in flips for *_, name in flip.segments)
+    caption = _caption(decision, flips)
     top, bottom = 0.98, 0.2 + 0.15 * len(caption)
-    height = top + _ROW * len(decision.flips) + bottom
+    height = top + _ROW * len(flips) + bottom
     figure = Figure(figsize=(_WIDTH, height), facecolor="white")
     FigureCanvasAgg(figure)
 
@@ -53,7 +65,7 @@ def _figure(decision: Decision) -> Figure:
         """Write at a place in inches; a dollar sign in a name starts no formula, but in the title it is escaped."""
         figure.text(x / _WIDTH, y / height, text, **({"va": "top"} | how))
 
-    grey = {"color": "#333333", "parse_math": False}
+    grey = {"color": TEXT, "parse_math": False}
     write(0.15, height - 0.12, _title(decision), fontsize=10.5, fontweight="bold")
     write(0.15, height - 0.36, _answer(decision), fontsize=8.5, **grey)
     figure.legend(
@@ -61,7 +73,7 @@ def _figure(decision: Decision) -> Figure:
         bbox_to_anchor=(_LEFT / _WIDTH, 1 - 0.58 / height), ncols=len(drawn), frameon=False, borderaxespad=0,
         borderpad=0, handlelength=2.4, handleheight=1.1, fontsize=8,
     )  # fmt: skip
-    for row, flip in enumerate(decision.flips):
+    for row, flip in enumerate(flips):
         y = height - top - _ROW * row - _BAR
         axes = figure.add_axes((_LEFT / _WIDTH, y / height, _BAR_WIDTH / _WIDTH, _BAR / height))
         _row(axes, flip, drawn)
@@ -82,10 +94,14 @@ def _label(weight: str) -> str:
     return _LABELS.get(weight) or "\n".join(textwrap.wrap(f"share of {several(weight)}", 20))
 
 
+def _name(weight: str) -> str:
+    return _label(weight).replace("\n", " ").replace(" (log axis)", "").replace(" (s/GB, log axis)", "")
+
+
 def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
     """Draw one bar: its parts, the value that the mix has, and how far each flip is known."""
     low, high = _span(flip)
-    outside: Any = {"color": "black", "clip_on": False}
+    outside: Any = {"color": "black", "clip_on": False, "solid_capstyle": "butt"}
     axes.set_xlim(low, high)
     axes.set_ylim(0, 1)
     if flip.log:
@@ -102,9 +118,9 @@ def _row(axes: Axes, flip: Flip, drawn: dict[str, Style]) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2}, zorder=3,
             )  # fmt: skip
         if index:
-            axes.axvline(start, color="black", linewidth=1.0)
+            axes.axvline(start, color="white", linewidth=1.6)
     value = min(max(flip.value, low), high)
-    axes.plot([value, value], [-0.12, 1.3], linewidth=2.0, zorder=4, solid_capstyle="butt", **outside)
+    axes.plot([value, value], [-0.12, 1.3], linewidth=2.0, zorder=4, path_effects=halo(2.0), **outside)
     axes.plot([value], [1.3], marker="v", markersize=5, zorder=4, **outside)
     axes.annotate(
         _number(flip, flip.value), (value, 1.3), xytext=(5, 0), textcoords="offset points", fontsize=7.5, va="center",
@@ -162,14 +178,8 @@ def _ticks(axes: Axes, flip: Flip, low: float, high: float) -> None:
 def _words(flip: Flip) -> str:
     """Say where the answer ends to hold, beside the bar."""
     lines = []
-    first, last = flip.segments[0][0], flip.segments[-1][1]
-    if flip.stays and (first, last) in (flip.low_interval, flip.high_interval):
-        return "not sure anywhere"
     before = next((name for _, end, name in flip.segments[:-1] if end == flip.stays_low), None)
     after = next((name for start, _, name in flip.segments[1:] if start == flip.stays_high), None)
-    low, high = flip.low_interval, flip.high_interval
-    if before is after is None and low and high and low[1] >= high[0]:  # nothing is left between them
-        return "not sure anywhere"
     for word, other, end, interval in (
         ("below", before, flip.stays_low, flip.low_interval),
         ("from", after, flip.stays_high, flip.high_interval),
@@ -177,11 +187,10 @@ def _words(flip: Flip) -> str:
         if other is not None and interval is not None:
             text = f"{other} {word} {_number(flip, end)} ({_interval(flip, interval)})"
             lines.append(text if len(text) <= _WORDS else text.replace(" (", "\n("))
-        elif interval is not None:
+        elif interval is not None and interval[0] < interval[1]:
             edge = interval[1] if word == "below" else interval[0]
-            whole = flip.weight != "readers" and edge == (last if word == "below" else first)
-            lines.append("not sure anywhere" if whole else f"{word} {_number(flip, edge)}: not sure")
-    return "\n".join(dict.fromkeys(lines)) or "the same throughout"
+            lines.append(f"{word} {_number(flip, edge)}: not sure")
+    return "\n".join(lines)
 
 
 def _interval(flip: Flip, interval: tuple[float, float]) -> str:
@@ -224,12 +233,21 @@ def _answer(decision: Decision) -> str:
     return text + "."
 
 
-def _caption(decision: Decision) -> list[str]:
+def _caption(decision: Decision, shown: list[Flip]) -> list[str]:
     text = [
         "Each bar varies one weight of the mix, the others as they are (the other shares keep their proportions); its "
         "parts are the cheapest format. Triangle: the value of the mix. Line under the bar: 95 % bootstrap interval, "
         f"over rounds, of where {decision.preferred} stops being the cheapest.",
     ]
+    others: dict[bool, list[str]] = {True: [], False: []}
+    for flip in decision.flips:
+        if flip not in shown:
+            stays = flip.stays and flip.low_interval is flip.high_interval is None
+            others[stays].append(_name(flip.weight))
+    if others[True]:
+        text.append(f"{decision.preferred} is the cheapest at every value of {words.listed(others[True])}.")
+    if others[False]:
+        text.append(f"Whether the choice flips, and where, is not known for {words.listed(others[False])}.")
     text += decision.assumptions
     if decision.out:
         text.append("Not compared: " + "; ".join(f"{name} ({why})" for name, why in decision.out.items()) + ".")

@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from harness.analysis import formatting as words
 from harness.analysis.formatting import Arm
 from harness.report.drawing.figure import ArmStyle, Page, arm_styles, arms_in, drawing, legend, of_arm
 from harness.report.drawing.panels import logarithmic
 from harness.suite import READ, AccessInfo, counted_as
 
 _ACROSS = 3
-_LABELS = 0.16  # between panels, for the labels of an axis, as a part of their width
+
+
+class _Apart(Page):
+    """A page whose panels each have an axis of their own."""
+
+    GAP = 0.66
 
 
 def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> list[Path]:
@@ -36,22 +42,22 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> lis
     arms = arm_styles(arms_in(shown))
     rows = -(-len(reads) // _ACROSS)
     with drawing():
-        page = Page(
-            title="Growth with length, warm: lower is faster, steeper grows faster",
+        page = _Apart(
+            title="Growth with length, warm (time; lower is faster, steeper grows faster; both axes logarithmic)",
             caption=[
-                f"{trace}. Points are medians over rounds; lines are the power of the length that fits them best, "
-                "drawn only between the lengths that were measured. Beside each format the exponent with its 95 % "
-                "interval: 2 is growth with the number of residue pairs.",
+                f"{words.pretty_trace(str(trace))}. Points are medians over rounds; lines are the power of the length "
+                "that fits them best, drawn only between the lengths that were measured. Beside each format the "
+                "exponent with its 95 % interval: 2 is growth with the number of residue pairs.",
             ],
             legend=legend(arms.values()),
             heights=[2.3] * rows,
             below=[0.5] * rows,
-            widths=[1.0, *[_LABELS, 1.0] * (_ACROSS - 1)],
-            headings=[""] * (2 * _ACROSS - 1),
+            widths=[1.0] * min(len(reads), _ACROSS),
+            headings=[""] * min(len(reads), _ACROSS),
         )
         for (row, column), axes in page.axes.items():
-            number = row * _ACROSS + column // 2
-            if column % 2 == 0 and number < len(reads):
+            number = row * _ACROSS + column
+            if number < len(reads):
                 suite, info = reads[number]
                 _panel(axes, _of(shown, suite, info), _of(summary[summary["trace"] == trace], suite, info), arms)
                 axes.set_title(info.label, fontsize=8, pad=4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,13 +15,17 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
 from harness.analysis.formatting import Arm
-from harness.report.drawing.figure import CEILING, FAINT, GREY, N_RES, ArmStyle, of_arm
+from harness.report.drawing.figure import CEILING, GREY, N_RES, ArmStyle, of_arm
 
 BEST_MARK: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 7.2, "markeredgewidth": 0.9}
 """A format at its best beside its stock reader: larger and hollow, in the shape of the format."""
 
+DOTTED: dict[str, Any] = CEILING | {"linestyle": (0, (1, 1.5))}
 
-def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
+_UPRIGHT = 26  # characters of a line of an upright label, unless a part of it is longer
+
+
+def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, ticks_between: bool = True) -> None:
     """Scale the y axis by the logarithm, with room around the values and labels that a short range has too."""
     middle = math.sqrt(low * high)
     low, high = min(low / 1.25, middle / 2), max(high * 1.25, middle * 2)
@@ -30,7 +35,8 @@ def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     for minor in (False, True):
-        ticks = [step * 10.0**power for power in powers for step in range(1, 10) if (step in steps) is not minor]
+        chosen = [step for step in range(1, 10) if (step in steps) is not minor and (ticks_between or not minor)]
+        ticks = [step * 10.0**power for power in powers for step in chosen]
         axes.set_yticks([tick for tick in ticks if low <= tick <= high], minor=minor)
     axes.yaxis.set_major_formatter((lambda value, _: words.duration(value)) if seconds else "{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -65,7 +71,7 @@ class TraceAxis:
     def labels(self) -> list[str]:
         """What the ticks say."""
         texts = [f"{n:g}" if self.sweep else _tick(trace, n) for trace, n in self.keys]
-        return [t.replace("-\n", "-").replace("\n", ", ") if self.upright else t for t in texts]
+        return [_folded(text) for text in texts] if self.upright else texts
 
     @property
     def drop(self) -> float:
@@ -85,7 +91,7 @@ class TraceAxis:
 
     def _longest(self) -> int:
         """Return the characters of the longest line."""
-        return max(len(line) for label in self.labels for line in label.replace(N_RES, "Nres").split("\n"))
+        return max(_length(line) for label in self.labels for line in label.split("\n"))
 
 
 def _tick(trace: str, n_res: float | None) -> str:
@@ -96,7 +102,30 @@ def _tick(trace: str, n_res: float | None) -> str:
     return "\n".join([*parts, f"{N_RES} = {n_res:g}" if n_res else "no residues"])
 
 
-def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None, arms: dict[Arm, ArmStyle]) -> None:
+def _length(text: str) -> int:
+    return len(text.replace(N_RES, "Nres"))
+
+
+def _folded(label: str) -> str:
+    """Put the lines of a label into the fewest that are no longer than an upright label may be."""
+    first, *parts = label.replace("-\n", "-").split("\n")
+    lines = [first]
+    for part in parts:
+        if _length(lines[-1]) + 2 + _length(part) <= _UPRIGHT:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    return ",\n".join(lines)
+
+
+def panel(
+    axes: Axes,
+    points: pd.DataFrame,
+    axis: TraceAxis,
+    line: float | None,
+    arms: dict[Arm, ArmStyle],
+    unasked: Collection[str] = (),
+) -> None:
     """Draw one panel: a point with its interval for each format, and a line only between lengths of one trace.
 
     Parameters
@@ -108,16 +137,19 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
     axis : TraceAxis
         The x axis.
     line : float or None
-        Where to draw a line across.
+        Where to draw a line across; then the ceiling, which is something else, is drawn dotted.
     arms : dict
         What to draw besides the ceiling, from the left.
+    unasked : collection of str
+        The traces of which the run did not ask this.
     """
     positions = np.array(axis.positions)
     closest = min(np.diff(positions)) if axis.sweep else 1.0
     spread = 0.16 * closest if axis.sweep else 0.66  # between the outermost formats, so that no interval hides another
     if line is not None:
         axes.axhline(line, **CEILING)
-    _ceiling(axes, positions, _values(points[of_kind(points, "ceiling")], axis), axis.sweep)
+    flat = CEILING if line is None else DOTTED
+    _ceiling(axes, positions, _values(points[of_kind(points, "ceiling")], axis), axis.sweep, flat)
     for k, (arm, style) in enumerate(arms.items()):
         mine = of_arm(points, arm)
         y, low, high = _values(mine[~mine["best"]], axis)
@@ -126,10 +158,9 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
             continue
         x = positions + spread * ((k + 0.5) / len(arms) - 0.5)
         axes.plot(x, y, zorder=3, **style.line() | ({} if axis.sweep else {"linestyle": "none"}))
-        axes.errorbar(
-            x, y, yerr=np.nan_to_num([y - low, high - y]), fmt="none", ecolor=style.colour, elinewidth=0.9, capsize=1.8,
-            capthick=0.9, zorder=2,
-        )  # fmt: skip
+        if np.isfinite(low).any():  # sizes have no intervals
+            bars = np.nan_to_num([y - low, high - y])
+            axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=style.colour, elinewidth=0.9, zorder=2)
         if np.isfinite(best).any():
             hollow = BEST_MARK | {"color": style.colour, "marker": style.marker, "linestyle": "none"}
             axes.plot(x, best, zorder=3, **hollow)
@@ -137,12 +168,13 @@ def panel(axes: Axes, points: pd.DataFrame, axis: TraceAxis, line: float | None,
         here = points["trace"].eq(trace) & ((points["n_res"] == n_res) | (not axis.sweep))
         if not here.any():
             axes.text(
-                place, 0.5, "no result", transform=axes.get_xaxis_transform(), rotation=90, color=FAINT, fontsize=7,
-                ha="center", va="center",
+                place, 0.5, "not asked" if trace in unasked else "no result", transform=axes.get_xaxis_transform(),
+                rotation=90, color=GREY, fontsize=7, ha="center", va="center",
             )  # fmt: skip
     room = 0.35 * closest if axis.sweep else 0.55
     axes.set_xlim(positions[0] - room, positions[-1] + room)
-    axes.set_xticks(positions, axis.labels, rotation=90 if axis.upright else 0)
+    upright: Any = {"rotation": 90, "multialignment": "right"} if axis.upright else {}
+    axes.set_xticks(positions, axis.labels, **upright)
     if not axis.sweep:
         axes.tick_params(axis="x", length=0, labelsize=7)
 
@@ -157,13 +189,14 @@ def _values(points: pd.DataFrame, axis: TraceAxis) -> np.ndarray:
     return found
 
 
-def _ceiling(axes: Axes, positions: np.ndarray, values: np.ndarray, sweep: bool) -> None:
-    """Draw the raw ceiling dashed, its interval as a band."""
+def _ceiling(axes: Axes, positions: np.ndarray, values: np.ndarray, sweep: bool, style: dict[str, Any]) -> None:
+    """Draw the raw ceiling, its interval as a band."""
     if np.isnan(values[0]).all():
         return
     pieces = [(positions, values)]
     if not sweep:
         pieces = [(np.array([p - 0.42, p + 0.42]), values[:, [i, i]]) for i, p in enumerate(positions)]
     for x, (y, low, high) in pieces:
-        axes.fill_between(x, low, high, color=GREY, alpha=0.18, linewidth=0, zorder=1)
-        axes.plot(x, y, **CEILING)
+        if np.isfinite(low).any():
+            axes.fill_between(x, low, high, color=GREY, alpha=0.18, linewidth=0, zorder=1)
+        axes.plot(x, y, **style)

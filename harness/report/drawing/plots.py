@@ -17,7 +17,7 @@ from harness.analysis.efforts import BEST, at_their_best, standing
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.figure import CEILING, GREY, N_RES, Page, arm_styles, arms_in, drawing, legend
-from harness.report.drawing.panels import BEST_MARK, TraceAxis, linear, logarithmic, panel
+from harness.report.drawing.panels import BEST_MARK, DOTTED, TraceAxis, linear, logarithmic, panel
 from harness.report.drawing.points import PanelRow, PlotData, plot_data
 from harness.suite import Plot, Suite, plain, suites
 
@@ -146,12 +146,15 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
         widths=widths,
         headings=[_heading(parts, width) for parts, width in zip(heads, inches, strict=True)],
     )
+    asked = _asked(cells)
     for i, line_ in enumerate(lines):
         for j, (row, column, axis) in enumerate(line_):
             part = _of(points, row, axis)
             here = page.axes[i, j]
-            panel(here, part[part["column"] == column], axis, row.line, arms)
-            _scale(here, row, points if data.one_scale else points[points["row"] == row.name], seconds=not data.exact)
+            unasked = {trace for trace, _ in axis.keys if (row.access or column, trace) not in asked}
+            panel(here, part[part["column"] == column], axis, row.line, arms, unasked)
+            scaled = points if data.one_scale else points[points["row"] == row.name]
+            _scale(here, row, scaled, seconds=not data.exact, ticks_between=j == 0)
             here.tick_params(labelbottom=last[i], labelleft=j == 0)
             here.tick_params(axis="y", which="both", left=j == 0)
             if j == 0:
@@ -161,6 +164,22 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
                 under = [j] if several else range(len(line_))
                 page.under(i, f"{N_RES} (residues, log axis){of}", axis.drop + 0.03, under)
     return page
+
+
+def _asked(cells: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the accesses and traces that the run planned together, whatever became of them."""
+    return set(zip(cells["access"].astype(str), cells["trace"].astype(str), strict=True))
+
+
+def _empty(data: PlotData) -> set[tuple[str, str]]:
+    """Return the accesses and traces without a point in a panel that others have points in."""
+    access = {row.name: row.access for row in data.rows}
+    traces = set(data.points["trace"])
+    return {
+        (access[row] or column, trace)
+        for (row, column), part in data.points.groupby(["row", "column"])
+        for trace in traces - set(part["trace"])
+    }
 
 
 def _heading(parts: Sequence[str], inches: float) -> str:
@@ -173,11 +192,12 @@ def _of(points: pd.DataFrame, row: PanelRow, axis: TraceAxis) -> pd.DataFrame:
     return points[(points["row"] == row.name) & points["trace"].isin({trace for trace, _ in axis.keys})]
 
 
-def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool) -> None:
+def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool, ticks_between: bool) -> None:
     """Give all panels of a row the same y axis."""
     values = points[["y", "low", "high"]].to_numpy(float)
     if row.log:
-        logarithmic(axes, float(np.nanmin(values[values > 0])), float(np.nanmax(values)), seconds=seconds)
+        low, high = float(np.nanmin(values[values > 0])), float(np.nanmax(values))
+        logarithmic(axes, low, high, seconds=seconds, ticks_between=ticks_between)
     else:
         linear(axes, max(float(np.nanmax(values)), row.line or 1.0))
 
@@ -188,8 +208,12 @@ def _best_entry(data: PlotData) -> list[Line2D]:
 
 
 def _ceiling_entry(data: PlotData) -> list[Line2D]:
-    text = "uncompressed (flat file; ratio 1)" if data.exact else "raw ceiling (flat file)"
-    return [Line2D([], [], label=text, **CEILING)] if of_kind(data.points, "ceiling").any() else []
+    flat = data.points[of_kind(data.points, "ceiling") & data.points["y"].notna()]
+    dotted = flat["row"].isin([row.name for row in data.rows if row.line is not None])
+    text = "uncompressed, float32" if data.exact else "raw ceiling (flat file)"
+    fewer = "uncompressed, 2 bytes a value where exact"
+    entries = [Line2D([], [], label=text, **CEILING)] if len(flat) else []
+    return entries + ([Line2D([], [], label=fewer, **DOTTED)] if dotted.any() else [])
 
 
 def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
@@ -212,9 +236,11 @@ def _caption(data: PlotData, cells: pd.DataFrame) -> Iterator[str]:
         " The A/A control is measured but not drawn." if control else ""
     )
     missing = not_shown(cells)
-    panels = len(points.groupby(["row", "column"]))
-    if len(points.groupby(["row", "column", "trace"])) < panels * points["trace"].nunique():
+    empty, asked = _empty(data), _asked(cells)
+    if empty & asked:
         yield "No result: the trace has no such tensor" + (", or the cell is listed below." if missing else ".")
+    if empty - asked:
+        yield "Not asked: the plan of this run has no such read of the trace."
     if len(missing) > _MOST_NOTES:
         missing = [*missing[:_MOST_NOTES], f"{len(missing) - _MOST_NOTES} more, see summary.csv"]
     yield from (f"Not shown: {line}." for line in missing)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
 from harness.sampling.executor import Executor, load_executor
 from harness.suite import SIZE, AccessInfo, Plot, Suite, access_named
@@ -25,6 +25,7 @@ class PanelRow:
     label: str
     log: bool = True
     line: float | None = None  # where an uncompressed file would be
+    access: str = ""  # what it shows; empty where that is its column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def _times(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
     infos = _infos(suite, points["access"])
     states = [state for state in _STATES if state in set(points["cache"])]
     states += sorted(set(points["cache"]) - set(_STATES))
-    rows = [PanelRow(info.name, f"{info.label}\n{_TIME}") for info in infos]
+    rows = [PanelRow(info.name, f"{info.label}\n{_TIME}", access=info.name) for info in infos]
     notes = [plot.note] if plot.note else []
     if plot.columns == "access":
         base = {info.name: info.variant_of or info.name for info in infos}
@@ -91,7 +92,7 @@ def _times(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
         points = points.assign(row=points["access"], column=points["cache"])
         columns = {state: _state(state) for state in states}
         if len(infos) == 1:
-            rows = [PanelRow(infos[0].name, _TIME)]
+            rows = [PanelRow(infos[0].name, _TIME, access=infos[0].name)]
     return PlotData(
         title=plot.title, points=points, rows=rows, columns=columns, notes=[" ".join(notes)] if notes else [],
         height=2.7 if len(rows) == 1 else 1.5, exact=False, one_scale=plot.columns == "access",
@@ -127,44 +128,39 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
     rows: list[PanelRow] = []
     parts: list[pd.DataFrame] = []
     notes = ["Sizes are exact, one archive per format and trace, so there are no intervals. 1 MB is 10⁶ bytes."]
-
-    def add(name: str, label: str, part: pd.DataFrame, *, log: bool = False, line: float | None = None) -> None:
-        rows.append(PanelRow(name, label, log, line))
-        parts.append(part.assign(row=name))
-
     for info in shown:
         here = cells[cells["access"] == info.name]
-        ours = here[~of_kind(here, "ceiling")]
         what = f"{info.label}\n" if len(shown) > 1 else ""
-        add(
-            f"{info.name} size",
-            f"{what}archive\n(MB, log axis)\nlower is better",
-            here.assign(y=here["size_bytes"] / 1e6),
-            log=True,
-        )
-        for kind, column in (("float32", "ratio_to_float32"), ("native", "ratio_to_native")):
-            if kind == "native" and np.allclose(ours[column], ours["ratio_to_float32"], rtol=0.01, equal_nan=True):
-                continue
-            label = f"{what}{kind} bytes ÷\narchive bytes\nhigher is better"
-            add(f"{info.name} {kind}", label, ours.assign(y=ours[column]), line=1.0)
-            if kind == "native":
-                notes.append("Native bytes: 2 for each value of a tensor whose values are all exact in bfloat16.")
-    for info in infos:
-        more = _more(cells[~of_kind(cells, "ceiling")], info)
-        if info.variant_of and more["y"].notna().any():
-            label = "\n".join(textwrap.wrap(f"extra for {info.variant} (%)", 16))
-            add(info.name, f"{label}\nlower is better", more)
-            notes.append(info.note)
+        size, ratio = (f"{info.name} {name}" for name in ("size", "ratio"))
+        label = f"{what}times smaller than\nuncompressed float32\nhigher is better"
+        rows += [
+            PanelRow(size, f"{what}size\n(MB, log axis)\nlower is better", access=info.name),
+            PanelRow(ratio, label, log=False, line=1.0, access=info.name),
+        ]
+        # The flat file is the line at 1; in its place is what it would be with two bytes where these are enough.
+        native = here["ratio_to_float32"] / here["ratio_to_native"]
+        smaller = here["ratio_to_float32"].mask(of_kind(here, "ceiling"), native.where(native > 1.01))
+        parts += [here.assign(row=size, y=here["size_bytes"] / 1e6), here.assign(row=ratio, y=smaller)]
     points = pd.concat(parts, ignore_index=True) if parts else cells.assign(row="", y=np.nan)
     return PlotData(
         title=plot.title, points=points.assign(column="", low=np.nan, high=np.nan), rows=rows, columns={"": ""},
-        notes=[" ".join(dict.fromkeys(filter(None, notes)))], height=1.5, exact=True, one_scale=False,
+        notes=[" ".join(notes), *(text for info in infos if (text := _more(cells, info)))], height=2.1, exact=True,
+        one_scale=False,
     )  # fmt: skip
 
 
-def _more(cells: pd.DataFrame, info: AccessInfo) -> pd.DataFrame:
-    """Compare the size of an access with that of the one whose variant it is, in percent more."""
-    on = ["trace", "n_res", "format", "profile", "best"]
-    base, other = (cells[cells["access"] == name][[*on, "size_bytes"]] for name in (info.variant_of, info.name))
+def _more(cells: pd.DataFrame, info: AccessInfo) -> str:
+    """Say how many percent more an access takes than the one whose variant it is; nothing where it is none."""
+    on = ["trace", "n_res", "format", "profile"]
+    formats = cells[~of_kind(cells, "ceiling") & ~cells["best"]]
+    base, other = (formats[formats["access"] == name][[*on, "size_bytes"]] for name in (info.variant_of, info.name))
     both = base.merge(other, on=on, suffixes=("", "_other"))
-    return both.assign(y=100 * (both["size_bytes_other"] / both["size_bytes"] - 1))
+    more = both.assign(more=100 * (both["size_bytes_other"] / both["size_bytes"] - 1))
+    said: dict[str, list[str]] = {}
+    arms = words.arms_of(more)
+    for arm in arms:
+        values = more["more"][(more["format"] == arm[0]) & (more["profile"] == arm[1])]
+        ends = dict.fromkeys((f"{round(values.min())}", f"{round(values.max())}"))
+        said.setdefault(f"{' to '.join(ends)} %", []).append(words.arm_name(arm, arms))
+    figures = "; ".join(f"{words.listed(names)} {percent}" for percent, names in said.items())
+    return f"{info.note} More {info.variant}: {figures}." if said else ""

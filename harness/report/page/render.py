@@ -33,6 +33,10 @@ _OPEN = ("answer", "attribution", "uses")
 """Sections that are not folded."""
 
 _BLANK = re.compile(r"\n{3,}")
+_PAINT = re.compile(r"\b(fill|stroke): #([0-9a-f]{6})\b")
+_OF_PAGE = {"ffffff": "paper", "000000": "ink", "333333": "soft", "555555": "soft", "6e6e6e": "soft", "e2e2e2": "line"}
+"""The colours of drawings that are no format's, each with the colour of the page that takes its place."""
+_DARK = 70  # of 255, the luma below which a colour is lost on a dark page
 
 
 def render(findings: Findings, plots: Path, folder: Path, links: str, brought: Brought) -> tuple[str, str]:
@@ -150,7 +154,8 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
     Returns
     -------
     str
-        An ``svg`` element that scales with its place.
+        An ``svg`` element that scales with its place, and is painted in the colours of the page: the variables
+        ``--paper``, ``--ink``, ``--soft`` and ``--line`` of its style, which are others in the dark.
     """
     start = text.index("<svg")
     close = text.index(">", start)
@@ -161,8 +166,22 @@ def inline_svg(text: str, prefix: str, label: str) -> str:
     body = re.sub(r'\bid="([^"]+)"', lambda m: f'id="{prefix}-{m[1]}"' if m[1] in used else "", body)
     body = re.sub(r'(xlink:)?href="#([^"]+)"', rf'href="#{prefix}-\2"', body)
     body = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", body)
+    body = _PAINT.sub(_painted, body)
     head = re.sub(r'\s(?:width|height|xmlns:xlink|xmlns|version)="[^"]*"', "", head)
     name = escape(label, quote=True)
     return (
-        f'{head} role="img" aria-label="{name}" style="stroke-linejoin:round;stroke-linecap:butt">{body.strip()}</svg>'
+        f'{head} role="img" aria-label="{name}" style="stroke-linejoin:round;stroke-linecap:butt;fill:var(--ink)">'
+        f"{body.strip()}</svg>"
     )
+
+
+def _painted(found: re.Match[str]) -> str:
+    """Give a colour of the page, or a format's own, made lighter in the dark where it would be lost there."""
+    what, colour = found.groups()
+    if colour in _OF_PAGE:
+        return f"{what}: var(--{_OF_PAGE[colour]})"
+    parts = bytes.fromhex(colour)
+    if sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True)) >= _DARK:
+        return found[0]
+    lighter = bytes(part + 2 * (255 - part) // 5 for part in parts).hex()
+    return f"{found[0]}; {what}: light-dark(#{colour}, #{lighter})"  # the first for browsers that know no other

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from harness.extensions.breakdown.analysis import drawn_cells
@@ -49,3 +50,27 @@ def test_it_is_drawn_alike_every_time(tmp_path, table):
 def test_nothing_measured_draws_nothing(tmp_path):
     assert draw_time(cells("t", 64.0, ["head"], total_seconds=np.nan), tmp_path) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bar_shows_all_its_parts_however_long_the_read(tmp_path, monkeypatch):
+    bars = []
+    plain = Axes.barh
+
+    def barh(self, y, width, left, **rest):
+        bars.extend(zip(y, left, width, strict=True))
+        return plain(self, y, width, left=left, **rest)
+
+    monkeypatch.setattr(Axes, "barh", barh)
+    table = cells("synthetic", 64.0, ["head"])
+    parts = [name for name in table if name.endswith("_seconds") and name not in ("total_seconds", "open_seconds")]
+    long, opaque = table["format"] == "hdf5", table["format"] == "zarr"
+    table.loc[long, [*parts, "total_seconds", "open_seconds"]] *= 1000  # 7 s beside 7 ms
+    table.loc[opaque, parts] = np.nan
+    draw_time(table, tmp_path)
+    ends = {row: [(left, left + width) for place, left, width in bars if place == row] for row in (0, 1)}
+    assert len(ends[0]) == 5 and len(ends[1]) == 2  # all parts of one; of the other to open, and what is not known
+    for pieces in ends.values():
+        assert pieces[0][0] == 0 and pieces[-1][1] == pytest.approx(1)
+        assert [end for _, end in pieces[:-1]] == pytest.approx([start for start, _ in pieces[1:]])
+    drawn = (tmp_path / "where_time_goes.svg").read_text()
+    assert "<!-- 7 s -->" in drawn and "<!-- 7 ms -->" in drawn and "<!-- not taken apart -->" in drawn

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import numpy as np
+from matplotlib.axes import Axes
+
 from harness.extensions.history.command import step_table
 from harness.extensions.history.series import arrange
 from harness.extensions.history.steps import find_steps
 from harness.extensions.history.trends import draw_trends
-from tests.extensions.history.made import SAME, ratios, sized
+from tests.extensions.history.made import SAME, key, ratios, run, sized, timed
 
 
 def history():
@@ -43,6 +46,24 @@ def test_steps_and_series_are_marked(tmp_path):
 
     whole, cut = lines(history()), lines(broken)
     assert whole[0] > cut[0] and whole[1] < cut[1]
+
+
+def test_intervals_stay_in_their_panels(tmp_path, monkeypatch):
+    seen = []
+    plain = Axes.vlines
+
+    def vlines(self, x, low, high, **rest):
+        seen.append((self, low, high))
+        return plain(self, x, low, high, **rest)
+
+    monkeypatch.setattr(Axes, "vlines", vlines)
+    place, figures = timed(key(), 0.01)
+    wide = run(3, [(place, figures | {"ci_low": 0.001, "ci_high": 0.05})])
+    drawn(tmp_path / "a", [*(run(k, [timed(key(), 0.01)]) for k in range(3)), wide])
+    for axes, low, high in seen:
+        least, most = axes.get_ylim()
+        assert least < np.nanmin(low) and np.nanmax(high) < most
+    assert any(np.nanmax(high) == 0.05 for _, _, high in seen)
 
 
 def test_drawings_that_are_no_longer_true_are_removed(tmp_path):

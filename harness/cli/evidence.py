@@ -45,7 +45,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
     )
     uses = f"{', '.join(presets())}, a TOML file, or key=value,..."
-    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: as each of these)")
+    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: as each)")
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
     parser.add_argument("--earlier", action="store_true", help=f"hold {earlier().name} against what was measured")
     options.add_plugins(parser)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""
 _PLAIN_EVERY, _FIRST = 10.0, 2.0  # seconds between lines of progress where there is no terminal, and before the first
+_BEAT = 1.0  # seconds between looks at whether a line is due while a step takes long
 _KNOWN = 0.02  # of all steps, after which the time left is said: the first are of archives, which take longer
 
 
@@ -73,7 +74,7 @@ class _Plain:
         self._said = now
 
     def beat(self, ended: Event) -> None:
-        while not ended.wait(1.0):
+        while not ended.wait(_BEAT):
             self.say(_PLAIN_EVERY)
 
 

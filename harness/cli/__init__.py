@@ -17,7 +17,7 @@ from types import FrameType
 import harness
 from harness import registry
 from harness.cli import options
-from harness.cli.parser import CommandParser, examples
+from harness.cli.parser import CommandParser, Completion, examples
 from harness.errors import HarnessError, escaped
 from harness.limits import limits
 from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrupt
@@ -137,6 +137,8 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {harness.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    completion = "print the completion of commands and options for a shell: bash, zsh or tcsh"
+    parser.add_argument("--completion", action=Completion, choices=("bash", "zsh", "tcsh"), help=completion)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     purposes = {name: purpose for name, (_, purpose) in _COMMANDS.items()}
     purposes |= {name: registry.purpose(name) for name in sorted(registry.names("commands"))}

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from harness import registry
 from harness.errors import UsageError, unknown_name
 
 _EXAMPLES = "examples:"
@@ -35,6 +36,21 @@ class _Help(argparse.HelpFormatter):
         if prefix != "":  # which asks for the names of commands to come before those of their own
             actions = [_OPTIONS, *(one for one in actions if one.required or not one.option_strings)]
         return super()._format_usage(usage, actions, [], prefix)
+
+
+class Completion(argparse.Action):
+    """Prints the completion of a shell and ends, as ``--version`` does."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Make it with shtab from the arguments of all commands."""
+        registry.require_package("Completion", "shtab", "trace-format-harness[completion]")
+        import shtab
+
+        for commands in (action for action in parser._actions if isinstance(action, argparse._SubParsersAction)):
+            for command in commands.choices.values():
+                command.fill()
+        print(shtab.complete(parser, values))
+        parser.exit()
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -89,3 +89,17 @@ def test_json_is_all_that_is_printed_where_it_is_asked_for(tmp_path, capsys):
     ]
     assert main(["verify", "--json", "--quiet", str(archive)]) == 2
     assert "no option" in plain(capsys.readouterr().err)
+
+
+def test_completion_says_what_it_needs(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["--completion", "bash"]) == 2
+    assert "pip install 'trace-format-harness[completion]'" in capsys.readouterr().err
+
+
+def test_completion_knows_every_command_and_its_options(capsys):
+    pytest.importorskip("shtab", reason="shtab is an extra")
+    with pytest.raises(SystemExit) as ended:
+        main(["--completion", "bash"])
+    out = capsys.readouterr().out
+    assert ended.value.code == 0 and "--decoded-cache" in out and all(name in out for name in NAMES)

@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -146,8 +146,16 @@ def decode(
     return _convert(value, kind, fail, extra, version[0] if version else "")
 
 
-def decode_toml(text: bytes, kind: type[T], where: object, *, mend: str, error: type[HarnessError]) -> T:
-    """Decode TOML text into a type; as `decode`."""
+def decode_toml(
+    text: bytes,
+    kind: type[T],
+    where: object,
+    *,
+    mend: str,
+    error: type[HarnessError],
+    under: Sequence[str] = (),
+) -> T:
+    """Decode TOML text, or its table with the names `under`, into a type; as `decode`."""
     fail = partial(_failed, error, where, mend)
     if len(text) > _TOML or any(line.count(b".") > _DOTS for line in text.splitlines()):
         raise fail(f"is larger than {_TOML >> 10} KiB, or has a line with more than {_DOTS} dots")
@@ -157,6 +165,8 @@ def decode_toml(text: bytes, kind: type[T], where: object, *, mend: str, error: 
         raise fail(f"is no UTF-8 text, from byte {problem.start} on") from problem
     except (ValueError, RecursionError) as problem:
         raise fail(f"is not TOML ({problem})") from problem
+    for name in under:
+        value = value.get(name, {}) if isinstance(value, dict) else {}
     return _convert(value, kind, fail, extra=False)
 
 

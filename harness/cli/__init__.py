@@ -11,12 +11,13 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
-from typing import Any
 
 import harness
 from harness import registry
 from harness.cli import options
+from harness.cli.parser import CommandParser, Completion, examples
 from harness.errors import HarnessError, escaped
 from harness.limits import limits
 from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrupt
@@ -38,25 +39,22 @@ _COMMANDS = {
     "compare": ("comparing", "catch regressions between two commits, two environments or two stored runs"),
 }
 
+_FIRST = (
+    "run result.npz                          # formats, on arrays of your own",
+    "run --preset quick --out results/first  # or on synthetic ones, in a minute",
+    "show results/first                      # what a run found, again",
+)
+"""What to do first."""
 
-class _CommandParser(argparse.ArgumentParser):
-    """The parser of a command, which gets its arguments when it has something to parse; None for a complete one."""
 
-    def __init__(self, *, command: str | None = None, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._command = command
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        command, self._command = self._command, None
-        if command is not None:
-            with _ending_at_once():
-                if command in _COMMANDS:
-                    place = f"harness.cli.{_COMMANDS[command][0]}:add_{command}"
-                    add = registry.imported(f"What the command {command!r} needs", place)
-                else:
-                    add = registry.load("commands", command)
-                add(self)
-        return super().parse_known_args(args, namespace)
+def _add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+    with _ending_at_once():
+        if command in _COMMANDS:
+            place = f"harness.cli.{_COMMANDS[command][0]}:add_{command}"
+            add = registry.imported(f"What the command {command!r} needs", place)
+        else:
+            add = registry.load("commands", command)
+        add(parser)
 
 
 @contextmanager
@@ -96,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None) -> int:
     registry.forget_allowed()
-    arguments = argparse.Namespace(debug=False)
+    arguments = argparse.Namespace(debug=False, command=_begin)
     try:
         _parser().parse_args(argv, arguments)
         if arguments.debug:
@@ -125,15 +123,27 @@ def _failed(debug: bool, message: str, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="harness", description="Measure which file format suits protein-model inference traces."
+def _begin(arguments: argparse.Namespace) -> int:
+    """Say what to do first to somebody who named no command."""
+    lines = ("harness: Say what to do, first of all one of these:", *(f"  harness {command}" for command in _FIRST))
+    print(*lines, "All commands: harness --help", sep="\n", file=sys.stderr)
+    return 2
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="harness",
+        description="Measure which file format suits protein-model inference traces.",
+        epilog=examples(*_FIRST),
     )
     parser.add_argument("--version", action="version", version=f"harness {harness.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
-    for name, (_, purpose) in _COMMANDS.items():
-        commands.add_parser(name, help=purpose, command=name)
-    for name in sorted(registry.names("commands")):
-        commands.add_parser(name, help=registry.purpose(name), command=name)
+    completion = "print the completion of commands and options for a shell: bash, zsh or tcsh"
+    parser.add_argument("--completion", action=Completion, choices=("bash", "zsh", "tcsh"), help=completion)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    purposes = {name: purpose for name, (_, purpose) in _COMMANDS.items()}
+    purposes |= {name: registry.purpose(name) for name in sorted(registry.names("commands"))}
+    for name, purpose in purposes.items():
+        said = f"{purpose[:1].upper()}{purpose[1:]}." if purpose else None
+        commands.add_parser(name, help=purpose, description=said, fill=partial(_add_arguments, name))
     return parser

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from harness.cli import show
-from harness.cli.options import add_max_inflated, typed
+from harness.cli.options import add_max_inflated, add_output, typed
+from harness.cli.parser import examples
 from harness.formats.archive import archive_size, open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.describing import read_elsewhere
@@ -20,18 +22,22 @@ from harness.trace.loss import Loss
 
 def add_inspect(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``inspect``."""
-    parser.add_argument("archive", type=Path, metavar="ARCHIVE")
+    parser.epilog = examples("inspect trace.slim.zarr", "inspect --json trace.h5")
+    parser.add_argument("archive", type=Path, metavar="ARCHIVE", help="of any format")
     parser.add_argument(
         "--backend", type=typed("formats"), metavar="FORMAT",
         help="its format, or MODULE:CLASS for one of your own (default: found from its content)",
     )  # fmt: skip
+    add_output(parser, json=True)
     parser.set_defaults(command=_inspect)
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``verify``."""
-    parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE")
+    parser.epilog = examples("verify trace.slim.zarr", "verify --json trace.h5 trace.npz")
+    parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE", help="of any format")
     add_max_inflated(parser)
+    add_output(parser, json=True)
     parser.set_defaults(command=_verify)
 
 
@@ -40,6 +46,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
     given = load_format(arguments.backend) if arguments.backend else None
     with open_archive(arguments.archive, given) as (backend, reader, manifest):
         size, parts = archive_size(arguments.archive)
+        if arguments.json:
+            document = {"archive": str(arguments.archive), "format": backend.name, "size_bytes": size, "files": parts}
+            show.result({**document, "manifest": json.loads(manifest.to_json())})
+            return 0
         facts: dict[str, Any] = {}
         if manifest.incomplete is not None:
             now = ", and more is being written now" if being_written(arguments.archive) else ""
@@ -53,7 +63,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         files = facts.pop("files")
         if facts["trained"] is False:
             facts["trained"] = "UNTRAINED weights"
-        rows = show.table(str(arguments.archive))
+        rows = show.table(str(arguments.archive), "", "")
         for name, value in facts.items():
             if value not in (None, ()):
                 rows.add_row(name, ", ".join(value) if isinstance(value, tuple) else str(value))
@@ -95,17 +105,21 @@ def _show_loss(out: Console, loss: Loss) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    sound = True
+    found: list[dict[str, Any]] = []
     for archive in arguments.archives:
-        said = verify_archive(archive)
-        if not said:
-            with open_archive(archive) as (_, _, manifest):
-                incomplete = manifest.incomplete
-            if incomplete is None:
-                show.say(f"{archive}: every byte and every tensor is as it was written.")
-                continue
-            said = [f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written."]
-        sound = False
-        for line in said:
-            show.say(line)
-    return 0 if sound else 1
+        with show.busy(f"verifying {archive}", quiet=arguments.json):
+            problems = verify_archive(archive)
+            incomplete: str | None = None
+            if not problems:
+                with open_archive(archive) as (_, _, manifest):
+                    incomplete = manifest.incomplete
+        said = f"{archive}: every byte and every tensor is as it was written."
+        if incomplete is not None:
+            said = f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written."
+        for line in problems or [said]:
+            show.say(line, quiet=arguments.json)
+        sound = not problems and incomplete is None
+        found.append({"archive": str(archive), "sound": sound, "problems": problems, "incomplete": incomplete})
+    if arguments.json:
+        show.result(found)
+    return 0 if all(one["sound"] for one in found) else 1

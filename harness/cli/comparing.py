@@ -12,10 +12,11 @@ from pathlib import Path
 
 from harness.analysis import formatting as words
 from harness.cli import show
-from harness.cli.options import add_plugins, integers, names
+from harness.cli.options import add_output, add_plugins, integers, names
+from harness.cli.parser import examples
 from harness.compare.building import EXISTING, build, commit_side, default_cache, differing, environment_side
 from harness.compare.comparison import compare_sides, require_rounds
-from harness.compare.documents import COLUMNS, row, sentences, to_json, to_junit, to_markdown
+from harness.compare.documents import COLUMNS, as_document, row, sentences, to_json, to_junit, to_markdown
 from harness.compare.outcome import THRESHOLD, Outcome
 from harness.compare.question import CompareSettings, ask
 from harness.compare.ratios import draw_ratios
@@ -25,6 +26,7 @@ from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.formats.base import PROFILES
 from harness.report.folders import held
+from harness.run.progress import Progress
 from harness.sampling.interrupt import deferred
 
 _NAMES = ("base", "head")
@@ -40,16 +42,21 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "Compare two commits or two environments in turn on this machine, or two stored runs. "
         "Exit code 0: no regression, 1: regression, 3: inconclusive, 2: it could not be compared."
     )
-    add = parser.add_argument
-    add("base", nargs="?", metavar="BASE", help="a commit, or the folder or bundle of a run")
-    add("head", nargs="?", metavar="HEAD", help="the same (default: the commit HEAD)")
+    parser.epilog = examples("compare main HEAD", "compare --env zarr==3.1.6 --env zarr==3.4.2 --python python3.12")
+    parser.add_argument("base", nargs="?", metavar="BASE", help="a commit, or the folder or bundle of a run")
+    parser.add_argument("head", nargs="?", metavar="HEAD", help="the same (default: the commit HEAD)")
+    add = parser.add_argument_group("what is built").add_argument
     add(
         "--env", action="append", metavar="REQUIREMENTS",
-        help=f"instead: an environment of this version, such as 'zarr==3.1.6', or {EXISTING}PYTHON; give two",
+        help="instead: an environment of this version, such as 'zarr==3.1.6', or "
+        f"{EXISTING}PYTHON; give two (default: two commits)",
     )  # fmt: skip
-    add("--python", action="append", metavar="PYTHON", help="interpreter to build with: one for both, or one each")
+    add("--python", action="append", metavar="PYTHON", help="interpreter to build with: one for both, or one each "
+        "(default: this one)")  # fmt: skip
     add("--pin", action="append", default=[], metavar="REQUIREMENT", help="a requirement of both commits; repeatable")
     add("--repo", type=Path, default=Path(), metavar="DIR", help="the checkout that has the commits (default: here)")
+    add("--cache-dir", type=Path, metavar="DIR", help="where environments are kept (default: the user's cache)")
+    add = parser.add_argument_group("what is measured").add_argument
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces (default: 64)")
     add("--formats", metavar="A,B", help="formats (default: those that a run includes unasked and base has)")
@@ -62,10 +69,10 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         ("--seed", default.seed, "N", "decides plans and order"),
         ("--timeout", f"{default.timeout:g}", "SECONDS", "after which a task counts as hung"),
     ):
-        add(option, default=str(value), metavar=metavar, help=f"{text} (default: {value})")
-    add("--cache-dir", type=Path, metavar="DIR", help="where environments are kept (default: the user's cache)")
-    add("--out", type=Path, metavar="DIR", help="folder of the documents (default: results/<time>-compare)")
-    add("--quiet", action="store_true", help="print nothing but the verdict and errors")
+        add(option, default=str(value), metavar=metavar, help=text)
+    where = "folder of the documents (default: results/<time>-compare)"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=where)
+    add_output(parser, quiet="the verdict and errors", verbose=True, json=True)
     parser.set_defaults(command=_compare)
 
 
@@ -77,7 +84,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     with ExitStack() as kept:
         try:
             if arguments.env is None and any(text is not None and is_stored(text) for text in texts):
-                outcome = _stored(*texts, threshold)
+                with show.busy("reading both runs", quiet=arguments.quiet):
+                    outcome = _stored(*texts, threshold)
                 kept.enter_context(held(folder, new=True))
             else:
                 outcome = _measured(arguments, threshold, folder, kept)
@@ -90,9 +98,12 @@ def _compare(arguments: argparse.Namespace) -> int:
                 write_text(folder / name, written(outcome))
             if outcome.of("times"):
                 draw_ratios(outcome, folder)
-    if not arguments.quiet:
-        _say(outcome, folder)
-    show.say(outcome.sentence)
+    if arguments.json:
+        show.result(as_document(outcome))
+    else:
+        if not arguments.quiet:
+            _say(outcome, folder)
+        show.say(outcome.sentence)
     return outcome.exit_code
 
 
@@ -112,19 +123,21 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kep
     require_rounds(settings.rounds)
     sides = _sides(arguments)
     cache = (arguments.cache_dir or default_cache()).absolute()
+    for side in sides:
+        show.say(f"{side.name}: {side.label}", quiet=arguments.quiet)
     with tempfile.TemporaryDirectory(prefix="harness-compare-") as name, ExitStack() as stack:
         scratch = Path(name)
+        progress = stack.enter_context(show.progress(quiet=arguments.quiet, verbose=arguments.verbose))
+        progress.step("making the tensors that are compared", 0)
         questions = ask(settings.chosen(), scratch / "data")
         kept.enter_context(held(folder, new=True))
         unused = stack.enter_context(ExitStack())
         unused.callback(_remove_empty, folder)  # what could not be compared leaves no folder
-        for side in sides:
-            show.say(f"{side.name}: {side.label}", quiet=arguments.quiet)
-        base, head = (build(side, cache) for side in sides)
         (scratch / "archives").mkdir()
+        base, head = (_built(side, cache, progress) for side in sides)
         try:
             settings = settings.chosen(base, head)
-            with show.progress(quiet=arguments.quiet) as progress, deferred():
+            with deferred():
                 outcome = compare_sides((base, head), questions, settings, scratch / "archives", progress, threshold)
         except (NotComparable, SideError) as error:  # which the documents say too
             outcome = Outcome(base=base.label, head=head.label, threshold=threshold, refused=str(error))
@@ -133,6 +146,11 @@ def _measured(arguments: argparse.Namespace, threshold: float, folder: Path, kep
         kind = "environments" if arguments.env else "commits, as installed,"
         outcome.notes.append(f"The two {kind} differ in {words.listed(differs)}.")
     return outcome
+
+
+def _built(side: Side, cache: Path, progress: Progress) -> Side:
+    progress.step(f"building {side.name}: {side.label}", 0)
+    return build(side, cache)
 
 
 def _remove_empty(folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 from harness import registry
 from harness.cli import show
 from harness.cli.options import add_max_inflated, names, typed
+from harness.cli.parser import examples
 from harness.cli.taking import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
@@ -30,36 +31,37 @@ _MODE_HELP = (
 
 def add_convert(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``convert``."""
+    parser.epilog = examples(
+        "convert result.npz trace.h5",
+        "convert trace.h5 trace.slim.zarr --plain 'pair/*'",
+    )
     parser.add_argument("source", metavar="SRC", help="an archive, anybody's arrays, or a trace as NAME:key=value,...")
-    add_destination(parser)
+    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
+    group = parser.add_argument_group("how it is stored")
+    group.add_argument(
+        "--format", "--backend", type=typed("formats"), metavar="FORMAT",
+        help="the format, or MODULE:CLASS for one of your own (default: by the suffix)",
+    )  # fmt: skip
+    group.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    settings = "settings as 'harness tune' writes them (default: those of the profile)"
+    group.add_argument("--profile-file", type=Path, metavar="FILE", help=settings)
     modes: list[Mode] = registry.usable("modes")
     said = "; ".join((_MODE_HELP, *(f"{mode.name}: {mode.help}" for mode in modes)))
-    parser.add_argument("--mode", metavar="MODE", help=said)
+    group.add_argument("--mode", metavar="MODE", help=said)
     for mode in modes:
-        mode.add_arguments(parser)
-    add_taking(parser)
-    parser.add_argument(
+        mode.add_arguments(group)
+    group.add_argument(
         "--plain", metavar="PATHS",
         help="of a slimmed format: tensors to store as they are, each under its own name, for readers that know "
-        "nothing of slimming; patterns separated by commas, such as 'pair/*,outputs/*'",
+        "nothing of slimming; patterns separated by commas, such as 'pair/*,outputs/*' (default: none)",
     )  # fmt: skip
+    add_taking(parser)
     add_max_inflated(parser)
     parser.set_defaults(command=_convert)
 
 
-def add_destination(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say where an archive goes and how it is written."""
-    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
-    parser.add_argument(
-        "--format", "--backend", type=typed("formats"), metavar="FORMAT",
-        help="the format, where the suffix does not say, or MODULE:CLASS for one of your own",
-    )  # fmt: skip
-    parser.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
-    parser.add_argument("--profile-file", type=Path, metavar="FILE", help="settings as 'harness tune' writes them")
-
-
 def _convert(arguments: argparse.Namespace) -> int:
-    backend, profile = chosen_format(arguments)
+    backend, profile = _chosen_format(arguments)
     mode = _mode(arguments)
     change = mode.change(arguments) if mode else None
     if arguments.mode == "slim" and not isinstance(backend, SlimmingFormat):
@@ -75,7 +77,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     trace, check = (source, None) if change is None else change(source)
     if patterns := names(arguments.plain, "pattern"):
         backend = _plainly(backend, patterns, trace.manifest)
-    manifest = convert(trace, backend, arguments.destination, profile, check=check)
+    with show.busy(f"writing and verifying {arguments.destination}"):
+        manifest = convert(trace, backend, arguments.destination, profile, check=check)
     size, _ = archive_size(arguments.destination)
     against = f", and {mode.checked}" if mode else ""
     show.say(
@@ -106,7 +109,7 @@ def _plainly(backend: Format, patterns: tuple[str, ...], manifest: Manifest) -> 
     return found
 
 
-def chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
+def _chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
     """Return the format that ``--format`` or the destination's suffix names, and its settings."""
     backend = chosen_by_name(arguments.destination, arguments.format, "give --format")
     if arguments.profile_file is None:

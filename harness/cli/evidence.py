@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import tempfile
 from pathlib import Path
 from typing import TypedDict
@@ -11,6 +12,7 @@ from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.earlier import earlier
 from harness.cli import answer, closing, options, show
+from harness.cli.parser import examples
 from harness.cli.running import continuable, interrupted
 from harness.documents import decode
 from harness.errors import HarnessError, UsageError
@@ -30,6 +32,10 @@ _MOST = 12  # problems printed for one file
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``report``."""
+    parser.epilog = examples(
+        "report results/first",
+        "report results/first --mix interactive-viewer,readers=2 --out results/mine",
+    )
     parser.description = (
         "Write report.html and report.md into a run's folder, and its summary and plots again. The answer for a use of "
         "your own (--mix) gets a folder of its own, so that the run's page stays as it is."
@@ -39,7 +45,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
     )
     uses = f"{', '.join(presets())}, a TOML file, or key=value,..."
-    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses}")
+    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: as each)")
     parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
     parser.add_argument("--earlier", action="store_true", help=f"hold {earlier().name} against what was measured")
     options.add_plugins(parser)
@@ -48,6 +54,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``bundle``."""
+    parser.epilog = examples("bundle results/first", "bundle results/first --out first.bundle.zip")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--out", type=Path, metavar="FILE", help=f"the bundle (default: RUN{SUFFIX})")
     options.add_plugins(parser)
@@ -56,18 +63,20 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 
 def add_check(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``check``."""
+    parser.epilog = examples("check first.bundle.zip --strict", "check --json first.bundle.zip")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="what 'harness bundle' wrote")
-    parser.add_argument("--rerun", action="store_true", help="measure it again here, and say which verdicts hold")
-    parser.add_argument(
+    group = parser.add_argument_group("measured again")
+    group.add_argument("--rerun", action="store_true", help="measure it again here, and say which verdicts hold")
+    group.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<bundle's file name>-rerun)"
     )
     outside = "let --rerun use the files, directories, store and scheduler that the bundle names"
-    parser.add_argument("--allow-outside", action="store_true", help=outside)
+    group.add_argument("--allow-outside", action="store_true", help=outside)
     left = "fail too when something that could be checked was not checked here"
     parser.add_argument("--strict", action="store_true", help=left)
-    parser.add_argument("--quiet", action="store_true", help="print nothing but problems")
     options.add_max_inflated(parser)
     options.add_plugins(parser)
+    options.add_output(parser, quiet="problems", verbose=True, json=True)
     parser.set_defaults(command=_check)
 
 
@@ -84,7 +93,7 @@ def _report(arguments: argparse.Namespace) -> int:
         _make_out(out)
     target = None if out is None else Target.of(out)
     asked = Options(baseline=arguments.baseline or config.baseline, mix=mix, earlier=arguments.earlier)
-    with held(out or arguments.run):
+    with held(out or arguments.run), show.busy("writing the report and its drawings"):
         written = write_report(arguments.run, asked, target=target)
     for text in written.incomplete:
         show.say(text)
@@ -109,7 +118,8 @@ def _make_out(folder: Path) -> None:
 def _bundle(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.run
     destination = arguments.out or Path(f"{folder.resolve().name}{SUFFIX}")
-    bundle = write_bundle(folder, destination)
+    with show.busy(f"making the report of {folder} again, and packing it"):
+        bundle = write_bundle(folder, destination)
     show.say(f"Bundle: {destination}")
     show.say(f"sha256 of its manifest, to cite: {bundle.sha256}")
     return 0
@@ -119,15 +129,26 @@ def _check(arguments: argparse.Namespace) -> int:
     for option, given in (("--out", arguments.out is not None), ("--allow-outside", arguments.allow_outside)):
         if given and not arguments.rerun:
             raise UsageError(f"{option} is about what is measured again: give it together with --rerun.")
-    bundle = read_bundle(arguments.bundle)
-    with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
-        results = check(bundle, Path(folder))
-    wrong = _say(results, quiet=arguments.quiet)
+    if arguments.json and arguments.rerun:
+        raise UsageError("--json prints what was checked, and nothing of a second run: give it without --rerun.")
+    with (
+        tempfile.TemporaryDirectory(prefix="harness-check-") as folder,
+        show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress,
+    ):
+        progress.step(f"reading {arguments.bundle}", 0)
+        bundle = read_bundle(arguments.bundle)
+        results = check(bundle, Path(folder), lambda what: progress.step(f"checking {what}", 0))
+    wrong = sum(bool(result.problems) for result in results)
+    if arguments.json:
+        _print(bundle, results)
+    else:
+        _say(results, quiet=arguments.quiet)
     show.say(f"sha256 of its manifest: {bundle.sha256}", quiet=arguments.quiet)
     if wrong:
         said = f"{arguments.bundle}: {wrong} of {len(results)} checks failed: what it publishes does not follow."
         raise HarnessError(f"{said}{_untyped(bundle)}")
-    _close(bundle, results, quiet=arguments.quiet)
+    if not arguments.json:
+        _close(bundle, results, quiet=arguments.quiet)
     if arguments.strict and (left := [result.what for result in results if result.unchecked]):
         raise HarnessError(f"{arguments.bundle}: {len(left)} claims were not checked here: {', '.join(left)}.")
     return _rerun(bundle, arguments) if arguments.rerun else 0
@@ -160,8 +181,16 @@ def _close(bundle: Bundle, results: list[Result], *, quiet: bool) -> None:
             show.say(f"  - {line}", quiet=quiet)
 
 
-def _say(results: list[Result], *, quiet: bool) -> int:
-    """Print what was checked; return how many checks failed."""
+def _print(bundle: Bundle, results: list[Result]) -> None:
+    """Print what was checked as JSON, with what is only claimed."""
+    checks = [dataclasses.asdict(result) for result in results]
+    sound = not any(result.problems for result in results)
+    left = list(claimed(bundle, results)) if sound else []  # which needs files that are all there
+    show.result({"sha256": bundle.sha256, "sound": sound, "checks": checks, "claimed": left})
+
+
+def _say(results: list[Result], *, quiet: bool) -> None:
+    """Print what was checked."""
     for result in results:
         if result.problems:
             more = [f"and {len(result.problems) - _MOST} more"] if len(result.problems) > _MOST else []
@@ -172,7 +201,6 @@ def _say(results: list[Result], *, quiet: bool) -> int:
             show.say(f"not checked here  {result.what}: {result.unchecked}")
         else:
             show.say(f"ok     {result.what}", quiet=quiet)
-    return sum(bool(result.problems) for result in results)
 
 
 def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
@@ -184,8 +212,9 @@ def _rerun(bundle: Bundle, arguments: argparse.Namespace) -> int:
     with held(folder, new=True), continuable(folder, config):
         config.save(folder / "run.json")
         asked = find_options(folder, bundle.files["report.json"])
+        progress = show.progress(quiet=arguments.quiet, verbose=arguments.verbose)
         try:
-            run_and_report(planned, folder, show.progress(quiet=arguments.quiet), options=asked)
+            run_and_report(planned, folder, progress, options=asked)
         except KeyboardInterrupt as error:
             return interrupted(error, folder, config)
     with tempfile.TemporaryDirectory(prefix="harness-check-") as scratch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from harness import registry
 from harness.errors import UsageError, unknown_name
@@ -61,11 +62,12 @@ def untyped(formats: Iterable[str], suites: Iterable[str]) -> str:
 
 def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profile file may ask for") -> None:
     """Add ``--backend`` and ``--suite``, which name plug-ins that no installed package registers."""
+    added = parser.add_argument_group("formats and suites that no package registers")
     for option, group, name, what in (
         ("--backend", "formats", "MODULE:CLASS", "format"),
         ("--suite", "suites", "MODULE:ATTRIBUTE", "suite"),
     ):
-        parser.add_argument(
+        added.add_argument(
             option, action="append", default=[], type=_existing(group), metavar=name,  # type: ignore[arg-type]
             help=f"a {what} of your own that {purpose}; repeatable",
         )  # fmt: skip
@@ -119,7 +121,7 @@ def integer(option: str, *, least: int = 1) -> Callable[[str], int]:
 
 def add_max_inflated(parser: argparse.ArgumentParser) -> None:
     """Add the option of commands that inflate what a stranger may have compressed."""
-    parser.add_argument(
+    parser.add_argument_group("a limit against hostile files").add_argument(
         "--max-inflated",
         metavar="SIZE",
         help="the most that one compressed file, or the tensors of one archive, may inflate to, such as 8GiB "
@@ -136,3 +138,34 @@ def max_inflated(arguments: argparse.Namespace) -> int | None:
     if not found:
         raise UsageError(f"--max-inflated takes a number of bytes, or one of MiB or GiB such as 8GiB, got {text!r}.")
     return int(found[1]) << _UNITS[found[2]]
+
+
+class _Json(argparse.Action):
+    """Prints a result as JSON and nothing else, so that a command is quiet too."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        namespace.json = namespace.quiet = True
+
+
+def add_output(parser: argparse.ArgumentParser, *, quiet: str = "", verbose: bool = False, json: bool = False) -> None:
+    """Add what decides how much is printed, of which one may be given.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Of the command.
+    quiet : str
+        All that ``--quiet`` leaves; empty for a command that has no such option.
+    verbose : bool
+        Whether it has steps that ``--verbose`` can name.
+    json : bool
+        Whether it can print its result as JSON, which makes it quiet.
+    """
+    one = parser.add_argument_group("what is printed").add_mutually_exclusive_group()
+    if quiet:
+        one.add_argument("-q", "--quiet", action="store_true", help=f"print nothing but {quiet}")
+    if verbose:
+        one.add_argument("-v", "--verbose", action="store_true", help="a line for every step, in place of a bar")
+    if json:
+        help_ = "print the result as JSON and nothing else, for a program to go on with"
+        one.add_argument("--json", action=_Json, nargs=0, default=False, help=help_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness import registry
@@ -21,32 +21,42 @@ from harness.workload import PlanOptions
 _ALWAYS = 8  # workers that may be asked for on any machine
 
 
-def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add the options, those of every installed executor and store too."""
+def add_reading(parser: argparse.ArgumentParser, add: Callable[..., argparse.Action]) -> None:
+    """Add the options, those of every installed executor and store too.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+        Of ``run``.
+    add : callable
+        Adds an option to a group, as one that a run that is continued has settled.
+    """
     parallel = _parallel()
     aside = [executor.name for executor in parallel if not executor.unasked]
     default = f"all but {' and '.join(aside)}" if aside else "all"
-    stores = _stores()
-    parser.add_argument(
-        "--store",
-        metavar=" or ".join(store.address for store in stores) or "URL",
-        help="read archives from an object store; endpoint and keys are those of "
-        + " or ".join(store.environment for store in stores)
-        if stores
-        else "read archives from an object store, with an extension that knows one",
-    )
-    for store in stores:
-        _add(parser, store.options)
-    parser.add_argument("--workers", metavar="N,M", help="numbers of threads and processes that read in parallel")
-    parser.add_argument("--executors", metavar="A,B",
+    group = parser.add_argument_group("who reads")
+    add(group, "--readers", metavar="A,B", help="of each format: stock, as installed; best, the fastest of a race; "
+        "all; or names, as 'harness list readers' has them (default: stock,best)")  # fmt: skip
+    add(group, "--workers", metavar="N,M",
+        help="numbers of threads and processes that read in parallel (default: those of the preset)")  # fmt: skip
+    add(group, "--executors", metavar="A,B",
         help=f"who reads there: {', '.join(executor.name for executor in parallel)} (default: {default})")  # fmt: skip
     for executor in parallel:
-        _add(parser, executor.options)
+        _add(group, executor.options)
+    stores, group = _stores(), parser.add_argument_group("an object store to read from")
+    known = f"endpoint and keys are those of {' or '.join(store.environment for store in stores)}"
+    group.add_argument(
+        "--store",
+        metavar=" or ".join(store.address for store in stores) or "URL",
+        help=f"where archives are read; {known if stores else 'an extension has to know one'} (default: a local disk)",
+    )
+    for store in stores:
+        _add(group, store.options)
 
 
-def _add(parser: argparse.ArgumentParser, options: Mapping[str, tuple[str, str]]) -> None:
+def _add(group: argparse._ActionsContainer, options: Mapping[str, tuple[str, str]]) -> None:
     for name, (metavar, text) in options.items():
-        parser.add_argument(f"--{name}", metavar=metavar, help=text)
+        group.add_argument(f"--{name}", metavar=metavar, help=text)
 
 
 def _parallel() -> list[Executor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,10 @@ from harness import registry
 from harness.analysis.noise import mixed_machines
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.cli import answer, closing, readers, show
-from harness.cli.options import add_max_inflated, add_plugins, integer, integers, names, one_of
+from harness.cli.options import add_max_inflated, add_output, add_plugins, integer, integers, names, one_of
+from harness.cli.parser import examples
 from harness.cli.taking import add_taking, file_text, show_taken
+from harness.cli.usual import fill_in
 from harness.errors import MachineError, UsageError, cause_of
 from harness.foreign.opening import Asked, taken
 from harness.formats.base import PROFILES
@@ -45,60 +47,78 @@ _FIELDS = {
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
-    parser.description = "Measure formats on traces."
+    parser.epilog = examples(
+        "run result.npz                          # formats, on arrays of your own",
+        "run --preset quick --out results/first  # on synthetic tensors, in a minute",
+        "run --resume --out results/first        # what was interrupted, to its end",
+    )
     own: dict[str, Any] = {}
+    types: dict[str, Any] = {}
 
-    def add(*flags: str, **settings: Any) -> argparse.Action:
+    def add(group: argparse._ActionsContainer, *flags: str, **settings: Any) -> argparse.Action:
         """Add an option that decides what is measured, which a run that is continued has settled."""
-        action = parser.add_argument(*flags, **settings)
-        own[action.dest] = action.default
+        action = group.add_argument(*flags, **settings)
+        own[action.dest], types[action.dest] = action.default, action.type
         return action
 
-    # fmt: off
     parser.add_argument("paths", nargs="*", metavar="PATH", help="files and folders whose arrays are one trace, in "
-        "place of the preset's traces; or one archive, or what a program wrote that is known")
+        "place of the preset's traces; or one archive, or what a program wrote that is known")  # fmt: skip
+    _add_what(partial(add, parser.add_argument_group("what is measured")))
+    _add_how(partial(add, parser.add_argument_group("how it is measured")))
+    readers.add_reading(parser, add)
+    add_plugins(parser, "is measured besides, or that the run to continue asks for")
+    add_taking(parser)
+    own |= dict.fromkeys(("kind",)) | {"rules": []}
+    extended = partial(add, parser.add_argument_group("what extensions measure"))
+    for each in installed():
+        each.add_options(extended)
+    group = parser.add_argument_group("where it is kept")
+    group.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
+    group.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
+    add_max_inflated(parser)
+    add_output(parser, quiet="errors", verbose=True)
+    parser.set_defaults(command=_run, measuring=own, types=types)
+
+
+def _add_what(add: Callable[..., argparse.Action]) -> None:
+    # fmt: off
     add("--preset", type=one_of("preset", PRESETS), metavar="NAME",
         help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})")
-    add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
-    add("--formats", metavar="A,B", help="formats to compare")
-    add("--suites", metavar="A,B", help="suites to run")
-    add_plugins(parser, "is measured besides, or that the run to continue asks for")
+    add("--trace", action="append", metavar="NAME[:key=value,...]",
+        help="a trace; repeatable (default: those of the preset)")
+    add("--formats", metavar="A,B", help="formats to compare (default: those that are compared unasked)")
+    add("--suites", metavar="A,B", help="suites to run (default: those of the preset, or all)")
     add("--sizes", type=partial(integers, option="--sizes"), metavar="N,M",
-        help="sequence lengths (residues) of synthetic traces")
+        help="sequence lengths (residues) of synthetic traces (default: those of the preset)")
     add("--trace-bytes", type=integer("--trace-bytes"), metavar="N", help="measure only as many of a trace's first "
-        "layers as fit in so many bytes, as many at every length; the trace's name then says so")
-    add("--profile", type=_profiles, metavar="A,B", help=f"settings of the formats: {', '.join(PROFILES)}")
+        "layers as fit in so many bytes, as many at every length; the trace's name then says so (default: all)")
+    add("--profile", type=_profiles, metavar="A,B",
+        help=f"settings of the formats: {', '.join(PROFILES)} (default: those of the preset)")
     add("--profile-file", action="append", type=Path, metavar="FILE",
         help="a further profile, as 'harness tune' writes one; repeatable")
+    # fmt: on
+
+
+def _add_how(add: Callable[..., argparse.Action]) -> None:
+    # fmt: off
     add("--cache", type=lambda text: _CACHES[one_of("cache state", _CACHES)(text)], metavar="STATE",
-        help="page cache before reads: warm, cold or both")
-    readers.add_reading(parser)
-    own |= dict.fromkeys(("workers", "executors"))
-    add("--readers", metavar="A,B", help="of each format: stock, as installed; best, the fastest of a race; all; or "
-        "the names of readers, as 'harness list readers' has them (default: stock,best)")
+        help="page cache before reads: warm, cold or both (default: as the preset has it)")
+    add("--rounds", type=integer("--rounds"), metavar="N",
+        help=f"samples per cell; a verdict needs {VERDICT_ROUNDS} (default: as many as the preset has)")
     add("--threads", type=integer("--threads"), metavar="N", help="processors that a contender may use, and threads of "
         "its library (default: all that this process may use)")
     add("--decoded-cache", type=integer("--decoded-cache", least=0), metavar="BYTES", help="the most decoded chunks "
         "that a reader may keep while it is open (default: as each library has it)")
-    add("--rounds", type=integer("--rounds"), metavar="N", help=f"samples per cell; a verdict needs {VERDICT_ROUNDS}")
     add("--seed", type=integer("--seed", least=0), metavar="N", help="decides plans and order (default: 0)")
     add("--baseline", metavar="FORMAT", help=f"the format that ratios refer to (default: {RunConfig.baseline})")
     add("--timeout", type=integer("--timeout"), metavar="SECONDS", help="after which a sample counts as hung, and 1 s "
         "more for every 25 MB of the largest trace (default: 600)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
-    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     # fmt: on
-    own |= dict.fromkeys(("kind",)) | {"rules": []}
-    add_taking(parser)
-    add_max_inflated(parser)
-    for each in installed():
-        each.add_options(add)
-    parser.set_defaults(command=_run, measuring=own)
 
 
 def add_plot(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``plot``."""
+    parser.epilog = examples("plot results/first", "plot results/reference")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     add_plugins(parser)
     parser.set_defaults(command=_plot)
@@ -125,7 +145,7 @@ def _run(arguments: argparse.Namespace) -> int:
             config.save(folder / "run.json")
         stack.enter_context(continuable(folder, config))
         written = run_and_report(
-            planned, folder, show.progress(quiet=arguments.quiet), disk,
+            planned, folder, show.progress(quiet=arguments.quiet, verbose=arguments.verbose), disk,
             interrupted=lambda error: codes.append(interrupted(error, folder, config)),
         )  # fmt: skip
     if not arguments.quiet:
@@ -172,7 +192,9 @@ def _require_same_machine(folder: Path) -> None:
 
 def _plot(arguments: argparse.Namespace) -> int:
     with held(arguments.run):
-        for path in write_plots(arguments.run):
+        with show.busy("drawing"):
+            written = write_plots(arguments.run)
+        for path in written:
             show.say(str(path))
     return 0
 
@@ -192,6 +214,8 @@ def _continued(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     tell = partial(show.say, quiet=arguments.quiet)
+    if usual := fill_in(arguments, arguments.types):
+        tell(usual)
     preset = arguments.preset or STANDARD
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-{preset}"

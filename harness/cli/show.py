@@ -1,18 +1,20 @@
-"""What a person sees in the terminal: progress, tables, and plain text when it is not a terminal."""
+"""What a person sees in the terminal: progress, tables, and plain text when it is not a terminal; or JSON alone."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness.errors import escaped
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""
-_PLAIN_EVERY = 10.0  # seconds between lines of progress where there is no terminal
+_PLAIN_EVERY, _FIRST = 10.0, 2.0  # seconds between lines of progress where there is no terminal, and before the first
+_BEAT = 1.0  # seconds between looks at whether a line is due while a step takes long
 _KNOWN = 0.02  # of all steps, after which the time left is said: the first are of archives, which take longer
 
 
@@ -33,32 +36,46 @@ class _EscapingConsole(Console):
         return super().render_str(escaped(text), **options)
 
 
-def console(*, errors: bool = False) -> Console:
+def console(*, errors: bool = False, plain_width: int = PLAIN_WIDTH) -> Console:
     """Return a console; one that is not a terminal gets plain text of a fixed width."""
     found = _EscapingConsole(stderr=errors, highlight=False)
     if found.is_terminal:
         return found
-    return _EscapingConsole(stderr=errors, highlight=False, width=PLAIN_WIDTH, no_color=True)
+    return _EscapingConsole(stderr=errors, highlight=False, width=plain_width, no_color=True)
 
 
 class _Plain:
-    """A line every few seconds, with the time left; none without a console."""
+    """A line every few seconds, also while a step takes long: the time left, or since when where nothing is counted."""
 
-    def __init__(self, out: Console | None) -> None:
-        self._out, self._total, self._done = out, 1, 0
-        self._start = self._said = time.monotonic()
+    def __init__(self, out: Console | None, every: float) -> None:
+        self._out, self._every = out, every
+        self._text, self._total, self._done = "", 0, 0
+        self._start = time.monotonic()
+        self._said = self._start - max(0.0, _PLAIN_EVERY - _FIRST)
 
     def total(self, steps: int) -> None:
-        self._total = max(1, steps)
+        self._total, self._start = max(1, steps), time.monotonic()
 
     def step(self, text: str, steps: int = 1) -> None:
-        self._done += steps
+        self._text, self._done = text, self._done + steps
+        self.say(self._every)
+
+    def say(self, every: float) -> None:
         now = time.monotonic()
-        if self._out and now - self._said >= _PLAIN_EVERY and self._done:
-            left = (now - self._start) / self._done * max(0, self._total - self._done)
-            told = f"about {left:.0f} s left" if self._done >= _KNOWN * self._total else "time left not known yet"
-            self._out.print(f"{100 * self._done // self._total:3d} %  {told}  {text}", markup=False)
-            self._said = now
+        if not self._out or now - self._said < every:
+            return
+        told = f"{now - self._start:.0f} s"
+        if self._total:
+            left = (now - self._start) / max(1, self._done) * max(0, self._total - self._done)
+            known = self._done >= max(1, _KNOWN * self._total)
+            told = f"{100 * self._done // self._total:3d} %  "
+            told += f"about {left:.0f} s left" if known else "time left not known yet"
+        self._out.print(f"{told}  {self._text}", markup=False)
+        self._said = now
+
+    def beat(self, ended: Event) -> None:
+        while not ended.wait(_BEAT):
+            self.say(_PLAIN_EVERY)
 
 
 class _Bar:
@@ -74,17 +91,41 @@ class _Bar:
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[Progress]:
-    """Show how far a run is, on standard error: a bar on a terminal, a line now and then elsewhere."""
+def progress(*, quiet: bool, verbose: bool = False) -> Iterator[Progress]:
+    """Show how far something is, on standard error: a bar on a terminal, a line now and then elsewhere.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    verbose : bool
+        Show a line for every step, on a terminal too.
+    """
     out = console(errors=True)
-    if quiet or not out.is_terminal:
-        yield _Plain(None if quiet else out)
-        return
-    text = TextColumn("{task.description:<48}", markup=False)
-    with RichProgress(
-        text, BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=out, transient=True
-    ) as bar:
-        yield _Bar(bar)
+    if quiet:
+        yield _Plain(None, 0.0)
+    elif verbose or not out.is_terminal:
+        plain, ended = _Plain(out, 0.0 if verbose else _PLAIN_EVERY), Event()
+        beat = Thread(target=plain.beat, args=(ended,), daemon=True)
+        beat.start()
+        try:
+            yield plain
+        finally:
+            ended.set()
+            beat.join()
+    else:
+        text = TextColumn("{task.description:<40}", markup=False)
+        columns = (text, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with RichProgress(*columns, console=out, transient=True) as bar:
+            yield _Bar(bar)
+
+
+@contextmanager
+def busy(text: str, *, quiet: bool = False) -> Iterator[None]:
+    """Show that something is done which may take long, and has no steps."""
+    with progress(quiet=quiet) as shown:
+        shown.step(text, 0)
+        yield
 
 
 def say(text: str, *, quiet: bool = False) -> None:
@@ -93,11 +134,17 @@ def say(text: str, *, quiet: bool = False) -> None:
         console().print(text, markup=False, soft_wrap=True)
 
 
+def result(document: Any) -> None:
+    """Print what a command found as JSON, for a program to go on with: all that ``--json`` prints."""
+    print(json.dumps(document, indent=1))
+
+
 def complain(text: str) -> None:
     """Print on standard error what failed."""
     print(f"harness: {escaped(text)}", file=sys.stderr)
 
 
 def table(title: str, *headings: str) -> Table:
-    """Make an empty table in this project's one style."""
-    return Table(*headings, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=bool(headings))
+    """Make an empty table in this project's one style; in a narrow terminal its cells wrap, and are never cut."""
+    columns = [Column(heading, overflow="fold") for heading in headings]
+    return Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=any(headings))

@@ -13,6 +13,7 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.cli import answer, closing, show
 from harness.cli.options import add_plugins
+from harness.cli.parser import examples
 from harness.errors import unknown_name
 from harness.records import kind_of
 from harness.report.write import read_report
@@ -25,7 +26,10 @@ _NAME = 32
 
 def add_show(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``show``."""
-    parser.description = "Print a run again: every cell, then the answer that the run ended with."
+    parser.epilog = examples(
+        "show results/first           # every cell, then the answer that the run ended with",
+        "show results/first --answer  # the answer alone",
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--answer", action="store_true", help="the answer alone")
     parser.add_argument("--trace", metavar="NAME", help="the cells of one trace")

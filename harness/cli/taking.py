@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.cli import show
 from harness.cli.options import typed
-from harness.documents import decode_toml
-from harness.errors import UsageError
-from harness.files import read_bytes
+from harness.cli.usual import usual_run
 from harness.foreign.guessing import parse_rule
 from harness.foreign.opening import Asked, TakenArrays
 
-_SETTINGS = Path("harness.toml")
 _ROWS = 40
 
 
 def add_taking(parser: argparse.ArgumentParser) -> None:
     """Add the options on files that other programs wrote."""
-    parser.add_argument(
+    group = parser.add_argument_group("what files of other programs hold")
+    group.add_argument(
         "--map", action="append", default=[], metavar="PATTERN=ROLE:AXIS,AXIS", dest="rules",
         help="what arrays are, by their names, such as 'attn*=attention:layer,head,query,key'; role 'skip' leaves them "
         "out; repeatable (default: the table [map] of harness.toml here, else guessed from names and shapes)",
     )  # fmt: skip
-    parser.add_argument(
+    group.add_argument(
         "--kind", type=typed("importers"), metavar="NAME",
         help="what wrote a file or folder, one of 'harness list importers' (default: found from its content)",
     )  # fmt: skip
@@ -34,19 +32,8 @@ def add_taking(parser: argparse.ArgumentParser) -> None:
 
 def file_text(paths: Sequence[str], arguments: argparse.Namespace) -> str:
     """Return what ``--trace`` takes for files and folders that make up one trace."""
-    rules = tuple(map(parse_rule, arguments.rules or _stored_rules()))
+    rules = tuple(map(parse_rule, arguments.rules or usual_run().rules))
     return f"file:{Asked(paths=tuple(map(Path, paths)), kind=arguments.kind or '', rules=rules)}"
-
-
-def _stored_rules() -> Iterable[str]:
-    if not _SETTINGS.is_file():
-        return []
-    where = f"{_SETTINGS} of this folder"
-    found = decode_toml(read_bytes(_SETTINGS), dict[str, object], where, mend="write KEY = VALUE", error=UsageError)
-    rules = found.get("map", {})
-    if not isinstance(rules, dict) or not all(isinstance(rule, str) for rule in rules.values()):
-        raise UsageError(f'[map] in {where} takes lines such as "attn*" = "attention:layer,head,query,key".')
-    return [f"{pattern}={rule}" for pattern, rule in rules.items()]
 
 
 def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:

@@ -24,9 +24,9 @@ _CONTENTS = {
 _MARKS = {"<": "&lt;", ">": "&gt;", "|": "&#124;"}
 
 
-def to_json(outcome: Outcome) -> str:
-    """Write everything an outcome holds, every block of times included, as JSON."""
-    document = {
+def as_document(outcome: Outcome) -> dict[str, Any]:
+    """Return everything an outcome holds as plain values, every block of times included."""
+    return {
         "compare_version": DOCUMENT_VERSION,
         "verdict": WORDS[outcome.exit_code],
         "exit_code": outcome.exit_code,
@@ -35,7 +35,11 @@ def to_json(outcome: Outcome) -> str:
         "regressions": outcome.regressions,
         **{name: _plain(part) for name, part in vars(outcome).items()},
     }
-    return json.dumps(document, indent=1) + "\n"
+
+
+def to_json(outcome: Outcome) -> str:
+    """Write `as_document` as JSON."""
+    return json.dumps(as_document(outcome), indent=1) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -75,7 +75,7 @@ class Result:
     note: str = ""
 
 
-def check(bundle: Bundle, folder: Path) -> list[Result]:
+def check(bundle: Bundle, folder: Path, tell: Callable[[str], object] = str) -> list[Result]:
     """Check a bundle.
 
     Parameters
@@ -84,6 +84,8 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
         From `harness.evidence.bundle.read_bundle`.
     folder : Path
         An empty folder for what is made again.
+    tell : callable
+        Told what is checked next.
 
     Returns
     -------
@@ -102,6 +104,7 @@ def check(bundle: Bundle, folder: Path) -> list[Result]:
         ("published figures", lambda: _published(bundle, run, folder / "made")),
     ]
     for what, step in steps:
+        tell(what)
         try:
             for result in step():
                 results.append(result)

@@ -36,7 +36,7 @@ class Mode:
     options: ClassVar[tuple[str, ...]] = ()
     checked: ClassVar[str]
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: argparse._ActionsContainer) -> None:
         """Add the options of this mode."""
 
     def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:

@@ -142,6 +142,8 @@ def test_a_stored_run_is_compared_with_a_stored_run(tmp_path, capsys):
     assert main(["compare", run, str(tmp_path / "again"), "--out", str(tmp_path / "out")]) == 0
     printed = plain(capsys.readouterr().out)
     assert "not paired" in printed and "no times were compared" in printed
+    assert main(["compare", run, str(tmp_path / "again"), "--json", "--out", str(tmp_path / "json")]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "json" / "compare.json").read_text())
     assert main(["compare", run, "HEAD", "--out", str(tmp_path / "other")]) == 2
     assert "compare like with like" in capsys.readouterr().err
 

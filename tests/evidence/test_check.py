@@ -10,10 +10,10 @@ import zipfile
 import pytest
 
 from harness.analysis.asked import find_options
-from harness.cli import main
+from harness.cli import evidence, main
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import Bundle, read_bundle, write_bundle
-from harness.evidence.check import check
+from harness.evidence.check import Result, check
 from harness.report.write import write_report
 from tests.evidence.conftest import draw_from, repack
 
@@ -209,3 +209,10 @@ def test_the_commands_pack_and_check(copied, drawn, tmp_path, capsys, monkeypatc
     said = capsys.readouterr()
     assert "WRONG  summary.csv" in said.out and "does not follow" in said.err
     assert (tmp_path / "small.bundle.zip").read_bytes() == data
+    monkeypatch.setattr(evidence, "check", lambda *_: [Result("plan.json"), Result("summary.csv", ["it differs"])])
+    assert main(["check", "--json", "small.bundle.zip"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["sha256"], document["sound"]) == (cited, False)
+    assert [(one["what"], one["problems"]) for one in document["checks"]] == [
+        ("plan.json", []), ("summary.csv", ["it differs"]),
+    ]  # fmt: skip

@@ -63,7 +63,7 @@ def test_a_second_run_is_named_after_the_file_that_was_typed(packed, tmp_path, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evidence, "held", held)
-    monkeypatch.setattr(evidence, "check", lambda bundle, folder: [])
+    monkeypatch.setattr(evidence, "check", lambda *_: [])
     monkeypatch.setattr(evidence, "run_and_report", stopped)
     forged = renamed(packed, "../../outside", tmp_path / "their run!.bundle.zip")
     assert main(["check", str(forged), "--rerun", "--quiet"]) == 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,8 +32,8 @@ def test_the_time_left_follows_from_the_bytes_that_are_asked_for(monkeypatch, ca
                 clock[0] += seconds
                 progress.step("read", weighs)
     said = re.findall(r"(\d+) %  about (\d+) s left", capsys.readouterr().err)
-    assert len(said) == 5
-    for (percent, left), elapsed in zip(said, (10.0, 20.0, 30.0, 40.0, 50.0), strict=True):
+    assert len(said) == 6  # the first after 2 s, then every 10 s
+    for (percent, left), elapsed in zip(said, (2.0, 12.0, 22.0, 32.0, 42.0, 52.0), strict=True):
         assert abs(int(left) - (whole - elapsed)) <= 4 and abs(int(percent) - 100 * elapsed / whole) <= 5
 
 
@@ -60,3 +61,21 @@ def test_the_first_steps_say_nothing_of_the_time_left(monkeypatch, capsys):
         progress.step("read", 495)
     first, then = capsys.readouterr().err.splitlines()
     assert "time left not known yet" in first and "about 40 s left" in then
+
+
+def test_a_step_that_takes_long_is_said_again_and_again(monkeypatch, capsys):
+    monkeypatch.setattr(show, "_BEAT", 0.001)
+    monkeypatch.setattr(show, "_PLAIN_EVERY", 0.0)
+    said, end = "", time.monotonic() + 60
+    with show.busy("building both sides"):
+        while said.count("building both sides") < 3 and time.monotonic() < end:
+            said += capsys.readouterr().err
+    assert said.count("building both sides") >= 3
+
+
+def test_every_step_has_a_line_where_that_is_asked_for(capsys):
+    with show.progress(quiet=False, verbose=True) as progress:
+        progress.total(2)
+        progress.step("one")
+        progress.step("two")
+    assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["one", "two"]

@@ -11,6 +11,7 @@ from harness.analysis.asked import find_options
 from harness.analysis.findings import find
 from harness.cli import show
 from harness.cli.options import add_plugins
+from harness.cli.parser import examples
 from harness.errors import UsageError
 from harness.extensions.beside.section import FILE, VERSION, Run, summed
 from harness.files import write_text
@@ -21,6 +22,7 @@ from harness.run.complete import SAMPLES
 
 def add_beside(parser: argparse.ArgumentParser) -> None:
     """Show runs of other machines and budgets in a run's report."""
+    parser.epilog = examples("beside results/first results/other", "beside results/first    # takes them out again")
     parser.description = (
         f"Keep the machines, budgets and grades of other runs in RUN/{FILE}, and make the report of RUN again, which "
         "shows them below its own. Without OTHER, take them out of it."
@@ -45,7 +47,8 @@ def _beside(arguments: argparse.Namespace) -> int:
             write_text(folder / FILE, json.dumps(document, indent=1) + "\n")
         else:
             (folder / FILE).unlink(missing_ok=True)
-        written = write_report(folder, options)
+        with show.busy("writing the report and its drawings"):
+            written = write_report(folder, options)
     show.say(f"Report: {written.page}   for a pull request: {written.markdown}")
     return 0
 

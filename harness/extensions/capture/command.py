@@ -8,7 +8,8 @@ from typing import cast
 
 from harness import registry
 from harness.cli import show
-from harness.cli.options import integers, names, typed
+from harness.cli.options import add_output, integers, names, typed
+from harness.cli.parser import examples
 from harness.errors import HarnessError, UsageError, unknown_name
 from harness.extensions.capture.inputs import read_query
 from harness.extensions.capture.models import ModelKind
@@ -23,33 +24,35 @@ from harness.trace.stream import shown_label
 
 def add_capture(parser: argparse.ArgumentParser) -> None:
     """Run a model on a sequence and write its trace while it computes."""
-    parser.description = "Run a model on a sequence and write its trace while it computes."
-    add = parser.add_argument
+    parser.epilog = examples(
+        "capture --model openfold3-evoformer --fasta query.fasta --to hdf5:trace.h5",
+        "capture --model antiberty --fasta query.fasta --to zarr:trace.zarr --layers 0,4-7",
+    )
+    add = parser.add_argument_group("the model").add_argument
     add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")
-    add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one")
+    add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one "
+        "(default: an installed package)")  # fmt: skip
     add("--fasta", type=Path, required=True, metavar="FILE", help="one protein chain")
     add("--alignments", type=Path, metavar="DIR", help="folder of its .a3m files (default: the sequence alone)")
-    add(
-        "--checkpoint",
-        type=Path,
-        metavar="FILE",
-        help="weights (default: drawn from the seed, untrained, or the package's own)",
-    )
+    weights = "weights (default: drawn from the seed, untrained, or the package's own)"
+    add("--checkpoint", type=Path, metavar="FILE", help=weights)
     add("--blocks", metavar="N", help="blocks of the trunk (default: the model's own number)")
     add("--recycles", metavar="N", help="passes after the first (default: 3, or none where the model has none)")
-    add("--msa-depth", default="128", metavar="N", help="rows of the alignment to use (default: 128)")
-    add("--attention", metavar="A,B", help="kinds of attention to keep, or none (default: all that the model has)")
-    maps = "of a triangle attention's maps: residues counted from 0, mean, all (default: mean)"
-    add("--triangle-residue", default="mean", metavar="A,B", help=maps)
-    add("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
+    add("--msa-depth", default="128", metavar="N", help="rows of the alignment to use")
+    kept = parser.add_argument_group("what is kept").add_argument
+    kept("--attention", metavar="A,B", help="kinds of attention to keep, or none (default: all that the model has)")
+    maps = "of a triangle attention's maps: residues counted from 0, mean, all"
+    kept("--triangle-residue", default="mean", metavar="A,B", help=maps)
+    kept("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
     add("--steps", metavar="N", help="steps of diffusion, for a model that has it (default: the model's own number)")
-    add("--device", default="cpu", metavar="NAME", help="as torch names it (default: cpu)")
-    add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model (default: 0)")
+    add("--device", default="cpu", metavar="NAME", help="as torch names it")
+    add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model")
+    add = parser.add_argument_group("where it is written").add_argument
     add("--to", action="append", required=True, metavar="FORMAT:PATH", help="an archive to write; repeatable")
-    add("--profile", default="tuned", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
-    held = f"layers in memory that are not written yet, at most (default: {BUFFERED_LAYERS})"
+    add("--profile", default="tuned", metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
+    held = "layers in memory that are not written yet, at most"
     add("--buffer", default=str(BUFFERED_LAYERS), metavar="N", help=held)
-    add("--quiet", action="store_true", help="print nothing but errors")
+    add_output(parser, quiet="errors", verbose=True)
     parser.set_defaults(command=_capture)
 
 
@@ -70,7 +73,7 @@ def _capture(arguments: argparse.Namespace) -> int:
         f"{settings.recycles + 1} passes, {len(manifest.tensors)} tensors, {manifest.nbytes:,} bytes.",
         quiet=arguments.quiet,
     )
-    with show.progress(quiet=arguments.quiet) as progress:
+    with show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
         progress.total(len(model.manifest.tensors))
         try:
             manifests = record(

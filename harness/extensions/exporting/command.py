@@ -8,6 +8,7 @@ from pathlib import Path
 from harness import registry
 from harness.cli import show
 from harness.cli.options import add_max_inflated
+from harness.cli.parser import examples
 from harness.errors import UsageError
 from harness.extensions.exporting.layout import ExportLayout, export
 from harness.formats.archive import archive_size, check_destination, require_outside
@@ -18,7 +19,11 @@ _SHOWN = 8  # paths of tensors that are left out for one reason
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """Write an archive in the layout of another program."""
-    parser.add_argument("archive", type=Path, metavar="ARCHIVE")
+    parser.epilog = examples(
+        "export trace.slim.zarr trace.vizfold.zarr --layout vizfold",
+        "export trace.h5 trace.npz --layout npz",
+    )
+    parser.add_argument("archive", type=Path, metavar="ARCHIVE", help="of any format")
     parser.add_argument("destination", type=Path, metavar="DST", help="a name that does not exist yet")
     known = (f"{name}: {registry.stated('layouts', name, 'description')}" for name in registry.names("layouts"))
     parser.add_argument("--layout", required=True, metavar="NAME", help="; ".join(known))
@@ -33,7 +38,8 @@ def _export(arguments: argparse.Namespace) -> int:
     check_destination(arguments.destination)
     require_outside(arguments.destination)
     trace = open_archived(arguments.archive)
-    lacking, notes = export(trace, layout, arguments.destination)
+    with show.busy(f"writing {arguments.destination} and reading it back"):
+        lacking, notes = export(trace, layout, arguments.destination)
     size, _ = archive_size(arguments.destination)
     count = len(trace.manifest.tensors) - len(lacking)
     show.say(f"{arguments.destination}: {count} tensors, {size:,} bytes, read back and the same bit for bit.")

@@ -6,13 +6,17 @@ import argparse
 
 from harness.cli import show
 from harness.cli.options import add_max_inflated
+from harness.cli.parser import examples
 from harness.extensions.fidelity.comparison import compare
 from harness.trace.sources import find_source, open_trace
 
 
 def add_fidelity(parser: argparse.ArgumentParser) -> None:
     """Compare synthetic tensors with real ones."""
-    parser.add_argument("--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]")
+    parser.epilog = examples("fidelity", "fidelity --trace synthetic:n_res=128,layers=1")
+    parser.add_argument(
+        "--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]", help="what is compared"
+    )
     add_max_inflated(parser)
     parser.set_defaults(command=_fidelity)
 
@@ -22,7 +26,8 @@ def _fidelity(arguments: argparse.Namespace) -> int:
     for name, role in (("af2-1ubq", "pair"), ("vit-mnist", "attention")):
         source, _ = find_source(name)
         real[role] = None if source.missing() else open_trace(name)
-    rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
+    with show.busy("comparing tensors"):
+        rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
     table = show.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
     for row in rows:
         difference = f"{row.relative_difference:+.1%}"

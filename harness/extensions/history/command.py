@@ -12,6 +12,7 @@ import pandas as pd
 from harness.analysis import formatting as words
 from harness.cli import show
 from harness.cli.options import add_plugins
+from harness.cli.parser import examples
 from harness.errors import UsageError
 from harness.extensions.history.changepoint import LEAST_RUNS
 from harness.extensions.history.file import append, read_history
@@ -36,11 +37,15 @@ _COLUMNS = [
 
 def add_history(parser: argparse.ArgumentParser) -> None:
     """Follow runs over time, and find where something became slower."""
+    adding = "history add results/first"
+    showing = "history show --since first --out trends"
+    parser.epilog = examples(adding, showing)
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     parser = actions.add_parser(
         "add",
         help="add a run to the history of its kind of machine",
         description=f"Append a summary of a run to {FOLDER}/<kind of machine>{SUFFIX}.",
+        epilog=examples(adding, "history add first.bundle.zip --file machine.jsonl"),
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run's folder, or a bundle")
     parser.add_argument("--file", type=Path, metavar="FILE", help="the history (default: by the run's kind of machine)")
@@ -52,14 +57,16 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         description="List the steps of a history and draw every cell's trend. Exit code: 0 no regression, 1 where the "
         "newest step of a cell is one or the newest run lacks a cell of earlier ones, 2 for bad input, 3 where fewer "
         f"than {LEAST_RUNS} runs measured the same.",
+        epilog=examples("history show", showing),
     )
     parser.add_argument(
         "--file", action="append", type=Path, metavar="FILE",
         help="a history; repeatable, for files of one kind of machine (default: that of this machine)",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the drawings and of steps.csv")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the drawings and of steps.csv "
+        "(default: plots beside the history)")  # fmt: skip
     parser.add_argument(
-        "--since", metavar="RUN", help="count only steps after this run (its name, or the start of its commit)"
+        "--since", metavar="RUN", help="count only steps after this run, by its name or its commit (default: all)"
     )
     parser.set_defaults(command=_show)
 
@@ -86,7 +93,8 @@ def _show(arguments: argparse.Namespace) -> int:
     _print(series, found)
     out.mkdir(parents=True, exist_ok=True)
     write_table(step_table(found), out / "steps.csv")
-    drawn = draw_trends(series, found, out)
+    with show.busy("drawing the trends"):
+        drawn = draw_trends(series, found, out)
     show.say(f"Steps:  {out / 'steps.csv'}")
     show.say(f"Trends: {', '.join(str(path) for path in drawn if path.suffix == '.png')}")
     return _outcome(series[-1], found[-1], arguments.since)

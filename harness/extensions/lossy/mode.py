@@ -12,9 +12,9 @@ from harness.extensions.lossy.minimal import MinimalTrace
 from harness.formats.conversion import Check, Mode
 from harness.trace.stream import Trace
 
-_BOUND = "minimal: the largest error of a role, relative for pair and single, absolute for attention; again for each"
+_BOUND = "minimal: the largest error of a role, relative for pair and single, absolute for attention; repeatable"
 _TOP_K = f"minimal: how many of a row's largest attention weights keep their order (default: {request.TOP_K})"
-_DROP = "minimal: a tensor to leave out, * for any text; HOW says how it comes back, recorded with it; again for more"
+_DROP = "minimal: a tensor to leave out, * for any text; HOW says how it comes back, recorded with it; repeatable"
 
 
 class _Minimal(Mode):
@@ -25,7 +25,7 @@ class _Minimal(Mode):
     options = ("--bound", "--top-k", "--drop")
     checked = "against the source's values within the bounds"
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+    def add_arguments(self, parser: argparse._ActionsContainer) -> None:
         """Add the options of this mode."""
         parser.add_argument("--bound", action="append", default=[], metavar="ROLE=BOUND", help=_BOUND)
         parser.add_argument("--top-k", metavar="K", help=_TOP_K)

@@ -36,9 +36,10 @@ class S3Place(S3Address, ArchiveStore):
     address: ClassVar[str] = "s3://BUCKET/PREFIX"
     environment: ClassVar[str] = "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
     options: ClassVar[Mapping[str, tuple[str, str]]] = {
-        "store-latency": ("MS", "add this to each request, in milliseconds, with a proxy on loopback"),
-        "store-bandwidth": ("MB/S", "limit what is read to so many megabytes per second, with that proxy"),
-        "store-fault": ("KIND", f"let it do this wrong: {', '.join(FAULTS)}; KIND:every=N for how often"),
+        "store-latency": ("MS", "milliseconds that a proxy on loopback adds to each request (default: no proxy)"),
+        "store-bandwidth": ("MB/S", "megabytes per second that it lets through at most (default: all)"),
+        "store-fault": ("KIND", f"what it does wrong: {', '.join(FAULTS)}; "
+                        "KIND:every=N for how often (default: nothing)"),
         "store-cache": ("TYPE[:KIB]", "fsspec's cache for files in the store, and its blocks: "
                         f"{', '.join(FILE_CACHES)} (default: blockcache:1024)"),
     }  # fmt: skip

@@ -12,7 +12,8 @@ from harness.analysis.asked import find_options
 from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.plain import plain
 from harness.cli import show
-from harness.cli.options import add_plugins, integers
+from harness.cli.options import add_output, add_plugins, integers
+from harness.cli.parser import examples
 from harness.errors import UsageError, unknown_name
 from harness.extensions.projection.project import STORES, ProjectionQuestion, Store, project, save
 from harness.extensions.projection.section import COLUMNS, cells
@@ -37,21 +38,26 @@ _PRICES = {
 def add_project(parser: argparse.ArgumentParser) -> None:
     """Project a run onto many traces on a store: cost, time and requests."""
     parser.description = "Project a run onto many traces on a store: cost, time and requests, as a projection."
-    add = parser.add_argument
-    add("run", type=Path, metavar="RUN", help="the run's folder; it has to have several lengths")
+    parser.epilog = examples(
+        "project results/first --readers 50",
+        "project results/first --traces 1000 --latency 20ms --bandwidth 1Gbit",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it has to have several lengths")
+    add = parser.add_argument_group("what is projected").add_argument
     for name, (default, what) in _COUNTS.items():
-        add(_flag(name), default=default, metavar="N", help=f"{what} (default: {default})")
+        add(_flag(name), default=default, metavar="N", help=what)
     mixes = f"what they are: {', '.join(presets())}, or as for report"
     add("--mix", default="shared-cluster", metavar="MIX", help=mixes)
     add("--trace", metavar="NAME[:key=value,...]", help="which trace of the run (default: the only synthetic one)")
-    add("--store", default="s3", metavar="NAME", help=f"{', '.join(STORES)} (default: s3)")
+    add = parser.add_argument_group("the store").add_argument
+    add("--store", default="s3", metavar="NAME", help=", ".join(STORES))
     add("--latency", metavar="TIME", help="of a request, as 20ms (default: the store's)")
     add("--bandwidth", metavar="RATE", help="of each reader, as 1Gbit (default: the store's)")
     add("--in-flight", metavar="N", help="requests of an access at the same time (default: 1)")
     for option, (name, what) in _PRICES.items():
-        add(_flag(option), metavar="USD", help=f"{what} (s3: {getattr(STORES['s3'], name):g})")
-    add("--quiet", action="store_true", help="print nothing but errors")
+        add(_flag(option), metavar="USD", help=f"{what} (default of s3: {getattr(STORES['s3'], name):g})")
     add_plugins(parser)
+    add_output(parser, quiet="errors")
     parser.set_defaults(command=_project)
 
 
@@ -62,9 +68,10 @@ def _flag(name: str) -> str:
 def _project(arguments: argparse.Namespace) -> int:
     counts = {name: _count(getattr(arguments, name), _flag(name)) for name in _COUNTS}
     question = ProjectionQuestion(**counts, mix=parse_mix(arguments.mix), store=_store(arguments))
-    projection = project(arguments.run, arguments.trace, question)
-    path = save(projection, arguments.run)
-    written = write_report(arguments.run, find_options(arguments.run))
+    with show.busy("projecting, and writing the report", quiet=arguments.quiet):
+        projection = project(arguments.run, arguments.trace, question)
+        path = save(projection, arguments.run)
+        written = write_report(arguments.run, find_options(arguments.run))
     if not arguments.quiet:
         title = f"Projection: {question.traces:,} traces of {question.n_res} residues {question.asked}"
         shown = show.table(title, *COLUMNS)

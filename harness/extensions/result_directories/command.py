@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.cli import options, show
+from harness.cli.parser import examples
 from harness.extensions.result_directories.manifest import KINDS, NAME
 from harness.extensions.result_directories.restoring import unslim
 from harness.extensions.result_directories.slimming import MODES, PLAIN, SlimOutcome, parse_bound, slim
@@ -17,10 +18,12 @@ _NAMED = 6
 
 def add_slim(parser: argparse.ArgumentParser) -> None:
     """Make a result directory of AlphaFold smaller, in place."""
+    parser.epilog = examples("slim --dry-run results/job_1", "slim results/job_1 --plain none")
     add = parser.add_argument
-    modes = f"{' or '.join(MODES)}: lossless (default) or declared lossy"
+    modes = f"{' or '.join(MODES)}: lossless or declared lossy"
     add("--mode", default="slim", metavar="MODE", help=modes)
-    add("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get")
+    add("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get, "
+        "without a default")  # fmt: skip
     which = (
         f"{' or '.join(PLAIN)}: best keeps what tools read readable by them (plain, or .xz where they take it); none "
         "is smaller, and tools need unslim first"
@@ -33,21 +36,23 @@ def add_slim(parser: argparse.ArgumentParser) -> None:
 
 def add_unslim(parser: argparse.ArgumentParser) -> None:
     """Bring back every file of a slimmed directory, byte for byte."""
+    parser.epilog = examples("unslim results/job_1", "unslim --quiet results/job_1")
     _add_common(parser)
     parser.set_defaults(command=_unslim)
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--quiet", action="store_true", help="only the closing line")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the result directory")
     options.add_max_inflated(parser)
+    options.add_output(parser, quiet="the closing line and errors")
 
 
 def _slim(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.folder
     bound = None if arguments.bound is None else parse_bound(arguments.bound, "--bound")
     was_slim = (folder / NAME).exists()
-    found = slim(folder, arguments.mode, bound=bound, plain=arguments.plain, dry_run=arguments.dry_run)
+    with show.busy(f"slimming {folder}", quiet=arguments.quiet):
+        found = slim(folder, arguments.mode, bound=bound, plain=arguments.plain, dry_run=arguments.dry_run)
     lines = [" ".join(_closing(folder, found, arguments.dry_run))]
     if arguments.dry_run and arguments.plain == "best" and not was_slim:
         smallest = slim(folder, arguments.mode, bound=bound, plain="none", dry_run=True)
@@ -59,7 +64,8 @@ def _slim(arguments: argparse.Namespace) -> int:
 
 
 def _unslim(arguments: argparse.Namespace) -> int:
-    found = unslim(arguments.folder)
+    with show.busy(f"restoring {arguments.folder}", quiet=arguments.quiet):
+        found = unslim(arguments.folder)
     return _say(arguments, found, [f"Restored {found.changed} files, byte for byte."])
 
 

@@ -30,7 +30,8 @@ class DirectoryMeasurement(Measurement):
         """Add ``--directory`` and ``--directory-bound``."""
         add("--directory", action="append", metavar="DIR", help="a result directory of AlphaFold to slim a copy of; "
             "repeatable; alone, or beside traces that --trace names")  # fmt: skip
-        add("--directory-bound", metavar="ANGSTROM", help="slim it in mode minimal too, within this error")
+        add("--directory-bound", metavar="ANGSTROM", help="slim it in mode minimal too, within this error "
+            "(default: without loss alone)")  # fmt: skip
 
     def asked(self, arguments: argparse.Namespace) -> dict[str, Any] | None:
         """Return directories, bound and modes."""

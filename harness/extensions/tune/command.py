@@ -7,6 +7,7 @@ import datetime
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,8 @@ from harness.analysis import formatting as words
 from harness.analysis.choice.mix import Mix, parse_mix, presets
 from harness.cli import show
 from harness.cli.convert import source_text
-from harness.cli.options import add_max_inflated, integers, typed
+from harness.cli.options import add_max_inflated, add_output, integers, typed
+from harness.cli.parser import examples
 from harness.cli.taking import add_taking
 from harness.errors import UsageError
 from harness.extensions.tune.front import draw_front
@@ -39,22 +41,28 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         "Race settings of one format on a sample of a trace: samples.csv, candidates.csv, the Pareto front "
         "as front.png, and a profile file for 'harness run --profile-file'."
     )
-    add = parser.add_argument
-    add("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
+    parser.epilog = examples(
+        "tune trace.h5 --format hdf5",
+        "tune trace.h5 --format hdf5 --mix interactive-viewer --rounds 3 --candidates 4",
+    )
+    parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
+    add = parser.add_argument_group("what is asked").add_argument
     add("--format", type=typed("formats"), required=True, metavar="FORMAT", help="the format to tune")
-    mixes = f"the use: {', '.join(presets())}, a TOML file, or key=value,... (default: {_DEFAULT_MIX})"
+    mixes = f"the use: {', '.join(presets())}, a TOML file, or key=value,..."
     add("--mix", default=_DEFAULT_MIX, metavar="MIX", help=mixes)
-    add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace")
-    add("--rounds", default="10", metavar="N", help="samples of the candidates that remain (default: 10)")
-    add("--candidates", default="32", metavar="N", help="candidates for each role of tensor (default: 32)")
-    add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured (default: 128)")
-    add("--seed", default="0", metavar="N", help="decides candidates, windows and order (default: 0)")
-    add("--timeout", default="600", metavar="SECONDS", help="after which a sample counts as hung (default: 600)")
+    add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace (default: its own)")
+    add = parser.add_argument_group("how it is measured").add_argument
+    add("--rounds", default="10", metavar="N", help="samples of the candidates that remain")
+    add("--candidates", default="32", metavar="N", help="candidates for each role of tensor")
+    add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured")
+    add("--seed", default="0", metavar="N", help="decides candidates, windows and order")
+    add("--timeout", default="600", metavar="SECONDS", help="after which a sample counts as hung")
+    add = parser.add_argument_group("where it is kept").add_argument
     add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")
     add("--out", type=Path, metavar="DIR", help="the search's folder (default: results/<time>-tune-<format>)")
-    add("--quiet", action="store_true", help="print nothing but errors")
     add_taking(parser)
     add_max_inflated(parser)
+    add_output(parser, quiet="errors", verbose=True, json=True)
     parser.set_defaults(command=_tune)
 
 
@@ -78,7 +86,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     asked, notes = questions(backend, trace.manifest, mix, megabytes * _MEGABYTE, config.seed)
     with held(folder, new=True):
-        with show.progress(quiet=arguments.quiet) as progress:
+        with show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress:
             try:
                 races = search(config, asked, folder, progress)
             except KeyboardInterrupt as error:
@@ -96,7 +104,11 @@ def _tune(arguments: argparse.Namespace) -> int:
         draw_front(candidates, folder, title=f"Settings of {config.backend}: size and times", notes=shown)
         chosen = folder / f"{name}.toml"
         write_text(chosen, profile(found, name, arguments.format, origin))
-    if not arguments.quiet:
+    if arguments.json:
+        files = {"profile": chosen, "candidates": folder / "candidates.csv", "samples": folder / "samples.csv"}
+        roles = [_document(one) for one in found]
+        show.result({**{name: str(path) for name, path in files.items()}, "roles": roles, "notes": notes})
+    elif not arguments.quiet:
         for one in found:
             _print_table(one)
             show.say(sentence(one))
@@ -115,6 +127,20 @@ def _origin(arguments: argparse.Namespace, config: TuneConfig, mix: Mix, sampled
     command = " ".join(["harness tune", shlex.quote(arguments.source), f"--format {arguments.format}", *parts])
     origin: dict[str, Value] = {"command": command, "trace": config.trace, "mix": mix.to_flags(), "sample": sampled}
     return origin | ({"n_res": config.n_res} if config.n_res is not None else {})
+
+
+def _document(found: Found) -> dict[str, Any]:
+    """Return what was chosen for a role as plain values."""
+    choice = found.choice
+    return {
+        "role": found.race.question.role.value,
+        "chosen": choice.chosen.name,
+        "settings": dict(choice.chosen.values),
+        "best": choice.best.name,
+        "tied": [candidate.name for candidate in choice.tied],
+        **choice.ratio.columns("ratio"),
+        "sentence": sentence(found),
+    }
 
 
 def _print_table(found: Found) -> None:

@@ -79,11 +79,15 @@ def _sorted(candidate):
     return ", ".join(sorted(candidate.split(", ")))
 
 
-def test_an_archive_can_be_tuned_on(tmp_path):
+def test_an_archive_can_be_tuned_on(tmp_path, capsys):
     archive = tmp_path / "a.npz"
     assert main(["convert", f"{TRACE},n_res=20", str(archive)]) == 0
-    options = ["--mix", "head=1", "--rounds", "1", "--candidates", "2", "--quiet", "--out", str(tmp_path / "search")]
+    options = ["--mix", "head=1", "--rounds", "1", "--candidates", "2", "--json", "--out", str(tmp_path / "search")]
+    capsys.readouterr()
     assert main(["tune", str(archive), "--format", "npz", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["profile"] == str(tmp_path / "search" / "own.toml")
+    assert all(role["settings"] and role["sentence"] for role in found["roles"])
     text = (tmp_path / "search" / "own.toml").read_text()
     assert "head=1.0" in text and 'trace = "file:a.npz"' in text and "n_res = 20" in text
 

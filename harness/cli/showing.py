@@ -27,7 +27,7 @@ _NAME = 32
 def add_show(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``show``."""
     parser.epilog = examples(
-        "show results/first           # every cell, then the answer that the run ended with",
+        "show results/first           # every cell, then its answer",
         "show results/first --answer  # the answer alone",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")

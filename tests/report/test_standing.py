@@ -95,7 +95,7 @@ def test_sizes_are_exact():
 def _said(grades: Grades, **changes) -> list[str]:
     found = {
         "grades": grades, "noise": SimpleNamespace(busy=(), aa_median=0.018, state="quiet"),
-        "config": SimpleNamespace(rounds=ROUNDS), "best_unmeasured": {},
+        "config": SimpleNamespace(rounds=ROUNDS), "best_unmeasured": {}, "withdrawn": False,
     }  # fmt: skip
     return deciding(SimpleNamespace(**(found | changes)))
 

@@ -38,14 +38,17 @@ def test_the_time_left_follows_from_the_bytes_that_are_asked_for(monkeypatch, ca
 
 
 def test_a_step_weighs_what_its_access_asks_for():
-    spec = TensorSpec("a", (4, 150, 100_000), "float32", ("layer", "token", "channel"), Role.ARRAY)
+    axes = ("layer", "token", "channel")
+    spec = TensorSpec(path="a", shape=(4, 150, 100_000), dtype="float32", axes=axes, role=Role.ARRAY)
     manifest = Manifest(tensors=(spec,), provenance=Provenance(source="t"))
-    window = (slice(0, 1), slice(0, 150), slice(0, 100_000))
+    window = Read(path="a", selection=(slice(0, 1), slice(0, 150), slice(0, 100_000)))
     accesses = [
-        ReadAccess(name="whole", reads=(Read(path="a"),)), ReadAccess(name="part", reads=(Read(path="a", selection=window),) * 2),
-        WriteAccess(name="w", tensors=((("a", "a"),), (("b", "a"), ("c", "a")))), SizeAccess(name="s"),
+        ReadAccess(name="whole", reads=(Read(path="a"),)),
+        ReadAccess(name="part", reads=(window, window)),
+        WriteAccess(name="w", tensors=((("a", "a"),), (("b", "a"), ("c", "a")))),
+        SizeAccess(name="s"),
         Absent(name="n", reason="none"),
-    ]  # fmt: skip
+    ]
     assert [weight(manifest, access) for access in (None, *accesses)] == [3, 3, 2, 5, 1, 1]
 
 

@@ -13,6 +13,7 @@ from harness.analysis.criteria import GradedCriterion, criteria
 from harness.analysis.efforts import BEST, STOCK
 from harness.analysis.findings import Findings
 from harness.analysis.standing import SURE
+from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.page.sentences import sentences
 
 HOW = {STOCK: "as installed", BEST: "at their best", "": "as measured"}
@@ -38,6 +39,8 @@ def deciding(findings: Findings) -> list[str]:
         "sure": int(compared["standing"].isin(SURE).sum()),
         "compared": len(compared),
         "rounds": findings.config.rounds,
+        "least": VERDICT_ROUNDS,
+        "few": findings.config.rounds < VERDICT_ROUNDS and compared.empty and not findings.withdrawn,
         "noise": findings.noise,
         "unmeasured": words.ordered(findings.best_unmeasured),
     }

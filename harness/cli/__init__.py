@@ -137,7 +137,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {harness.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    completion = "print the completion of commands and options for a shell: bash, zsh or tcsh"
+    completion = "print the completion for a shell, and end (default: none)"
     parser.add_argument("--completion", action=Completion, choices=("bash", "zsh", "tcsh"), help=completion)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     purposes = {name: purpose for name, (_, purpose) in _COMMANDS.items()}

@@ -39,9 +39,9 @@ _COMMANDS = {
 }
 
 _FIRST = (
-    "run result.npz                          # formats, on arrays of your own",
-    "run --preset quick --out results/first  # or on synthetic ones, in a minute",
-    "show results/first                      # what a run found, again",
+    "run result.npz                          # on arrays of your own",
+    "run --preset quick --out results/first  # or on synthetic arrays",
+    "show results/first                      # what it found",
 )
 """What to do first."""
 

@@ -112,7 +112,7 @@ def _verify(arguments: argparse.Namespace) -> int:
             incomplete: str | None = None
             if not problems:
                 with open_archive(archive) as (_, _, manifest):
-                    incomplete = manifest.incomplete
+                    incomplete = None if manifest.incomplete is None else str(manifest.incomplete)
         said = f"{archive}: every byte and every tensor is as it was written."
         if incomplete is not None:
             said = f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written."

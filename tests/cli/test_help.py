@@ -57,12 +57,15 @@ def test_a_list_fits_and_no_name_in_it_is_cut(words, names, capsys):
     assert main(["list", *words]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80 and "…" not in out
-    labels = {line[:24].split()[0] for line in out.splitlines() if line.strip()}
+    labels = {line.split()[0] for line in out.splitlines() if line.strip()}
     assert set(names) <= labels
 
 
 def test_a_table_in_a_narrow_terminal_wraps_and_cuts_nothing(capsys):
-    table, names = show.table("times", "access"), ("parallel_access/windows_of_pair", "parallel_access/windows_of_heads")
+    table, names = (
+        show.table("times", "access"),
+        ("parallel_access/windows_of_pair", "parallel_access/windows_of_heads"),
+    )
     for name in names:
         table.add_row(name)
     show.console(plain_width=24).print(table, markup=False)

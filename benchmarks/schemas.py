@@ -38,14 +38,14 @@ def schemas() -> dict[str, dict[str, Any]]:
     found = {}
     for name, (kind, versions, purpose) in _FILES.items():
         schema = msgspec.json.schema(kind)
-        top = schema["$defs"][schema["$ref"].rpartition("/")[2]]
+        top = schema["$defs"].pop(schema.pop("$ref").rpartition("/")[2])
         for gone in _GIVEN_APART:
             top["properties"].pop(gone, None)
         top["properties"] |= {field: {"enum": known} for field, known in versions.items()}
         required = {*top["required"], *versions} - {*_GIVEN_APART}
         top["required"] = sorted(required)
-        head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"{name}.json"}
-        found[name] = {**head, "description": purpose, **schema}
+        head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+        found[name] = {**head, **top, "title": f"{name}.json", "description": purpose, **schema}
     return found
 
 

@@ -40,9 +40,9 @@ _COMMANDS = {
 }
 
 _FIRST = (
-    "run result.npz                          # formats, on arrays of your own",
-    "run --preset quick --out results/first  # or on synthetic ones, in a minute",
-    "show results/first                      # what a run found, again",
+    "run result.npz                          # on arrays of your own",
+    "run --preset quick --out results/first  # or on synthetic arrays",
+    "show results/first                      # what it found",
 )
 """What to do first."""
 
@@ -138,7 +138,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"harness {harness.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    completion = "print the completion of commands and options for a shell: bash, zsh or tcsh"
+    completion = "print the completion for a shell, and end (default: none)"
     parser.add_argument("--completion", action=Completion, choices=("bash", "zsh", "tcsh"), help=completion)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     purposes = {name: purpose for name, (_, purpose) in _COMMANDS.items()}

@@ -109,17 +109,17 @@ def _verify(arguments: argparse.Namespace) -> int:
     for archive in arguments.archives:
         with show.busy(f"verifying {archive}", quiet=arguments.json):
             problems = verify_archive(archive)
-            incomplete = ""
+            incomplete: str | None = None
             if not problems:
                 with open_archive(archive) as (_, _, manifest):
-                    incomplete = str(manifest.incomplete or "")
+                    incomplete = None if manifest.incomplete is None else str(manifest.incomplete)
         said = f"{archive}: every byte and every tensor is as it was written."
-        if incomplete:
+        if incomplete is not None:
             said = f"{archive} is INCOMPLETE: {incomplete}. What it holds is as it was written."
         for line in problems or [said]:
             show.say(line, quiet=arguments.json)
-        sound = not problems and not incomplete
-        found.append({"archive": str(archive), "sound": sound, "problems": problems, "incomplete": incomplete or None})
+        sound = not problems and incomplete is None
+        found.append({"archive": str(archive), "sound": sound, "problems": problems, "incomplete": incomplete})
     if arguments.json:
         show.result(found)
     return 0 if all(one["sound"] for one in found) else 1

@@ -34,7 +34,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``report``."""
     parser.epilog = examples(
         "report results/first",
-        "report results/first --mix interactive-viewer,readers=2 --out results/mine",
+        "report results/first --mix interactive-viewer --out results/mine",
     )
     parser.description = (
         "Write report.html and report.md into a run's folder, and its summary and plots again. The answer for a use of "

@@ -65,7 +65,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, fill: Callable[[argparse.ArgumentParser], None] | None = None, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, "formatter_class": _Help, **settings})
+        super().__init__(allow_abbrev=False, formatter_class=_Help, **settings)
         self._fill = fill
 
     def fill(self) -> None:

@@ -48,9 +48,9 @@ _FIELDS = {
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
     parser.epilog = examples(
-        "run result.npz                          # formats, on arrays of your own",
-        "run --preset quick --out results/first  # on synthetic tensors, in a minute",
-        "run --resume --out results/first        # what was interrupted, to its end",
+        "run result.npz                          # on arrays of your own",
+        "run --preset quick --out results/first  # on synthetic arrays",
+        "run --resume --out results/first        # to the end of it",
     )
     own: dict[str, Any] = {}
     types: dict[str, Any] = {}

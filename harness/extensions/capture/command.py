@@ -25,8 +25,8 @@ from harness.trace.stream import shown_label
 def add_capture(parser: argparse.ArgumentParser) -> None:
     """Run a model on a sequence and write its trace while it computes."""
     parser.epilog = examples(
-        "capture --model openfold3-evoformer --fasta query.fasta --to hdf5:trace.h5",
-        "capture --model antiberty --fasta query.fasta --to zarr:trace.zarr --layers 0,4-7",
+        "capture --model antiberty --fasta query.fasta --to npz:t.npz",
+        "capture --model openfold3 --fasta query.fasta --to hdf5:t.h5 --layers 0,4-7",
     )
     add = parser.add_argument_group("the model").add_argument
     add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")

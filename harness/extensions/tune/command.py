@@ -43,7 +43,7 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = examples(
         "tune trace.h5 --format hdf5",
-        "tune trace.h5 --format hdf5 --mix interactive-viewer --rounds 3 --candidates 4",
+        "tune trace.h5 --format hdf5 --mix interactive-viewer --rounds 3",
     )
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
     add = parser.add_argument_group("what is asked").add_argument

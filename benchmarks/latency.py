@@ -84,12 +84,14 @@ def _caption(samples: pd.DataFrame, aside: Sequence[str]) -> list[str]:
         f"{words.listed([f'{limit / 1e6:g} MB/s' if limit else 'no bandwidth' for limit in limits])}.",
     ]
     if {True, False} <= set(read):
-        most = (read[True] / read[False]).idxmax()
+        named = read.rename(columns={True: "flat", False: "others"})
+        moved = {str(name): (float(row["flat"]), float(row["others"])) for name, row in named.iterrows()}
+        most = max(moved, key=lambda name: moved[name][0] / moved[name][1])
+        flat_file, others = map(words.size, moved[most])
         caption.append(
             "The flat file (raw) can be the slowest here, though it is the ceiling on a disk. Its values are not "
             "compressed, and the rows of a window lie far apart in it: one request takes all that lies between them. "
-            f"For {most} it moved {words.size(read.loc[most, True])}, the others {words.size(read.loc[most, False])} "
-            "(median)."
+            f"For {most} it moved {flat_file}, the others {others} (median)."
         )
     return caption + ([f"Measured too, see samples.csv: {'; '.join(aside)}."] if aside else [])
 

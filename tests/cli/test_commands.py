@@ -41,7 +41,11 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
     run = tmp_path / "results" / "mine"
     assert main(["run", *SMALL, "--workers", "2", "--executors", "threads", "--out", str(run)]) == 0
     out = plain(capsys.readouterr().out)
-    assert "No verdict on times: it needs 10 rounds, and this run has 2." in out and "as measured size" in out and str(run / "report.html") in out
+    assert (
+        "No verdict on times: it needs 10 rounds, and this run has 2." in out
+        and "as measured size" in out
+        and str(run / "report.html") in out
+    )
     assert records(run) == RECORDS | {"scaling.csv"}
     names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
     plots = run / "plots"

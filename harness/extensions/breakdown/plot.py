@@ -97,7 +97,7 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
     apart = ~known & ~np.isnan(total)
     if apart.any():
         axes.barh(places[apart], 1 - left[apart], left=left[apart], height=0.7, **_UNKNOWN)
-    for place, seconds, full in zip(places, total, whole, strict=True):
+    for place, seconds, full in zip(range(len(arms)), total, whole, strict=True):
         if np.isnan(seconds):
             axes.text(0.02, place, "no result", va="center", fontsize=7, color=GREY)
             continue

@@ -176,7 +176,7 @@ def _empty(data: PlotData) -> set[tuple[str, str]]:
     access = {row.name: row.access for row in data.rows}
     traces = set(data.points["trace"])
     return {
-        (access[row] or column, trace)
+        (access[str(row)] or str(column), trace)
         for (row, column), part in data.points.groupby(["row", "column"])
         for trace in traces - set(part["trace"])
     }

@@ -11,15 +11,14 @@ import harness
 from harness import registry
 from harness.suite import suites
 
-ROOMS = ("analysis", "cli", "compare", "evidence", "report", "run", "sampling")
+ROOMS = ("analysis", "cli", "evidence", "report", "run", "sampling")
 
 # Words that are also the name of something, and mean something else where they occur.
 OTHERWISE = {
     "zarr": ("run/machine.py",),  # a package whose version is recorded
     "safetensors": ("run/machine.py",),
     "size": ("cli/archives.py",),  # a line of 'harness inspect'
-    "head": ("compare", "cli/comparing.py"),  # the side of a comparison that is judged
-    "archive": ("cli/archives.py", "compare", "run/preparation.py"),  # an argument
+    "archive": ("cli/archives.py", "run/preparation.py"),  # an argument
 }
 
 

@@ -36,7 +36,6 @@ _COMMANDS = {
     "inspect": ("archives", "show what an archive holds"),
     "verify": ("archives", "check every byte of archives"),
     "convert": ("convert", "write an archive or a trace in another format, verified"),
-    "compare": ("comparing", "catch regressions between two commits, two environments or two stored runs"),
 }
 
 _FIRST = (

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from harness.analysis import formatting as words
-from harness.compare.outcome import WORDS, Outcome
+from harness.extensions.compare.outcome import WORDS, Outcome
 from harness.report.drawing.figure import FAINT, GREY, Page, drawing
 
 # Of Okabe & Ito (2008), which stay apart in the common colour deficiencies; the shapes do so in grey print.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from harness.compare.outcome import Entry, lost
-from harness.compare.question import Cell
-from harness.compare.record import CONTENT, Exact
+from harness.extensions.compare.outcome import Entry, lost
+from harness.extensions.compare.question import Cell
+from harness.extensions.compare.record import CONTENT, Exact
 
 
 def figures(exact: Exact, gone: Collection[Cell] = ()) -> list[Entry]:
@@ -15,7 +15,7 @@ def figures(exact: Exact, gone: Collection[Cell] = ()) -> list[Entry]:
     Parameters
     ----------
     exact : Exact
-        From `harness.compare.record.Record`.
+        From `harness.extensions.compare.record.Record`.
     gone : collection of Cell
         Cells that are known to be lost altogether.
 

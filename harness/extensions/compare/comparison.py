@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.compare.exact import figures
-from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Entry, Outcome, lost
-from harness.compare.question import CompareSettings, Question
-from harness.compare.record import Record
-from harness.compare.rounds import Rounds, discard
-from harness.compare.side import NotComparable, Process, Side, SideError
-from harness.compare.verdict import settle
+from harness.extensions.compare.exact import figures
+from harness.extensions.compare.outcome import MOST_LOOKS, THRESHOLD, Entry, Outcome, lost
+from harness.extensions.compare.question import CompareSettings, Question
+from harness.extensions.compare.record import Record
+from harness.extensions.compare.rounds import Rounds, discard
+from harness.extensions.compare.side import NotComparable, Process, Side, SideError
+from harness.extensions.compare.verdict import settle
 from harness.errors import UsageError
 from harness.run.machine import load_average
 
@@ -42,7 +42,7 @@ def compare_sides(
 
     Parameters
     ----------
-    sides, questions, settings, folder : see `harness.compare.rounds.Rounds`
+    sides, questions, settings, folder : see `harness.extensions.compare.rounds.Rounds`
         What is measured.
     progress : Progress
         Told about every round.

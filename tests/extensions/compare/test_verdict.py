@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.compare.question import Cell
-from harness.compare.record import Block
-from harness.compare.verdict import confirm, decide, pair, rounds_needed, settle
+from harness.extensions.compare.question import Cell
+from harness.extensions.compare.record import Block
+from harness.extensions.compare.verdict import confirm, decide, pair, rounds_needed, settle
 
 CELLS = [Cell("layer_read", f"case_{k}", "hdf5", "synthetic", 64) for k in range(8)]
 

@@ -8,8 +8,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.analysis import formatting as words
-from harness.compare.outcome import WORDS, Entry, Outcome
-from harness.compare.record import CONTENT
+from harness.extensions.compare.outcome import WORDS, Entry, Outcome
+from harness.extensions.compare.record import CONTENT
 from harness.errors import escaped, escaped_lines
 
 DOCUMENT_VERSION = 2

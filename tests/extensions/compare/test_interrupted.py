@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare.side import output
+from harness.extensions.compare.side import output
 
 pytestmark = pytest.mark.slow
 
 MARK = "HARNESS_TEST_MARK"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def environment_of(process: Path) -> str:

@@ -14,14 +14,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from harness.cli import comparing, main
-from harness.compare import comparison
-from harness.compare.record import Block
-from harness.compare.side import Side, SideError
+from harness.cli import main
+from harness.extensions.compare import command as comparing
+from harness.extensions.compare import comparison
+from harness.extensions.compare.record import Block
+from harness.extensions.compare.side import Side, SideError
 from tests.conftest import TINY, measured, plain
 
 HERE = f"existing:{sys.executable}"
-PAGE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "compare.md").read_text()
 FACTS = {
     "python": "3.12.1", "packages": {"zarr": "3.1.6"},
     "formats": ["npz", "hdf5", "zarr", "zarr-slim"],
@@ -114,7 +115,7 @@ def test_what_is_refused_is_refused_in_one_sentence(tmp_path, monkeypatch, capsy
     shutil.copy(Path(__file__), tmp_path)  # anything: the folder is not empty and no checkout
     monkeypatch.chdir(tmp_path)
     if options[:1] == ["no-such-commit"]:
-        options = [*options, "--repo", str(Path(__file__).parents[2])]
+        options = [*options, "--repo", str(Path(__file__).parents[3])]
     assert main(["compare", *options, "--quiet"]) == 2
     text = capsys.readouterr().err
     assert said in plain(text) and text.startswith("harness: ") and "Traceback" not in text

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from benchmarks.sides import changed_copy, slower
-from harness.compare import probe
-from harness.compare.comparison import compare_sides, read_each_other, require_rounds
-from harness.compare.exact import figures
-from harness.compare.question import Cell, CompareSettings, ask
-from harness.compare.record import Record
-from harness.compare.rounds import Rounds, _Round, usable_cores
-from harness.compare.side import Process, Side, SideError
-from harness.compare.verdict import pair
+from harness.extensions.compare import probe
+from harness.extensions.compare.comparison import compare_sides, read_each_other, require_rounds
+from harness.extensions.compare.exact import figures
+from harness.extensions.compare.question import Cell, CompareSettings, ask
+from harness.extensions.compare.record import Record
+from harness.extensions.compare.rounds import Rounds, _Round, usable_cores
+from harness.extensions.compare.side import Process, Side, SideError
+from harness.extensions.compare.verdict import pair
 from harness.errors import UsageError
 from tests.conftest import Counted
 

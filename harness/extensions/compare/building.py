@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-from harness.compare.side import Process, Side, SideError, output
+from harness.extensions.compare.side import Process, Side, SideError, output
 from harness.errors import UsageError
 from harness.files import write_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.compare.question import Cell
+from harness.extensions.compare.question import Cell
 
 CONTENT = "content"
 """Among exact figures: the digest of an archive's bytes, which may be others."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.compare import probe
+from harness.extensions.compare import probe
 from harness.errors import HarnessError, UsageError
 from harness.sampling.interrupt import deferred, heard, kept_from_children
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.compare.question import Cell
-from harness.compare.record import Block
+from harness.extensions.compare.question import Cell
+from harness.extensions.compare.record import Block
 
 NO_REGRESSION, REGRESSION, NOT_COMPARABLE, INCONCLUSIVE = 0, 1, 2, 3
 """Exit codes; 2 says also that the question could not be asked."""

@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.compare.documents import to_json, to_junit, to_markdown
-from harness.compare.exact import figures
-from harness.compare.outcome import Entry, Outcome
-from harness.compare.question import Cell
-from harness.compare.ratios import draw_ratios
+from harness.extensions.compare.documents import to_json, to_junit, to_markdown
+from harness.extensions.compare.exact import figures
+from harness.extensions.compare.outcome import Entry, Outcome
+from harness.extensions.compare.question import Cell
+from harness.extensions.compare.ratios import draw_ratios
 
 CELL = Cell("layer_read", "head", "hdf5", "synthetic:layers=1", 64)
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from harness.analysis.statistics import Comparison, compare, interval_ends, signed_rank_p
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
-from harness.compare.outcome import MOST_LOOKS, THRESHOLD, Entry
-from harness.compare.question import Cell
-from harness.compare.record import Block
+from harness.extensions.compare.outcome import MOST_LOOKS, THRESHOLD, Entry
+from harness.extensions.compare.question import Cell
+from harness.extensions.compare.record import Block
 
 AGREEMENT = 0.05
 """Two-sided significance at which fresh rounds agree with a suspicion."""

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from harness.compare.question import OPENING, Cell, CompareSettings, Question, sized, written
-from harness.compare.record import Block, Record
-from harness.compare.side import Process, Side, SideError
+from harness.extensions.compare.question import OPENING, Cell, CompareSettings, Question, sized, written
+from harness.extensions.compare.record import Block, Record
+from harness.extensions.compare.side import Process, Side, SideError
 from harness.run.schedule import generator
 
 MOST_BLOCKS = 4
@@ -38,7 +38,7 @@ class Rounds:
     sides : (Side, Side)
         Base and head.
     questions : sequence of Question
-        From `harness.compare.question.ask`.
+        From `harness.extensions.compare.question.ask`.
     settings : CompareSettings
         Formats, suites, blocks, seed.
     folder : Path

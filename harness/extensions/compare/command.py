@@ -14,14 +14,14 @@ from harness.analysis import formatting as words
 from harness.cli import show
 from harness.cli.options import add_output, add_plugins, integers, names
 from harness.cli.parser import examples
-from harness.compare.building import EXISTING, build, commit_side, default_cache, differing, environment_side
-from harness.compare.comparison import compare_sides, require_rounds
-from harness.compare.documents import COLUMNS, as_document, row, sentences, to_json, to_junit, to_markdown
-from harness.compare.outcome import THRESHOLD, Outcome
-from harness.compare.question import CompareSettings, ask
-from harness.compare.ratios import draw_ratios
-from harness.compare.side import NotComparable, Side, SideError
-from harness.compare.stored import compare_stored, is_stored
+from harness.extensions.compare.building import EXISTING, build, commit_side, default_cache, differing, environment_side
+from harness.extensions.compare.comparison import compare_sides, require_rounds
+from harness.extensions.compare.documents import COLUMNS, as_document, row, sentences, to_json, to_junit, to_markdown
+from harness.extensions.compare.outcome import THRESHOLD, Outcome
+from harness.extensions.compare.question import CompareSettings, ask
+from harness.extensions.compare.ratios import draw_ratios
+from harness.extensions.compare.side import NotComparable, Side, SideError
+from harness.extensions.compare.stored import compare_stored, is_stored
 from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.formats.base import PROFILES
@@ -36,7 +36,7 @@ _ORDER = ("slower", "inconclusive", "faster", "no regression")
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``compare``."""
+    """Catch regressions between two commits, two environments or two stored runs."""
     default = CompareSettings()
     parser.description = (
         "Compare two commits or two environments in turn on this machine, or two stored runs. "

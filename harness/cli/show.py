@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Column, Table
 from rich.text import Text
 
+from harness.cli.pace import Pace
 from harness.errors import escaped
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ PLAIN_WIDTH = 200
 """Of text that goes to no terminal."""
 _PLAIN_EVERY, _FIRST = 10.0, 2.0  # seconds between lines of progress where there is no terminal, and before the first
 _BEAT = 1.0  # seconds between looks at whether a line is due while a step takes long
-_KNOWN = 0.02  # of all steps, after which the time left is said: the first are of archives, which take longer
 
 
 class _EscapingConsole(Console):
@@ -48,30 +48,23 @@ class _Plain:
     """A line every few seconds, also while a step takes long: the time left, or since when where nothing is counted."""
 
     def __init__(self, out: Console | None, every: float) -> None:
-        self._out, self._every = out, every
-        self._text, self._total, self._done = "", 0, 0
-        self._start = time.monotonic()
-        self._said = self._start - max(0.0, _PLAIN_EVERY - _FIRST)
+        self._out, self._every, self._text = out, every, ""
+        self._pace = Pace(time.monotonic())
+        self._said = time.monotonic() - max(0.0, _PLAIN_EVERY - _FIRST)
 
     def total(self, steps: int) -> None:
-        self._total, self._start = max(1, steps), time.monotonic()
+        self._pace.begin(steps, time.monotonic())
 
     def step(self, text: str, steps: int = 1) -> None:
-        self._text, self._done = text, self._done + steps
+        self._text = text
+        self._pace.add(steps, time.monotonic())
         self.say(self._every)
 
     def say(self, every: float) -> None:
         now = time.monotonic()
-        if not self._out or now - self._said < every:
-            return
-        told = f"{now - self._start:.0f} s"
-        if self._total:
-            left = (now - self._start) / max(1, self._done) * max(0, self._total - self._done)
-            known = self._done >= max(1, _KNOWN * self._total)
-            told = f"{100 * self._done // self._total:3d} %  "
-            told += f"about {left:.0f} s left" if known else "time left not known yet"
-        self._out.print(f"{told}  {self._text}", markup=False)
-        self._said = now
+        if self._out and now - self._said >= every:
+            self._out.print(f"{self._pace.told(now)}  {self._text}", markup=False)
+            self._said = now
 
     def beat(self, ended: Event) -> None:
         while not ended.wait(_BEAT):
@@ -80,14 +73,17 @@ class _Plain:
 
 class _Bar:
     def __init__(self, bar: RichProgress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("starting", total=None)
+        self._bar, self._pace = bar, Pace(time.monotonic())
+        self._task = bar.add_task("starting", total=None, left="")
 
     def total(self, steps: int) -> None:
+        self._pace.begin(steps, time.monotonic())
         self._bar.update(self._task, total=steps)
 
     def step(self, text: str, steps: int = 1) -> None:
-        self._bar.update(self._task, advance=steps, description=escaped(text))
+        now = time.monotonic()
+        self._pace.add(steps, now)
+        self._bar.update(self._task, advance=steps, description=escaped(text), left=self._pace.left(now))
 
 
 @contextmanager
@@ -115,7 +111,8 @@ def progress(*, quiet: bool, verbose: bool = False) -> Iterator[Progress]:
             beat.join()
     else:
         text = TextColumn("{task.description:<40}", markup=False)
-        columns = (text, BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        left = TextColumn("{task.fields[left]}", markup=False)
+        columns = (text, BarColumn(bar_width=10), TaskProgressColumn(), TimeElapsedColumn(), left)
         with RichProgress(*columns, console=out, transient=True) as bar:
             yield _Bar(bar)
 

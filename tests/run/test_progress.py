@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.cli import show
+from harness.cli.pace import Pace
 from harness.run.progress import weight
 from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import Role, TensorSpec
@@ -82,3 +83,15 @@ def test_every_step_has_a_line_where_that_is_asked_for(capsys):
         progress.step("one")
         progress.step("two")
     assert [line.split()[-1] for line in capsys.readouterr().err.splitlines()] == ["one", "two"]
+
+
+def test_a_pace_that_changes_gives_a_range():
+    pace = Pace(0.0)
+    pace.begin(1000, 0.0)
+    for second in range(1, 401):
+        pace.add(1, float(second))
+    assert pace.told(400.0) == " 40 %  about 10 min left"
+    for second in range(401, 601):
+        pace.add(1 if second % 4 == 0 else 0, float(second))
+    assert pace.left(600.0) == "12 to 37 min left"  # 550 of 1000 left, at 600 s for 450, and at 120 s for 30
+    assert Pace(5.0).told(9.0) == "4 s"

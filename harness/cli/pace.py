@@ -46,6 +46,8 @@ class Pace:
 
     def left(self, now: float) -> str:
         """Say how long it will still take, by the pace of all steps and by that of the last ones."""
+        if not self._total:
+            return ""
         if self._done < max(1, _KNOWN * self._total):
             return "time left not known yet"
         (since, done), rest = self._marks[0], max(0, self._total - self._done)

@@ -48,7 +48,7 @@ def rows_of(heading: str, page: Path) -> list[list[str]]:
 
 
 RUNS = ("reference", "earlier-settings")
-BUNDLES = ("parallel", "readers", "reference-one-thread", "reference-no-cache")
+BUNDLES = ("parallel", "readers", "reference-one-thread")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_reference_run_is_whole():
             assert (ROOT / "plots" / "reference" / f"{name}.{kind}").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("run", [*RUNS, "long-sequences", "object-storage"])
+@pytest.mark.parametrize("run", [*RUNS, "long-sequences"])
 def test_the_plots_of_committed_runs_are_copies(run):
     own = {path.name: path.read_bytes() for path in (ROOT / "results" / run / "plots").iterdir()}
     assert own == {path.name: path.read_bytes() for path in (ROOT / "plots" / run).iterdir()}

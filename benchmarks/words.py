@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.analysis.statistics import compare
+from harness.analysis.standing import over_cells
+from harness.analysis.statistics import Comparison, compare
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge, noise_floor
 from harness.records import CellKey, Mark, RaceSample
 from harness.row_files import read_rows
@@ -122,6 +123,52 @@ def together(trues: Sequence[float], noise: float, *, seed: int = 1, **how: Any)
     return list(judge([compare(cell[CONTENDER], cell[BASELINE]) for cell in cells], floors))
 
 
+def _over_cells(logs: np.ndarray) -> Comparison:
+    found = over_cells([(Comparison.of(cell), 1) for cell in logs])
+    assert found is not None
+    return found
+
+
+def beside_the_best(
+    trues: Sequence[float], noise: float, *, cells: int, draws: int, seed: int = 1, **how: Any
+) -> tuple[float, float]:
+    """Return how often the words of a criterion are wrong, and how often right, where its best is chosen by its times.
+
+    Parameters
+    ----------
+    trues : sequence of float
+        The true time of each format; the A/A control repeats the first.
+    noise : float
+        Deviation of each sample.
+    cells : int
+        Of the criterion.
+    draws : int
+        How many criteria.
+    seed, **how
+        As for `log_times`.
+
+    Returns
+    -------
+    wrong : float
+        The share of criteria in which one that is not slower than the best is called behind it.
+    found : float
+        The share of formats, slower than the fastest, that are called behind; NaN where none is.
+    """
+    rng, wrong, found = np.random.default_rng(seed), 0, []
+    for _ in range(draws):
+        logs = log_times(rng, cells, (trues[0], *trues), noise, **how)
+        control, formats = logs[:, 0] - logs[:, 1], logs[:, 1:]
+        best = int(np.median(formats, axis=2).mean(axis=0).argmin())
+        floor = noise_floor(_over_cells(control))
+        others = [place for place in range(len(trues)) if place != best]
+        ratios = [_over_cells(formats[:, place] - formats[:, best]) for place in others]
+        words = judge(ratios, [floor] * len(others))
+        behind = [place for place, word in zip(others, words, strict=True) if word == "slower"]
+        wrong += any(trues[place] <= trues[best] for place in behind)
+        found += [place in behind for place in range(len(trues)) if trues[place] > min(trues)]
+    return wrong / draws, float(np.mean(found)) if found else float("nan")
+
+
 def leaving_rates(true: float, draws: int, *, seed: int = 1, **how: Any) -> tuple[float, float]:
     """Return the share of cells that a contender leaves, and of its rounds that are not taken."""
     logs = log_times(np.random.default_rng(seed), draws, (1, 1, true), **how)
@@ -188,6 +235,27 @@ def _print_races(draws: int) -> None:
                 print(f"| {name} | {noise:.0%} | {machine} | {shown} | {np.median(slower):.0%} |", flush=True)
 
 
+STANDING: dict[str, Sequence[float]] = {
+    "2 equal": (1.0, 1.0),
+    "4 equal": (1.0, 1.0, 1.0, 1.0),
+    "8 equal": (1.0,) * 8,
+    "2 equal, 2 slower by 2 %": (1.0, 1.0, 1.02, 1.02),
+    "2 equal, 2 slower by 5 %": (1.0, 1.0, 1.05, 1.05),
+    "2 equal, 2 slower by 10 %": (1.0, 1.0, 1.1, 1.1),
+}
+"""Formats of a criterion, by how much longer each takes than the fastest."""
+
+
+def _print_standings(draws: int) -> None:
+    print(f"\n| formats | cells | noise | machine | wrong | found |\n|{'---|' * 6}")
+    for name, trues in STANDING.items():
+        for cells in (2, 20):
+            for noise, disturbed in ((0.03, 0), (0.03, 1), (0.09, 0)):
+                wrong, found = beside_the_best(trues, noise, cells=cells, draws=draws, disturbed=disturbed)
+                machine = "one 4x" if disturbed else "quiet"
+                print(f"| {name} | {cells} | {noise:.0%} | {machine} | {wrong:.1%} | {found:.0%} |", flush=True)
+
+
 def main(draws: int = 2000) -> None:
     """Print the tables."""
     print(f"| true ratio, noise | machine | faster | slower | equivalent | inconclusive |\n|{'---|' * 6}")
@@ -209,6 +277,7 @@ def main(draws: int = 2000) -> None:
         saved = " | ".join(f"{leaving_rates(true, draws, **how)[1]:.0%}" for true in (3.0, 10.0, 50.0))
         print(f"| {name} | {wrong:.3%} | {saved} |", flush=True)
     _print_races(draws)
+    _print_standings(draws)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from harness.analysis.statistics import Comparison
+from harness.analysis.statistics import Comparison, usual_size
 from harness.analysis.table import CaseKey, CaseSamples, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, doubt, judge, noise_floor
 from harness.records import Contender
@@ -68,7 +68,7 @@ def claims(
     best = min(graded, key=lambda row: row["figure"])
     best["standing"] = "best"
     repeated = [(paired(one.control, one.original(original)), w) for c, w in cells if (one := controls.get(c.case))]
-    floor = noise_floor(_over_cells(repeated))
+    floor = noise_floor(over_cells(repeated))
     return [_claim(row, best, cells, controls, original, floor) for row in graded if row is not best]
 
 
@@ -90,21 +90,30 @@ def _claim(
             ways.append(direction(mine, theirs, beside.control, beside.original(original)))
     few = all(comparison.rounds < VERDICT_ROUNDS for comparison, _ in compared)
     decided = few and bool(ways) and all(way == 1 for way in ways)
-    return Claim(row=row, comparison=_over_cells(compared), floor=floor, decided=decided)
+    return Claim(row=row, comparison=over_cells(compared), floor=floor, decided=decided)
 
 
-def _over_cells(found: Iterable[tuple[Comparison | None, int]]) -> Comparison | None:
-    """Average a comparison over cells, round by round; a cell that few rounds decided counts with its median.
+def over_cells(found: Iterable[tuple[Comparison | None, int]]) -> Comparison | None:
+    """Average comparisons over cells, round by round.
 
-    Rounds of different cells are different moments, so which of them come together does not matter.
+    Rounds of different cells are different moments, so which of them come together does not matter. In each cell a
+    round whose difference is far larger than usual counts as the largest that is usual (`usual_size`), which depends on
+    sizes alone: disturbed rounds of many cells would else hide what all others show. A cell that few rounds decided
+    counts with its median.
+
+    Parameters
+    ----------
+    found : iterable of (Comparison or None, int)
+        Of each cell, with its weight; None where the two have no round in common.
     """
-    known = [(comparison, weight) for comparison, weight in found if comparison is not None]
+    known = [(comparison.log_ratios, weight) for comparison, weight in found if comparison is not None]
     if not known:
         return None
-    enough = [c.rounds for c, _ in known if c.rounds >= VERDICT_ROUNDS]
-    count = min(enough or [c.rounds for c, _ in known])
-    logs = [c.log_ratios[:count] if c.rounds >= count else np.full(count, np.median(c.log_ratios)) for c, _ in known]
-    return Comparison.of(np.average(logs, axis=0, weights=[weight for _, weight in known]))
+    enough = [len(logs) for logs, _ in known if len(logs) >= VERDICT_ROUNDS]
+    count = min(enough or [len(logs) for logs, _ in known])
+    usual = [np.clip(logs, -usual_size(logs), usual_size(logs)) for logs, _ in known]
+    shown = [logs[:count] if len(logs) >= count else np.full(count, np.median(logs)) for logs in usual]
+    return Comparison.of(np.average(shown, axis=0, weights=[weight for _, weight in known]))
 
 
 def stand(found: Sequence[Claim]) -> None:

@@ -93,5 +93,5 @@ def test_a_pace_that_changes_gives_a_range():
     assert pace.told(400.0) == " 40 %  about 10 min left"
     for second in range(401, 601):
         pace.add(1 if second % 4 == 0 else 0, float(second))
-    assert pace.left(600.0) == "12 to 37 min left"  # 550 of 1000 left, at 600 s for 450, and at 120 s for 30
+    assert pace.left(600.0) == "12 to 36 min left"  # 550 of 1000 left, at 600 s for 450, and at 121 s for 31
     assert Pace(5.0).told(9.0) == "4 s"

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import harness
-from harness.extensions.compare.side import Process, Side, SideError, output
 from harness.errors import UsageError
+from harness.extensions.compare.side import Process, Side, SideError, output
 from harness.files import write_text
 
 EXISTING = "existing:"

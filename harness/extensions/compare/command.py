@@ -14,6 +14,7 @@ from harness.analysis import formatting as words
 from harness.cli import show
 from harness.cli.options import add_output, add_plugins, integers, names
 from harness.cli.parser import examples
+from harness.errors import HarnessError, UsageError
 from harness.extensions.compare.building import EXISTING, build, commit_side, default_cache, differing, environment_side
 from harness.extensions.compare.comparison import compare_sides, require_rounds
 from harness.extensions.compare.documents import COLUMNS, as_document, row, sentences, to_json, to_junit, to_markdown
@@ -22,7 +23,6 @@ from harness.extensions.compare.question import CompareSettings, ask
 from harness.extensions.compare.ratios import draw_ratios
 from harness.extensions.compare.side import NotComparable, Side, SideError
 from harness.extensions.compare.stored import compare_stored, is_stored
-from harness.errors import HarnessError, UsageError
 from harness.files import write_text
 from harness.formats.base import PROFILES
 from harness.report.folders import held

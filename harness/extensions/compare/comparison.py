@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.errors import UsageError
 from harness.extensions.compare.exact import figures
 from harness.extensions.compare.outcome import MOST_LOOKS, THRESHOLD, Entry, Outcome, lost
 from harness.extensions.compare.question import CompareSettings, Question
@@ -17,7 +18,6 @@ from harness.extensions.compare.record import Record
 from harness.extensions.compare.rounds import Rounds, discard
 from harness.extensions.compare.side import NotComparable, Process, Side, SideError
 from harness.extensions.compare.verdict import settle
-from harness.errors import UsageError
 from harness.run.machine import load_average
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from harness.analysis import formatting as words
+from harness.errors import escaped, escaped_lines
 from harness.extensions.compare.outcome import WORDS, Entry, Outcome
 from harness.extensions.compare.record import CONTENT
-from harness.errors import escaped, escaped_lines
 
 DOCUMENT_VERSION = 2
 """Since 1: all that was compared is one list, `entries`."""

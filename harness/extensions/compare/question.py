@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness import registry
+from harness.errors import UsageError
 from harness.extensions.compare.probe import array_digest
 from harness.extensions.compare.side import NotComparable, Side
-from harness.errors import UsageError
 from harness.files import write_text
 from harness.formats.base import load_format
 from harness.run.config import RunConfig

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.extensions.compare import probe
 from harness.errors import HarnessError, UsageError
+from harness.extensions.compare import probe
 from harness.sampling.interrupt import deferred, heard, kept_from_children
 
 _GRACE = 5.0  # seconds for an idle process to end by itself, or an installer to tidy up

@@ -12,12 +12,12 @@ from harness.analysis.cells import CellSamples
 from harness.analysis.statistics import Interval, bounds, resampled_medians
 from harness.analysis.table import CaseKey, SampleTable
 from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.evidence.bundle import SUFFIX, archives_of, opened_run
 from harness.extensions.compare.exact import figures
 from harness.extensions.compare.outcome import THRESHOLD, Entry, Outcome, lost
 from harness.extensions.compare.question import Cell, sized
 from harness.extensions.compare.record import Record
 from harness.extensions.compare.side import NotComparable
-from harness.evidence.bundle import SUFFIX, archives_of, opened_run
 from harness.records import Contender
 from harness.row_files import read_samples
 from harness.run.archives import read_archives

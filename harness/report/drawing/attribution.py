@@ -80,8 +80,8 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
             caption=[
                 f"{words.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from top "
                 "to bottom lead from 1 to the ratio of the two stock readers (diamond): each bar is one thing that "
-                "differs, with its ratio and 95 % interval; to the right is slower. Their ratios multiply to the total. "
-                "Axes are logarithmic.",
+                "differs, with its ratio and 95 % interval; to the right is slower. Their ratios multiply to the "
+                "total. Axes are logarithmic.",
             ],
             legend=[Line2D([], [], color=COLOURS[due], linewidth=6, label=NAMES[due]) for due in _dues(found)],
             heights=tallest,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import UsageError
 from harness.extensions.compare.building import build, commit_side, differing, environment_side
 from harness.extensions.compare.question import CompareSettings
 from harness.extensions.compare.side import Side
-from harness.errors import UsageError
 
 pytestmark = pytest.mark.slow
 

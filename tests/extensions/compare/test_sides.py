@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.sides import changed_copy, slower
+from harness.errors import UsageError
 from harness.extensions.compare import probe
 from harness.extensions.compare.comparison import compare_sides, read_each_other, require_rounds
 from harness.extensions.compare.exact import figures
@@ -21,7 +22,6 @@ from harness.extensions.compare.record import Record
 from harness.extensions.compare.rounds import Rounds, _Round, usable_cores
 from harness.extensions.compare.side import Process, Side, SideError
 from harness.extensions.compare.verdict import pair
-from harness.errors import UsageError
 from tests.conftest import Counted
 
 pytestmark = pytest.mark.slow

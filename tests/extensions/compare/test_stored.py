@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from harness.cli import main
-from harness.extensions.compare.documents import to_json, to_junit, to_markdown
-from harness.extensions.compare.stored import cells_of, compare_stored, is_stored, unpaired
 from harness.errors import UsageError
 from harness.evidence.bundle import write_bundle
+from harness.extensions.compare.documents import to_json, to_junit, to_markdown
+from harness.extensions.compare.stored import cells_of, compare_stored, is_stored, unpaired
 
 
 @pytest.fixture

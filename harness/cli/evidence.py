@@ -97,8 +97,7 @@ def _report(arguments: argparse.Namespace) -> int:
         written = write_report(arguments.run, asked, target=target)
     for text in written.incomplete:
         show.say(text)
-    for line in answer.screen(written):
-        show.say(line)
+    show.answer(answer.screen(written))
     if written.deciding:  # else it is the answer already
         show.say(written.answer)
     show.say(f"Report: {written.page}   for a pull request: {written.markdown}")

@@ -149,8 +149,7 @@ def _run(arguments: argparse.Namespace) -> int:
             interrupted=lambda error: codes.append(interrupted(error, folder, config)),
         )  # fmt: skip
     if not arguments.quiet:
-        for line in answer.screen(written):
-            show.say(line)
+        show.answer(answer.screen(written))
         closing.sections(written)
         closing.where(folder, written)
     return sum(codes) or closing.failures(written.cells, folder, readers.resume_command(folder, config))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -129,6 +129,17 @@ def say(text: str, *, quiet: bool = False) -> None:
     """Print a line, unless quiet."""
     if not quiet:
         console().print(text, markup=False, soft_wrap=True)
+
+
+def answer(lines: Iterable[str]) -> None:
+    """Print the answer of a run; in a terminal with colours, the best of each column stands out."""
+    out = console()
+    for line in lines:
+        text = Text(escaped(line))
+        if line.startswith("  "):  # of the table
+            text.highlight_regex(r"(?<= )best\b", "bold green")
+            text.highlight_regex(r"(?<= )tie\b", "green")
+        out.print(text, soft_wrap=True)
 
 
 def result(document: Any) -> None:

@@ -43,8 +43,7 @@ def _show(arguments: argparse.Namespace) -> int:
         for line in cells(written.cells, arguments.trace):
             show.say(line)
         show.say("")
-    for line in answer.screen(written):
-        show.say(line)
+    show.answer(answer.screen(written))
     closing.where(arguments.run, written)
     return 0
 

@@ -60,9 +60,7 @@ def _caption(trace: str, n_res: float, shown: pd.DataFrame, *, unknown: bool) ->
     length = "" if np.isnan(n_res) else f", {n_res:.0f} residues"
     rounds = int(shown["rounds"].min())
     how = "One instrumented round" if rounds == 1 else f"The least disturbed of {rounds} instrumented rounds"
-    empty = [
-        "A format whose bar is empty does not say where its bytes lie: its reads were timed, and not taken apart."
-    ]
+    empty = ["A format whose bar is empty does not say where its bytes lie: its reads were timed, and not taken apart."]
     return [
         "Every bar is as long as its parts together, whatever they took: compare times by the figures beside the bars. "
         "Parts are measured by replay: the stored bytes that a read needs are read again, decoded by the format's "

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
 from harness.analysis.formatting import Arm
-from harness.report.drawing.figure import CEILING, GREY, N_RES, ArmStyle, of_arm
+from harness.report.drawing.figure import CEILING, GREY, ArmStyle, of_arm
 
 BEST_MARK: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 7.2, "markeredgewidth": 0.9}
 """A format at its best beside its stock reader: larger and hollow, in the shape of the format."""
@@ -89,19 +89,15 @@ class TraceAxis:
 
     def _longest(self) -> int:
         """Return the characters of the longest line."""
-        return max(_length(line) for label in self.labels for line in label.split("\n"))
+        return max(len(line) for label in self.labels for line in label.split("\n"))
 
 
 def _tick(trace: str, n_res: float | None) -> str:
-    name, _, parameters = trace.replace("$", r"\$").partition(":")
+    name, _, parameters = trace.partition(":")
     # Of a long path the end says most, and the caption has all of it.
     parts = [p if len(p) <= 15 else f"…{p[-14:]}" for p in parameters.split(",") if p]
     parts = [name if len(name) <= 10 else name.replace("-", "-\n").replace(" (", "\n("), *parts]
-    return "\n".join([*parts, f"{N_RES} = {n_res:g}" if n_res else "no residues"])
-
-
-def _length(text: str) -> int:
-    return len(text.replace(N_RES, "Nres"))
+    return "\n".join([*parts, f"{n_res:g} residues" if n_res else "no residues"])
 
 
 def _folded(label: str) -> str:
@@ -109,7 +105,7 @@ def _folded(label: str) -> str:
     first, *parts = label.replace("-\n", "-").split("\n")
     lines = [first]
     for part in parts:
-        if _length(lines[-1]) + 2 + _length(part) <= _UPRIGHT:
+        if len(lines[-1]) + 2 + len(part) <= _UPRIGHT:
             lines[-1] += f", {part}"
         else:
             lines.append(part)
@@ -172,7 +168,7 @@ def panel(
     room = 0.35 * closest if axis.sweep else 0.55
     axes.set_xlim(positions[0] - room, positions[-1] + room)
     upright: Any = {"rotation": 90, "multialignment": "right"} if axis.upright else {}
-    axes.set_xticks(positions, axis.labels, **upright)
+    axes.set_xticks(positions, axis.labels, parse_math=False, **upright)
     if not axis.sweep:
         axes.tick_params(axis="x", length=0, labelsize=7)
 

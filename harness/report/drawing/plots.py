@@ -16,7 +16,7 @@ from harness.analysis.accesses import of_kind
 from harness.analysis.efforts import BEST, at_their_best, standing
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.report.drawing.figure import CEILING, GREY, N_RES, Page, arm_styles, arms_in, drawing, legend
+from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, legend
 from harness.report.drawing.panels import BEST_MARK, DOTTED, TraceAxis, linear, logarithmic, panel
 from harness.report.drawing.points import PanelRow, PlotData, plot_data
 from harness.suite import Plot, Suite, plain, suites
@@ -161,9 +161,9 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
             if j == 0:
                 here.set_ylabel(row.label, fontsize=8)
             if last[i] and axis.sweep and (several or j == 0):
-                of = "" if several else " of " + axis.title.replace("$", r"\$")
+                of = "" if several else f" of {axis.title}"
                 under = [j] if several else range(len(line_))
-                page.under(i, f"{N_RES} (residues, log axis){of}", axis.drop + 0.03, under)
+                page.under(i, f"residues (log axis){of}", axis.drop + 0.03, under)
     return page
 
 

@@ -37,11 +37,16 @@ _BAR = 0.15  # inches
 def against(chains: pd.DataFrame, baseline: str) -> list[tuple[dict[Any, Any], list[dict[Any, Any]]]]:
     """Return each total against a format with its steps, all as time of another over that of this one."""
     mine = chains[(chains["compared"] == baseline) | (chains["compared_with"] == baseline)]
+    numbers = mine.groupby([*_CASE, "compared", "compared_with"], sort=False, dropna=False).ngroup()
+    groups: dict[int, list[dict[Any, Any]]] = {}
+    for number, row in zip(numbers, mine.to_dict("records"), strict=True):
+        groups.setdefault(number, []).append(row)
     found = []
-    for _, rows in mine.groupby([*_CASE, "compared", "compared_with"], sort=False, dropna=False):
-        records = [_turned(row) if row["compared"] == baseline else row for row in rows.to_dict("records")]
+    for rows in groups.values():
+        turned = rows[0]["compared"] == baseline
+        records = [_turned(row) for row in rows] if turned else rows
         steps = [row for row in records if row["part"] == "step"]
-        if rows["compared"].iloc[0] == baseline:
+        if turned:
             steps = steps[::-1]
         if any(step["due"] in COLOURS for step in steps):  # else nothing of it was taken apart
             found.append((records[0], steps))
@@ -80,8 +85,8 @@ def draw_attribution(chains: pd.DataFrame, baseline: str, folder: Path) -> list[
             caption=[
                 f"{words.pretty_trace(str(trace))}, {found[0][0]['cache']}, one thread. For each read, bars from top "
                 "to bottom lead from 1 to the ratio of the two stock readers (diamond): each bar is one thing that "
-                "differs, with its ratio and 95 % interval; to the right is slower. Their ratios multiply to the "
-                "total. Axes are logarithmic.",
+                "differs, with its ratio and 95 % interval; to the right is slower. Ratios multiply to the total. The "
+                "axis is logarithmic.",
             ],
             legend=[Line2D([], [], color=COLOURS[due], linewidth=6, label=NAMES[due]) for due in _dues(found)],
             heights=tallest,

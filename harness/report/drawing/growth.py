@@ -55,11 +55,12 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> lis
             widths=[1.0] * min(len(reads), _ACROSS),
             headings=[""] * min(len(reads), _ACROSS),
         )
+        cells = summary[summary["trace"] == trace]
         for (row, column), axes in page.axes.items():
             number = row * _ACROSS + column
             if number < len(reads):
                 suite, info = reads[number]
-                _panel(axes, _of(shown, suite, info), _of(summary[summary["trace"] == trace], suite, info), arms)
+                _panel(axes, _of(shown, suite, info), _of(cells, suite, info), arms)
                 axes.set_title(info.label, fontsize=8, pad=4)
             else:
                 axes.set_axis_off()

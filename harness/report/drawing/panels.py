@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
 from harness.analysis.formatting import Arm
-from harness.report.drawing.figure import CEILING, GREY, N_RES, ArmStyle, of_arm
+from harness.report.drawing.figure import CEILING, GREY, ArmStyle, of_arm
 
 BEST_MARK: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 7.2, "markeredgewidth": 0.9}
 """A format at its best beside its stock reader: larger and hollow, in the shape of the format."""
@@ -25,8 +25,8 @@ DOTTED: dict[str, Any] = CEILING | {"linestyle": (0, (1, 1.5))}
 _UPRIGHT = 26  # characters of a line of an upright label, unless a part of it is longer
 
 
-def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, ticks_between: bool = True) -> None:
-    """Scale the y axis by the logarithm, with room around the values and labels that a short range has too."""
+def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
+    """Scale the y axis by the logarithm, with room around the values and ticks that a short range has too."""
     middle = math.sqrt(low * high)
     low, high = min(low / 1.25, middle / 2), max(high * 1.25, middle * 2)
     decades = math.log10(high / low)
@@ -34,12 +34,10 @@ def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, ticks_bet
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    for minor in (False, True):
-        chosen = [step for step in range(1, 10) if (step in steps) is not minor and (ticks_between or not minor)]
-        ticks = [step * 10.0**power for power in powers for step in chosen]
-        axes.set_yticks([tick for tick in ticks if low <= tick <= high], minor=minor)
-    axes.yaxis.set_major_formatter((lambda value, _: words.duration(value)) if seconds else "{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_yticks(ticks, [words.duration(tick) if seconds else f"{tick:g}" for tick in ticks])
+    axes.set_yticks([], minor=True)  # each is as dear to draw as one with a label
     axes.grid(axis="y")
 
 
@@ -91,19 +89,15 @@ class TraceAxis:
 
     def _longest(self) -> int:
         """Return the characters of the longest line."""
-        return max(_length(line) for label in self.labels for line in label.split("\n"))
+        return max(len(line) for label in self.labels for line in label.split("\n"))
 
 
 def _tick(trace: str, n_res: float | None) -> str:
-    name, _, parameters = trace.replace("$", r"\$").partition(":")
+    name, _, parameters = trace.partition(":")
     # Of a long path the end says most, and the caption has all of it.
     parts = [p if len(p) <= 15 else f"…{p[-14:]}" for p in parameters.split(",") if p]
     parts = [name if len(name) <= 10 else name.replace("-", "-\n").replace(" (", "\n("), *parts]
-    return "\n".join([*parts, f"{N_RES} = {n_res:g}" if n_res else "no residues"])
-
-
-def _length(text: str) -> int:
-    return len(text.replace(N_RES, "Nres"))
+    return "\n".join([*parts, f"{n_res:g} residues" if n_res else "no residues"])
 
 
 def _folded(label: str) -> str:
@@ -111,7 +105,7 @@ def _folded(label: str) -> str:
     first, *parts = label.replace("-\n", "-").split("\n")
     lines = [first]
     for part in parts:
-        if _length(lines[-1]) + 2 + _length(part) <= _UPRIGHT:
+        if len(lines[-1]) + 2 + len(part) <= _UPRIGHT:
             lines[-1] += f", {part}"
         else:
             lines.append(part)
@@ -174,7 +168,7 @@ def panel(
     room = 0.35 * closest if axis.sweep else 0.55
     axes.set_xlim(positions[0] - room, positions[-1] + room)
     upright: Any = {"rotation": 90, "multialignment": "right"} if axis.upright else {}
-    axes.set_xticks(positions, axis.labels, **upright)
+    axes.set_xticks(positions, axis.labels, parse_math=False, **upright)
     if not axis.sweep:
         axes.tick_params(axis="x", length=0, labelsize=7)
 
@@ -182,10 +176,11 @@ def panel(
 def _values(points: pd.DataFrame, axis: TraceAxis) -> np.ndarray:
     """Return y, low and high at each position; NaN where there is no point, so that a line breaks there."""
     found = np.full((3, len(axis.keys)), np.nan)
-    for point in points.itertuples():
-        for i, (trace, n_res) in enumerate(axis.keys):
-            if point.trace == trace and (n_res is None or point.n_res == n_res):
-                found[:, i] = point.y, point.low, point.high
+    places = {key: place for place, key in enumerate(axis.keys)}
+    for trace, n_res, *values in zip(*(points[name] for name in ("trace", "n_res", "y", "low", "high")), strict=True):
+        place = places.get((trace, n_res), places.get((trace, None)))
+        if place is not None:
+            found[:, place] = values
     return found
 
 

@@ -16,7 +16,7 @@ from harness.analysis.accesses import of_kind
 from harness.analysis.efforts import BEST, at_their_best, standing
 from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
-from harness.report.drawing.figure import CEILING, GREY, N_RES, Page, arm_styles, arms_in, drawing, legend
+from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, legend
 from harness.report.drawing.panels import BEST_MARK, DOTTED, TraceAxis, linear, logarithmic, panel
 from harness.report.drawing.points import PanelRow, PlotData, plot_data
 from harness.suite import Plot, Suite, plain, suites
@@ -25,6 +25,7 @@ _TEXT = ["suite", "access", "trace", "format", "profile", "cache", "executor", "
 _NUMBERS = ["n_res", "median_seconds", "ci_low", "ci_high", "size_bytes", "ratio_to_float32", "ratio_to_native"]
 _MOST_COLUMNS = 4
 _MOST_NOTES = 8
+_SHOWN = ["row", "column", "trace", "n_res", "format", "profile", "best", "y", "low", "high"]
 
 _CONFIRMED = {
     "warm": "Warm: the file was in this system's page cache, confirmed before each read.",
@@ -112,7 +113,7 @@ _Panel = tuple[PanelRow, str, TraceAxis]
 
 def _page(data: PlotData, cells: pd.DataFrame) -> Page:
     """Draw the panels of one suite: traces side by side where they fit, else below one another."""
-    points = data.points
+    points = data.points[_SHOWN]  # to choose rows takes time for each column
     axes = _axes_of(cells, points)
     columns = [name for name in data.columns if (points["column"] == name).any()]
     rows = [row for row in data.rows if (points["row"] == row.name).any()]
@@ -154,15 +155,15 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
             unasked = {trace for trace, _ in axis.keys if (row.access or column, trace) not in asked}
             panel(here, part[part["column"] == column], axis, row.line, arms, unasked)
             scaled = points if data.one_scale else points[points["row"] == row.name]
-            _scale(here, row, scaled, seconds=not data.exact, ticks_between=j == 0)
+            _scale(here, row, scaled, seconds=not data.exact)
             here.tick_params(labelbottom=last[i], labelleft=j == 0)
             here.tick_params(axis="y", which="both", left=j == 0)
             if j == 0:
                 here.set_ylabel(row.label, fontsize=8)
             if last[i] and axis.sweep and (several or j == 0):
-                of = "" if several else " of " + axis.title.replace("$", r"\$")
+                of = "" if several else f" of {axis.title}"
                 under = [j] if several else range(len(line_))
-                page.under(i, f"{N_RES} (residues, log axis){of}", axis.drop + 0.03, under)
+                page.under(i, f"residues (log axis){of}", axis.drop + 0.03, under)
     return page
 
 
@@ -192,12 +193,11 @@ def _of(points: pd.DataFrame, row: PanelRow, axis: TraceAxis) -> pd.DataFrame:
     return points[(points["row"] == row.name) & points["trace"].isin({trace for trace, _ in axis.keys})]
 
 
-def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool, ticks_between: bool) -> None:
+def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool) -> None:
     """Give all panels of a row the same y axis."""
     values = points[["y", "low", "high"]].to_numpy(float)
     if row.log:
-        low, high = float(np.nanmin(values[values > 0])), float(np.nanmax(values))
-        logarithmic(axes, low, high, seconds=seconds, ticks_between=ticks_between)
+        logarithmic(axes, float(np.nanmin(values[values > 0])), float(np.nanmax(values)), seconds=seconds)
     else:
         linear(axes, max(float(np.nanmax(values)), row.line or 1.0))
 

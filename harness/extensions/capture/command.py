@@ -26,7 +26,7 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     """Run a model on a sequence and write its trace while it computes."""
     parser.epilog = examples(
         "capture --model antiberty --fasta query.fasta --to npz:t.npz",
-        "capture --model openfold3 --fasta query.fasta --to hdf5:t.h5 --layers 0,4-7",
+        "capture --model openfold3 --fasta query.fasta --to hdf5:t.h5",
     )
     add = parser.add_argument_group("the model").add_argument
     add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import harness
+
 ROOT = Path(__file__).resolve().parents[1]
 HARNESS = [sys.executable, "-m", "harness"]
 
@@ -57,7 +59,8 @@ def main(site: Path) -> int:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
         (Path(folder) / "docs/command-line.md").write_text(helped(), encoding="utf-8")
-        (Path(folder) / "docs/python.md").write_text("# Python reference\n\n::: harness.api\n", encoding="utf-8")
+        public = "\n\n".join(f"::: {module}.{name}" for name, module in harness._PLACES.items())
+        (Path(folder) / "docs/python.md").write_text(f"# Python reference\n\n{public}\n", encoding="utf-8")
         build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean", "--site-dir", str(site.absolute())]
         return subprocess.run(build, cwd=ROOT, env=os.environ | {"DOCS": folder}).returncode
 

@@ -22,6 +22,9 @@ statistically indistinguishable, in keys and sentences. Since 2: intervals of se
 criteria of suites that were not measured are left out. Since 1: withdrawn, incomplete. A report of version 1 gives
 verdicts on reads that are withdrawn since."""
 
+STANDING_SINCE = 9
+"""The first version that says how formats stand in each criterion, and draws it."""
+
 NAMED_SINCE = 5
 """The first version whose tables name contenders."""
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, Options
+from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
 from harness.analysis.earlier import Held, earlier, hold, said_before
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
-from harness.analysis.grades import Grades, grade
+from harness.analysis.grades import STANDING_COLUMNS, Grades, grade
 from harness.analysis.growth import growth
 from harness.analysis.noise import Noise, describe_noise, mixed_machines
 from harness.analysis.plain import plain
@@ -124,7 +124,7 @@ class Findings:
     def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
         """Leave out what a report of this version did not know."""
         unknown = (["effort", "below_raw"] if self.version < 5 else []) + (["weight"] if self.version < 7 else [])
-        unknown += ["standing", "why"] if self.version < 9 else []
+        unknown += [*STANDING_COLUMNS] if self.version < STANDING_SINCE else []
         return table.drop(columns=unknown, errors="ignore")
 
     def _efforts(self) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         "exact_only": unfair, "measured_only": version > 2, "cores": cores, "weighed": version > 6,
         "version": version, "control_of": config.baseline,
     }  # fmt: skip
-    grades = grade(stock, best, **asked)
+    grades = grade(stock, sure if version >= STANDING_SINCE else best, **asked)
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(

@@ -87,13 +87,13 @@ def factor(ratio: float) -> str:
 
 def stands(row: Mapping[Any, Any]) -> str:
     """Write how a format stands in a criterion: ``best``, ``tie``, or its ratio, after ``~`` where that is not sure."""
-    standing = row["standing"]
-    if not known(row["figure"]) or not standing:
+    standing, ratio = row["standing"], row["ratio"]
+    if not standing or not known(ratio):
         return "–"
     if standing in ("best", "tie"):
         return str(standing)
-    exact = row["low"] == row["high"]
-    return "~" * (standing == "inconclusive") + (f"{row['figure']:.2f}" if exact else factor(row["figure"]))
+    exact = row["ratio_low"] == row["ratio_high"]
+    return "~" * (standing == "inconclusive") + (f"{ratio:.2f}" if exact else factor(ratio))
 
 
 def between(low: float, high: float) -> str:

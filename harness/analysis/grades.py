@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.analysis.asked import STANDING_SINCE
 from harness.analysis.criteria import GradedCriterion, criteria, rules, word
-from harness.analysis.standing import Claim, WeighedCase, claims, stand, stand_exactly
+from harness.analysis.efforts import BEST, STOCK
+from harness.analysis.standing import Claim, WeighedCase, claims, stand
 from harness.analysis.statistics import RESAMPLES, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.analysis.withdrawal import SHORT
@@ -17,8 +19,11 @@ from harness.records import Contender
 
 GRADE_COLUMNS = [
     "criterion", "format", "profile", "effort", "grade", "borderline", "figure", "low", "high", "cells", "reason",
-    "below_raw", "standing", "why",
+    "below_raw", "standing", "why", "ratio", "ratio_low", "ratio_high",
 ]  # fmt: skip
+STANDING_COLUMNS = GRADE_COLUMNS[-5:]
+"""Columns that reports before `harness.analysis.asked.STANDING_SINCE` had not."""
+
 CELL_COLUMNS = [
     "criterion", *CaseKey._fields[1:], "format", "profile", "effort", "value", "best_format", "ratio",
     "weight",
@@ -39,7 +44,8 @@ class Grades:
         Columns `GRADE_COLUMNS`, a row for each criterion and format: the word (empty without one, and then ``reason``
         says why), the mean ratio to the best format with its 95 % interval, whether that crosses a limit, in how many
         of its cells it was faster than the raw ceiling (`CaseSamples.below_raw`), how it stands against the best of
-        the criterion (`harness.analysis.standing.Standing`), and why that is inconclusive.
+        the criterion (`harness.analysis.standing.Standing`), why that is inconclusive, and the ratio to the best with
+        its interval, which that word is of: the figure is against the best of each cell.
     cells : DataFrame
         Columns `CELL_COLUMNS`: each value (seconds, or bytes of storage) that went into a figure.
     rules : list of str
@@ -90,15 +96,15 @@ def grade(
     behind: list[dict] = []
     claimed: list[Claim] = []
     controls = {case.case: case for case in table.cases}  # at their best formats have none
-    for effort, of in (("stock", table), ("best", best)):
+    for effort, of in ((STOCK, table), (BEST, best)):
         if of is not None:
             cases = _counting(of, cores, weighed=weighed)
             found = _graded(cases, stated, profile or of.judged_profile, exact_only=exact_only, weighed=weighed)
             for criterion, rows, cells, taken in found:
-                if criterion.exact:
-                    stand_exactly(rows)
-                else:
-                    claimed += claims(rows, taken, controls, control_of)
+                measured_so = effort == STOCK or criterion.exact or not taken or _raced(taken)
+                if not measured_so and (version is None or version >= STANDING_SINCE):
+                    continue  # it would say again what is said of stock
+                claimed += claims(criterion, rows, taken, controls, control_of)
                 for row in (*rows, *cells):
                     row["effort"] = effort if best is not None else ""
                 graded += rows
@@ -109,6 +115,11 @@ def grade(
         cells=pd.DataFrame(behind, columns=CELL_COLUMNS),
         rules=rules(stated, closed=not table.all_rounds, weighed=weighed),
     )
+
+
+def _raced(taken: Sequence[WeighedCase]) -> bool:
+    """Say whether formats at their best were measured in any of these cells."""
+    return any(cell.effort in (BEST, "both") for case, _ in taken for cell in case.cells)
 
 
 def _counting(table: SampleTable, cores: int | None, *, weighed: bool) -> list[CaseSamples]:

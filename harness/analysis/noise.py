@@ -14,7 +14,7 @@ from harness.analysis.busy import busy
 from harness.analysis.cells import CellSamples
 from harness.analysis.statistics import MAD_TO_DEVIATION
 from harness.analysis.table import CaseSamples, SampleTable, by_round, paired
-from harness.analysis.verdict import VERDICT_ROUNDS, Floor, judge
+from harness.analysis.verdict import EQUIVALENT_WITHIN, VERDICT_ROUNDS, Floor, judge
 
 _TREND_ROUNDS = 3  # two points always lie on a line
 _MACHINE = (
@@ -114,8 +114,16 @@ class Noise:
 
     @property
     def state(self) -> str:
-        """``busy``, when the run is not to be believed; ``noisy``, when the rule would tell equal contenders apart."""
-        return "busy" if self.busy else "noisy" if self.aa_different else "quiet"
+        """How quiet the machine was.
+
+        ``busy``: the run is not to be believed. ``noisy``: the rule would tell equal contenders apart, or these differ
+        by more than a tie. ``quiet``: neither. ``not judged``: too few rounds.
+        """
+        if self.busy:
+            return "busy"
+        if self.aa_different is None or self.aa_median is None:
+            return "not judged"
+        return "noisy" if self.aa_different or self.aa_median > EQUIVALENT_WITHIN else "quiet"
 
 
 def describe_noise(

@@ -8,13 +8,14 @@ from typing import Literal
 
 import numpy as np
 
+from harness.analysis.criteria import GradedCriterion
 from harness.analysis.statistics import Comparison, usual_size
 from harness.analysis.table import CaseKey, CaseSamples, direction, paired
 from harness.analysis.verdict import VERDICT_ROUNDS, Floor, doubt, judge, noise_floor
 from harness.records import Contender
 
 Standing = Literal["best", "tie", "behind", "inconclusive", ""]
-"""The lowest figure; the whole interval of the ratio to it within 5 %; slower, or larger; none of these; no figure."""
+"""The lowest figure; the whole interval of the ratio to it within 5 %; slower, or larger; none of these; no word."""
 
 _STANDS: Mapping[str, Standing] = {"slower": "behind", "equivalent": "tie"}
 SURE: tuple[Standing, ...] = ("tie", "behind")
@@ -47,14 +48,20 @@ class Claim:
 
 
 def claims(
-    rows: Sequence[dict], cells: Sequence[WeighedCase], controls: Mapping[CaseKey, CaseSamples], original: str | None
+    criterion: GradedCriterion,
+    rows: Sequence[dict],
+    cells: Sequence[WeighedCase],
+    controls: Mapping[CaseKey, CaseSamples],
+    original: str | None,
 ) -> list[Claim]:
-    """Name the best of a criterion in its row, and hold the others against it.
+    """Name the best of a criterion in its row, and hold the others against it; sizes are exact and are told at once.
 
     Parameters
     ----------
+    criterion : GradedCriterion
+        Which.
     rows : sequence of dict
-        The grades of one criterion and effort.
+        Its grades of one effort.
     cells : sequence of (CaseSamples, int)
         Its cells, each with its weight.
     controls : mapping of CaseKey to CaseSamples
@@ -63,13 +70,21 @@ def claims(
         The format that it repeats.
     """
     graded = [row for row in rows if row["grade"]]
-    if not graded:
+    most = max((row["cells"] for row in graded), default=0)
+    if len(graded) < 2:  # the only one is the best of one
         return []
-    best = min(graded, key=lambda row: row["figure"])
-    best["standing"] = "best"
+    # One that has figures in fewer cells was not asked for all that the others were.
+    best = min((row for row in graded if row["cells"] == most), key=lambda row: row["figure"])
+    best |= {"standing": "best", "ratio": 1.0, "ratio_low": 1.0, "ratio_high": 1.0}
+    others = [row for row in graded if row is not best]
+    if criterion.exact:
+        for row in others:
+            ratio = row["figure"] / best["figure"]
+            row |= {"standing": "behind", "ratio": ratio, "ratio_low": ratio, "ratio_high": ratio}
+        return []
     repeated = [(paired(one.control, one.original(original)), w) for c, w in cells if (one := controls.get(c.case))]
     floor = noise_floor(over_cells(repeated))
-    return [_claim(row, best, cells, controls, original, floor) for row in graded if row is not best]
+    return [_claim(row, best, cells, controls, original, floor) for row in others]
 
 
 def _claim(
@@ -80,17 +95,22 @@ def _claim(
     original: str | None,
     floor: Floor,
 ) -> Claim:
-    """Hold a format against the best."""
+    """Hold a format against the best, in the cells in which both have a figure."""
     compared, ways = [], []
     for case, weight in cells:
         mine, theirs = (case.by_contender.get(Contender(of["format"], of["profile"])) for of in (row, best))
+        if mine is None or theirs is None or mine.why or theirs.why:
+            continue
         comparison, beside = paired(mine, theirs), controls.get(case.case)
         if comparison is not None and beside is not None:
             compared.append((comparison, weight))
             ways.append(direction(mine, theirs, beside.control, beside.original(original)))
     few = all(comparison.rounds < VERDICT_ROUNDS for comparison, _ in compared)
     decided = few and bool(ways) and all(way == 1 for way in ways)
-    return Claim(row=row, comparison=over_cells(compared), floor=floor, decided=decided)
+    found = over_cells(compared)
+    if found is not None:
+        row |= found.ratio.columns("ratio")
+    return Claim(row=row, comparison=found, floor=floor, decided=decided)
 
 
 def over_cells(found: Iterable[tuple[Comparison | None, int]]) -> Comparison | None:
@@ -126,11 +146,3 @@ def stand(found: Sequence[Claim]) -> None:
         claim.row["standing"] = _STANDS.get(word, "inconclusive")
         if claim.row["standing"] == "inconclusive" and claim.comparison is not None:
             claim.row["why"] = doubt(claim.comparison, claim.floor)
-
-
-def stand_exactly(rows: Sequence[dict]) -> None:
-    """Say which is the smallest; sizes are exact."""
-    least = min((row["figure"] for row in rows if row["grade"]), default=None)
-    for row in rows:
-        if row["grade"]:
-            row["standing"] = "best" if row["figure"] == least else "behind"

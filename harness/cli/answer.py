@@ -24,7 +24,7 @@ def screen(written: WrittenReport) -> Iterator[str]:
     written : WrittenReport
         Of the run.
     """
-    for text in written.deciding or (written.answer,):
+    for text in written.deciding:
         yield from textwrap.wrap(text, WIDTH, break_on_hyphens=False)
     table = list(_table(written))
     if table:
@@ -34,9 +34,13 @@ def screen(written: WrittenReport) -> Iterator[str]:
 def _table(written: WrittenReport) -> Iterator[str]:
     columns, found = blocks(written.grades[written.grades["standing"] != ""])
     wide = min(_CELL, (WIDTH - _NAME) // max(1, len(columns)))
+    heads = [textwrap.wrap(stated.short, wide - 1) for stated in columns]
+    most = max(map(len, heads), default=0)
+    heads = [[""] * (most - len(head)) + head for head in heads]  # what is short stands at the bottom
+    for number in range(most - 1):
+        yield (" " * _NAME + "".join(f"{head[number]:>{wide}}" for head in heads)).rstrip()
     for number, block in enumerate(found):
-        heads = [stated.short for stated in columns] if number == 0 else []
-        yield f"{block.how:<{_NAME}}" + "".join(f"{head:>{wide}}" for head in heads)
+        yield (f"{block.how:<{_NAME}}" + "".join(f"{head[-1]:>{wide}}" for head in heads if number == 0)).rstrip()
         for name, by in block.rows[:_ROWS]:
             cells = (words.stands(by[stated.name]) if stated.name in by else "–" for stated in columns)
             if len(name) > _NAME - 3:  # it has a line of its own

@@ -28,8 +28,10 @@ class Pace:
         self._marks: deque[tuple[float, int]] = deque([(now, 0)])
 
     def begin(self, total: int, now: float) -> None:
-        """Begin to count, to a total of steps."""
-        self._start, self._total, self._marks = now, max(1, total), deque([(now, 0)])
+        """Count to a total of steps, from now on where that was not begun."""
+        if not self._total:
+            self._start, self._marks = now, deque([(now, self._done)])
+        self._total = max(1, total)
 
     def add(self, steps: int, now: float) -> None:
         """Count steps that are done."""
@@ -56,6 +58,7 @@ class Pace:
             paces.append((now - since) / (self._done - done))
         low, high = (rest * pace for pace in (min(paces), max(paces)))
         scale, unit = (60, "min") if high >= 120 else (1, "s")
-        if high <= _ALIKE * low or high < 10:
-            return f"about {high / scale:.0f} {unit} left"
-        return f"{low / scale:.0f} to {high / scale:.0f} {unit} left"
+        ends = [f"{end / scale:.0f}" for end in (low, high)]
+        if high <= _ALIKE * low or high < 10 or ends[0] == ends[1]:
+            return f"about {ends[1]} {unit} left"
+        return f"{ends[0]} to {ends[1]} {unit} left"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from harness.cli import show
 from harness.cli.options import typed
 from harness.cli.usual import usual_run
 from harness.foreign.guessing import parse_rule
-from harness.foreign.opening import Asked, TakenArrays
+from harness.foreign.opening import Asked, TakenArrays, is_known
 
 _ROWS = 40
 
@@ -32,8 +33,11 @@ def add_taking(parser: argparse.ArgumentParser) -> None:
 
 def file_text(paths: Sequence[str], arguments: argparse.Namespace) -> str:
     """Return what ``--trace`` takes for files and folders that make up one trace."""
-    rules = tuple(map(parse_rule, arguments.rules or usual_run().rules))
-    return f"file:{Asked(paths=tuple(map(Path, paths)), kind=arguments.kind or '', rules=rules)}"
+    asked = Asked(paths=tuple(map(Path, paths)), kind=arguments.kind or "")
+    rules = tuple(map(parse_rule, arguments.rules))
+    if not rules and (usual := usual_run().rules) and not is_known(asked):
+        rules = tuple(map(parse_rule, usual))
+    return f"file:{dataclasses.replace(asked, rules=rules)}"
 
 
 def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:

@@ -22,6 +22,9 @@ _OPTIONS = (
 )  # fmt: skip
 """Of ``run``, what a file may give: none that takes a path, an address, or what is imported because it was typed."""
 
+_LOCAL = ("readers", "cache")
+"""Of these, what a run that reads from a store has no use for."""
+
 
 class _Tables(TypedDict, total=False):
     run: dict[str, str | int | list[str | int]]
@@ -82,6 +85,8 @@ def fill_in(arguments: argparse.Namespace, types: Mapping[str, Callable[[str], A
     usual, said = usual_run(), []
     for name, text in usual.options.items():
         option = name.replace("-", "_")
+        if name in _LOCAL and arguments.store:
+            continue
         if getattr(arguments, option) is None:
             try:
                 setattr(arguments, option, (types[option] or str)(text))

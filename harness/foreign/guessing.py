@@ -70,6 +70,8 @@ def parse_rule(text: str) -> MapRule:
         raise UsageError(f"--map takes PATTERN=ROLE:AXIS,AXIS such as 'attn*=attention:head,query,key', got {text!r}.")
     if role not in (SKIP, *Role):
         raise unknown_name("role", role, (*(known.value for known in Role), SKIP))
+    if "::" in text:  # which parts files and rules of a trace's name: a rule of a stranger's would name a file
+        raise UsageError(f"--map {text!r} has '::' in it: write the pattern with '?' in place of these.")
     names = tuple(axis.strip() for axis in axes.split(",")) if axes else ()
     if not all(names):
         raise UsageError(f"--map {text!r}: give each axis a name, separated by commas.")

@@ -114,6 +114,11 @@ def taken(asked: Asked) -> TakenArrays | None:
     return None if _known(asked) else take_arrays(asked)
 
 
+def is_known(asked: Asked) -> bool:
+    """Say whether there is an archive, or what a program wrote that is known: then nobody's rules are asked for."""
+    return _known(asked) is not None
+
+
 def _known(asked: Asked) -> Callable[[], Trace] | None:
     """Return what opens an archive, or what a program wrote that is known; None for anybody's arrays."""
     for path in asked.paths:

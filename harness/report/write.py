@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, Options, find_options
+from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options, find_options
 from harness.analysis.efforts import standing
 from harness.analysis.findings import Findings, find
 from harness.analysis.summary import before
@@ -23,7 +23,7 @@ from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
 from harness.report.page.answer import answer, preferring
-from harness.report.page.deciding import deciding
+from harness.report.page.deciding import lead
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
 
@@ -79,7 +79,7 @@ class WrittenReport:
     page, markdown : Path
         The report.
     deciding : tuple of str
-        What decides between formats, in sentences; none where nothing is graded.
+        What decides between formats, in sentences; where nothing is graded, the answer.
     answer : str
         Which format is preferred for which use.
     incomplete : tuple of str
@@ -142,7 +142,7 @@ def write_report(
 def _written(findings: Findings, parts: Brought, target: Target) -> WrittenReport:
     return WrittenReport(
         summary=findings.summary, brought=parts, cells=findings.cells, grades=findings.grades.table,
-        plots=target.plots, deciding=tuple(deciding(findings)), answer=answer(findings),
+        plots=target.plots, deciding=tuple(lead(findings)), answer=answer(findings),
         page=target.folder / "report.html", markdown=target.folder / "report.md", incomplete=findings.incomplete,
     )  # fmt: skip
 
@@ -194,7 +194,9 @@ def _write_tables(findings: Findings, parts: Brought, target: Target) -> None:
 def _draw(findings: Findings, parts: Brought, target: Target) -> list[Path]:
     """Write the drawings; remove those of an earlier report that are no longer true."""
     target.plots.mkdir(parents=True, exist_ok=True)
-    drawn = draw(findings.summary, target.plots) + draw_criteria(findings.grades.table, target.plots)
+    drawn = draw(findings.summary, target.plots)
+    if findings.version >= STANDING_SINCE:
+        drawn += draw_criteria(findings.grades.table, target.plots)
     drawn += draw_growth(findings.growth, standing(findings.summary), target.plots)
     drawn += draw_attribution(findings.attribution.chains, findings.config.baseline, target.plots)
     for decision in preferring(findings)[:1]:

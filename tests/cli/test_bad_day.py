@@ -48,7 +48,7 @@ def test_one_command_at_a_time_writes_into_a_run(tiny, sketched, tmp_path, capsy
             assert main([*command, str(done)]) == 2
             assert "Another process of harness writes into" in plain(capsys.readouterr().err)
         assert main(["bundle", "--out", str(tmp_path / "b.zip"), str(done)]) == 0
-        main(["compare", str(done), str(done), "--out", str(tmp_path / "compared")])
+        assert main(["show", str(done), "--answer"]) == 0
         assert "Another process" not in capsys.readouterr().err, "who reads waits for nobody"
     assert {path: path.read_bytes() for path in done.rglob("*") if path.is_file()} == before
     assert main(["report", str(done)]) == 0, "a lock goes with who held it"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness import registry
 from harness.analysis.asked import find_options
-from harness.cli import main
+from harness.cli import _COMMANDS, main
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.report.write import write_report
 from harness.row_files import read_samples
@@ -39,6 +40,7 @@ COMMANDS = {
     "compare": ["compare", "RUN", "RUN", "--out", "NEW"],
     "history": ["history", "add", "RUN", "--file", "NEW"],
 }
+COMMANDS = {name: words for name, words in COMMANDS.items() if words[0] in {*_COMMANDS, *registry.names("commands")}}
 NEEDS = {  # which commands cannot do their work without the plug-in, and so name the option
     "formats": {"project", "resume", "check"},
     "suites": {"resume", "check"},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from harness import registry
 from harness.cli import _parser, main
 from harness.cli.usual import fill_in, usual_run
 from harness.formats.archive import write_archive
@@ -69,6 +71,21 @@ def test_what_a_file_may_not_give_is_refused_in_one_sentence(here, capsys, text,
     assert said in error and len(error.splitlines()) == 1 and not (here / "new").exists()
 
 
+def test_a_rule_of_a_file_names_no_other_file(here, capsys):
+    np.savez("mine.npz", a=np.ones((2, 3), np.float32))
+    np.savez("secret.npz", b=np.ones(3, np.float32))
+    (here / "harness.toml").write_text('[map]\n"*=array::secret.npz::map=*" = "array"\n')
+    assert main(["convert", "mine.npz", "out.h5"]) == 2
+    assert "has '::' in it" in capsys.readouterr().err and not (here / "out.h5").exists()
+
+
+def test_rules_of_a_file_are_not_for_archives(here, capsys):
+    trace = open_trace("synthetic:layers=1,heads=2,hidden_dim=8,pair_dim=4", 16)
+    write_archive(trace, load_format("npz"), here / "a.npz")
+    (here / "harness.toml").write_text('[map]\n"mine*" = "attention:head,query,key"\n')
+    assert main(["convert", "a.npz", "b.h5"]) == 0, capsys.readouterr().err
+
+
 def test_two_files_are_refused_and_one_of_other_tools_is_left_alone(here, capsys):
     (here / "pyproject.toml").write_text('[project]\nname = "trace-format-harness"\n')
     assert usual_run().where == ""
@@ -87,7 +104,7 @@ def test_commands_on_what_may_be_a_strangers_do_not_look_for_it(here, capsys):
     assert [main([command, "a.npz"]) for command in ("inspect", "verify")] == [0, 0]
     assert main(["list"]) == 0
     capsys.readouterr()
-    for command in ("report", "plot", "bundle", "check", "unslim", "beside"):
+    for command in ("report", "plot", "bundle", "check", *({"unslim", "beside"} & set(registry.names("commands")))):
         assert main([command, "none"]) != 0
         said = capsys.readouterr()
         assert "none" in said.err and "harness.toml" not in said.out + said.err

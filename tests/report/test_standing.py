@@ -10,7 +10,9 @@ import pytest
 from harness.analysis.formatting import stands
 from harness.analysis.grades import Grades, grade
 from harness.analysis.table import SampleTable
-from harness.report.page.deciding import blocks, deciding
+from harness.analysis.withdrawal import CORRECTION
+from harness.analysis.summary import summarise
+from harness.report.page.deciding import blocks, lead
 from tests.report.synthetic_samples import cell, frame, size
 
 ROUNDS = 12
@@ -92,34 +94,72 @@ def test_sizes_are_exact():
     assert words == {"npz": "behind", "hdf5": "behind", "zarr": "best"}
 
 
-def _said(grades: Grades, **changes) -> list[str]:
+def _said(*groups, **changes) -> list[str]:
+    table = SampleTable.of(frame(*groups), baseline="hdf5")
     found = {
-        "grades": grades, "noise": SimpleNamespace(busy=(), aa_median=0.018, state="quiet"),
-        "config": SimpleNamespace(rounds=ROUNDS), "best_unmeasured": {}, "withdrawn": False,
+        "grades": grade(table, control_of="hdf5"), "summary": summarise(table, "hdf5"), "best_unmeasured": {},
+        "noise": SimpleNamespace(busy=(), aa_median=0.018, state="quiet"), "withdrawn": False,
     }  # fmt: skip
-    return deciding(SimpleNamespace(**(found | changes)))
+    return lead(SimpleNamespace(**(found | changes)))
 
 
 def test_the_sentences_decide_with_numbers_and_say_how_sure():
     base = times(1)
-    grades = graded(
+    groups = (
         full("hdf5", base), full("a/a", times(2)), full("npz", [9 * second for second in base]),
         full("zarr", [2 * second for second in base]), size("hdf5", 118), size("zarr", 100), size("npz", 150),
     )  # fmt: skip
-    first, sure = _said(grades)
+    first, sure = _said(*groups)
     assert first == (
-        "As measured, hdf5 is fastest in full read. zarr takes 2.0 times as long, npz 9.0 times. "
+        "As measured, hdf5 is fastest in full read. Behind, zarr takes 2.0 times as long, npz 9.0 times. "
         "zarr is smallest; hdf5 is 18 %, npz 50 % larger."
     )
     assert sure == (
         f"Sure of 2 of 2 comparisons with the fastest, by {ROUNDS} rounds. Noise of this run: 1.8 % between equal "
         "contenders (quiet)."
     )
-    assert _said(grades, best_unmeasured={"npz": "why"})[1].startswith("Best not measured of npz")
+    assert _said(*groups, best_unmeasured={"npz": "why"})[1].startswith("Best not measured of npz")
 
 
-def test_nothing_decides_where_nothing_is_graded():
-    assert _said(graded(full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)))) == []
+def test_who_cannot_be_told_apart_is_not_called_fastest():
+    base = times(1)
+    near = [second * (0.9, 1.2)[n % 2] for n, second in enumerate(base)]
+    first, _ = _said(full("hdf5", base), full("a/a", times(2)), full("zarr", near), full("npz", [2 * s for s in base]))
+    assert first == (
+        "As measured, hdf5 and zarr cannot be told apart in full read. Behind, npz takes 2.0 times as long."
+    )
+
+
+def test_too_few_rounds_are_said_beside_sizes():
+    few = [full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)), size("npz", 150), size("hdf5", 100)]
+    first, why = _said(*few)
+    assert first == "As measured, hdf5 is smallest; npz is 50 % larger."
+    assert why == "No verdict on times: it needs 10 rounds, and this run has 3."
+
+
+def test_withdrawn_reads_are_said_first():
+    assert _said(size("npz", 150), size("hdf5", 100), withdrawn=True)[0] == CORRECTION
+
+
+def test_one_measured_in_fewer_cells_is_not_the_best():
+    base = times(1)
+    grades = graded(
+        full("hdf5", base), full("npz", [2 * s for s in base]), full("zarr", [0.5 * s for s in base]),
+        full("hdf5", base, cache="cold"), full("npz", [2 * s for s in base], cache="cold"),
+    )  # fmt: skip
+    assert standing(grades)["hdf5"] == "best"
+
+
+def test_the_ratio_that_is_shown_is_to_the_best():
+    """Two cells that differ by 2 in opposite ways, and a third by 4: figures are 1.26 and 1.59, their ratio too."""
+    base = times(1)
+    double = [2 * s for s in base]
+    grades = graded(
+        full("hdf5", base), full("npz", double), full("hdf5", double, cache="cold"), full("npz", base, cache="cold"),
+        full("hdf5", base, trace="u"), full("npz", [4 * s for s in base], trace="u"),
+    )  # fmt: skip
+    npz = grades.table[grades.table["format"] == "npz"].iloc[0]
+    assert npz["figure"] == pytest.approx(2.0) and npz["ratio"] == pytest.approx(4 ** (1 / 3))
 
 
 def test_the_table_begins_with_the_best_and_keeps_the_order_of_criteria():

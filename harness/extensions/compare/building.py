@@ -28,7 +28,7 @@ EXISTING = "existing:"
 """Begins an environment that is used as it is."""
 
 _RECORD = "whole.json"
-_SOURCES = ("harness", "suites", "pyproject.toml", "README.md", "LICENSE")
+_SOURCES = ("harness", "suites", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 _OWN = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")  # variables of this Python, no other's
 _START = 120.0  # seconds for a side's first imports
 

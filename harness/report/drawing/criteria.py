@@ -16,7 +16,7 @@ _STEP, _BETWEEN = 0.11, 0.12
 
 
 def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw the figures of all grades, a panel for each effort.
+    """Draw how all formats stand, a panel for each effort.
 
     Parameters
     ----------
@@ -28,9 +28,9 @@ def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        ``criteria.svg`` and PNG; none where no two formats are graded.
+        ``criteria.svg`` and PNG; none where no two formats are held against each other.
     """
-    graded = grades[grades["figure"].notna()]
+    graded = grades[grades["ratio"].notna()]
     columns, found = blocks(graded)
     arms = arm_styles((str(name), "") for name in graded["format"].unique())
     if len(arms) < 2:
@@ -38,12 +38,12 @@ def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
     height = len(columns) * (len(arms) * _STEP + _BETWEEN)
     with drawing():
         page = Page(
-            title="Formats by criterion: against the best of each cell (further left is better)",
+            title="Formats by criterion: against the best of each (further left is better)",
             caption=[
-                "Geometric mean over the cells of a criterion of the median time, or size, over that of the best "
-                "format of the cell, with its 95 % interval over rounds. Sizes are exact. Each panel has a best of "
-                "its own: as installed, formats are read by the library that a user gets; at their best, by the "
-                "fastest maintained reader of each read.",
+                "Time, or size, over that of the best format of the criterion, paired by round: the geometric mean over its "
+                "cells, the median over rounds with its 95 % interval. Sizes are exact. Each panel has a best of its "
+                "own: as installed, formats are read by the library that a user gets; at their best, by the fastest "
+                "maintained reader of each read.",
             ],
             legend=legend(arms.values()),
             heights=[height],
@@ -51,7 +51,7 @@ def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
             widths=[1.0] * len(found),
             headings=[block.how for block in found],
         )
-        ends = float(graded["high"].max())
+        ends = float(graded["ratio_high"].max())
         for number, block in enumerate(found):
             _panel(page.axes[0, number], columns, block, {name: style for (name, _), style in arms.items()}, height)
             _axis(page.axes[0, number], ends, first=number == 0)
@@ -70,8 +70,8 @@ def _panel(
             y += _STEP
             row = dict(block.rows).get(name, {}).get(stated.name)
             if row is not None:
-                axes.plot([row["low"], row["high"]], [y - _STEP / 2] * 2, color=style.colour, linewidth=1.4, zorder=2)
-                axes.plot(row["figure"], y - _STEP / 2, zorder=3, **(style.line() | {"linestyle": ""}))
+                axes.plot([row["ratio_low"], row["ratio_high"]], [y - _STEP / 2] * 2, color=style.colour, linewidth=1.4, zorder=2)
+                axes.plot(row["ratio"], y - _STEP / 2, zorder=3, **(style.line() | {"linestyle": ""}))
         y += _BETWEEN / 2
         axes.axhline(y, color=FAINT, linewidth=0.4)
     axes.set_ylim(height, 0)

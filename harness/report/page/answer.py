@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind, written_once
 from harness.analysis.choice.decision import Decision
@@ -63,8 +65,6 @@ def answer(findings: Findings) -> str:
     shown, good = shown_decisions(findings), preferring(findings)
     best = [most(found) for found in findings.best_decisions.values() if found]
     best = [found for found in best if found.preferred is not None and len(found.costs) > 1]
-    cells = findings.summary
-    waited = cells[cells["median_seconds"].notna() & ~written_once(cells) & cells["decided_after"].isna()]
     ratios = [float(row["ratio"]) for decision in good for row in _others(decision)]
     said = {
         "good": [_preferred(found) for found in good],
@@ -81,10 +81,16 @@ def answer(findings: Findings) -> str:
         "without_formats": findings.without_formats,
         "empty": findings.samples.empty,
         "withdrawn": CORRECTION if findings.withdrawn else "",
-        "rounds": int(waited["samples"].min()) if len(waited) else 0,
+        "rounds": least_rounds(findings.summary),
         "least": VERDICT_ROUNDS,
     }
     return " ".join(sentences("answer", said))
+
+
+def least_rounds(cells: pd.DataFrame) -> int:
+    """Return the rounds of the cell of a summary that has fewest, of those that wait for words; 0 without one."""
+    waited = cells[cells["median_seconds"].notna() & ~written_once(cells) & cells["decided_after"].isna()]
+    return int(waited["samples"].min()) if len(waited) else 0
 
 
 def _by_format(decisions: list[Decision]) -> list[str]:

@@ -14,6 +14,8 @@ from harness.analysis.efforts import BEST, STOCK
 from harness.analysis.findings import Findings
 from harness.analysis.standing import SURE
 from harness.analysis.verdict import VERDICT_ROUNDS
+from harness.analysis.withdrawal import CORRECTION
+from harness.report.page.answer import answer, least_rounds
 from harness.report.page.sentences import sentences
 
 HOW = {STOCK: "as installed", BEST: "at their best", "": "as measured"}
@@ -23,45 +25,54 @@ _NAMED = 3
 """How many formats a sentence names behind the best; the table has all."""
 
 
-def deciding(findings: Findings) -> list[str]:
-    """Say what decides, a sentence or two for each effort, then how sure it is; nothing where nothing is graded."""
+def lead(findings: Findings) -> list[str]:
+    """Say what decides, a sentence or two for each effort, then how sure it is; the answer where nothing is graded."""
     grades = findings.grades.table
-    graded = grades[grades["standing"] != ""]
+    told = grades[grades["standing"] != ""]
     exact = {stated.name for stated in criteria() if stated.exact}
-    efforts = [_effort(of, str(effort), exact) for effort, of in graded.groupby("effort", sort=False)]
+    efforts = [_effort(of, str(effort), exact) for effort, of in told.groupby("effort", sort=False)]
     least = [one["sizes"]["least"] for one in efforts if one["sizes"]]
     if len(set(least)) == 1 < len(least):
         efforts[-1]["sizes"] = None  # it would say the same
-    compared = graded[~graded["criterion"].isin(exact) & (graded["standing"] != "best")]
+    compared = told[~told["criterion"].isin(exact) & (told["standing"] != "best")]
+    rounds = least_rounds(findings.summary)
     said = {
         "busy": findings.noise.busy,
-        "efforts": [one for one in efforts if one["leads"] or one["sizes"]],
+        "withdrawn": CORRECTION if findings.withdrawn else "",
+        "efforts": efforts,
         "sure": int(compared["standing"].isin(SURE).sum()),
         "compared": len(compared),
-        "rounds": findings.config.rounds,
+        "rounds": rounds,
         "least": VERDICT_ROUNDS,
-        "few": findings.config.rounds < VERDICT_ROUNDS and compared.empty and not findings.withdrawn,
+        "few": 0 < rounds < VERDICT_ROUNDS and compared.empty and not findings.withdrawn,
         "noise": findings.noise,
         "unmeasured": words.ordered(findings.best_unmeasured),
     }
-    return sentences("deciding", said)
+    found = sentences("deciding", said)
+    return found if efforts else [*found, answer(findings)]
 
 
 def _effort(of: pd.DataFrame, effort: str, exact: set[str]) -> dict[str, Any]:
-    timed, sizes = of[~of["criterion"].isin(exact)], of[of["criterion"].isin(exact)]
-    every = list(dict.fromkeys(timed["criterion"]))
-    first = timed[timed["standing"] == "best"].groupby("format", sort=False)["criterion"].agg(list)
-    leads = sorted(first.items(), key=lambda lead: -len(lead[1]))
-    behind = timed[(timed["standing"] == "behind") & ~timed["format"].isin([name for name, _ in leads[:1]])]
-    ranges = behind.groupby("format")["figure"].agg(["min", "max"]).sort_values("max")
-    close = timed[timed["standing"].isin(["tie", "inconclusive"])]
+    """Gather who is fastest, which criteria have no sure one, how far behind others are, and who stores least."""
+    timed = of[~of["criterion"].isin(exact)]
+    by_criterion = {str(name): rows for name, rows in timed.groupby("criterion", sort=False)}
+    won: dict[str, list[str]] = {}
+    close: dict[tuple[str, ...], list[str]] = {}
+    for name, rows in by_criterion.items():
+        near = rows[rows["standing"].isin(["best", "tie", "inconclusive"])]["format"]
+        if len(near) == 1:
+            won.setdefault(str(near.iloc[0]), []).append(name)
+        else:
+            close.setdefault(tuple(words.ordered(near)), []).append(name)
+    behind = timed[timed["standing"] == "behind"].groupby("format")["ratio"].agg(["min", "max"]).sort_values("max")
+    first = sorted(won.items(), key=lambda each: -len(each[1]))
     return {
         "how": HOW[effort].capitalize(),
-        "leads": [(name, _won(won, every)) for name, won in leads],
-        "behind": [(str(name), _range(row["min"], row["max"])) for name, row in ranges.head(_NAMED).iterrows()],
-        "close": [f"{name} in {words.listed(part['criterion'])}" for name, part in close.groupby("format", sort=False)],
-        "sizes": _sizes(sizes),
-    }  # fmt: skip
+        "won": [(name, _won(criteria_, list(by_criterion))) for name, criteria_ in first],
+        "close": [(words.listed(names), words.listed(criteria_)) for names, criteria_ in close.items()],
+        "behind": [(str(name), _range(row["min"], row["max"])) for name, row in behind.head(_NAMED).iterrows()],
+        "sizes": _sizes(of[of["criterion"].isin(exact)]),
+    }
 
 
 def _won(won: list[str], every: list[str]) -> str:
@@ -75,12 +86,11 @@ def _range(low: float, high: float) -> str:
 
 def _sizes(sizes: pd.DataFrame) -> dict[str, Any] | None:
     """Say which stores least, and how much more the others take."""
-    if len(sizes) < 2:  # the only one is the smallest of one
+    if sizes.empty:
         return None
-    ordered = sizes.sort_values("figure", kind="stable")
-    least = ordered.iloc[0]
-    more = [(str(row["format"]), row["figure"] / least["figure"] - 1) for row in ordered.iloc[1:].to_dict("records")]
-    return {"least": str(least["format"]), "more": [(name, words.percent(part)) for name, part in more[:_NAMED]]}
+    ordered = sizes[sizes["criterion"] == sizes["criterion"].iloc[0]].sort_values("ratio", kind="stable")
+    more = [(str(row["format"]), words.percent(row["ratio"] - 1)) for row in ordered.iloc[1:].to_dict("records")]
+    return {"least": str(ordered["format"].iloc[0]), "more": more[:_NAMED]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
 from harness.report.page.answer import answer, assumptions, flips, uses
 from harness.report.page.deciding import blocks as by_effort
-from harness.report.page.deciding import deciding
+from harness.report.page.deciding import lead
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table, Text
 from harness.suite import Plot, Suite, plain
@@ -50,11 +50,13 @@ def facts(findings: Findings) -> str:
 
 def answer_blocks(findings: Findings) -> list[Block]:
     """Give what decides, how every format stands, and what a reader must know before it."""
-    said = deciding(findings)
-    shown, noted = {"sentences": said or [answer(findings)], "table": _standings(findings)}, warnings(findings)
-    caption = "Time, or size, against the best format in each criterion, with 95 % intervals: further left is better."
+    noted = warnings(findings)
+    shown = {"sentences": lead(findings), "table": _standings(findings)}
+    caption = "Time, or size, against the best of each criterion, with 95 % intervals: further left is better."
     blocks: list[Block] = [Part("Answer", shown), Picture("criteria", "Formats by criterion", caption)]
-    return blocks + ([Part("Notes", noted)] if noted else [])
+    # What failed or is missing is no footnote.
+    grave = bool(findings.incomplete) or bool((findings.cells["status"] == "failed").any())
+    return blocks + ([Part("Notes", {"texts": noted, "open": grave})] if noted else [])
 
 
 def use_blocks(findings: Findings) -> list[Block]:
@@ -62,9 +64,9 @@ def use_blocks(findings: Findings) -> list[Block]:
     changes, rests_on = flips(findings), assumptions(findings)
     if not (told := uses(findings)):
         return []
-    several = findings.samples["trace"].nunique() > 1
+    several, preferred = findings.samples["trace"].nunique() > 1, answer(findings)
     said = {
-        "answer": answer(findings) if deciding(findings) else "",
+        "answer": "" if preferred in lead(findings) else preferred,
         "uses": told,
         "elsewhere": [found.text for found in findings.headlines] if several else [],
         "flips": changes,
@@ -83,7 +85,7 @@ def _standings(findings: Findings) -> dict[str, Any]:
             {
                 "how": block.how.capitalize(),
                 "rows": [
-                    {"format": name, "cells": [_standing(by[c.name]) for c in columns if c.name in by]}
+                    {"format": name, "cells": [_standing(by[c.name]) if c.name in by else _NO_CELL for c in columns]}
                     for name, by in block.rows
                 ],
             }
@@ -186,15 +188,20 @@ def _labelled(criterion: str, effort: str) -> str:
     return f"{criterion.capitalize()}, {effort}" if effort else criterion.capitalize()
 
 
+_NO_CELL = {"word": "–", "grade": "", "figure": "", "note": "not measured so"}
+
+
 def _standing(row: dict[Any, Any]) -> dict[str, str]:
     """Say how a format stands in a criterion: the word or ratio, its grade, the figure behind it, and notes."""
     given = row["grade"] if isinstance(row["grade"], str) else ""
     interval = "" if row["low"] == row["high"] else f", {words.between(row['low'], row['high'])}"
     below = [f"faster than the raw ceiling in {row['below_raw']} of {row['cells']} cells"] if row["below_raw"] else []
     notes = (["borderline"] if row["borderline"] else []) + below + ([str(row["reason"])] if row["reason"] else [])
+    held = "" if row["ratio_low"] == row["ratio_high"] else f" ({words.between(row['ratio_low'], row['ratio_high'])})"
+    told = [f"{words.times(row['ratio'])}{held} of the best"] if row["standing"] not in ("", "best") else []
     return {
         "word": words.stands(row), "grade": given, "figure": f"{words.times(row['figure'])}{interval}" if given else "",
-        "note": "; ".join(notes),
+        "note": "; ".join(told + notes),
     }  # fmt: skip
 
 

@@ -79,14 +79,16 @@
   document.addEventListener("keydown", function (event) { if (event.key === "Escape") hide(); });
 
   document.querySelectorAll("table.standings td[title]").forEach(function (cell) { // what a touch has no other way to
-    cell.addEventListener("click", function () {
+    function tell() {
       var told = document.createElement("p");
       told.textContent = cell.title;
       box.textContent = "";
       box.append(told);
       box.hidden = false;
       pinned = cell;
-    });
+    }
+    cell.addEventListener("click", tell);
+    cell.addEventListener("focus", tell);
     cell.addEventListener("blur", hide);
   });
 

@@ -32,7 +32,7 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--answer", action="store_true", help="the answer alone")
-    parser.add_argument("--trace", metavar="NAME", help="the cells of one trace")
+    parser.add_argument("--trace", metavar="NAME", help="the cells of one trace (default: of all)")
     add_plugins(parser)
     parser.set_defaults(command=_show)
 

@@ -45,7 +45,7 @@ def test_each_word_is_given():
     )  # fmt: skip
     assert standing(grades) == {"hdf5": "best", "npz": "behind", "zarr": "tie", "zarr-slim": "inconclusive"}
     rows = grades.table.set_index(["criterion", "format"]).loc["full read"]
-    assert [stands(rows.loc[name]) for name in ("hdf5", "npz", "zarr")] == ["best", "2.0", "tie"]
+    assert [stands(rows.loc[name]) for name in ("hdf5", "npz", "zarr")] == ["best", "2.00", "tie"]
     assert stands(rows.loc["zarr-slim"]).startswith("~1.") and rows.loc["zarr-slim", "why"] == "noise"
 
 
@@ -107,7 +107,7 @@ def test_the_sentences_decide_with_numbers_and_say_how_sure():
     base = times(1)
     groups = (
         full("hdf5", base), full("a/a", times(2)), full("npz", [9 * second for second in base]),
-        full("zarr", [2 * second for second in base]), size("hdf5", 118), size("zarr", 100), size("npz", 150),
+        full("zarr", [2 * second for second in base]), size("hdf5", 118, files=1), size("zarr", 100, files=1), size("npz", 150, files=1),
     )  # fmt: skip
     first, sure = _said(*groups)
     assert first == (
@@ -131,14 +131,14 @@ def test_who_cannot_be_told_apart_is_not_called_fastest():
 
 
 def test_too_few_rounds_are_said_beside_sizes():
-    few = [full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)), size("npz", 150), size("hdf5", 100)]
+    few = [full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)), size("npz", 150, files=1), size("hdf5", 100, files=1)]
     first, why = _said(*few)
     assert first == "As measured, hdf5 is smallest; npz is 50 % larger."
     assert why == "No verdict on times: it needs 10 rounds, and this run has 3."
 
 
 def test_withdrawn_reads_are_said_first():
-    assert _said(size("npz", 150), size("hdf5", 100), withdrawn=True)[0] == CORRECTION
+    assert _said(size("npz", 150, files=1), size("hdf5", 100, files=1), withdrawn=True)[0] == CORRECTION
 
 
 def test_one_measured_in_fewer_cells_is_not_the_best():
@@ -151,7 +151,7 @@ def test_one_measured_in_fewer_cells_is_not_the_best():
 
 
 def test_the_ratio_that_is_shown_is_to_the_best():
-    """Two cells that differ by 2 in opposite ways, and a third by 4: figures are 1.26 and 1.59, their ratio too."""
+    """Two cells that differ by 2 in opposite ways, and a third by 4: figures are 1.26 and 2, and the ratio 1.59."""
     base = times(1)
     double = [2 * s for s in base]
     grades = graded(
@@ -164,7 +164,7 @@ def test_the_ratio_that_is_shown_is_to_the_best():
 
 def test_the_table_begins_with_the_best_and_keeps_the_order_of_criteria():
     base = times(1)
-    grades = graded(full("npz", [9 * s for s in base]), full("hdf5", base), size("npz", 150), size("hdf5", 100))
+    grades = graded(full("npz", [9 * s for s in base]), full("hdf5", base), size("npz", 150, files=1), size("hdf5", 100, files=1))
     columns, (block,) = blocks(grades.table)
     assert [stated.name for stated in columns] == ["storage efficiency", "full read"]
     assert [name for name, _ in block.rows] == ["hdf5", "npz"] and block.how == "as measured"

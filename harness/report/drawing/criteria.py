@@ -70,7 +70,13 @@ def _panel(
             y += _STEP
             row = dict(block.rows).get(name, {}).get(stated.name)
             if row is not None:
-                axes.plot([row["ratio_low"], row["ratio_high"]], [y - _STEP / 2] * 2, color=style.colour, linewidth=1.4, zorder=2)
+                axes.plot(
+                    [row["ratio_low"], row["ratio_high"]],
+                    [y - _STEP / 2] * 2,
+                    color=style.colour,
+                    linewidth=1.4,
+                    zorder=2,
+                )
                 axes.plot(row["ratio"], y - _STEP / 2, zorder=3, **(style.line() | {"linestyle": ""}))
         y += _BETWEEN / 2
         axes.axhline(y, color=FAINT, linewidth=0.4)

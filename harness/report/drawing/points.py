@@ -131,16 +131,16 @@ def _sizes(suite: Suite, plot: Plot, cells: pd.DataFrame) -> PlotData:
     for info in shown:
         here = cells[cells["access"] == info.name]
         what = f"{info.label}\n" if len(shown) > 1 else ""
-        size, ratio = (f"{info.name} {name}" for name in ("size", "ratio"))
+        bytes_row, ratio = f"{info.name} bytes", f"{info.name} ratio"
         label = f"{what}times smaller than\nuncompressed float32\nhigher is better"
         rows += [
-            PanelRow(size, f"{what}size\n(MB, log axis)\nlower is better", access=info.name),
+            PanelRow(bytes_row, f"{what}size\n(MB, log axis)\nlower is better", access=info.name),
             PanelRow(ratio, label, log=False, line=1.0, access=info.name),
         ]
         # The flat file is the line at 1; in its place is what it would be with two bytes where these are enough.
         native = here["ratio_to_float32"] / here["ratio_to_native"]
         smaller = here["ratio_to_float32"].mask(of_kind(here, "ceiling"), native.where(native > 1.01))
-        parts += [here.assign(row=size, y=here["size_bytes"] / 1e6), here.assign(row=ratio, y=smaller)]
+        parts += [here.assign(row=bytes_row, y=here["size_bytes"] / 1e6), here.assign(row=ratio, y=smaller)]
     points = pd.concat(parts, ignore_index=True) if parts else cells.assign(row="", y=np.nan)
     return PlotData(
         title=plot.title, points=points.assign(column="", low=np.nan, high=np.nan), rows=rows, columns={"": ""},

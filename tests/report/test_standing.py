@@ -131,7 +131,12 @@ def test_who_cannot_be_told_apart_is_not_called_fastest():
 
 
 def test_too_few_rounds_are_said_beside_sizes():
-    few = [full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)), size("npz", 150, files=1), size("hdf5", 100, files=1)]
+    few = [
+        full("hdf5", times(1, rounds=3)),
+        full("npz", times(2, rounds=3)),
+        size("npz", 150, files=1),
+        size("hdf5", 100, files=1),
+    ]
     first, why = _said(*few)
     assert first == "As measured, hdf5 is smallest; npz is 50 % larger."
     assert why == "No verdict on times: it needs 10 rounds, and this run has 3."
@@ -164,7 +169,9 @@ def test_the_ratio_that_is_shown_is_to_the_best():
 
 def test_the_table_begins_with_the_best_and_keeps_the_order_of_criteria():
     base = times(1)
-    grades = graded(full("npz", [9 * s for s in base]), full("hdf5", base), size("npz", 150, files=1), size("hdf5", 100, files=1))
+    grades = graded(
+        full("npz", [9 * s for s in base]), full("hdf5", base), size("npz", 150, files=1), size("hdf5", 100, files=1)
+    )
     columns, (block,) = blocks(grades.table)
     assert [stated.name for stated in columns] == ["storage efficiency", "full read"]
     assert [name for name, _ in block.rows] == ["hdf5", "npz"] and block.how == "as measured"

@@ -2,7 +2,7 @@
 
 The core's sections have their places at the tens, those of extensions between them: 0 is the answer, 5 what is due to
 what, 10 uses, 20 plots, 25 grades, 30 tables, 40 growth, 80 scaling, 90 fairness, 100 noise, 110 limits, 120 reproduce,
-130 cite. All but the first three are folded.
+130 cite. All but the answer and the uses are folded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from harness.report.page.scaling import scaling
 from harness.report.page.tables import tables
 from harness.report.section import Block, Brought, Items, Part, Picture
 
-_OPEN = ("answer", "attribution", "uses")
+_OPEN = ("answer", "uses")
 """Sections that are not folded."""
 
 _BLANK = re.compile(r"\n{3,}")

@@ -52,9 +52,7 @@ def test_the_samples_shown_are_those_of_the_cell_from_a_closed_archive(small, te
 def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text):
     names = re.findall(r'<svg[^>]*role="img" aria-label="([^"]+)"', text)
     own = [name for name in names if not name.startswith("Stacked bars")]  # which is an extension's
-    assert len(own) in (7, 8) and len(set(names)) == len(
-        names
-    )  # criteria, five plots, the choice, scaling over workers
+    assert len(own) in (7, 8) and len(set(names)) == len(names)  # criteria, plots, choice, scaling
     identifiers = re.findall(r'\bid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
 

@@ -9,9 +9,9 @@ import pytest
 
 from harness.analysis.formatting import stands
 from harness.analysis.grades import Grades, grade
+from harness.analysis.summary import summarise
 from harness.analysis.table import SampleTable
 from harness.analysis.withdrawal import CORRECTION
-from harness.analysis.summary import summarise
 from harness.report.page.deciding import blocks, lead
 from tests.report.synthetic_samples import cell, frame, size
 
@@ -24,6 +24,10 @@ def times(seed: int, factor: float = 1.0, noise: float = 0.02, rounds: int = ROU
 
 def full(name, seconds, **changes):
     return cell("full_read", "all_tensors", name, seconds, **changes)
+
+
+def sized(name, size_bytes):
+    return size(name, size_bytes, files=1)
 
 
 def graded(*groups) -> Grades:
@@ -107,7 +111,7 @@ def test_the_sentences_decide_with_numbers_and_say_how_sure():
     base = times(1)
     groups = (
         full("hdf5", base), full("a/a", times(2)), full("npz", [9 * second for second in base]),
-        full("zarr", [2 * second for second in base]), size("hdf5", 118, files=1), size("zarr", 100, files=1), size("npz", 150, files=1),
+        full("zarr", [2 * second for second in base]), sized("hdf5", 118), sized("zarr", 100), sized("npz", 150),
     )  # fmt: skip
     first, sure = _said(*groups)
     assert first == (
@@ -134,8 +138,8 @@ def test_too_few_rounds_are_said_beside_sizes():
     few = [
         full("hdf5", times(1, rounds=3)),
         full("npz", times(2, rounds=3)),
-        size("npz", 150, files=1),
-        size("hdf5", 100, files=1),
+        sized("npz", 150),
+        sized("hdf5", 100),
     ]
     first, why = _said(*few)
     assert first == "As measured, hdf5 is smallest; npz is 50 % larger."
@@ -143,7 +147,7 @@ def test_too_few_rounds_are_said_beside_sizes():
 
 
 def test_withdrawn_reads_are_said_first():
-    assert _said(size("npz", 150, files=1), size("hdf5", 100, files=1), withdrawn=True)[0] == CORRECTION
+    assert _said(sized("npz", 150), sized("hdf5", 100), withdrawn=True)[0] == CORRECTION
 
 
 def test_one_measured_in_fewer_cells_is_not_the_best():
@@ -169,9 +173,7 @@ def test_the_ratio_that_is_shown_is_to_the_best():
 
 def test_the_table_begins_with_the_best_and_keeps_the_order_of_criteria():
     base = times(1)
-    grades = graded(
-        full("npz", [9 * s for s in base]), full("hdf5", base), size("npz", 150, files=1), size("hdf5", 100, files=1)
-    )
+    grades = graded(full("npz", [9 * s for s in base]), full("hdf5", base), sized("npz", 150), sized("hdf5", 100))
     columns, (block,) = blocks(grades.table)
     assert [stated.name for stated in columns] == ["storage efficiency", "full read"]
     assert [name for name, _ in block.rows] == ["hdf5", "npz"] and block.how == "as measured"

@@ -40,10 +40,10 @@ def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
         page = Page(
             title="Formats by criterion: against the best of each (further left is better)",
             caption=[
-                "Time, or size, over that of the best format of the criterion, paired by round: the geometric mean over "
-                "its cells, the median over rounds with its 95 % interval. Sizes are exact. Each panel has a best of its "
-                "own: as installed, formats are read by the library that a user gets; at their best, by the fastest "
-                "maintained reader of each read.",
+                "Time, or size, over that of the best format of the criterion, paired by round: the geometric mean "
+                "over its cells, the median over rounds with its 95 % interval. Sizes are exact. Each panel has a "
+                "best of its own: as installed, formats are read by the library that a user gets; at their best, by "
+                "the fastest maintained reader of each read.",
             ],
             legend=legend(arms.values()),
             heights=[height],

@@ -49,8 +49,17 @@ def schemas() -> dict[str, dict[str, Any]]:
         required = {*top["required"], *versions} - {*_GIVEN_APART}
         top["required"] = sorted(required)
         head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-        found[name] = {**head, **top, "title": f"{name}.json", "description": purpose, **schema}
+        found[name] = _without_empty({**head, **top, "title": f"{name}.json", "description": purpose, **schema})
     return found
+
+
+def _without_empty(part: Any) -> Any:
+    """Leave out defaults that are empty, which msgspec states since 0.23."""
+    if isinstance(part, list):
+        return [_without_empty(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _without_empty(each) for key, each in part.items() if key != "default" or each not in ({}, [])}
 
 
 def text_of(schema: dict[str, Any]) -> str:

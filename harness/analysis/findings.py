@@ -124,7 +124,8 @@ class Findings:
     def _known_then(self, table: pd.DataFrame) -> pd.DataFrame:
         """Leave out what a report of this version did not know."""
         unknown = (["effort", "below_raw"] if self.version < 5 else []) + (["weight"] if self.version < 7 else [])
-        unknown += [*STANDING_COLUMNS] if self.version < STANDING_SINCE else []
+        if self.version < STANDING_SINCE and "standing" in table:  # cells have a ratio of their own
+            unknown += STANDING_COLUMNS
         return table.drop(columns=unknown, errors="ignore")
 
     def _efforts(self) -> dict[str, Any]:

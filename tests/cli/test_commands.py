@@ -47,7 +47,7 @@ def test_a_run_leaves_its_records_its_report_and_its_plots(tmp_path, capsys):
         and str(run / "report.html") in out
     )
     assert records(run) == RECORDS | {"scaling.csv"}
-    names = ("storage_size", "full_read", "layer_read", "random_access", "parallel_access")
+    names = ("criteria", "storage_size", "full_read", "layer_read", "random_access", "parallel_access")
     plots = run / "plots"
     drawn = {
         p.name for p in plots.iterdir() if p.stem not in {name for section in installed() for name in section.drawn}

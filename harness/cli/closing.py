@@ -25,7 +25,8 @@ def sections(written: WrittenReport) -> None:
 
 def where(folder: Path, written: WrittenReport) -> None:
     """Say where the results are."""
-    show.say(f"\nReport     {written.page}")
+    show.say("")
+    show.say(f"Report     {written.page}")
     show.say(f"           {written.markdown} for a pull request; drawings in {written.plots}")
     show.say(f"All cells  harness show {folder}")
 

@@ -16,7 +16,9 @@ def lines(capsys) -> list[str]:
 def test_the_answer_fits_on_a_screen(small, capsys):
     assert main(["show", str(small), "--answer"]) == 0
     shown = lines(capsys)
-    assert shown[-4] == "" and len(shown) <= 25 and max(map(len, shown[:-3])) <= 80  # the last three are where things are, whatever that is
+    assert (
+        shown[-4] == "" and len(shown) <= 25 and max(map(len, shown[:-3])) <= 80
+    )  # the last three are where things are, whatever that is
     heads = next(line.split() for line in shown if line.startswith("as measured"))
     assert heads[2:] == ["size", "write", "full", "layer", "windows", "parallel"]
     table = [line for line in shown if line.startswith("  ") and line[2] != " "]

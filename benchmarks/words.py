@@ -277,7 +277,7 @@ def main(draws: int = 2000) -> None:
         saved = " | ".join(f"{leaving_rates(true, draws, **how)[1]:.0%}" for true in (3.0, 10.0, 50.0))
         print(f"| {name} | {wrong:.3%} | {saved} |", flush=True)
     _print_races(draws)
-    _print_standings(draws)
+    _print_standings(draws // 5)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Claim:
     row : dict
         Of the grades, which gets ``standing`` and ``why``.
     comparison : Comparison or None
-        Round by round, over all cells; None where the two have no cell in common, or few rounds decided.
+        Round by round, over all cells; None where the two have no cell in common.
     floor : Floor
         What two equal contenders of this criterion differ by.
     decided : bool

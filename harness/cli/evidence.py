@@ -91,7 +91,7 @@ def _report(arguments: argparse.Namespace) -> int:
         out = arguments.run / "uses" / plain_name(mix.name)
     if out is not None:
         _make_out(out)
-    target = None if out is None else Target.of(out)
+    target = None if out is None else Target(out)
     asked = Options(baseline=arguments.baseline or config.baseline, mix=mix, earlier=arguments.earlier)
     with held(out or arguments.run), show.busy("writing the report and its drawings"):
         written = write_report(arguments.run, asked, target=target)

@@ -170,7 +170,7 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
         files = {n: (folder / n).read_bytes() for n in (*MEASURED, *measured_too()) if (folder / n).is_file()}
     with tempfile.TemporaryDirectory(prefix="harness-bundle-") as scratch:
         made, run = Path(scratch), unpack(files, Path(scratch) / "run")
-        write_report(run, find_options(folder), target=Target.of(made))
+        write_report(run, find_options(folder), target=Target(made))
         files |= {n: (made / n).read_bytes() for n in (*tables(), *drawings()) if (made / n).is_file()}
     manifest: BundleManifest = {
         "bundle_version": BUNDLE_VERSION,

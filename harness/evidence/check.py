@@ -255,7 +255,7 @@ def _archives(run: Path) -> Iterator[str]:
 def _published(bundle: Bundle, run: Path, made: Path) -> Iterator[Result]:
     """Make the report again, with the choices that the published one states, and compare every file."""
     made.mkdir()
-    target = Target.of(made, _links(bundle.files["report.md"]))
+    target = Target(made, _links(bundle.files["report.md"]))
     version = version_of(bundle.files["report.json"])
     write_report(run, find_options(run, bundle.files["report.json"]), target=target, version=version)
     ours = {name: (made / name).read_bytes() for name in (*tables(), *drawings()) if (made / name).is_file()}

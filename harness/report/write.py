@@ -38,26 +38,23 @@ def core_drawings() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a report goes.
+    """Where a report goes: a run's own folder, or another, which leaves the run as it is.
 
     Attributes
     ----------
     folder : Path
         For its tables and pages.
-    plots : Path
-        For its drawings.
     links : str
-        Where the Markdown says that they are, seen from itself.
+        Where the Markdown says that the drawings are, seen from itself.
     """
 
     folder: Path
-    plots: Path
-    links: str
+    links: str = "plots"
 
-    @classmethod
-    def of(cls, folder: Path, links: str = "plots") -> Target:
-        """Return a folder that has all of it: a run's own, or another, which leaves the run as it is."""
-        return cls(folder, folder / "plots", links)
+    @property
+    def plots(self) -> Path:
+        """For its drawings."""
+        return self.folder / "plots"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,7 +120,7 @@ def write_report(
     HarnessError
         As `harness.analysis.findings.find`.
     """
-    target = target or Target.of(folder)
+    target = target or Target(folder)
     findings, parts = _found(folder, options, version)
     _write_tables(findings, parts, target)
     _draw(findings, parts, target)
@@ -156,7 +153,7 @@ def read_report(folder: Path) -> WrittenReport:
         As `harness.analysis.findings.find`.
     """
     findings, parts = _found(folder, find_options(folder))
-    return _written(findings, parts, Target.of(folder))
+    return _written(findings, parts, Target(folder))
 
 
 def write_plots(folder: Path) -> list[Path]:
@@ -167,7 +164,7 @@ def write_plots(folder: Path) -> list[Path]:
     HarnessError
         As `harness.analysis.findings.find`.
     """
-    target = Target.of(folder)
+    target = Target(folder)
     findings, parts = _found(folder, find_options(folder))
     _write_tables(findings, parts, target)
     return sorted(_draw(findings, parts, target))

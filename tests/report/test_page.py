@@ -18,7 +18,7 @@ from harness.cli import main
 from harness.records import SCHEMA_VERSION
 from harness.report.page.answer import answer, flips
 from harness.report.page.render import inline_svg, render
-from harness.report.write import write_report
+from harness.report.write import core_drawings, write_report
 from tests.evidence.conftest import draw_from
 from tests.report import page_checks as checks
 
@@ -49,10 +49,11 @@ def test_the_samples_shown_are_those_of_the_cell_from_a_closed_archive(small, te
     assert shown[number] == [float(f"{s:.4g}") for s in rows["seconds"] + rows["open_seconds"]]
 
 
-def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text):
+def test_the_drawings_are_inline_with_names_and_distinct_identifiers(text, small):
     names = re.findall(r'<svg[^>]*role="img" aria-label="([^"]+)"', text)
     own = [name for name in names if not name.startswith("Stacked bars")]  # which is an extension's
-    assert len(own) in (7, 8) and len(set(names)) == len(names)  # criteria, plots, choice, scaling
+    drawn = [path.stem for path in (small / "plots").glob("*.svg") if path.stem in core_drawings()]
+    assert len(own) == len(drawn) >= 7 and len(set(names)) == len(names)
     identifiers = re.findall(r'\bid="([^"]+)"', text)
     assert len(identifiers) == len(set(identifiers))
 

@@ -171,7 +171,9 @@ class Experiment:
     races: Races | None = None
 
     def __post_init__(self) -> None:
-        self._first: dict[Arm, tuple[ReadTask, Observed]] = {}  # the discarded read of the present access
+        # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one that has
+        # been at rest since it raced is slower for good, and would be compared with some that began later.
+        self._first: dict[tuple[Arm, str], tuple[ReadTask, Observed]] = {}
 
     def steps(self, subject: Subject) -> int:
         """Return the number of steps that `measure` will report."""
@@ -224,6 +226,7 @@ class Experiment:
                 saved = self._most_best() - sum(not arm.always for arm in each.best) if best else 0
                 step(f"{suite} {access.name}", saved * each.rounds * weight(subject.manifest, access))
                 self._take(prepared, each, session.recorder)
+            self.readers.end((arm, "") for won in best.values() for arm in won if not arm.always)
             for measuring in self.measuring:
                 measuring.after(subject, prepared, suite, access)
         if self.uploads:
@@ -235,7 +238,7 @@ class Experiment:
         def sample(arm: Arm, number: int) -> list[dict[str, Any]]:
             try:
                 if isinstance(turns.access, ReadAccess):
-                    values = self._read(prepared, turns.access, arm, turns.state)
+                    values = self._read(prepared, turns, arm)
                     if turns.what and self.races:
                         self.races.note(turns.cells[arm][0], number, values)
                     return [values]
@@ -266,17 +269,18 @@ class Experiment:
         times = (found.seconds, found.seconds + found.sync_seconds)
         return [{"seconds": seconds, "peak_rss_bytes": found.peak_rss_bytes, **sizes} for seconds in times]
 
-    def _read(self, prepared: Prepared, access: ReadAccess, arm: Arm, state: str) -> dict[str, Any]:
-        """Take one sample, before the first of an arm a discarded one."""
-        if arm not in self._first:
+    def _read(self, prepared: Prepared, turns: Turns, arm: Arm) -> dict[str, Any]:
+        """Take one sample, before the first of an arm and access a discarded one."""
+        access, key = turns.access, (arm, turns.what)
+        if key not in self._first:
             task = ReadTask(
                 **prepared.about(arm, access),
                 stored=self.uploads.stored(arm) if self.uploads else None,
                 settings=self.session.config.settings,
             )
-            self._first[arm] = task, self.readers.do(arm, task)
-        task, first = self._first[arm]
-        observed: Observed = self.readers.do(arm, dataclasses.replace(task, cache=state))
+            self._first[key] = task, self.readers.do(key, task)
+        task, first = self._first[key]
+        observed: Observed = self.readers.do(key, dataclasses.replace(task, cache=turns.state))
         reading = observed.reading
         values: dict[str, Any] = {"resident_fraction": observed.resident_fraction}
         if reading is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
 from harness.capacity import capacity
@@ -80,6 +80,12 @@ class ContenderProcesses:
         if anew and first is not None:
             worker.do(first)
         return worker.do(task)
+
+    def end(self, keys: Iterable[Hashable]) -> None:
+        """End the processes of some contenders, which start anew for their next turn."""
+        for key in keys:
+            if worker := self._workers.pop(key, None):
+                worker.close()
 
     def _make_room(self, key: Hashable) -> None:
         """End those whose turn is longest ago, for what a contender without a process will take."""

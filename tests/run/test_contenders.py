@@ -22,6 +22,7 @@ from harness.run.config import RunConfig
 from harness.run.planning import choose_arms, open_subjects
 from harness.run.subject import groups
 from harness.run.turns import RACE_ROUNDS, race_turns, winners
+from harness.sampling.contenders import ContenderProcesses
 from tests.conftest import TINY, measured
 
 RACED = dataclasses.replace(TINY, formats=("hdf5", "npz"), suites=("layer_read", "size", "write"), threads=1)
@@ -74,6 +75,32 @@ def test_the_lowest_median_wins_and_a_candidate_that_lacks_a_round_is_out():
 def raced(tmp_path_factory):
     config = dataclasses.replace(RACED, readers=("stock", "best"), rounds=2)
     return measured(tmp_path_factory.mktemp("raced") / "raced", config)
+
+
+@pytest.mark.slow
+def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_begins_with_its_access(
+    monkeypatch, tmp_path
+):
+    """A process that has been at rest for long is slower for good, so those that are compared are alike in that."""
+    done, ended, do, end = [], [], ContenderProcesses.do, ContenderProcesses.end
+
+    def noted(self, key, task):
+        answer = do(self, key, task)
+        done.append((key, type(task).__name__, self._workers[key]._process.pid))
+        return answer
+
+    monkeypatch.setattr(ContenderProcesses, "do", noted)
+    monkeypatch.setattr(
+        ContenderProcesses, "end", lambda self, keys: end(self, ended.extend(keys := list(keys)) or keys)
+    )
+    config = dataclasses.replace(RACED, readers=("stock", "best"), rounds=1, suites=("layer_read",))
+    measured(tmp_path / "raced", config)
+    before = {pid for key, task, pid in done if task == "ProbeTask" or key[1]}
+    sampling = {key: {pid for each, _, pid in done if each == key} for key, _, _ in done if not key[1]}
+    assert before and sampling and not before & set().union(*sampling.values())
+    assert all(len(pids) == 1 for (arm, _), pids in sampling.items() if arm.always)
+    winners = {key for key in sampling if not key[0].always}
+    assert winners and winners <= set(ended) and not any(arm.always for arm, _ in ended)
 
 
 @pytest.mark.slow

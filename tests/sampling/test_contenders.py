@@ -104,6 +104,14 @@ def test_a_process_that_is_new_takes_a_discarded_sample_before():
     assert one[0] == one[1] and {count for _, count in (*one, anew)} == {1} and anew[0] != one[0][0]
 
 
+def test_one_that_is_ended_starts_anew():
+    with ContenderProcesses(60, None) as processes:
+        first = {key: processes.do(key, tasks.Who()) for key in "ab"}
+        processes.end(["a", "never started"])
+        assert gone([first["a"]]) and alive([first["b"]])
+        assert processes.do("a", tasks.Who()) != first["a"] and processes.do("b", tasks.Who()) == first["b"]
+
+
 @pytest.mark.parametrize("task", [tasks.Who(), tasks.CannotRead()])
 def test_every_worker_is_at_rest_between_its_tasks(task):
     """Also the one that writes archives, and has all formats loaded."""

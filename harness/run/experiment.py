@@ -171,8 +171,8 @@ class Experiment:
     races: Races | None = None
 
     def __post_init__(self) -> None:
-        # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one that has
-        # been at rest since it raced is slower for good, and would be compared with some that began later.
+        # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one at
+        # rest since it raced is slower for good, and would be compared with some that began later.
         self._first: dict[tuple[Arm, str], tuple[ReadTask, Observed]] = {}
 
     def steps(self, subject: Subject) -> int:

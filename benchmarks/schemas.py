@@ -5,6 +5,7 @@ They are published in ``docs/schemas``, and a test holds them against the types 
 
 from __future__ import annotations
 
+import importlib
 import json
 from inspect import cleandoc
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Any
 import msgspec
 
 from harness.analysis.asked import REPORT_VERSION, _Asked
+from harness.evidence.bundle import BUNDLE_VERSION, BundleManifest
 from harness.run.archives import _Archives
 from harness.run.config import _Stored
 from harness.run.machine import _Sessions
 from harness.run.plan import PLAN_VERSION, _Plans
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
-_FILES: dict[str, tuple[Any, dict[str, list[int]], str]] = {
+_Stated = tuple[Any, dict[str, list[int]], str]
+_FILES: dict[str, _Stated] = {
     "run": (_Stored, {"config_version": [1]}, "What a run was asked; executors and measurements may add to it."),
     "plan": (_Plans, {"plan_version": [PLAN_VERSION]}, "What was measured: tensors, and accesses with their reads."),
     "environment": (_Sessions, {}, "Machine and libraries, once for each session of a run."),
@@ -29,15 +32,42 @@ _FILES: dict[str, tuple[Any, dict[str, list[int]], str]] = {
         {"report_version": list(range(1, REPORT_VERSION + 1))},
         "What a report was asked. All else in it follows from the samples: 'harness check' makes it again.",
     ),
+    "manifest": (BundleManifest, {"bundle_version": [BUNDLE_VERSION]}, "What a bundle says of itself: its digests."),
 }
+_OF_EXTENSIONS: dict[str, tuple[str, str, dict[str, list[int]], str]] = {
+    "beside": (
+        "harness.extensions.beside.section", "_Kept", {"beside_version": [1]},
+        "What 'harness beside' keeps of other runs.",
+    ),
+    "directories": (
+        "harness.extensions.result_directories.record", "_Directories", {"directories_version": [1]},
+        "Every file of each result directory in each mode, and what was read from it.",
+    ),
+    "projection": (
+        "harness.extensions.projection.section", "_Projected", {"projection_version": [1]},
+        "What many traces on a store would cost: a projection.",
+    ),
+}  # fmt: skip
 _GIVEN_APART = ("settings",)
 """Fields of a type that its document has one by one, beside the others."""
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the schema of each document, by its name without the ending."""
+    """Return the schema of each document of the core, by its name without the ending."""
+    return _schemas(_FILES)
+
+
+def schemas_of_extensions() -> dict[str, dict[str, Any]]:
+    """Return the schema of each document that an extension adds to a run, by its name without the ending."""
+    return _schemas({
+        name: (getattr(importlib.import_module(module), kind), versions, purpose)
+        for name, (module, kind, versions, purpose) in _OF_EXTENSIONS.items()
+    })  # fmt: skip
+
+
+def _schemas(stated: dict[str, _Stated]) -> dict[str, dict[str, Any]]:
     found = {}
-    for name, (kind, versions, purpose) in _FILES.items():
+    for name, (kind, versions, purpose) in stated.items():
         schema = msgspec.json.schema(kind)
         top = schema["$defs"].pop(schema.pop("$ref").rpartition("/")[2])
         for part in schema["$defs"].values():
@@ -69,5 +99,5 @@ def text_of(schema: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name, schema in schemas().items():
+    for name, schema in (schemas() | schemas_of_extensions()).items():
         (FOLDER / f"{name}.schema.json").write_text(text_of(schema))

@@ -11,8 +11,9 @@ from typing import Any
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.plain import plain
 from harness.cli import answer, closing, show
-from harness.cli.options import add_plugins
+from harness.cli.options import add_output, add_plugins
 from harness.cli.parser import examples
 from harness.errors import unknown_name
 from harness.records import kind_of
@@ -29,18 +30,25 @@ def add_show(parser: argparse.ArgumentParser) -> None:
     parser.epilog = examples(
         "show results/first           # every cell, then its answer",
         "show results/first --answer  # the answer alone",
+        "show results/first --json    # both, for a program to go on with",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--answer", action="store_true", help="the answer alone")
     parser.add_argument("--trace", metavar="NAME", help="the cells of one trace (default: of all)")
     add_plugins(parser)
+    add_output(parser, json=True)
     parser.set_defaults(command=_show)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     written = read_report(arguments.run)
+    found = of_trace(written.cells, arguments.trace)
+    if arguments.json:
+        answered = {"deciding": list(written.deciding), "criteria": plain(written.grades)}
+        show.result(answered if arguments.answer else {**answered, "cells": plain(found)})
+        return 0
     if not arguments.answer:
-        for line in cells(written.cells, arguments.trace):
+        for line in cells(found):
             show.say(line)
         show.say("")
     show.answer(answer.screen(written))
@@ -48,25 +56,29 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def cells(summary: pd.DataFrame, trace: str | None = None) -> Iterator[str]:
-    """Yield a line for each contender below what was measured: its median, and the ratio with its interval and word.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        `harness.report.write.WrittenReport.cells`.
-    trace : str, optional
-        Only those of this one.
+def of_trace(summary: pd.DataFrame, trace: str | None) -> pd.DataFrame:
+    """Return the cells of one trace, or all where none is named.
 
     Raises
     ------
     UsageError
         When there is no such trace, naming those that there are.
     """
-    if trace is not None:
-        if trace not in set(summary["trace"]):
-            raise unknown_name("trace of this run", trace, sorted(set(summary["trace"])))
-        summary = summary[summary["trace"] == trace]
+    if trace is None:
+        return summary
+    if trace not in set(summary["trace"]):
+        raise unknown_name("trace of this run", trace, sorted(set(summary["trace"])))
+    return summary[summary["trace"] == trace]
+
+
+def cells(summary: pd.DataFrame) -> Iterator[str]:
+    """Yield a line for each contender below what was measured: its median, and the ratio with its interval and word.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        `harness.report.write.WrittenReport.cells`.
+    """
     before = ""
     for _, found in summary.groupby(_PLACE, sort=False, dropna=False):
         if (found["status"] != "skipped").any():

@@ -272,6 +272,7 @@ class Experiment:
     def _read(self, prepared: Prepared, turns: Turns, arm: Arm) -> dict[str, Any]:
         """Take one sample, before the first of an arm and access a discarded one."""
         access, key = turns.access, (arm, turns.what)
+        assert isinstance(access, ReadAccess)
         if key not in self._first:
             task = ReadTask(
                 **prepared.about(arm, access),

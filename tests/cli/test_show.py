@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pandas as pd
@@ -35,6 +36,14 @@ def test_every_cell_is_shown_with_its_contender(small, capsys):
     measured = summary[(summary["status"] == "ok") & summary["median_seconds"].notna() & (summary["format"] != "a/a")]
     assert sum(bool(re.search(r"\d (µs|ms|s)\b", line)) for line in told) >= len(measured)
     assert any("one attention head, warm" in line for line in told)
+
+
+def test_a_program_gets_the_same_cells_and_criteria(small, capsys):
+    assert main(["show", str(small), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    summary = pd.read_csv(small / "summary.csv")
+    assert len(found["cells"]) == len(summary) and set(found["cells"][0]) == set(summary.columns)
+    assert {row["format"] for row in found["criteria"]} >= {"hdf5", "npz"} and found["deciding"]
 
 
 def test_cells_of_one_trace(small, capsys):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from harness.analysis.plain import plain
 from harness.cli import show
-from harness.cli.options import add_max_inflated
+from harness.cli.options import add_max_inflated, add_output
 from harness.cli.parser import examples
 from harness.extensions.fidelity.comparison import compare
 from harness.trace.sources import find_source, open_trace
@@ -18,6 +19,7 @@ def add_fidelity(parser: argparse.ArgumentParser) -> None:
         "--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]", help="what is compared"
     )
     add_max_inflated(parser)
+    add_output(parser, json=True)
     parser.set_defaults(command=_fidelity)
 
 
@@ -26,8 +28,11 @@ def _fidelity(arguments: argparse.Namespace) -> int:
     for name, role in (("af2-1ubq", "pair"), ("vit-mnist", "attention")):
         source, _ = find_source(name)
         real[role] = None if source.missing() else open_trace(name)
-    with show.busy("comparing tensors"):
+    with show.busy("comparing tensors", quiet=arguments.json):
         rows = compare(open_trace(arguments.trace), real["pair"], real["attention"])
+    if arguments.json:
+        show.result([{**plain(row), "relative_difference": plain(row.relative_difference)} for row in rows])
+        return 0
     table = show.table(arguments.trace, "tensor", "statistic", "trace", "real", "difference")
     for row in rows:
         difference = f"{row.relative_difference:+.1%}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pandas as pd
 
 from harness.analysis import formatting as words
+from harness.analysis.plain import plain
 from harness.cli import show
-from harness.cli.options import add_plugins
+from harness.cli.options import add_output, add_plugins
 from harness.cli.parser import examples
 from harness.errors import UsageError
 from harness.extensions.history.changepoint import LEAST_RUNS
@@ -68,6 +70,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", metavar="RUN", help="count only steps after this run, by its name or its commit (default: all)"
     )
+    add_output(parser, json=True)
     parser.set_defaults(command=_show)
 
 
@@ -84,20 +87,36 @@ def _add(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     paths: list[Path] = arguments.file or [_of_this_machine()]
     history = read_history(*paths)
-    _say_corrupt(len(history.corrupt), *paths)
+    if not arguments.json:
+        _say_corrupt(len(history.corrupt), *paths)
     if not history.records:
         raise UsageError(f"{words.listed(map(str, paths))} holds no run: add one with 'harness history add RUN'.")
     series = arrange(history.records)
     found = [find_steps(part) for part in series]
     out: Path = arguments.out or _drawings(paths[0])
-    _print(series, found)
+    outcome = _Outcome.of(series[-1], found[-1], arguments.since)
+    if not arguments.json:
+        _print(series, found)
     out.mkdir(parents=True, exist_ok=True)
-    write_table(step_table(found), out / "steps.csv")
-    with show.busy("drawing the trends"):
+    steps = step_table(found)
+    write_table(steps, out / "steps.csv")
+    with show.busy("drawing the trends", quiet=arguments.json):
         drawn = draw_trends(series, found, out)
+    if arguments.json:
+        show.result({
+            "machine": series[-1].records[-1].machine.name,
+            "lines_skipped": len(history.corrupt),
+            "series": [{"runs": [r.run_id for r in part.records], "changed": part.changed} for part in series],
+            "steps": plain(steps),
+            "gone": [{**key._asdict(), "last_run": run} for key, run in outcome.gone],
+            "regressions": [step.case for step in outcome.worse],
+            "enough_runs": not outcome.few,
+        })  # fmt: skip
+        return outcome.code
     show.say(f"Steps:  {out / 'steps.csv'}")
     show.say(f"Trends: {', '.join(str(path) for path in drawn if path.suffix == '.png')}")
-    return _outcome(series[-1], found[-1], arguments.since)
+    outcome.say()
+    return outcome.code
 
 
 def _of_this_machine() -> Path:
@@ -179,28 +198,45 @@ def _print(series: Sequence[Series], found: Sequence[Sequence[Step]]) -> None:
             show.say(f"and {len(steps) - _MOST} older ones, in steps.csv")
 
 
-def _outcome(newest: Series, steps: Sequence[Step], since: str | None) -> int:
-    first = 0 if since is None else _number(newest, since) + 1
-    gone = [(key, last) for key, last in vanished(newest) if last + 1 >= first]
-    for key, last in gone[:_MOST]:
-        run = newest.records[last].run_id
-        show.say(f"Gone: {cell_name(key)}: the newest run has no good measurement of it, last was {run}.")
-    if len(gone) > _MOST:
-        show.say(f"and {len(gone) - _MOST} more")
-    worse = [step for step in regressions(steps) if step.place >= first]
-    if gone:
-        were = "were" if len(gone) > 1 else "was"
-        show.say(f"Regression: {_many(len(gone), 'cell')} failed or {were} not measured in the newest run.")
-    if worse:
-        many = _many(len(worse), "figure")
-        show.say(f"Regression: the newest step of {many} is for the worse, first of all {worse[-1].case}.")
-    if gone or worse:
-        return REGRESSION
-    if len(newest.records) < LEAST_RUNS:
-        show.say(f"Too few runs: {len(newest.records)} measured the same, {LEAST_RUNS} are needed to find a step.")
-        return TOO_FEW
-    show.say("No regression.")
-    return NO_STEP
+@dataclass(frozen=True)
+class _Outcome:
+    """What the newest series says: cells that are gone with the last run that has them, and steps for the worse."""
+
+    gone: list[tuple[CellKey, str]]
+    worse: list[Step]
+    runs: int
+
+    @classmethod
+    def of(cls, newest: Series, steps: Sequence[Step], since: str | None) -> _Outcome:
+        first = 0 if since is None else _number(newest, since) + 1
+        gone = [(key, newest.records[last].run_id) for key, last in vanished(newest) if last + 1 >= first]
+        return cls(gone, [step for step in regressions(steps) if step.place >= first], len(newest.records))
+
+    @property
+    def few(self) -> bool:
+        return self.runs < LEAST_RUNS
+
+    @property
+    def code(self) -> int:
+        if self.gone or self.worse:
+            return REGRESSION
+        return TOO_FEW if self.few else NO_STEP
+
+    def say(self) -> None:
+        for key, run in self.gone[:_MOST]:
+            show.say(f"Gone: {cell_name(key)}: the newest run has no good measurement of it, last was {run}.")
+        if len(self.gone) > _MOST:
+            show.say(f"and {len(self.gone) - _MOST} more")
+        if self.gone:
+            were = "were" if len(self.gone) > 1 else "was"
+            show.say(f"Regression: {_many(len(self.gone), 'cell')} failed or {were} not measured in the newest run.")
+        if self.worse:
+            many = _many(len(self.worse), "figure")
+            show.say(f"Regression: the newest step of {many} is for the worse, first of all {self.worse[0].case}.")
+        if self.code == TOO_FEW:
+            show.say(f"Too few runs: {self.runs} measured the same, {LEAST_RUNS} are needed to find a step.")
+        elif self.code == NO_STEP:
+            show.say("No regression.")
 
 
 def _number(series: Series, name: str) -> int:

@@ -15,7 +15,7 @@ from harness.cli import show
 from harness.cli.options import add_output, add_plugins, integers
 from harness.cli.parser import examples
 from harness.errors import UsageError, unknown_name
-from harness.extensions.projection.project import STORES, ProjectionQuestion, Store, project, save
+from harness.extensions.projection.project import STORES, ProjectionQuestion, Store, document_of, project, save
 from harness.extensions.projection.section import COLUMNS, cells
 from harness.report.write import write_report
 
@@ -57,7 +57,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     for option, (name, what) in _PRICES.items():
         add(_flag(option), metavar="USD", help=f"{what} (default of s3: {getattr(STORES['s3'], name):g})")
     add_plugins(parser)
-    add_output(parser, quiet="errors")
+    add_output(parser, quiet="errors", json=True)
     parser.set_defaults(command=_project)
 
 
@@ -72,6 +72,8 @@ def _project(arguments: argparse.Namespace) -> int:
         projection = project(arguments.run, arguments.trace, question)
         path = save(projection, arguments.run)
         written = write_report(arguments.run, find_options(arguments.run))
+    if arguments.json:
+        show.result(document_of(projection))
     if not arguments.quiet:
         title = f"Projection: {question.traces:,} traces of {question.n_res} residues {question.asked}"
         shown = show.table(title, *COLUMNS)

@@ -269,14 +269,18 @@ def _notes(question: ProjectionQuestion, models: Sequence[Model]) -> tuple[str, 
     )
 
 
-def save(projection: Projection, folder: Path) -> Path:
-    """Write a projection beside the run, from where the report shows it as one."""
+def document_of(projection: Projection) -> dict[str, Any]:
+    """Return a projection as it is kept: what was asked, in words, and a row for each format."""
     question = projection.question
-    document = {
+    return {
         "projection_version": VERSION,
         "asked": f"{question.traces:,} traces of {question.n_res} residues ({projection.trace}) {question.asked}",
         "notes": list(projection.notes),
         "rows": json.loads(projection.table.to_json(orient="records")),
     }
-    write_text(folder / FILE, json.dumps(document, indent=1) + "\n")
+
+
+def save(projection: Projection, folder: Path) -> Path:
+    """Write a projection beside the run, from where the report shows it as one."""
+    write_text(folder / FILE, json.dumps(document_of(projection), indent=1) + "\n")
     return folder / FILE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -164,3 +165,6 @@ def test_the_command_shows_every_statistic(capsys: pytest.CaptureFixture[str]) -
     assert main(["fidelity", "--trace", "synthetic:n_res=48,layers=1"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "kurtosis" in out and "ratio of deflate 6" in out and "entropy" in out
+    assert main(["fidelity", "--trace", "synthetic:n_res=48,layers=1", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["role"] for row in rows} >= {"pair", "attention"} and all("relative_difference" in row for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pandas as pd
 import pytest
@@ -57,6 +58,10 @@ def test_a_regression_is_named_with_its_commits_and_gives_exit_code_1(tmp_path, 
     assert code == 1 and "Regression" in out
     assert "hdf5 (tuned): layer_read, one attention head, warm" in out and "000000b..000000c" in out
     assert "x slower" in out
+    code = main(["history", "show", "--json", "--file", str(path), "--out", str(tmp_path / "out")])
+    found = json.loads(capsys.readouterr().out)
+    assert code == 1 and found["enough_runs"] and found["steps"][0]["commits"] == "000000b..000000c"
+    assert found["regressions"] and not found["gone"] and len(found["series"][0]["runs"]) == 18
     table = pd.read_csv(tmp_path / "out" / "steps.csv")
     assert table["ratio"].iloc[0] == pytest.approx(1.25, rel=0.02)
     assert shown(path, capsys, "--since", "run13")[0] == 0

@@ -1,0 +1,38 @@
+"""The published schemas of what extensions add to a run are those of the types that read it, and written files fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmarks.schemas import FOLDER, schemas_of_extensions, text_of
+from harness.analysis.choice.mix import parse_mix
+from harness.extensions.projection.project import STORES, Projection, ProjectionQuestion, document_of
+from harness.extensions.projection.section import Projected
+
+RUN = Path(__file__).parents[2] / "results" / "reference"
+
+
+def _document(name: str) -> dict:
+    if name != "projection":
+        return json.loads((RUN / f"{name}.json").read_text())
+    asked = ProjectionQuestion(
+        traces=10, n_res=64, readers=1, accesses=1, mix=parse_mix("shared-cluster"), store=STORES["s3"]
+    )
+    row = dict.fromkeys(Projected.__annotations__, 1.0) | {"format": "zarr", "profile": "tuned"}
+    return document_of(Projection(question=asked, trace="synthetic", table=pd.DataFrame([row]), notes=("a note",)))
+
+
+@pytest.mark.parametrize("name", schemas_of_extensions())
+def test_the_published_schema_is_current_and_what_is_written_fits_it(name):
+    jsonschema = pytest.importorskip("jsonschema", reason="comes with check-jsonschema, of the extra test")
+    schema = schemas_of_extensions()[name]
+    assert (FOLDER / f"{name}.schema.json").read_text() == text_of(schema), "run python -m benchmarks.schemas"
+    document = _document(name)
+    jsonschema.validate(document, schema)
+    for field in schema["required"]:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({key: value for key, value in document.items() if key != field}, schema)

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from benchmarks.parallel_targets import process_speeds
-from benchmarks.slim_targets import FoundSizes, read_ratios, sizes, write_speeds
+from benchmarks.slim_targets import FoundSizes, reading, sizes, writing
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
 from harness.sampling.sample import take
@@ -96,7 +96,7 @@ def main(layers: int) -> int:
     missed = 0
     with tempfile.TemporaryDirectory(dir=".", prefix=".targets-") as name:
         folder = Path(name)
-        goals = (own_goals(folder, layers), sizes(folder), read_ratios(folder), write_speeds(folder))
+        goals = (own_goals(folder, layers), sizes(folder), reading(folder), writing(folder))
         for found in chain(*goals, process_speeds(folder)):
             missed += not found.met
             print(found, flush=True)

@@ -208,7 +208,6 @@ def test_a_trace_that_is_not_named_or_not_known(text: str, message: str) -> None
         ("suites", "harness.suites.full_read:suite", "full_read"),
         ("formats", "harness.backends.hdf5:Hdf5Backend", "hdf5"),
         ("formats", "harness.formats.raw:RawFormat", "raw"),
-        ("formats", "harness.backends.zarr_slim_fast:ZarrSlimFastBackend", "zarr-slim-fast"),
         ("traces", "harness.backends.archive_trace:file_source", "file"),
         ("suites", "suites.mine:suite", "suites.mine:suite"),
         ("formats", "harness.backends.raw:Other", "harness.backends.raw:Other"),

@@ -18,9 +18,9 @@ from harness.api.values import as_held, value_type
 from harness.documents import convert
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import check_destination, remove, require_outside, write_archive
-from harness.formats.base import PROFILES, Format, Profile
+from harness.formats.base import Format, Profile
 from harness.formats.placing import chosen_by_name, hidden, unwritable
-from harness.formats.settings import Settings
+from harness.formats.settings import profile_of
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import Role, TensorSpec, tensor
 from harness.trace.stream import Trace, block_rows
@@ -57,7 +57,8 @@ def create(
     format : str, optional
         A format by its name.
     profile : str or Settings
-        Settings of the format: ``tuned``, ``seed``, ``matched``, or what a profile file has.
+        Settings of the format: ``tuned``, ``seed``, ``matched``, a name of the format's own such as ``fast`` of
+        zarr-slim, or what a profile file has.
 
     Returns
     -------
@@ -71,13 +72,12 @@ def create(
     """
     destination = Path(path)
     backend = chosen_by_name(destination, format, "give format=...")
-    if not isinstance(profile, Settings) and profile not in PROFILES:
-        raise unknown_name("profile", str(profile), PROFILES)
+    chosen = profile_of(backend, profile)
     check_destination(destination)
     require_outside(destination)
     known = _fields("metadata", Metadata, metadata or {})
     source = _fields("provenance", Provenance, {"source": "harness.create", **(provenance or {})})
-    return TraceWriter(destination, backend, profile, known, source)
+    return TraceWriter(destination, backend, chosen, known, source)
 
 
 def _fields(what: str, kind: type[T], values: Mapping[str, Any]) -> T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from copy import copy
 from pathlib import Path
-from typing import cast
 
 from harness import registry
 from harness.cli import show
@@ -14,11 +13,12 @@ from harness.cli.parser import examples
 from harness.cli.taking import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
-from harness.formats.base import PROFILES, Format, Profile, ProfileName
+from harness.formats.base import PROFILES, Format, Profile
 from harness.formats.conversion import Mode, convert
 from harness.formats.describing import SlimmingFormat
 from harness.formats.placing import chosen_by_name
 from harness.formats.profile_file import read_profile_file
+from harness.formats.settings import profile_of
 from harness.slimming.slimmer import fits
 from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
@@ -42,7 +42,8 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "--format", "--backend", type=typed("formats"), metavar="FORMAT",
         help="the format, or MODULE:CLASS for one of your own (default: by the suffix)",
     )  # fmt: skip
-    group.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)} (default: tuned)")
+    own = "or settings of the format's own, as fast, portable or cold of zarr-slim (default: tuned)"
+    group.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)}, {own}")
     settings = "settings as 'harness tune' writes them (default: those of the profile)"
     group.add_argument("--profile-file", type=Path, metavar="FILE", help=settings)
     modes: list[Mode] = registry.usable("modes")
@@ -113,10 +114,7 @@ def _chosen_format(arguments: argparse.Namespace) -> tuple[Format, Profile]:
     """Return the format that ``--format`` or the destination's suffix names, and its settings."""
     backend = chosen_by_name(arguments.destination, arguments.format, "give --format")
     if arguments.profile_file is None:
-        name = arguments.profile or "tuned"
-        if name not in PROFILES:
-            raise unknown_name("profile", name, PROFILES)
-        return backend, cast(ProfileName, name)
+        return backend, profile_of(backend, arguments.profile or "tuned")
     if arguments.profile is not None:
         raise UsageError("Give --profile or --profile-file, not both: each decides all settings.")
     file = read_profile_file(arguments.profile_file)

@@ -13,14 +13,14 @@ import numpy as np
 
 from harness.errors import HarnessError, UsageError
 from harness.files import sync
-from harness.formats.base import PROFILES, Format, Profile, Writer, blame
+from harness.formats.base import Format, Profile, Writer, blame
 from harness.formats.journal import JournalWriter
 from harness.formats.opening import check_bytes, check_total, detect, open_archive, read_blocks, verify_archive
 from harness.formats.placing import archive_size, beside, check_destination, kept, remove, require_outside, sync_archive
 from harness.formats.recovered import RecoverableFormat
 from harness.formats.recovery import note
 from harness.formats.seal import files_of, seal
-from harness.formats.settings import Settings
+from harness.formats.settings import profile_of
 from harness.trace.incomplete import stage_of
 from harness.trace.manifest import Manifest, validate
 from harness.trace.schema import TensorSpec
@@ -36,7 +36,7 @@ def write_archive(
     trace: Trace,
     backend: Format,
     destination: Path,
-    profile: Profile = "tuned",
+    profile: Profile | str = "tuned",
     *,
     stopwatch: AbstractContextManager[object] | None = None,
     sync_stopwatch: AbstractContextManager[object] | None = None,
@@ -52,8 +52,8 @@ def write_archive(
     ----------
     trace : Trace
         What to write.
-    backend, profile : Format, Profile
-        The format and its settings.
+    backend, profile : Format, Profile or str
+        The format and its settings, which may be a name of its own.
     destination : Path
         The archive's name; must not exist.
     stopwatch, sync_stopwatch : context manager, optional
@@ -74,7 +74,8 @@ def write_archive(
         When the manifest does not fit the schema, the format cannot take the profile, or the format fails.
     """
     timed = stopwatch or nullcontext()
-    _check_request(backend, profile, keep_incomplete)
+    _check_request(backend, keep_incomplete)
+    profile = profile_of(backend, profile)  # of a name of the format's own
     # Before a name becomes a path on disk, and before anything is written for a profile that cannot be.
     validate(trace.manifest)
     backend.require(trace.manifest, profile)
@@ -101,11 +102,9 @@ def write_archive(
     return manifest
 
 
-def _check_request(backend: Format, profile: Profile, keep_incomplete: bool) -> None:
+def _check_request(backend: Format, keep_incomplete: bool) -> None:
     if not isinstance(backend, Format):
         raise UsageError(f"{backend!r} is not a format: give an instance, such as load_format('hdf5').")
-    if not isinstance(profile, Settings) and profile not in PROFILES:
-        raise UsageError(f"There is no profile {profile!r}; choose one of {', '.join(PROFILES)}.")
     if keep_incomplete and not isinstance(backend, RecoverableFormat):
         raise UsageError(f"The format {backend.name!r} cannot be read before it is finished: choose another format.")
 

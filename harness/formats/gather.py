@@ -15,7 +15,6 @@ import numpy as np
 from harness.formats.base import Selection
 from harness.formats.extents import ByteSource
 from harness.formats.parts import ChunkPart, parts
-from harness.formats.selection import lengths
 from harness.formats.shard import MISSING, read_index, unsealed
 from harness.formats.sharded import ShardedArray
 from harness.formats.threads import ALONE, Crew
@@ -35,9 +34,15 @@ def find_chunks(source: ByteSource, array: ShardedArray) -> np.ndarray:
 
 
 def gather(
-    source: ByteSource, array: ShardedArray, index: np.ndarray, wanted: Selection, narrowing: Narrowing, crew: Crew
-) -> np.ndarray:
-    """Read and widen a selection.
+    source: ByteSource,
+    array: ShardedArray,
+    index: np.ndarray,
+    wanted: Selection,
+    narrowing: Narrowing,
+    crew: Crew,
+    out: np.ndarray,
+) -> None:
+    """Read and widen a selection of a file.
 
     Memory beside the result is bounded: each thread holds one run of encoded chunks and one decoded chunk.
 
@@ -50,23 +55,19 @@ def gather(
     index : ndarray of uint64
         What `find_chunks` returned.
     wanted : tuple of slice
-        One for each axis, within the array.
+        One for each axis, within the file.
     narrowing : Narrowing
         How the values were made narrow.
     crew : Crew
         The threads.
-
-    Returns
-    -------
-    ndarray
-        Of the selection's shape and the narrowing's original dtype.
+    out : ndarray
+        What gets the values; of the selection's shape and the narrowing's original dtype.
 
     Raises
     ------
     ArchiveError
         When a chunk is damaged.
     """
-    out = np.empty(lengths(wanted), narrowing.dtype)
     held: list[_Piece] = []
     for part in parts(array.chunks, wanted):
         start, length = index[part.chunk].tolist()
@@ -82,7 +83,6 @@ def gather(
         fill(runs)
     else:
         crew.share(runs, fill)
-    return out
 
 
 def _ends(run: list[_Piece]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.formats.base import Codec, Layout, Profile
 from harness.formats.settings import Parameter, SearchSpace, Settings, TunableFormat
+from harness.formats.shard import shard_shape
 from harness.trace.schema import Role, TensorSpec
 
 SEED_EDGE = 32
@@ -26,6 +27,9 @@ _STATED, _ABREAST = 8, 128
 
 CODEC_BYTES = (1 << 31) - 17
 """The most that Blosc takes at once, its ``BLOSC_MAX_BUFFERSIZE``; an HDF5 chunk ends at 4 GiB."""
+
+SHARD_BYTES = 64 << 20
+"""Of values in one shard, at most, unless one row of chunks has more."""
 
 MATCHED_CODEC = Codec(name="blosc-zstd", level=3, shuffle="byte")
 """Of every format in the profile ``matched``: that of the seed's Zarr."""
@@ -261,3 +265,12 @@ def in_eights(chunks: tuple[int, ...]) -> tuple[int, ...]:
     step = 8 // gcd(8, others)
     length = -(-chunks[longest] // step) * step
     return tuple(length if axis == longest else n for axis, n in enumerate(chunks))
+
+
+def shard_of(spec: TensorSpec, chunks: tuple[int, ...], along: str = "tensor") -> tuple[int, ...]:
+    """Return the extent of a shard: a ``row`` of chunks, or as many rows of a ``tensor`` as `SHARD_BYTES` hold."""
+    row = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
+    if along == "row":
+        return row
+    rows = max(1, SHARD_BYTES // (prod(row) * np.dtype(spec.dtype).itemsize))
+    return (even(-(-spec.shape[0] // chunks[0]), rows) * chunks[0], *row[1:])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, Self, TypeVar, runtime_checkable
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, unknown_name
 from harness.trace.schema import Role, TensorSpec
 
 Value = int | str
@@ -120,8 +120,8 @@ class TunableFormat(Protocol):
     withdrawn : mapping of str to (str or int, str)
         Keys of earlier profile files: the value that still says what is done, and what to do about any other.
     alternatives : mapping of str to mapping
-        Further settings that are raced for the format's best, by the name that stands in the ``profile`` column: for
-        each role, the values in which it differs from ``tuned``.
+        Further settings, by the name that ``--profile`` takes and that stands in the ``profile`` column: for each role,
+        the values in which they differ from ``tuned``. Those that `Format.candidates` names are raced for its best.
     """
 
     name: ClassVar[str]
@@ -131,7 +131,7 @@ class TunableFormat(Protocol):
     def alternative(self, name: str) -> Settings:
         """Return one of `alternatives` as settings."""
         chosen = tuple((role, tuple(values.items())) for role, values in self.alternatives[name].items())
-        return Settings(profile=name, format=self.name, why="raced for the format's best", chosen=chosen)
+        return Settings(profile=name, format=self.name, why=f"the settings {name} of {self.name}", chosen=chosen)
 
     def search_space(self) -> SearchSpace:
         """Return what can be tuned, by role; the defaults are the values of ``tuned``, the others what is tried."""
@@ -158,6 +158,27 @@ class TunableFormat(Protocol):
 
 
 _Any = TypeVar("_Any")
+
+
+def named_profiles(*formats: object) -> tuple[str, ...]:
+    """Return every profile that one of some formats knows by its name, those that all know first."""
+    own = (name for found in formats if isinstance(found, TunableFormat) for name in found.alternatives)
+    return tuple(dict.fromkeys((*PROFILES, *own)))
+
+
+def profile_of(backend: object, name: str | Settings) -> Profile:
+    """Return a profile of a format by its name: one that all formats know, or one of its own; settings as they are.
+
+    Raises
+    ------
+    UsageError
+        When it has no such profile.
+    """
+    if isinstance(name, Settings) or name in PROFILES:
+        return name
+    if isinstance(backend, TunableFormat) and name in backend.alternatives:
+        return backend.alternative(name)
+    raise unknown_name("profile", name, named_profiles(backend))
 
 
 def search_space(backend: object) -> SearchSpace:

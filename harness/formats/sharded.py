@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numcodecs import Blosc, blosc
+from numcodecs import Blosc, Shuffle, Zstd, blosc
 from numcodecs.pcodec import PCodec
 from pcodec import standalone
 
 from harness.errors import ArchiveError
 from harness.formats.base import Codec
+from harness.formats.chunk_headers import HEADER, overstated
+from harness.formats.selection import Selection
 from harness.formats.shard import grid_of, sealed
 from harness.trace.schema import DTYPES
 
@@ -58,6 +60,17 @@ class ShardedArray:
     checked: bool
     decode: Callable[[np.ndarray, np.ndarray], None]
 
+    def files_of(self, wanted: Selection) -> Iterator[tuple[int, Selection, Any]]:
+        """Yield what of a selection lies in each file: its number, the part of the file, and where that goes."""
+        if not self.shape:
+            yield 0, wanted, ...
+            return
+        rows, (first, *others) = self.grid[0] * self.chunks[0], wanted
+        for number in range(first.start // rows, -(-first.stop // rows)):
+            start, stop = max(first.start, number * rows), min(first.stop, (number + 1) * rows)
+            part = slice(start - number * rows, stop - number * rows)
+            yield number, (part, *others), slice(start - first.start, stop - first.start)
+
     def file(self, number: int) -> str:
         """Return a file by its number along the first axis."""
         return f"{self.folder}/{file_name(number, len(self.shape))}"
@@ -92,6 +105,18 @@ def chunk_codec(
             options |= {"delta_spec": "try_consecutive", "delta_encoding_order": 0}
         compress = PCodec(**options).encode
         chain = [{"name": "numcodecs.pcodec", "configuration": options}, *check]
+    elif codec.name == "zstd":
+        itemsize = np.dtype(stored).itemsize
+        shuffle, zstd = Shuffle(itemsize), Zstd(codec.level)
+
+        def compress(chunk: np.ndarray) -> bytes:
+            return bytes(zstd.encode(shuffle.encode(chunk)))
+
+        stages = [
+            {"name": "numcodecs.shuffle", "configuration": {"elementsize": itemsize}},
+            {"name": "zstd", "configuration": {"level": codec.level, "checksum": False}},
+        ]
+        chain = [_little_endian(stored), *stages, *check]
     else:
         name, bits = codec.name.removeprefix("blosc-"), codec.shuffle == "bit"
         itemsize = np.dtype(stored).itemsize
@@ -224,8 +249,15 @@ def _pcodec(encoded: np.ndarray, out: np.ndarray) -> None:
         raise ArchiveError("a chunk does not decode to its length.")
 
 
+def _zstd(encoded: np.ndarray, out: np.ndarray) -> None:
+    if problem := overstated("zstd", encoded[:HEADER].tobytes(), len(encoded), out.nbytes):
+        raise ArchiveError(f"{problem}.")
+    Shuffle(out.itemsize).decode(Zstd().decode(encoded), out)
+
+
 _DECODERS = {
     ("bytes",): _copy,
     ("bytes", "blosc"): _blosc,
+    ("bytes", "numcodecs.shuffle", "zstd"): _zstd,
     ("numcodecs.pcodec",): _pcodec,
 }

@@ -42,6 +42,8 @@ class Layout:
         Extent of what shares one file, where that is larger than a chunk and smaller than the archive.
     codec : Codec or None
         None when the bytes are stored as they are.
+    tried : tuple of Layout
+        Others, where a writer takes the one of all that needs the fewest bytes for a tensor's first rows.
     checked : bool
         Whether every chunk has a checksum that a read of it compares.
     origin : {"seed", "default", "chosen"}
@@ -55,6 +57,7 @@ class Layout:
     chunks: tuple[int, ...] | None = None
     shards: tuple[int, ...] | None = None
     codec: Codec | None = None
+    tried: tuple[Layout, ...] = ()
     checked: bool = False
     origin: Literal["seed", "default", "chosen"]
     why: str

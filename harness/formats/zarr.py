@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,7 +29,6 @@ from harness.formats.extents import Extent
 from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
 from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, TunableFormat
-from harness.formats.shard import shard_shape
 from harness.formats.style import Style
 from harness.formats.zarr_overstated import overstated_array
 from harness.formats.zarr_pipelines import DEFAULT, take_threads, using
@@ -42,9 +40,6 @@ from harness.trace.stream import regroup
 
 # Every zarr-python since 3.0 reads it; readers that do not know it fall back to the metadata of each array.
 warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part in the Zarr format 3")
-
-_SHARD_BYTES = 64 << 20
-"""Of values in one shard, at most, unless one row of chunks has more."""
 
 
 def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
@@ -192,7 +187,7 @@ class ZarrFormat(TunableFormat, Format):
         found = layout.chosen_layout(self, spec, profile, layout.BLOSC_CODECS, why)
         chunks = layout.in_eights(found.chunks or ())
         shards = str(self.values(spec.role, profile).get("shards", "none"))
-        return replace(found, chunks=chunks, shards=None if shards == "none" else _shard(spec, chunks, shards))
+        return replace(found, chunks=chunks, shards=None if shards == "none" else layout.shard_of(spec, chunks, shards))
 
     def search_space(self) -> SearchSpace:
         shards = Parameter(
@@ -240,12 +235,3 @@ class ZarrFormat(TunableFormat, Format):
             "threads": f"{capacity().cores_usable} for each pool of a library",
             "caches": "none",
         }
-
-
-def _shard(spec: TensorSpec, chunks: tuple[int, ...], along: str) -> tuple[int, ...]:
-    """Return the extent of a shard: a row of chunks, or as many of them as `_SHARD_BYTES` hold."""
-    row = (chunks[0], *shard_shape(spec.shape[1:], chunks[1:]))
-    if along == "row":
-        return row
-    rows = max(1, _SHARD_BYTES // (prod(row) * np.dtype(spec.dtype).itemsize))
-    return (layout.even(-(-spec.shape[0] // chunks[0]), rows) * chunks[0], *row[1:])

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numcodecs
 import zarr
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
-from zarr.codecs.numcodecs import PCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+from zarr.codecs.numcodecs import PCodec, Shuffle
 
 from harness.files import open_regular
-from harness.formats.chunk_headers import HEADER, overstated
+from harness.formats.chunk_headers import HEADER, Header, overstated
 from harness.formats.extents import LocalFile
 from harness.formats.shard import MISSING, grid_of, read_index
 
@@ -48,7 +48,7 @@ def overstated_array(folder: Path, array: zarr.Array) -> str:
     return ""
 
 
-def _codec(array: zarr.Array) -> Literal["none", "blosc", "other"] | None:
+def _codec(array: zarr.Array) -> Header | None:
     """Return whose header a chunk has; None where it is coded as no archive of this harness is."""
     metadata: Any = array.metadata
     if metadata.zarr_format == 2:
@@ -64,6 +64,8 @@ def _codec(array: zarr.Array) -> Literal["none", "blosc", "other"] | None:
             return "other" if checked else "none"
         case [BytesCodec(), BloscCodec()]:
             return "blosc"
+        case [BytesCodec(), Shuffle(), ZstdCodec()]:
+            return "zstd"
         case [PCodec()]:
             return "other"
     return None

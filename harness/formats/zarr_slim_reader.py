@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from harness.formats.extents import ByteSource, opened
 from harness.formats.gather import find_chunks, gather
 from harness.formats.recovered import Place
 from harness.formats.selection import lengths, whole
+from harness.formats.shard import MISSING
 from harness.formats.sharded import VERSION, ShardedArray, describe
 from harness.formats.threads import Crew, cores
 from harness.formats.zarr_reader import ZarrReader, manifest_within, own_within
@@ -53,15 +55,13 @@ class _Slimmed:
 class SlimArchive(Reader):
     """What a slimmed archive says of itself: which tensors it has, and in which arrays they are."""
 
-    def _open(self, folder: str, root: Any, path: object, setting: str) -> None:
+    def _open(self, folder: str, root: Any, path: object) -> None:
         """Open an archive by the document of its root group; `folder` comes before names, `path` is for messages."""
         own = own_within(root, "zarr.json")
         manifest = manifest_within(path, own)
         slim = convert(own.get("slim"), _Slimmed, path, mend="", error=ArchiveError)
         if slim.version != VERSION:
             raise ArchiveError(f"{path} was slimmed by version {slim.version}; this reader knows version {VERSION}.")
-        if setting and slim.setting != setting:
-            raise ArchiveError(f"{path} was slimmed in the setting {slim.setting!r}, not in {setting!r}.")
         match root:
             case {"consolidated_metadata": {"kind": "inline", "metadata": dict(nodes)}}:
                 convert(nodes, dict[str, _Array | _Group], path, mend="", error=ArchiveError)
@@ -120,14 +120,12 @@ class SlimLibraryReader(SlimArchive):
         The archive.
     inner : Reader
         Reads arrays by their names, such as `harness.formats.zarr_reader.ZarrReader`; closed with this one.
-    setting : str
-        As of `ZarrSlimReader`.
     """
 
-    def __init__(self, path: Path, inner: Reader, setting: str = "") -> None:
+    def __init__(self, path: Path, inner: Reader) -> None:
         self._inner = inner
         try:
-            self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path, setting)
+            self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path)
         except BaseException:
             inner.close()
             raise
@@ -155,12 +153,10 @@ class ZarrSlimReader(SlimArchive):
     ----------
     path : Path
         The archive.
-    setting : str
-        The one it has to be of, if any: a measurement of one setting may not read the other's archive.
     """
 
-    def __init__(self, path: Path, setting: str = "") -> None:
-        self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path, setting)
+    def __init__(self, path: Path) -> None:
+        self._open(f"{path}/", json.loads(read_bytes(path / "zarr.json")), path)
 
     def _begin(
         self, folder: str, manifest: str, nodes: Mapping[str, Any], places: Mapping[str, tuple[str, int | None]]
@@ -173,18 +169,16 @@ class ZarrSlimReader(SlimArchive):
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
         name, index = self.place(path)
         array, narrowing = self.find(name)
-        number, wanted = 0, self.within(name, index, selection)
-        if 0 in array.shape:
-            return np.empty(lengths(wanted if index is None else wanted[1:]), narrowing.dtype)  # it has no file
-        if index is not None:  # the file that the tensor lies in, and its place there
-            number, start = divmod(index, array.grid[0])
-            wanted = (slice(start, start + 1), *wanted[1:])
-        with self._opened(name, number, wanted) as source:
-            chunks = self._indices.get((name, number))
-            if chunks is None:
-                chunks = self._indices[name, number] = self._chunks(source, name)
-            values = gather(source, array, chunks, wanted, narrowing, self._crew)
-        return values if index is None else values[0]
+        wanted = self.within(name, index, selection)
+        out = np.empty(lengths(wanted), narrowing.dtype)
+        if 0 not in array.shape:  # else it has no file
+            for number, part, target in array.files_of(wanted):
+                with self._opened(name, number, part) as source:
+                    chunks = self._indices.get((name, number))
+                    if chunks is None:
+                        chunks = self._indices[name, number] = self._chunks(source, name, number)
+                    gather(source, array, chunks, part, narrowing, self._crew, out[target])
+        return out if index is None else out[0]
 
     def find(self, name: str) -> tuple[ShardedArray, Narrowing]:
         """Look up an array."""
@@ -202,7 +196,7 @@ class ZarrSlimReader(SlimArchive):
         """Open one file of an array, of which a selection will be read."""
         return opened(self.find(name)[0].file(number))
 
-    def _chunks(self, source: ByteSource, name: str) -> np.ndarray:
+    def _chunks(self, source: ByteSource, name: str, number: int) -> np.ndarray:
         """Find the chunks of one file of an array, once."""
         return find_chunks(source, self.find(name)[0])
 
@@ -232,10 +226,16 @@ class RecoveredSlimReader(ZarrSlimReader):
         self._begin(f"{path}/", manifest.to_json(), {name: place["node"] for name, place in places.items()}, {})
 
     def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
-        return opened(f"{self._folder}{self._recovered[name]['file']}")
+        first = f"{self._folder}{self._recovered[name]['file']}"  # of a stack of an earlier version, another's
+        return opened(self.find(name)[0].file(number) if number else first)
 
-    def _chunks(self, source: ByteSource, name: str) -> np.ndarray:
-        return np.array(self._recovered[name]["chunks"], np.uint64).reshape(*self.find(name)[0].grid, 2)
+    def _chunks(self, source: ByteSource, name: str, number: int) -> np.ndarray:
+        array = self.find(name)[0]
+        each = prod(array.grid)
+        chunks = np.full((each, 2), MISSING, np.uint64)
+        listed = self._recovered[name]["chunks"][number * each : (number + 1) * each]
+        chunks[: len(listed)] = np.array(listed, np.uint64).reshape(-1, 2)
+        return chunks.reshape(*array.grid, 2)
 
     def opened(self, path: str) -> Opened:
         return Opened(reader="this project's own, by its journal", chunks=self.find(path)[0].chunks)

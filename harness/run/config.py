@@ -13,8 +13,9 @@ import msgspec
 from harness import registry
 from harness.documents import Count, Figure, Name, Positive, decode, read_document
 from harness.files import write_text
-from harness.formats.base import Format, Profile, ProfileName
+from harness.formats.base import Format, Profile
 from harness.formats.profile_file import ProfileFile, parse_profile_file
+from harness.formats.settings import named_profiles, profile_of
 from harness.run.presets import PRESETS, STANDARD
 from harness.run.store import ArchiveStore, store_of
 from harness.sampling.executor import Settings, executors, load_executor
@@ -47,7 +48,7 @@ class RunConfig:
     formats : tuple of str
         Registered names or ``module:Class``.
     profiles : tuple of str
-        Settings of the formats, of those that every format knows by name.
+        Settings by name: those that every format knows, and a format's own, in which it alone is measured.
     profile_files : tuple of ProfileFile
         Further ones, each for the formats that it names; their texts are part of the configuration.
     suites : tuple of str
@@ -87,7 +88,7 @@ class RunConfig:
     traces: tuple[str, ...]
     sizes: tuple[Number, ...]
     formats: tuple[str, ...]
-    profiles: tuple[ProfileName, ...]
+    profiles: tuple[Name, ...]
     suites: tuple[str, ...]
     caches: tuple[Cache, ...]
     rounds: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -117,7 +118,9 @@ class RunConfig:
     def profiles_of(self, backend: Format) -> dict[str, Profile]:
         """Return the profiles that a format is measured in, by the ``profile`` column of records."""
         files = {file.name: file.of(backend) for file in self.profile_files}
-        return {**{name: name for name in self.profiles}, **{n: found for n, found in files.items() if found}}
+        known = named_profiles(backend)
+        own = {name: profile_of(backend, name) for name in self.profiles if name in known}
+        return {**own, **{name: found for name, found in files.items() if found}}
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

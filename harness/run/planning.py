@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, unknown_name
 from harness.formats.base import Format, blame, load_format
-from harness.formats.settings import ALTERED, Settings
+from harness.formats.settings import ALTERED, Settings, named_profiles
 from harness.records import CONTROL, RAW
 from harness.run import schedule
 from harness.run.config import RunConfig
@@ -66,6 +66,10 @@ def choose_arms(config: RunConfig) -> list[Arm]:
         if not any(arm.profile == file.name for arm in arms):
             made_for = ", ".join(settings.format for settings in file.settings)
             raise UsageError(f"The profile {file.name!r} is made for {made_for}, which the run does not measure.")
+    for name in config.profiles:
+        if not any(arm.profile == name for arm in arms):
+            backends = [load_format(each) for each in config.formats]
+            raise unknown_name("profile of the formats measured", name, named_profiles(*backends))
     if unknown := set(config.readers) - {STOCK, BEST, ALL} - {arm.reader for arm in arms if arm.always}:
         raise UsageError(
             f"None of the formats measured has a reader {min(unknown)!r}: 'harness list' names all readers."
@@ -102,8 +106,8 @@ def _contenders(arm: Arm, backend: Format, config: RunConfig) -> list[Arm]:
         found["", name] = dataclasses.replace(arm, entered=entered, **about)
     raced = backend.candidates if BEST in asked else ()
     for alternative, name in raced:
-        if alternative and arm.profile != ALTERED:
-            continue
+        if alternative and (arm.profile != ALTERED or alternative in config.profiles):
+            continue  # those that are asked for by name are measured anyway
         if (alternative, name) not in found:
             chosen = backend.alternative(alternative)  # type: ignore[attr-defined]
             found[alternative, name] = dataclasses.replace(

@@ -122,7 +122,7 @@ def test_the_formats_of_the_page_are_measured_from_the_current_folder(page, meas
     [
         ((liars.Sleepy, "tuned"), "is not a format: give an instance"),
         (("raw", "tuned"), "is not a format: give an instance"),
-        ((liars.Sleepy(), "Tuned"), "There is no profile 'Tuned'; choose one of seed, tuned, matched"),
+        ((liars.Sleepy(), "Tuned"), "no profile named 'Tuned'"),
     ],
 )
 def test_what_is_no_format_or_profile_is_refused_where_it_comes_in(arguments, said, tmp_path):

@@ -74,14 +74,13 @@ def test_a_file_trace_needs_a_file(text: str, message: str) -> None:
         open_trace(text)
 
 
-@pytest.mark.parametrize("name", ["zarr-slim", "zarr-slim-fast"])
-def test_vanilla_stores_every_tensor_as_given(name: str, sample: Arrays, tmp_path: Path) -> None:
+def test_vanilla_stores_every_tensor_as_given(sample: Arrays, tmp_path: Path) -> None:
     found = {}
-    for kind, backend in (("slim", load_format(name)), ("vanilla", load_format(name).of)):
+    for kind, backend in (("slim", load_format("zarr-slim")), ("vanilla", load_format("zarr-slim").of)):
         path = tmp_path / kind
         found[kind] = write_archive(trace_of(sample), backend, path).digests
         assert verify_archive(path) == []
-        assert detect(path).name == name
+        assert detect(path).name == "zarr-slim"
         own = json.loads((path / "zarr.json").read_text())
         nodes = own["consolidated_metadata"]["metadata"]
         arrays = {place: node for place, node in nodes.items() if node["node_type"] == "array"}

@@ -18,7 +18,7 @@ from tests.formats.samples import BACKENDS, WRITABLE, assert_found, put
 
 Arrays = Mapping[str, np.ndarray]
 
-FOLDERS = [param for param in WRITABLE if param.values[0] in {"zarr", "zarr-slim", "zarr-slim-fast"}]
+FOLDERS = [param for param in WRITABLE if param.values[0] in {"zarr", "zarr-slim"}]
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def test_an_opened_archive_is_as_it_was_asked_for(name, profile, tmp_path):
 def test_matched_settings_differ_in_the_container_alone(tmp_path):
     """The same chunks and codec, and no checksum behind a chunk: one that is read costs what decoding costs."""
     trace, found = open_trace(TRACE), {}
-    for name in ("hdf5", "zarr", "zarr-slim", "zarr-slim-fast"):
+    for name in ("hdf5", "zarr", "zarr-slim"):
         backend = load_format(name)
         write_archive(trace, backend, tmp_path / f"a{backend.suffix}", "matched")
         with backend.reader(tmp_path / f"a{backend.suffix}") as reader:

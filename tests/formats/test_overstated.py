@@ -10,10 +10,12 @@ from pathlib import Path
 import h5py
 import hdf5plugin
 import pytest
+from numcodecs import Zstd
 
 from harness.cli import main
 from harness.formats.archive import verify_archive, write_archive
 from harness.formats.base import load_format
+from harness.formats.chunk_headers import HEADER, overstated
 from harness.formats.seal import BLANK, files_of, find_seal, seal
 from harness.trace.sources import open_trace
 
@@ -121,3 +123,13 @@ def test_what_is_no_folder_is_no_run(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["report", str(tmp_path / "file")]) == 1
     assert "There is no run at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("nbytes", [1, 255, 256, 300, 65_791, 65_792, 1 << 20])
+def test_the_length_that_a_frame_of_zstd_states_is_found(nbytes):
+    frame = Zstd(19).encode(bytes(nbytes))
+    assert overstated("zstd", frame[:HEADER], nbytes, nbytes) == ""
+    assert "has a chunk that states" in overstated("zstd", frame[:HEADER], nbytes, nbytes + 1)
+    without = bytes([*frame[:4], frame[4] & 0b00011100]) + frame[5:]
+    assert overstated("zstd", without[:HEADER], nbytes, nbytes) == "has a chunk that does not state its length"
+    assert "does not state" in overstated("zstd", b"no frame of it..", nbytes, nbytes)

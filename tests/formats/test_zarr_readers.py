@@ -21,7 +21,7 @@ from harness.testing.conformance import CHECKS
 from harness.testing.samples import small_arrays, steps
 from tests.formats.samples import assert_same, put
 
-FORMATS = ("zarr", "zarr-slim", "zarr-slim-fast")
+FORMATS = ("zarr", "zarr-slim")
 READERS = [(name, reader) for name in FORMATS for reader in load_format(name).readers if reader != "own"]
 PAIR = "activations/layer_0/pair_repr"
 

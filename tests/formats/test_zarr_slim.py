@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 import zarr
 
-from harness.errors import ArchiveError
-from harness.formats import zarr_slim_writer
+from harness.errors import ArchiveError, UsageError
+from harness.formats import layout
 from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.base import load_format
 from harness.formats.layout import in_eights
 from harness.testing.samples import StepTrace, bfloat16_exact
 from harness.trace.schema import Role, tensor
-from harness.trace.sources import open_trace
 from tests.formats.samples import assert_holds, assert_same, put, slim_place, slim_shard
 
 ROWS = 34  # rows of a chunk of a tensor of shape SHAPE, which is three chunks long
@@ -58,7 +57,7 @@ def test_equal_tensors_are_stored_once_and_read_under_every_name(tmp_path: Path)
     with open_archive(path) as (_, reader, _):
         for name in names:
             assert_same(reader.read(name, np.s_[3:9, 0:20, 1:3]), pair[3:9, :, 1:3])
-    assert {slim_place(path, name) for name in names} == {("activations/pair_repr", 0)}
+    assert {slim_place(path, name) for name in names} == {(names[0], None)}
     assert sorted(file.name for file in path.iterdir()) == ["activations", "metadata", "zarr.json"]
     assert archive_size(path)[0] < archive_size(single)[0] + pair.nbytes // 4
 
@@ -115,8 +114,8 @@ def test_a_tensor_is_as_narrow_as_its_widest_value(kinds: tuple[str, ...], expec
     path = put(tmp_path, "zarr-slim", arrays)
     assert narrowing(path, "pair/layer_0") == expected
     assert_holds(path, arrays)
-    assert slim_place(path, "pair/layer_0") == ("pair", 0)
-    assert sorted(file.name for file in (path / "pair").iterdir()) == ["c.0.0.0.0", "zarr.json"]
+    assert slim_place(path, "pair/layer_0") == ("pair/layer_0", None)
+    assert sorted(file.name for file in (path / "pair" / "layer_0").iterdir()) == ["c.0.0.0", "zarr.json"]
     assert sorted(file.name for file in path.iterdir()) == ["metadata", "pair", "zarr.json"]
 
 
@@ -166,18 +165,14 @@ def test_any_zarr_reader_finds_what_the_attributes_document(tmp_path: Path) -> N
         tmp_path, "zarr-slim", {"pair/layer_0": pair, "recycle/step_0/pair_repr": half, "outputs/numbers": numbers}
     )
     group = zarr.open_group(path, mode="r")
-    stored = {name: group[name] for name in ("pair", "recycle/pair_repr", "outputs/numbers")}
-    assert {name: dict(array.attrs) for name, array in stored.items()} == {
-        "pair": {"narrowing": "bfloat16", "dtype": "float32", "tensors": ["pair/layer_0"]},
-        "recycle/pair_repr": {
-            "narrowing": "float16",
-            "dtype": "float32",
-            "tensors": ["recycle/step_0/pair_repr"],
-        },
-        "outputs/numbers": {"narrowing": "int16", "dtype": "int64"},
-    }
-    assert_same(stored["pair"][0], (pair.view(np.uint32) >> 16).astype(np.uint16))
-    assert_same(stored["recycle/pair_repr"][0], half.astype(np.float16))
+    stored = {name: group[name] for name in ("pair/layer_0", "recycle/step_0/pair_repr", "outputs/numbers")}
+    assert [dict(array.attrs) for array in stored.values()] == [
+        {"narrowing": "bfloat16", "dtype": "float32"},
+        {"narrowing": "float16", "dtype": "float32"},
+        {"narrowing": "int16", "dtype": "int64"},
+    ]
+    assert_same(stored["pair/layer_0"][...], (pair.view(np.uint32) >> 16).astype(np.uint16))
+    assert_same(stored["recycle/step_0/pair_repr"][...], half.astype(np.float16))
     assert_same(stored["outputs/numbers"][20:290], numbers[20:290].astype(np.int16))
     assert json.loads(str(group["metadata"].attrs["tensor_dtypes"]))["pair/layer_0"] == "float32"
 
@@ -208,43 +203,41 @@ def test_one_shard_for_each_tensor_whatever_its_role(role: Role, tmp_path: Path)
         assert len([file for file in (path / spec.path).iterdir() if file.name != "zarr.json"]) == 1
 
 
-def test_layers_share_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zarr_slim_writer, "_MOST_CHUNKS", 30)  # nine chunks a layer: three layers a file
-    arrays = {f"pair/layer_{k}": join(("bfloat16", "zero", "bfloat16"), seed=k) for k in range(7)}
-    arrays["pair/layer_3"] = join(("bfloat16", "bfloat16", "float32"), seed=3)  # does not fit with the others
-    arrays["pair/layer_5"] = arrays["pair/layer_2"].copy()
-    arrays["activations/pair_repr"] = np.ones(3, np.float32)  # a name that a stack would take
-    arrays["activations/layer_0/pair_repr"] = join(("float16", "zero", "zero"))
+def test_a_large_tensor_is_in_several_shards_along_its_first_axis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "SHARD_BYTES", 2 * 34 * 102 * 4)  # two rows of chunks of three
+    arrays = {"pair/layer_0": join(("float32", "zero", "bfloat16")), "pair/layer_1": join(("bfloat16",) * 3)}
     path = put(tmp_path, "zarr-slim", arrays)
     assert_holds(path, arrays)
-    found = {name: slim_place(path, name) for name in arrays}
-    assert [found[f"pair/layer_{k}"] for k in range(7)] == [
-        ("pair", 0),
-        ("pair", 1),
-        ("pair", 2),
-        ("pair.2", 0),
-        ("pair", 3),
-        ("pair", 2),
-        ("pair", 4),
-    ]
-    assert found["activations/pair_repr"] == ("activations/pair_repr", None)
-    assert found["activations/layer_0/pair_repr"] == ("activations/pair_repr.2", 0)
+    assert verify_archive(path) == []
     files = sorted(file.relative_to(path).as_posix() for file in path.rglob("c.*"))
-    assert files == [
-        "activations/pair_repr.2/c.0.0.0.0",
-        "activations/pair_repr/c.0",
-        "pair.2/c.0.0.0.0",
-        "pair/c.0.0.0.0",
-        "pair/c.1.0.0.0",
-    ]
+    assert files == [f"pair/layer_{k}/c.{n}.0.0" for k in (0, 1) for n in (0, 1)]
+    group = zarr.open_group(path, mode="r")
+    assert_same(group["pair/layer_0"][...], arrays["pair/layer_0"])
+    with open_archive(path) as (_, reader, _):
+        for part in (np.s_[60:75, 3:9, 0:1], np.s_[68:69, 0:100, 0:1], np.s_[0:0, 0:1, 0:1], np.s_[99:100, 0:0, 0:1]):
+            assert_same(reader.read("pair/layer_0", part), arrays["pair/layer_0"][part])
 
 
-def test_twelve_layers_are_at_most_forty_files(tmp_path: Path) -> None:
-    path = tmp_path / "twelve.slim.zarr"
-    trace = open_trace("synthetic:layers=12,filled=both", 40)
-    write_archive(trace, load_format("zarr-slim"), path)
-    assert len(trace.manifest.tensors) > 60
-    assert archive_size(path)[1] <= 40
+def test_cold_takes_for_each_tensor_what_needs_the_fewest_bytes(tmp_path: Path) -> None:
+    """A channel that differs in scale from its neighbours suits streams of one channel; text-like repeats suit zstd."""
+    rng = np.random.default_rng(0)
+    channels = bfloat16_exact((rng.normal(size=(64, 64, 16)) * 10.0 ** np.arange(-8, 8)).astype(np.float32))
+    repeats = np.tile(rng.random((1, 8, 64, 64)).astype(np.float32), (4, 1, 1, 1)).reshape(4 * 8, 64, 64)
+    arrays = {"pair/layer_0": channels, "attention/layer_0": repeats, "outputs/numbers": np.arange(300)}
+    path = put(tmp_path, "zarr-slim", arrays, "cold")
+    assert_holds(path, arrays)
+    assert verify_archive(path) == []
+    group = zarr.open_group(path, mode="r")
+    assert group["pair/layer_0"].chunks == (64, 64, 1)
+    codecs = {name: (path / name / "zarr.json").read_text() for name in arrays}
+    assert "numcodecs.pcodec" in codecs["pair/layer_0"] and "numcodecs.shuffle" in codecs["attention/layer_0"]
+    sizes = {}
+    for profile in ("tuned", "cold"):
+        (tmp_path / profile).mkdir()
+        sizes[profile] = archive_size(put(tmp_path / profile, "zarr-slim", arrays, profile))[0]
+    assert sizes["cold"] < 0.5 * sizes["tuned"]
 
 
 def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
@@ -259,7 +252,7 @@ def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("edge", [45, 171])
 def test_fast_shuffles_the_bits_of_chunks_of_odd_extent_too(edge: int, tmp_path: Path) -> None:
     weights = np.random.default_rng(0).random((2, edge, edge)).astype(np.float32) / 1000
-    path = put(tmp_path, "zarr-slim-fast", {"attention/layer_0": weights})
+    path = put(tmp_path, "zarr-slim", {"attention/layer_0": weights}, "fast")
     assert_holds(path, {"attention/layer_0": weights})
     assert slim_shard(path, "attention/layer_0").stat().st_size < weights.nbytes * 0.95
 
@@ -272,9 +265,17 @@ def test_chunks_in_eights_are_hardly_larger(chunks: tuple[int, ...]) -> None:
     assert sum(a != b for a, b in zip(found, chunks, strict=True)) <= 1
 
 
-def test_its_reader_is_named_and_is_not_that_of_zarr(tmp_path: Path) -> None:
+def test_the_projects_reader_is_named_and_reads_every_setting(tmp_path: Path) -> None:
     pair = join(("bfloat16", "zero", "bfloat16"))
-    for name in ("zarr-slim", "zarr-slim-fast"):
-        path = put(tmp_path, name, {"pair/layer_0": pair})
-        with load_format(name).readers["own"].open(path) as reader:
+    for setting in ("tuned", *load_format("zarr-slim").alternatives):  # type: ignore[attr-defined]
+        (tmp_path / setting).mkdir()
+        path = put(tmp_path / setting, "zarr-slim", {"pair/layer_0": pair}, setting)
+        with load_format("zarr-slim").readers["own"].open(path) as reader:
             assert_same(reader.read("pair/layer_0"), pair)
+
+
+def test_names_of_settings_are_those_of_the_format(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no profile named 'warm'"):
+        put(tmp_path, "zarr-slim", {"outputs/values": np.arange(3)}, "warm")
+    with pytest.raises(UsageError, match="no profile named 'cold'"):
+        put(tmp_path, "npz", {"outputs/values": np.arange(3)}, "cold")

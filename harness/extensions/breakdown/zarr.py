@@ -11,8 +11,8 @@ import numcodecs
 import numpy as np
 import zarr
 from numcodecs.pcodec import PCodec as Pcodec
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
-from zarr.codecs.numcodecs import PCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+from zarr.codecs.numcodecs import PCodec, Shuffle
 
 from harness.extensions.breakdown import blosc
 from harness.extensions.breakdown.replay import Replay, Replayer, assembled
@@ -146,6 +146,9 @@ def _undo(codecs: list[Any]) -> Decompress | None:
             return _same
         case [BytesCodec(), BloscCodec()]:
             return blosc.decompress
+        case [BytesCodec(), Shuffle(), ZstdCodec()]:
+            shuffle, zstd = numcodecs.Shuffle(codecs[1].codec_config["elementsize"]), numcodecs.Zstd()
+            return lambda pieces: [shuffle.decode(zstd.decode(piece)) for piece in pieces]
         case [PCodec()]:
             codec = Pcodec()
             return lambda pieces: [codec.decode(piece) for piece in pieces]

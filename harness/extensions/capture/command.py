@@ -10,14 +10,15 @@ from harness import registry
 from harness.cli import show
 from harness.cli.options import add_output, integers, names, typed
 from harness.cli.parser import examples
-from harness.errors import HarnessError, UsageError, unknown_name
+from harness.errors import HarnessError, UsageError
 from harness.extensions.capture.inputs import read_query
 from harness.extensions.capture.models import ModelKind
 from harness.extensions.capture.plan import CaptureSettings, Selection
 from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, record
 from harness.formats.archive import archive_size, check_destination, remove, require_outside, verify_archive
-from harness.formats.base import PROFILES, Profile, blame, load_format
+from harness.formats.base import PROFILES, blame, load_format
 from harness.formats.recovery import incomplete_path, what_is_kept
+from harness.formats.settings import profile_of
 from harness.trace.manifest import Manifest
 from harness.trace.stream import shown_label
 
@@ -49,7 +50,12 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model")
     add = parser.add_argument_group("where it is written").add_argument
     add("--to", action="append", required=True, metavar="FORMAT:PATH", help="an archive to write; repeatable")
-    add("--profile", default="tuned", metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
+    add(
+        "--profile",
+        default="tuned",
+        metavar="NAME",
+        help=f"settings of the formats: {', '.join(PROFILES)}, or a format's own, as fast of zarr-slim",
+    )
     held = "layers in memory that are not written yet, at most"
     add("--buffer", default=str(BUFFERED_LAYERS), metavar="N", help=held)
     add_output(parser, quiet="errors", verbose=True)
@@ -57,11 +63,10 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
 
 
 def _capture(arguments: argparse.Namespace) -> int:
-    if arguments.profile not in PROFILES:
-        raise unknown_name("profile", arguments.profile, PROFILES)
-    profile: Profile = arguments.profile
     (buffered,) = integers(arguments.buffer, "--buffer", single=True)
     destinations = _destinations(arguments.to)
+    for destination in destinations:
+        profile_of(destination.backend, arguments.profile)
     kind = _model(arguments)
     settings = _settings(arguments, kind)
     query = read_query(arguments.fasta, arguments.alignments)
@@ -77,7 +82,7 @@ def _capture(arguments: argparse.Namespace) -> int:
         progress.total(len(model.manifest.tensors))
         try:
             manifests = record(
-                model, destinations, label=kind.name, layers=buffered, profile=profile, written=progress.step
+                model, destinations, label=kind.name, layers=buffered, profile=arguments.profile, written=progress.step
             )
         except BaseException:
             for destination in destinations:

@@ -68,7 +68,7 @@ def record(
     *,
     label: str = "capture",
     layers: int = BUFFERED_LAYERS,
-    profile: Profile = "tuned",
+    profile: Profile | str = "tuned",
     written: Callable[[str], None] | None = None,
 ) -> list[Manifest]:
     """Run a model and write what it computes into archives while it computes.
@@ -83,7 +83,7 @@ def record(
         Name of the trace.
     layers : int
         Layers that are held between the model and the slowest writer at most.
-    profile : {"seed", "tuned", "matched"}
+    profile : str or Profile
         The formats' settings.
     written : callable, optional
         Called with the path of every tensor that the first destination has taken.
@@ -124,7 +124,7 @@ def record(
     return [_checked(place, future.result(), feed) for place, future in zip(destinations, writing, strict=True)]
 
 
-def _write(destination: Destination, trace: LiveTrace, feed: Feed, profile: Profile) -> Manifest | None:
+def _write(destination: Destination, trace: LiveTrace, feed: Feed, profile: Profile | str) -> Manifest | None:
     backend, path = destination
     try:
         return write_archive(trace, backend, path, profile, keep_incomplete=isinstance(backend, RecoverableFormat))

@@ -191,7 +191,7 @@ def ask(settings: CompareSettings, folder: Path) -> list[Question]:
     """
     config = RunConfig(
         run_id="compare", preset="compare", traces=settings.traces, sizes=settings.sizes, formats=settings.formats,
-        profiles=(settings.profile,), suites=settings.suites, caches=("warm",), rounds=settings.rounds,  # type: ignore[arg-type]
+        profiles=(settings.profile,), suites=settings.suites, caches=("warm",), rounds=settings.rounds,
         seed=settings.seed, options=PlanOptions(attention_windows=8, pair_windows=4, workers=()),
     )  # fmt: skip
     suffixes = {name: load_format(name).suffix for name in settings.formats}

@@ -14,7 +14,6 @@ from harness.formats.base import Format, Reader, Selection
 from harness.formats.extents import ByteSource
 from harness.formats.selection import lengths
 from harness.formats.zarr_reader import ZarrReader
-from harness.formats.zarr_slim import ZarrSlimFormat
 from harness.formats.zarr_slim_reader import ZarrSlimReader
 
 if TYPE_CHECKING:
@@ -28,13 +27,11 @@ class RemoteSlimReader(ZarrSlimReader):
     ----------
     objects : StoredArchive
         The archive.
-    setting : str
-        As of `ZarrSlimReader`.
     """
 
-    def __init__(self, objects: StoredArchive, setting: str) -> None:
+    def __init__(self, objects: StoredArchive) -> None:
         self._objects = objects
-        self._open("", json.loads(bytes(objects.whole("zarr.json"))), objects.url, setting)
+        self._open("", json.loads(bytes(objects.whole("zarr.json"))), objects.url)
 
     def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
         array, _ = self.find(name)
@@ -57,8 +54,7 @@ def _open(backend: Format, objects: StoredArchive) -> Reader:
 
 
 def _open_slim(backend: Format, objects: StoredArchive) -> Reader:
-    assert isinstance(backend, ZarrSlimFormat)
-    return RemoteSlimReader(objects, backend.setting)
+    return RemoteSlimReader(objects)
 
 
 zarr = RemoteFormat({"ranges": RemoteRoute(_open)}, lambda backend, files: "none; metadata consolidated")

@@ -211,7 +211,7 @@ def test_a_replay_that_raises_is_named(archive, replaying):
         dissect(replaying(lambda r: dataclasses.replace(r, decode=broken)), path, READS, expected)
 
 
-@pytest.mark.parametrize("name", ["npz", "hdf5", "hdf5-slim", "zarr", "zarr-slim", "zarr-slim-fast"])
+@pytest.mark.parametrize("name", ["npz", "hdf5", "hdf5-slim", "zarr", "zarr-slim"])
 def test_every_format_has_a_breakdown(archive, name, tmp_path):
     _, expected = archive
     backend = load_format(name)

@@ -31,7 +31,7 @@ ROUTES = [
     (name, profile, route)
     for name, profiles in {
         "raw": ("tuned",), "npz": ("tuned",), "hdf5": ("seed", "tuned", "matched"), "zarr": ("seed", "tuned"),
-        "zarr-slim": ("tuned", "matched"), "zarr-slim-fast": ("tuned",), "hdf5-slim": ("tuned",),
+        "zarr-slim": ("tuned", "matched", "fast"), "hdf5-slim": ("tuned",),
     }.items()
     for profile in profiles
     for route in remote_of(load_format(name)).routes
@@ -41,7 +41,7 @@ ROUTES = [
 def written(name: str, profile: str, folder: Path, n_res: int = 40) -> Path:
     backend = load_format(name)
     path = folder / f"a{backend.suffix}"
-    write_archive(open_trace("synthetic:layers=2", n_res), backend, path, profile)  # type: ignore[arg-type]
+    write_archive(open_trace("synthetic:layers=2", n_res), backend, path, profile)
     return path
 
 

@@ -14,7 +14,7 @@ from harness.cli.taking import add_taking, file_text
 from harness.errors import UsageError, unknown_name
 from harness.formats.archive import archive_size, check_destination, require_outside
 from harness.formats.base import PROFILES, Format, Profile
-from harness.formats.conversion import Mode, convert
+from harness.formats.conversion import Mode, convert, convert_in_place
 from harness.formats.describing import SlimmingFormat
 from harness.formats.placing import chosen_by_name
 from harness.formats.profile_file import read_profile_file
@@ -34,9 +34,14 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
     parser.epilog = examples(
         "convert result.npz trace.h5",
         "convert trace.h5 trace.slim.zarr --plain 'pair/*'",
+        "convert trace.slim.zarr --in-place --profile cold",
     )
     parser.add_argument("source", metavar="SRC", help="an archive, anybody's arrays, or a trace as NAME:key=value,...")
-    parser.add_argument("destination", type=Path, metavar="DST", help="its suffix chooses the format")
+    parser.add_argument("destination", type=Path, nargs="?", metavar="DST", help="its suffix chooses the format")
+    parser.add_argument(
+        "--in-place", action="store_true", help="in place of DST: give the archive SRC other settings of its own "
+        "format, as --profile cold; killed at any moment, nothing is lost",
+    )  # fmt: skip
     group = parser.add_argument_group("how it is stored")
     group.add_argument(
         "--format", "--backend", type=typed("formats"), metavar="FORMAT",
@@ -62,6 +67,10 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
+    if arguments.in_place:
+        return _in_place(arguments)
+    if arguments.destination is None:
+        raise UsageError("Name a destination, whose suffix chooses the format, or give --in-place.")
     backend, profile = _chosen_format(arguments)
     mode = _mode(arguments)
     change = mode.change(arguments) if mode else None
@@ -93,6 +102,26 @@ def _convert(arguments: argparse.Namespace) -> int:
         show.say(f"It is INCOMPLETE, as {arguments.source} is: {manifest.incomplete}.")
     if manifest.loss is not None:
         show.say(f"{manifest.loss.summary()}. {manifest.loss.errors()}")
+    return 0
+
+
+def _in_place(arguments: argparse.Namespace) -> int:
+    given = ("destination", "format", "mode", "plain", "profile_file")
+    if other := next((name for name in given if getattr(arguments, name) is not None), None):
+        said = "a destination" if other == "destination" else f"--{other.replace('_', '-')}"
+        raise UsageError(
+            f"--in-place keeps name, format and values, and goes without {said}: leave one of the two out."
+        )
+    archive = Path(arguments.source)
+    if not archive.exists():
+        raise UsageError(f"--in-place takes an archive, and there is no {archive}.")
+    before = archive_size(archive)[0]
+    with show.busy(f"writing {archive} anew and verifying it"):
+        manifest = convert_in_place(archive, arguments.profile or "tuned")
+    size, _ = archive_size(archive)
+    show.say(
+        f"{archive}: {len(manifest.tensors)} tensors, {before:,} bytes before, {size:,} now, verified bit for bit."
+    )
     return 0
 
 

@@ -9,13 +9,17 @@ from typing import ClassVar
 
 from harness.errors import HarnessError
 from harness.formats.archive import remove, verify_archive, write_archive
-from harness.formats.archive_trace import ArchiveTrace
+from harness.formats.archive_trace import ArchiveTrace, open_archived
 from harness.formats.base import Format, Profile
+from harness.formats.opening import detect
+from harness.formats.placing import exchange, hidden
 from harness.trace.manifest import Manifest
 from harness.trace.stream import Trace
 
 Check = Callable[[Trace], list[str]]
 """Says what is wrong with an archive that was written and is read again: phrases, none where nothing is."""
+
+_MADE = ".in-place-"
 
 
 class Mode:
@@ -51,7 +55,7 @@ class Mode:
 
 
 def convert(
-    trace: Trace, backend: Format, destination: Path, profile: Profile = "tuned", *, check: Check | None = None
+    trace: Trace, backend: Format, destination: Path, profile: Profile | str = "tuned", *, check: Check | None = None
 ) -> Manifest:
     """Write a trace and verify the archive bit for bit.
 
@@ -63,8 +67,8 @@ def convert(
         The format.
     destination : Path
         The archive's name; must not exist.
-    profile : {"seed", "tuned", "matched"}
-        The format's settings.
+    profile : Profile or str
+        The format's settings, which may be a name of its own.
     check : callable, optional
         What the archive has to pass besides, such as the bounds that a lossy trace promised.
 
@@ -88,4 +92,43 @@ def convert(
     if problems:
         remove(destination)
         raise HarnessError(f"The converted archive was not what was written, and was removed: {problems[0]}")
+    return manifest
+
+
+def convert_in_place(archive: Path, profile: Profile | str) -> Manifest:
+    """Store an archive in other settings of its format, under its name; killed at any moment, nothing of it is lost.
+
+    The new one is written beside it and verified, and takes its name when it is on disk.
+
+    Parameters
+    ----------
+    archive : Path
+        Of any format; every byte is checked before.
+    profile : Profile or str
+        The settings.
+
+    Returns
+    -------
+    Manifest
+        Of the archive, with the digests that it had.
+
+    Raises
+    ------
+    UsageError
+        When the format has no such settings.
+    HarnessError
+        As `convert`, and where the system cannot exchange two names at once; the archive is then as it was.
+    """
+    path = archive.resolve()
+    trace = open_archived(path)
+    folder = hidden(path, _MADE)
+    folder.mkdir()
+    made = folder / path.name
+    try:
+        manifest = convert(trace, detect(path), made, profile)
+        if manifest.digests != trace.manifest.digests:
+            raise HarnessError(f"{archive} was left as it was: what was written has other values.")
+        exchange(made, path)
+    finally:
+        remove(folder)
     return manifest

@@ -167,6 +167,24 @@ def remove(path: Path) -> None:
             time.sleep(_BETWEEN_REMOVALS)
 
 
+def exchange(new: Path, archive: Path) -> None:
+    """Put an archive that is on disk in the place of another, at once; the other then has the name that it had.
+
+    There is no moment at which either name has no whole archive.
+
+    Raises
+    ------
+    HarnessError
+        When the system cannot exchange two names at once.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    here, at_once = -100, 2  # AT_FDCWD and RENAME_EXCHANGE, of renameat2(2)
+    if renameat2 is None or renameat2(here, os.fsencode(new), here, os.fsencode(archive), at_once):
+        why = os.strerror(ctypes.get_errno()) if renameat2 else "it has no renameat2"
+        raise HarnessError(f"This system cannot put {archive} in its place at once ({why}): convert to another name.")
+    sync(archive.parent)
+
+
 def sync_archive(path: Path) -> None:
     """Wait until an archive is on disk.
 

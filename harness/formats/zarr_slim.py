@@ -25,7 +25,7 @@ from harness.formats.layout import (
     shard_of,
 )
 from harness.formats.recovered import Place
-from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, Settings, Value
+from harness.formats.settings import Parameter, SearchSpace, Settings, Value
 from harness.formats.shard import MISSING
 from harness.formats.sharded import PCODEC_ITEMSIZES, describe
 from harness.formats.style import Style
@@ -108,12 +108,12 @@ class ZarrSlimFormat(ZarrFormat):
     alternatives: ClassVar = {
         # For readers that decode without zarr-python's event loop, whose windows then decode half as much.
         "fast": {
-            **dict.fromkeys(TUNED_ROLES, _FAST),
+            **dict.fromkeys(Role, _FAST),
             Role.PAIR: {**_FAST, "edge": 16},
             Role.ATTENTION: {**_FAST, "edge": 192},
         },
-        "portable": {role: {"codec": str(_ANYBODYS)} for role in TUNED_ROLES},
-        "cold": {role: {"codec": _SMALLEST} for role in TUNED_ROLES},
+        "portable": {role: {"codec": str(_ANYBODYS)} for role in Role},
+        "cold": {role: {"codec": _SMALLEST} for role in Role},
     }
     candidates = tuple(("", name) for name, spec in readers.items() if not spec.own)
     container = "zarr"

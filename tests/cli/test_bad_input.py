@@ -48,7 +48,7 @@ def refused(capsys, arguments, code, *parts):
         (["--sizes", "100000"], ["archives of synthetic", "GB free", "--trace-bytes", "another --out"]),
         (["--timeout", "0"], ["--timeout", "positive integer"]),
         (["--cache", "hot"], ["no cache state named"]),
-        (["--profile", "fastest"], ["no profile named"]),
+        (["--profile", "fastest"], ["no profile", "named 'fastest'"]),
         (["--baseline", "npy"], ["no measured format for --baseline", "'npz'"]),
         (["--backend", "no_such_module:Thing"], ["cannot be imported"]),
         (["--backend", "tests.liars:NotAFormat"], ["is not a format"]),

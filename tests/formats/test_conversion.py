@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.errors import ArchiveError, UsageError
+from harness.cli import main
+from harness.errors import ArchiveError, HarnessError, UsageError
+from harness.formats import conversion
 from harness.formats.archive import detect, open_archive, verify_archive, write_archive
 from harness.formats.archive_trace import ArchiveTrace
 from harness.formats.base import load_format
 from harness.formats.describing import SlimmingFormat
+from harness.testing.comparing import contents
 from harness.trace.sources import open_trace
 from tests.formats.samples import BACKENDS, INSTALLED, assert_holds, assert_same, put, trace_of
 
@@ -97,3 +104,75 @@ def test_vanilla_stores_every_tensor_as_given(sample: Arrays, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "raw"])
 def test_formats_that_store_everything_as_given_do_not_slim(name: str) -> None:
     assert not isinstance(load_format(name), SlimmingFormat)
+
+
+def test_in_place_an_archive_keeps_every_bit(sample: Arrays, tmp_path: Path, capsys: Any) -> None:
+    path = put(tmp_path, "zarr-slim", sample, "fast")
+    assert main(["convert", str(path), "--in-place", "--profile", "cold"]) == 0
+    assert "bytes before" in capsys.readouterr().out
+    assert_holds(path, sample)
+    assert verify_archive(path) == [] and "numcodecs.shuffle" in "".join(f.read_text() for f in path.rglob("zarr.json"))
+    file = put(tmp_path, "hdf5", sample)
+    (tmp_path / "link.h5").symlink_to(file)
+    assert main(["convert", str(tmp_path / "link.h5"), "--in-place", "--profile", "seed"]) == 0
+    assert_holds(file, sample)
+    assert sorted(found.name for found in tmp_path.iterdir()) == sorted(["link.h5", file.name, path.name])
+
+
+@pytest.mark.parametrize("fault", ["writing", "damaged", "verifying", "exchange"])
+def test_in_place_a_fault_leaves_the_archive_as_it_was(
+    fault: str, small: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path, "zarr-slim", small)
+    if fault == "damaged":
+        shard = max(path.rglob("c*"), key=lambda found: found.stat().st_size if found.is_file() else 0)
+        shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    before = contents(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise HarnessError("a fault")
+
+    named = {"writing": "write_archive", "verifying": "verify_archive", "exchange": "exchange"}
+    if fault in named:
+        monkeypatch.setattr(conversion, named[fault], refuse)
+    with pytest.raises(HarnessError):
+        conversion.convert_in_place(path, "fast")
+    assert contents(path) == before
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.slow
+def test_killed_in_place_an_archive_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.slim.zarr"
+    write_archive(open_trace("synthetic:layers=2", 64), load_format("zarr-slim"), path)
+    digests = ArchiveTrace(path).manifest.digests
+    code = (
+        "import sys; from pathlib import Path; from harness.formats.conversion import convert_in_place as c\n"
+        "while True:\n    c(Path(sys.argv[1]), 'fast'); c(Path(sys.argv[1]), 'tuned'); print('.', flush=True)"
+    )
+    for number in range(6):
+        with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.read(1)
+            time.sleep(0.05 * number)
+            process.kill()
+        assert verify_archive(path) == [] and ArchiveTrace(path).manifest.digests == digests
+    conversion.convert_in_place(path, "tuned")
+    assert [found.name for found in tmp_path.iterdir()] == [path.name], "what killed ones left is removed"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["b.h5", "--in-place"], "goes without a destination"),
+        (["--in-place", "--mode", "slim"], "goes without --mode"),
+        (["--in-place", "--profile", "warm"], "no profile named 'warm'"),
+        ([], "Name a destination"),
+    ],
+)
+def test_in_place_bad_input_is_refused_in_a_sentence(
+    words: list[str], said: str, small: Arrays, tmp_path: Path, capsys: Any
+) -> None:
+    path = put(tmp_path, "zarr-slim", small)
+    assert main(["convert", str(path), *words]) == 2
+    assert said in capsys.readouterr().err

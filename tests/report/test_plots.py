@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from harness.analysis.summary import COLUMNS
+from harness.report.drawing import panels
 from harness.report.drawing.figure import Page, arm_styles, drawing
 from harness.report.drawing.plots import draw, not_shown
+from harness.report.drawing.ticks import across, upwards
 
 FIGURES = ["full_read", "layer_read", "parallel_access", "random_access", "storage_size"]
 ACCESSES = {
@@ -51,16 +53,22 @@ BOTH = {"synthetic:layers=1": [16, 32], "vit-mnist": [None]}
 
 
 @pytest.fixture
-def interval_bars(monkeypatch: pytest.MonkeyPatch) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Collect what is drawn as points with intervals: heights, and the lengths below and above."""
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
-    plain = Axes.errorbar
+def intervals(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float, float]]:
+    """Collect what is drawn as a point with an interval: its height, and the lower and upper end."""
+    seen: list[tuple[float, float, float]] = []
+    points: dict[tuple[int, float], float] = {}
 
-    def errorbar(self: Axes, x: Any, y: Any, yerr: Any, **rest: Any) -> Any:
-        seen.append((np.asarray(y), np.asarray(yerr)))
-        return plain(self, x, y, yerr=yerr, **rest)
+    def line(axes: Axes, x: Any, y: Any, **style: Any) -> None:
+        points.update({(id(axes), place): height for place, height in zip(x, y, strict=True)})
 
-    monkeypatch.setattr(Axes, "errorbar", errorbar)
+    def segments(axes: Axes, starts: Any, ends: Any, **style: Any) -> None:
+        for (place, low), (other, high) in zip(starts, ends, strict=True):
+            assert place == other
+            if not np.isnan(low):
+                seen.append((float(points[id(axes), place]), float(low), float(high)))
+
+    monkeypatch.setattr(panels, "line", line)
+    monkeypatch.setattr(panels, "segments", segments)
     return seen
 
 
@@ -99,17 +107,17 @@ def test_settings_of_matplotlib_are_left_alone(tmp_path: Path) -> None:
     assert dict(matplotlib.rcParams) == before
 
 
-def test_every_point_has_its_interval(tmp_path: Path, interval_bars: list[tuple[np.ndarray, np.ndarray]]) -> None:
+def test_every_point_has_its_interval(tmp_path: Path, intervals: list[tuple[float, float, float]]) -> None:
     frame = summary({"synthetic": [16, 32]}, ("npz", "zarr"))
     draw(frame[frame["suite"] == "full_read"], tmp_path)
-    drawn = sorted(float(y) for heights, _ in interval_bars for y in heights)
+    drawn = sorted(height for height, *_ in intervals)
     assert drawn == sorted(frame[frame["suite"] == "full_read"]["median_seconds"].astype(float))
-    for heights, lengths in interval_bars:
-        np.testing.assert_allclose(lengths, [heights * 0.1, heights * 0.2])
+    for height, low, high in intervals:
+        np.testing.assert_allclose([low, high], [height * 0.9, height * 1.2])
 
 
 def test_failed_cell_has_no_point_and_is_named(
-    tmp_path: Path, interval_bars: list[tuple[np.ndarray, np.ndarray]], captions: list[str]
+    tmp_path: Path, intervals: list[tuple[float, float, float]], captions: list[str]
 ) -> None:
     frame = summary({"synthetic": [16, 32]})
     frame = frame[frame["suite"] == "full_read"].reset_index(drop=True)
@@ -117,7 +125,7 @@ def test_failed_cell_has_no_point_and_is_named(
     # A time that should not be there: it is the status that counts.
     frame.loc[bad, ["status", "reason"]] = ["failed", "digest of $a and $b differs"]
     draw(frame, tmp_path)
-    measured = [float(y) for heights, _ in interval_bars for y in heights if not np.isnan(y)]
+    measured = [height for height, *_ in intervals]
     assert float(frame.loc[bad, "median_seconds"].iloc[0]) not in measured
     assert len(measured) == 3
     assert any("Not shown: zarr all tensors: failed (digest of $a and $b differs)." in c for c in captions)
@@ -240,14 +248,12 @@ def test_look_does_not_depend_on_the_order_of_cells() -> None:
 def test_no_line_joins_two_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = summary({"a": [76], "b": [90], "synthetic": [16, 32], "synthetic:values=noise": [16, 32]}, ("zarr",))
     joined: list[tuple[Any, ...]] = []
-    plain = Axes.plot
 
-    def plot(self: Axes, x: Any, y: Any, **rest: Any) -> Any:
-        if rest.get("linestyle") != "none":
+    def line(axes: Axes, x: Any, y: Any, **style: Any) -> None:
+        if style.get("linestyle") != "none":
             joined.append(tuple(float(v) for v in y))
-        return plain(self, x, y, **rest)
 
-    monkeypatch.setattr(Axes, "plot", plot)
+    monkeypatch.setattr(panels, "line", line)
     full = frame[frame["suite"] == "full_read"]
     draw(full, tmp_path)
     expected = full[full["trace"] == "synthetic"]["median_seconds"].astype(float)
@@ -265,6 +271,37 @@ def test_a_legend_stays_on_its_page(count):
         (legend,) = page.figure.legends
         box = legend.get_window_extent(page.figure.canvas.get_renderer())
     assert box.x0 >= 0 and box.x1 <= page.figure.bbox.x1
+
+
+def test_entries_of_a_legend_are_spread_over_its_lines() -> None:
+    with drawing():
+        page = Page(
+            title="Times", caption=[], legend=[Line2D([], [], label=f"a part of a read {n}") for n in range(8)],
+            heights=[2.0], below=[0.5], widths=[1.0], headings=[""],
+        )  # fmt: skip
+    (legend,) = page.figure.legends
+    assert legend._ncols == 4, "and no line has one entry alone"
+
+
+def test_a_panel_has_a_line_for_each_tick_and_a_text_for_each_label() -> None:
+    with drawing():
+        page = Page(title="", caption=[], legend=[], heights=[2.0], below=[0.5], widths=[1.0], headings=[""])
+        axes = page.axes[0, 0]
+        axes.set(xlim=(0, 4), ylim=(0, 10))
+        across(axes, [1, 3], ["one", "$three$"])
+        upwards(axes, [2, 5, 8], ["two", "five", "eight"], grid=True, title="time")
+        page.figure.draw_without_rendering()
+        boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    inside = axes.get_window_extent()
+    centre = {
+        name: axes.transData.inverted().transform(((b.x0 + b.x1) / 2, (b.y0 + b.y1) / 2)) for name, b in boxes.items()
+    }
+    assert [centre[name][0] for name in ("one", "$three$")] == pytest.approx([1, 3], abs=0.01)
+    assert [centre[name][1] for name in ("two", "five", "eight")] == pytest.approx([2, 5, 8], abs=0.2)
+    assert all(boxes[name].y1 < inside.y0 for name in ("one", "$three$"))
+    assert boxes["time"].x1 < min(boxes[name].x0 for name in ("two", "five", "eight")) < inside.x0
+    grid = [line for line in axes.lines if len(line.get_xdata()) == 8]
+    assert len(grid) == 1 and np.isnan(grid[0].get_ydata()[2]), "each of the three breaks before the next"
 
 
 def test_a_long_title_is_folded_and_a_dollar_sign_in_it_starts_no_formula() -> None:

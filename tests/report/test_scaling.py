@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
 
 from harness.analysis.scaling import COLUMNS, scaling
 from harness.analysis.table import SampleTable
 from harness.records import RAW, Sample
+from harness.report.drawing import scaling as drawn_scaling
 from harness.report.drawing.scaling import draw_scaling
 from harness.row_files import SampleFile, read_samples
 
@@ -96,13 +96,7 @@ def test_it_is_drawn_where_there_is_something_to_compare(tmp_path):
 
 def test_the_ideal_is_a_straight_line_and_no_panel_has_one_number_of_workers(tmp_path, monkeypatch):
     lines = []
-    plain = Axes.plot
-
-    def plot(self, x, y, **rest):
-        lines.append((self, x, y))
-        return plain(self, x, y, **rest)
-
-    monkeypatch.setattr(Axes, "plot", plot)
+    monkeypatch.setattr(drawn_scaling, "line", lambda axes, x, y, **style: lines.append((axes, x, y)))
     rows = [*ROWS, *cell("hdf5", "threads", 8, 0.4)]
     draw_scaling(scaling(samples(tmp_path, rows)), tmp_path)
     axes, x, y = next(line for line in lines if list(line[2]) == [1, 2, 8])

@@ -13,7 +13,8 @@ from matplotlib.patches import Patch
 
 from harness.analysis import formatting as words
 from harness.extensions.breakdown.analysis import OPENED, PARTS, PartOfRead, drawn_cells
-from harness.report.drawing.figure import GREY, Page, drawing, halo
+from harness.report.drawing.figure import GREY, Page, drawing, halo, segments
+from harness.report.drawing.ticks import across, upwards
 
 _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
@@ -32,7 +33,7 @@ def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
     unknown = shown[[*PARTS]].isna().all(axis=1).any()
     with drawing():
         rows = -(-len(accesses) // _ACROSS)
-        across = min(len(accesses), _ACROSS)
+        columns = min(len(accesses), _ACROSS)
         page = Page(
             title="Where the time of a warm read goes: what each bar consists of, with the time of the read beside it",
             caption=_caption(trace, n_res, shown, unknown=bool(unknown)),
@@ -43,15 +44,16 @@ def draw_time(cells: pd.DataFrame, folder: Path) -> list[Path]:
             ],
             heights=[0.24 * len(arms) + 0.12] * rows,
             below=[0.62] * rows,
-            widths=[1.0] * across,
-            headings=[""] * across,
+            widths=[1.0] * columns,
+            headings=[""] * columns,
         )
-        for k in range(rows * across):
-            axes = page.axes[divmod(k, across)]
+        for k in range(rows * columns):
+            axes = page.axes[divmod(k, columns)]
             if k >= len(accesses):
                 axes.set_axis_off()
                 continue
-            _bars(axes, shown[shown["access"] == accesses[k]], arms, labelled=k % across == 0)
+            _bars(axes, shown[shown["access"] == accesses[k]], arms, labelled=k % columns == 0)
+            page.under(k // columns, "of the parts together", 0.26, [k % columns])
             axes.set_title(words.access(accesses[k]), fontsize=8, pad=5)
         return page.save(folder, "where_time_goes")
 
@@ -97,18 +99,17 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
     apart = ~known & ~np.isnan(total)
     if apart.any():
         axes.barh(places[apart], 1 - left[apart], left=left[apart], height=0.7, **_UNKNOWN)
+    reads: list[tuple[float, int]] = []
     for place, seconds, full in zip(range(len(arms)), total, whole, strict=True):
         if np.isnan(seconds):
             axes.text(0.02, place, "no result", va="center", fontsize=7, color=GREY)
             continue
-        line: Any = {"color": "black", "linewidth": 1.6, "solid_capstyle": "butt", "path_effects": halo(1.6)}
-        axes.plot([seconds / full] * 2, [place - 0.42, place + 0.42], **line)
+        reads.append((seconds / full, place))
         axes.text(1.03, place, words.duration(float(seconds)), va="center", fontsize=7)
+    ends = ([(x, place + side) for x, place in reads] for side in (-0.42, 0.42))
+    segments(axes, *ends, color="black", linewidth=1.6, path_effects=halo(1.6))
     axes.set_xlim(0, _WIDE)
     axes.set_ylim(len(arms) - 0.4, -0.6)
-    axes.set_yticks(range(len(arms)), [words.arm_name(arm, arms) for arm in arms] if labelled else [])
-    axes.tick_params(axis="y", length=0)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
-    axes.set_xlabel("of the parts together", fontsize=7.5, labelpad=2)
+    upwards(axes, range(len(arms)), [words.arm_name(arm, arms) for arm in arms] if labelled else [], mark=0)
+    across(axes, [0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"], grid=True)
     axes.spines["bottom"].set_bounds(0, 1)
-    axes.grid(axis="x")

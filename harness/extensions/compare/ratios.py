@@ -48,7 +48,7 @@ def draw_ratios(outcome: Outcome, folder: Path) -> list[Path]:
         f"Trace: {words.listed(outcome.subjects)}.",
         *outcome.notes,
     ]
-    room = sum(Page.inches([1.0, 1.0]))
+    room = sum(Page.shares([1.0, 1.0]))
     wide = min(max(_CHARACTER * max(map(len, labels)), _NAMES[0]), _NAMES[1])
     with drawing():
         page = Page(

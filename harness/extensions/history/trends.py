@@ -122,7 +122,7 @@ def _page(suite: str, grid: Grid, found: Found) -> Page:
             _panel(axes, key, found)
             _runs(axes, found, labelled=i == len(grid) - 1)
         page.axes[i, 0].text(
-            -0.62 / page.inches([1.0] * len(row))[0], 0.5, _row_label(row[0]), transform=page.axes[i, 0].transAxes,
+            -0.62 / page.shares([1.0] * len(row))[0], 0.5, _row_label(row[0]), transform=page.axes[i, 0].transAxes,
             ha="right", va="center", fontsize=7, parse_math=False, clip_on=False,
         )  # fmt: skip
     return page
@@ -165,7 +165,7 @@ def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
     # With all intervals, by the logarithm where they are far apart; room above is for the marks.
     least, most = min(values, default=0.0), max(values, default=1.0)
     if timed and most > _FAR_APART * least > 0:
-        logarithmic(axes, least, 2 * most, seconds=True)
+        logarithmic(axes, least, 2 * most, seconds=True, size=6.5)
     else:
         room = 0.12 * (most - least) or 0.05 * most
         axes.set_ylim(least - room, most + 5 * room)

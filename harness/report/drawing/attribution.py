@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
-from harness.report.drawing.figure import FAINT, GREY, TEXT, Page, drawing, halo
+from harness.report.drawing.figure import FAINT, GREY, TEXT, Page, drawing, halo, line, moved, segments
+from harness.report.drawing.ticks import across
 
 # By Okabe and Ito, as formats are drawn; every bar also has its format and ratio beside it.
 COLOURS = {
@@ -124,6 +125,11 @@ def _height(found: _Chains, name: str) -> float:
 def _panel(axes: Axes, found: _Chains, spare: float) -> None:
     """Draw the chains of two formats, one below the other; `spare` inches stay empty."""
     y, ends = 0.0, [1.0]
+    beside = axes.transData + moved(axes, 3, 0)
+    bars: dict[str, list[tuple[float, float, float]]] = {}
+    exact: list[tuple[float, float, float]] = []  # low, high, y
+    joints: list[tuple[float, float]] = []
+    totals: list[tuple[float, float, float, float]] = []
     for total, steps in found:
         y -= 1.2
         axes.text(
@@ -135,30 +141,37 @@ def _panel(axes: Axes, found: _Chains, spare: float) -> None:
             y -= 1
             there = here * step["ratio"]
             low, high = here * step["ratio_low"], here * step["ratio_high"]
-            axes.barh(y, there - here, left=here, height=0.62, color=COLOURS[_due(step)], zorder=2)
-            axes.plot([low, high], [y, y], color="black", linewidth=0.7, zorder=3, path_effects=halo(0.7))
+            bars.setdefault(_due(step), []).append((y, there - here, here))
+            exact.append((low, high, y))
             text = f"{step['format'] if step['format'] == step['against_format'] else ''} {words.times(step['ratio'])}"
-            axes.annotate(
-                text.strip(), (max(low, high, here, there), y), xytext=(3, 0), textcoords="offset points",
-                va="center", fontsize=5.8, color=TEXT, annotation_clip=False, parse_math=False,
+            axes.text(
+                max(low, high, here, there), y, text.strip(), transform=beside, va="center", fontsize=5.8, color=TEXT,
+                parse_math=False,
             )  # fmt: skip
-            axes.plot([there, there], [y, y - 1], color=GREY, linewidth=0.4, zorder=1)
+            joints.append((there, y))
             here = there
             ends += [low, high, there]
         y -= 0.9
-        axes.plot([total["ratio_low"], total["ratio_high"]], [y, y], color="black", linewidth=0.9, zorder=3)
-        axes.plot(total["ratio"], y, marker="D", color="black", markersize=3.4, zorder=4)
+        totals.append((total["ratio_low"], total["ratio"], total["ratio_high"], y))
         y -= 0.3
+    for due, drawn in bars.items():
+        places, widths, lefts = zip(*drawn, strict=True)
+        axes.barh(places, widths, left=lefts, height=0.62, color=COLOURS[due], zorder=2)
+    dark: Any = {"color": "black", "zorder": 3}
+    ends_of = [(low, y) for low, _, y in exact], [(high, y) for _, high, y in exact]
+    segments(axes, *ends_of, linewidth=0.7, path_effects=halo(0.7), **dark)
+    segments(axes, joints, [(x, y - 1) for x, y in joints], color=GREY, linewidth=0.4, zorder=1)
+    segments(axes, [(low, y) for low, *_, y in totals], [(high, y) for *_, high, y in totals], linewidth=0.9, **dark)
+    _, middles, _, places = zip(*totals, strict=True)
+    line(axes, middles, places, color="black", linestyle="", marker="D", markersize=3.4, zorder=4)
     axes.set_xscale("log")
     low, high = min(ends), max(ends)
     axes.set_xlim(low / 1.3, high * (high / low) ** 0.3 * 1.2)
     decades = np.log10(high / low)
     steps_ = (1, 2, 5) if decades < 1.6 else (1, 3) if decades < 2.5 else (1,)
     ticks = [s * 10.0**p for p in range(-4, 5) for s in steps_ if low / 1.3 <= s * 10.0**p <= high * 1.3]
-    axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks], fontsize=6.5)
-    axes.set_xticks([], minor=True)
+    across(axes, ticks, [f"{tick:g}×" for tick in ticks], grid=True, size=6.5)
     axes.axvline(1, color=FAINT, linewidth=0.7, zorder=0)
     axes.set_ylim(y - spare / _BAR, 0)
-    axes.set_yticks([])
+    axes.yaxis.set_visible(False)
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analysis.criteria import GradedCriterion
-from harness.report.drawing.figure import FAINT, ArmStyle, Page, arm_styles, drawing, legend
+from harness.report.drawing.figure import FAINT, ArmStyle, Page, arm_styles, drawing, legend, line, segments
+from harness.report.drawing.ticks import across, upwards
 from harness.report.page.deciding import EffortBlock, blocks
 
 _STEP, _BETWEEN = 0.11, 0.12
@@ -53,45 +54,41 @@ def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
         )
         ends = float(graded["ratio_high"].max())
         for number, block in enumerate(found):
-            _panel(page.axes[0, number], columns, block, {name: style for (name, _), style in arms.items()}, height)
-            _axis(page.axes[0, number], ends, first=number == 0)
+            _axis(page.axes[0, number], ends)
+            named = {name: style for (name, _), style in arms.items()}
+            _panel(page.axes[0, number], columns, block, named, height, first=number == 0)
             page.under(0, "times the best (log axis)", 0.28, [number])
         return page.save(folder, "criteria")
 
 
 def _panel(
-    axes: Axes, columns: list[GradedCriterion], block: EffortBlock, styles: dict[str, ArmStyle], height: float
-) -> None:
-    y, middles = 0.0, []
-    for stated in columns:
-        y += _BETWEEN / 2
-        middles.append(y + _STEP * len(styles) / 2)
-        for name, style in styles.items():
-            y += _STEP
-            row = dict(block.rows).get(name, {}).get(stated.name)
-            if row is not None:
-                axes.plot(
-                    [row["ratio_low"], row["ratio_high"]],
-                    [y - _STEP / 2] * 2,
-                    color=style.colour,
-                    linewidth=1.4,
-                    zorder=2,
-                )
-                axes.plot(row["ratio"], y - _STEP / 2, zorder=3, **(style.line() | {"linestyle": ""}))
-        y += _BETWEEN / 2
-        axes.axhline(y, color=FAINT, linewidth=0.4)
+    axes: Axes, columns: list[GradedCriterion], block: EffortBlock, styles: dict[str, ArmStyle], height: float,
+    *, first: bool,
+) -> None:  # fmt: skip
     axes.set_ylim(height, 0)
-    axes.set_yticks(middles, [stated.name.replace(" ", "\n", 1) for stated in columns], fontsize=8)
-    axes.tick_params(axis="y", length=0)
+    each = _STEP * len(styles) + _BETWEEN
+    for place, (name, style) in enumerate(styles.items()):
+        rows = dict(block.rows).get(name, {})
+        shown = [
+            (rows[stated.name], each * k + _BETWEEN / 2 + _STEP * (place + 0.5))
+            for k, stated in enumerate(columns)
+            if stated.name in rows
+        ]
+        low, high = ([(row[end], y) for row, y in shown] for end in ("ratio_low", "ratio_high"))
+        segments(axes, low, high, color=style.colour, linewidth=1.4, zorder=2)
+        dots = style.line() | {"linestyle": ""}
+        line(axes, [row["ratio"] for row, _ in shown], [y for _, y in shown], zorder=3, **dots)
+    for k in range(1, len(columns)):
+        axes.axhline(each * k, color=FAINT, linewidth=0.4)
+    middles = [each * (k + 0.5) for k in range(len(columns))]
+    names = [stated.name.replace(" ", "\n", 1) for stated in columns] if first else ()
+    upwards(axes, middles, names, mark=0, size=8)
 
 
-def _axis(axes: Axes, most: float, *, first: bool) -> None:
+def _axis(axes: Axes, most: float) -> None:
     axes.set_xscale("log")
     axes.set_xlim(0.93, max(most, 1.5) * 1.15)
     steps = (1, 2, 5) if most < 30 else (1, 3)
     ticks = [tick for power in range(5) for step in steps if (tick := step * 10.0**power) <= max(most, 1.5) * 1.15]
-    axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
-    axes.set_xticks([], minor=True)
-    axes.axvline(1, color=FAINT, linewidth=0.8, zorder=0)
-    axes.grid(axis="x")
-    axes.tick_params(axis="y", labelleft=first)
+    across(axes, ticks, [f"{tick:g}×" for tick in ticks], grid=True)
+    axes.axvline(1, color=FAINT, linewidth=0.8, zorder=1)

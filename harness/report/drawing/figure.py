@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.textpath import text_to_path
+from matplotlib.transforms import ScaledTranslation, Transform
 
 from harness.analysis import formatting as words
 from harness.analysis.formatting import Arm
@@ -40,6 +42,7 @@ _RC: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.titley": 1.0,  # without it a panel is measured whenever it is drawn, to find room for its title
     "grid.color": "#e2e2e2",
     "grid.linewidth": 0.5,
     "xtick.labelsize": 7.5,
@@ -52,6 +55,9 @@ _RC: Any = {
 _PROFILES = ("tuned", "matched", "seed")  # in this order in legends; any other after them
 _UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 _FILLS = ("full", "none", "left", "top", "right", "bottom")
+
+
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +112,43 @@ def halo(width: float) -> list[AbstractPathEffect]:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw with matplotlib's defaults and this module's settings, whatever the user has set."""
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_RC)
-        yield
+    """Draw with matplotlib's defaults and this module's settings, whatever the user has set.
+
+    Meanwhile no cycles are collected: a figure is full of them, and none is to be freed before it is saved.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(_RC)
+            yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def line(axes: Axes, x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, **style: Any) -> None:
+    """Draw a line, or points, that breaks where a value is NaN.
+
+    The panel's limits are the caller's to set: ``Axes.plot`` finds them with each line, which takes most of its time.
+    """
+    axes.add_artist(Line2D(x, y, **style))
+
+
+def segments(axes: Axes, starts: Sequence[Point], ends: Sequence[Point], **style: Any) -> None:
+    """Draw straight lines of one style as one, each from a point to another; where a value is NaN there is none."""
+    if len(starts):
+        gap = (math.nan, math.nan)
+        x, y = zip(*(point for pair in zip(starts, ends, strict=True) for point in (*pair, gap)), strict=True)
+        line(axes, x[:-1], y[:-1], **({"solid_capstyle": "butt"} | style))
+
+
+def moved(axes: Axes, x: float, y: float) -> Transform:
+    """Return by how many points something in a panel is moved."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return ScaledTranslation(x / 72, y / 72, figure.dpi_scale_trans)
 
 
 @dataclass(kw_only=True)
@@ -181,15 +219,15 @@ class Page:
 
     def _across(self) -> int:
         """Return how many legend columns fit."""
-        inches = [0.64 + _inches(str(handle.get_label()), size=8) for handle in self.legend]
-        for across in range(len(inches), 1, -1):
-            columns = np.array_split(inches, across)  # matplotlib too gives the first ones what is left over
+        wide = [0.64 + inches(str(handle.get_label()), size=8) for handle in self.legend]
+        for across in range(len(wide), 1, -1):
+            columns = np.array_split(wide, across)  # matplotlib too gives the first ones what is left over
             if sum(max(column) for column in columns) < self.WIDTH - self.LEFT:
-                return across
-        return min(len(inches), 1)
+                return math.ceil(len(wide) / math.ceil(len(wide) / across))  # as many in each line
+        return min(len(wide), 1)
 
     def _grid(self, top: float) -> None:
-        widths = self.inches(self.widths)
+        widths = self.shares(self.widths)
         y = self._height - top
         for i, (row, below) in enumerate(zip(self.heights, self.below, strict=True)):
             x = self.LEFT
@@ -206,7 +244,7 @@ class Page:
         self.figure.text((first.x0 + last.x1) / 2, y, text, ha="center", va="top", fontsize=8, parse_math=False)
 
     @classmethod
-    def inches(cls, weights: Sequence[float]) -> list[float]:
+    def shares(cls, weights: Sequence[float]) -> list[float]:
         """Return the widths that panels of these weights get."""
         room = cls.WIDTH - cls.LEFT - cls.RIGHT - cls.GAP * (len(weights) - 1)
         return [room * weight / sum(weights) for weight in weights]
@@ -216,7 +254,7 @@ class Page:
         return save_figure(self.figure, folder, name)
 
 
-def _inches(text: str, **font: Any) -> float:
+def inches(text: str, **font: Any) -> float:
     """Return how wide a text is."""
     width, *_ = text_to_path.get_text_width_height_descent(text, FontProperties(**font), ismath=False)
     return float(width) / 72
@@ -225,7 +263,7 @@ def _inches(text: str, **font: Any) -> float:
 def _folded(title: str, room: float) -> list[str]:
     """Fold a title into the fewest lines that fit."""
     folds = (textwrap.wrap(title, most) for most in range(min(len(title), 160), 9, -1))
-    fits = (lines for lines in folds if all(_inches(line, size=10.5, weight="bold") <= room for line in lines))
+    fits = (lines for lines in folds if all(inches(line, size=10.5, weight="bold") <= room for line in lines))
     return next(fits, [title])
 
 

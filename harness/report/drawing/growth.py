@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 
 from harness.analysis import formatting as words
 from harness.analysis.formatting import Arm
-from harness.report.drawing.figure import ArmStyle, Page, arm_styles, arms_in, drawing, legend, of_arm
+from harness.report.drawing.figure import ArmStyle, Page, arm_styles, arms_in, drawing, legend, line, of_arm
 from harness.report.drawing.panels import logarithmic
+from harness.report.drawing.ticks import across
 from harness.suite import READ, AccessInfo, counted_as
 
 _ACROSS = 3
@@ -51,7 +52,7 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> lis
             ],
             legend=legend(arms.values()),
             heights=[2.3] * rows,
-            below=[0.5] * rows,
+            below=[0.58] * rows,
             widths=[1.0] * min(len(reads), _ACROSS),
             headings=[""] * min(len(reads), _ACROSS),
         )
@@ -62,6 +63,7 @@ def draw_growth(table: pd.DataFrame, summary: pd.DataFrame, folder: Path) -> lis
                 suite, info = reads[number]
                 _panel(axes, _of(shown, suite, info), _of(cells, suite, info), arms)
                 axes.set_title(info.label, fontsize=8, pad=4)
+                page.under(row, "residues", 0.24, [column])
             else:
                 axes.set_axis_off()
         return page.save(folder, "growth")
@@ -82,22 +84,21 @@ def _panel(axes: Axes, fitted: pd.DataFrame, cells: pd.DataFrame, arms: dict[Arm
             continue
         row = rows[-1]
         ends = np.array([row["shortest"], row["longest"]], float)
-        line = row["coefficient"] * ends ** row["exponent"]
-        measured = mine["median_seconds"].astype(float)
-        axes.plot(ends, line, color=style.colour, linestyle=style.dash, linewidth=1.1)
-        axes.plot(mine["n_res"].astype(float), measured, **(style.line() | {"linestyle": ""}))
+        fit = row["coefficient"] * ends ** row["exponent"]
+        measured = mine["median_seconds"].to_numpy(float)
+        line(axes, ends, fit, color=style.colour, linestyle=style.dash, linewidth=1.1)
+        line(axes, mine["n_res"].to_numpy(float), measured, **(style.line() | {"linestyle": ""}))
         lengths |= {int(n) for n in mine["n_res"]}
-        times += [*line, *measured]
+        times += [*fit, *measured]
         interval = f"{row['exponent_low']:.2f} to {row['exponent_high']:.2f}"
         named.append(f"{style.label} {row['exponent']:.2f} ({interval})")
     if times:
         axes.set_xscale("log")
-        axes.set_xticks(sorted(lengths), [str(n) for n in sorted(lengths)])
-        axes.set_xticks([], minor=True)
-        logarithmic(axes, min(times), max(times) * 2 ** (len(named) / 2), seconds=True)
+        margin = (max(lengths) / min(lengths)) ** 0.05
+        axes.set_xlim(min(lengths) / margin, max(lengths) * margin)
+        across(axes, sorted(lengths), [str(n) for n in sorted(lengths)])
+        logarithmic(axes, min(times), max(times) * 2 ** (len(named) / 2), seconds=True, size=6.5, pad=1)
         axes.text(
             0.03, 0.98, "\n".join(named), transform=axes.transAxes, va="top", fontsize=6.4, linespacing=1.4,
             parse_math=False,
         )  # fmt: skip
-        axes.set_xlabel("residues", fontsize=7, labelpad=1)
-    axes.tick_params(axis="y", labelsize=6.5, pad=1)

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 
 from harness.analysis import formatting as words
-from harness.analysis.accesses import of_kind
 from harness.analysis.formatting import Arm
-from harness.report.drawing.figure import CEILING, GREY, ArmStyle, of_arm
+from harness.records import kind_of
+from harness.report.drawing.figure import CEILING, GREY, ArmStyle, line, segments
+from harness.report.drawing.ticks import across, upwards
 
 BEST_MARK: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 7.2, "markeredgewidth": 0.9}
 """A format at its best beside its stock reader: larger and hollow, in the shape of the format."""
@@ -25,8 +27,11 @@ DOTTED: dict[str, Any] = CEILING | {"linestyle": (0, (1, 1.5))}
 _UPRIGHT = 26  # characters of a line of an upright label, unless a part of it is longer
 
 
-def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
-    """Scale the y axis by the logarithm, with room around the values and ticks that a short range has too."""
+def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool, labelled: bool = True, **how: Any) -> None:
+    """Scale the y axis by the logarithm, with room around the values and ticks that a short range has too.
+
+    `how` is what `harness.report.drawing.ticks.upwards` takes besides places and labels.
+    """
     middle = math.sqrt(low * high)
     low, high = min(low / 1.25, middle / 2), max(high * 1.25, middle * 2)
     decades = math.log10(high / low)
@@ -36,16 +41,20 @@ def logarithmic(axes: Axes, low: float, high: float, *, seconds: bool) -> None:
     axes.set_ylim(low, high)
     ticks = [step * 10.0**power for power in powers for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    axes.set_yticks(ticks, [words.duration(tick) if seconds else f"{tick:g}" for tick in ticks])
-    axes.set_yticks([], minor=True)  # each is as dear to draw as one with a label
-    axes.grid(axis="y")
+    _labelled(axes, ticks, [words.duration(tick) if seconds else f"{tick:g}" for tick in ticks], labelled, how)
 
 
-def linear(axes: Axes, high: float) -> None:
-    """Scale the y axis from zero."""
-    axes.set_ylim(-0.05 * high, 1.12 * high)  # a little below zero, so that a marker at zero is not cut
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
-    axes.grid(axis="y")
+def linear(axes: Axes, high: float, *, labelled: bool = True, **how: Any) -> None:
+    """Scale the y axis from zero; the rest is as for `logarithmic`."""
+    low, most = -0.05 * high, 1.12 * high  # a little below zero, so that a marker at zero is not cut
+    axes.set_ylim(low, most)
+    ticks = [float(tick) for tick in MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, most)]
+    ticks = [tick for tick in ticks if low <= tick <= most]
+    _labelled(axes, ticks, [f"{tick:g}" for tick in ticks], labelled, how)
+
+
+def _labelled(axes: Axes, ticks: list[float], labels: list[str], labelled: bool, how: dict[str, Any]) -> None:
+    upwards(axes, ticks, labels if labelled else (), grid=True, **({} if labelled else {"mark": 0}) | how)
 
 
 @dataclass(frozen=True)
@@ -116,9 +125,11 @@ def panel(
     axes: Axes,
     points: pd.DataFrame,
     axis: TraceAxis,
-    line: float | None,
+    rule: float | None,
     arms: dict[Arm, ArmStyle],
+    *,
     unasked: Collection[str] = (),
+    labelled: bool = True,
 ) -> None:
     """Draw one panel: a point with its interval for each format, and a line only between lengths of one trace.
 
@@ -130,68 +141,74 @@ def panel(
         Columns ``trace, n_res, format, profile, best, y, low, high``; without an interval, low and high are NaN.
     axis : TraceAxis
         The x axis.
-    line : float or None
+    rule : float or None
         Where to draw a line across; then the ceiling, which is something else, is drawn dotted.
     arms : dict
         What to draw besides the ceiling, from the left.
     unasked : collection of str
         The traces of which the run did not ask this.
+    labelled : bool
+        Whether the ticks say which trace or length it is.
     """
     positions = np.array(axis.positions)
     closest = min(np.diff(positions)) if axis.sweep else 1.0
     spread = 0.16 * closest if axis.sweep else 0.66  # between the outermost formats, so that no interval hides another
-    if line is not None:
-        axes.axhline(line, **CEILING)
-    flat = CEILING if line is None else DOTTED
-    _ceiling(axes, positions, _values(points[of_kind(points, "ceiling")], axis), axis.sweep, flat)
+    room = 0.35 * closest if axis.sweep else 0.55
+    axes.set_xlim(positions[0] - room, positions[-1] + room)
+    if rule is not None:
+        axes.axhline(rule, **CEILING)
+    found, none = _values(points, axis), np.full((3, len(positions)), np.nan)
+    for (name, *_), values in found.items():
+        if kind_of(name) == "ceiling":
+            _ceiling(axes, positions, values, axis.sweep, CEILING if rule is None else DOTTED)
     for k, (arm, style) in enumerate(arms.items()):
-        mine = of_arm(points, arm)
-        y, low, high = _values(mine[~mine["best"]], axis)
-        best, *_ = _values(mine[mine["best"]], axis)
+        (y, low, high), (best, *_) = (found.get((*arm, best), none) for best in (False, True))
         if np.isnan(y).all() and np.isnan(best).all():
             continue
         x = positions + spread * ((k + 0.5) / len(arms) - 0.5)
-        axes.plot(x, y, zorder=3, **style.line() | ({} if axis.sweep else {"linestyle": "none"}))
+        line(axes, x, y, zorder=3, **style.line() | ({} if axis.sweep else {"linestyle": "none"}))
         if np.isfinite(low).any():  # sizes have no intervals
-            bars = np.nan_to_num([y - low, high - y])
-            axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=style.colour, elinewidth=0.9, zorder=2)
+            segments(axes, list(zip(x, low, strict=True)), list(zip(x, high, strict=True)),
+                     color=style.colour, linewidth=0.9, zorder=2)  # fmt: skip
         if np.isfinite(best).any():
             hollow = BEST_MARK | {"color": style.colour, "marker": style.marker, "linestyle": "none"}
-            axes.plot(x, best, zorder=3, **hollow)
+            line(axes, x, best, zorder=3, **hollow)
+    shown = set(zip(points["trace"], points["n_res"], strict=True)) if axis.sweep else set(points["trace"])
     for place, (trace, n_res) in zip(positions, axis.keys, strict=True):
-        here = points["trace"].eq(trace) & ((points["n_res"] == n_res) | (not axis.sweep))
-        if not here.any():
+        if ((trace, n_res) if axis.sweep else trace) not in shown:
             axes.text(
                 place, 0.5, "not asked" if trace in unasked else "no result", transform=axes.get_xaxis_transform(),
                 rotation=90, color=GREY, fontsize=7, ha="center", va="center",
             )  # fmt: skip
-    room = 0.35 * closest if axis.sweep else 0.55
-    axes.set_xlim(positions[0] - room, positions[-1] + room)
     upright: Any = {"rotation": 90, "multialignment": "right"} if axis.upright else {}
-    axes.set_xticks(positions, axis.labels, parse_math=False, **upright)
-    if not axis.sweep:
-        axes.tick_params(axis="x", length=0, labelsize=7)
+    short: Any = {} if axis.sweep else {"mark": 0, "size": 7}
+    across(axes, positions, axis.labels if labelled else (), **short, **upright)
 
 
-def _values(points: pd.DataFrame, axis: TraceAxis) -> np.ndarray:
-    """Return y, low and high at each position; NaN where there is no point, so that a line breaks there."""
-    found = np.full((3, len(axis.keys)), np.nan)
+def _values(points: pd.DataFrame, axis: TraceAxis) -> dict[tuple[str, str, bool], np.ndarray]:
+    """Return y, low and high at each position, by format, profile and whether that is at its best.
+
+    They are NaN where there is no point, so that a line breaks there.
+    """
+    found: dict[tuple[str, str, bool], np.ndarray] = {}
     places = {key: place for place, key in enumerate(axis.keys)}
-    for trace, n_res, *values in zip(*(points[name] for name in ("trace", "n_res", "y", "low", "high")), strict=True):
+    columns = (points[name] for name in ("trace", "n_res", "format", "profile", "best", "y", "low", "high"))
+    for trace, n_res, name, profile, best, *values in zip(*columns, strict=True):
         place = places.get((trace, n_res), places.get((trace, None)))
         if place is not None:
-            found[:, place] = values
+            found.setdefault((name, profile, best), np.full((3, len(axis.keys)), np.nan))[:, place] = values
     return found
 
 
 def _ceiling(axes: Axes, positions: np.ndarray, values: np.ndarray, sweep: bool, style: dict[str, Any]) -> None:
     """Draw the raw ceiling, its interval as a band."""
-    if np.isnan(values[0]).all():
-        return
-    pieces = [(positions, values)]
-    if not sweep:
-        pieces = [(np.array([p - 0.42, p + 0.42]), values[:, [i, i]]) for i, p in enumerate(positions)]
-    for x, (y, low, high) in pieces:
-        if np.isfinite(low).any():
-            axes.fill_between(x, low, high, color=GREY, alpha=0.18, linewidth=0, zorder=1)
-        axes.plot(x, y, **style)
+    x, (y, low, high) = positions, values
+    if not sweep:  # at each position a line of its own
+        x = np.array([place + side for place in positions for side in (-0.42, 0.42, math.nan)])
+        y, low, high = (np.repeat(part, 3) for part in values)
+    band = np.isfinite(low) & np.isfinite(x)
+    for first, last in np.flatnonzero(np.diff([False, *band, False])).reshape(-1, 2):
+        here = slice(first, last)
+        corners = zip([*x[here], *x[here][::-1]], [*low[here], *high[here][::-1]], strict=True)
+        axes.add_artist(Polygon(list(corners), facecolor=GREY, alpha=0.18, linewidth=0, zorder=1))
+    line(axes, x, y, **style)

@@ -124,7 +124,7 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
     widths = [
         float(np.clip(0.36 * len(a.keys), 0.6, 2)) if n else 1.0 for n, (_, a) in zip(narrow, across, strict=True)
     ]
-    inches = Page.inches(widths)
+    inches = Page.shares(widths)
     if beside:
         line = [(column, axis.fitted(width)) for (column, axis), width in zip(across, inches, strict=True)]
         lines: list[list[_Panel]] = [[(row, column, axis) for column, axis in line] for row in rows]
@@ -148,18 +148,15 @@ def _page(data: PlotData, cells: pd.DataFrame) -> Page:
         headings=[_heading(parts, width) for parts, width in zip(heads, inches, strict=True)],
     )
     asked = _asked(cells)
+    parts = dict(iter(points.groupby(["row", "column"], sort=False)))
+    ends = {row.name: _ends(points if data.one_scale else points[points["row"] == row.name]) for row in rows}
     for i, line_ in enumerate(lines):
         for j, (row, column, axis) in enumerate(line_):
-            part = _of(points, row, axis)
             here = page.axes[i, j]
             unasked = {trace for trace, _ in axis.keys if (row.access or column, trace) not in asked}
-            panel(here, part[part["column"] == column], axis, row.line, arms, unasked)
-            scaled = points if data.one_scale else points[points["row"] == row.name]
-            _scale(here, row, scaled, seconds=not data.exact)
-            here.tick_params(labelbottom=last[i], labelleft=j == 0)
-            here.tick_params(axis="y", which="both", left=j == 0)
-            if j == 0:
-                here.set_ylabel(row.label, fontsize=8)
+            _scale(here, row, ends[row.name], seconds=not data.exact, labelled=j == 0)
+            part = parts.get((row.name, column), points[:0])
+            panel(here, part, axis, row.line, arms, unasked=unasked, labelled=last[i])
             if last[i] and axis.sweep and (several or j == 0):
                 of = "" if several else f" of {axis.title}"
                 under = [j] if several else range(len(line_))
@@ -193,13 +190,19 @@ def _of(points: pd.DataFrame, row: PanelRow, axis: TraceAxis) -> pd.DataFrame:
     return points[(points["row"] == row.name) & points["trace"].isin({trace for trace, _ in axis.keys})]
 
 
-def _scale(axes: Axes, row: PanelRow, points: pd.DataFrame, *, seconds: bool) -> None:
-    """Give all panels of a row the same y axis."""
+def _ends(points: pd.DataFrame) -> tuple[float, float]:
+    """Return the least value above zero, and the largest, with all intervals."""
     values = points[["y", "low", "high"]].to_numpy(float)
+    return float(np.min(values, where=values > 0, initial=np.inf)), float(np.nanmax(values))
+
+
+def _scale(axes: Axes, row: PanelRow, ends: tuple[float, float], *, seconds: bool, labelled: bool) -> None:
+    """Give all panels of a row the same y axis; the first of them has its labels."""
+    title = row.label if labelled else ""
     if row.log:
-        logarithmic(axes, float(np.nanmin(values[values > 0])), float(np.nanmax(values)), seconds=seconds)
+        logarithmic(axes, *ends, seconds=seconds, labelled=labelled, title=title)
     else:
-        linear(axes, max(float(np.nanmax(values)), row.line or 1.0))
+        linear(axes, max(ends[1], row.line or 1.0), labelled=labelled, title=title)
 
 
 def _best_entry(data: PlotData) -> list[Line2D]:

@@ -13,8 +13,20 @@ from matplotlib.lines import Line2D
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import of_kind
-from harness.report.drawing.figure import CEILING, GREY, Page, arm_styles, arms_in, drawing, legend, of_arm
+from harness.report.drawing.figure import (
+    CEILING,
+    GREY,
+    Page,
+    arm_styles,
+    arms_in,
+    drawing,
+    legend,
+    line,
+    of_arm,
+    segments,
+)
 from harness.report.drawing.panels import logarithmic
+from harness.report.drawing.ticks import across, upwards
 from harness.report.page.scaling import shown_cells
 from harness.sampling.executor import load_executor
 
@@ -60,22 +72,16 @@ def draw_scaling(cells: pd.DataFrame, folder: Path) -> list[Path]:
             raw = part[of_kind(part, "ceiling")], {**CEILING, "marker": ".", "markersize": 4}
             lines = [*((of_arm(part, arm), style.line()) for arm, style in arms.items()), raw]
             speeds, tails = page.axes[0, column], page.axes[1, column]
-            speeds.plot(np.log2(counts), counts, color=GREY, linewidth=0.8, zorder=1)
+            line(speeds, np.log2(counts), counts, color=GREY, linewidth=0.8, zorder=1)
             _points(speeds, lines, counts, ("speedup", "speedup_low", "speedup_high"), width=1.0)
-            _speed_axis(speeds, shown, float(counts[-1]))
+            _speed_axis(speeds, shown, float(counts[-1]), labelled=column == 0)
             _points(tails, lines, counts, ("latency_p99_seconds", "latency_p50_seconds", "latency_p99_seconds"), 0.7)
             least, most = float(shown["latency_p50_seconds"].min()), float(shown["latency_p99_seconds"].max())
-            logarithmic(tails, least, most, seconds=True)
-            for axes, label in (
-                (speeds, "speed against one worker\n(×, log axis)"),
-                (tails, "99 % of reads within\n(log axis)"),
-            ):
+            title = "99 % of reads within\n(log axis)" if column == 0 else ""
+            logarithmic(tails, least, most, seconds=True, labelled=column == 0, title=title)
+            for axes in (speeds, tails):
                 axes.set_xlim(math.log2(counts[0]) - 0.45, math.log2(counts[-1]) + 0.45)
-                axes.set_xticks(np.log2(counts), [str(n) for n in counts])
-                axes.grid(axis="y")
-                axes.tick_params(axis="y", which="both", left=column == 0, labelleft=column == 0)
-                if column == 0:
-                    axes.set_ylabel(label, fontsize=8)
+                across(axes, np.log2(counts), [str(n) for n in counts])
             page.under(1, "workers (log axis)", 0.3, [column])
         return page.save(folder, "scaling")
 
@@ -103,12 +109,13 @@ def _points(axes: Axes, lines: _Lines, counts: np.ndarray, names: tuple[str, str
         rows = rows.sort_values("workers")
         left = -1 if number == len(lines) - 1 else number
         at = np.log2(rows["workers"].to_numpy(float)) + (left + 1 - (len(lines) - 1) / 2) * apart
-        y, low, high = (rows[name] for name in names)
-        axes.plot(at, y, **style)
-        axes.vlines(at, low, high, color=style["color"], linewidth=width, zorder=2)
+        y, low, high = (rows[name].to_numpy(float) for name in names)
+        line(axes, at, y, **style)
+        ends = (list(zip(at, end, strict=True)) for end in (low, high))
+        segments(axes, *ends, color=style["color"], linewidth=width, zorder=2)
 
 
-def _speed_axis(axes: Axes, shown: pd.DataFrame, most: float) -> None:
+def _speed_axis(axes: Axes, shown: pd.DataFrame, most: float, *, labelled: bool) -> None:
     """Scale by the logarithm as the workers are, so that the ideal is a straight line."""
     low = min(float(shown["speedup_low"].min()), 1.0) / 1.15
     high = max(float(shown["speedup_high"].max()), most) * 1.15
@@ -118,5 +125,10 @@ def _speed_axis(axes: Axes, shown: pd.DataFrame, most: float) -> None:
     steps = (1, 1.5) if high / low < 12 else (1,)
     ticks = [step * 2.0**power for power in powers for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_yticks([], minor=True)
+    title = "speed against one worker\n(×, log axis)"
+    upwards(
+        axes,
+        ticks,
+        grid=True,
+        **{"labels": [f"{tick:g}" for tick in ticks], "title": title} if labelled else {"mark": 0},
+    )

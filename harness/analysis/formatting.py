@@ -119,6 +119,11 @@ def pretty_trace(trace: str) -> str:
     return f"{name} ({parameters.replace(',', ', ')})" if parameters else name
 
 
+def subject(trace: str, n_res: float | None) -> str:
+    """Name a trace and its length for people."""
+    return pretty_trace(trace) + (f", {n_res:.0f} residues" if known(n_res) else "")
+
+
 def access(name: str, suite: str = "") -> str:
     """Write the name of an access, of a suite or of any, for people."""
     return access_named(name, suite).label

@@ -22,8 +22,8 @@ from harness.report.drawing.flips import draw_flips
 from harness.report.drawing.growth import draw_growth
 from harness.report.drawing.plots import draw, plotted
 from harness.report.drawing.scaling import draw_scaling
-from harness.report.page.answer import answer, preferring
-from harness.report.page.deciding import lead
+from harness.report.page.answer import preferring
+from harness.report.page.deciding import Said, said
 from harness.report.page.render import render
 from harness.report.section import Brought, brought
 
@@ -128,18 +128,19 @@ def write_report(
     for section, found in parts:
         document |= section.document(found)
     document = {name: part if name == "options" else lasting(part) for name, part in document.items()}
-    written = _written(findings, parts, target)
-    page, markdown = render(findings, target.plots, folder, target.links, parts)
+    start = said(findings)
+    written = _written(findings, parts, target, start)
+    page, markdown = render(findings, target.plots, folder, target.links, parts, start)
     write_text(target.folder / "report.json", json.dumps(document, indent=1) + "\n")
     write_text(written.page, page)
     write_text(written.markdown, markdown)
     return written
 
 
-def _written(findings: Findings, parts: Brought, target: Target) -> WrittenReport:
+def _written(findings: Findings, parts: Brought, target: Target, start: Said) -> WrittenReport:
     return WrittenReport(
         summary=findings.summary, brought=parts, cells=findings.cells, grades=findings.grades.table,
-        plots=target.plots, deciding=tuple(lead(findings)), answer=answer(findings),
+        plots=target.plots, deciding=start.deciding, answer=start.answer,
         page=target.folder / "report.html", markdown=target.folder / "report.md", incomplete=findings.incomplete,
     )  # fmt: skip
 
@@ -153,7 +154,7 @@ def read_report(folder: Path) -> WrittenReport:
         As `harness.analysis.findings.find`.
     """
     findings, parts = _found(folder, find_options(folder))
-    return _written(findings, parts, Target(folder))
+    return _written(findings, parts, Target(folder), said(findings))
 
 
 def write_plots(folder: Path) -> list[Path]:

@@ -14,9 +14,12 @@ import pytest
 import harness
 from harness.analysis.asked import Options
 from harness.analysis.findings import Findings, find
+from harness.analysis.formatting import subject
 from harness.cli import main
 from harness.records import SCHEMA_VERSION
+from harness.report.page import deciding
 from harness.report.page.answer import answer, flips
+from harness.report.page.deciding import said
 from harness.report.page.render import inline_svg, render
 from harness.report.write import core_drawings, write_report
 from tests.evidence.conftest import draw_from
@@ -95,6 +98,28 @@ def test_the_markdown_says_the_same(small, findings):
             assert line.count("|") - line.count("\\|") >= 5
 
 
+def test_a_folded_table_is_of_one_trace_and_length(small, findings):
+    page = (small / "report.html").read_text()
+    found = re.findall(r"<details><summary>([^<]*)</summary>\n<div [^>]*><table data-samples[^>]*>(.*?)</table>", page, re.S)
+    cells = findings.summary[findings.summary["status"] != "skipped"]
+    subjects = {subject(*key) for key in zip(cells["trace"], cells["n_res"], strict=True)}
+    assert {title for title, _ in found} == subjects and page.count("<table data-samples") == len(found)
+    for title, table in found:
+        named = re.findall(r'data-name="([^"]*)"', table)
+        assert "rowgroup" not in table and all(name.endswith(f", {title}") for name in named)
+
+
+def test_what_a_report_begins_with_is_worked_out_once(small, tmp_path, monkeypatch):
+    copy = tmp_path / "results" / "small"
+    shutil.copytree(small, copy)
+    draw_from(small, monkeypatch)
+    answered = []
+    plain = deciding.answer
+    monkeypatch.setattr(deciding, "answer", lambda found: answered.append(found) or plain(found))
+    write_report(copy, Options(baseline="hdf5"))
+    assert len(answered) == 1
+
+
 @pytest.mark.slow
 def test_the_same_files_give_the_same_bytes(small, tmp_path, monkeypatch):
     copy = tmp_path / "results" / "small"
@@ -111,7 +136,7 @@ def test_names_of_strangers_cannot_break_the_page(small, findings, tmp_path):
     samples = findings.samples.assign(trace="file:<script>alert(1)</script>|a.h5")
     summary = findings.summary.assign(trace="file:<script>alert(1)</script>|a.h5")
     odd = dataclasses.replace(findings, samples=samples, summary=summary)
-    page, markdown = render(odd, tmp_path, small, "plots", [])
+    page, markdown = render(odd, tmp_path, small, "plots", [], said(odd))
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
     assert "\\|a.h5" in markdown
 

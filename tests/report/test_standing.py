@@ -104,7 +104,7 @@ def _said(*groups, **changes) -> list[str]:
         "grades": grade(table, control_of="hdf5"), "summary": summarise(table, "hdf5"), "best_unmeasured": {},
         "noise": SimpleNamespace(busy=(), aa_median=0.018, state="quiet"), "withdrawn": False,
     }  # fmt: skip
-    return lead(SimpleNamespace(**(found | changes)))
+    return lead(SimpleNamespace(**(found | changes)), "The answer.")
 
 
 def test_the_sentences_decide_with_numbers_and_say_how_sure():

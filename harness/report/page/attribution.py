@@ -39,8 +39,8 @@ def attribution(findings: Findings) -> list[Block]:
     ]
     if chains:
         text = f"Each format's time over that of {baseline}, taken apart into readers, settings, slimming and container"
-        blocks += [Picture("attribution", "What is due to what", f"{text}."), _chains(findings, chains)]
-    return [*blocks, _pairs(found.pairs)]
+        blocks += [Picture("attribution", "What is due to what", f"{text}."), *_chains(findings, chains)]
+    return [*blocks, *_pairs(found.pairs)]
 
 
 def claims(findings: Findings) -> list[str]:
@@ -75,27 +75,34 @@ def _not_measured(*names: str) -> str:
     return f" Not measured: {'; '.join(told)}." if told else ""
 
 
-def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any, Any]]]]) -> Table:
+def _chains(findings: Findings, chains: list[tuple[dict[Any, Any], list[dict[Any, Any]]]]) -> list[Block]:
     named = {due for _, steps in chains for due in map(_column, steps)}
     columns = [due for due in _COLUMNS if due in named]
     chained = findings.attribution.chains
     best = {_place(row): row for row in chained[chained["part"] == "best"].to_dict("records")}
-    rows = []
+    rows: dict[str, list[list[str]]] = {}
     for total, steps in chains:
         cells = {due: "; ".join(_step(step) for step in steps if _column(step) == due) for due in columns}
-        rows.append([
-            words.case(total), words.pretty_trace(str(total["trace"])),
-            f"{total['compared']} over {total['compared_with']}", _ratio(total), *cells.values(),
+        rows.setdefault(words.subject(str(total["trace"]), total["n_res"]), []).append([
+            words.case(total), f"{total['compared']} over {total['compared_with']}", _ratio(total), *cells.values(),
             _best(total, best, findings),
         ])  # fmt: skip
-    return Table(
-        label="What is due to what",
-        caption="Stock over stock, and the steps that multiply to it: ratios of medians with 95 % intervals. Best over "
-        "best is paired by round, and the only figure about formats. report.json has every two formats.",
-        columns=["Case", "Trace", "Compared", "Stock", *(_COLUMNS[due] for due in columns), "Best"],
-        rows=rows,
-        folded="Each case, taken apart",
+    caption = (
+        "Stock over stock, and the steps that multiply to it: ratios of medians with 95 % intervals. Best over best is "
+        "paired by round, and the only figure about formats. report.json has every two formats."
     )
+    heads = ["Case", "Compared", "Stock", *(_COLUMNS[due] for due in columns), "Best"]
+    return _by_subject("Each case, taken apart", caption, heads, rows)
+
+
+def _by_subject(title: str, caption: str, columns: list[str], rows: dict[str, list[list[str]]]) -> list[Block]:
+    """Make a folded table for each trace and length, under what is said of all."""
+    named = {subject: f"{title}: {subject}" for subject in rows}
+    tables = [
+        Table(label=named[subject], caption=subject, columns=columns, rows=of, folded=named[subject])
+        for subject, of in rows.items()
+    ]
+    return [Text(caption), *tables]
 
 
 def _place(row: dict[Any, Any]) -> tuple[Any, ...]:
@@ -134,27 +141,25 @@ def _ratio(row: dict[Any, Any]) -> str:
     return f"{words.times(row['ratio'])} ({words.between(row['ratio_low'], row['ratio_high'])})"
 
 
-def _pairs(pairs: pd.DataFrame) -> Table:
+def _pairs(pairs: pd.DataFrame) -> list[Block]:
     """List the pairs of each case whose second contender is the first of its kind, as the stock one is."""
     kind = [*_CASE, "due", "format", "against_format"]
     kind_of_pair = pairs.assign(fixed=pairs["profile"].where(pairs["due"] == "reader", ""))
     first = kind_of_pair.groupby([*kind, "fixed"], sort=False, dropna=False)[["against_profile", "against_reader"]]
     shown = pairs[(pairs[["against_profile", "against_reader"]] == first.transform("first")).all(axis=1)]
-    rows = [
-        [
-            words.case(row), words.pretty_trace(str(row["trace"])), str(row["due"]), _name(row, ""),
-            _name(row, "against_"), _ratio(row), words.verdict(row), _busy(row), "this project's own" * row["own"],
-        ] for row in shown.to_dict("records")
-    ]  # fmt: skip
-    columns = ["Case", "Trace", "Due to", "Contender", "Over", "Ratio", "", "Processors at work", ""]
-    return Table(
-        label="Contenders that differ in one thing",
-        caption="Contenders that differ in one thing only: ratio of times paired by round, its word, and processor "
-        "time over wall time of each. attribution.csv has every pair.",
-        columns=columns if shown["own"].any() else columns[:-1],
-        rows=rows if shown["own"].any() else [row[:-1] for row in rows],
-        folded="Contenders that differ in one thing only",
+    own = bool(shown["own"].any())
+    rows: dict[str, list[list[str]]] = {}
+    for row in shown.to_dict("records"):
+        rows.setdefault(words.subject(str(row["trace"]), row["n_res"]), []).append([
+            words.case(row), str(row["due"]), _name(row, ""), _name(row, "against_"), _ratio(row), words.verdict(row),
+            _busy(row), *(["this project's own" * row["own"]] if own else []),
+        ])  # fmt: skip
+    caption = (
+        "Ratio of times paired by round, its word, and processor time over wall time of each. attribution.csv has "
+        "every pair."
     )
+    columns = ["Case", "Due to", "Contender", "Over", "Ratio", "", "Processors at work", *([""] if own else [])]
+    return _by_subject("Contenders that differ in one thing only", caption, columns, rows)
 
 
 def _name(row: dict[Any, Any], side: str) -> str:

@@ -25,7 +25,29 @@ _NAMED = 3
 """How many formats a sentence names behind the best; the table has all."""
 
 
-def lead(findings: Findings) -> list[str]:
+@dataclass(frozen=True)
+class Said:
+    """What a report begins with.
+
+    Attributes
+    ----------
+    deciding : tuple of str
+        What decides between formats, in sentences; where nothing is graded, the answer.
+    answer : str
+        Which format is preferred for which use.
+    """
+
+    deciding: tuple[str, ...]
+    answer: str
+
+
+def said(findings: Findings) -> Said:
+    """Say, once for the page, its Markdown and the terminal, what a report begins with."""
+    preferred = answer(findings)
+    return Said(tuple(lead(findings, preferred)), preferred)
+
+
+def lead(findings: Findings, preferred: str) -> list[str]:
     """Say what decides, a sentence or two for each effort, then how sure it is; the answer where nothing is graded."""
     grades = findings.grades.table
     told = grades[grades["standing"] != ""]
@@ -36,7 +58,7 @@ def lead(findings: Findings) -> list[str]:
         efforts[-1]["sizes"] = None  # it would say the same
     compared = told[~told["criterion"].isin(exact) & (told["standing"] != "best")]
     rounds = least_rounds(findings.summary)
-    said = {
+    values = {
         "busy": findings.noise.busy,
         "withdrawn": CORRECTION if findings.withdrawn else "",
         "efforts": efforts,
@@ -48,8 +70,8 @@ def lead(findings: Findings) -> list[str]:
         "noise": findings.noise,
         "unmeasured": words.ordered(findings.best_unmeasured),
     }
-    found = sentences("deciding", said)
-    return found if efforts else [*found, answer(findings)]
+    found = sentences("deciding", values)
+    return found if efforts else [*found, preferred]
 
 
 def _effort(of: pd.DataFrame, effort: str, exact: set[str]) -> dict[str, Any]:

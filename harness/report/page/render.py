@@ -23,14 +23,17 @@ from harness.analysis.findings import Findings
 from harness.errors import escaped_lines
 from harness.report.page import sections
 from harness.report.page.attribution import attribution
+from harness.report.page.deciding import Said
 from harness.report.page.limits import ledger, limits, noise
 from harness.report.page.reproduce import cite, reproduce
 from harness.report.page.scaling import scaling
 from harness.report.page.tables import tables
-from harness.report.section import Block, Brought, Items, Part, Picture
+from harness.report.section import Block, Brought, Items, Part, Picture, Section
 
 _OPEN = ("answer", "uses")
 """Sections that are not folded."""
+
+_Added = list[tuple[Section, list[Block]]]
 
 _BLANK = re.compile(r"\n{3,}")
 _PAINT = re.compile(r"\b(fill|stroke): #([0-9a-f]{6})\b")
@@ -39,7 +42,7 @@ _OF_PAGE = {"ffffff": "paper", "000000": "ink", "333333": "soft", "555555": "sof
 _DARK = 70  # of 255, the luma below which a colour is lost on a dark page
 
 
-def render(findings: Findings, plots: Path, folder: Path, links: str, brought: Brought) -> tuple[str, str]:
+def render(findings: Findings, plots: Path, folder: Path, links: str, brought: Brought, said: Said) -> tuple[str, str]:
     """Write the report.
 
     Parameters
@@ -52,8 +55,10 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
         The run's folder.
     links : str
         Where Markdown says that the plots are.
-    brought : list of (Section, object), optional
+    brought : list of (Section, object)
         The sections of extensions, each with what it found.
+    said : Said
+        What it begins with.
 
     Returns
     -------
@@ -81,12 +86,13 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
     text = {
         name: Markup((Path(__file__).parent / "templates" / name).read_text()) for name in ("style.css", "script.js")
     }
-    alone = " and ".join(section.title for section, found in brought if section.blocks(found, findings))
+    added = [(section, blocks) for section, found in brought if (blocks := section.blocks(found, findings))]
+    alone = " and ".join(section.title for section, _ in added)
     view = {
         "title": alone if findings.without_formats and alone else "Which file format for these inference traces?",
         "run_id": findings.config.run_id,
         "facts": sections.facts(findings),
-        "sections": list(_sections(findings, plots, folder, brought)),
+        "sections": [*_sections(findings, plots, folder, brought, added, said)],
         "footer": f"trace-format-harness {harness.__version__}. Licence of the harness: Apache-2.0.",
         "plots_at": links,
         "style": text["style.css"],
@@ -98,10 +104,12 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
     return page, _BLANK.sub("\n\n", markdown)
 
 
-def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -> Iterable[dict[str, Any]]:
+def _sections(
+    findings: Findings, plots: Path, folder: Path, brought: Brought, added: _Added, said: Said
+) -> Iterable[dict[str, Any]]:
     """Put every section into words: its place, anchor, name in the list of sections, heading and blocks."""
     found: list[tuple[int, str, str, str, list[Block]]] = [
-        (0, "answer", "Answer", "The answer", sections.answer_blocks(findings)),
+        (0, "answer", "Answer", "The answer", sections.answer_blocks(findings, said)),
         (110, "limits", "Limits", "Limits", [Items(limits(findings, brought))]),
         (120, "reproduce", "Reproduce and check", "How to reproduce and to check", reproduce(findings)),
         (130, "cite", "Cite", "How to cite", cite(findings, folder)),
@@ -109,7 +117,7 @@ def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -
     if not findings.without_formats:
         found += [
             (5, "attribution", "What is due to what", "What is due to what", attribution(findings)),
-            (10, "uses", "For your use", "For your use", sections.use_blocks(findings)),
+            (10, "uses", "For your use", "For your use", sections.use_blocks(findings, said)),
             (20, "plots", "Plots", "The plots", sections.plots(findings)),
             (25, "grades", "Grades", "The grades", sections.grades(findings)),
             (30, "tables", "Figures", "The figures", tables(findings)),
@@ -118,7 +126,7 @@ def _sections(findings: Findings, plots: Path, folder: Path, brought: Brought) -
             (90, "fairness", "Fairness", "The fairness ledger", ledger(findings)),
             (100, "noise", "Noise", "The noise", [Items(noise(findings.noise))]),
         ]
-    found += [(one.order, one.name, one.title, one.title, one.blocks(part, findings)) for one, part in brought]
+    found += [(one.order, one.name, one.title, one.title, blocks) for one, blocks in added]
     for _, name, listed, title, blocks in sorted(found, key=lambda section: section[:2]):
         if blocks:
             shown = [content for block in blocks if (content := _shown(block, plots))]

@@ -16,9 +16,9 @@ from harness.analysis.findings import Findings
 from harness.analysis.summary import BELOW_RAW, too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.report.drawing.plots import plotted
-from harness.report.page.answer import answer, assumptions, flips, uses
+from harness.report.page.answer import assumptions, flips, uses
+from harness.report.page.deciding import Said
 from harness.report.page.deciding import blocks as by_effort
-from harness.report.page.deciding import lead
 from harness.report.page.sentences import sentences
 from harness.report.section import Block, Items, Part, Picture, Table, Text
 from harness.suite import Plot, Suite, plain
@@ -48,10 +48,10 @@ def facts(findings: Findings) -> str:
     return f"{'; '.join(said)}."
 
 
-def answer_blocks(findings: Findings) -> list[Block]:
+def answer_blocks(findings: Findings, said: Said) -> list[Block]:
     """Give what decides, how every format stands, and what a reader must know before it."""
     noted = warnings(findings)
-    shown = {"sentences": lead(findings), "table": _standings(findings)}
+    shown = {"sentences": said.deciding, "table": _standings(findings)}
     caption = "Time, or size, against the best of each criterion, with 95 % intervals: further left is better."
     blocks: list[Block] = [Part("Answer", shown), Picture("criteria", "Formats by criterion", caption)]
     # What failed or is missing is no footnote.
@@ -59,15 +59,15 @@ def answer_blocks(findings: Findings) -> list[Block]:
     return blocks + ([Part("Notes", {"texts": noted, "open": grave})] if noted else [])
 
 
-def use_blocks(findings: Findings) -> list[Block]:
+def use_blocks(findings: Findings, told: Said) -> list[Block]:
     """Say what each use costs in each format, and what would change which is preferred."""
     changes, rests_on = flips(findings), assumptions(findings)
-    if not (told := uses(findings)):
+    if not (each := uses(findings)):
         return []
-    several, preferred = findings.samples["trace"].nunique() > 1, answer(findings)
+    several = findings.samples["trace"].nunique() > 1
     said = {
-        "answer": "" if preferred in lead(findings) else preferred,
-        "uses": told,
+        "answer": "" if told.answer in told.deciding else told.answer,
+        "uses": each,
         "elsewhere": [found.text for found in findings.headlines] if several else [],
         "flips": changes,
     }
@@ -128,20 +128,15 @@ def grades(findings: Findings) -> list[Block]:
     found = findings.grades
     formats = words.ordered(found.table["format"])
     exact = {criterion.name for criterion in criteria() if criterion.exact}
-    cells = []
+    cells: dict[str, list[dict[str, Any]]] = {}
     place = ["criterion", "effort", "trace", "n_res", "access", "cache", "executor", "workers"]
     for _, part in found.cells.groupby(place, sort=False, dropna=False):
         row = part.iloc[0]
         write = words.size if row["criterion"] in exact else words.duration
         figures = {r["format"]: f"{write(r['value'])}, {words.times(r['ratio'])}" for r in part.to_dict("records")}
-        n_res = "" if pd.isna(row["n_res"]) else f"{int(row['n_res'])}"
-        said = [
-            _labelled(row["criterion"], row["effort"]),
-            words.pretty_trace(str(row["trace"])),
-            n_res,
-            words.case(row),
-        ]
-        cells.append({"place": said, "figures": [figures.get(name, "–") for name in formats]})
+        said = [_labelled(row["criterion"], row["effort"]), words.case(row)]
+        one = {"place": said, "figures": [figures.get(name, "–") for name in formats]}
+        cells.setdefault(words.subject(str(row["trace"]), row["n_res"]), []).append(one)
     shown = {"columns": formats, "cells": cells, "rules": found.rules}
     return [Part("Grades", shown), *(_held(findings.held) if findings.held else [])]
 

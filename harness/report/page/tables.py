@@ -59,9 +59,8 @@ def _groups(
         if (cells["status"] == "skipped").all():
             continue
         first, case = cells.iloc[0], words.case(cells.iloc[0])
-        trace = words.pretty_trace(str(first["trace"]))
+        trace, title = words.pretty_trace(str(first["trace"])), words.subject(str(first["trace"]), first["n_res"])
         n_res = "" if pd.isna(first["n_res"]) else str(int(first["n_res"]))
-        title = trace + (f", {n_res} residues" if n_res else "")
         group = {"trace": trace, "n_res": n_res, "title": title, "rows": []}
         rows = groups.setdefault((trace, n_res), group)["rows"]
         fastest = raced.get(str(place))

@@ -169,7 +169,7 @@ def _panel(axes: Axes, key: CellKey | None, found: Found) -> None:
     else:
         room = 0.12 * (most - least) or 0.05 * most
         axes.set_ylim(least - room, most + 5 * room)
-        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=key is not None and not timed))
         write = words.duration if timed else "{:.2f}".format if key is None else "{:,.0f} B".format
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: write(value) if value else "0"))
         axes.grid(axis="y")

@@ -79,3 +79,8 @@ def test_the_table_has_a_row_for_each_step():
     table = step_table([find_steps(s) for s in series])
     assert list(table["figure"]) == ["bytes", "time"] and list(table["format"]) == ["hdf5", "hdf5"]
     assert table["commits"].iloc[0] == "0000003..0000004" and table["regression"].all()
+
+
+def test_sizes_have_ticks_at_whole_bytes(tmp_path):
+    texts = re.findall(r"<!-- ([\d,]+ B) -->", drawn(tmp_path / "a", history())["trend-size.svg"].decode())
+    assert "1,001 B" in texts and len(set(texts)) == len(texts)

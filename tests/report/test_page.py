@@ -100,7 +100,9 @@ def test_the_markdown_says_the_same(small, findings):
 
 def test_a_folded_table_is_of_one_trace_and_length(small, findings):
     page = (small / "report.html").read_text()
-    found = re.findall(r"<details><summary>([^<]*)</summary>\n<div [^>]*><table data-samples[^>]*>(.*?)</table>", page, re.S)
+    found = re.findall(
+        r"<details><summary>([^<]*)</summary>\n<div [^>]*><table data-samples[^>]*>(.*?)</table>", page, re.S
+    )
     cells = findings.summary[findings.summary["status"] != "skipped"]
     subjects = {subject(*key) for key in zip(cells["trace"], cells["n_res"], strict=True)}
     assert {title for title, _ in found} == subjects and page.count("<table data-samples") == len(found)

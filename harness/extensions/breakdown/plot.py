@@ -13,11 +13,12 @@ from matplotlib.patches import Patch
 
 from harness.analysis import formatting as words
 from harness.extensions.breakdown.analysis import OPENED, PARTS, PartOfRead, drawn_cells
-from harness.report.drawing.figure import GREY, Page, drawing, halo, segments
+from harness.report.drawing.figure import GREY, Page, drawing, halo, inches, segments
 from harness.report.drawing.ticks import across, upwards
 
 _ACROSS = 3
 _ACCESSES = ("all_tensors", "attention_layer", "head", "pair_layer", "window_attention", "window_pair")
+_NAMES = 7.5  # points
 _WIDE = 1.3  # times the bars, with what is written beside them
 _UNKNOWN: dict[str, Any] = {"facecolor": "none", "edgecolor": GREY, "linestyle": (0, (2, 2)), "linewidth": 0.8}
 
@@ -110,6 +111,9 @@ def _bars(axes: Axes, cells: pd.DataFrame, arms: list[tuple[str, str]], *, label
     segments(axes, *ends, color="black", linewidth=1.6, path_effects=halo(1.6))
     axes.set_xlim(0, _WIDE)
     axes.set_ylim(len(arms) - 0.4, -0.6)
-    upwards(axes, range(len(arms)), [words.arm_name(arm, arms) for arm in arms] if labelled else [], mark=0)
+    names = [words.arm_name(arm, arms) for arm in arms]
+    if max(inches(name, size=_NAMES) for name in names) > Page.LEFT - 0.1:  # it would leave the page
+        names = [name.replace(" (", "\n(") for name in names]
+    upwards(axes, range(len(arms)), names if labelled else [], mark=0, size=_NAMES)
     across(axes, [0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"], grid=True)
     axes.spines["bottom"].set_bounds(0, 1)

@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from harness.extensions.breakdown.analysis import drawn_cells
 from harness.extensions.breakdown.plot import draw_time
+from harness.report.drawing.figure import Page
 
 
 def cells(trace: str, n_res: float, accesses: list[str], **changes: object) -> pd.DataFrame:
@@ -74,3 +75,15 @@ def test_a_bar_shows_all_its_parts_however_long_the_read(tmp_path, monkeypatch):
         assert [end for _, end in pieces[:-1]] == pytest.approx([start for start, _ in pieces[1:]])
     drawn = (tmp_path / "where_time_goes.svg").read_text()
     assert "<!-- 7 s -->" in drawn and "<!-- 7 ms -->" in drawn and "<!-- not taken apart -->" in drawn
+
+
+def test_long_names_stay_on_the_page(tmp_path, monkeypatch):
+    pages = []
+    plain = Page.save
+    monkeypatch.setattr(Page, "save", lambda self, *where: pages.append(self) or plain(self, *where))
+    one = cells("synthetic", 64.0, ["head"])
+    draw_time(pd.concat([one.assign(format="zarr-slim", profile=name) for name in ("tuned", "another-one")]), tmp_path)
+    (page,) = pages
+    page.figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in page.axes[0, 0].texts}
+    assert {"zarr-slim\n(tuned)", "zarr-slim\n(another-one)"} < set(boxes) and min(b.x0 for b in boxes.values()) > 0

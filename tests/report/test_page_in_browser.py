@@ -25,8 +25,9 @@ def test_the_page_has_no_problem_in_a_browser(report: Path, browser: Any) -> Non
 
 
 def unfold(page: Any) -> None:
-    for summary in page.locator("details.section > summary").all():
-        summary.click()
+    for folded in ("details.section", "details.section details:has(table[data-samples])"):
+        for summary in page.locator(f"{folded} > summary").all():
+            summary.click()
 
 
 def test_samples_show_on_hover_and_by_keyboard(report: Path, browser: Any) -> None:

@@ -26,7 +26,7 @@ bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
 
 # The published comparison on this machine, with as many workers as it has cores: hours where there are many. Then shorter runs with
-# one thread for each contender, and with no decoded chunks kept; the report shows them, and those in BESIDE. docs/larger-machines.md
+# one thread for each contender, and with no decoded chunks kept; the report shows them, and those in BESIDE. docs/cluster.md
 NAME ?= $(shell hostname)
 BESIDE ?=
 WORKERS := $(shell getconf _NPROCESSORS_ONLN | awk '{ s = 1; for (n = 2; n <= $$1; n *= 2) s = s "," n; print s }')

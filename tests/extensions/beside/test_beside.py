@@ -83,7 +83,7 @@ def test_a_damaged_file_is_refused_by_the_report(runs, capsys):
 
 
 def test_make_reference_shows_the_runs_that_it_makes():
-    """The commands of docs/larger-machines.md, which take hours, are parsed and not run."""
+    """The commands of docs/cluster.md, which take hours, are parsed and not run."""
     root = Path(__file__).parents[3]
     command = ["make", "-n", "reference", "NAME=here", "BESIDE=results/reference"]
     made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
@@ -91,4 +91,4 @@ def test_make_reference_shows_the_runs_that_it_makes():
     *runs, beside = [_parser().parse_args(words, argparse.Namespace(debug=False)) for words in lines]
     assert [run.out for run in runs] == [beside.run, *beside.others[:-1]] and len(runs) == 3
     assert beside.others[-1] == Path("results/reference")
-    assert "make reference NAME=" in (root / "docs" / "larger-machines.md").read_text()
+    assert "make reference NAME=" in (root / "docs" / "cluster.md").read_text()

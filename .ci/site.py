@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import harness
@@ -35,18 +36,22 @@ def linked(pages: list[Path]) -> set[Path]:
 
 
 def helped() -> str:
-    """Return the help of every command as one page."""
+    """Return the help of every command, and of the actions of commands that have some, as one page."""
     wide = os.environ | {"COLUMNS": "80", "NO_COLOR": "1"}
 
-    def told(*arguments: str) -> str:
-        done = subprocess.run([*HARNESS, *arguments, "--help"], env=wide, capture_output=True, text=True, check=True)
+    def told(*words: str) -> str:
+        done = subprocess.run([*HARNESS, *words, "--help"], env=wide, capture_output=True, text=True, check=True)
         return done.stdout
 
-    top = told()
-    parts = [f"# Every command\n\n```text\n{top}```\n"]
-    for name in re.findall(r"^    ([a-z][a-z-]*)  ", top, re.M):
-        parts.append(f"## harness {name}\n\n```text\n{told(name)}```\n")
-    return "\n".join(parts)
+    def parts(*words: str) -> Iterator[str]:
+        text = told(*words)
+        title = f"harness {' '.join(words)}" if words else "Every command"
+        yield f"{'#' * (1 + len(words))} {title}\n\n```text\n{text}```\n"
+        listed = re.search(r"^  (?:COMMAND|ACTION)\n((?:    .*\n)+)", text, re.M)
+        for name in re.findall(r"^    ([a-z][a-z-]*) ", listed[1] if listed else "", re.M):
+            yield from parts(*words, name)
+
+    return "\n".join(parts())
 
 
 def main(site: Path) -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -144,6 +145,17 @@ def test_the_reference_run_is_whole():
 def test_the_plots_of_committed_runs_are_copies(run):
     own = {path.name: path.read_bytes() for path in (ROOT / "results" / run / "plots").iterdir()}
     assert own == {path.name: path.read_bytes() for path in (ROOT / "plots" / run).iterdir()}
+
+
+def test_the_badges_say_what_the_package_says():
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pythons = re.findall(r"Python :: (3\.\d+)", "\n".join(about["classifiers"]))
+    truth = {"python": ", ".join(pythons), "licence": about["license"], "platform": "linux"}
+    assert "Operating System :: POSIX :: Linux" in about["classifiers"]
+    shown = re.findall(r"!\[(\w+): ?(.+?)\]\(docs/badges/(\w+)\.svg\)", README)
+    assert [(label.lower(), text.lower()) for label, text, _ in shown] == [(k, v.lower()) for k, v in truth.items()]
+    for label, text in truth.items():
+        assert f"<title>{label}: {text}</title>" in (ROOT / f"docs/badges/{label}.svg").read_text()
 
 
 def test_the_readme_is_for_a_newcomer():

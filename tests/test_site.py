@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,4 +43,8 @@ def test_every_page_has_one_place():
 def test_the_site_is_built_without_a_warning(tmp_path):
     done = subprocess.run([sys.executable, ".ci/site.py", tmp_path / "site"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "harness run" in (tmp_path / "site/docs/command-line.html").read_text()
+    page = (tmp_path / "site/docs/command-line.html").read_text()
+    commands = re.findall(r'<h2 id="harness-([a-z-]+)">', page)
+    assert {"run", "show", "history", "compare"} <= set(commands)
+    assert re.findall(r'<h3 id="harness-([a-z-]+)">', page) == ["history-add", "history-show"]
+    assert "WARNING" not in done.stderr

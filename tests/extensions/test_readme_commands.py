@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.directories import af2, digests
-from harness.cli import main
+from harness.cli import _parser, main
 from harness.formats.archive import open_archive
 from harness.run.presets import PRESETS
 from harness.workload import PlanOptions
@@ -23,9 +24,24 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 _NAMED = ("commands", "tutorial", "modes", "tuning", "follow", "capture", "long-sequences", "result-directories")
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in _NAMED)]
-BLOCKS = [block for page in PAGES for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.S)]
-LINES = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
-COMMANDS = list(dict.fromkeys(LINES))  # the README's again in a page
+ALONE = ("own-data", "elsewhere")  # run below, each in a folder of its own
+BY_OTHERS = {
+    "compare": "tests/extensions/compare/test_command.py",
+    "formats": "tests/formats/test_conformance.py",
+    "suites": "tests/report/test_strangers.py",
+}
+_BLOCK = re.compile(r"(?:<!-- not run: (?P<why>.+?) -->\n)?```(?:sh|text)\n(?P<code>.*?)```", re.S)
+_COMMAND = re.compile(r"^(?:\w+=\S+ )*(?:\S*bin/)?(?:harness|make|python3?|pip|asv|sbatch) ", re.M)
+
+
+def commands(page: Path) -> list[str]:
+    """Return the commands of a page that a test has to run, without comments."""
+    blocks = [found["code"] for found in _BLOCK.finditer(page.read_text()) if not found["why"]]
+    lines = [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if _COMMAND.match(line)]
+
+
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page)))  # the README's again in a page
 ELSEWHERE = {"make bench", "make test", "make capture-demo"}  # run by .ci/run; each stands there word for word
 ANSWERS = {"harness history show": 3}  # where the exit code is the answer
 OF_A_RUN = re.compile(r"results/first|first\.bundle|history")  # of the first run and what follows from it
@@ -33,6 +49,23 @@ OF_A_RUN = re.compile(r"results/first|first\.bundle|history")  # of the first ru
 TRACE = "synthetic:layers=1,heads=2,hidden_dim=16,pair_dim=8"
 
 Shell = Callable[[list[str]], None]
+
+
+def test_every_page_with_commands_is_run_or_says_what_it_needs() -> None:
+    with_commands = {page.stem for page in (ROOT / "docs").glob("*.md") if commands(page)}
+    assert with_commands == {*_NAMED, *ALONE, *BY_OTHERS}
+    for page, path in BY_OTHERS.items():
+        assert f'"{page}.md"' in (ROOT / path).read_text()
+
+
+def test_commands_that_need_something_are_understood() -> None:
+    """They are parsed and not run."""
+    blocks = [found for page in (ROOT / "docs").glob("*.md") for found in _BLOCK.finditer(page.read_text())]
+    lines = [line for found in blocks if found["why"] for line in found["code"].replace("\\\n", " ").splitlines()]
+    parsed = [shlex.split(line.partition(" #")[0]) for line in lines if re.match(r"(\.venv/bin/)?harness ", line)]
+    assert {words[1] for words in parsed} == {"beside", "capture", "run"}
+    for words in parsed:
+        _parser().parse_args(words[1:], argparse.Namespace(debug=False))
 
 
 def test_commands_that_are_not_run_here_stand_in_the_makefile() -> None:
@@ -82,3 +115,15 @@ def test_every_other_command_works(shell: Shell, tmp_path: Path) -> None:
     exec(snippet, found)  # reads the archive that a command above wrote
     with open_archive(tmp_path / "trace.h5") as (_, reader, _):
         np.testing.assert_array_equal(found["stored"], reader.read("activations/layer_1/pair_repr"))
+
+
+def test_the_commands_on_own_arrays_work(shell: Shell, tmp_path: Path) -> None:
+    np.savez(tmp_path / "result.npz", attn=np.ones((2, 3, 9, 9), np.float32), junk=np.ones(5))
+    short = " --formats hdf5 --suites size --quiet"
+    shell([command + short for command in commands(ROOT / "docs" / "own-data.md")])
+    assert len(list((tmp_path / "results").iterdir())) == 2
+
+
+def test_the_commands_for_other_programs_work(shell: Shell, tmp_path: Path) -> None:
+    shell(["harness convert synthetic:n_res=16,layers=1 trace.h5", *commands(ROOT / "docs" / "elsewhere.md")])
+    assert (tmp_path / "trace.plain.npz").is_file() and (tmp_path / "trace.vizfold.zarr").is_dir()

@@ -88,7 +88,7 @@ def processors(threads: int) -> frozenset[int]:
     most = capacity().cores_usable
     if not 0 < threads <= most:
         raise UsageError(
-            f"A budget of {threads} threads cannot be had: this process may use {most} processors. Ask for 1 to {most}."
+            f"A budget of {threads} threads is too large: this process may use {most} processors. Ask for 1 to {most}."
         )
     here = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(most)
     return frozenset(sorted(here)[:threads])

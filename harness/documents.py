@@ -130,9 +130,9 @@ def decode(
         value = json.loads(raw.decode(errors=errors), **_HOOKS)
     except json.JSONDecodeError as problem:
         place = f"line {problem.lineno} column {problem.colno}"
-        raise fail(f"is no valid JSON at {place}: {problem.msg[0].lower()}{problem.msg[1:]}") from problem
+        raise fail(f"is not valid JSON at {place}: {problem.msg[0].lower()}{problem.msg[1:]}") from problem
     except UnicodeDecodeError as problem:
-        raise fail(f"is no UTF-8 text, from byte {problem.start} on") from problem
+        raise fail(f"is not UTF-8 text, from byte {problem.start} on") from problem
     except ValueError as problem:
         raise fail(str(problem)) from problem
     if version is not None:
@@ -162,7 +162,7 @@ def decode_toml(
     try:
         value = tomllib.loads(text.decode())
     except UnicodeDecodeError as problem:
-        raise fail(f"is no UTF-8 text, from byte {problem.start} on") from problem
+        raise fail(f"is not UTF-8 text, from byte {problem.start} on") from problem
     except (ValueError, RecursionError) as problem:
         raise fail(f"is not TOML ({problem})") from problem
     for name in under:
@@ -218,7 +218,7 @@ def _beyond(value: Any, known: Any, place: str) -> str:
 def _check_shape(data: bytes) -> None:
     """Count how deep the values of a JSON text are nested, and how many there are, before a parser builds them."""
     if len(data) > DOCUMENT:
-        raise ValueError(f"is larger than {DOCUMENT >> 20} MiB, the most that is read of a document")
+        raise ValueError(f"is larger than {DOCUMENT >> 20} MiB, the limit for a document")
     # Backslashes are in strings alone and pair up from the left, so what is left of quotes are the ends of strings.
     text = data.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _REST)
     quotes = depth = values = 0
@@ -230,9 +230,9 @@ def _check_shape(data: bytes) -> None:
         depths = np.cumsum(steps, dtype=np.int64) + depth
         values += int(np.count_nonzero(steps >= 0))
         if depths.max(initial=0) > MAX_DEPTH:
-            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels, the most that is read of a document")
+            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels, the limit for a document")
         if values > MAX_VALUES:
-            raise ValueError(f"holds more than {MAX_VALUES} values, the most that is read of a document")
+            raise ValueError(f"holds more than {MAX_VALUES} values, the limit for a document")
         depth = int(depths[-1]) if len(depths) else depth
 
 
@@ -244,7 +244,7 @@ def _integer(text: str) -> int:
 
 def _float(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"holds {text[:24]}, which is no finite number")
+        raise ValueError(f"holds {text[:24]}, which is not a finite number")
     return value
 
 

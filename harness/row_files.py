@@ -52,7 +52,7 @@ class RowFile(Generic[AnyRow]):
         if header and header.split(",") != columns(row):
             self._handle.close()
             raise HarnessError(
-                f"{path} was begun by another version of the harness, whose rows have other columns: start a new run."
+                f"{path} was written by another version of the harness, whose rows have other columns: start a new run."
             )
         if not header:
             self._writer.writeheader()
@@ -142,7 +142,7 @@ def read_rows(path: Path, row: type[Row]) -> pd.DataFrame:
     version = int(versions[0]) if versions else 1  # a file without rows may be of any
     later = {name for number, names in row.added.items() if number > version for name in names}
     if extra := [column for column in frame if column not in defaults]:
-        raise DocumentError(f"{path} is not {row.called}: it has a column {extra[0]!r}, which no version knows.")
+        raise DocumentError(f"{path} is not {row.called}: it has a column {extra[0]!r}, which no version has.")
     if lost := [column for column in defaults if column not in frame and column not in later]:
         raise DocumentError(f"{path} is not {row.called} of schema version {version}: it has no column {lost[0]!r}.")
     for name in sorted(later - set(frame)):

@@ -1,4 +1,4 @@
-"""A suite: a question, its plan, and all that a report has to know of it; found by the names in the rows of a run."""
+"""A suite: a workload, its plan, and the facts that a report needs; found by the names in the rows of a run."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ def _one(options: PlanOptions) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class AccessInfo:
-    """What reports say of an access of a suite.
+    """Facts about an access for reports.
 
     Attributes
     ----------
     name : str
-        The ``access`` column of records.
+        Value of the ``access`` column of records.
     label : str
-        What it is called in tables and drawings.
+        Name in tables and plots.
     cost : {"read", "write", "size", "readers"} or None
-        What it measures of the cost of a use: a read that a mix may have a share of; what writing the trace takes; the
-        bytes to keep; how much slower a read becomes beside other readers. None where it plays no part.
+        Part of the cost of a use: a read that can have a share in a mix, writing the trace, stored bytes, or the
+        slowdown of a read by other readers. None for no part.
     mix : str
-        What a mix calls a read; `name` without it.
+        Name of a read in a mix; by default `name`.
     several : str
-        Many of such a read, in a sentence.
+        Plural of such a read, in sentences.
     assumes : str
-        A sentence on what a cost takes for granted that counts it.
+        A sentence with an assumption of costs that include it.
     per_sample : callable
-        Takes the options of a run; returns how many of it one sample has.
+        Takes the options of a run; returns the number of such reads in one sample.
     variant_of, variant : str
-        The access of this suite that is done in another way, and which way. Times of both are drawn side by side; of
-        sizes the caption says how much more it takes.
+        The access of this suite of which this is a variant, and the name of the variant. Times of both are drawn side
+        by side; for sizes the caption states the difference.
     note : str
-        A sentence for the caption of a drawing that shows it.
+        A sentence for the caption of its plot.
     once : bool
-        Whether it has one sample by design, and so no verdict.
+        Whether it has one sample by design, and therefore no verdict.
     one_tensor : bool
-        Whether a sample reads one tensor and all of it.
+        Whether a sample reads one complete tensor.
     in_place_of : tuple of str
-        The reads of a mix that it stands for where a trace has no tensor for them.
+        Reads of a mix that it replaces if a trace has no tensor for them.
     """
 
     name: str
@@ -76,18 +76,18 @@ class AccessInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """The drawing of a suite: its rows of panels are the accesses, or what is no column.
+    """The plot of a suite, with a row of panels for each value that is not a column.
 
     Attributes
     ----------
     title : str
-        What is shown, and what is better.
+        Title: the quantity, and which direction is better.
     columns : {"cache", "access", "workers"}
-        What lies side by side.
+        The quantity whose values are side by side.
     name : str
-        Of the file, without its ending; the suite's without it.
+        File name without suffix; by default that of the suite.
     note : str
-        For the caption.
+        Note for the caption.
     """
 
     title: str
@@ -103,17 +103,17 @@ class Criterion:
     Attributes
     ----------
     name : str
-        As in the table.
+        Name in the table.
     cells : str
-        Which cells it is made of, in words.
+        Description of its cells.
     accesses : tuple of str
-        Those that count; all without it.
+        Accesses that count; by default all.
     short : str
-        Its name at the head of a narrow column; `name` without it.
+        Name at the head of a narrow column; by default `name`.
     since : int
-        The first version of the report that grades it.
+        First report version that grades it.
     limits : tuple of float, optional
-        The largest ratio that is still Strong, Good, Limited; without it those of all times, or of all sizes.
+        Largest ratios for Strong, Good and Limited; by default those of times, or of sizes.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Criterion:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """A question, as a pure function from what a trace holds to what is to be done.
+    """A workload: a pure function from the manifest of a trace to accesses, and facts for reports.
 
     Attributes
     ----------
@@ -135,26 +135,26 @@ class Suite:
     description : str
         One line for ``harness list``.
     order : int
-        Place among the suites, in the order of a reader's questions.
+        Position among the suites in reports.
     plan : callable
-        Takes the manifest, a random generator made from the run's seed, and the options; returns the accesses. Equal
-        arguments give equal plans, so that every format executes the same one.
+        Takes the manifest, a random generator seeded by the run, and the options; returns the accesses. Equal
+        arguments must give equal plans, because every format executes the same plan.
     title : str
-        Heading of its table and drawing; made from the name without it.
+        Heading of its table and plot; by default its name.
     unit : {"s", "B"}
         Whether it measures times, or sizes, which are exact.
     accesses : tuple of AccessInfo
-        What reports say of its accesses, in the order of rows; one that is not listed is called by its name.
+        Facts about its accesses, in the order of rows; others are shown by name.
     plot : Plot, optional
-        Its drawing; none without it.
+        Its plot; by default none.
     criterion : Criterion, optional
-        Its row of the grades; none without it.
+        Its row in the grades; by default none.
     note : str
-        Sentences for the end of its table's caption.
+        Sentences at the end of the caption of its table.
     prefix : str
-        Goes before its accesses in the terminal.
+        Prefix of its accesses in the terminal.
     archives : str
-        The access that records the writing of the archives which are read from; empty for none.
+        The access that records the writing of the archives that are read; empty for none.
     """
 
     name: str
@@ -172,17 +172,17 @@ class Suite:
 
     @property
     def heading(self) -> str:
-        """What stands above its table and drawing."""
+        """Heading of its table and plot."""
         return self.title or plain(self.name).capitalize()
 
 
 def plain(name: str) -> str:
-    """Write a name as words."""
+    """Return a name as words."""
     return name.replace("_", " ")
 
 
 def suites() -> tuple[Suite, ...]:
-    """Return every suite that can be imported here, in their order: registered ones, and those that were typed."""
+    """Return all suites that can be imported, in order: registered ones, and those given on the command line."""
     return _suites(*registry.names("suites"), *(name for group, name in registry.allowed() if group == "suites"))
 
 
@@ -196,12 +196,12 @@ def _suites(*names: str) -> tuple[Suite, ...]:
 
 
 def load_suite(name: str) -> Suite:
-    """Load a suite by its registered name, or by ``module:attribute`` where that was allowed.
+    """Load a suite by its registered name, or by ``module:attribute`` if that was allowed.
 
     Raises
     ------
     UsageError
-        When there is no such suite, or it is no `Suite`.
+        If there is no such suite, or it is not a `Suite`.
     """
     found = registry.load("suites", name)
     if not isinstance(found, Suite):
@@ -214,24 +214,24 @@ def _no_plan(manifest: Manifest, rng: np.random.Generator, options: PlanOptions)
 
 
 def suite_named(name: str) -> Suite:
-    """Return a suite by its name; of one that cannot be found here, all that its name says."""
+    """Return a suite by name; if it is not installed, one with the name only."""
     known = {suite.name: suite for suite in suites()}
     return known.get(name) or Suite(name=name, description="", order=1 << 30, plan=_no_plan)
 
 
 def access_named(name: str, suite: str = "") -> AccessInfo:
-    """Return what a suite says of its access, or what the first does that has one of this name; else its name alone."""
+    """Return the facts of an access from its suite, else from the first suite that has it, else only its name."""
     found = (info for known in suites() if suite in ("", known.name) for info in known.accesses if info.name == name)
     return next(found, None) or AccessInfo(name=name, label=plain(name))
 
 
 def counted_as(part: Part) -> list[tuple[str, AccessInfo]]:
-    """Return the accesses that measure a part of a cost, each with the name of its suite, in order."""
+    """Return the accesses of a part of the cost, each with the name of its suite, in order."""
     return [(suite.name, info) for suite in suites() for info in suite.accesses if info.cost == part]
 
 
 def mix_reads() -> dict[str, tuple[str, AccessInfo]]:
-    """Return the reads that a mix may have shares of, by what it calls them: suite and access of each."""
+    """Return suite and access of each read that can have a share in a mix, by its name there."""
     found: dict[str, tuple[str, AccessInfo]] = {}
     for suite, info in counted_as(READ):
         found.setdefault(info.mix or info.name, (suite, info))

@@ -1,4 +1,4 @@
-"""What is asked of an archive: accesses and what a plan may depend on, described without naming any format."""
+"""The workload: accesses, and the options of plans, independent of any format."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _Workers = Annotated[tuple[tuple[Name, Number], ...], msgspec.Meta(max_length=64
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """One read: a whole tensor, or a selection of it.
+    """A read of a complete tensor, or of a selection.
 
     Attributes
     ----------
     path : str
-        Tensor.
+        Name of the tensor.
     selection : tuple of slice or None
-        The part; the whole when None.
+        The part; None for the complete tensor.
     """
 
     path: str
@@ -54,15 +54,15 @@ class ReadAccess:
     name : str
         The case within its suite, such as ``attention_layer``.
     reads : tuple of Read
-        In this order; split over workers in consecutive shares.
+        Reads in order; split over workers in consecutive shares.
     load_once : bool
-        Read each tensor whole, once, and take every selection from memory.
+        Read each complete tensor once, and take every selection from memory.
     executor : str
-        Who reads: a name of the group ``harness.executors``.
+        Name of an executor in the group ``harness.executors``.
     workers : int
-        How many.
+        Number of workers.
     caches : tuple of {"warm", "cold"}
-        The cache states in which the access is worth measuring.
+        Cache states in which the access is measured.
     """
 
     name: str
@@ -73,7 +73,7 @@ class ReadAccess:
     caches: tuple[Cache, ...] = ("warm", "cold")
 
     def check(self, suite: str, manifest: Manifest) -> None:
-        """Raise `UsageError` where a read asks for what no format could give; no reader has to look again."""
+        """Raise `UsageError` if a read is out of bounds or names no tensor; readers need not check again."""
         for read in self.reads:
             try:
                 whole(manifest[read.path].shape, read.selection)
@@ -83,16 +83,16 @@ class ReadAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteAccess:
-    """A new archive written in each sample; a suite may bring a kind of its own, with a task that takes its samples.
+    """Writing a new archive in each sample; a suite may derive its own kind, with a task that takes samples.
 
     Attributes
     ----------
     name : str
         The case within its suite.
     tensors : tuple of tuple of (str, str)
-        For each round in turn (and from the start again), the names to write and the tensor each takes its values from.
+        For each round, cyclically, the names to write, each with the tensor that provides its values.
     task : str
-        What takes a sample, as ``module:attribute``: made and run as `harness.sampling.writing.WriteTask` is.
+        Task that takes a sample, as ``module:attribute``, with the interface of `harness.sampling.writing.WriteTask`.
     """
 
     name: str
@@ -102,14 +102,14 @@ class WriteAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class SizeAccess:
-    """The size of an archive: of the trace as it is, or of one written for this purpose.
+    """The size of the archive of the trace, or of an archive written for this purpose.
 
     Attributes
     ----------
     name : str
         The case within its suite.
     tensors : tuple of (str, str) or None
-        Names to write and where their values come from; None for the archive of the whole trace.
+        Names to write, each with the tensor that provides its values; None for the archive of the complete trace.
     """
 
     name: str
@@ -118,7 +118,7 @@ class SizeAccess:
 
 @dataclass(frozen=True, kw_only=True)
 class Absent:
-    """An access that a trace has no tensor for.
+    """An access for which the trace has no tensor.
 
     Attributes
     ----------
@@ -137,29 +137,29 @@ Access = ReadAccess | WriteAccess | SizeAccess | Absent
 
 @dataclass(frozen=True, kw_only=True)
 class PlanOptions:
-    """What a run lets a plan depend on, besides the manifest and the seed.
+    """Options of a run on which a plan may depend, besides the manifest and the seed.
 
     Attributes
     ----------
     attention_windows, pair_windows : int
         Windows per sample.
     window : int
-        Edge of a window, in residues; the seed's is 32.
+        Edge of a window, in residues; 32 in the earlier comparison.
     workers : tuple of (str, int)
-        The parallel configurations.
+        Executors with numbers of workers for parallel access.
     parallel_windows : int or None
-        Windows that all workers read together in one sample of `parallel_access`; None for as many as are read by one.
+        Windows of one sample of `parallel_access`, for all workers together; None for the same as for one reader.
     parallel_bytes : int or None
-        There are no more of them than would come to so many bytes if each read its whole tensor, as NPZ does; None in a
-        run without such a format.
+        Limit of these windows: the bytes if each reads its complete tensor, as in NPZ. None in a run without such a
+        format.
     parallel : {"windows", "all"}
-        What workers read together in `parallel_access`: windows of one kind, warm; or windows of both kinds and whole
-        layers too, warm and cold.
+        Reads in `parallel_access`: windows of one kind, warm; or windows of both kinds and complete layers, warm and
+        cold.
     whole_bytes : int
-        The largest tensor that is read whole, by one call; a larger one is read as consecutive blocks of rows, in every
-        format alike, so that the memory which a sample needs does not grow with the sequence.
+        The largest tensor that is read by one call; a larger one is read as consecutive blocks of rows in every format,
+        so that the memory of a sample does not grow with the sequence length.
     block_bytes : int
-        Bytes of such a block, at most, unless one row takes more.
+        Largest size of such a block in bytes, unless one row takes more.
     """
 
     attention_windows: Windows = 32
@@ -178,19 +178,19 @@ class PlanOptions:
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
-    """Return the bytes that reads ask for together.
+    """Return the total size of the requested arrays.
 
     Parameters
     ----------
     manifest : Manifest
-        What the trace holds.
+        Manifest of the trace.
     reads : iterable of Read
-        Of its tensors.
+        Reads of its tensors.
 
     Returns
     -------
     int
-        Bytes of the arrays that have to come back.
+        Bytes of the arrays that are returned.
     """
     total = 0
     for read in reads:
@@ -201,19 +201,19 @@ def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
 
 
 def whole_reads(spec: TensorSpec, options: PlanOptions) -> tuple[Read, ...]:
-    """Plan the reading of a whole tensor.
+    """Plan reading a complete tensor.
 
     Parameters
     ----------
     spec : TensorSpec
-        Which.
+        The tensor.
     options : PlanOptions
-        Up to which size it is one read, and how large blocks of rows are above.
+        With the size limit of one read, and the size of blocks above it.
 
     Returns
     -------
     tuple of Read
-        One, or consecutive blocks along the first axis that together are the tensor.
+        One read, or consecutive blocks along the first axis that cover the tensor.
     """
     if spec.nbytes <= options.whole_bytes:
         return (Read(path=spec.path),)
@@ -230,14 +230,14 @@ def _block_rows(spec: TensorSpec, options: PlanOptions) -> int:
 
 
 def count_whole_reads(manifest: Manifest, options: PlanOptions) -> int:
-    """Return how many reads `whole_reads` plans for all tensors together, without planning them."""
+    """Return the number of reads of `whole_reads` for all tensors, without planning them."""
     large = [spec for spec in manifest.tensors if spec.nbytes > options.whole_bytes]
     blocks = sum(-(-spec.shape[0] // _block_rows(spec, options)) if spec.shape else 1 for spec in large)
     return blocks + len(manifest.tensors) - len(large)
 
 
 def count_steps(access: Access) -> int:
-    """Return how many reads an access has, or tensors to write; at least 1."""
+    """Return the number of reads of an access, or of tensors to write; at least 1."""
     if isinstance(access, ReadAccess):
         return max(1, len(access.reads))
     if isinstance(access, WriteAccess):
@@ -246,9 +246,9 @@ def count_steps(access: Access) -> int:
 
 
 def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, list[TensorSpec], int]]:
-    """Yield each kind of tensor that windows are read of, its tensors that are not empty, and how many windows.
+    """Yield each kind of tensor that has windows, its tensors that are not empty, and the number of windows.
 
-    A trace without arrays of no known kind has only two kinds, and nothing is said of the third.
+    The third kind, plain arrays, is left out if the trace has none.
     """
     for role, count in ((Role.ATTENTION, options.attention_windows), (Role.PAIR, options.pair_windows)):
         yield role.value, [spec for spec in manifest.with_role(role) if spec.items], count
@@ -257,9 +257,9 @@ def windowed(manifest: Manifest, options: PlanOptions) -> Iterator[tuple[str, li
 
 
 def window_axes(spec: TensorSpec) -> list[int]:
-    """Return the axes along which a window of a tensor is cut: queries and keys, residues or tokens, else the largest.
+    """Return the axes of a window: queries and keys, residues or tokens, or else the largest.
 
-    Two, in order; one where there are no more.
+    Two axes in order, or one if there are no more.
     """
     if spec.role in (Role.ATTENTION, Role.PAIR):
         for names in (("query", "key"), ("residue", "token", "atom")):
@@ -274,13 +274,13 @@ def window_reads(specs: list[TensorSpec], count: int, edge: int, rng: np.random.
     Parameters
     ----------
     specs : list of TensorSpec
-        Tensors to draw from, none empty.
+        Tensors to choose from, none empty.
     count : int
-        How many windows.
+        Number of windows.
     edge : int
-        Edge of each, in residues; a shorter axis is taken whole.
+        Edge of each, in residues; a shorter axis is read completely.
     rng : numpy.random.Generator
-        Source of chance.
+        Random generator.
 
     Returns
     -------

@@ -82,7 +82,7 @@ def _check_members(file: zipfile.ZipFile, path: Path) -> None:
     end = 0
     for info in sorted(file.infolist(), key=lambda info: info.header_offset):
         if info.compress_type not in _METHODS:
-            raise HarnessError(f"{path}: {info.filename} is compressed in a way that is not read here.")
+            raise HarnessError(f"{path}: {info.filename} is compressed with an unsupported method.")
         if info.header_offset < end:
             raise HarnessError(f"{path} is damaged: {info.filename} lies over another member.")
         end = info.header_offset + _LOCAL + info.compress_size

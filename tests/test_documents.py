@@ -40,8 +40,8 @@ def test_a_document_becomes_its_type(tmp_path):
         ('{"subjects": [{"n_res": 1}, {"n_res": "1"}]}', "at $.subjects[1].n_res expected int | null, got str;"),
         ('{"subjects": [{"n_res": true}]}', "at $.subjects[0].n_res expected int | null, got bool;"),
         ('{"subjects": [{"n_res": 1, "seconds": -1}]}', "at $.subjects[0].seconds expected float >= 0.0;"),
-        ('{"subjects": [{"n_res": 1, "seconds": 1e400}]}', "holds 1e400, which is no finite number;"),
-        ('{"subjects": [{"n_res": 1, "seconds": NaN}]}', "holds NaN, which is no finite number;"),
+        ('{"subjects": [{"n_res": 1, "seconds": 1e400}]}', "holds 1e400, which is not a finite number;"),
+        ('{"subjects": [{"n_res": 1, "seconds": NaN}]}', "holds NaN, which is not a finite number;"),
         ('{"subjects": [{"n_res": %s}]}' % ("9" * 5000), "which does not fit 64 bits;"),
         ('{"subjects": [], "items": {"x": -1}}', "at $.items[...] expected int >= 0;"),
         ('{"subjects": [], "kind": "x\\u001b[31m"}', "at $.kind invalid enum value 'x\\x1b[31m';"),
@@ -50,9 +50,9 @@ def test_a_document_becomes_its_type(tmp_path):
         ("[]", "at $ expected object, got array;"),
         ('{"subjects": [{"n_res": 1, "n": 1}]}', "at $.subjects[0].n expected no such field;"),
         ('{"subjects": [], "subjects": []}', "has the field subjects more than once in one object;"),
-        ('{"subjects": [}', "is no valid JSON at line 1 column 15: expecting value;"),
-        ("", "is no valid JSON at line 1 column 1: expecting value;"),
-        ('{"subjects": [], "kind": "\udcff"}', "is no UTF-8 text, from byte 26 on;"),
+        ('{"subjects": [}', "is not valid JSON at line 1 column 15: expecting value;"),
+        ("", "is not valid JSON at line 1 column 1: expecting value;"),
+        ('{"subjects": [], "kind": "\udcff"}', "is not UTF-8 text, from byte 26 on;"),
     ],
 )
 def test_what_does_not_fit_is_named_with_its_place(tmp_path, text, said):
@@ -136,7 +136,7 @@ def test_toml_is_decoded_by_the_same_rules():
         (b"a" + b".a" * 20000 + b" = 1", "has a line with more than 200 dots"),
         (b"#" * 70000, "is larger than 64 KiB"),
         (b"a = 1979-05-27", "at $.a expected int, got date"),
-        (b"\xff", "is no UTF-8 text"),
+        (b"\xff", "is not UTF-8 text"),
     ]:
         with pytest.raises(HarnessError) as raised:
             decode_toml(text, Typed, "a.toml", mend="mend it", error=HarnessError)

@@ -1,1 +1,1 @@
-"""What notebooks and pipelines use, as ``harness.open`` and other names in ``harness``; docs/api.md has examples."""
+"""The Python API, available as ``harness.open`` and other names of ``harness``; docs/api.md has examples."""

@@ -1,4 +1,4 @@
-"""A tensor of an open trace, indexed as NumPy's arrays are; what is not asked for is not read."""
+"""A lazy tensor of an open trace, with the basic indexing of NumPy."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class TraceArray:
-    """A tensor of an open trace, as NumPy's own arrays are indexed: integers, slices, ``...`` and None.
+    """A lazy tensor of an open trace, indexed with integers, slices, ``...`` and None.
 
-    Indexing reads the smallest block that holds what is asked for and gives an array in memory, or a scalar; so does
-    ``numpy.asarray``. Iterating reads blocks of rows that end where stored chunks do.
+    Indexing reads the smallest contiguous block that contains the selection, and returns an array in memory or a
+    scalar; ``numpy.asarray`` reads everything. Iterating reads blocks of rows that are aligned with stored chunks.
 
     Attributes
     ----------
     path : str
-        Its name.
+        Name of the tensor.
     shape : tuple of int
-        Extent along each axis.
+        Length of each axis.
     axes : tuple of str
-        The name of each axis.
+        Name of each axis.
     role : Role
-        What the tensor is, such as ``pair``.
+        Purpose of the tensor, such as ``pair``.
     """
 
     def __init__(self, stored: StoredTrace, spec: TensorSpec, dtype: Any = None) -> None:
@@ -45,7 +45,7 @@ class TraceArray:
 
     @property
     def dtype(self) -> np.dtype:
-        """The type of the values that it gives."""
+        """Data type of the values."""
         return numpy_type(self._spec) if self._dtype is None else self._dtype
 
     @property
@@ -65,13 +65,13 @@ class TraceArray:
 
     @property
     def chunks(self) -> tuple[int, ...] | None:
-        """Extent of what is decoded as one; None where any part can be read without more."""
+        """Shape of a stored chunk; None if any part can be read without reading more."""
         return self._stored.chunks(self._spec)
 
     def astype(self, dtype: Any) -> TraceArray:
-        """Return the same tensor with its values as another type, converted when they are read, as NumPy does it.
+        """Return the tensor with a conversion to another type, done by NumPy when values are read.
 
-        Values of bfloat16 widen to float32 exactly; a type with fewer bits rounds.
+        The conversion of bfloat16 to float32 is exact; one to a type with fewer bits rounds.
         """
         return TraceArray(self._stored, self._spec, dtype)
 
@@ -99,24 +99,21 @@ class TraceArray:
             yield from block
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Yield it as consecutive blocks of rows that end where stored chunks do, so that each is decoded once."""
+        """Yield consecutive blocks of rows, aligned with stored chunks so that each chunk is decoded once."""
         for block in self._stored.blocks(self._spec):
             yield as_type(block, self._spec, self._dtype)
 
     def to_xarray(self) -> DataArray:
-        """Return it as an xarray array whose dimensions are its axes, ``residue`` and ``residue_2`` where they repeat.
-
-        Values are read when they are asked for.
-        """
+        """Return a lazy xarray array whose dimensions are the axes; a repeated one is numbered, as in ``residue_2``."""
         require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
         from harness.api.labelled import data_array  # only who asks for it loads the library
 
         return data_array(self)
 
     def to_dask(self, chunks: Any = None) -> DaskArray:
-        """Return it as a Dask array, in the chunks in which it is stored unless others are given.
+        """Return a Dask array, by default with the stored chunks.
 
-        Where it is stored without chunks, Dask chooses; a format that reads a whole tensor for any part has one.
+        Without stored chunks, Dask chooses them. In a format that reads a complete tensor for any part, there is one.
         """
         require_package("to_dask()", "dask", "trace-format-harness[dask]")
         from dask.array import from_array

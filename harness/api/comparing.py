@@ -1,4 +1,4 @@
-"""Measure formats on arrays, as ``harness run`` does, and return what its report says as objects."""
+"""Measure formats on arrays, like ``harness run``, and return the results as objects."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ from harness.run.presets import PRESETS, STANDARD
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class FormatComparison:
-    """What formats were measured to be on some arrays.
+    """Result of a comparison of formats.
 
     Attributes
     ----------
     verdict : str
-        Which format for which use, in the words that a run's report begins with.
+        Which format suits which use, in the sentences with which a report begins.
     verdicts : mapping of str to str
-        The same for each use that was asked about, by its name; empty where none was named.
+        The verdict for each requested use, by name; empty if no use was given.
     tables : mapping of str to DataFrame
-        ``summary``, a row for each cell, and ``grades``, a row for each criterion and format.
+        ``summary`` with a row for each cell, and ``grades`` with a row for each criterion and format.
     folder : Path
-        The run: ``report.html``, ``samples.csv`` and all else that ``harness run`` writes. One that was not given is
-        removed with this object.
+        Folder of the run, with ``report.html``, ``samples.csv`` and all other files of ``harness run``. A temporary
+        folder is removed with this object.
     """
 
     verdict: str
@@ -63,7 +63,7 @@ class FormatComparison:
 
     @cached_property
     def figures(self) -> dict[str, Figure]:
-        """The drawing of each suite that has one, by its name; drawn when it is first asked for."""
+        """Plots by suite, drawn on first access."""
         return {name: page.figure for name, page in pages(self.tables["summary"])}
 
     def __repr__(self) -> str:
@@ -91,38 +91,38 @@ def compare_formats(
     baseline: str | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> FormatComparison:
-    """Measure which format suits some arrays.
+    """Measure which format suits the given arrays.
 
-    It takes as long as ``harness run``: minutes with the preset ``standard``; with ``quick`` less, and no verdict.
+    Takes minutes with the preset ``standard``, and less with ``quick``, which gives no verdict.
 
     Parameters
     ----------
     arrays : mapping of str to array-like, str or path-like
-        Arrays by name, as `harness.create` takes them; or an open trace, or the path of what `harness.open` opens.
+        Arrays by name, as for `harness.create`; an open trace; or a path, as for `harness.open`.
     formats : str or sequence of str, optional
-        Names of formats, or ``module:Class``; by default those that a run includes unasked.
+        Names of formats, or ``module:Class``; by default all that are not optional.
     uses : str, Mix or a sequence of these, optional
-        How the arrays will be used: what ``harness report --mix`` takes; by default every use with a name.
+        How the arrays will be used, as for ``harness report --mix``; by default every predefined use.
     suites : str or sequence of str, optional
-        What is asked of archives; by default what the preset asks.
+        Names of suites; by default those of the preset.
     preset : str
-        Where everything else is taken from: ``harness run --preset``.
+        Preset for all other settings, as for ``harness run --preset``.
     rounds : int, optional
-        Samples for each cell; the preset's own by default. A verdict needs 10.
+        Samples for each cell; by default those of the preset. A verdict needs 10.
     baseline : str, optional
-        The format that ratios refer to; the preset's own where it is measured, else the first.
+        The format to which ratios refer; by default that of the preset if it is measured, else the first.
     folder : str or path-like, optional
-        Where the run goes, with the arrays; a temporary folder by default.
+        Folder of the run and the arrays; by default a temporary folder.
 
     Returns
     -------
     FormatComparison
-        Verdict, tables, figures.
+        Verdicts, tables and figures.
 
     Raises
     ------
     UsageError, HarnessError
-        When something asked for does not exist, the disk is too small, or there is a run in the folder.
+        If a requested name does not exist, the disk is too small, or the folder holds a run.
     """
     named = [uses] if isinstance(uses, str | Mix) else uses or ()
     mixes = [use if isinstance(use, Mix) else parse_mix(use) for use in named]

@@ -1,4 +1,4 @@
-"""Write arrays as an archive: they are kept beside it until all are there, and it appears when it is complete."""
+"""Write arrays as an archive, which appears when it is complete; until then, arrays are kept in a folder beside it."""
 
 from __future__ import annotations
 
@@ -39,36 +39,36 @@ def create(
 ) -> TraceWriter:
     """Write an archive in a ``with`` block, by assigning arrays to names.
 
-    What it costs: every array is written twice. Until the block ends, the arrays lie as they are in a hidden folder
-    beside the archive, for a format has to know all of them before it writes the first. So the disk has to hold them
-    twice for a while; memory holds a few blocks of rows of one array, however large it is.
+    Every array is written twice. Until the block ends, arrays are kept unchanged in a hidden folder beside the
+    archive, because a format must know all of them before it writes the first. So the disk must hold them twice for a
+    while. Memory holds only a few blocks of rows of one array.
 
-    The archive appears under its name when it is complete; an exception in the block leaves nothing. It is not read
-    back: `harness.open` with ``verify=True`` does that.
+    The archive appears when it is complete; after an exception in the block, nothing is left. It is not verified:
+    `harness.open` with ``verify=True`` does that.
 
     Parameters
     ----------
     path : str or path-like
-        The archive's name; must not exist. Its suffix chooses the format unless `format` does.
+        Name of the archive, which must not exist. Its suffix selects the format, unless `format` is given.
     metadata : mapping, optional
         Fields of `harness.trace.manifest.Metadata`, such as ``model_name``.
     provenance : mapping, optional
         Fields of `harness.trace.manifest.Provenance`, such as ``source`` and ``trained``.
     format : str, optional
-        A format by its name.
+        Name of a format.
     profile : str or Settings
-        Settings of the format: ``tuned``, ``seed``, ``matched``, a name of the format's own such as ``fast`` of
-        zarr-slim, or what a profile file has.
+        Settings of the format: ``tuned``, ``seed``, ``matched``, named settings of the format such as ``fast`` of
+        zarr-slim, or the content of a profile file.
 
     Returns
     -------
     TraceWriter
-        To be entered.
+        A context manager.
 
     Raises
     ------
     UsageError
-        When the name is taken or chooses no format, or a field does not exist or does not fit.
+        If the name exists or selects no format, or a field is unknown or has a wrong type.
     """
     destination = Path(path)
     backend = chosen_by_name(destination, format, "give format=...")
@@ -94,7 +94,7 @@ class TraceWriter:
     Attributes
     ----------
     manifest : Manifest or None
-        Of the archive, once the block has ended.
+        Manifest of the archive, after the block has ended.
     """
 
     def __init__(
@@ -118,23 +118,23 @@ class TraceWriter:
         Parameters
         ----------
         path : str
-            Its name, such as ``pair/layer_0``.
+            Name of the tensor, such as ``pair/layer_0``.
         array : array-like
-            Whatever NumPy can make an array of. What can be sliced and has a NumPy dtype is read in blocks of rows: a
+            Any input of ``numpy.asarray``. If it can be sliced and has a NumPy dtype, it is read in blocks of rows: a
             memory-mapped array, an h5py dataset, a Zarr or Dask array, a tensor of an open trace.
         axes : iterable of str, optional
-            The name of each axis; by default those that the schema has for the path, or of the open trace.
+            Name of each axis; by default from the schema or the open trace.
         role : str, optional
-            What it is, such as ``pair``; by default as `axes`.
+            Purpose, such as ``pair``; by default from the schema or the open trace.
 
         Raises
         ------
         UsageError
-            When the name was written before, or the values are masked.
+            If the name was written before, or the values are masked.
         SchemaError
-            When the name, the type of the values or the axes do not fit the schema.
+            If the name, the type of the values or the axes do not match the schema.
         MachineError
-            When the disk is full.
+            If the disk is full.
         """
         if path in self._specs:
             raise UsageError(f"{path} was written before: use append() to add rows, or another name.")
@@ -143,7 +143,7 @@ class TraceWriter:
     def append(
         self, path: str, rows: Any, *, axes: Iterable[str] | None = None, role: Role | str | None = None
     ) -> None:
-        """Add rows to the end of a tensor, along its first axis; the first ones begin it. As `write`."""
+        """Append rows to a tensor along its first axis, creating it if necessary; parameters as for `write`."""
         self._add(path, rows, axes, role)
 
     def _add(self, path: str, array: Any, axes: Iterable[str] | None, role: Role | str | None) -> None:
@@ -217,7 +217,7 @@ class TraceWriter:
 
 
 def sliceable(path: str, array: Any) -> Any:
-    """Return what has a shape and a dtype of NumPy and can be sliced."""
+    """Return an array that has a shape and a NumPy dtype and can be sliced."""
     if isinstance(array, np.ma.MaskedArray):
         raise UsageError(f"{path} is masked, and no format stores a mask: fill it first, as with array.filled(0).")
     has_all = isinstance(getattr(array, "dtype", None), np.dtype) and hasattr(array, "shape")

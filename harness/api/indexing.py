@@ -1,4 +1,4 @@
-"""NumPy's basic indexing as one read: the smallest block that holds what is asked for, and what is taken of it."""
+"""NumPy's basic indexing as one read of the smallest contiguous block, and an index of that block."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ def plan(shape: tuple[int, ...], key: Any) -> tuple[Selection, tuple[Any, ...]]:
     Parameters
     ----------
     shape : tuple of int
-        Of the tensor.
+        Shape of the tensor.
     key : object
-        Integers, slices, ``...`` and None, one of them or a tuple, as NumPy takes them.
+        Integers, slices, ``...`` and None, one of them or a tuple.
 
     Returns
     -------
     selection : tuple of slice
-        One slice for each axis, as a reader takes it.
+        One slice for each axis, for a reader.
     taken : tuple
-        What is asked for, as an index of the block.
+        Index of the block that gives the selection.
 
     Raises
     ------
     IndexError
-        When it is beyond the tensor, has too many parts, or is anything else.
+        If the index is out of bounds, has too many parts, or is of another type.
     """
     given = key if isinstance(key, tuple) else (key,)
     dots = sum(part is Ellipsis for part in given)

@@ -1,4 +1,4 @@
-"""Tensors as xarray objects, whose values are read when they are asked for; only who asks for these imports this.
+"""Tensors as lazy xarray objects; imported only when these are requested.
 
 Arrays and traces are `TraceArray` and `OpenTrace` of `harness.api`, whose modules import this one.
 """
@@ -14,7 +14,7 @@ from xarray.core import indexing
 
 
 class LazyTensor(BackendArray):
-    """A tensor as xarray reads what lies in a file."""
+    """A lazy tensor in xarray's backend interface."""
 
     def __init__(self, array: Any) -> None:
         self.array, self.shape, self.dtype = array, array.shape, array.dtype
@@ -25,13 +25,13 @@ class LazyTensor(BackendArray):
 
 
 def dimensions(arrays: Iterable[Any]) -> dict[str, tuple[str, ...]]:
-    """Name the dimensions of tensors after their axes, so that a name has one length in all of them.
+    """Name dimensions after axes, so that a name has the same length in all tensors.
 
     Returns
     -------
     dict of str to tuple of str
-        By the name of the tensor. A second axis of a name in one tensor is ``residue_2``; one with another length than
-        in an earlier tensor has it in its name, such as ``channel_of_64``.
+        Dimensions by tensor. A repeated axis of a tensor is numbered, such as ``residue_2``; an axis with another
+        length than in an earlier tensor includes the length, such as ``channel_of_64``.
     """
     lengths: dict[str, int] = {}
     found: dict[str, tuple[str, ...]] = {}
@@ -56,7 +56,7 @@ def data_array(array: Any) -> DataArray:
 
 
 def flat_dataset(trace: Any, drop: Collection[str] = ()) -> Dataset:
-    """Return the tensors of a trace under their whole names, but those to drop; closing it closes the trace."""
+    """Return the tensors of a trace under their full names, except those to drop; closing it closes the trace."""
     named = dimensions(trace.values())
     variables = {path: _variable(array, named[path]) for path, array in trace.items() if path not in drop}
     found = Dataset(variables, attrs=trace.metadata)

@@ -1,4 +1,4 @@
-"""Open an archive, or what another program wrote, as a mapping of lazy arrays."""
+"""Open an archive, or files of another program, as a mapping of lazy arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class UnknownTensorError(UsageError, KeyError):
-    """A trace has no tensor of that name."""
+    """The trace has no tensor of that name."""
 
     __str__ = Exception.__str__  # a KeyError would show its message in quotes
 
@@ -31,29 +31,30 @@ class UnknownTensorError(UsageError, KeyError):
 def open(
     *paths: str | os.PathLike[str], map: Mapping[str, str] | None = None, kind: str = "", verify: bool = False
 ) -> OpenTrace:
-    """Open an archive of any format, or files of another program; close it, or use it in a ``with`` block.
+    """Open an archive of any format, or files of another program, as a context manager.
 
     Parameters
     ----------
     *paths : str or path-like
-        An archive, or what ``harness run`` takes besides (docs/own-data.md): several files and folders are one trace.
+        An archive, or other paths that ``harness run`` accepts (docs/own-data.md); several form one trace.
     map : mapping of str to str, optional
-        What arrays of another program are, as in ``[map]`` of harness.toml: ``{"attn*": "attention:head,query,key"}``.
+        Roles and axes of arrays of another program, as in ``[map]`` of harness.toml:
+        ``{"attn*": "attention:head,query,key"}``.
     kind : str
-        The importer of another program's file, where it is not to be found from its content.
+        Name of an importer; by default recognised by content.
     verify : bool
-        Compare every byte of an archive with its seal first, which reads all of it. Ask for it with an archive of a
-        stranger: some libraries crash the process on damaged chunks.
+        Compare every byte of an archive with its seal first, which reads all of it. Use it with an archive that you do
+        not trust: some libraries crash the process on damaged chunks.
 
     Returns
     -------
     OpenTrace
-        Its tensors by name; none is read yet.
+        Lazy tensors by name.
 
     Raises
     ------
     UsageError, ArchiveError, SourceError
-        When there is nothing, or it is damaged or of a kind that is not known.
+        If the path does not exist, is damaged, or is of an unknown kind.
     """
     rules = tuple(parse_rule(f"{pattern}={rule}") for pattern, rule in (map or {}).items())
     asked = Asked(paths=tuple(Path(path).absolute() for path in paths), kind=kind, rules=rules)
@@ -67,14 +68,14 @@ def open(
 class OpenTrace(Mapping[str, TraceArray]):
     """The tensors of an open trace, by name, in the order in which they were written.
 
-    Threads may share it. A copy in another process opens the files anew.
+    Threads may share it. A copy in another process opens the files again.
 
     Attributes
     ----------
     asked : Asked
-        What was opened.
+        Paths and options that were opened.
     manifest : Manifest
-        What it holds: tensors, metadata, provenance, digests, and what it lacks.
+        Tensors, metadata, provenance, digests, and limitations.
     """
 
     def __init__(self, asked: Asked) -> None:
@@ -84,16 +85,16 @@ class OpenTrace(Mapping[str, TraceArray]):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The metadata that the trace states, by field."""
+        """Metadata of the trace, by field."""
         return {name: value for name, value in asdict(self.manifest.metadata).items() if value not in (None, ())}
 
     def array(self, path: str, dtype: Any = None) -> TraceArray:
-        """Return a tensor by its name, with its values as another type where one is given (`TraceArray.astype`).
+        """Return a tensor by name, converted if a type is given (`TraceArray.astype`).
 
         Raises
         ------
         UnknownTensorError
-            A KeyError with the nearest name.
+            A KeyError that suggests the nearest name.
         """
         if path not in self:
             raise UnknownTensorError(str(unknown_name("tensor", str(path), self)))
@@ -103,7 +104,7 @@ class OpenTrace(Mapping[str, TraceArray]):
         return self.array(path)
 
     def get(self, path: str, default: Any = None) -> Any:
-        """Return a tensor by its name, or the default where there is none."""
+        """Return a tensor by name, or the default."""
         return self[path] if path in self else default  # noqa: SIM401 - this is it
 
     def __contains__(self, path: object) -> bool:
@@ -120,10 +121,10 @@ class OpenTrace(Mapping[str, TraceArray]):
     __hash__ = object.__hash__
 
     def to_xarray(self) -> DataTree:
-        """Return the trace as an xarray tree with a node for each group; values are read when they are asked for.
+        """Return the trace as a lazy xarray tree with a node for each group.
 
-        An axis is a dimension. Where tensors give one name several lengths, the later ones have the length in it:
-        ``channel`` and ``channel_of_64``.
+        Each axis becomes a dimension. If tensors use one axis name with several lengths, the later ones include the
+        length: ``channel`` and ``channel_of_64``.
         """
         require_package("to_xarray()", "xarray", "trace-format-harness[xarray]")
         from harness.api.labelled import data_tree  # only who asks for it loads the library
@@ -131,7 +132,7 @@ class OpenTrace(Mapping[str, TraceArray]):
         return data_tree(self)
 
     def close(self) -> None:
-        """Close it; what was read stays, nothing more can be."""
+        """Close the trace; arrays that were read stay valid."""
         self._stored.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What is open behind the lazy arrays of a trace: reads of parts, blocks of rows, and how a tensor is stored."""
+"""The open files behind lazy arrays: reads of parts, blocks of rows, and stored chunks."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from harness.trace.schema import TensorSpec
 
 
 class StoredTrace(ABC):
-    """A trace that is open; a copy in another process opens it anew.
+    """An open trace; a copy in another process opens it again.
 
     Attributes
     ----------
     asked : Asked
-        What was opened.
+        Paths and options that were opened.
     manifest : Manifest
-        What it holds.
+        Manifest of the trace.
     kind : str
-        The name of its format, or that it is foreign.
+        Name of its format, or that it is foreign.
     """
 
     asked: Asked
@@ -49,23 +49,23 @@ class StoredTrace(ABC):
     def _chunks(self, spec: TensorSpec) -> tuple[int, ...] | None: ...
 
     def read(self, path: str, selection: Selection | None) -> np.ndarray:
-        """Read a tensor or a part of it into memory, as `harness.formats.base.Reader.read`."""
+        """Read a tensor or a part of it; see `harness.formats.base.Reader.read`."""
         self._require_open()
         return self._read(path, selection)
 
     def blocks(self, spec: TensorSpec) -> Iterator[np.ndarray]:
-        """Yield a tensor as blocks of rows that end where stored chunks do."""
+        """Yield blocks of rows, aligned with stored chunks."""
         self._require_open()
         return self._blocks(spec)
 
     def chunks(self, spec: TensorSpec) -> tuple[int, ...] | None:
-        """Return the extent of what is decoded as one; None where any part can be read without more."""
+        """Return the shape of a stored chunk; None if any part can be read without reading more."""
         self._require_open()
         found = self._chunks(spec)
         return tuple(max(1, length) for length in found) if found else None
 
     def close(self) -> None:
-        """Let nothing more be read."""
+        """Close the files."""
         self._open = False
 
     def _require_open(self) -> None:

@@ -1,4 +1,4 @@
-"""The type of a tensor's values: NumPy's own, or one that NumPy lacks, whose bits an archive holds as integers."""
+"""Types of values: those of NumPy, and types that NumPy lacks, whose bits are stored as integers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harness.trace.schema import TensorSpec
 
 
 def value_type(spec: TensorSpec) -> str:
-    """Return the name of the type of a tensor's values; its ``dtype`` may hold their bits alone."""
+    """Return the name of a tensor's type of values, for which its ``dtype`` may only hold the bits."""
     return spec.values or spec.dtype
 
 
 def numpy_type(spec: TensorSpec) -> np.dtype:
-    """Return the type of a tensor's values as NumPy knows it.
+    """Return a tensor's type of values as a NumPy dtype.
 
     Raises
     ------
     UsageError
-        When the package is missing that makes it known.
+        If the package that defines the type is missing.
     """
     name = value_type(spec)
     if name == spec.dtype:
@@ -34,9 +34,9 @@ def numpy_type(spec: TensorSpec) -> np.dtype:
 
 
 def as_type(stored: np.ndarray, spec: TensorSpec, dtype: np.dtype | None) -> np.ndarray:
-    """Return what an archive holds of a tensor as its values, or as another type that is asked for.
+    """Convert stored data to the tensor's type of values, or to a requested type.
 
-    Values of bfloat16 are the upper halves of those of float32, and widen to these exactly.
+    bfloat16 is the upper half of float32, so conversion to float32 is exact.
     """
     if value_type(spec) == spec.dtype:
         return stored if dtype is None else stored.astype(dtype, copy=False)
@@ -46,7 +46,7 @@ def as_type(stored: np.ndarray, spec: TensorSpec, dtype: np.dtype | None) -> np.
 
 
 def as_held(block: Any, spec: TensorSpec) -> np.ndarray:
-    """Return values as an archive holds them: as they are, or their bits."""
+    """Convert values to the dtype in which they are stored."""
     values = np.asarray(block)
     if value_type(spec) != spec.dtype:
         return values.view(spec.dtype)

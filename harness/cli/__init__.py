@@ -27,21 +27,21 @@ from harness.sampling.interrupt import ENDING, ending_alike, exit_code, interrup
 # Extensions bring further commands, as entry points of the group ``harness.commands``.
 _COMMANDS = {
     "run": ("running", "measure formats on traces"),
-    "show": ("showing", "print a run again: every cell, then its answer"),
+    "show": ("showing", "print every cell of a run, then its answer"),
     "plot": ("running", "summarise a run again and redraw its plots"),
-    "report": ("evidence", "write the page that answers: which format, by how much, how sure, when not"),
+    "report": ("evidence", "write the report of a run: which format, by how much, and how sure"),
     "bundle": ("evidence", "pack a run into one file that anyone can check"),
-    "check": ("evidence", "say whether everything a bundle publishes follows from its samples"),
-    "list": ("listing", "list what there is, or check what is missing for it"),
+    "check": ("evidence", "check that every published figure of a bundle follows from its samples"),
+    "list": ("listing", "list formats, suites, traces and other plug-ins, or what they are missing"),
     "inspect": ("archives", "show what an archive holds"),
     "verify": ("archives", "check every byte of archives"),
     "convert": ("convert", "write an archive or a trace in another format, verified"),
 }
 
 _FIRST = (
-    "run result.npz                          # on arrays of your own",
+    "run result.npz                          # on your arrays",
     "run --preset quick --out results/first  # or on synthetic arrays",
-    "show results/first                      # what it found",
+    "show results/first                      # its results",
 )
 """What to do first."""
 

@@ -24,8 +24,8 @@ from harness.trace.manifest import Manifest
 from harness.trace.sources import open_trace
 
 _MODE_HELP = (
-    "vanilla: every tensor under every name in its own dtype; slim: bit for bit, but equal tensors once and values in "
-    "fewer bits where those hold them, in formats that can and there the default"
+    "vanilla: every tensor under every name, in its own dtype; slim: lossless, equal tensors once and values in fewer "
+    "bits, the default of formats that support it"
 )
 
 
@@ -36,20 +36,21 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         "convert trace.h5 trace.slim.zarr --plain 'pair/*'",
         "convert trace.slim.zarr --in-place --profile cold",
     )
-    parser.add_argument("source", metavar="SRC", help="an archive, anybody's arrays, or a trace as NAME:key=value,...")
+    source = "an archive, a file or folder of arrays, or a trace as NAME:key=value,..."
+    parser.add_argument("source", metavar="SRC", help=source)
     parser.add_argument("destination", type=Path, nargs="?", metavar="DST", help="its suffix chooses the format")
     parser.add_argument(
-        "--in-place", action="store_true", help="in place of DST: give the archive SRC other settings of its own "
-        "format, as --profile cold; killed at any moment, nothing is lost",
+        "--in-place", action="store_true", help="instead of DST: give the archive SRC other settings of its format, "
+        "such as --profile cold; nothing is lost if it is killed at any moment",
     )  # fmt: skip
-    group = parser.add_argument_group("how it is stored")
+    group = parser.add_argument_group("storage")
     group.add_argument(
         "--format", "--backend", type=typed("formats"), metavar="FORMAT",
         help="the format, or MODULE:CLASS for one of your own (default: by the suffix)",
     )  # fmt: skip
-    own = "or settings of the format's own, as fast, portable or cold of zarr-slim (default: tuned)"
+    own = "or named settings of the format, such as fast, portable or cold of zarr-slim (default: tuned)"
     group.add_argument("--profile", metavar="NAME", help=f"{', '.join(PROFILES)}, {own}")
-    settings = "settings as 'harness tune' writes them (default: those of the profile)"
+    settings = "settings written by 'harness tune' (default: those of the profile)"
     group.add_argument("--profile-file", type=Path, metavar="FILE", help=settings)
     modes: list[Mode] = registry.usable("modes")
     said = "; ".join((_MODE_HELP, *(f"{mode.name}: {mode.help}" for mode in modes)))
@@ -58,8 +59,8 @@ def add_convert(parser: argparse.ArgumentParser) -> None:
         mode.add_arguments(group)
     group.add_argument(
         "--plain", metavar="PATHS",
-        help="of a slimmed format: tensors to store as they are, each under its own name, for readers that know "
-        "nothing of slimming; patterns separated by commas, such as 'pair/*,outputs/*' (default: none)",
+        help="for slimmed formats: tensors to store unchanged under their own names, for readers that do not support "
+        "slimming; patterns separated by commas, such as 'pair/*,outputs/*' (default: none)",
     )  # fmt: skip
     add_taking(parser)
     add_max_inflated(parser)

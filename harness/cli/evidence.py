@@ -45,9 +45,9 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
     )
     uses = f"{', '.join(presets())}, a TOML file, or key=value,..."
-    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: as each)")
-    parser.add_argument("--baseline", metavar="FORMAT", help="the format that ratios refer to (default: the run's own)")
-    parser.add_argument("--earlier", action="store_true", help=f"hold {earlier().name} against what was measured")
+    parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: each of them)")
+    parser.add_argument("--baseline", metavar="FORMAT", help="the format to which ratios refer (default: the run's)")
+    parser.add_argument("--earlier", action="store_true", help=f"compare {earlier().name} with this run")
     options.add_plugins(parser)
     parser.set_defaults(command=_report)
 
@@ -65,8 +65,8 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``check``."""
     parser.epilog = examples("check first.bundle.zip --strict", "check --json first.bundle.zip")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="what 'harness bundle' wrote")
-    group = parser.add_argument_group("measured again")
-    group.add_argument("--rerun", action="store_true", help="measure it again here, and say which verdicts hold")
+    group = parser.add_argument_group("repeating the measurement")
+    group.add_argument("--rerun", action="store_true", help="repeat the run here, and say which verdicts hold")
     group.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the second run (default: results/<bundle's file name>-rerun)"
     )
@@ -127,9 +127,9 @@ def _bundle(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     for option, given in (("--out", arguments.out is not None), ("--allow-outside", arguments.allow_outside)):
         if given and not arguments.rerun:
-            raise UsageError(f"{option} is about what is measured again: give it together with --rerun.")
+            raise UsageError(f"{option} is about the second run: give it together with --rerun.")
     if arguments.json and arguments.rerun:
-        raise UsageError("--json prints what was checked, and nothing of a second run: give it without --rerun.")
+        raise UsageError("--json prints what was checked, and not the result of a second run: give it without --rerun.")
     with (
         tempfile.TemporaryDirectory(prefix="harness-check-") as folder,
         show.progress(quiet=arguments.quiet, verbose=arguments.verbose) as progress,

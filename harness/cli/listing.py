@@ -31,7 +31,7 @@ def add_list(parser: argparse.ArgumentParser) -> None:
     parser.epilog = examples("list formats", "list --check    # what is missing here, and how to get it")
     parser.add_argument("what", nargs="?", metavar="WHAT", help=f"{', '.join((*_WHAT, _READERS))} (default: all)")
     parser.add_argument(
-        "--check", action="store_true", help="import each, and say what fails, what is missing, and what to do"
+        "--check", action="store_true", help="import each, and say what fails, what is missing, and how to fix it"
     )
     add_output(parser, json=True)
     parser.set_defaults(command=_list)

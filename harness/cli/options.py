@@ -62,7 +62,7 @@ def untyped(formats: Iterable[str], suites: Iterable[str]) -> str:
 
 def add_plugins(parser: argparse.ArgumentParser, purpose: str = "a run or profile file may ask for") -> None:
     """Add ``--backend`` and ``--suite``, which name plug-ins that no installed package registers."""
-    added = parser.add_argument_group("formats and suites that no package registers")
+    added = parser.add_argument_group("formats and suites that are not registered")
     for option, group, name, what in (
         ("--backend", "formats", "MODULE:CLASS", "format"),
         ("--suite", "suites", "MODULE:ATTRIBUTE", "suite"),
@@ -121,11 +121,11 @@ def integer(option: str, *, least: int = 1) -> Callable[[str], int]:
 
 def add_max_inflated(parser: argparse.ArgumentParser) -> None:
     """Add the option of commands that inflate what a stranger may have compressed."""
-    parser.add_argument_group("a limit against hostile files").add_argument(
+    parser.add_argument_group("limit for untrusted files").add_argument(
         "--max-inflated",
         metavar="SIZE",
-        help="the most that one compressed file, or the tensors of one archive, may inflate to, such as 8GiB "
-        "(default: 4GiB, small files less; of an archive 100 times its size if that is more)",
+        help="limit of the inflated size of one compressed file, or of the tensors of one archive, such as 8GiB "
+        "(default: 4GiB, small files less; for an archive at least 100 times its size)",
     )
 
 
@@ -161,11 +161,11 @@ def add_output(parser: argparse.ArgumentParser, *, quiet: str = "", verbose: boo
     json : bool
         Whether it can print its result as JSON, which makes it quiet.
     """
-    one = parser.add_argument_group("what is printed").add_mutually_exclusive_group()
+    one = parser.add_argument_group("printed output").add_mutually_exclusive_group()
     if quiet:
         one.add_argument("-q", "--quiet", action="store_true", help=f"print nothing but {quiet}")
     if verbose:
-        one.add_argument("-v", "--verbose", action="store_true", help="a line for every step, in place of a bar")
+        one.add_argument("-v", "--verbose", action="store_true", help="print a line for every step instead of a bar")
     if json:
-        help_ = "print the result as JSON and nothing else, for a program to go on with"
+        help_ = "print the result as JSON and nothing else"
         one.add_argument("--json", action=_Json, nargs=0, default=False, help=help_)

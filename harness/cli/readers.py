@@ -34,21 +34,21 @@ def add_reading(parser: argparse.ArgumentParser, add: Callable[..., argparse.Act
     parallel = _parallel()
     aside = [executor.name for executor in parallel if not executor.unasked]
     default = f"all but {' and '.join(aside)}" if aside else "all"
-    group = parser.add_argument_group("who reads")
-    add(group, "--readers", metavar="A,B", help="of each format: stock, as installed; best, the fastest of a race; "
-        "all; or names, as 'harness list readers' has them (default: stock,best)")  # fmt: skip
+    group = parser.add_argument_group("readers")
+    add(group, "--readers", metavar="A,B", help="readers of each format: stock (as installed), best (the fastest "
+        "of a race), all, or names from 'harness list readers' (default: stock,best)")  # fmt: skip
     add(group, "--workers", metavar="N,M",
-        help="numbers of threads and processes that read in parallel (default: those of the preset)")  # fmt: skip
+        help="numbers of workers that read in parallel (default: those of the preset)")  # fmt: skip
     add(group, "--executors", metavar="A,B",
-        help=f"who reads there: {', '.join(executor.name for executor in parallel)} (default: {default})")  # fmt: skip
+        help=f"kinds of workers: {', '.join(executor.name for executor in parallel)} (default: {default})")  # fmt: skip
     for executor in parallel:
         _add(group, executor.options)
-    stores, group = _stores(), parser.add_argument_group("an object store to read from")
+    stores, group = _stores(), parser.add_argument_group("object store")
     known = f"endpoint and keys are those of {' or '.join(store.environment for store in stores)}"
     group.add_argument(
         "--store",
         metavar=" or ".join(store.address for store in stores) or "URL",
-        help=f"where archives are read; {known if stores else 'an extension has to know one'} (default: a local disk)",
+        help=f"read archives from there; {known if stores else 'needs an extension'} (default: a local disk)",
     )
     for store in stores:
         _add(group, store.options)
@@ -88,17 +88,15 @@ def chosen_store(arguments: argparse.Namespace, workers: Iterable[tuple[str, int
     if arguments.store is None:
         for store in _stores():
             for name in _given(arguments, store.options):
-                raise UsageError(f"--{name} is about the store of --store {store.address}: add it.")
+                raise UsageError(f"--{name} is an option of the store --store {store.address}: add it.")
         return None
     if arguments.cache is not None:
-        raise UsageError("--cache is about the page cache of this system, which plays no part in reads from a --store.")
+        raise UsageError("--cache is about the page cache of this system, which reads from a --store do not use.")
     asked = {name for name, _ in workers}
     for executor in _parallel():
         if executor.name in asked and not executor.stores:
             kind = executor.worker[1]
-            raise UsageError(
-                f"{kind} read archives from a disk that they see: leave out --store or the executor {executor.name}."
-            )
+            raise UsageError(f"{kind} read archives from a disk: leave out --store or the executor {executor.name}.")
     kind_of_store = store_of(arguments.store)
     return kind_of_store.parse(arguments.store, _given(arguments, kind_of_store.options))
 
@@ -121,7 +119,7 @@ def chosen_workers(arguments: argparse.Namespace, options: PlanOptions) -> PlanO
             raise unknown_name("executor", name, known)
     workers = [(name, n) for name, executor in known.items() if name in chosen for n in counts if n >= executor.least]
     if not workers:
-        raise UsageError("One worker shares its reader with nobody: give --workers a number above 1.")
+        raise UsageError("One worker does not share its reader: give --workers a number above 1.")
     return dataclasses.replace(options, workers=tuple(workers))
 
 

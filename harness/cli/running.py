@@ -61,18 +61,18 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         own[action.dest], types[action.dest] = action.default, action.type
         return action
 
-    parser.add_argument("paths", nargs="*", metavar="PATH", help="files and folders whose arrays are one trace, in "
-        "place of the preset's traces; or one archive, or what a program wrote that is known")  # fmt: skip
-    _add_what(partial(add, parser.add_argument_group("what is measured")))
-    _add_how(partial(add, parser.add_argument_group("how it is measured")))
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="files and folders whose arrays form one "
+        "trace, instead of the traces of the preset; or one archive, or output of a known program")  # fmt: skip
+    _add_what(partial(add, parser.add_argument_group("workload")))
+    _add_how(partial(add, parser.add_argument_group("measurement")))
     readers.add_reading(parser, add)
     add_plugins(parser, "is measured besides, or that the run to continue asks for")
     add_taking(parser)
     own |= dict.fromkeys(("kind",)) | {"rules": []}
-    extended = partial(add, parser.add_argument_group("what extensions measure"))
+    extended = partial(add, parser.add_argument_group("measurements of extensions"))
     for each in installed():
         each.add_options(extended)
-    group = parser.add_argument_group("where it is kept")
+    group = parser.add_argument_group("output")
     group.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: results/<time>-<preset>)")
     group.add_argument("--resume", action="store_true", help="continue the run in --out with its own settings")
     add_max_inflated(parser)
@@ -86,34 +86,34 @@ def _add_what(add: Callable[..., argparse.Action]) -> None:
         help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})")
     add("--trace", action="append", metavar="NAME[:key=value,...]",
         help="a trace; repeatable (default: those of the preset)")
-    add("--formats", metavar="A,B", help="formats to compare (default: those that are compared unasked)")
+    add("--formats", metavar="A,B", help="formats to compare (default: all that are not optional)")
     add("--suites", metavar="A,B", help="suites to run (default: those of the preset, or all)")
     add("--sizes", type=partial(integers, option="--sizes"), metavar="N,M",
         help="sequence lengths (residues) of synthetic traces (default: those of the preset)")
-    add("--trace-bytes", type=integer("--trace-bytes"), metavar="N", help="measure only as many of a trace's first "
-        "layers as fit in so many bytes, as many at every length; the trace's name then says so (default: all)")
+    add("--trace-bytes", type=integer("--trace-bytes"), metavar="N", help="measure only the first layers of a trace "
+        "that fit into N bytes, the same number at every length; the name of the trace says so (default: all)")
     add("--profile", type=_profiles, metavar="A,B",
         help=f"settings of the formats: {', '.join(PROFILES)}, or a format's own, as fast of zarr-slim (default: those "
         "of the preset)")
     add("--profile-file", action="append", type=Path, metavar="FILE",
-        help="a further profile, as 'harness tune' writes one; repeatable")
+        help="an additional profile, as written by 'harness tune'; repeatable")
     # fmt: on
 
 
 def _add_how(add: Callable[..., argparse.Action]) -> None:
     # fmt: off
     add("--cache", type=lambda text: _CACHES[one_of("cache state", _CACHES)(text)], metavar="STATE",
-        help="page cache before reads: warm, cold or both (default: as the preset has it)")
+        help="page cache before reads: warm, cold or both (default: that of the preset)")
     add("--rounds", type=integer("--rounds"), metavar="N",
-        help=f"samples per cell; a verdict needs {VERDICT_ROUNDS} (default: as many as the preset has)")
+        help=f"samples per cell; a verdict needs {VERDICT_ROUNDS} (default: those of the preset)")
     add("--threads", type=integer("--threads"), metavar="N", help="processors that a contender may use, and threads of "
         "its library (default: all that this process may use)")
-    add("--decoded-cache", type=integer("--decoded-cache", least=0), metavar="BYTES", help="the most decoded chunks "
-        "that a reader may keep while it is open (default: as each library has it)")
-    add("--seed", type=integer("--seed", least=0), metavar="N", help="decides plans and order (default: 0)")
-    add("--baseline", metavar="FORMAT", help=f"the format that ratios refer to (default: {RunConfig.baseline})")
-    add("--timeout", type=integer("--timeout"), metavar="SECONDS", help="after which a sample counts as hung, and 1 s "
-        "more for every 25 MB of the largest trace (default: 600)")
+    add("--decoded-cache", type=integer("--decoded-cache", least=0), metavar="BYTES", help="limit of the decoded "
+        "chunks that a reader may keep while it is open (default: that of each library)")
+    add("--seed", type=integer("--seed", least=0), metavar="N", help="seed of plans and order (default: 0)")
+    add("--baseline", metavar="FORMAT", help=f"the format to which ratios refer (default: {RunConfig.baseline})")
+    add("--timeout", type=integer("--timeout"), metavar="SECONDS", help="time limit of a sample, to which 1 s is added "
+        "for every 25 MB of the largest trace (default: 600)")
     # fmt: on
 
 

@@ -33,8 +33,8 @@ def add_show(parser: argparse.ArgumentParser) -> None:
         "show results/first --json    # both, for a program to go on with",
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    parser.add_argument("--answer", action="store_true", help="the answer alone")
-    parser.add_argument("--trace", metavar="NAME", help="the cells of one trace (default: of all)")
+    parser.add_argument("--answer", action="store_true", help="print only the answer")
+    parser.add_argument("--trace", metavar="NAME", help="print the cells of one trace (default: all)")
     add_plugins(parser)
     add_output(parser, json=True)
     parser.set_defaults(command=_show)

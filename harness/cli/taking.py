@@ -19,15 +19,15 @@ _ROWS = 40
 
 def add_taking(parser: argparse.ArgumentParser) -> None:
     """Add the options on files that other programs wrote."""
-    group = parser.add_argument_group("what files of other programs hold")
+    group = parser.add_argument_group("files of other programs")
     group.add_argument(
         "--map", action="append", default=[], metavar="PATTERN=ROLE:AXIS,AXIS", dest="rules",
-        help="what arrays are, by their names, such as 'attn*=attention:layer,head,query,key'; role 'skip' leaves them "
-        "out; repeatable (default: the table [map] of harness.toml here, else guessed from names and shapes)",
+        help="role and axes of arrays by name, such as 'attn*=attention:layer,head,query,key'; role 'skip' leaves them "
+        "out; repeatable (default: the table [map] of harness.toml, else guessed from names and shapes)",
     )  # fmt: skip
     group.add_argument(
         "--kind", type=typed("importers"), metavar="NAME",
-        help="what wrote a file or folder, one of 'harness list importers' (default: found from its content)",
+        help="importer of a file or folder, one of 'harness list importers' (default: recognised by content)",
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def usual_run() -> UsualRun:
             rules = tuple(f"{pattern}={rule}" for pattern, rule in tables.get("map", {}).items())
             found += [UsualRun(str(path), options, rules)] if tables else []
     if len(found) > 1:
-        raise UsageError("harness.toml and pyproject.toml both say what a usual run is: keep one of them.")
+        raise UsageError("harness.toml and pyproject.toml both set defaults of a run: keep one of them.")
     return found[0] if found else UsualRun("", {}, ())
 
 

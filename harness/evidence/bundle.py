@@ -211,12 +211,12 @@ def read_bundle(path: Path) -> Bundle:
         raise HarnessError(f"{path} is not a complete bundle: {str(error).rstrip('.')}.") from error
     tops = {part.parts[0] for part in parts if len(part.parts) > 1}
     if len(tops) != 1 or any(".." in part.parts or part.is_absolute() or len(part.parts) < 2 for part in parts):
-        raise HarnessError(f"{path} is not a bundle: its files do not lie in one folder.")
+        raise HarnessError(f"{path} is not a bundle: its files are not in one folder.")
     files = {PurePosixPath(*part.parts[1:]).as_posix(): data for part, data in parts.items()}
     # A name from outside is held against these, and never used as a path.
     if strange := sorted(set(files) - {MANIFEST, *MEASURED, *measured_too(), *tables(), *drawings()}):
         raise HarnessError(
-            f"{path} is not a bundle of this harness: it holds {strange[0]!r}, which no run gives; if an extension "
+            f"{path} is not a bundle of this harness: it holds {strange[0]!r}, which no run has; if an extension "
             "that is not installed here made it, install that."
         )
     text = files.pop(MANIFEST, b"")

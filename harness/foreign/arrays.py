@@ -55,7 +55,7 @@ def npz_arrays(path: Path) -> dict[str, ForeignArray]:
 
 def _member_whole(path: Path, name: str, nbytes: int) -> np.ndarray:
     if nbytes > WHOLE:  # in Fortran order, for others come by rows
-        raise SourceError(f"{path}: {name} is in Fortran order and too large to be read whole: save it in C order.")
+        raise SourceError(f"{path}: {name} is in Fortran order and too large to be read at once: save it in C order.")
     with np.load(path, allow_pickle=False) as file:
         array: np.ndarray = file[name]
     return array
@@ -75,7 +75,7 @@ def _header(member: IO[bytes], nbytes: int, origin: str) -> tuple[tuple[int, ...
     version = npy.read_magic(member)
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
-        raise SourceError(f"{origin} has NumPy's format {version}, which is for records and is not read here.")
+        raise SourceError(f"{origin} has NumPy's format {version}, which is for records and is not supported.")
     shape, fortran, dtype = read(member)
     if not dtype.hasobject and member.tell() + prod(shape) * dtype.itemsize != nbytes:
         raise SourceError(f"{origin} is damaged: its size is not that of {dtype} of shape {shape}.")
@@ -191,7 +191,7 @@ class ZarrStore:
         with readable(origin):
             stored = json.loads(json.dumps(array.metadata.to_dict(), default=str))
             if unknown := set(_codec_names(stored)) - _CODECS:
-                raise SourceError(f"{origin} is stored with {min(unknown)!r}, which is no codec that is read here.")
+                raise SourceError(f"{origin} is stored with {min(unknown)!r}, which is not a supported codec.")
             self._check_frames(name, stored)
             if array.dtype.kind not in "biufc":
                 self.texts[name] = [str(value) for value in np.asarray(array[...]).reshape(-1).tolist()]

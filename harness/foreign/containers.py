@@ -1,4 +1,4 @@
-"""Containers of arrays that anybody may have written, and what of a file or folder is an array of numbers."""
+"""Containers of arrays from any program, and the numeric arrays of a file or folder."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Arrays:
     Attributes
     ----------
     found : dict of str to ForeignArray
-        By name as the file has it; a file that is one array has it under the empty name.
+        Arrays by their name in the file; a file that is one array has the empty name.
     left_out : dict of str to str
-        What is no array of numbers, and why, by name.
+        Reasons by name, for items that are not numeric arrays.
     files : list of Path
-        Where the values are: files, and folders that are one store.
+        Files, and folders that are one store, with the values.
     """
 
     found: dict[str, ForeignArray] = field(default_factory=dict)
@@ -47,9 +47,9 @@ class Container:
     name, description : str
         Registered name, and one line for ``harness list``.
     recognises : callable
-        Says by names and first bytes whether a path is of this kind; never raises for a stray file.
+        Returns from names and first bytes whether a path is of this kind; never raises for other files.
     arrays : callable
-        Takes the path; lists its arrays without reading their values. Raises `SourceError`.
+        Takes the path; returns its arrays without reading values. Raises `SourceError`.
     """
 
     name: str

@@ -121,7 +121,7 @@ def _scalar(dtype: _Dtype, raw: bytes = b"") -> ArrayLeaf:
 
 
 def _bfloat16(*_: object) -> Any:
-    raise PickleRefused("it makes a single number of ml_dtypes")
+    raise PickleRefused("it creates a scalar of ml_dtypes")
 
 
 def _encode(text: str, codec: str = "latin1") -> bytes:
@@ -135,7 +135,7 @@ def _bytes(content: bytes | str = b"", codec: str = "latin1") -> bytes:
     if isinstance(content, str):
         return _encode(content, codec)
     if not isinstance(content, bytes):
-        raise PickleRefused(f"it makes bytes of {type(content).__name__}")
+        raise PickleRefused(f"it creates bytes from {type(content).__name__}")
     return content
 
 
@@ -146,7 +146,7 @@ def _from_buffer(raw: Any, dtype: _Dtype, shape: Any, order: str) -> ArrayLeaf:
 def _from_jax(make: Callable[..., Any], arguments: tuple[Any, ...], state: tuple[Any, ...], *_: Any) -> ArrayLeaf:
     # What jax stores of an array is numpy's own pickle of it, in pieces, and facts about its device.
     if not isinstance(make, Allowed) or make.call is not _empty:
-        raise PickleRefused("it makes an array of something else")
+        raise PickleRefused("it creates an array of an unknown type")
     leaf = _empty(*arguments)
     leaf.__setstate__(state)
     return leaf
@@ -178,7 +178,7 @@ Calls = Mapping[tuple[str, str], Callable[..., Any]]
 
 
 def _nothing_outside(_: Any) -> Any:
-    raise PickleRefused("it refers to something outside of itself")
+    raise PickleRefused("it refers to an object outside the file")
 
 
 def load(data: bytes, more: Calls = MappingProxyType({}), outside: Callable[[Any], Any] | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""A source that is imported: what kind it is, its tensors gathered into a trace, its files with their digests."""
+"""Importing a source: its importer, its tensors collected into a trace, its files with digests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADS = ("head", "residue", "residue")
 
 
 class SourceError(HarnessError):
-    """A source is truncated, damaged, unfinished, or not what it seemed; the message names the file."""
+    """A source is truncated, damaged, unfinished, or of another kind; the message names the file."""
 
 
 class ForeignArray(NamedTuple):
@@ -39,15 +39,15 @@ class ForeignArray(NamedTuple):
     Attributes
     ----------
     shape : tuple of int
-        Extent along each axis.
+        Length of each axis.
     dtype : dtype or str
-        Of its values, or one of `harness.trace.schema.HELD`, whose bits are then the values.
+        Type of the values, or one of `harness.trace.schema.HELD`, whose bits are the values.
     load : callable
-        Gives it, or what yields it when it is sliced, such as an h5py dataset.
+        Returns the array, or an object that can be sliced, such as an h5py dataset.
     rows : callable, optional
-        Gives an iterator of its consecutive blocks of rows, where it can only be read from its start.
+        Returns an iterator of consecutive blocks of rows, if it can only be read from its start.
     axes : tuple of str
-        Names of its axes, where the file states them.
+        Names of its axes, if the file has them.
     """
 
     shape: tuple[int, ...]
@@ -58,23 +58,23 @@ class ForeignArray(NamedTuple):
 
     @classmethod
     def of(cls, array: Any) -> ForeignArray:
-        """Describe an array that is at hand."""
+        """Describe an array in memory."""
         return cls(tuple(array.shape), array.dtype, lambda: array)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Importer:
-    """A kind of source: what ``--kind NAME`` selects.
+    """Reads files of one program; selected by ``--kind NAME``.
 
     Attributes
     ----------
     name, description : str
         Registered name, and one line for ``harness list``.
     recognises : callable
-        Says from names and first bytes whether a path is of this kind; never raises for a stray file. A damaged one is
-        still recognised, so that what is wrong with it can be said.
+        Returns from names and first bytes whether a path is of this kind; never raises for other files. A damaged file
+        is still recognised, so that `read` can report the damage.
     read : callable
-        Takes the path and gives the trace; raises `SourceError` or `UsageError`.
+        Takes the path and returns the trace; raises `SourceError` or `UsageError`.
     """
 
     name: str
@@ -185,7 +185,7 @@ class ImportedTrace(Trace):
         """Refuse with a `SourceError` a source whose files are no longer those whose shapes were read."""
         for path, state in self._states.items():
             if not path.is_file() or _state(path) != state:
-                raise SourceError(f"{path} changed while it was read; try again when nothing writes to it.")
+                raise SourceError(f"{path} changed while it was read; try again when no program writes to it.")
 
 
 def _checked(spec: TensorSpec, block: np.ndarray, origin: str) -> np.ndarray:
@@ -202,7 +202,7 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 class Gathering:
-    """Gathers what a source holds, then makes a trace of it.
+    """Collects the tensors and files of a source, then makes a trace.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ class Gathering:
         self.notes: list[str] = []
 
     def file(self, path: Path) -> None:
-        """Take a file, or a folder that is one store, into the provenance."""
+        """Record a file, or a folder that is one store, in the provenance."""
         if path.is_dir() and (link := next((each for each in path.rglob("*") if each.is_symlink()), None)):
             raise SourceError(
                 f"{link} is a link out of the store; import a copy that holds what it points to (cp -rL)."
@@ -235,47 +235,47 @@ class Gathering:
     def add(
         self, path: str, stored: ForeignArray, origin: str, axes: Sequence[str] | None = None, role: Role | None = None
     ) -> None:
-        """Take a tensor into the trace.
+        """Add a tensor to the trace.
 
         Parameters
         ----------
         path, axes, role
             As for `harness.trace.schema.tensor`.
         stored : ForeignArray
-            Its values.
+            Values.
         origin : str
-            Where they are, for messages.
+            Where the values are, for messages.
 
         Raises
         ------
         SourceError
-            When it does not fit the schema, or the name is taken.
+            If it does not match the schema, or the name is taken.
         """
         with readable(origin):
             spec = tensor(path, stored.shape, stored.dtype, axes=axes or stored.axes or None, role=role)
         if len(self._specs) == _MOST_TENSORS:
             raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:
-            raise SourceError(f"{origin}: {path} stands in {self._stored[path][0]} too; remove one of the two.")
+            raise SourceError(f"{origin}: {path} is also in {self._stored[path][0]}; remove one of the two.")
         self._specs[path], self._stored[path] = spec, (origin, stored)
 
     def add_letters(self, text: str, origin: str) -> None:
-        """Take a sequence of amino acids, in ASCII letters, into the trace."""
+        """Add a sequence of amino acids, in ASCII letters."""
         self.add("inputs/sequence", ForeignArray.of(np.frombuffer(text.encode(), np.uint8)), origin)
 
     def leave_out(self, names: Iterable[str], why: str = "") -> None:
-        """Note what of the source is not in the trace."""
+        """Record what is left out of the trace."""
         if listed := sorted(names):
             shown = ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
             self.notes.append(f"left out{f' ({why})' if why else ''}: {shown}")
 
     def trace(self, metadata: Metadata | None = None, seed: int | None = None, label: str = "") -> ImportedTrace:
-        """Make the trace, in which nothing stands that the source does not say; called as its source unless named.
+        """Make the trace, with facts of the source only; labelled by its source unless named.
 
         Raises
         ------
         SourceError
-            When the source holds no tensor, or its tensors disagree.
+            If the source holds no tensor, or its tensors are inconsistent.
         """
         if not self._specs:
             raise SourceError(f"{self.path} holds no tensor that can be imported.")

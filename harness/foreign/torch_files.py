@@ -112,10 +112,10 @@ def _member(file: zipfile.ZipFile, path: Path, name: str) -> bytes:
 def _storage(pid: Any) -> _Storage:
     fits = isinstance(pid, tuple) and len(pid) == 5 and pid[0] == "storage" and callable(pid[1])
     if not fits or not isinstance(pid[2], str) or not are_extents(pid[4]):
-        raise PickleRefused("it refers to something that is no storage of a tensor")
+        raise PickleRefused("it refers to an object that is not a storage of a tensor")
     kind = pid[1]()
     if kind not in _STORAGES.values():
-        raise PickleRefused("it refers to something that is no storage of a tensor")
+        raise PickleRefused("it refers to an object that is not a storage of a tensor")
     return _Storage(kind, pid[2], pid[4])
 
 
@@ -123,11 +123,11 @@ def _tensors_of(path: Path) -> Callable[..., TensorLeaf]:
     # Of what follows the strides, a gradient and hooks change no value; conjugation and negation do.
     def rebuild(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> TensorLeaf:
         if not isinstance(storage, _Storage) or not isinstance(shape, tuple) or not isinstance(strides, tuple):
-            raise PickleRefused("it makes a tensor of something else")
+            raise PickleRefused("it creates a tensor of an unknown type")
         if len(shape) > _MOST_AXES or len(strides) > _MOST_AXES:
             raise PickleRefused(f"it holds a tensor of more than {_MOST_AXES} axes")
         if not are_extents(offset, *shape, *strides) or len(shape) != len(strides) or any(rest[2:]):
-            raise PickleRefused(f"it holds a tensor of shape {shape} with strides {strides}, which cannot be read here")
+            raise PickleRefused(f"it holds a tensor of shape {shape} with strides {strides}, which is not supported")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
         if prod(shape) and last >= storage.count:
             raise PickleRefused(f"it holds a tensor of shape {shape} in a storage of {storage.count} values")
@@ -158,7 +158,7 @@ def load(path: Path) -> Any:
         data = _member(file, path, "data.pkl")
         names = {info.filename.partition("/")[2] for info in file.infolist()}
         if "byteorder" in names and _member(file, path, "byteorder") != b"little":
-            raise HarnessError(f"{path} was written on a big-endian machine, which is not read here; save it again.")
+            raise HarnessError(f"{path} was written on a big-endian machine, which is not supported; save it again.")
     calls: dict[tuple[str, str], Callable[..., Any]] = {
         ("torch", name): (lambda kind=kind: kind) for name, kind in _STORAGES.items()
     }

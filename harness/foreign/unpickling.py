@@ -74,7 +74,7 @@ class Keys:
     def checked(self, items: Any) -> list[Any]:
         """Return the items of a list or tuple, each of which may be hashed."""
         if type(items) not in (list, tuple):
-            raise PickleRefused(f"it makes a set of a {type(items).__name__}")
+            raise PickleRefused(f"it creates a set from a {type(items).__name__}")
         return [self.check(item) for item in items]
 
     def pairs(self, pairs: Any = ()) -> OrderedDict[Any, Any]:
@@ -213,7 +213,7 @@ class Machine:
             case "GLOBAL" | "STACK_GLOBAL":
                 module, named = argument.split(" ", 1) if name == "GLOBAL" else self._take(2)
                 if not isinstance(module, str) or not isinstance(named, str):
-                    raise PickleRefused("it asks for something by a name that is no text")
+                    raise PickleRefused("it requests an object by a name that is not text")
                 stack.append(self._find(module, named))
             case "REDUCE":
                 self._reduce()
@@ -260,7 +260,7 @@ class Machine:
         # A text named twice is made into bytes twice: what is made must not be much more than the pickle itself.
         self._left -= sum(_length(argument) for argument in arguments)
         if self._left < 0:
-            raise PickleRefused("it makes far more than it holds")
+            raise PickleRefused("it would create far more data than it contains")
         self._stack.append(call(*arguments))
 
     def _build(self) -> None:

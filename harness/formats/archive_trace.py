@@ -39,7 +39,7 @@ class ArchiveTrace(Trace):
                 state.update(block)
                 yield block
         if state.hexdigest() != self.manifest.digests.get(path):
-            raise ArchiveError(f"{self._path}: {path} does not have the digest that was recorded when it was written.")
+            raise ArchiveError(f"{self._path}: {path} does not match the digest recorded when it was written.")
 
 
 def open_archived(path: Path) -> ArchiveTrace:

@@ -1,8 +1,8 @@
-"""What a format is: a writer that takes tensors block by block, readers of selections, and a few facts.
+"""The interface of a format: a writer that takes tensors in blocks, readers of selections, and a few facts.
 
-A new format has the eight things that are abstract or unstated here, and nothing else (docs/formats.md). What it may
-offer besides are protocols: in `harness.formats.describing` (what it tells of its archives), `settings` (tuning) and
-`recovered` (checkpoints); what extensions ask of a format is registered by entry point (docs/extensions.md).
+A new format implements the eight members that are abstract or unset here (docs/formats.md). Optional features are
+protocols in `harness.formats.describing` (facts about archives), `settings` (tuning) and `recovered` (checkpoints);
+features for extensions are registered by entry point (docs/extensions.md).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ Standing = Literal["default", "optional", "ceiling"]
 class Writer(ABC):
     """Writes the tensors of one archive, one after the other.
 
-    `harness.formats.archive.write_archive` drives it, and owns names, digests, the seal, syncing and renaming: a
-    writer only fills the path it was given. Calls come as ``write...``, then ``commit`` or ``abort``.
+    `harness.formats.archive.write_archive` calls it, and handles names, digests, the seal, syncing and renaming: a
+    writer only fills the path it was given. Calls are ``write...``, then ``commit`` or ``abort``.
     """
 
     @abstractmethod
@@ -50,10 +50,10 @@ class Writer(ABC):
         Parameters
         ----------
         spec : TensorSpec
-            Its path, shape and dtype.
+            Path, shape and dtype.
         blocks : iterable of ndarray
-            Its rows from first to last, each block of shape ``(rows, *spec.shape[1:])``, as many rows as a chunk of
-            `Format.layout` or a multiple; a scalar comes as one block of shape ``()``. Take all of them.
+            Rows in order, each block of shape ``(rows, *spec.shape[1:])``, with the rows of a chunk of `Format.layout`
+            or a multiple; a scalar is one block of shape ``()``. Consume all of them.
         """
 
     @abstractmethod
@@ -62,15 +62,15 @@ class Writer(ABC):
 
     @abstractmethod
     def abort(self) -> None:
-        """Release every handle after a failure; what was written is thrown away."""
+        """Release every handle after a failure; the harness deletes what was written."""
 
 
 class Reader(ABC):
-    """Reads one archive; opened afresh for every sample."""
+    """Reads one archive; opened again for every sample."""
 
     @abstractmethod
     def manifest_text(self) -> str | bytes:
-        """Return the manifest as it was stored."""
+        """Return the stored text of the manifest."""
 
     @abstractmethod
     def read(self, path: str, selection: Selection | None = None) -> np.ndarray:
@@ -81,16 +81,16 @@ class Reader(ABC):
         path : str
             Tensor name.
         selection : tuple of slice, optional
-            The part, as `harness.formats.selection.Selection` says; the whole tensor when None.
+            The part (`harness.formats.selection.Selection`); None for the complete tensor.
 
         Returns
         -------
         ndarray
-            Materialised: the values are in memory that the array owns, not in a file behind it.
+            Values in memory owned by the array, not a view of a file.
         """
 
     def close(self) -> None:  # noqa: B027 - a reader may hold nothing
-        """Release every handle; unless it is overridden, there is none."""
+        """Release every handle; by default nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -103,23 +103,23 @@ class Reader(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderSpec:
-    """One way to read a format's archives: a library and how it is used.
+    """A reader of a format: a library and its configuration.
 
-    A reader uses as many threads as the process may use processors (`harness.capacity.cores`): the run's budget.
+    A reader uses as many threads as the budget of the run allows (`harness.capacity.cores`).
 
     Attributes
     ----------
     open : callable
-        Takes a path to a `Reader`; where `cached`, also the keyword ``cache_bytes``, int or None: the most bytes of
-        decoded chunks that it may keep while it is open, None for the library's default.
+        Takes a path and returns a `Reader`; if `cached`, also takes the keyword ``cache_bytes``, int or None: the limit
+        of decoded chunks that it may keep while open, in bytes, None for the library's default.
     about : str
         Library and pipeline, in one line.
     own : bool
-        Whether it is this project's own decoder: it is shown, and competes for no grade and no word.
+        Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
     cached : bool
-        Whether it keeps decoded chunks, and takes ``cache_bytes``; what keeps none has nothing to limit.
+        Whether it keeps decoded chunks, and takes ``cache_bytes``.
     missing : callable
-        Returns why it cannot be used here, as the end of a sentence; empty where it can.
+        Returns why it is unavailable, as the end of a sentence; empty if it is available.
     """
 
     open: Callable[..., Reader]
@@ -139,32 +139,32 @@ class Format(ABC):
     description : str
         One line for ``harness list``.
     suffix : str
-        What its archives' names end with; a dot and the name unless it is stated.
+        Suffix of its archives; by default a dot and the name.
     standing : {"default", "optional", "ceiling"}
-        Whether a run includes it unasked, only when asked, or always as the raw ceiling.
+        Whether a run includes it by default, only on request, or always as raw.
     style : Style or None
-        How it is drawn; None for a place in `harness.formats.style`'s cycle of colours.
+        Style in plots; None for the next colour of `harness.formats.style`.
     readers : mapping of str to ReaderSpec
-        What reads its archives, by name. The harness itself opens archives with the first; the first that is not our
-        own is *stock*: what a user gets by installing the library, with its defaults. A class of `Reader` in place of
-        one stands for it without further facts.
+        Readers of its archives, by name. The harness itself opens archives with the first. The first that is not `own`
+        is *stock*: what installing the library provides, with its defaults. A class of `Reader` is a `ReaderSpec`
+        with default facts.
     candidates : tuple of (str, str)
-        What is raced for the format's *best*: a name of its `alternatives` (`harness.formats.settings`), empty for the
-        profile that is measured, and a name of `readers`. All readers in that profile unless it is stated.
+        Candidates for the format's *best*: a name of its `alternatives` (`harness.formats.settings`), empty for the
+        measured profile, and a name of `readers`. By default all readers in that profile.
     container : str
-        The format whose files it writes; itself unless it is stated.
+        The format whose files it writes; by default itself.
     slim : str
-        How the trace is slimmed before it is stored, as records show it; empty for not at all.
+        Kind of slimming, as shown in records; empty for none.
     lacks : tuple of str
-        Types of values that it cannot hold.
+        Types of values that it cannot store.
     reproducible : bool
-        Whether the same trace gives the same bytes; not where the library puts times or random names into its files.
+        Whether the same trace gives the same bytes; False if the library writes times or random names.
     unmeasured : tuple of str
-        What exists of the format or its libraries and is not measured; reports say so beside what they claim.
+        Features of the format or its libraries that are not measured, for reports.
     objections : tuple of (str, str)
-        What its maintainers may object to, each with the reply; reports print them.
+        Possible objections of its maintainers with replies, for reports.
     elsewhere : Elsewhere or None
-        What reads its archives without this harness; None where nothing does.
+        How its archives are read without this harness; None if they cannot be.
     """
 
     name: ClassVar[str]
@@ -207,23 +207,23 @@ class Format(ABC):
 
     @property
     def stock(self) -> str:
-        """The name of its stock reader."""
+        """Name of the stock reader."""
         return next((name for name, spec in self.readers.items() if not spec.own), next(iter(self.readers)))
 
     def require(self, manifest: Manifest, profile: Profile) -> None:
-        """Raise `UnsupportedProfile` where the format cannot hold a trace in a profile."""
+        """Raise `UnsupportedProfile` if the format cannot store a trace in a profile."""
         for spec in manifest.tensors:
             if spec.dtype in self.lacks:
                 raise UnsupportedProfile(f"{self.name} has no {spec.dtype}, which {spec.path} has")
             self.layout(spec, profile)
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
-        """Say how a tensor is laid out in a profile.
+        """Return the layout of a tensor in a profile.
 
         Raises
         ------
         UnsupportedProfile
-            When the format cannot do what the profile is for.
+            If the format does not support the profile.
         """
         if profile == "matched":
             raise UnsupportedProfile(f"{self.name} states no layout, so it cannot take the matched settings")
@@ -231,12 +231,12 @@ class Format(ABC):
 
 
 def load_format(name: str) -> Format:
-    """Load a format by its registered name, or by ``module:Class`` where `harness.registry.allow` allowed that.
+    """Load a format by its registered name, or by ``module:Class`` if `harness.registry.allow` allowed that.
 
     Raises
     ------
     UsageError
-        When there is no such format, it is not a `Format`, or its library is not installed.
+        If there is no such format, it is not a `Format`, or its library is not installed.
     """
     plugin = registry.load("formats", name)
     if not (isinstance(plugin, type) and issubclass(plugin, Format)):
@@ -259,19 +259,19 @@ def _instance(name: str, plugin: type[Format]) -> Format:
 
 @contextmanager
 def blame(name: str, action: str) -> Iterator[None]:
-    """Turn whatever a format raises into one sentence that names it and what it was doing.
+    """Convert any exception of a format into one sentence that names the format and the action.
 
     Parameters
     ----------
     name : str
         The format.
     action : str
-        What it was doing, such as ``"reading pair/layer_0"``.
+        The action, such as ``"reading pair/layer_0"``.
 
     Raises
     ------
     HarnessError
-        In place of any exception; the original is its cause. A `MachineError` where it is none of the format's.
+        Instead of any exception, which becomes its cause. A `MachineError` if the machine failed, not the format.
     """
     try:
         yield

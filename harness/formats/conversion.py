@@ -91,7 +91,7 @@ def convert(
         raise
     if problems:
         remove(destination)
-        raise HarnessError(f"The converted archive was not what was written, and was removed: {problems[0]}")
+        raise HarnessError(f"The converted archive differs from what was written, and was removed: {problems[0]}")
     return manifest
 
 

@@ -45,7 +45,7 @@ _Piece = tuple[int, int, int, ChunkPart]
 def _blosc(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
     # Blosc's header states the decoded length; one that is shorter would leave a part of the memory as it was.
     if data[4:8].tobytes() != memory.nbytes.to_bytes(4, "little"):
-        raise ArchiveError("a chunk does not decode to its length.")
+        raise ArchiveError("a chunk does not decode to its expected length.")
     blosc.decompress(data, memory)
     return memory
 
@@ -59,7 +59,7 @@ def _checked(data: np.ndarray, memory: np.ndarray) -> np.ndarray:
     try:
         return np.asarray(Fletcher32().decode(data)).view(np.uint8)
     except RuntimeError as error:
-        raise ArchiveError("a chunk does not have its checksum.") from error
+        raise ArchiveError("a chunk does not match its checksum.") from error
 
 
 def _unshuffle(itemsize: int, data: np.ndarray, memory: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ class _Stored:
             if not mask >> number & 1:
                 data = self.decoders[number](data, memory)
         if data.nbytes != memory.nbytes:
-            raise ArchiveError("a chunk does not decode to its length.")
+            raise ArchiveError("a chunk does not decode to its expected length.")
         return data
 
 

@@ -61,7 +61,7 @@ def _recognised(path: Path) -> Format:
     if has_journal(path):
         return format_of(path)
     if path.name == UNFINISHED and has_journal(path.parent):
-        raise UsageError(f"{path} is of no use alone: give the incomplete archive {path.parent}.")
+        raise UsageError(f"{path} is only a part of an incomplete archive: give {path.parent}.")
     formats = registry.listing("formats")
     loaded = [(listed.name, listed.plugin()) for listed in formats if listed.plugin is not None]
     # The slimmed ones first: what is theirs is an archive of the format below too. Then what is optional: NPZ takes any
@@ -119,7 +119,7 @@ def open_archive(
         if not out:
             reader = recovered(path, backend) if has_journal(path) else backend.reader(path)
     if out:
-        raise ArchiveError(f"{path} holds {out}, which may lead to any file here; nothing of it was read.")
+        raise ArchiveError(f"{path} holds {out}, which may refer to any file here; nothing was read.")
     with reader:
         with _damage(path, backend, f"reading the manifest of {path}", said=True):
             manifest = Manifest.from_json(reader.manifest_text())
@@ -136,7 +136,7 @@ def _check_listed(reader: ListsTensors, manifest: Manifest) -> None:
     stored = reader.stored()
     for spec in manifest.tensors:
         if spec.path not in stored:
-            raise ArchiveError(f"the manifest lists {spec.path}, which the archive does not hold.")
+            raise ArchiveError(f"the manifest lists {spec.path}, which the archive does not contain.")
         found = stored[spec.path]
         if (found.shape, found.dtype) != (spec.shape, spec.dtype):
             raise ArchiveError(
@@ -261,5 +261,5 @@ def _verify_tensor(backend: Format, reader: Reader, spec: TensorSpec, expected: 
     except HarnessError as error:
         return f"{spec.path} cannot be read: {str(error).rstrip('.')}"
     if state.hexdigest() != expected:
-        return f"{spec.path} does not have the digest that was recorded when it was written"
+        return f"{spec.path} does not match the digest recorded when it was written"
     return ""

@@ -111,7 +111,7 @@ def seal(path: Path) -> str:
     file, position = find_seal(path)
     if file is None:
         raise ArchiveError(
-            f"{path.name}: the format wrote no place for the seal; its writer has to store seal.BLANK in the file, or "
+            f"{path.name}: the format wrote no place for the seal; its writer must store seal.BLANK in the file, or "
             "in one at the top of the folder."
         )
     value = _digest(path, file, position)

@@ -53,7 +53,7 @@ def unsealed(data: np.ndarray) -> np.ndarray:
     """
     body, stored = data[:-CHECKSUM], data[-CHECKSUM:].tobytes()
     if len(data) < CHECKSUM or google_crc32c.value(body).to_bytes(CHECKSUM, "little") != stored:
-        raise ArchiveError("stored bytes do not have the checksum stored behind them.")
+        raise ArchiveError("stored bytes do not match the checksum stored after them.")
     return body
 
 

@@ -225,7 +225,7 @@ def describe(folder: str, node: Mapping[str, Any]) -> ShardedArray:
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
         known = False
     if not known:
-        raise ArchiveError(f"{folder} is stored in a way that no slimmed archive is.")
+        raise ArchiveError(f"{folder} is stored in a way that slimmed archives do not use.")
     return ShardedArray(
         folder=folder, shape=tuple(shape), chunks=tuple(chunks), grid=grid, dtype=np.dtype(stored), checked=checked,
         decode=decode,
@@ -239,14 +239,14 @@ def _copy(encoded: np.ndarray, out: np.ndarray) -> None:
 def _blosc(encoded: np.ndarray, out: np.ndarray) -> None:
     # Blosc's header states the decoded length; one that is shorter would leave a part of the memory as it was.
     if encoded[4:8].tobytes() != out.nbytes.to_bytes(4, "little"):
-        raise ArchiveError("a chunk does not decode to its length.")
+        raise ArchiveError("a chunk does not decode to its expected length.")
     blosc.decompress(encoded, out)
 
 
 def _pcodec(encoded: np.ndarray, out: np.ndarray) -> None:
     done = standalone.simple_decompress_into(encoded.tobytes(), out)
     if done.n_processed != out.size or not done.finished:
-        raise ArchiveError("a chunk does not decode to its length.")
+        raise ArchiveError("a chunk does not decode to its expected length.")
 
 
 def _zstd(encoded: np.ndarray, out: np.ndarray) -> None:

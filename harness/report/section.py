@@ -1,4 +1,4 @@
-"""A section of a run's report: what an extension found, its tables, its drawings, its words."""
+"""A section of a report: results of an extension, its tables, plots and text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.analysis.findings import Findings
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `markdown` where that says it in another way."""
+    """A paragraph; `markdown` if its Markdown differs."""
 
     text: str
     markdown: str = ""
@@ -23,7 +23,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Items:
-    """A list, perhaps with a sentence before it."""
+    """A list, with an optional sentence before it."""
 
     texts: Sequence[str]
     lead: str = ""
@@ -36,13 +36,13 @@ class Table:
     Attributes
     ----------
     label, caption : str
-        Its name for a screen reader, and what stands above it.
+        Name for screen readers, and caption.
     columns, rows : sequence
         Texts.
     figures : bool
-        Whether cells are figures, set one below the other.
+        Whether cells are numbers, which are aligned.
     folded : str
-        The name under which it is shown only when it is asked for; empty for always.
+        Name under which the table is folded; empty if it is not folded.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing by its name without ending, with its title above it if `headed`; left out where it was not drawn."""
+    """A plot by its file name without suffix, with its title if `headed`; left out if it was not drawn."""
 
     name: str
     title: str
@@ -65,7 +65,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Part:
-    """What the core shows by a macro of its own in both templates, which has this name."""
+    """A part that the core shows with the macro of this name in both templates."""
 
     macro: str
     content: Any
@@ -75,20 +75,20 @@ Block = Text | Items | Table | Picture | Part
 
 
 class Section:
-    """What an extension adds to the report; an instance is registered in the group ``harness.sections``.
+    """A part of the report from an extension; an instance is registered in the group ``harness.sections``.
 
     Attributes
     ----------
     name, title : str
         The anchor on the page, and the heading.
     order : int
-        Its place: the core's sections are at the tens, see `harness.report.page.render`.
+        Position: the core's sections have multiples of ten, see `harness.report.page.render`.
     measured : mapping of str to str
-        Files beside the run's own that it is made from, each with what a bundle can only claim of it.
+        Additional files that it is made from, each with what a bundle can only claim of it.
     published : mapping of str to sequence of str
-        Tables that it writes, each with the columns that name a row.
+        Tables that it writes, each with its key columns.
     drawn : tuple of str
-        Drawings that it may make, without their endings.
+        Plots that it may draw, without suffix.
     """
 
     name: ClassVar[str]
@@ -99,35 +99,35 @@ class Section:
     drawn: ClassVar[tuple[str, ...]] = ()
 
     def find(self, folder: Path, findings: Findings) -> Any:
-        """Return what a run's folder holds for this section; None for nothing: then the report has no such section."""
+        """Return the data for this section from the folder of a run; None leaves the section out."""
         raise NotImplementedError
 
     def blocks(self, found: Any, findings: Findings) -> list[Block]:
-        """Put into words what `find` returned; without a block the page has no such section."""
+        """Return the blocks of the section from the result of `find`; an empty list leaves the section out."""
         raise NotImplementedError
 
     def document(self, found: Any) -> dict[str, Any]:
-        """Return what ``report.json`` records, as plain values by name."""
+        """Return plain values for ``report.json``, by name."""
         return {}
 
     def tables(self, found: Any) -> dict[str, pd.DataFrame]:
-        """Return the tables that are published, by the names in `published`."""
+        """Return the tables, by the names in `published`."""
         return {}
 
     def cells(self, found: Any) -> pd.DataFrame | None:
-        """Return rows for ``summary.csv`` of samples that are none of a format; None for none."""
+        """Return rows for ``summary.csv`` of samples that do not belong to a format; None for none."""
         return None
 
     def limits(self, found: Any, findings: Findings) -> list[str]:
-        """Say what it does not show, for the section on limits."""
+        """Return sentences for the section on limits."""
         return []
 
     def closing(self, found: Any) -> Table | None:
-        """Return a table for the terminal, when the run has ended."""
+        """Return a table for the terminal at the end of the run."""
         return None
 
     def draw(self, found: Any, folder: Path) -> list[Path]:
-        """Draw what is in `drawn`; return the files."""
+        """Draw the plots in `drawn`; return the files."""
         return []
 
 

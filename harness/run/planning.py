@@ -52,7 +52,7 @@ def choose_arms(config: RunConfig) -> list[Arm]:
         backend = load_format(name)
         label = backend.name
         if name == RAW:
-            raise UsageError(f"{name!r} is the ceiling, which every run measures: leave it out.")
+            raise UsageError(f"{name!r} is measured in every run: leave it out.")
         if label in (RAW, CONTROL) or any(arm.label == label for arm in arms):
             raise UsageError(f"The format name {label!r} is taken; give the format of {name!r} a name of its own.")
         routes = config.store.routes(backend) if config.store else ()

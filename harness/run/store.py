@@ -1,4 +1,4 @@
-"""Where archives can be read from besides the run's folder: the protocol of an object store."""
+"""The interface of a store from which archives are read instead of the run's folder."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
 
 class Uploads(Protocol):
-    """Brings the archives of one subject after the other into a store."""
+    """Uploads the archives of one subject after the other."""
 
     def add(self, prepared: Prepared, arms: Sequence[Arm]) -> None:
-        """Upload the archives of a subject; an arm whose archive does not get there has failed."""
+        """Upload the archives of a subject; an arm whose upload fails is failed."""
 
     def stored(self, arm: Arm) -> Remote | None:
-        """Return where the archive of an arm is; pickled to the processes that read."""
+        """Return the location of the archive of an arm; pickled to the reading processes."""
 
     def remove(self) -> None:
-        """Take away all that was uploaded."""
+        """Remove everything that was uploaded."""
 
 
 class ArchiveStore(ABC):
-    """A store as a run reaches it; registered in the group ``harness.stores`` by the scheme of its URL.
+    """A store; registered in the group ``harness.stores`` by the scheme of its URL.
 
-    It is a frozen dataclass, and its fields are what ``run.json`` holds of it: no key is among them.
+    A frozen dataclass whose fields are recorded in ``run.json``, so none may be a secret key.
 
     Attributes
     ----------
     address : str
-        What ``--store`` takes, as ``s3://BUCKET/PREFIX``.
+        Form of its URLs, such as ``s3://BUCKET/PREFIX``.
     options : mapping of str to (str, str)
-        Its own options of ``harness run``, by name: what the value is called, and the help.
+        Its options of ``harness run``, by name: metavar and help.
     environment : str
-        The variables that its endpoint and keys are taken from.
+        Environment variables of its endpoint and keys.
     url : str
-        Where archives go.
+        URL of this store.
     """
 
     address: ClassVar[str]
@@ -57,36 +57,36 @@ class ArchiveStore(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, url: str, options: Mapping[str, str]) -> ArchiveStore:
-        """Read what the command line gives; nothing is asked of the store yet.
+        """Parse the command line, without contacting the store.
 
         Parameters
         ----------
         url : str
-            Of ``--store``.
+            Value of ``--store``.
         options : mapping
-            What was given of `options`, as text.
+            Values of `options`, as text.
 
         Raises
         ------
         UsageError
-            When something of it is wrong.
+            If a value is invalid.
         """
 
     @abstractmethod
     def describe(self) -> str:
-        """Say in a few words where archives are and what was put in between."""
+        """Describe briefly where archives are, and any proxy in between."""
 
     @abstractmethod
     def routes(self, backend: Format) -> tuple[str, ...]:
-        """Name the ways in which archives of a format can be read here, the usual one first: it is called `ranges`."""
+        """Name the ways to read archives of a format, starting with the usual one, `ranges`."""
 
     @abstractmethod
     def caches(self, backend: Format) -> str:
-        """Say in a few words what keeps what was read of a format's archives, for the ledger."""
+        """Describe briefly the caches for archives of a format, for the ledger."""
 
     @abstractmethod
     def named(self) -> str:
-        """Name the server and the place there, for a person who is asked whether a stranger's run may use it."""
+        """Name the server and the location, for the question whether an untrusted run may use it."""
 
     @abstractmethod
     def require(self) -> None:
@@ -95,32 +95,32 @@ class ArchiveStore(ABC):
         Raises
         ------
         UsageError
-            When it cannot, or what is needed for it is not installed; one sentence, within seconds.
+            If it cannot, or a package is missing; one sentence, within seconds.
         """
 
     @abstractmethod
     def uploads(self, run_id: str, worker: Worker, folder: Path) -> AbstractContextManager[Uploads]:
-        """Check the store again and start what stands in front of it; at the end, take away all that was uploaded.
+        """Check the store again and start its proxy; at the end, remove everything that was uploaded.
 
         Parameters
         ----------
         run_id : str
-            Of the run.
+            Identifier of the run.
         worker : Worker
-            Uploads and removes.
+            Process that uploads and removes.
         folder : Path
-            The run's: what is in the store is listed there before it is uploaded, so that a session that is killed
-            leaves nothing which the next does not remove.
+            Folder of the run. Objects are listed there before they are uploaded, so that the next session can remove
+            them after a kill.
         """
 
 
 def store_of(url: str) -> type[ArchiveStore]:
-    """Return the store that knows a URL, by its scheme.
+    """Return the store for the scheme of a URL.
 
     Raises
     ------
     UsageError
-        When no installed extension does.
+        If no installed extension supports the scheme.
     """
     scheme, known = url.partition("://")[0], registry.names("stores")
     if scheme not in known:

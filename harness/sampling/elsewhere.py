@@ -49,7 +49,7 @@ def nothing_elsewhere(archive: Path) -> Iterator[None]:
     for name in sorted(found):
         path = Path(name).absolute()
         if not path.resolve().is_relative_to(inside) and _holds_data(path):
-            raise HarnessError(f"read {path}, which is no part of its archive")
+            raise HarnessError(f"read {path}, which is outside its archive")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Who reads in parallel access: the protocol of an executor, and the share of a sample that a worker of it reads."""
+"""The interface of an executor, which provides parallel workers, and the share of a sample that a worker reads."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ T = TypeVar("T")
 
 
 class Remote(Protocol):
-    """Where the archive of a share is instead of a folder; pickled to the processes that read."""
+    """Location of an archive in a store; pickled to the reading processes."""
 
     def opener(self, backend: Format) -> tuple[Opener, Counter]:
-        """Return what opens the archive in a format, and what counts its reads."""
+        """Return a function that opens the archive, and a counter of its reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What is read of an archive in a sample, or by one worker of it; pickled, so it names the format.
+    """The reads of a sample, or of one worker; pickled, so it names the format.
 
     Attributes
     ----------
     backend : str
         The format.
     profile : Profile
-        The settings that the archive was written with.
+        Settings with which the archive was written.
     archive : Path
-        What to read.
+        Path of the archive.
     access : ReadAccess
-        What to ask for.
+        The reads.
     expected : dict of str to Expected
-        What has to come back.
+        Expected results.
     by_reading : bool
-        Whether the archive is warmed by reading what is asked for, as `harness.sampling.cache.read_little` says.
+        Whether the archive is warmed by the reads themselves (`harness.sampling.cache.read_little`).
     stored : Remote or None
-        Where the archive is to be read in a store; None to read it from its folder.
+        Location of the archive in a store; None to read it from its folder.
     reader : str
-        Which of the format's readers reads it; empty for the first. In a store its route says how it is read.
+        Name of the format's reader; empty for the first. In a store, the route determines the reader.
     cache_bytes : int or None
-        The budget of decoded chunks of that reader; None for the library's default.
+        Budget of decoded chunks of that reader; None for the library's default.
     """
 
     backend: str
@@ -71,24 +71,24 @@ class Share:
 
     @property
     def pausable(self) -> bool:
-        """Whether the process that reads it may be stopped while others have their turn."""
+        """Whether the reading process may be stopped while others are measured."""
         return load_executor(self.access.executor).pausable
 
     def rehearsed(self) -> FormatOpener:
-        """Return what opens the archive in its folder, after the first use of its reader in this process."""
+        """Return a function that opens the archive in its folder, after the first use of its reader in this process."""
         return rehearsed(self.backend, self.profile, self.reader, self.cache_bytes)
 
     def warm(self, read: Callable[[], object]) -> tuple[float | None, str]:
-        """Warm the archive, as `harness.sampling.cache.warm` does; ``read`` carries the access out."""
+        """Warm the archive (`harness.sampling.cache.warm`); ``read`` performs the access."""
         return cache.warm(self.archive, read if self.by_reading else None)
 
     def split(self, workers: int) -> list[Share]:
-        """Split into consecutive shares, one for each worker."""
+        """Split into consecutive shares, one per worker."""
         parts = shares(self.access.reads, workers)
         return [dataclasses.replace(self, access=dataclasses.replace(self.access, reads=reads)) for reads in parts]
 
     def read_by(self, how: Callable[..., T], **settings: Any) -> T:
-        """Read it in this process, after the first use of its reader there, with a function such as `take`."""
+        """Read in this process, after the first use of the reader, with a function such as `take`."""
         local = self.rehearsed()
         opener: Opener = local
         counter: Counter = LocalCounter
@@ -97,71 +97,71 @@ class Share:
         return how(opener, self.archive, self.access.reads, self.expected, counter=counter, **settings)
 
     def take(self, wait: Callable[[], object]) -> WorkerPart:
-        """Read it as one worker of several, from when ``wait`` returns on."""
+        """Read as one of several workers, starting when ``wait`` returns."""
         return self.read_by(take_share, wait=wait)
 
 
 class Readers(ABC):
-    """The workers of an executor, in the process that measures: started once, so that starting is not timed."""
+    """The workers of an executor in the measuring process; started once, so that starting is not timed."""
 
     @abstractmethod
     def read(self, share: Share, workers: int) -> Reading:
-        """Take one sample of a share, split over so many workers that begin together.
+        """Take one sample of a share, split over workers that start together.
 
         Returns
         -------
         Reading
-            With a problem where a result was wrong; rejected where its time says nothing.
+            With a problem if a result was wrong; rejected if its time is not valid.
 
         Raises
         ------
         HarnessError
-            When a worker failed.
+            If a worker failed.
         """
 
     def close(self) -> None:
-        """Let all workers end."""
+        """End all workers."""
         return
 
 
 class Executor(ABC):
-    """Who reads in parallel access; registered in the group ``harness.executors``.
+    """Provides workers for parallel access; registered in the group ``harness.executors``.
 
     Attributes
     ----------
     name : str
         Registered name, and the ``executor`` column of records.
     order : int
-        Place among the executors, in tables and plots.
+        Position in tables and plots.
     parallel : bool
-        Whether a run can be asked for it.
+        Whether it can be requested for a run.
     unasked : bool
-        Whether a run includes it where no executor is named.
+        Whether a run includes it by default.
     options : mapping of str to (str, str)
-        Its own options of ``harness run``, by name: what the value is called, and the help. What is given is text, and
-        a field of ``run.json`` under the same name.
+        Its options of ``harness run``, by name: metavar and help. Values are text, and are recorded in ``run.json``
+        under the same name.
     least : int
-        The smallest number of workers that makes sense.
+        The smallest useful number of workers.
     stores : bool
-        Whether its workers read archives from an object store too.
+        Whether its workers can read from an object store.
     counted : bool
-        Whether what its workers fetch from a disk is counted by the process that measures.
+        Whether bytes that its workers fetch from a disk are counted by the measuring process.
     aside : int
-        Bytes that a worker may read for itself during a sample.
+        Bytes that a worker may read for other purposes during a sample.
     pausable : bool
-        Whether its workers may be stopped while other contenders have their turn; workers that others wait for may not.
+        Whether its workers may be stopped while other contenders are measured.
     rejects : bool
-        Whether its `Readers` may reject a sample, as when a worker died.
+        Whether its `Readers` may reject a sample, for example if a worker died.
     worker : (str, str)
-        One worker and several, in words.
+        Singular and plural of its workers.
     readers : str
-        What tells it from another executor with the same workers, in words.
+        Difference from another executor with the same workers, in words.
     shared : bool
         Whether all workers use one open reader.
     independent : bool
-        Whether its workers are what several users of an archive are: the cost of several readers is taken from them.
+        Whether its workers represent several users of an archive; the cost of several readers is based on them.
     alone : str
-        The executor whose one worker is what several of this one are held against, where that is another.
+        The executor whose single worker is the reference for several workers, if it is another one.
     """
 
     name: ClassVar[str]
@@ -182,29 +182,29 @@ class Executor(ABC):
     alone: ClassVar[str] = ""
 
     def require(self, settings: Settings, most: int) -> None:
-        """Refuse a run that its workers cannot serve, before anything is written.
+        """Refuse a run that its workers cannot support, before anything is written.
 
         Parameters
         ----------
         settings : mapping
-            What the run gives of `options`.
+            Values of `options` in the run.
         most : int
-            The most workers that it asks for.
+            Largest number of workers in the run.
 
         Raises
         ------
         UsageError
-            In one sentence, within seconds.
+            If it is refused; one sentence, within seconds.
         """
         return
 
     def here(self, settings: Settings) -> bool:
-        """Say whether its workers share the cores of this machine."""
+        """Return whether its workers share the cores of this machine."""
         return True
 
     @abstractmethod
     def start(self, settings: Settings) -> Readers:
-        """Start its workers, or what starts them when they are first needed, in the process that measures."""
+        """Start its workers in the measuring process, possibly when they are first needed."""
 
 
 def load_executor(name: str) -> Executor:
@@ -213,7 +213,7 @@ def load_executor(name: str) -> Executor:
     Raises
     ------
     UsageError
-        When there is none of this name, or it cannot be imported.
+        If there is none of this name, or it cannot be imported.
     """
     found: Executor = registry.load("executors", name)()
     if strange := [option for option in found.options if not option.isidentifier()]:
@@ -222,5 +222,5 @@ def load_executor(name: str) -> Executor:
 
 
 def executors() -> list[Executor]:
-    """Return all that are registered and can be imported, in their order."""
+    """Return all registered executors that can be imported, in order."""
     return sorted((kind() for kind in registry.usable("executors")), key=lambda executor: executor.order)

@@ -75,7 +75,7 @@ def _serve(connection: Connection) -> None:
     def begin() -> None:
         connection.send("ready")
         if connection.recv() != "go":
-            raise HarnessError("another process could not begin")
+            raise HarnessError("another process could not start")
 
     while True:
         share: Share = connection.recv()

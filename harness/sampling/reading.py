@@ -122,8 +122,8 @@ class ReadTask(Share):
         seen = (cache.residency(self.archive, every_file=True) or 0.0) * archive_size(self.archive)[0]
         if seen < least:
             raise HarnessError(
-                f"read {seen:.0f} bytes of the archive where at least {least} hold what was asked for: data is kept "
-                "from reader to reader"
+                f"read {seen:.0f} bytes of the archive where at least {least} hold the requested data: data was kept "
+                "from an earlier reader"
             )
 
     def _least(self) -> int:
@@ -177,4 +177,4 @@ def kept_data(first: Observed, observed: Observed, access: ReadAccess) -> str:
         least = max(least, _KEPT_OF_MUCH * (before - aside - _IMPORTED * access.workers))
     if now >= least:
         return ""
-    return f"read {now} bytes where the first read of the same plan took {before}: data is kept from reader to reader"
+    return f"read {now} bytes where the first read of the same plan took {before}: data was kept from an earlier reader"

@@ -110,7 +110,7 @@ def unslimmed(stored: Manifest) -> Manifest:
 def _places(dtypes: Mapping[str, str], record: Sequence[Origin]) -> Places:
     """Find where every tensor of a record is among those that are stored, whose dtypes are given by path."""
     if dtypes and not record:
-        raise ArchiveError("It is not slimmed: its manifest has no record of that.")
+        raise ArchiveError("It is not slimmed: its manifest has no record of slimming.")
     places: Places = {}
     for row in record:
         if row.path in places:

@@ -1,4 +1,4 @@
-"""A trace as a stream: tensors come in blocks of consecutive rows, never all in memory."""
+"""A trace as a stream: tensors as blocks of consecutive rows, never completely in memory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Trace(ABC):
     label : str
         Name in records: the source with its parameters, without the sequence length.
     manifest : Manifest
-        What the trace holds.
+        Manifest of the trace.
     """
 
     label: str
@@ -39,7 +39,7 @@ class Trace(ABC):
 
     @abstractmethod
     def blocks(self, path: str) -> Iterator[np.ndarray]:
-        """Yield one tensor as consecutive blocks along its first axis; a scalar comes as one block.
+        """Yield one tensor as consecutive blocks along its first axis; a scalar as one block.
 
         Yields
         ------
@@ -56,13 +56,13 @@ class Trace(ABC):
 
 
 def shown_label(name: str, manifest: Manifest) -> str:
-    """Return the label of a trace by a name; what its values or layers lack is shown wherever it is."""
+    """Return a name with the limitations of the trace, such as untrained weights."""
     marks = [mark for mark in manifest.lacks if mark != "sampled"]  # `first_layers` says of how many
     return f"{name} ({', '.join(marks)})" if marks else name
 
 
 class MemoryTrace(Trace):
-    """A trace whose tensors are small enough to be held: an array by path for every tensor of the manifest."""
+    """A trace in memory: an array by path for every tensor of the manifest."""
 
     def __init__(self, label: str, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
         self.label = shown_label(label, manifest)
@@ -74,7 +74,7 @@ class MemoryTrace(Trace):
 
 
 class TraceView(Trace):
-    """Some tensors of a trace, each under one or more names: its path in the trace by its specification in the view."""
+    """A view of some tensors of a trace, each under one or more names: path in the trace by specification."""
 
     def __init__(self, trace: Trace, names: Mapping[TensorSpec, str]) -> None:
         self._trace = trace
@@ -89,7 +89,7 @@ class TraceView(Trace):
 
 @dataclass(frozen=True, kw_only=True)
 class TraceSource:
-    """Where traces come from: what ``--trace NAME[:key=value,...]`` selects.
+    """A source of traces, selected by ``--trace NAME[:key=value,...]``.
 
     Attributes
     ----------
@@ -100,11 +100,11 @@ class TraceSource:
     open : callable
         Takes the text after the colon (without ``n_res``) and the sequence length or None; returns a `Trace`.
     sized : bool
-        Whether the trace is made in any sequence length, so that ``--sizes`` applies to it.
+        Whether the trace can have any sequence length, so that ``--sizes`` applies.
     missing : callable
-        Says why the source cannot be used and what to do; empty when it can.
+        Returns why the source is unavailable and what to do; empty if it is available.
     paths : callable
-        Takes the same text as `open`; returns the files that it names.
+        Takes the same text as `open`; returns the named files.
     """
 
     name: str

@@ -70,7 +70,7 @@ def test_resume_needs_a_run(capsys, tmp_path):
     refused(capsys, ["run", "--resume"], 2, "--out DIR")
     refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 1, "no run at")
     (tmp_path / "run.json").write_text("{")
-    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "run.json: is no valid JSON")
+    refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "run.json: is not valid JSON")
     (tmp_path / "run.json").write_text('{"config_version": 99}')
     refused(capsys, ["run", "--resume", "--out", str(tmp_path)], 2, "version 99")
 

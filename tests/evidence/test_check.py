@@ -174,7 +174,7 @@ def test_a_bundle_that_reaches_out_of_its_folder_is_refused(tmp_path, name):
     with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
         archive.writestr("run/manifest.json", "{}")
         archive.writestr(name, "x")
-    with pytest.raises(HarnessError, match="do not lie in one folder"):
+    with pytest.raises(HarnessError, match="are not in one folder"):
         read_bundle(tmp_path / "b.zip")
 
 

@@ -65,7 +65,7 @@ def test_bfloat16_is_read_as_its_bits():
     leaf = pickles.load(data)
     assert leaf.bfloat16 and leaf.array().tolist() == bits.tolist()
     assert pickles.plain(leaf).tolist() == [1.0, -2.0, 2.0**-133]
-    with pytest.raises(pickles.PickleRefused, match="a single number of ml_dtypes"):
+    with pytest.raises(pickles.PickleRefused, match="a scalar of ml_dtypes"):
         pickles.load(b"\x80\x02cml_dtypes\nbfloat16\n)R.")
 
 

@@ -164,7 +164,7 @@ def test_a_format_that_leaves_no_place_for_the_seal_is_found_out(tmp_path: Path)
         def writer(self, path: Path, manifest: Manifest, profile: str) -> Writer:
             return Unsealed(path)
 
-    with pytest.raises(ArchiveError, match=r"its writer has to store seal\.BLANK"):
+    with pytest.raises(ArchiveError, match=r"its writer must store seal\.BLANK"):
         write_archive(StepTrace(LONG), Careless(), tmp_path / "archive")
     assert list(tmp_path.iterdir()) == []
 

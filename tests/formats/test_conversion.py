@@ -68,7 +68,7 @@ def test_a_trace_from_a_damaged_archive_is_refused_when_its_digest_differs(small
     data[100] ^= 4  # within the first tensor
     path.write_bytes(data)
     target = tmp_path / "converted.h5"
-    with pytest.raises(ArchiveError, match="pair/layer_0 does not have the digest"):
+    with pytest.raises(ArchiveError, match="pair/layer_0 does not match the digest"):
         write_archive(ArchiveTrace(path), load_format("hdf5"), target)
     assert list(tmp_path.iterdir()) == [path]
 

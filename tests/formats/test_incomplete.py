@@ -263,7 +263,7 @@ def test_a_copy_still_says_that_it_is_incomplete(name: str, tmp_path: Path) -> N
 
 def test_the_inside_of_an_incomplete_archive_is_no_archive(tmp_path: Path) -> None:
     folder = cut(tmp_path, "zarr")
-    with pytest.raises(UsageError, match=f"unfinished is of no use alone: give the incomplete archive {folder}"):
+    with pytest.raises(UsageError, match=f"unfinished is only a part of an incomplete archive: give {folder}"):
         detect(folder / UNFINISHED)
     shutil.rmtree(folder / UNFINISHED)
     with pytest.raises(ArchiveError, match="holds a journal and nothing else: its archive was finished, or removed"):

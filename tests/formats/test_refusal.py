@@ -135,7 +135,7 @@ DECEITS: dict[str, tuple[Callable[[Manifest], Manifest], str]] = {
     ),
     "digest": (
         lambda m: dataclasses.replace(m, digests={"outputs/values": "0" * 32}),
-        "outputs/values does not have the digest",
+        "outputs/values does not match the digest",
     ),
     "no digest": (lambda m: dataclasses.replace(m, digests={}), "outputs/values has no digest"),
     "climbing": (lambda m: with_first(m, path="../outside"), "may not be absolute, hidden, or climb out"),

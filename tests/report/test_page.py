@@ -275,7 +275,7 @@ def test_a_run_cannot_be_continued_on_another_machine(copied, capsys):
 def test_a_damaged_report_is_named(copied, capsys):
     (copied / "report.json").write_text("{")
     assert main(["bundle", str(copied)]) == 2
-    assert "report.json: is no valid JSON" in capsys.readouterr().err
+    assert "report.json: is not valid JSON" in capsys.readouterr().err
 
 
 def test_no_run_at_all(tmp_path, capsys):

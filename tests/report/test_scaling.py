@@ -118,5 +118,5 @@ def test_files_of_the_first_version_are_read_and_not_added_to(tmp_path):
     found = read_samples(path)
     assert found["latency_p99_seconds"].isna().all() and (found["worker_seconds"] == "").all()
     assert scaling(SampleTable.of(found)) is None
-    with pytest.raises(HarnessError, match="begun by another version of the harness"):
+    with pytest.raises(HarnessError, match="written by another version of the harness"):
         SampleFile(path)

@@ -73,7 +73,7 @@ def test_a_file_of_an_extension_that_is_missing_is_refused(tmp_path):
     path = tmp_path / "a.bundle.zip"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("run/weather.csv", "sky")
-    with pytest.raises(HarnessError, match=r"'weather\.csv', which no run gives; if an extension that is not inst"):
+    with pytest.raises(HarnessError, match=r"'weather\.csv', which no run has; if an extension that is not inst"):
         read_bundle(path)
 
 

@@ -135,5 +135,5 @@ def test_rows_of_earlier_versions_are_first_attempts(tmp_path):
         "\n".join(f"{start},{end}" for (start, *_), end in zip(lines, ["schema_version", "2"], strict=True))
     )
     assert read_samples(path)[["cause", "attempt"]].to_numpy().tolist() == [["", 1]]
-    with pytest.raises(HarnessError, match="begun by another version"):
+    with pytest.raises(HarnessError, match="written by another version"):
         SampleFile(path)

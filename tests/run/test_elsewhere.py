@@ -62,7 +62,7 @@ def test_a_strangers_executor_reads_is_told_and_continued(installed, sketched, t
     [
         (["--executors", "in-turn", "--workers", "4"], "no more than 3 guests"),
         (["--patience", "much"], "add --executors in-turn"),
-        (["--shelf-dust", "1"], "--shelf-dust is about the store of --store shelf:///FOLDER: add it"),
+        (["--shelf-dust", "1"], "--shelf-dust is an option of the store --store shelf:///FOLDER: add it"),
         (["--store", "shelf:///nowhere"], "no shelf shelf:///nowhere"),
         (["--store", "shelf:///x", "--executors", "in-turn"], "leave out --store or the executor in-turn"),
         (["--store", "attic://x"], "got 'attic://x'"),

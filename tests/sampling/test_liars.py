@@ -124,7 +124,7 @@ def test_a_run_with_liars_fails_their_cells_and_measures_the_rest(measure):
     caching = rows[rows["format"] == "caching"].groupby("access")
     assert set(caching.groups) == {"all_tensors", "attention_layer", "head", "pair_layer"}
     assert caching["status"].agg(lambda s: "failed" in set(s)).all(), "it is out for all later accesses"
-    assert all("data is kept from reader to reader" in reason for reason in failed["caching"])
+    assert all("data was kept from an earlier reader" in reason for reason in failed["caching"])
     assert "wrote nothing" in said["nothing"]
     assert "not today" in said["fickle"]
     assert "hung: no answer within 10 s" in said["hanging"]

@@ -62,7 +62,7 @@ def test_far_fewer_bytes_than_at_first_are_data_that_was_kept(monkeypatch, execu
         reading, "load_executor", lambda name: SimpleNamespace(aside=aside, independent=name == "processes")
     )
     access = ReadAccess(name="windows", reads=(), executor=executor, workers=workers)
-    assert ("kept from reader to reader" in kept_data(observed(first), observed(now), access)) is kept
+    assert ("kept from an earlier reader" in kept_data(observed(first), observed(now), access)) is kept
 
 
 PAIR, ATTENTION = "activations/layer_0/pair_repr", "attention/layer_0"
@@ -94,7 +94,7 @@ def test_a_liar_that_reads_a_copy_outside_its_archive_is_named(task, tmp_path, m
     monkeypatch.setenv(timing.PLACE, str(tmp_path))
     with (
         Children() as children,
-        pytest.raises(HarnessError, match=r"^read .*trace.raw, which is no part of its archive"),
+        pytest.raises(HarnessError, match=r"^read .*trace.raw, which is outside its archive"),
     ):
         task(timing.KeepsOutside, *WHOLE, executor=executor, workers=workers).run(children)
 
@@ -107,7 +107,7 @@ def test_a_liar_that_reads_a_header_and_returns_what_it_kept_is_caught(task, tmp
     with Children() as children:
         first = task(timing.ReadsTheHeader, Read(path=PAIR)).run(children)
         assert first.reading.problem == ""
-        with pytest.raises(HarnessError, match=r"read \d+ bytes of the archive where at least \d+ hold what was asked"):
+        with pytest.raises(HarnessError, match=r"read \d+ bytes of the archive where at least \d+ hold the requested"):
             task(timing.ReadsTheHeader, *WHOLE, executor=executor, workers=workers).run(children)
 
 

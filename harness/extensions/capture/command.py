@@ -30,33 +30,33 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
         "capture --model openfold3 --fasta query.fasta --to hdf5:t.h5",
     )
     add = parser.add_argument_group("the model").add_argument
-    add("--model", type=typed("models"), required=True, metavar="NAME", help="'harness list models' names them")
+    add("--model", type=typed("models"), required=True, metavar="NAME", help="a model of 'harness list models'")
     add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one "
         "(default: an installed package)")  # fmt: skip
     add("--fasta", type=Path, required=True, metavar="FILE", help="one protein chain")
     add("--alignments", type=Path, metavar="DIR", help="folder of its .a3m files (default: the sequence alone)")
-    weights = "weights (default: drawn from the seed, untrained, or the package's own)"
+    weights = "weights (default: those of the package, or random, untrained ones)"
     add("--checkpoint", type=Path, metavar="FILE", help=weights)
     add("--blocks", metavar="N", help="blocks of the trunk (default: the model's own number)")
-    add("--recycles", metavar="N", help="passes after the first (default: 3, or none where the model has none)")
-    add("--msa-depth", default="128", metavar="N", help="rows of the alignment to use")
-    kept = parser.add_argument_group("what is kept").add_argument
+    add("--recycles", metavar="N", help="passes after the first (default: 3, or none if the model has none)")
+    add("--msa-depth", default="128", metavar="N", help="number of rows of the alignment to use")
+    kept = parser.add_argument_group("what to keep").add_argument
     kept("--attention", metavar="A,B", help="kinds of attention to keep, or none (default: all that the model has)")
-    maps = "of a triangle attention's maps: residues counted from 0, mean, all"
+    maps = "maps of a triangle attention to keep: residues counted from 0, mean, or all"
     kept("--triangle-residue", default="mean", metavar="A,B", help=maps)
     kept("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
-    add("--steps", metavar="N", help="steps of diffusion, for a model that has it (default: the model's own number)")
-    add("--device", default="cpu", metavar="NAME", help="as torch names it")
-    add("--seed", default="0", metavar="N", help="of weights that are drawn, and of the model")
-    add = parser.add_argument_group("where it is written").add_argument
+    add("--steps", metavar="N", help="diffusion steps, for models that have them (default: the model's own number)")
+    add("--device", default="cpu", metavar="NAME", help="device, as named by torch")
+    add("--seed", default="0", metavar="N", help="seed of random weights and of the model")
+    add = parser.add_argument_group("output").add_argument
     add("--to", action="append", required=True, metavar="FORMAT:PATH", help="an archive to write; repeatable")
     add(
         "--profile",
         default="tuned",
         metavar="NAME",
-        help=f"settings of the formats: {', '.join(PROFILES)}, or a format's own, as fast of zarr-slim",
+        help=f"settings of the formats: {', '.join(PROFILES)}, or named ones of a format, such as fast of zarr-slim",
     )
-    held = "layers in memory that are not written yet, at most"
+    held = "largest number of layers in memory that are not written yet"
     add("--buffer", default=str(BUFFERED_LAYERS), metavar="N", help=held)
     add_output(parser, quiet="errors", verbose=True)
     parser.set_defaults(command=_capture)
@@ -98,7 +98,7 @@ def _capture(arguments: argparse.Namespace) -> int:
 def _verify(destination: Destination, manifest: Manifest, *, quiet: bool) -> None:
     if problems := verify_archive(destination.path, destination.backend):
         remove(destination.path)
-        raise HarnessError(f"The archive was not what the model gave, and was removed: {problems[0]}")
+        raise HarnessError(f"The archive differs from the output of the model, and was removed: {problems[0]}")
     size, _ = archive_size(destination.path)
     text = f"{len(manifest.tensors)} tensors, {size:,} bytes, bit for bit what the model gave."
     show.say(f"{shown_label(str(destination.path), manifest)}: {text}", quiet=quiet)

@@ -160,7 +160,7 @@ def _aligned_rows(path: Path, text: str, sequence: str, fasta: Path) -> Iterator
                 f"{path}: row {number} has {len(letters)} aligned places, and the sequence {len(sequence)} residues."
             )
         if stray := set(letters) - _ALIGNED:
-            raise UsageError(f"{path}: row {number} holds {min(stray)!r}, which is no letter of an alignment.")
+            raise UsageError(f"{path}: row {number} holds {min(stray)!r}, which is not a letter of an alignment.")
         yield letters, np.diff(np.cumsum(inserted)[~inserted], prepend=0).astype(np.int32)
 
 

@@ -81,7 +81,7 @@ class Feed:
         if spec is None or spec.path != path:
             raise HarnessError(
                 f"The model gave {path} where {spec.path if spec else 'nothing more'} was expected: it does not run "
-                "its blocks once a pass and in order, so its trace cannot be named."
+                "its blocks once a pass and in order, so its tensors cannot be named."
             )
         array = check_array(spec, array)
         self.digests[path] = digest(array)

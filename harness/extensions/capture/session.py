@@ -137,5 +137,5 @@ def _checked(destination: Destination, manifest: Manifest | None, feed: Feed) ->
     """Return what a writer wrote, after comparing it with what the model gave."""
     if manifest is None or dict(manifest.digests) != feed.digests:
         remove(destination.path)
-        raise HarnessError(f"{destination.path} was not written from what the model gave, and was removed.")
+        raise HarnessError(f"{destination.path} differs from the output of the model, and was removed.")
     return manifest

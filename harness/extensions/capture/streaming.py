@@ -108,7 +108,7 @@ class StreamTask(WriteTask):
 def _differences(written: Manifest, source: Manifest) -> list[str]:
     """Name tensors that were written with other values than the source has."""
     if not source.digests:
-        raise HarnessError("The trace to stream has no digests, so what was written from it cannot be checked.")
+        raise HarnessError("The trace to stream has no digests, so archives written from it cannot be verified.")
     return [
         f"{path} has other values than the source" for path, d in written.digests.items() if source.digests[path] != d
     ]

@@ -141,7 +141,7 @@ def _watched_attention(primitives: ModuleType, modules: Mapping[nn.Module, tuple
     """
     original = getattr(primitives, _SOFTMAX, None)
     if original is None:
-        raise UsageError(f"{primitives.__name__} has no {_SOFTMAX}: its attention cannot be seen; use another version.")
+        raise UsageError(f"{primitives.__name__} has no {_SOFTMAX}: its attention cannot be read; use another version.")
     active: list[tuple[nn.Module, list[None]]] = []
 
     def softmax(*arguments: Any, **options: Any) -> torch.Tensor:

@@ -48,7 +48,7 @@ def commit_side(name: str, text: str, python: Path, pins: Sequence[str], reposit
     """
     top = _git(repository, "rev-parse", "--show-toplevel")
     if top is None:
-        raise UsageError(f"{repository} is no checkout of git, so it has no commits to compare: name one with --repo.")
+        raise UsageError(f"{repository} is not a git checkout, so it has no commits to compare: name one with --repo.")
     commit = _git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
     if commit is None:
         raise UsageError(

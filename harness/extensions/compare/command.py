@@ -45,28 +45,28 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.epilog = examples("compare main HEAD", "compare --env zarr==3.1.6 --env zarr==3.4.2 --python python3.12")
     parser.add_argument("base", nargs="?", metavar="BASE", help="a commit, or the folder or bundle of a run")
     parser.add_argument("head", nargs="?", metavar="HEAD", help="the same (default: the commit HEAD)")
-    add = parser.add_argument_group("what is built").add_argument
+    add = parser.add_argument_group("builds").add_argument
     add(
         "--env", action="append", metavar="REQUIREMENTS",
-        help="instead: an environment of this version, such as 'zarr==3.1.6', or "
+        help="compare environments instead: a version, such as 'zarr==3.1.6', or "
         f"{EXISTING}PYTHON; give two (default: two commits)",
     )  # fmt: skip
-    add("--python", action="append", metavar="PYTHON", help="interpreter to build with: one for both, or one each "
+    add("--python", action="append", metavar="PYTHON", help="interpreter for builds: one for both sides, or one each "
         "(default: this one)")  # fmt: skip
     add("--pin", action="append", default=[], metavar="REQUIREMENT", help="a requirement of both commits; repeatable")
     add("--repo", type=Path, default=Path(), metavar="DIR", help="the checkout that has the commits (default: here)")
     add("--cache-dir", type=Path, metavar="DIR", help="where environments are kept (default: the user's cache)")
-    add = parser.add_argument_group("what is measured").add_argument
+    add = parser.add_argument_group("measurement").add_argument
     add("--trace", action="append", metavar="NAME[:key=value,...]", help="a trace; repeatable")
     add("--sizes", metavar="N,M", help="sequence lengths (residues) of synthetic traces (default: 64)")
-    add("--formats", metavar="A,B", help="formats (default: those that a run includes unasked and base has)")
-    add("--suites", metavar="A,B", help="suites (default: those that measure a part of a cost and both sides have)")
+    add("--formats", metavar="A,B", help="formats (default: those of base that are not optional)")
+    add("--suites", metavar="A,B", help="suites (default: those of both sides that are part of a cost)")
     add_plugins(parser, "both sides have, or that the stored runs ask for")
     add("--profile", default=default.profile, metavar="NAME", help=f"settings of the formats: {', '.join(PROFILES)}")
     for option, value, metavar, text in (
-        ("--rounds", default.rounds, "N", "fresh processes of each side"),
-        ("--threshold", f"{100 * THRESHOLD:g}", "PERCENT", "the slowdown that matters"),
-        ("--seed", default.seed, "N", "decides plans and order"),
+        ("--rounds", default.rounds, "N", "rounds, each with new processes of both sides"),
+        ("--threshold", f"{100 * THRESHOLD:g}", "PERCENT", "the smallest slowdown to detect"),
+        ("--seed", default.seed, "N", "seed of plans and order"),
         ("--timeout", f"{default.timeout:g}", "SECONDS", "after which a task counts as hung"),
     ):
         add(option, default=str(value), metavar=metavar, help=text)
@@ -110,7 +110,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _stored(base: str | None, head: str | None, threshold: float) -> Outcome:
     if base is None or head is None or not (is_stored(base) and is_stored(head)):
         one, other = (base, head) if base is not None and is_stored(base) else (head, base)
-        raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is none: compare like with like.")
+        raise UsageError(f"{one} is a stored run and {other or 'HEAD'} is not: compare two runs or two commits.")
     try:
         return compare_stored(base, head, threshold)
     except NotComparable as error:  # which the documents say too

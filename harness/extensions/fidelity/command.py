@@ -16,7 +16,7 @@ def add_fidelity(parser: argparse.ArgumentParser) -> None:
     """Compare synthetic tensors with real ones."""
     parser.epilog = examples("fidelity", "fidelity --trace synthetic:n_res=128,layers=1")
     parser.add_argument(
-        "--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]", help="what is compared"
+        "--trace", default="synthetic:n_res=256,layers=2", metavar="NAME[:key=value,...]", help="the trace to compare"
     )
     add_max_inflated(parser)
     add_output(parser, json=True)

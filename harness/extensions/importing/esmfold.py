@@ -54,7 +54,7 @@ def _recognises(path: Path) -> bool:
 
 def _read(path: Path) -> ImportedTrace:
     if not _recognises(path):
-        raise UsageError(f"{path} is no folder of an ESMFold run: it holds no trace/*.pt, such as trace/attention/.")
+        raise UsageError(f"{path} is not a folder of an ESMFold run: it holds no trace/*.pt, such as trace/attention/.")
     gathering = Gathering(path, _KIND)
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     leaves: dict[str, TensorLeaf] = {}
@@ -114,7 +114,7 @@ def _check_index(path: Path, leaves: dict[str, TensorLeaf]) -> None:
 def _facts(gathering: Gathering, path: Path) -> tuple[Metadata, int | None]:
     facts = _json(path)
     if not isinstance(facts, dict):
-        raise SourceError(f"{path} holds no facts of a run; copy it again.")
+        raise SourceError(f"{path} has no metadata of a run; copy it again.")
 
     def stated(name: str, kind: type) -> Any:
         value = facts.get(name)

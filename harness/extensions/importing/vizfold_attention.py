@@ -68,7 +68,7 @@ def _read_text(path: Path) -> _Text:
     for head, entries in enumerate(heads):
         if len(entries) != len(heads[0]) or not entries:
             raise SourceError(
-                f"{path} is cut or incomplete: head {head} lists {len(entries)} entries, head 0 {len(heads[0])}, "
+                f"{path} is truncated or incomplete: head {head} lists {len(entries)} entries, head 0 {len(heads[0])}, "
                 "where its writer lists equally many for every head."
             )
     if layer is None or decimals is None:
@@ -118,7 +118,7 @@ def _read(path: Path) -> ImportedTrace:
         name, count = match[0], _add(gathering, path / match[0])
         first, expected = heads.setdefault(match["kind"], (name, count))
         if count != expected:
-            raise SourceError(f"{path / name} has {count} heads where {first} has {expected}: one of the two is cut.")
+            raise SourceError(f"{path / name} has {count} heads, {first} has {expected}: one of the two is truncated.")
     gathering.leave_out(set(names) - {match[0] for match in ours}, "no attention file")
     return gathering.trace()
 

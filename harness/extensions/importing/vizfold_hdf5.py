@@ -92,7 +92,7 @@ def _plain(value: Any) -> Any:
 
 def _read(path: Path) -> ImportedTrace:
     if path.is_dir() or not _recognises(path):
-        raise UsageError(f"{path} is no HDF5 file of the archive schema: it has no array such as single/layer_0.")
+        raise UsageError(f"{path} is not an HDF5 file of the archive schema: it has no array such as single/layer_0.")
     gathering = Gathering(path, _KIND)
     return read_layout(gathering, _Hdf5Store(gathering))
 

@@ -14,14 +14,14 @@ from harness.trace.stream import Trace
 
 _BOUND = "minimal: the largest error of a role, relative for pair and single, absolute for attention; repeatable"
 _TOP_K = f"minimal: how many of a row's largest attention weights keep their order (default: {request.TOP_K})"
-_DROP = "minimal: a tensor to leave out, * for any text; HOW says how it comes back, recorded with it; repeatable"
+_DROP = "minimal: a tensor to drop, * for any text; HOW records how to recompute it; repeatable"
 
 
 class _Minimal(Mode):
     """Rounds within bounds, and drops what can be recomputed or was named."""
 
     name = "minimal"
-    help = "declared lossy, in any format, within --bound"
+    help = "lossy within --bound, in any format"
     options = ("--bound", "--top-k", "--drop")
     checked = "against the source's values within the bounds"
 

@@ -142,7 +142,7 @@ def _array(dataset: Any) -> tuple[dict[str, Any], dict[tuple[int, ...], Referenc
     elif layout == h5py.h5d.CONTIGUOUS:
         (edges, found), filters, bare = _contiguous(dataset), [], False
     else:
-        raise UnsupportedProfile(f"{dataset.name[1:]} stands in its header, where no reference can point")
+        raise UnsupportedProfile(f"{dataset.name[1:]} is in its header, where no reference can point")
     codec = Hdf5Chunk(prod(edges) * dataset.dtype.itemsize, dataset.dtype.str, filters, bare)
     about = {
         "zarr_format": 2,
@@ -174,7 +174,7 @@ def _chunked(dataset: Any) -> tuple[tuple[int, ...], list[Any], bool, dict[tuple
         # A reference is an offset and a length: only by its length can a chunk without the filters be told from others.
         told = not bare or (info.size == nbytes + checksum) == (info.filter_mask == every)
         if info.filter_mask not in (0, every) or not told:
-            raise UnsupportedProfile(f"{name} has chunks without some of its filters, which no reference can say")
+            raise UnsupportedProfile(f"{name} has chunks without some of its filters, which no reference can express")
     places: dict[tuple[int, ...], Reference] = {}
     for info in infos:
         place = tuple(start // edge for start, edge in zip(info.chunk_offset, edges, strict=True))

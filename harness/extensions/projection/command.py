@@ -20,15 +20,15 @@ from harness.extensions.projection.section import COLUMNS, cells
 from harness.report.write import write_report
 
 _COUNTS = {
-    "traces": ("10000", "how many traces"),
+    "traces": ("10000", "number of traces"),
     "n_res": ("1024", "their length, in residues"),
-    "readers": ("1", "how many read at the same time"),
+    "readers": ("1", "number of simultaneous readers"),
     "accesses": ("1", "accesses to each trace"),
 }
 _TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _RATES = {"kbit": 125.0, "Mbit": 125e3, "Gbit": 125e6}
 _PRICES = {
-    "price_storage": ("gigabyte_month", "USD for a gigabyte (10**9 bytes) kept for a month"),
+    "price_storage": ("gigabyte_month", "USD for storing a gigabyte (10**9 bytes) for a month"),
     "price_gets": ("thousand_gets", "USD for 1000 requests that read"),
     "price_puts": ("thousand_puts", "USD for 1000 uploaded objects"),
     "price_out": ("gigabyte_out", "USD for a gigabyte that leaves the store's region"),
@@ -42,18 +42,18 @@ def add_project(parser: argparse.ArgumentParser) -> None:
         "project results/first --readers 50",
         "project results/first --traces 1000 --latency 20ms --bandwidth 1Gbit",
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it has to have several lengths")
-    add = parser.add_argument_group("what is projected").add_argument
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder; it must have several lengths")
+    add = parser.add_argument_group("projection").add_argument
     for name, (default, what) in _COUNTS.items():
         add(_flag(name), default=default, metavar="N", help=what)
-    mixes = f"what they are: {', '.join(presets())}, or as for report"
+    mixes = f"mix of accesses: {', '.join(presets())}, or as for report"
     add("--mix", default="shared-cluster", metavar="MIX", help=mixes)
     add("--trace", metavar="NAME[:key=value,...]", help="which trace of the run (default: the only synthetic one)")
     add = parser.add_argument_group("the store").add_argument
-    add("--store", default="s3", metavar="NAME", help=", ".join(STORES))
-    add("--latency", metavar="TIME", help="of a request, as 20ms (default: the store's)")
-    add("--bandwidth", metavar="RATE", help="of each reader, as 1Gbit (default: the store's)")
-    add("--in-flight", metavar="N", help="requests of an access at the same time (default: 1)")
+    add("--store", default="s3", metavar="NAME", help=f"one of {', '.join(STORES)}")
+    add("--latency", metavar="TIME", help="latency of a request, such as 20ms (default: the store's)")
+    add("--bandwidth", metavar="RATE", help="bandwidth of each reader, such as 1Gbit (default: the store's)")
+    add("--in-flight", metavar="N", help="simultaneous requests of an access (default: 1)")
     for option, (name, what) in _PRICES.items():
         add(_flag(option), metavar="USD", help=f"{what} (default of s3: {getattr(STORES['s3'], name):g})")
     add_plugins(parser)

@@ -211,7 +211,7 @@ def _words(coded: Coded, block: bytes) -> bytes:
     item, square = coded["item"], coded.get("square")
     count = coded["size"] // item
     if item not in _WORDS or len(coded["planes"]) != item or (square and math.prod(square) != count):
-        raise ArchiveError("a block is damaged: what is said of its words does not fit together")
+        raise ArchiveError("a block is damaged: its word table is inconsistent")
     if square:
         count = square[0] * (square[0] + 1) // 2 * math.prod(square[2:])
     made = np.empty((count, item), np.uint8)

@@ -22,20 +22,20 @@ def add_slim(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     modes = f"{' or '.join(MODES)}: lossless or declared lossy"
     add("--mode", default="slim", metavar="MODE", help=modes)
-    add("--bound", metavar="ANGSTROM", help="minimal: the largest error that a predicted error may get, "
-        "without a default")  # fmt: skip
+    add("--bound", metavar="ANGSTROM", help="minimal: the largest change of a predicted error, "
+        "has no default")  # fmt: skip
     which = (
-        f"{' or '.join(PLAIN)}: best keeps what tools read readable by them (plain, or .xz where they take it); none "
+        f"{' or '.join(PLAIN)}: best keeps files readable for other tools (plain, or .xz if they support it); none "
         "is smaller, and tools need unslim first"
     )
     add("--plain", default="best", metavar="WHICH", help=which)
-    add("--dry-run", action="store_true", help="say what would change and what it saves; write nothing")
+    add("--dry-run", action="store_true", help="print what would change and what it saves, without writing")
     _add_common(parser)
     parser.set_defaults(command=_slim)
 
 
 def add_unslim(parser: argparse.ArgumentParser) -> None:
-    """Bring back every file of a slimmed directory, byte for byte."""
+    """Restore every file of a slimmed directory, byte for byte."""
     parser.epilog = examples("unslim results/job_1", "unslim --quiet results/job_1")
     _add_common(parser)
     parser.set_defaults(command=_unslim)

@@ -151,7 +151,7 @@ def pack(
 
 def _proven(packed: bytes, data: bytes) -> bytes:
     if unpack(packed, len(data)).data != data:
-        raise ArchiveError("what was packed does not come back as it was")
+        raise ArchiveError("unpacking does not give the original bytes")
     return packed
 
 
@@ -192,14 +192,14 @@ def unpack(packed: bytes, stated: int | None = None) -> Unpacked:
     except _NONSENSE as error:
         raise ArchiveError(f"it is truncated or damaged ({type(error).__name__}: {error})") from error
     if digest(data) != header["sha256"]:
-        raise ArchiveError("its bytes are not those that were packed")
+        raise ArchiveError("its bytes differ from those that were packed")
     return found
 
 
 def _check_size(size: int, packed: int, stated: int | None) -> None:
     """Refuse what gives too much; numbers in a text take many times its size while they are put together."""
     if stated is not None and size != stated:
-        raise ArchiveError(f"it gives {in_words(size)}, and {in_words(stated)} are stated for it")
+        raise ArchiveError(f"it inflates to {in_words(size)}, and {in_words(stated)} are stated for it")
     most = scaled_limit(packed, _SMALL, _RATIO)
     if size > most:
         raise LimitError(
@@ -213,7 +213,7 @@ def _rebuild(header: _Header, blocks: list[bytes]) -> bytes:
     # A number takes a byte or more of a text, and eight at most as it is stored.
     inner = sum(coding.stated_size(how) for how, _ in coded)
     if not (header["skeleton"] <= size and 0 <= inner <= 8 * size):
-        raise ArchiveError("it is damaged: its parts are larger than what it gives")
+        raise ArchiveError("it is damaged: its parts are larger than its content")
     skeleton = coding.decode_text(blocks[0], header["skeleton"])
     if is_json:
         return json_numbers.join(skeleton, (json_numbers.decode(*pair) for pair in coded), size)

@@ -100,7 +100,7 @@ def join(skeleton: bytes, streams: Iterable[Iterable[bytes]], most: int) -> byte
         taken = [*itertools.islice(tokens, len(parts) - 1), b""]
         made += b"".join(part for pair in zip(parts, taken, strict=True) for part in pair)
         if len(made) > most:
-            raise ArchiveError("a block is damaged: it gives more than is stated")
+            raise ArchiveError("a block is damaged: it contains more than is stated")
     if next(tokens, None) is not None:
         raise ArchiveError("a block is damaged: it has more numbers than the text has room for")
     return bytes(made)

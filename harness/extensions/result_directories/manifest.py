@@ -175,7 +175,7 @@ def load_manifest(folder: Path) -> SlimManifest | None:
     path = folder / NAME
     if not is_plain_file(path):
         if path.is_symlink() or path.exists():
-            raise HarnessError(f"{path} is no plain file, so no manifest can lie there; rename it.")
+            raise HarnessError(f"{path} is not a regular file, so no manifest can be written there; rename it.")
         return None
     found = read_document(path, SlimManifest, version=("slim_manifest", VERSION), mend=_MEND, extra=True)
     for name, item in found.items.items():
@@ -200,7 +200,7 @@ def _check(folder: Path, name: str, item: FileEntry) -> None:
         "copy": item.survives_in != name,
     }
     if not fits[item.fate] or any(a["fate"] == "rounded" and "largest_error" not in a for a in item.arrays):
-        raise _damaged(folder, f"what it says of {name} does not fit together")
+        raise _damaged(folder, f"its entry for {name} is inconsistent")
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -216,5 +216,5 @@ def inside(folder: Path, name: str) -> Path:
     fits = is_safe_name(name) and str(relative) == name and not relative.is_absolute() and ".." not in relative.parts
     if not fits or name in (NAME, ".") or any(parent.is_symlink() for parent in parents):
         shown = repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "...")
-        raise _damaged(folder, f"it names {shown}, which is no file that can be slimmed in the directory")
+        raise _damaged(folder, f"it names {shown}, which is not a file of the directory that can be slimmed")
     return folder / relative

@@ -44,7 +44,7 @@ def read_entry(folder: Path, name: str, manifest: SlimManifest | None) -> contai
         data = read_bytes(path)
         return container.Unpacked(data, digest(data))
     if entry is None or entry.fate == "kept":
-        raise HarnessError(f"{folder} has no {name}, and {NAME} names no place where it survives.")
+        raise HarnessError(f"{folder} has no {name}, and {NAME} names no file that preserves it.")
     if entry.fate == "copy":
         return read_entry(folder, entry.survives_in, manifest)
     place = inside(folder, entry.survives_in)

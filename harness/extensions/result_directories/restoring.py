@@ -91,11 +91,11 @@ def _restore(folder: Path, name: str, entry: FileEntry, manifest: SlimManifest) 
         if entry.state == "begun" and disk.is_plain_file(path):
             return  # its slimming was begun and not finished: it is there, whatever it holds by now
         if not disk.is_plain_file(path) or file_digest(path) != entry.before["sha256"]:
-            raise HarnessError("another file has taken its name; remove or rename it")
+            raise HarnessError("another file has this name now; remove or rename it")
         return
     found = read_entry(folder, name, manifest)
     if not found.exact:
         raise HarnessError(f"mode minimal gave up precision in it; {entry.survives_in} has what is left")
     if disk.digest(found.data) != entry.before["sha256"]:
-        raise HarnessError(f"{entry.survives_in} does not give the bytes it had")
+        raise HarnessError(f"{entry.survives_in} does not give its original bytes")
     disk.write_whole(path, found.data, entry.mode, entry.mtime_ns)

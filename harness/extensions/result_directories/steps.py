@@ -184,7 +184,7 @@ class SlimRun:
             raise HarnessError(f"its name is too long to have {suffix} after it; rename it")
         known = self.manifest.items.get(name)
         if (target.exists() or target.is_symlink()) and not (known and known.survives_in == entry.survives_in):
-            raise HarnessError(f"{entry.survives_in} is in its way, and is not of this harness's making; rename it")
+            raise HarnessError(f"{entry.survives_in} is in the way and was not written by this harness; rename it")
         # The note comes first: were it last, a file that a kill left would look like one that someone else made.
         self._note(name, entry)
         self.changed += 1
@@ -193,7 +193,7 @@ class SlimRun:
         if not self.dry_run:
             disk.write_whole(target, packed, base.mode, base.mtime_ns)
             if target.read_bytes() != packed:
-                raise HarnessError("what was read back from the disk is not what was written")
+                raise HarnessError("the bytes read back from the disk differ from those written")
         self._note(name, dataclasses.replace(entry, state="done"))
         self._remove_original(name, entry)
 

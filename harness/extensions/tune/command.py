@@ -46,18 +46,18 @@ def add_tune(parser: argparse.ArgumentParser) -> None:
         "tune trace.h5 --format hdf5 --mix interactive-viewer --rounds 3",
     )
     parser.add_argument("source", metavar="SRC", help="an archive, or a trace as NAME:key=value,...")
-    add = parser.add_argument_group("what is asked").add_argument
+    add = parser.add_argument_group("use").add_argument
     add("--format", type=typed("formats"), required=True, metavar="FORMAT", help="the format to tune")
     mixes = f"the use: {', '.join(presets())}, a TOML file, or key=value,..."
     add("--mix", default=_DEFAULT_MIX, metavar="MIX", help=mixes)
     add("--n-res", metavar="N", help="sequence length (residues) of a synthetic trace (default: its own)")
-    add = parser.add_argument_group("how it is measured").add_argument
-    add("--rounds", default="10", metavar="N", help="samples of the candidates that remain")
+    add = parser.add_argument_group("measurement").add_argument
+    add("--rounds", default="10", metavar="N", help="samples of the best candidates")
     add("--candidates", default="32", metavar="N", help="candidates for each role of tensor")
     add("--sample", default="128", metavar="MB", help="size of the part of a tensor that is measured")
-    add("--seed", default="0", metavar="N", help="decides candidates, windows and order")
-    add("--timeout", default="600", metavar="SECONDS", help="after which a sample counts as hung")
-    add = parser.add_argument_group("where it is kept").add_argument
+    add("--seed", default="0", metavar="N", help="seed of candidates, windows and order")
+    add("--timeout", default="600", metavar="SECONDS", help="time limit of a sample")
+    add = parser.add_argument_group("output").add_argument
     add("--name", metavar="NAME", help="name of the profile (default: that of the mix)")
     add("--out", type=Path, metavar="DIR", help="the search's folder (default: results/<time>-tune-<format>)")
     add_taking(parser)

@@ -95,7 +95,7 @@ def parse(source: str, text: str) -> VisionParameters:
     given = parse_parameters(text, {**_KNOWN, "weights": None} if source == VIT else _KNOWN, source)
     weights = given.pop("weights", None)
     if weights is not None and (beside := [key for key in given if key in _OF_TRAINING]):
-        raise UsageError(f"The weights of {source!r} say how the model was trained: leave out {beside[0]}, or weights.")
+        raise UsageError(f"The weights of {source!r} determine its training: leave out {beside[0]}, or weights.")
     numbers = _DEFAULTS[source] | given
     return VisionParameters(source=source, **numbers, weights=None if weights is None else Path(weights))
 

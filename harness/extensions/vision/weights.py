@@ -55,7 +55,7 @@ def load_vit(path: Path) -> tuple[Vit, str]:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise UsageError(
-            f"{path} is no file of weights that torch.save wrote, or is damaged: fetch it again."
+            f"{path} is not a file of weights written by torch.save, or is damaged: fetch it again."
         ) from error
     try:
         model = Vit(_shape(state))

@@ -194,7 +194,7 @@ def test_an_archive_that_differs_from_what_was_given_is_removed(tmp_path, monkey
         return dataclasses.replace(manifest, digests={**manifest.digests, "pair/layer_1": "0" * 32})
 
     monkeypatch.setattr(session, "write_archive", changed)
-    with pytest.raises(HarnessError, match="was not written from what the model gave, and was removed"):
+    with pytest.raises(HarnessError, match="differs from the output of the model, and was removed"):
         record(FakeModel(settings(), query()), destinations(tmp_path, ("hdf5",)))
     assert list(tmp_path.iterdir()) == []
 

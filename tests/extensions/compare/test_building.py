@@ -44,7 +44,7 @@ def test_a_commit_is_named_by_its_hash_and_subject(repository):
 def test_what_is_no_commit_is_refused(repository, tmp_path):
     with pytest.raises(UsageError, match=r"no head 'mian'.*nor the folder or bundle of a run"):
         commit_side("head", "mian", HERE, (), repository)
-    with pytest.raises(UsageError, match="is no checkout of git"):
+    with pytest.raises(UsageError, match="is not a git checkout"):
         commit_side("base", "main", HERE, (), tmp_path)
     with pytest.raises(UsageError, match="no base '--all'"):
         commit_side("base", "--all", HERE, (), repository)

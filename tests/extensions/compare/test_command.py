@@ -146,7 +146,7 @@ def test_a_stored_run_is_compared_with_a_stored_run(tmp_path, capsys):
     assert main(["compare", run, str(tmp_path / "again"), "--json", "--out", str(tmp_path / "json")]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "json" / "compare.json").read_text())
     assert main(["compare", run, "HEAD", "--out", str(tmp_path / "other")]) == 2
-    assert "compare like with like" in capsys.readouterr().err
+    assert "compare two runs or two commits" in capsys.readouterr().err
 
 
 def test_the_commands_of_its_page_run(simulated, tmp_path, monkeypatch, capsys):

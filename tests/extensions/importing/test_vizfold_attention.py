@@ -129,7 +129,7 @@ def test_flipped_bits_in_an_npz_are_found(tmp_path, refused):
 def test_files_that_disagree_are_refused(tmp_path, refused):
     folder, _ = attention_folder(tmp_path / "attention")
     attention_text(folder / "msa_row_attn_layer10.txt", 10, attention(1, heads=2))
-    refused(folder, 1, "has 2 heads where", "one of the two is cut")
+    refused(folder, 1, "has 2 heads where", "one of the two is truncated")
     np.savez(folder / "msa_row_attn_layer9.npz", attn=attention(1, n=N + 1))
     attention_text(folder / "msa_row_attn_layer10.txt", 10, attention(1))
     refused(folder, 1, "residues along axis 'residue'")

@@ -113,5 +113,5 @@ def test_a_file_of_another_program_is_not_taken_for_it(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["inputs/images"] = values(1, 2, 3)
         file["single/layer_0"] = h5py.SoftLink("/inputs/images")
-    with pytest.raises(UsageError, match="is no HDF5 file of the archive schema"):
+    with pytest.raises(UsageError, match="is not an HDF5 file of the archive schema"):
         read_source(tmp_path / "x.h5", "vizfold-hdf5")

@@ -317,7 +317,7 @@ def test_files_in_the_way_are_left(capsys, tmp_path):
     refused(capsys, ["slim", folder], 1, f"{PKL} was left as it was", "is in its way")
     assert (folder / PKL).exists() and (folder / (PKL + ".slim")).read_text() == "mine"
     (folder / f"result_{MODELS[1]}.pkl").write_text("a new run")
-    refused(capsys, ["unslim", folder], 1, f"result_{MODELS[1]}.pkl was not restored: another file has taken its name")
+    refused(capsys, ["unslim", folder], 1, f"result_{MODELS[1]}.pkl was not restored: another file has this name now")
     (folder / f"result_{MODELS[1]}.pkl").unlink()
     assert main(["unslim", str(folder), "--quiet"]) == 0
     assert digests(folder) == before

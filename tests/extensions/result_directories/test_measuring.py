@@ -320,7 +320,7 @@ def test_bad_input_gets_one_sentence_and_leaves_no_run(capsys, tmp_path, options
 
 def test_a_damaged_record_is_named(capsys, run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
-    for text, says in (("{", "is no valid JSON"), ('{"directories_version": 9, "directories": []}', "has version 9")):
+    for text, says in (("{", "is not valid JSON"), ('{"directories_version": 9, "directories": []}', "has version 9")):
         (tmp_path / "run" / "directories.json").write_text(text)
         assert main(["report", str(tmp_path / "run")]) == 2
         assert says in capsys.readouterr().err

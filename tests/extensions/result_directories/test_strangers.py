@@ -104,7 +104,7 @@ BOMBS = {
             streams=[{"how": "tokens", "size": 100_000}],
         ),
         2000,
-        "larger than what it gives",
+        "larger than its content",
     ),
     "decimals": (
         ".slim",
@@ -141,7 +141,7 @@ BOMBS = {
             pieces=[[0, 0]],
         ),
         2,
-        "does not fit together",
+        "its word table is inconsistent",
     ),
     "nested": (
         ".slim",

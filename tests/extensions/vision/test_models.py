@@ -126,14 +126,14 @@ def test_weights_that_only_guess_are_shown_as_untrained(tmp_path: Path) -> None:
     ("content", "message"),
     [
         (None, r"cannot be read \(No such file or directory\): give the path of a file after weights="),
-        (b"", "no file of weights that torch.save wrote"),
-        (b"PK\x03\x04 and then nothing", "no file of weights that torch.save wrote"),
+        (b"", "not a file of weights written by torch.save"),
+        (b"PK\x03\x04 and then nothing", "not a file of weights written by torch.save"),
         ({"other": 1}, "holds weights of another model"),
         ([1, 2], "holds weights of another model"),
-        ("cut", "no file of weights that torch.save wrote"),
+        ("cut", "not a file of weights written by torch.save"),
         ("odd heads", "holds weights of another model"),
         ("one lacks", "holds weights of another model"),
-        ("code", "no file of weights that torch.save wrote"),
+        ("code", "not a file of weights written by torch.save"),
     ],
 )
 def test_weights_that_are_none_are_named(content: object, message: str, tmp_path: Path) -> None:

@@ -186,20 +186,7 @@ def closed(values: Mapping[Any, Any]) -> float | None:
 
 
 def done(path: Path, row: type[Row] = Sample) -> dict[CellKey, dict[int, Mark]]:
-    """List what a file of rows already holds, for ``--resume``.
-
-    Parameters
-    ----------
-    path : Path
-        The file; may be missing.
-    row : type
-        What rows it holds.
-
-    Returns
-    -------
-    dict
-        For each cell, how each round ended.
-    """
+    """Return how each round of each cell ended in a file of rows, which may be missing, for ``--resume``."""
     found: dict[CellKey, dict[int, Mark]] = {}
     if not path.exists():
         return found

@@ -178,20 +178,7 @@ class PlanOptions:
 
 
 def requested_bytes(manifest: Manifest, reads: Iterable[Read]) -> int:
-    """Return the total size of the requested arrays.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Manifest of the trace.
-    reads : iterable of Read
-        Reads of its tensors.
-
-    Returns
-    -------
-    int
-        Bytes of the arrays that are returned.
-    """
+    """Return the total size in bytes of the arrays that reads of a trace's tensors return."""
     total = 0
     for read in reads:
         spec = manifest[read.path]

@@ -129,22 +129,7 @@ class Noise:
 def describe_noise(
     table: SampleTable, baseline: str | None, environment: Mapping[str, Any], control_of: str | None = None
 ) -> Noise:
-    """Describe how noisy a run was.
-
-    Parameters
-    ----------
-    table : SampleTable
-        Its samples.
-    baseline, control_of : str or None
-        As for `harness.analysis.summary.summarise`.
-    environment : mapping
-        From ``environment.json``; may be empty.
-
-    Returns
-    -------
-    Noise
-        With None for what is not known.
-    """
+    """Describe the noise of a run; None for unknown facts. `baseline` and `control_of` as for `summarise`."""
     repeated = [paired(case.control, case.original(control_of or baseline)) for case in table.cases]
     controls = [comparison for comparison in repeated if comparison is not None]
     differences = [abs(float(np.log(control.ratio.median))) for control in controls]

@@ -17,13 +17,7 @@ _ROWS = 5
 
 
 def screen(written: WrittenReport) -> Iterator[str]:
-    """Yield the lines that a run ends with, none of more than `WIDTH` characters.
-
-    Parameters
-    ----------
-    written : WrittenReport
-        Of the run.
-    """
+    """Yield the lines that end a run, each of at most `WIDTH` characters."""
     for text in written.deciding:
         yield from textwrap.wrap(text, WIDTH, break_on_hyphens=False)
     table = list(_table(written))

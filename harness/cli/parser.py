@@ -54,15 +54,7 @@ class Completion(argparse.Action):
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser that may get its arguments when it has something to parse.
-
-    Parameters
-    ----------
-    fill : callable, optional
-        Adds the arguments, once.
-    **settings
-        As those of `argparse.ArgumentParser`.
-    """
+    """A parser that calls `fill` to add its arguments when it first parses; other settings as `ArgumentParser`."""
 
     def __init__(self, *, fill: Callable[[argparse.ArgumentParser], None] | None = None, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **settings)

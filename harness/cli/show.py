@@ -88,15 +88,7 @@ class _Bar:
 
 @contextmanager
 def progress(*, quiet: bool, verbose: bool = False) -> Iterator[Progress]:
-    """Show how far something is, on standard error: a bar on a terminal, a line now and then elsewhere.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-    verbose : bool
-        Show a line for every step, on a terminal too.
-    """
+    """Show progress on standard error: a bar on a terminal, else a line now and then; if `verbose`, a line per step."""
     out = console(errors=True)
     if quiet:
         yield _Plain(None, 0.0)

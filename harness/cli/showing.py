@@ -72,13 +72,7 @@ def of_trace(summary: pd.DataFrame, trace: str | None) -> pd.DataFrame:
 
 
 def cells(summary: pd.DataFrame) -> Iterator[str]:
-    """Yield a line for each contender below what was measured: its median, and the ratio with its interval and word.
-
-    Parameters
-    ----------
-    summary : DataFrame
-        `harness.report.write.WrittenReport.cells`.
-    """
+    """Yield a line per contender of `WrittenReport.cells`: median, ratio with interval, and verdict."""
     before = ""
     for _, found in summary.groupby(_PLACE, sort=False, dropna=False):
         if (found["status"] != "skipped").any():

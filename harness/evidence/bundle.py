@@ -96,20 +96,7 @@ def row_digests(samples: bytes) -> list[str]:
 
 
 def unpack(files: Mapping[str, bytes], folder: Path) -> Path:
-    """Write what measuring left into a folder, under the names that are fixed here.
-
-    Parameters
-    ----------
-    files : mapping of str to bytes
-        By name, such as `Bundle.files`.
-    folder : Path
-        Made when missing.
-
-    Returns
-    -------
-    Path
-        The folder.
-    """
+    """Write the measured files of a bundle, by name, into a folder, which is created if missing; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in (*MEASURED, *measured_too()):
         if name in files:

@@ -21,13 +21,7 @@ _ALWAYS = (
 
 
 def shown(results: Sequence[Result]) -> Iterator[str]:
-    """Yield what follows from a bundle's samples, plan and seed, as was checked.
-
-    Parameters
-    ----------
-    results : sequence of Result
-        From `harness.evidence.check.check`, without problems.
-    """
+    """Yield what was shown to follow from a bundle's samples, plan and seed, from `check` results without problems."""
     good = [result.what for result in results if not result.unchecked]
     published = [name for name in good if name in tables()]
     drawn = [name for name in good if name in drawings()]
@@ -40,15 +34,7 @@ def shown(results: Sequence[Result]) -> Iterator[str]:
 
 
 def claimed(bundle: Bundle, results: Sequence[Result]) -> Iterator[str]:
-    """Yield what nobody can know without measuring again, and what could be checked and was not.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        What was checked.
-    results : sequence of Result
-        From `harness.evidence.check.check`.
-    """
+    """Yield what only a new measurement can show, and what was not checked although it could be, from `check` results."""
     yield from _ALWAYS
     rows = pd.read_csv(io.BytesIO(bundle.files["samples.csv"]), dtype=str, keep_default_na=False)
     if again := int((rows["cause"] != "").sum()) if "cause" in rows else 0:

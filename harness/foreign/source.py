@@ -202,15 +202,7 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 class Gathering:
-    """Collects the tensors and files of a source, then makes a trace.
-
-    Parameters
-    ----------
-    path : Path
-        The source.
-    kind : str
-        Name of its importer.
-    """
+    """Collects the tensors and files of the source at a path for the importer `kind`, then makes a trace."""
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path, self._kind = path, kind

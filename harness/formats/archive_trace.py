@@ -13,18 +13,7 @@ from harness.trace.stream import Digest, Trace, shown_label
 
 
 class ArchiveTrace(Trace):
-    """An archive as a trace. Every tensor is checked against its digest as it streams.
-
-    Parameters
-    ----------
-    path : Path
-        An archive in any format.
-
-    Raises
-    ------
-    ArchiveError
-        From `open_archive`.
-    """
+    """An archive of any format as a trace; tensors are checked against digests. Raises errors of `open_archive`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

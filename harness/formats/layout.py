@@ -36,20 +36,7 @@ MATCHED_CODEC = Codec(name="blosc-zstd", level=3, shuffle="byte")
 
 
 def even(length: int, edge: int) -> int:
-    """Return the chunk length that cuts an axis into equal parts of at most `edge`, so that little is padded.
-
-    Parameters
-    ----------
-    length : int
-        Extent of the axis.
-    edge : int
-        Largest chunk length wanted.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
+    """Return a chunk length of at most `edge` that divides an axis into equal parts, so that padding is small."""
     parts = max(1, -(-length // edge))
     return max(1, -(-length // parts))
 

@@ -214,19 +214,6 @@ def sync_archive(path: Path) -> None:
 
 
 def archive_size(path: Path) -> tuple[int, int]:
-    """Measure an archive.
-
-    Parameters
-    ----------
-    path : Path
-        A file or a folder.
-
-    Returns
-    -------
-    size : int
-        Bytes of all its files.
-    files : int
-        Their number.
-    """
+    """Return the bytes and the number of the files of an archive."""
     files = files_of(path)
     return sum(file.stat().st_size for file in files), len(files)

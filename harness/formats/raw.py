@@ -82,15 +82,7 @@ def find_contents(path: object, size: int, read: Callable[[int, int], bytes]) ->
 
 
 class RawReader(Reader):
-    """Reads with `os.preadv`, one call per contiguous run, or one on each thread of the budget for a large run.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    contents : Contents, optional
-        By default what the trailer says.
-    """
+    """Reads with `os.preadv`: one call per contiguous run, split over the threads of the budget if the run is large."""
 
     def __init__(self, path: Path, contents: Contents | None = None) -> None:
         self._path, self._file, self._crew = path, path.open("rb", buffering=0), Crew(cores())

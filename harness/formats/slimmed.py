@@ -34,17 +34,7 @@ _AS_BELOW = ("streams", "settings", "foreign", "leads_out", "overstated")
 
 
 class SlimmedWriter(Writer):
-    """Hands each tensor on when its last block has come: narrowed, or not at all.
-
-    Parameters
-    ----------
-    inner : Writer
-        Of the format below.
-    slimmer : Slimmer
-        Decides.
-    rows : callable
-        Takes what is stored to the rows of a chunk.
-    """
+    """Passes each tensor to the inner writer after its last block, narrowed if the slimmer decides so."""
 
     def __init__(self, inner: Writer, slimmer: Slimmer, rows: Callable[[TensorSpec], int]) -> None:
         self._inner, self._slimmer, self._rows = inner, slimmer, rows

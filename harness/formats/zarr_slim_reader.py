@@ -112,15 +112,7 @@ class SlimArchive(Reader):
 
 
 class SlimLibraryReader(SlimArchive):
-    """Finds each tensor in its array, lets a library read that, and widens what was stored narrow.
-
-    Parameters
-    ----------
-    path : Path
-        The archive.
-    inner : Reader
-        Reads arrays by their names, such as `harness.formats.zarr_reader.ZarrReader`; closed with this one.
-    """
+    """Finds each tensor in its array, reads that with a library's reader (closed with this one), and widens values."""
 
     def __init__(self, path: Path, inner: Reader) -> None:
         self._inner = inner

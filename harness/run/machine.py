@@ -116,17 +116,7 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 class Environment:
-    """``environment.json``: a description of the machine for every session of a run, one more each time it is resumed.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's folder.
-    run_id : str
-        The run's name.
-    disk : dict, optional
-        What the session needed of the disk, and what there was, from `harness.run.space`.
-    """
+    """``environment.json``: the machine of every session of a run, with the disk space that `harness.run.space` found."""
 
     def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
         head = {"run_id": run_id}

@@ -25,15 +25,7 @@ class Progress(Protocol):
 
 
 def weight(manifest: Manifest, access: Access | None = None) -> int:
-    """Return how many steps a sample of an access counts for, by the bytes that it asks for; without one, an archive.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        Of the trace.
-    access : Access, optional
-        What is sampled.
-    """
+    """Return the steps of a sample of an access, by the bytes that it reads; without an access, those of an archive."""
     return 1 + round(_asked(manifest, access) / _BYTES_OF_A_STEP)
 
 

@@ -65,17 +65,7 @@ class RowLog(Generic[AnyRow]):
         return any(mark.final for mark in self._recorded.get(key, {}).values())
 
     def begin(self, keys: Collection[CellKey], rounds: int, left: Mapping[CellKey, int] = _NOBODY) -> None:
-        """Decide what this session takes of cells that are measured in common blocks: each block whole, or not at all.
-
-        Parameters
-        ----------
-        keys : collection of CellKey
-            The cells.
-        rounds : int
-            How many blocks there are.
-        left : mapping of CellKey to int
-            From `left`.
-        """
+        """Decide which of `rounds` common blocks of cells this session takes, each completely or not; see `left`."""
         for number in range(rounds):
             if not self._whole(keys, number, left):
                 marks = [self._recorded.get(key, {}).get(number) for key in keys]

@@ -211,19 +211,7 @@ def best_of(
 def sample_turns(
     config: RunConfig, arms: Sequence[Arm], subject: Subject, times: RaceTimes | None = None
 ) -> Iterator[Turns]:
-    """List the turns of ``samples.csv`` for one subject.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Of the run.
-    arms : sequence of Arm
-        In the order of `harness.run.planning.choose_arms`.
-    subject : Subject
-        Trace and plans.
-    times : RaceTimes, optional
-        What the races found, as far as they were run.
-    """
+    """List the turns of ``samples.csv`` for one subject; `times` are the results of the races that were run."""
     races = race_turns(config, arms, subject)
     yield from archive_turns(config, arms, subject)
     for suite, access in subject.plans:

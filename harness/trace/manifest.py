@@ -226,18 +226,7 @@ class _Stored(Manifest):
 
 
 def validate(manifest: Manifest) -> None:
-    """Check a manifest: every tensor, unique names, no tensor inside another, and axes that agree.
-
-    Parameters
-    ----------
-    manifest : Manifest
-        What to check.
-
-    Raises
-    ------
-    SchemaError
-        Naming the path and what was expected.
-    """
+    """Check every tensor, unique names, no tensor inside another, and consistent axes; raises `SchemaError`."""
     if len(manifest.tensors) > MOST_TENSORS:
         raise SchemaError(f"A trace holds at most {MOST_TENSORS} tensors, got {len(manifest.tensors)}.")
     seen: set[str] = set()

@@ -84,20 +84,7 @@ def _shuffle(stream: Stream, count: int, pins: dict[int, float], index: int) -> 
 
 
 def pair_channels(seed: int, count: int) -> PairChannels:
-    """Draw the parameters of a pair tensor's channels.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the trace.
-    count : int
-        Number of channels.
-
-    Returns
-    -------
-    PairChannels
-        The same for every layer.
-    """
+    """Draw the parameters of a pair tensor's channels from the seed of a trace; they are the same for every layer."""
     stream = Stream(seed, "pair channels")
     std = _ranked(count, _PAIR_RANKS, _PAIR_STD)
     # The two widest channels carry a third of the variance, so what they have is not left to chance: the widest has

@@ -75,23 +75,7 @@ class Decision:
 def decide(
     table: SampleTable, mix: Mix, trace: str, options: PlanOptions, baseline: str, *, waited: bool = True
 ) -> Decision:
-    """Decide for one trace at its largest length; without a preferred format where something is missing.
-
-    Parameters
-    ----------
-    table : SampleTable
-        The samples of a run.
-    mix : Mix
-        The use.
-    trace : str
-        Which.
-    options : PlanOptions
-        Of the run: how many windows one sample reads.
-    baseline : str
-        The format that ran twice.
-    waited : bool
-        As for `harness.analysis.choice.costs.cost_parts`.
-    """
+    """Decide for the largest length of a trace, without a preferred format if a cost is missing; see `cost_parts`."""
     measured = cost_parts(table, trace, options, baseline, waited=waited)
     use, missing, assumptions = _usable(measured, mix)
     out = {} if missing else _out(measured, use)

@@ -17,20 +17,7 @@ _STEP, _BETWEEN = 0.11, 0.12
 
 
 def draw_criteria(grades: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw how all formats stand, a panel for each effort.
-
-    Parameters
-    ----------
-    grades : DataFrame
-        `harness.analysis.grades.Grades.table`.
-    folder : Path
-        For the drawing.
-
-    Returns
-    -------
-    list of Path
-        ``criteria.svg`` and PNG; none where no two formats are held against each other.
-    """
+    """Draw all formats by criterion, a panel per effort: ``criteria.svg`` and PNG; nothing without a comparison."""
     graded = grades[grades["ratio"].notna()]
     columns, found = blocks(graded)
     arms = arm_styles((str(name), "") for name in graded["format"].unique())

@@ -25,15 +25,7 @@ _OPTIONS = {
 
 
 def command_of(config: RunConfig, out: str) -> str:
-    """Return the command line that asks for the same run.
-
-    Parameters
-    ----------
-    config : RunConfig
-        Of a run.
-    out : str
-        The folder for it.
-    """
+    """Return the command line that repeats a run into the folder `out`."""
     preset = config.preset if config.preset in PRESETS else "standard"
     usual = {name: getattr(RunConfig, name, ()) for name in _OPTIONS} | PRESETS[preset]
     parts = ["harness run", f"--preset {preset}"]

@@ -34,7 +34,7 @@ def shown(results: Sequence[Result]) -> Iterator[str]:
 
 
 def claimed(bundle: Bundle, results: Sequence[Result]) -> Iterator[str]:
-    """Yield what only a new measurement can show, and what was not checked although it could be, from `check` results."""
+    """Yield what only a new measurement can show, and what could be checked but was not, from `check` results."""
     yield from _ALWAYS
     rows = pd.read_csv(io.BytesIO(bundle.files["samples.csv"]), dtype=str, keep_default_na=False)
     if again := int((rows["cause"] != "").sum()) if "cause" in rows else 0:

@@ -116,7 +116,7 @@ def read_environment(path: Path) -> dict[str, Any]:
 
 
 class Environment:
-    """``environment.json``: the machine of every session of a run, with the disk space that `harness.run.space` found."""
+    """``environment.json``: the machine of every session of a run, with the disk space found by `harness.run.space`."""
 
     def __init__(self, folder: Path, run_id: str, disk: dict[str, Any] | None = None) -> None:
         head = {"run_id": run_id}

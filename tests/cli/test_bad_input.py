@@ -53,7 +53,7 @@ def refused(capsys, arguments, code, *parts):
         (["--backend", "no_such_module:Thing"], ["cannot be imported"]),
         (["--backend", "tests.liars:NotAFormat"], ["is not a format"]),
         (["--backend", "tests.liars:Missing"], ["cannot be imported"]),
-        (["--formats", "npz,raw"], ["'raw' is the ceiling", "leave it out"]),
+        (["--formats", "npz,raw"], ["'raw' is measured in every run", "leave it out"]),
         (["--suite", "json:dumps"], ["is not a suite", "harness.suite.Suite"]),
         (["--suites", "size", "--suite", "harness.suites.size:suite"], ["The suite name 'size' is taken"]),
         (["--resume", "--sizes", "3"], ["leave out --sizes"]),

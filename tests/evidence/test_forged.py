@@ -88,7 +88,7 @@ def test_a_bundle_of_a_stranger_holds_only_names_that_a_run_gives(packed, tmp_pa
     bundle = read_bundle(packed)
     for name in ("extra.txt", "plots/other.png", "plots/a/b.png"):
         forged = repack(packed, {**bundle.files, name: b"x"}, tmp_path / "forged.zip")
-        with pytest.raises(HarnessError, match="which no run gives"):
+        with pytest.raises(HarnessError, match="which no run has"):
             read_bundle(forged)
 
 

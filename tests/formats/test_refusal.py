@@ -131,7 +131,7 @@ DECEITS: dict[str, tuple[Callable[[Manifest], Manifest], str]] = {
     "dtype": (lambda m: with_first(m, dtype="int32"), "the manifest says .* int32"),
     "more": (
         lambda m: dataclasses.replace(m, tensors=(*m.tensors, tensor("outputs/more", (2,)))),
-        "lists outputs/more, which the archive does not hold",
+        "lists outputs/more, which the archive does not contain",
     ),
     "digest": (
         lambda m: dataclasses.replace(m, digests={"outputs/values": "0" * 32}),

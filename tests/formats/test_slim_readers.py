@@ -123,7 +123,7 @@ def test_a_damaged_or_lost_shard_is_noticed(small: Arrays, tmp_path: Path) -> No
     beyond = np.array([len(whole), 8], "<u8").tobytes()
     damaged = {
         "shorter than its index": whole[:10],
-        "do not have the checksum": whole[:index] + bytes(20),
+        "do not match the checksum": whole[:index] + bytes(20),
         "names bytes outside": whole[:index] + sealed(beyond),
     }
     for message, data in damaged.items():

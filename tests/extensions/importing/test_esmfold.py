@@ -66,7 +66,7 @@ def _index(folder, change):
         (lambda f: (f / LAYER).unlink(), ["index.json lists trace/attention/layer_009.pt, which is not there"]),
         (lambda f: _index(f, lambda row: row.update(shape=[1, 2, 3, 3])), ["states shape [1, 2, 3, 3]"]),
         (lambda f: (f / "meta.json").write_text("{"), ["meta.json", "JSON is truncated or damaged"]),
-        (lambda f: (f / "meta.json").write_text("[]"), ["meta.json holds no facts"]),
+        (lambda f: (f / "meta.json").write_text("[]"), ["meta.json has no metadata"]),
         (lambda f: (f / "trace/index.json").write_bytes(b"\xff"), ["index.json", "JSON is truncated or damaged"]),
         (lambda f: (f / LAYER).write_bytes((f / LAYER).read_bytes()[:-50]), [LAYER, "truncated, damaged"]),
         (lambda f: (f / LAYER).write_bytes(b""), [LAYER, "truncated, damaged"]),

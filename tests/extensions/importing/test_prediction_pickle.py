@@ -137,7 +137,7 @@ def test_a_malicious_pickle_is_refused_by_name_and_not_run(tmp_path, refused, na
         (lambda data: pickle.dumps({"plddt": np.zeros((3, 4))}), 1, "expected one axis name for each of 2 axes"),
         (lambda data: pickle.dumps({"plddt": np.array(["a", "b"])}), 1, "holds no tensor"),
         (lambda data: pickle.dumps({"plddt": np.zeros(3), "single": np.zeros((4, 2))}), 1, "expected 3 residues"),
-        (lambda data: pickle.dumps({"ptm": 0.5, "ptm_score": 0.5}), 1, "structure/ptm stands in"),
+        (lambda data: pickle.dumps({"ptm": 0.5, "ptm_score": 0.5}), 1, "structure/ptm is also in"),
         (lambda data: pickle.dumps({"ptm": 0.5, "a": {"b": 1}, "a/b": 2}), 1, "holds two items named 'a/b'"),
         (lambda data: pickle.dumps({"ptm": 0.5, 1: 1, "1": 2}), 1, "holds two items named '1'"),
     ],

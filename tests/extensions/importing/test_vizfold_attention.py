@@ -77,9 +77,9 @@ TEXT = "Layer 0, Head 0\n3 4 0.500000\n1 2 0.250000\nLayer 0, Head 1\n0 0 1.0000
         (TEXT.replace("Layer 0", "layer 0"), ["line 1"]),
         (TEXT.partition("\n")[2], ["line 1", "before the first entry"]),
         (TEXT[:-3], ["line 6", "6 decimals as above, found 4"]),
-        (TEXT[:-14], ["cut or incomplete", "head 1 lists 1 entries, head 0 2"]),
+        (TEXT[:-14], ["truncated or incomplete", "head 1 lists 1 entries, head 0 2"]),
         (TEXT + "Layer 0, Head 2\n", ["head 2 lists 0 entries"]),
-        ("Layer 0, Head 0\n", ["cut or incomplete"]),
+        ("Layer 0, Head 0\n", ["truncated or incomplete"]),
         (TEXT.replace("1 2", "1 \x002"), ["line 3"]),
         ("\n", ["line 1"]),
         (TEXT.replace("Layer 0", "Layer 3"), ["says layer 3 inside, and layer 0 in its name"]),
@@ -129,13 +129,13 @@ def test_flipped_bits_in_an_npz_are_found(tmp_path, refused):
 def test_files_that_disagree_are_refused(tmp_path, refused):
     folder, _ = attention_folder(tmp_path / "attention")
     attention_text(folder / "msa_row_attn_layer10.txt", 10, attention(1, heads=2))
-    refused(folder, 1, "has 2 heads where", "one of the two is truncated")
+    refused(folder, 1, "has 2 heads, ", "one of the two is truncated")
     np.savez(folder / "msa_row_attn_layer9.npz", attn=attention(1, n=N + 1))
     attention_text(folder / "msa_row_attn_layer10.txt", 10, attention(1))
     refused(folder, 1, "residues along axis 'residue'")
     np.savez(folder / "msa_row_attn_layer9.npz", attn=attention(1))
     np.savez(folder / "msa_row_attn_layer09.npz", attn=attention(1))
-    refused(folder, 1, "attention/msa_row/layer_9 stands in", "remove one of the two")
+    refused(folder, 1, "attention/msa_row/layer_9 is also in", "remove one of the two")
 
 
 def test_the_real_text_is_the_real_maps_at_its_printed_precision(real_data, bring):

@@ -100,7 +100,7 @@ def test_the_stage_of_vision_transformers_keeps_its_axes(tmp_path, many):
     ("arrays", "part"),
     [
         ({"attention/layers": values(1, 2, 2, HEADS, N, N)}, "attention of one layer is"),
-        ({"attention/layers": MAPS, "attention/layer_1": MAPS[1]}, "attention/layer_1 stands in"),
+        ({"attention/layers": MAPS, "attention/layer_1": MAPS[1]}, "attention/layer_1 is also in"),
         ({"pair/layers": PAIR, "single/layers": SINGLE[:, 1:]}, f"expected {N - 1} residues|expected {N} residues"),
     ],
 )

@@ -119,7 +119,7 @@ PAIR, MAPS = "representations/pair/layer_09", "attention/triangle_start/layer_09
         (
             lambda path, root: root.create_array(PAIR.replace("09", "9"), data=values(1, N, N, 2)),
             1,
-            ["pair/layer_9 stands in"],
+            ["pair/layer_9 is also in"],
         ),
     ],
 )

@@ -130,7 +130,7 @@ def in_the_header(file: h5py.File) -> None:
         (unknown_filter, "x has the HDF5 filter 300, which cannot be decoded here"),
         (half_filtered, "x has chunks without some of its filters"),
         (bare_and_as_long, "x has chunks without some of its filters"),
-        (in_the_header, "x stands in its header"),
+        (in_the_header, "x is in its header"),
     ],
 )
 def test_what_no_reference_can_say_is_refused(

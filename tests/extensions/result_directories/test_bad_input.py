@@ -241,7 +241,7 @@ def test_what_has_the_name_of_a_manifest_and_is_none_is_left(capsys, tmp_path):
     folder = af2(tmp_path / "job", 8)
     (folder / NAME).mkdir()
     before = digests(folder)
-    refused(capsys, ["slim", folder], 1, f"{NAME} is no plain file", "rename it")
+    refused(capsys, ["slim", folder], 1, f"{NAME} is not a regular file", "rename it")
     assert digests(folder) == before
 
 
@@ -314,7 +314,7 @@ def test_files_in_the_way_are_left(capsys, tmp_path):
     for suffix in (".slim", ".xz"):
         (folder / (PKL + suffix)).write_text("mine")
     before = digests(folder)
-    refused(capsys, ["slim", folder], 1, f"{PKL} was left as it was", "is in its way")
+    refused(capsys, ["slim", folder], 1, f"{PKL} was left as it was", "is in the way")
     assert (folder / PKL).exists() and (folder / (PKL + ".slim")).read_text() == "mine"
     (folder / f"result_{MODELS[1]}.pkl").write_text("a new run")
     refused(capsys, ["unslim", folder], 1, f"result_{MODELS[1]}.pkl was not restored: another file has this name now")

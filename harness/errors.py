@@ -1,4 +1,4 @@
-"""The errors a user can meet, each one sentence that says what to do, with its exit code."""
+"""Errors for users, each a sentence that says what to do, with an exit code."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class HarnessError(Exception):
     Attributes
     ----------
     cause : {"", "machine"}
-        What it is put down to; `cause_of` also looks at what an error was raised from.
+        Cause of the failure; `cause_of` also considers chained exceptions.
     """
 
     exit_code = 1
@@ -34,19 +34,19 @@ class HarnessError(Exception):
 
 
 class UsageError(HarnessError):
-    """The caller asked for something that cannot be; exit code 2."""
+    """The request is invalid; exit code 2."""
 
     exit_code = 2
 
 
 class MachineError(HarnessError):
-    """The machine failed, not what ran on it: no space, no memory, a killed process, a server that is gone."""
+    """The machine failed: no space, no memory, a killed process, a lost server."""
 
     cause: Cause = "machine"
 
 
 class ArchiveError(HarnessError):
-    """An archive is missing, damaged, of another kind, or does not hold what it says."""
+    """An archive is missing, damaged, of another kind, or inconsistent."""
 
 
 def cause_of(error: BaseException) -> Cause:

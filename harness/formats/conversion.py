@@ -1,4 +1,4 @@
-"""Write a trace as an archive, read it back, and leave it only if it is what it should be."""
+"""Write a trace as an archive, read it back, and keep it only if it is correct."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Mode:
     name, help : str
         As ``--mode`` takes it, and what it does.
     options : tuple of str
-        Those that `add_arguments` adds; they are refused with every other mode.
+        Options that `add_arguments` adds; they are refused with other modes.
     checked : str
-        Against what the archive is held besides what was written, for the closing line.
+        Additional check of the archive, in words for the last line.
     """
 
     name: ClassVar[str]
@@ -44,12 +44,12 @@ class Mode:
         """Add the options of this mode."""
 
     def change(self, arguments: argparse.Namespace) -> Callable[[Trace], tuple[Trace, Check]]:
-        """Read the options; return what makes of a trace the one to write and the check of what was written.
+        """Read the options; return a function from a trace to the trace to write and a check of the archive.
 
         Raises
         ------
         UsageError
-            When an option does not say what it has to.
+            If an option is invalid.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""What an extension measures in a run besides what suites ask for; found by entry point ``harness.measurements``."""
+"""The interface of a measurement, which an extension adds to a run; found by entry point ``harness.measurements``."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class RunSession:
-    """What a measurement may use while a run takes its samples.
+    """Resources for a measurement while a run takes samples.
 
     Attributes
     ----------
     config : RunConfig
-        Of the run.
+        Configuration of the run.
     arms : list of Arm
-        What runs in every round.
+        Contenders of every round.
     folder, scratch : Path
-        Of the run, and one for what does not stay.
+        Folder of the run, and one for temporary files.
     recorder : Recorder
-        Writes samples, and knows how a cell's samples failed.
+        Writes samples, and returns how the samples of a cell failed.
     writer : Worker
-        The process that writes archives; none of the samples of reads are taken there.
+        The process that writes archives; it takes no samples of reads.
     patience : float
-        Seconds after which a task counts as hung.
+        Time limit of a task in seconds.
     stack : ExitStack
-        Closes what was opened when the run ends.
+        Closed when the run ends.
     step : callable
-        Told in a few words what comes next; optionally how many steps that is.
+        Takes a short description of the next step, and optionally its number of steps.
     """
 
     config: RunConfig
@@ -66,49 +66,49 @@ class RunSession:
 
 
 class Measuring:
-    """A measurement of one run, from `Measurement.open`; each method does nothing unless it is overridden.
+    """A measurement of one run, from `Measurement.open`; by default each method does nothing.
 
     Attributes
     ----------
     copy_bytes : int
-        Bytes of the disk that its copies take at one time.
+        Disk space in bytes that its copies need at one time.
     """
 
     copy_bytes: int = 0
 
     def begin(self, session: RunSession) -> None:
-        """Open what it writes and the processes that it needs."""
+        """Open its files and processes."""
 
     def steps(self, subject: Subject | None) -> int:
-        """Return how many steps it will report of a subject; with None, of what comes before the first."""
+        """Return the number of steps of a subject; with None, of those before the first subject."""
         return 0
 
     def before(self) -> None:
-        """Measure what no subject is needed for, before the first."""
+        """Measure what needs no subject, before the first subject."""
 
     def complete(self, subject: Subject) -> bool:
-        """Say whether there is nothing left to take of a subject."""
+        """Return whether all rows of a subject are taken."""
         return True
 
     def after(self, subject: Subject, prepared: Prepared, suite: str, access: Access) -> None:
-        """Measure when the samples of an access are taken, while its archives are there."""
+        """Measure after the samples of an access, while its archives exist."""
 
 
 class Measurement:
-    """What an extension adds to runs; an instance is registered. Each method adds nothing unless it is overridden.
+    """A measurement; an instance is registered. By default each method adds nothing.
 
     Attributes
     ----------
     name : str
         Its key in ``measurements`` of ``run.json``.
     alone : bool
-        Whether a run that asks for it measures no trace unless one is named.
+        Whether a run with it measures no trace by default.
     access : str
-        The access of the samples that it adds to ``samples.csv``, whose trace and format are none; empty for none.
+        Access of its samples in ``samples.csv``, which have no trace and format; empty for no samples.
     rows : type of Row or None
-        The rows of a file of its own.
+        Type of the rows of its separate file.
     since : int or None
-        The schema of samples from which on a run has that file; None where it need not have it.
+        First schema version of samples with that file; None if the file is optional.
     """
 
     name: ClassVar[str]
@@ -121,43 +121,43 @@ class Measurement:
         """Add options of ``harness run``, as `argparse.ArgumentParser.add_argument` does."""
 
     def asked(self, arguments: argparse.Namespace) -> dict[str, Any] | None:
-        """Return its part of ``run.json``, plain values; None where it is not asked for."""
+        """Return its part of ``run.json`` as plain values; None if it was not requested."""
         return None
 
     def earlier(self, document: dict[str, Any]) -> dict[str, Any] | None:
-        """Take its part out of fields of a ``run.json`` that nobody else knows, where earlier versions had it there."""
+        """Return its part from other fields of a ``run.json`` of an earlier version."""
         return None
 
     def options(self, config: RunConfig) -> Iterable[str]:
-        """Return the options that ask for the same again."""
+        """Return the options that repeat the measurement."""
         return ()
 
     def open(self, config: RunConfig) -> Measuring | None:
-        """Open what a run asks for, before its folder is made; None where it has nothing to measure."""
+        """Check the request before the run's folder is created; None if there is nothing to measure."""
         return None
 
     def turns(self, config: RunConfig, arms: Sequence[Arm], subject: Subject) -> Iterable[Turns]:
-        """Return the turns in which the rows of its file were taken for a subject."""
+        """Return the turns of a subject in which the rows of its file are taken."""
         return ()
 
     def cells(self, config: RunConfig, recorded: Sequence[CellKey]) -> Iterable[tuple[CellKey, int]]:
-        """Return the cells of its samples with their positions; `recorded` are those that there are rows of."""
+        """Return the cells of its samples with their positions; `recorded` are the cells with rows."""
         return ()
 
     def check(self, run: Path) -> Iterator[tuple[str, list[str]]]:
-        """Yield what was checked of its files in a run's folder, with what does not follow from the samples."""
+        """Yield the checks of its files in a run's folder, with what does not follow from the samples."""
         yield from ()
 
     def outside(self, config: RunConfig) -> Iterable[str]:
-        """Name what it uses that a configuration alone chooses, as ``the directory 'x'``."""
+        """Name the resources that a configuration makes it use, such as ``the directory 'x'``."""
         return ()
 
     def differences(self, before: Path, after: Path) -> tuple[list[str], list[str]]:
-        """Say in words what of two runs has another size, and what has the same size and other bytes."""
+        """Describe the differences of two runs: other sizes, and equal sizes with other bytes."""
         return [], []
 
     def data(self, run: Path) -> Mapping[str, tuple[Any, Any]]:
-        """Return, for each trace of its samples, what was asked of it and what it holds, both as plain values."""
+        """Return the request and the content of each trace of its samples, as plain values."""
         return {}
 
 
@@ -167,7 +167,7 @@ def installed() -> list[Measurement]:
 
 
 def part(config: RunConfig, name: str, kind: type[T]) -> T | None:
-    """Decode a measurement's part of a configuration; None where the run did not ask for it.
+    """Decode a measurement's part of a configuration; None if the run does not include it.
 
     Raises
     ------
@@ -180,12 +180,12 @@ def part(config: RunConfig, name: str, kind: type[T]) -> T | None:
 
 
 def unknown_parts(config: RunConfig) -> list[str]:
-    """Name what a run asks for that no installed extension brings."""
+    """Name the measurements of a run that no installed extension provides."""
     return sorted(set(config.measurements) - {each.name for each in installed()})
 
 
 def open_measurements(config: RunConfig) -> list[Measuring]:
-    """Open everything that a run asks of extensions.
+    """Open all measurements of a run.
 
     Raises
     ------
@@ -198,12 +198,12 @@ def open_measurements(config: RunConfig) -> list[Measuring]:
 
 
 def copies(measuring: Sequence[Measuring]) -> int:
-    """Return the bytes of the disk that copies take at one time."""
+    """Return the disk space in bytes that copies need at one time."""
     return max((each.copy_bytes for each in measuring), default=0)
 
 
 def of_installed(samples: pd.DataFrame, config: RunConfig, plan: Path) -> pd.DataFrame:
-    """Leave out the samples of measurements that no installed extension brings: those of no trace of the plan."""
+    """Leave out samples of measurements that are not installed: those with no trace of the plan."""
     if not unknown_parts(config) or not plan.exists():
         return samples
     planned = {described["trace"] for described in read_plan(plan)}
@@ -211,5 +211,5 @@ def of_installed(samples: pd.DataFrame, config: RunConfig, plan: Path) -> pd.Dat
 
 
 def is_apart(samples: pd.DataFrame) -> pd.Series:
-    """Tell the samples that measurements of extensions added from those of formats."""
+    """Return which samples were added by measurements of extensions."""
     return samples["access"].isin([each.access for each in installed() if each.access])

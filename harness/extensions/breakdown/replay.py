@@ -1,4 +1,4 @@
-"""A read taken apart: the stored bytes it needs, the codec that decodes them, and the copy into the result."""
+"""The parts of a read: fetching the stored bytes, decoding them, and copying into the result."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Replay:
 
 
 class Replayer(ABC, Generic[Read]):
-    """Takes the reads of one open archive apart; registered in the group ``harness.replays`` by a format's name.
+    """Splits the reads of one open archive into parts; registered in ``harness.replays`` by a format's name.
 
     Attributes
     ----------
     takes : type
-        Of the readers that it understands.
+        Class of the supported readers.
     """
 
     takes: ClassVar[type[Reader]]
@@ -66,18 +66,18 @@ class Replayer(ABC, Generic[Read]):
 
     @abstractmethod
     def locate(self, path: str) -> None:
-        """Do only the library's lookup of a tensor, as `Reader.read` does it first."""
+        """Perform only the library's lookup of a tensor, the first step of `Reader.read`."""
 
     @abstractmethod
     def replay(self, path: str, selection: Selection | None = None) -> Replay | None:
-        """Take a read apart; None where that cannot be said of this tensor. Never timed, so it may read anything."""
+        """Split a read; None if that is not possible for this tensor. Never timed, so it may read anything."""
 
     def close(self) -> None:
         """Release what was opened besides the reader."""
 
 
 def replayer_of(backend: Format, archive: Path, reader: Reader) -> Replayer | None:
-    """Return what takes the reads of an open archive apart; None where nothing is registered for its format."""
+    """Return the replayer of an open archive; None if none is registered for its format."""
     if isinstance(reader, SlimmedReader) and isinstance(backend, SlimmedFormat):
         below = replayer_of(backend.of, archive, reader.inner)
         return below and _Widening(archive, reader, below)
@@ -134,7 +134,7 @@ def assembled(
 def contiguous(
     file: Path, offset: int, shape: tuple[int, ...], dtype: str | np.dtype, selection: Selection | None
 ) -> Replay:
-    """Take apart the read of a tensor that is stored as it is, in C order.
+    """Split the read of a tensor that is stored unencoded, in C order.
 
     The runs of a selection are read one by one and then strung together. A library that reads them straight to where
     they belong spares that copy, and its rest is negative by about as much.

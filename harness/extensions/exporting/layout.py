@@ -1,4 +1,4 @@
-"""What a layout of another program has to offer, and an archive written in it, read back and compared."""
+"""The interface of a layout of another program; export of an archive, read back and compared."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ NUMPY = (
 
 
 class ExportLayout(ABC):
-    """A layout of another program; the class is registered in ``harness.layouts``, each in a file of its own.
+    """A layout of another program; the class is registered in ``harness.layouts``.
 
     Attributes
     ----------
     name, description : str
         Registered name, and one line for the help.
     dtypes : tuple of str
-        Types of values that it holds.
+        Types of values that it can store.
     """
 
     name: ClassVar[str]
@@ -42,11 +42,11 @@ class ExportLayout(ABC):
 
     @staticmethod
     def missing() -> str:
-        """Say how to install its library; empty where that is there."""
+        """Return how to install its library; empty if it is installed."""
         return ""
 
     def lacking(self, manifest: Manifest) -> dict[str, str]:
-        """Return the reason for each tensor, by path, that the layout cannot hold."""
+        """Return the reason for each tensor that the layout cannot store, by path."""
         types = {spec.path: spec.values or spec.dtype for spec in manifest.tensors}
         return {path: f"{self.name} has no type {kind}" for path, kind in types.items() if kind not in self.dtypes}
 
@@ -57,12 +57,12 @@ class ExportLayout(ABC):
         Returns
         -------
         list of str
-            What readers of the layout ask for and the trace does not say, in sentences.
+            Sentences about information that readers of the layout require and the trace lacks.
         """
 
     @abstractmethod
     def read(self, path: Path, spec: TensorSpec) -> Iterator[np.ndarray]:
-        """Yield the values of a tensor that was written, in C order and in pieces of any shape."""
+        """Yield the stored values of a tensor, in C order and in pieces of any shape."""
 
 
 def export(trace: Trace, layout: ExportLayout, destination: Path) -> tuple[dict[str, str], list[str]]:

@@ -30,7 +30,8 @@ bench: $(VENV)/.core
 NAME ?= $(shell hostname)
 BESIDE ?=
 WORKERS := $(shell getconf _NPROCESSORS_ONLN | awk '{ s = 1; for (n = 2; n <= $$1; n *= 2) s = s "," n; print s }')
-SHORTER := --trace af2-1ubq --trace synthetic:layers=2 --sizes 512 --suites size,full_read,layer_read,random_access
+RECORDED := $(if $(wildcard $(HARNESS_DATA)/af2_1ubq/1ubq_af2_model_1_ptm.f32.npz),--trace af2-1ubq)
+SHORTER := $(RECORDED) --trace synthetic:layers=2 --sizes 512 --suites size,full_read,layer_read,random_access
 reference: $(VENV)/.core
 	$(BIN)/harness run --preset reference --workers $(WORKERS) --out results/$(NAME) $(BENCH)
 	$(BIN)/harness run --preset reference $(SHORTER) --threads 1 --out results/$(NAME)-one-thread $(BENCH)

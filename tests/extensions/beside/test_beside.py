@@ -82,11 +82,16 @@ def test_a_damaged_file_is_refused_by_the_report(runs, capsys):
     assert FILE in capsys.readouterr().err
 
 
-def test_make_reference_shows_the_runs_that_it_makes():
+def test_make_reference_shows_the_runs_that_it_makes(tmp_path):
     """The commands of docs/cluster.md, which take hours, are parsed and not run."""
     root = Path(__file__).parents[3]
-    command = ["make", "-n", "reference", "NAME=here", "BESIDE=results/reference"]
+    command = ["make", "-n", "reference", "NAME=here", "BESIDE=results/reference", f"HARNESS_DATA={tmp_path}"]
     made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert "af2-1ubq" not in made, "without the file its trace is left out"
+    (tmp_path / "af2_1ubq").mkdir()
+    (tmp_path / "af2_1ubq" / "1ubq_af2_model_1_ptm.f32.npz").touch()
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert made.count("--trace af2-1ubq") == 2
     lines = [shlex.split(line)[1:] for line in made.splitlines() if "bin/harness " in line]
     *runs, beside = [_parser().parse_args(words, argparse.Namespace(debug=False)) for words in lines]
     assert [run.out for run in runs] == [beside.run, *beside.others[:-1]] and len(runs) == 3

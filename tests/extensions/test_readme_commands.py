@@ -22,7 +22,17 @@ from tests.outputs import attention_folder
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-_NAMED = ("commands", "tutorial", "modes", "tuning", "follow", "capture", "long-sequences", "result-directories")
+_NAMED = (
+    "commands",
+    "tutorial",
+    "modes",
+    "tuning",
+    "follow",
+    "capture",
+    "long-sequences",
+    "result-directories",
+    "slimming",
+)
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in _NAMED)]
 ALONE = ("own-data", "elsewhere")  # run below, each in a folder of its own
 BY_OTHERS = {

@@ -28,6 +28,7 @@ from harness.run.space import Space, require_space
 from harness.run.store import Uploads
 from harness.run.subject import Arm, Subject
 from harness.run.turns import (
+    RACE,
     Turns,
     access_turns,
     archive_turns,
@@ -207,7 +208,7 @@ class Experiment:
         step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
         prepared = prepare(subject, arms, session.scratch, session.writer, config.seed)
         prepared.cache_bytes = config.cache_bytes
-        probe(prepared, self.readers)
+        probe(prepared, self.readers, RACE)
         for record in self.records:
             record.add(subject, prepared)
         if self.uploads:

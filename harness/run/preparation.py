@@ -14,7 +14,6 @@ from harness.formats.describing import Opened
 from harness.records import RAW, NoFigure
 from harness.run import schedule
 from harness.run.subject import Arm, Subject
-from harness.run.turns import RACE
 from harness.sampling import cache
 from harness.sampling.contenders import ContenderProcesses
 from harness.sampling.executor import load_executor
@@ -170,10 +169,10 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     return prepared
 
 
-def probe(prepared: Prepared, processes: ContenderProcesses) -> None:
+def probe(prepared: Prepared, processes: ContenderProcesses, what: str) -> None:
     """Try every arm's reader on its archive; note what it says, or why it cannot read it.
 
-    The processes that try it may race later and take no sample: those that do begin together, when one is first due.
+    `what` names the processes that try it, which take no sample: those that do begin together, when one is first due.
     """
     examples = tuple(spec.path for spec in prepared.manifest.examples().values())
     for arm in [arm for arm in prepared.archives if arm.reader and not arm.missing]:
@@ -186,7 +185,7 @@ def probe(prepared: Prepared, processes: ContenderProcesses) -> None:
             examples=examples,
         )
         try:
-            found: Probed = processes.do((arm, RACE), task)
+            found: Probed = processes.do((arm, what), task)
         except WorkerError as error:
             prepared.unreadable[arm] = NoFigure.of(error)
             continue

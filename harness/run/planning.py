@@ -220,9 +220,7 @@ def _subject(config: RunConfig, text: str, requested: int | None, layers: int | 
     trace = open_trace(text, requested)
     measured = trace if layers is None else first_layers(trace, layers)
     subject = plan_subject(config, text, measured.label, requested, measured.manifest)
-    if measured is not trace:
-        kept = tuple((spec.path, spec.path) for spec in measured.manifest.tensors)
-        subject = dataclasses.replace(subject, tensors=kept)
+    subject = dataclasses.replace(subject, layers=layers)
     return dataclasses.replace(subject, held=trace) if isinstance(trace, MemoryTrace) else subject
 
 

@@ -107,13 +107,14 @@ class Prepared:
         return made
 
 
-def source_task(subject: Subject, raw: Path, tensors: tuple[tuple[str, str], ...] | None) -> WriteTask:
+def source_task(subject: Subject, raw: Path, tensors: tuple[tuple[str, str], ...] | None = None) -> WriteTask:
     """Return the writing of the raw archive, which all others take their values from."""
     return WriteTask(
         backend=RAW,
         profile="tuned",
         source=subject.source,
         n_res=subject.requested,
+        layers=subject.layers,
         tensors=tensors,
         destination=raw,
         keep=True,
@@ -143,7 +144,7 @@ def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, se
     """
     prepared = Prepared(scratch / "trace.raw", subject.manifest)
     try:
-        raw = write(source_task(subject, prepared.raw, subject.tensors), worker)
+        raw = write(source_task(subject, prepared.raw), worker)
         prepared.bfloat16 = worker.do(ScanTask(archive=prepared.raw))
     except WorkerError as error:
         prepared.failures.update(dict.fromkeys(arms, NoFigure.of(error, "the trace could not be made: ")))

@@ -12,6 +12,7 @@ from harness.errors import UsageError
 from harness.run.config import RunConfig
 from harness.run.estimate import MARGIN, estimate, sampled
 from harness.run.subject import Arm, Subject
+from harness.trace.first_layers import count_layers, first_layer_bytes
 from harness.workload import SizeAccess, WriteAccess
 
 _SAMPLE = 3  # the sample of an estimate, one archive of it, and as much again to spare
@@ -35,6 +36,10 @@ class Space:
         Bytes that are free.
     bound : int or None
         What `archives` would be were no format to compress, where it is an estimate; None where it is this bound.
+    layers, least : int
+        How many layers that trace has, and its bytes with only the first of them.
+    of_files : bool
+        Whether that trace is of files.
     """
 
     archives: int
@@ -44,6 +49,9 @@ class Space:
     copy: int
     free: int
     bound: int | None = None
+    layers: int = 0
+    least: int = 0
+    of_files: bool = False
 
     def __str__(self) -> str:
         parts = []
@@ -61,6 +69,16 @@ class Space:
     def _from(self) -> str:
         return "" if self.bound is None else f"; estimated from the first layer, with {MARGIN - 1:.0%} to spare"
 
+    @property
+    def _smaller(self) -> str:
+        """Say what makes the run smaller, by what the trace is."""
+        found = ["fewer formats"]
+        fits = _round_down(self.free * self.each // self.archives)
+        if self.layers > 1 and self.least <= fits:
+            found.append(f"fewer layers with --trace-bytes {fits}")
+        found.append("fewer arrays with --map 'NAME=skip'" if self.of_files else "a smaller trace")
+        return f"{', '.join(found)} or another --out."
+
     def require(self, folder: Path) -> None:
         """Refuse a folder that cannot hold the run: UsageError."""
         has = f"{folder} has {_shown(self.free)} free: choose"
@@ -68,8 +86,7 @@ class Space:
             takes = "may take" if self.bound is None else "take about"
             raise UsageError(
                 f"{self.count} archives of {self.largest} {takes} {_shown(self.archives)} with what is written beside "
-                f"them{self._from}, {has} fewer formats, fewer layers with --trace-bytes, a smaller trace or another "
-                "--out."
+                f"them{self._from}, {has} {self._smaller}"
             )
         if self.copy > self.free:
             copy = f"A copy of what is measured besides may take {_shown(self.copy)}"
@@ -120,6 +137,9 @@ def _needed(subject: Subject, count: int, estimated: int | None = None, **about:
         each=subject.manifest.nbytes,
         count=count,
         bound=None if estimated is None else bound,
+        layers=count_layers(subject.manifest),
+        least=first_layer_bytes(subject.manifest),
+        of_files=subject.text.startswith("file:"),
         **about,
     )
 
@@ -162,7 +182,7 @@ def require_space(
     found = space(folder, subjects, arms, copy)
     free = found.free
     large = [subject for subject in subjects if _bound(subject, found.count) > free]
-    if large and copy <= free and all(_may_fit(subject, free) for subject in large):
+    if large and copy <= free and all(sampled(each) and _may_fit(each, free) for each in large):
         tell(
             f"Disk: archives need at most {_shown(found.archives)} at a time, {_shown(free)} are free: estimate "
             "from a sample what they take."
@@ -183,6 +203,12 @@ def _may_fit(subject: Subject, free: int) -> bool:
     """Say whether an estimate is worth its time: the raw archive does not compress, and the sample must fit as well."""
     sample = sum(spec.nbytes for spec in sampled(subject))
     return subject.manifest.nbytes + _sample(subject) <= free and _SAMPLE * sample <= free
+
+
+def _round_down(count: int) -> int:
+    """Return a count with its first two digits, the others 0."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return count // unit * unit
 
 
 def _existing(folder: Path) -> Path:

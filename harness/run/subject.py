@@ -108,8 +108,8 @@ class Subject:
     held : MemoryTrace or None
         The trace itself where it is held in memory: it is handed to the process that writes it, because opening it
         there again may take long or, for a model that is trained, need the same libraries to give the same bits.
-    tensors : tuple of (str, str) or None
-        The tensors of the trace that archives are made of, as `WriteTask` takes them, where they are not all.
+    layers : int or None
+        How many of the trace's first layers archives are made of, where it may have more.
     """
 
     text: str
@@ -119,7 +119,7 @@ class Subject:
     manifest: Manifest
     plans: tuple[tuple[str, Access], ...]
     held: MemoryTrace | None = field(default=None, repr=False, compare=False)
-    tensors: tuple[tuple[str, str], ...] | None = field(default=None, repr=False, compare=False)
+    layers: int | None = field(default=None, repr=False, compare=False)
 
     @property
     def place(self) -> tuple[str, int | None]:

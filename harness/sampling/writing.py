@@ -19,6 +19,7 @@ from harness.sampling.rehearsal import rehearsed
 from harness.sampling.sample import Clock
 from harness.sampling.verify import is_bfloat16
 from harness.sampling.worker import Children
+from harness.trace.first_layers import first_layers
 from harness.trace.manifest import Manifest
 from harness.trace.schema import tensor
 from harness.trace.sources import open_trace
@@ -98,6 +99,8 @@ class WriteTask:
         A trace as ``NAME[:key=value,...]`` or itself, or a raw archive that holds one.
     n_res : int or None
         Sequence length, for a trace that is made in any length.
+    layers : int or None
+        How many of the trace's first layers are written; None for all.
     tensors : tuple of (str, str) or None
         Names to write and where their values come from; None for all as they are.
     bfloat16 : frozenset of str
@@ -112,6 +115,7 @@ class WriteTask:
     profile: Profile
     source: str | MemoryTrace | Path
     n_res: int | None = None
+    layers: int | None = None
     tensors: tuple[tuple[str, str], ...] | None = None
     bfloat16: frozenset[str] = frozenset()
     destination: Path
@@ -121,6 +125,8 @@ class WriteTask:
         """Write, sync, check; the time of each call of the writer is added up, nothing else is timed."""
         backend = rehearsed(self.backend, self.profile).format
         trace, bfloat16 = _trace(self.source, self.n_res), self.bfloat16
+        if self.layers is not None:
+            trace = first_layers(trace, self.layers)
         if self.tensors is not None:
             trace = _view(trace, dict(self.tensors))
             bfloat16 = frozenset(name for name, source in self.tensors if source in bfloat16)

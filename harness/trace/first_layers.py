@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
 
 from harness.trace.manifest import Manifest
+from harness.trace.schema import TensorSpec
 from harness.trace.stream import Trace, TraceView
+
+
+class _FirstRows(TraceView):
+    """A view of a trace whose stacked tensors have the first rows only."""
+
+    def blocks(self, path: str) -> Iterator[np.ndarray]:
+        spec = self.manifest[path]
+        if not _is_stacked(spec):
+            yield from super().blocks(path)
+            return
+        left = spec.shape[0]
+        for block in super().blocks(path):
+            yield block[:left]
+            left -= len(block)
+            if left <= 0:  # later layers are not read
+                return
 
 
 def first_layers(trace: Trace, count: int) -> Trace:
@@ -14,7 +34,7 @@ def first_layers(trace: Trace, count: int) -> Trace:
     Parameters
     ----------
     trace : Trace
-        Whose tensors without a layer are all kept.
+        Whose tensors without a layer are all kept; a tensor whose first axis is ``layer`` is cut along that.
     count : int
         How many layers are kept, at least 1.
 
@@ -23,17 +43,28 @@ def first_layers(trace: Trace, count: int) -> Trace:
     Trace
         The same one where it has no more layers.
     """
-    layers = list(trace.manifest.layers())
-    if len(layers) <= count:
+    total = count_layers(trace.manifest)
+    if total <= count:
         return trace
-    kept = {spec: spec.path for spec in trace.manifest.tensors if spec.layer is None or spec.layer in layers[:count]}
-    view = TraceView(trace, kept)
-    metadata = dataclasses.replace(
-        trace.manifest.metadata, num_layers=trace.manifest.metadata.num_layers or len(layers)
-    )
+    numbers = list(trace.manifest.layers())[:count]
+    kept = [spec for spec in trace.manifest.tensors if spec.layer is None or spec.layer in numbers]
+    view = _FirstRows(trace, {_cut(spec, count): spec.path for spec in kept})
+    metadata = dataclasses.replace(trace.manifest.metadata, num_layers=trace.manifest.metadata.num_layers or total)
     view.manifest = dataclasses.replace(view.manifest, metadata=metadata)
-    view.label = f"{trace.label} (first {count} of {len(layers)} layers)"
+    view.label = f"{trace.label} (first {count} of {total} layers)"
     return view
+
+
+def count_layers(manifest: Manifest) -> int:
+    """Return how many layers a trace has: tensors of one layer each, or stacked along a first axis ``layer``."""
+    stacked = (spec.shape[0] for spec in manifest.tensors if _is_stacked(spec))
+    return max(len(manifest.layers()), *stacked, 0)
+
+
+def first_layer_bytes(manifest: Manifest) -> int:
+    """Return the bytes that are left of a trace when it is cut to its first layer."""
+    first = next(iter(manifest.layers()), None)
+    return sum(_cut(spec, 1).nbytes for spec in manifest.tensors if spec.layer in (None, first))
 
 
 def layers_within(manifest: Manifest, nbytes: int) -> int:
@@ -51,9 +82,22 @@ def layers_within(manifest: Manifest, nbytes: int) -> int:
     int
         At least 1, at most all layers.
     """
-    layers, total = list(manifest.layers().values()), manifest.nbytes
-    for count in range(len(layers), 1, -1):
+    layers = list(manifest.layers().values())
+    stacked = [spec for spec in manifest.tensors if _is_stacked(spec)]
+    total = manifest.nbytes
+    for count in range(count_layers(manifest), 1, -1):
         if total <= nbytes:
             return count
-        total -= sum(spec.nbytes for spec in layers[count - 1])
+        total -= sum(spec.nbytes for spec in layers[count - 1]) if count <= len(layers) else 0
+        total -= sum(spec.nbytes // spec.shape[0] for spec in stacked if count <= spec.shape[0])
     return 1
+
+
+def _is_stacked(spec: TensorSpec) -> bool:
+    return spec.layer is None and spec.axes[:1] == ("layer",) and spec.nbytes > 0
+
+
+def _cut(spec: TensorSpec, count: int) -> TensorSpec:
+    if not _is_stacked(spec):
+        return spec
+    return dataclasses.replace(spec, shape=(min(count, spec.shape[0]), *spec.shape[1:]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.cli import main
@@ -54,6 +56,35 @@ def test_a_trace_that_does_not_compress_is_not_estimated_to_fit(measure, monkeyp
     with pytest.raises(UsageError, match=r"take about .* estimated from the first layer, with 10% to spare.* MB free"):
         space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
     assert len(said) == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_file_that_does_not_fit_is_refused_with_what_makes_the_run_smaller(monkeypatch, tmp_path):
+    np.savez(tmp_path / "mine.npz", attention=np.zeros((9, 2, 16, 16), np.float32), mask=np.zeros(16, bool))
+    config = dataclasses.replace(TINY, traces=(f"file:{tmp_path / 'mine.npz'}",))
+    (subject,) = open_subjects(config)
+    found = space.space(tmp_path, [subject], choose_arms(config))
+    free(monkeypatch, found.archives // 2)
+    said: list[str] = []
+    with pytest.raises(UsageError) as refused:
+        space.require_space(tmp_path / "run", [subject], choose_arms(config), tell=said.append)
+    matched = re.search(
+        r"may take .*fewer layers with --trace-bytes (\d+), fewer arrays with --map", str(refused.value)
+    )
+    assert matched and not said and "estimated" not in str(refused.value)
+    (less,) = open_subjects(dataclasses.replace(config, trace_bytes=int(matched[1])))
+    assert "(first 4 of 9 layers)" in less.label
+    space.require_space(tmp_path / "run", [less], choose_arms(config))
+
+
+def test_layers_are_not_offered_where_there_are_none_or_the_first_does_not_fit(monkeypatch, tmp_path):
+    np.save(tmp_path / "flat.npy", np.zeros((500, 20)))
+    np.savez(tmp_path / "deep.npz", attention=np.zeros((9, 2, 16, 16), np.float32), z=np.zeros((16, 16, 99)))
+    for name in ("flat.npy", "deep.npz"):
+        config = dataclasses.replace(TINY, traces=(f"file:{tmp_path / name}",))
+        (subject,) = open_subjects(config)
+        free(monkeypatch, space.space(tmp_path, [subject], choose_arms(config)).archives // 2)
+        with pytest.raises(UsageError, match=r"choose fewer formats, fewer arrays with --map 'NAME=skip' or another"):
+            space.require_space(tmp_path / "run", [subject], choose_arms(config))
 
 
 @pytest.mark.slow

@@ -107,10 +107,7 @@ def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str,
             if left_out is None:
                 raise SourceError(f"{path}: the values of {name} lie in another file; import that.")
             left_out[name] = "its values lie in another file"
-        elif node.attrs.get("NAME", b"")[: len(_NO_VARIABLE)] == _NO_VARIABLE:
-            if left_out is not None:
-                left_out[name] = "a dimension of netCDF without values"
-        elif node.shape is not None:
+        elif node.shape is not None and not _is_dimension_only(node):
             axes = tuple(_dimension(node, axis) for axis in range(node.ndim))
             named = axes if all(axes) else ()
             found[name] = ForeignArray(node.shape, node.dtype, partial(_Rows, path, name, node.chunks), axes=named)
@@ -121,6 +118,11 @@ def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str,
 
 
 _NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
+
+
+def _is_dimension_only(dataset: h5py.Dataset) -> bool:
+    """Say whether a dataset is how netCDF stores the name and length of an axis, which is no array of anybody's."""
+    return bool(dataset.attrs.get("NAME", b"")[: len(_NO_VARIABLE)] == _NO_VARIABLE)
 
 
 def _dimension(dataset: h5py.Dataset, axis: int) -> str:

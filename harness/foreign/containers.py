@@ -12,6 +12,7 @@ import numpy as np
 
 from harness import registry
 from harness.errors import UsageError
+from harness.files import open_regular
 from harness.foreign.source import ForeignArray, SourceError
 from harness.trace.schema import DTYPES, HELD
 
@@ -63,6 +64,39 @@ def numeric(dtype: Any) -> bool:
     return str(dtype) in HELD or np.dtype(dtype).name in DTYPES
 
 
+def typed(array: ForeignArray) -> ForeignArray:
+    """Return an array of two bytes without a type, which is what NumPy writes of bfloat16, as that; others as they are.
+
+    JAX and others have bfloat16 from ml_dtypes. `numpy.save` keeps only the size of its values, as ``|V2``.
+    """
+    if str(array.dtype) in HELD or np.dtype(array.dtype) != np.dtype("V2"):
+        return array
+    rows = array.rows
+    return array._replace(
+        dtype="bfloat16",
+        load=lambda: _Bits(array.load()),
+        rows=rows and (lambda: (block.view("<u2") for block in rows())),
+    )
+
+
+class _Bits:
+    """What yields values of two bytes without a type when it is sliced; gives their bits."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows, self.chunks = rows, getattr(rows, "chunks", None)
+
+    def __getitem__(self, part: Any) -> np.ndarray:
+        return np.asarray(self._rows[part]).view("<u2")
+
+
+def _no_numbers(dtype: np.dtype) -> str:
+    """Say why values of a type are left out."""
+    if dtype.kind != "V" or dtype.names:
+        return f"values of type {dtype}"
+    size = f"{dtype.itemsize} byte{'s' if dtype.itemsize > 1 else ''}"
+    return f"values of {size} without a type, as NumPy writes 8-bit floats: save them as float32"
+
+
 def natural(name: str) -> list[tuple[int, str]]:
     """Return what names are sorted by so that ``layer_10`` comes after ``layer_9``."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d{1,15})", name)]
@@ -100,7 +134,7 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
             seen[prefix] = part
             _take(every, prefix, part, container.arrays(part))
         if not parts and path.is_file():
-            raise UsageError(f"{path} holds no arrays that can be read here{_known(containers)}")
+            raise UsageError(f"{path} holds no arrays that can be read here{_classic(path) or _known(containers)}")
     if not every.found:
         said = "; ".join(f"{name}: {why}" for name, why in list(every.left_out.items())[:_SHOWN])
         shown = ", ".join(map(str, paths))
@@ -111,11 +145,11 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
 def _take(every: Arrays, prefix: str, path: Path, arrays: Arrays) -> None:
     every.files += arrays.files or [path]
     for name, array in arrays.found.items():
-        full = "/".join(filter(None, (prefix, name))) or _stem(path)
+        full, array = "/".join(filter(None, (prefix, name))) or _stem(path), typed(array)
         if numeric(array.dtype):
             every.found[full] = array
         else:
-            every.left_out[full] = f"values of type {array.dtype}"
+            every.left_out[full] = _no_numbers(array.dtype)
     every.left_out |= {"/".join(filter(None, (prefix, name))): why for name, why in arrays.left_out.items()}
 
 
@@ -144,6 +178,13 @@ def _within(path: Path, containers: list[Container], every: Arrays) -> Iterator[
 
 def _stem(path: Path) -> str:
     return path.resolve().name.removesuffix(path.suffix)
+
+
+def _classic(path: Path) -> str:
+    """Say what to do with netCDF in its format before HDF5; empty for anything else."""
+    with open_regular(path) as file:
+        old = file.read(4) in (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+    return f": it is netCDF 3. Convert it to netCDF 4: nccopy -k nc4 {path.name} new.nc" if old else ""
 
 
 def _known(containers: list[Container]) -> str:

@@ -116,6 +116,28 @@ def test_bfloat16_keeps_its_two_bytes_from_torch_to_archive_and_json(tmp_path):
         assert json.loads(manifest.to_json())["tensors"][0]["values"] == "bfloat16"
 
 
+@pytest.mark.parametrize("name", ["mine.npz", "mine.npy", "fortran.npy", "fortran.npz", "mine.h5"])
+def test_two_bytes_without_a_type_are_the_bfloat16_that_numpy_writes_of_jax(name, tmp_path):
+    bits = np.arange(12, dtype="<u2").reshape(3, 4) + 0x3F80
+    array = bits.view("V2") if name.startswith("mine") else np.asfortranarray(bits).view("V2")
+    if name == "mine.h5":
+        _hdf5(tmp_path / name, {"x": array})
+    else:
+        (np.save if name.endswith("npy") else lambda path, x: np.savez(path, x=x))(tmp_path / name, array)
+    taken = take_arrays(Asked(paths=(tmp_path / name,)))
+    (spec,) = taken.trace.manifest.tensors
+    assert (spec.dtype, spec.values, taken.left_out) == ("uint16", "bfloat16", {})
+    assert (read_whole(taken.trace, spec.path) == bits).all()
+
+
+def test_values_of_another_size_without_a_type_are_left_out_with_what_to_do(tmp_path):
+    pairs = np.zeros(3, [("a", "u1"), ("b", "u1")])  # two bytes too, with a type
+    np.savez(tmp_path / "mine.npz", eights=np.zeros(3, "V1"), pairs=pairs, x=np.ones(3))
+    left_out = take_arrays(Asked(paths=(tmp_path / "mine.npz",))).left_out
+    assert left_out["eights"] == "values of 1 byte without a type, as NumPy writes 8-bit floats: save them as float32"
+    assert left_out["pairs"].startswith("values of type [('a'")
+
+
 def foreign(**found: tuple[int, ...]) -> dict[str, ForeignArray]:
     return {name: ForeignArray(shape, "float32", lambda: None) for name, shape in found.items()}
 
@@ -199,6 +221,24 @@ def test_a_netcdf_file_names_its_axes(tmp_path):
         file["x"] = np.zeros((6, 6))
         file["x"].dims[0].attach_scale(file["residue"]), file["x"].dims[1].attach_scale(file["residue"])
     assert open_paths(Asked(paths=(path,))).manifest["x"].axes == ("residue", "residue")
+
+
+def test_a_netcdf_dimension_without_values_is_no_array_that_was_left_out(tmp_path):
+    path = tmp_path / "mine.nc"
+    with h5py.File(path, "w") as file:
+        file["layer"] = np.zeros(6, ">f4")
+        file["layer"].make_scale("This is a netCDF dimension but not a netCDF variable.         6")
+        file["x"] = np.ones((6, 6))
+        file["x"].dims[0].attach_scale(file["layer"])
+    taken = take_arrays(Asked(paths=(path,)))
+    assert [spec.path for spec in taken.trace.manifest.tensors] == ["x"] and taken.left_out == {}
+
+
+@pytest.mark.parametrize("version", [1, 2, 5])
+def test_netcdf_3_is_told_by_name_with_what_to_do(version, tmp_path):
+    (tmp_path / "old.nc").write_bytes(b"CDF" + bytes([version]) + bytes(60))
+    with pytest.raises(UsageError, match=r"it is netCDF 3\. Convert it to netCDF 4: nccopy -k nc4 old\.nc new\.nc"):
+        open_paths(Asked(paths=(tmp_path / "old.nc",)))
 
 
 def test_a_file_that_changes_while_it_is_read_leaves_nothing(tmp_path, capsys, monkeypatch):

@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.files import read_bytes
 from harness.foreign import torch_files
 from harness.foreign.arrays import npy_file, npz_arrays
+from harness.foreign.containers import typed
 from harness.foreign.packed import PackedFile, read_packed
 from harness.foreign.source import ForeignArray, readable
 from harness.foreign.torch_files import TensorLeaf
@@ -54,9 +55,8 @@ class FileContent:
 
     def take(self, name: str, array: ForeignArray | None) -> None:
         """Take an array of numbers; anything else is noted as left out."""
-        if array is not None and str(array.dtype) != "bfloat16" and np.dtype(array.dtype).kind not in "biufc":
-            array = _as_bfloat16(array)
-        if array is None:
+        array = array and typed(array)
+        if array is None or (array.dtype != "bfloat16" and np.dtype(array.dtype).kind not in "biufc"):
             self.left.append((NO_NUMBERS, name))
         else:
             self.arrays[name] = array
@@ -65,13 +65,6 @@ class FileContent:
         """Note what was given up of a file when it was packed."""
         if not packed.exact:
             self.notes.append("precision was given up when its directory was slimmed")
-
-
-def _as_bfloat16(array: ForeignArray) -> ForeignArray | None:
-    """Return what NumPy writes of bfloat16, two bytes without a type, as that; None for anything else."""
-    if np.dtype(array.dtype) != np.dtype("V2"):
-        return None
-    return ForeignArray(array.shape, "bfloat16", lambda: array.load()[...].view("<u2"))
 
 
 def as_array(value: Any, *, null: bool = False) -> np.ndarray | None:

@@ -20,10 +20,14 @@ $(error $(VENV) has $(shell $(BIN)/python -V), and PYTHON=$(PYTHON) is another: 
 endif
 endif
 
-.PHONY: docs house bench reference test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
+.PHONY: docs house bench setup reference test test-core test-extras test-capture capture-demo capture-cost check targets attack clean
 
 bench: $(VENV)/.core
 	$(BIN)/harness run --preset standard $(BENCH)
+
+# .venv with the core and the readers it is measured with, without a benchmark.
+setup: $(VENV)/.core
+	@echo 'Ready: $(BIN)/harness --help'
 
 # The published comparison on this machine, with as many workers as it has cores: hours where there are many. Then shorter runs with
 # one thread for each contender, and with no decoded chunks kept; the report shows them, and those in BESIDE. docs/cluster.md

@@ -37,6 +37,13 @@ def test_every_subcommand_is_documented(capsys):
     assert known - shown == set()
 
 
+def test_every_target_of_make_that_a_page_names_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^)make ([a-z][a-z-]*)", page.read_text(), re.M)}
+    assert {"bench", "setup", "test"} <= named
+    assert [name for name in sorted(named) if not re.search(rf"^{name}:", makefile, re.M)] == []
+
+
 def summary_of(run: str = "reference") -> pd.DataFrame:
     return pd.read_csv(ROOT / "results" / run / "summary.csv")
 

@@ -107,12 +107,20 @@ def _main(argv: Sequence[str] | None) -> int:
             # Whoever read our output went away; there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = " Free some space and run the same command again." if full else ""
+        hint = _HINTS.get(error.errno or 0, "")
         place = f"{error.filename}: " if error.filename else ""
         return _failed(arguments.debug, f"{place}{error.strerror or error}.{hint}", 1)
     except KeyboardInterrupt as error:
         return _failed(arguments.debug, "Interrupted.", exit_code(error))
+
+
+_SPACE = " Free some space and run the same command again."
+_HINTS = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.ENOMEM: " Free some memory, or allow this process more of it (ulimit -v), and run the same command again.",
+}
+"""What to do about an error of the system, by its number."""
 
 
 def _failed(debug: bool, message: str, code: int) -> int:

@@ -127,6 +127,17 @@ def test_a_full_disk_is_said_and_keeps_what_was_measured(capsys, tmp_path, monke
     assert not (run / ".archives").exists() and not (run / "summary.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOMEM, "Free some memory"), (errno.ENOSPC, "Free some space"), (errno.EDQUOT, "space")]
+)
+def test_want_of_memory_or_space_says_what_to_do(capsys, monkeypatch, number, said):
+    def wanting(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("harness.cli.options.max_inflated", wanting)
+    refused(capsys, ["list"], 1, os.strerror(number), said, "run the same command again")
+
+
 def test_real_data_that_is_missing_says_what_to_set(capsys, tmp_path, monkeypatch):
     run = ["run", "--out", str(tmp_path / "run"), "--trace", "af2-1ubq"]
     monkeypatch.delenv("HARNESS_DATA", raising=False)

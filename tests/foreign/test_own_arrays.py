@@ -271,6 +271,17 @@ def test_a_run_measures_a_file_without_a_flag_and_answers(sketched, tmp_path, ca
     assert "array_slice_third" in rows and "window_pair" in rows and ",failed," not in rows
 
 
+@pytest.mark.slow
+def test_a_run_measures_the_first_layers_of_arrays_that_hold_all(sketched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _npz(tmp_path / "mine.npz", {"attn": np.random.default_rng(0).random((5, 3, N, N), np.float32)})
+    options = ["--preset", "quick", "--formats", "hdf5", "--readers", "stock", "--rounds", "1", "--out", "run"]
+    most = str(2 * 3 * N * N * 4)
+    assert main(["run", "mine.npz", *options, "--suites", "full_read", "--trace-bytes", most, "--quiet"]) == 0
+    rows = (tmp_path / "run/samples.csv").read_text().splitlines()
+    assert len(rows) > 1 and all("file:mine.npz (first 2 of 5 layers)" in row and most in row for row in rows[1:])
+
+
 def test_a_trace_of_one_unknown_array_answers_every_suite(tmp_path):
     from harness.suite import load_suite
     from harness.workload import PlanOptions

@@ -61,6 +61,8 @@ def test_the_examples_with_a_library_run(small, capsys, needed):
 def test_the_example_that_measures_runs(small, capsys, tmp_path):
     found = run([PLAIN[0], MARKED["slow"]], capsys)["found"]
     report = json.loads((found.folder / "report.json").read_text())
+    shown = found.figures["storage_size"]._repr_png_()  # by which a notebook shows a picture, not its name
+    assert shown.startswith(b"\x89PNG") and len(shown) > 1000
     assert "No answer: a verdict needs 10 rounds" in found.verdict and (found.folder / "report.html").exists()
     assert report["options"]["baseline"] == "zarr" and set(found.tables["grades"]["format"]) == {"hdf5", "zarr"}
     assert {"storage_size", "full_read"} <= set(found.figures) and (tmp_path / "size.png").stat().st_size > 1000

@@ -125,6 +125,15 @@ def test_the_sentences_decide_with_numbers_and_say_how_sure():
     assert _said(*groups, best_unmeasured={"npz": "why"})[1].startswith("Best not measured of npz")
 
 
+def test_rounds_are_those_of_what_was_compared_also_after_an_interruption():
+    base = times(1)
+    compared = full("hdf5", base), full("a/a", times(2)), full("npz", [9 * second for second in base])
+    left = [cell("random_access", "window_pair", name, times(3, rounds=2)) for name in ("hdf5", "npz")]
+    first, sure = _said(*compared, *left)
+    assert "random access" not in first
+    assert sure.startswith(f"Sure of 1 of 1 comparisons with the fastest, by {ROUNDS} rounds.")
+
+
 def test_who_cannot_be_told_apart_is_not_called_fastest():
     base = times(1)
     near = [second * (0.9, 1.2)[n % 2] for n, second in enumerate(base)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +33,16 @@ from harness.records import kind_of
 TEXT = "#333333"
 GREY = "#6e6e6e"
 FAINT = "#9a9a9a"
+class Picture(Figure):
+    """A figure that a notebook shows as a picture, though nobody imported pyplot there."""
+
+    def _repr_png_(self) -> bytes:
+        """Return it as PNG; IPython looks for a method of this name."""
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png", dpi=100)
+        return drawn.getvalue()
+
+
 CEILING: dict[str, Any] = {"color": GREY, "linestyle": (0, (5, 3)), "linewidth": 1.1, "zorder": 1}
 
 # Nothing is left to a user's matplotlibrc, and the salt keeps the identifiers inside an SVG the same in every drawing.
@@ -199,7 +210,7 @@ class Page:
         top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)
         height = top + sum(self.heights) + sum(self.below) + bottom
-        self.figure = Figure(figsize=(self.WIDTH, height), facecolor="white")
+        self.figure = Picture(figsize=(self.WIDTH, height), facecolor="white")
         FigureCanvasAgg(self.figure)
         self._height = height
         edge = self.LEFT / self.WIDTH

@@ -58,6 +58,8 @@ def lead(findings: Findings, preferred: str) -> list[str]:
         efforts[-1]["sizes"] = None  # it would say the same
     compared = told[~told["criterion"].isin(exact) & (told["standing"] != "best")]
     rounds = least_rounds(findings.summary)
+    if len(compared):  # cells that an interrupted run left with fewer were not compared
+        rounds = least_rounds(findings.summary[findings.summary["samples"] >= VERDICT_ROUNDS]) or rounds
     values = {
         "busy": findings.noise.busy,
         "withdrawn": CORRECTION if findings.withdrawn else "",

@@ -33,6 +33,8 @@ from harness.records import kind_of
 TEXT = "#333333"
 GREY = "#6e6e6e"
 FAINT = "#9a9a9a"
+
+
 class Picture(Figure):
     """A figure that a notebook shows as a picture, though nobody imported pyplot there."""
 

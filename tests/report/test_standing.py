@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.analysis.formatting import stands
@@ -152,6 +153,15 @@ def test_too_few_rounds_are_said_beside_sizes():
     ]
     first, why = _said(*few)
     assert first == "As measured, hdf5 is smallest; npz is 50 % larger."
+    assert why == "No verdict on times: it needs 10 rounds, and this run has 3."
+
+
+def test_an_effort_with_nothing_to_say_has_no_sentence():
+    few = [full("hdf5", times(1, rounds=3)), full("npz", times(2, rounds=3)), sized("npz", 150), sized("hdf5", 100)]
+    table = graded(*few).table
+    both = pd.concat([table.assign(effort=effort) for effort in ("stock", "best")])  # stores the same at its best
+    first, why = _said(*few, grades=SimpleNamespace(table=both))
+    assert first == "As installed, hdf5 is smallest; npz is 50 % larger."
     assert why == "No verdict on times: it needs 10 rounds, and this run has 3."
 
 

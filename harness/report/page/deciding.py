@@ -56,6 +56,7 @@ def lead(findings: Findings, preferred: str) -> list[str]:
     least = [one["sizes"]["least"] for one in efforts if one["sizes"]]
     if len(set(least)) == 1 < len(least):
         efforts[-1]["sizes"] = None  # it would say the same
+        efforts = [one for one in efforts if one["won"] or one["close"] or one["sizes"]]
     compared = told[~told["criterion"].isin(exact) & (told["standing"] != "best")]
     rounds = least_rounds(findings.summary)
     if len(compared):  # cells that an interrupted run left with fewer were not compared

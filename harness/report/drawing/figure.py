@@ -35,7 +35,7 @@ GREY = "#6e6e6e"
 FAINT = "#9a9a9a"
 
 
-class Picture(Figure):
+class _Shown(Figure):
     """A figure that a notebook shows as a picture, though nobody imported pyplot there."""
 
     def _repr_png_(self) -> bytes:
@@ -212,7 +212,7 @@ class Page:
         top = below + 0.18 + legend + 0.15 * tallest
         bottom = 0.14 + 0.15 * len(lines)
         height = top + sum(self.heights) + sum(self.below) + bottom
-        self.figure = Picture(figsize=(self.WIDTH, height), facecolor="white")
+        self.figure = _Shown(figsize=(self.WIDTH, height), facecolor="white")
         FigureCanvasAgg(self.figure)
         self._height = height
         edge = self.LEFT / self.WIDTH

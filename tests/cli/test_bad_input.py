@@ -45,7 +45,7 @@ def refused(capsys, arguments, code, *parts):
         (["--workers", "1000"], ["--workers may be at most"]),
         (["--seed", "x"], ["--seed", "non-negative integer"]),
         (["--trace-bytes", "much"], ["--trace-bytes", "positive integer"]),
-        (["--sizes", "100000"], ["archives of synthetic", "GB free", "--trace-bytes", "another --out"]),
+        (["--sizes", "100000"], ["archives of synthetic", "GB free", "a smaller trace", "another --out"]),
         (["--timeout", "0"], ["--timeout", "positive integer"]),
         (["--cache", "hot"], ["no cache state named"]),
         (["--profile", "fastest"], ["no profile", "named 'fastest'"]),

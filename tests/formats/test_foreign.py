@@ -183,8 +183,8 @@ def test_a_place_that_climbs_out_of_a_slimmed_archive_is_refused(tmp_path: Path)
     document = json.loads((path / "zarr.json").read_text())
     own = document["attributes"]["trace_format_harness"]
     nodes = document["consolidated_metadata"]["metadata"]
-    own["slim"]["places"] = {name: ["../other/pair", index] for name, (_, index) in own["slim"]["places"].items()}
-    nodes["../other/pair"] = nodes.pop("pair")
+    own["slim"]["places"] = {"pair/layer_1": ["../other/pair/layer_1", None]}
+    nodes["../other/pair/layer_1"] = nodes.pop("pair/layer_1")
     (path / "zarr.json").write_text(json.dumps(document))
     resealed(path)
     with open_archive(path) as (_, reader, _), pytest.raises(ArchiveError, match="is not in the archive"):

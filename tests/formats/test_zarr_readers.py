@@ -177,7 +177,7 @@ def test_a_codec_that_a_reader_lacks_is_its_reason_not_to_read(tmp_path: Path) -
     with (
         load_format("zarr-slim").reader(path, "tensorstore") as opened,
         pytest.raises(
-            UnsupportedReader, match=r"^tensorstore cannot read pair: \"numcodecs.pcodec\" is not registered\.$"
+            UnsupportedReader, match=r"^tensorstore cannot read pair/layer_0: \"numcodecs.pcodec\" is not registered\.$"
         ),
     ):
         opened.read("pair/layer_0")

@@ -181,7 +181,7 @@ def panel(
                 rotation=90, color=GREY, fontsize=7, ha="center", va="center",
             )  # fmt: skip
     upright: Any = {"rotation": 90, "multialignment": "right"} if axis.upright else {}
-    short: Any = {} if axis.sweep else {"mark": 0, "size": 7}
+    short: Any = {} if axis.sweep else dict(mark=0, size=7)  # noqa: C408 - no name of a suite is meant
     across(axes, positions, axis.labels if labelled else (), **short, **upright)
 
 

@@ -231,7 +231,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(data=st.data())
 def test_whatever_is_written_is_read_by_both_readers(
     setting: str, data: st.DataObject, monkeypatch: pytest.MonkeyPatch

@@ -181,8 +181,11 @@ def panel(
                 rotation=90, color=GREY, fontsize=7, ha="center", va="center",
             )  # fmt: skip
     upright: Any = {"rotation": 90, "multialignment": "right"} if axis.upright else {}
-    short: Any = {} if axis.sweep else dict(mark=0, size=7)  # noqa: C408 - no name of a suite is meant
-    across(axes, positions, axis.labels if labelled else (), **short, **upright)
+    labels = axis.labels if labelled else ()
+    if axis.sweep:
+        across(axes, positions, labels, **upright)
+    else:
+        across(axes, positions, labels, mark=0, size=7, **upright)
 
 
 def _values(points: pd.DataFrame, axis: TraceAxis) -> dict[tuple[str, str, bool], np.ndarray]:

@@ -56,6 +56,7 @@ _CODECS = named(
         Codec(name="blosc-lz4", level=9, shuffle="bit"),
         Codec(name="blosc-lz4", level=5, shuffle="bit"),
         Codec(name="blosc-lz4", level=9, shuffle="byte"),
+        None,
     )
 )
 """What can be chosen, by name, the one of ``tuned`` first."""
@@ -114,8 +115,9 @@ class ZarrSlimFormat(ZarrFormat):
         },
         "portable": {role: {"codec": str(_ANYBODYS)} for role in Role},
         "cold": {role: {"codec": _SMALLEST} for role in Role},
+        "uncompressed": {role: {"codec": "none"} for role in Role},
     }
-    candidates = tuple(("", name) for name, spec in readers.items() if not spec.own)
+    candidates = (("", "zarrs"), ("fast", "zarrs"), ("fast", "tensorstore"), ("uncompressed", "tensorstore"))
     container = "zarr"
     elsewhere = Elsewhere(library="zarr", besides={"pcodec": "'pip install pcodec'"})
     objections: ClassVar[tuple[tuple[str, str], ...]] = (

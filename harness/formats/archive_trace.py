@@ -23,7 +23,7 @@ class ArchiveTrace(Trace):
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         state = Digest()
-        with open_archive(self._path, self._backend, looked_at=True) as (backend, reader, manifest):
+        with open_archive(self._path, self._backend, known=self.manifest) as (backend, reader, manifest):
             for block in read_blocks(backend, reader, manifest[path], whole_rows=True):
                 state.update(block)
                 yield block

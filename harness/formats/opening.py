@@ -89,7 +89,7 @@ def foreign_to(path: Path, backend: Format) -> str:
 
 @contextmanager
 def open_archive(
-    path: Path, backend: Format | None = None, *, looked_at: bool = False
+    path: Path, backend: Format | None = None, *, known: Manifest | None = None
 ) -> Iterator[tuple[Format, Reader, Manifest]]:
     """Open an archive of any format, with a manifest that agrees with what the container lists.
 
@@ -99,8 +99,9 @@ def open_archive(
         The archive.
     backend : Format, optional
         Its format; found from its content when not given.
-    looked_at : bool
-        Whether it was opened before by this process: what could lead out of it is then not looked for again.
+    known : Manifest, optional
+        What this process read when it opened it before: then it is not read again, which takes long with many tensors,
+        and what could lead out of it is not looked for again. Who gives it compares digests of values.
 
     Yields
     ------
@@ -115,18 +116,20 @@ def open_archive(
     """
     backend = backend or detect(path)
     with _damage(path, backend, f"opening {path}"):
-        out = "" if looked_at else _way_out(path, backend)
+        out = "" if known else _way_out(path, backend)
         if not out:
             reader = recovered(path, backend) if has_journal(path) else backend.reader(path)
     if out:
         raise ArchiveError(f"{path} holds {out}, which may refer to any file here; nothing was read.")
     with reader:
         with _damage(path, backend, f"reading the manifest of {path}", said=True):
-            manifest = Manifest.from_json(reader.manifest_text())
+            text = reader.manifest_text()
+            again = None if b'"slimming"' in (text if isinstance(text, bytes) else text.encode()) else known
+            manifest = again or Manifest.from_json(text)
             if manifest.slimming:  # and its format is not installed here: the one below can read it as well
                 reader = SlimmedReader(reader)
                 manifest = Manifest.from_json(reader.manifest_text())
-            if isinstance(reader, ListsTensors):
+            if not again and isinstance(reader, ListsTensors):
                 _check_listed(reader, manifest)
         yield backend, reader, manifest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from copy import copy
+from functools import partial
 from pathlib import Path
 
 from harness import registry
@@ -87,7 +88,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     source = open_trace(source_text(arguments.source, arguments)).identified()
     trace, check = (source, None) if change is None else change(source)
     if patterns := names(arguments.plain, "pattern"):
-        backend = _plainly(backend, patterns, trace.manifest)
+        backend = _plainly(backend, trace.manifest, patterns)
     with show.busy(f"writing and verifying {arguments.destination}"):
         manifest = convert(trace, backend, arguments.destination, profile, check=check)
     size, _ = archive_size(arguments.destination)
@@ -107,7 +108,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _in_place(arguments: argparse.Namespace) -> int:
-    given = ("destination", "format", "mode", "plain", "profile_file")
+    given = ("destination", "format", "mode", "profile_file")
     if other := next((name for name in given if getattr(arguments, name) is not None), None):
         said = "a destination" if other == "destination" else f"--{other.replace('_', '-')}"
         raise UsageError(
@@ -118,7 +119,9 @@ def _in_place(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--in-place takes an archive, and there is no {archive}.")
     before = archive_size(archive)[0]
     with show.busy(f"writing {archive} anew and verifying it"):
-        manifest = convert_in_place(archive, arguments.profile or "tuned")
+        patterns = names(arguments.plain, "pattern")
+        change = partial(_plainly, patterns=patterns) if patterns else None
+        manifest = convert_in_place(archive, arguments.profile or "tuned", change)
     size, _ = archive_size(archive)
     show.say(
         f"{archive}: {len(manifest.tensors)} tensors, {before:,} bytes before, {size:,} now, verified bit for bit."
@@ -126,7 +129,7 @@ def _in_place(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _plainly(backend: Format, patterns: tuple[str, ...], manifest: Manifest) -> Format:
+def _plainly(backend: Format, manifest: Manifest, patterns: tuple[str, ...]) -> Format:
     """Return a slimmed format that stores the tensors that patterns fit as they are."""
     if not isinstance(backend, SlimmingFormat):
         said = f"--plain is about slimmed formats, and {backend.name!r} stores everything as given: leave it out."

@@ -95,7 +95,9 @@ def convert(
     return manifest
 
 
-def convert_in_place(archive: Path, profile: Profile | str) -> Manifest:
+def convert_in_place(
+    archive: Path, profile: Profile | str, change: Callable[[Format, Manifest], Format] | None = None
+) -> Manifest:
     """Store an archive in other settings of its format, under its name; killed at any moment, nothing of it is lost.
 
     The new one is written beside it and verified, and takes its name when it is on disk.
@@ -106,6 +108,9 @@ def convert_in_place(archive: Path, profile: Profile | str) -> Manifest:
         Of any format; every byte is checked before.
     profile : Profile or str
         The settings.
+    change : callable, optional
+        Takes its format and manifest, and returns the format to write it with, such as one that leaves tensors plain:
+        what an archive leaves plain, it does not state.
 
     Returns
     -------
@@ -125,7 +130,8 @@ def convert_in_place(archive: Path, profile: Profile | str) -> Manifest:
     folder.mkdir()
     made = folder / path.name
     try:
-        manifest = convert(trace, detect(path), made, profile)
+        backend = detect(path)
+        manifest = convert(trace, change(backend, trace.manifest) if change else backend, made, profile)
         if manifest.digests != trace.manifest.digests:
             raise HarnessError(f"{archive} was left as it was: what was written has other values.")
         exchange(made, path)

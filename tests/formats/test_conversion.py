@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 
 from harness.cli import main
 from harness.errors import ArchiveError, HarnessError, UsageError
@@ -117,6 +118,17 @@ def test_in_place_an_archive_keeps_every_bit(sample: Arrays, tmp_path: Path, cap
     assert main(["convert", str(tmp_path / "link.h5"), "--in-place", "--profile", "seed"]) == 0
     assert_holds(file, sample)
     assert sorted(found.name for found in tmp_path.iterdir()) == sorted(["link.h5", file.name, path.name])
+
+
+def test_in_place_tensors_stay_plain_where_that_is_asked_for(small: Arrays, tmp_path: Path, capsys: Any) -> None:
+    path = put(tmp_path, "zarr-slim", small)
+    name = next(name for name, array in small.items() if array.dtype == np.float32 and array.ndim == 3)
+    argv = ["convert", str(path), "--in-place", "--profile", "fast"]
+    assert main([*argv, "--plain", name]) == 0
+    assert_holds(path, small)
+    assert zarr.open_array(path / name, mode="r").dtype == np.float32
+    assert main([*argv, "--plain", "nothing/*"]) == 2
+    assert "nothing/*" in capsys.readouterr().err and verify_archive(path) == []
 
 
 @pytest.mark.parametrize("fault", ["writing", "damaged", "verifying", "exchange"])

@@ -1,0 +1,1 @@
+"""Representations of many proteins in one trace, and the reads of whoever trains on them."""

@@ -155,6 +155,8 @@ class Suite:
         Prefix of its accesses in the terminal.
     archives : str
         The access that records the writing of the archives that are read; empty for none.
+    optional : bool
+        Whether a run has it only if it is named, because it reads traces of one kind.
     """
 
     name: str
@@ -169,6 +171,7 @@ class Suite:
     note: str = ""
     prefix: str = ""
     archives: str = ""
+    optional: bool = False
 
     @property
     def heading(self) -> str:

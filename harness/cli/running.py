@@ -32,7 +32,7 @@ from harness.run.experiment import PlannedRun
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import installed
 from harness.run.planning import choose_arms
-from harness.run.presets import PRESETS, STANDARD
+from harness.run.presets import OWN, PRESETS, STANDARD
 from harness.sampling.interrupt import exit_code
 from harness.workload import Cache
 
@@ -83,7 +83,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def _add_what(add: Callable[..., argparse.Action]) -> None:
     # fmt: off
     add("--preset", type=one_of("preset", PRESETS), metavar="NAME",
-        help=f"{', '.join(PRESETS)}; the options below change it (default: {STANDARD})")
+        help=f"{', '.join(PRESETS)}; the options below change it (default: {OWN} for files, else {STANDARD})")
     add("--trace", action="append", metavar="NAME[:key=value,...]",
         help="a trace; repeatable (default: those of the preset)")
     add("--formats", metavar="A,B", help="formats to compare (default: all that are not optional)")
@@ -216,7 +216,7 @@ def _new(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     tell = partial(show.say, quiet=arguments.quiet)
     if usual := fill_in(arguments, arguments.types):
         tell(usual)
-    preset = arguments.preset or STANDARD
+    preset = arguments.preset or (OWN if arguments.paths else STANDARD)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     folder: Path = arguments.out or Path("results") / f"{stamp}-{preset}"
     values: dict[str, Any] = {**PRESETS[preset], "run_id": folder.resolve().name, "preset": preset}

@@ -44,8 +44,9 @@ def usable_traces(asked: Sequence[str], tell: Tell) -> tuple[str, ...]:
 
 
 def all_suites() -> tuple[str, ...]:
-    """Return the names of all suites, in the order of a reader's questions."""
-    return tuple(suite.name for suite in sorted(map(load_suite, registry.names("suites")), key=lambda s: s.order))
+    """Return the names of all suites that are not optional, in the order of a reader's questions."""
+    found = sorted(map(load_suite, registry.names("suites")), key=lambda suite: suite.order)
+    return tuple(suite.name for suite in found if not suite.optional)
 
 
 def complete(values: Mapping[str, Any]) -> RunConfig:

@@ -104,7 +104,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
         for arm in (arm for arm in arms if not arm.contender.is_control and arm.route in ("", "ranges")):
             common = {
                 "trace": label,
-                "n_res": manifest.metadata.num_residues,
+                "n_res": manifest.length,
                 "format": arm.label,
                 "profile": arm.profile,
                 "read_by": arm.reader,

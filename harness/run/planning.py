@@ -262,4 +262,4 @@ def plan_subject(config: RunConfig, text: str, label: str, requested: int | None
                     access.check(suite.name, manifest)
             plans += planned
         _require_few(sum(count_steps(access) for _, access in plans))
-    return Subject(text, label, manifest.metadata.num_residues, requested, manifest, tuple(plans))
+    return Subject(text, label, manifest.length, requested, manifest, tuple(plans))

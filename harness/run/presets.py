@@ -20,5 +20,5 @@ def _read() -> dict[str, dict[str, Any]]:
 
 
 PRESETS = _read()
-STANDARD = "standard"
-"""The preset of a run that names none."""
+STANDARD, OWN = "standard", "own"
+"""The presets of a run that names none: of traces, and of files that were given."""

@@ -18,7 +18,7 @@ from harness.foreign.guessing import guess, parse_rule
 from harness.foreign.opening import Asked, open_paths, plain_paths, take_arrays
 from harness.foreign.source import ForeignArray, SourceError
 from harness.formats.archive import open_archive, verify_archive
-from harness.trace.schema import DTYPES, Role
+from harness.trace.schema import DTYPES, Role, SchemaError
 from harness.trace.stream import read_whole
 from tests.outputs import torch_file
 
@@ -269,6 +269,30 @@ def test_a_run_measures_a_file_without_a_flag_and_answers(sketched, tmp_path, ca
     assert json.loads(text)["traces"] == ["file:mine.npz::map=waves=skip"]
     rows = (tmp_path / "run/summary.csv").read_text()
     assert "array_slice_third" in rows and "window_pair" in rows and ",failed," not in rows
+
+
+@pytest.mark.slow
+def test_files_have_a_preset_of_their_own_unless_one_is_named(sketched, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _npz(tmp_path / "mine.npz", {"x": np.zeros((8, 3))})
+    for name, preset, caches in (("own", [], ["warm"]), ("named", ["--preset", "standard"], ["warm", "cold"])):
+        options = ["--formats", "hdf5", "--readers", "stock", "--rounds", "1", "--suites", "full_read", "--quiet"]
+        assert main(["run", "mine.npz", *preset, *options, "--out", name]) == 0
+        asked = json.loads((tmp_path / name / "run.json").read_text())
+        assert (asked["preset"], asked["caches"]) == (preset[-1] if preset else "own", caches)
+
+
+def test_tables_of_a_complex_in_own_arrays_state_its_chains(tmp_path):
+    found = {
+        "inputs/chains/name": np.array([[65], [66]], np.uint8),
+        "inputs/tokens/chain": np.array([0, 0, 1], np.int64),
+        "pair/layer_0": np.zeros((3, 3, 2), np.float32),
+    }
+    chains = open_paths(Asked(paths=(_npz(tmp_path / "mine.npz", found),))).manifest.chains
+    assert [(chain.name, chain.start, chain.stop) for chain in chains] == [("A", 0, 2), ("B", 2, 3)]
+    found["inputs/tokens/chain"] = np.array([0, 2, 1])
+    with pytest.raises(SchemaError, match="ascending from 0 to 1"):
+        open_paths(Asked(paths=(_npz(tmp_path / "other.npz", found),)))
 
 
 @pytest.mark.slow

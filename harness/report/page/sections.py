@@ -201,8 +201,13 @@ def _standing(row: dict[Any, Any]) -> dict[str, str]:
 
 
 def plots(findings: Findings) -> list[Block]:
-    """Show the drawing of every suite."""
-    return [Picture(name, suite.heading, _alt(findings, suite, plot), headed=True) for name, suite, plot in plotted()]
+    """Show the drawing of every suite; of an optional one, where it was measured."""
+    measured = set(findings.summary["suite"])
+    return [
+        Picture(name, suite.heading, _alt(findings, suite, plot), headed=True)
+        for name, suite, plot in plotted()
+        if suite.name in measured or not suite.optional
+    ]
 
 
 def _alt(findings: Findings, suite: Suite, plot: Plot) -> str:

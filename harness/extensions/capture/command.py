@@ -11,10 +11,11 @@ from harness.cli import show
 from harness.cli.options import add_output, integers, names, typed
 from harness.cli.parser import examples
 from harness.errors import HarnessError, UsageError
+from harness.extensions.capture.complex_query import read_complex
 from harness.extensions.capture.inputs import read_query
 from harness.extensions.capture.models import ModelKind
 from harness.extensions.capture.plan import CaptureSettings, Selection
-from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, record
+from harness.extensions.capture.session import BUFFERED_LAYERS, Destination, PreparedModel, record
 from harness.formats.archive import archive_size, check_destination, remove, require_outside, verify_archive
 from harness.formats.base import PROFILES, blame, load_format
 from harness.formats.recovery import incomplete_path, what_is_kept
@@ -33,7 +34,9 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     add("--model", type=typed("models"), required=True, metavar="NAME", help="a model of 'harness list models'")
     add("--source", type=Path, metavar="DIR", help="a checkout of the model's code, for a model that needs one "
         "(default: an installed package)")  # fmt: skip
-    add("--fasta", type=Path, required=True, metavar="FILE", help="one protein chain")
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--fasta", type=Path, metavar="FILE", help="one protein chain (default: --query)")
+    given.add_argument("--query", type=Path, metavar="FILE", help="a complex, as OpenFold3's query (default: --fasta)")
     add("--alignments", type=Path, metavar="DIR", help="folder of its .a3m files (default: the sequence alone)")
     weights = "weights (default: those of the package, or random, untrained ones)"
     add("--checkpoint", type=Path, metavar="FILE", help=weights)
@@ -45,6 +48,10 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
     maps = "maps of a triangle attention to keep: residues counted from 0, mean, or all"
     kept("--triangle-residue", default="mean", metavar="A,B", help=maps)
     kept("--layers", metavar="A,B-C", help="blocks to keep, counted from 0 (default: all)")
+    kept("--keep-steps", metavar="A,B-C", help="diffusion steps to keep of a complex, from 0 (default: all)")
+    kept("--diffusion-layers", metavar="A,B-C", help="layers of the diffusion to keep of a complex (default: all)")
+    add("--samples", default="1", metavar="N", help="samples of a complex for each seed (default: 1)")
+    add("--seeds", metavar="A,B", help="run the model on a complex once for each (default: those of the query)")
     add("--steps", metavar="N", help="diffusion steps, for models that have them (default: the model's own number)")
     add("--device", default="cpu", metavar="NAME", help="device, as named by torch")
     add("--seed", default="0", metavar="N", help="seed of random weights and of the model")
@@ -69,12 +76,11 @@ def _capture(arguments: argparse.Namespace) -> int:
         profile_of(destination.backend, arguments.profile)
     kind = _model(arguments)
     settings = _settings(arguments, kind)
-    query = read_query(arguments.fasta, arguments.alignments)
-    with blame(kind.name, "getting ready"):
-        model = kind.open(settings, query)
+    model = _ready(arguments, kind, settings)
     manifest, layers = model.manifest, len(settings.kept_layers)
+    length = f"{manifest.length} {'tokens' if manifest.chains else 'residues'}"
     show.say(
-        f"{shown_label(kind.name, manifest)}: {query.residues} residues, {layers} of {settings.blocks} blocks, "
+        f"{shown_label(kind.name, manifest)}: {length}, {layers} of {settings.blocks} blocks, "
         f"{settings.recycles + 1} passes, {len(manifest.tensors)} tensors, {manifest.nbytes:,} bytes.",
         quiet=arguments.quiet,
     )
@@ -93,6 +99,21 @@ def _capture(arguments: argparse.Namespace) -> int:
     for destination, manifest in zip(destinations, manifests, strict=True):
         _verify(destination, manifest, quiet=arguments.quiet)
     return 0
+
+
+def _ready(arguments: argparse.Namespace, kind: ModelKind, settings: CaptureSettings) -> PreparedModel:
+    """Read the query and make the model ready for it."""
+    if arguments.query is None:
+        if settings.samples > 1 or settings.seeds or settings.kept_steps or settings.diffusion_layers:
+            raise UsageError("--samples, --seeds, --keep-steps and --diffusion-layers are for a complex: give --query.")
+        query = read_query(arguments.fasta, arguments.alignments)
+        with blame(kind.name, "getting ready"):
+            return kind.open(settings, query)
+    if arguments.alignments is not None:
+        raise UsageError("--alignments is for one chain: leave it out with --query.")
+    complex_query = read_complex(arguments.query)
+    with blame(kind.name, "getting ready"):
+        return kind.open_complex(settings, complex_query)
 
 
 def _verify(destination: Destination, manifest: Manifest, *, quiet: bool) -> None:
@@ -148,12 +169,16 @@ def _settings(arguments: argparse.Namespace, kind: ModelKind) -> CaptureSettings
         msa_depth=number("msa_depth"),
         attention=() if chosen == ("none",) else chosen,
         triangle=_selections(arguments.triangle_residue),
-        layers=_layers(arguments.layers),
+        layers=_numbers(arguments.layers, "--layers"),
         device=arguments.device,
         seed=number("seed", 0),
         source=arguments.source,
         checkpoint=arguments.checkpoint,
         steps=None if arguments.steps is None else number("steps"),
+        samples=number("samples"),
+        seeds=_numbers(arguments.seeds, "--seeds"),
+        kept_steps=_numbers(arguments.keep_steps, "--keep-steps"),
+        diffusion_layers=_numbers(arguments.diffusion_layers, "--diffusion-layers"),
     )
 
 
@@ -166,11 +191,12 @@ def _selections(text: str) -> tuple[Selection, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _layers(text: str | None) -> tuple[int, ...]:
+def _numbers(text: str | None, option: str) -> tuple[int, ...]:
+    """Read numbers and ranges, ascending; none where nothing was given."""
     found: set[int] = set()
-    for part in names(text, "block"):
+    for part in names(text, "number"):
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UsageError(f"--layers takes numbers and ranges such as 0,4-7, got {part!r}.")
+            raise UsageError(f"{option} takes numbers and ranges such as 0,4-7, got {part!r}.")
         found.update(range(int(first), int(last if dash else first) + 1))
     return tuple(sorted(found))

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings
+from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.schema import TensorSpec, tensor
 
@@ -48,6 +49,71 @@ def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
     """Return the sequence and the alignment as tensors of ASCII letters."""
     arrays = {"inputs/sequence": np.frombuffer(query.sequence.encode(), np.uint8), "inputs/msa": query.msa}
     return {tensor(path, array.shape, array.dtype): array for path, array in arrays.items()}
+
+
+def complex_manifest(
+    *,
+    name: str,
+    version: str,
+    config: str,
+    heads: int,
+    hidden: int,
+    notes: Iterable[str],
+    trained: bool,
+    settings: CaptureSettings,
+    seeds: tuple[int, ...],
+    title: str,
+    tensors: Iterable[TensorSpec],
+    chains: tuple[Chain, ...],
+) -> Manifest:
+    """Write the manifest of a capture of a complex before it starts, without digests.
+
+    Parameters
+    ----------
+    name, version, config, heads, hidden
+        Of the model, as in `Facts`.
+    notes : iterable of str
+        What a reader must know: of weights, features and libraries.
+    trained : bool
+        Whether weights come from a checkpoint.
+    settings : CaptureSettings
+        What is captured.
+    seeds : tuple of int
+        Of each run of the model.
+    title : str
+        Name of the query.
+    tensors : iterable of TensorSpec
+        In the order in which they will be given.
+    chains : tuple of Chain
+        Of the complex.
+    """
+    kept = {
+        "layers": settings.layers, "steps": settings.kept_steps, "layers of the diffusion": settings.diffusion_layers
+    }  # fmt: skip
+    said = (f"{what} {','.join(map(str, numbers)) or 'all'}" for what, numbers in kept.items())
+    what = (
+        f"blocks {settings.blocks}, recycles {settings.recycles}, seeds {','.join(map(str, seeds))}, samples "
+        f"{settings.samples}, weights of seed {settings.seed}; kept: {', '.join(said)}; attention "
+        f"{','.join(settings.attention) or 'none'}, triangle maps {','.join(map(str, settings.triangle)) or 'none'}"
+    )
+    metadata = Metadata(
+        model_name=name,
+        model_version=version,
+        config_version=config,
+        num_layers=settings.blocks,
+        num_heads=heads,
+        hidden_dim=hidden,
+        num_recycles=settings.recycles,
+        residue_indexing_scheme="counted from 1 in each chain",
+        input_description=f"{title}: chains {', '.join(f'{chain.name} ({chain.kind})' for chain in chains)}",
+        timestamp=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        representation_names=("single", "pair", "token_repr"),
+    )
+    note = "; ".join([*notes, what, f"computed in float32 on {settings.device}"])
+    provenance = Provenance(
+        source=f"captured live from {name} {version}", seed=seeds[0], trained=trained, bf16_born=False, note=note
+    )
+    return Manifest(tensors=tuple(tensors), metadata=metadata, provenance=provenance, chains=chains)
 
 
 def describe(

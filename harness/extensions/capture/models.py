@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from harness.errors import UsageError
+from harness.extensions.capture.complex_query import ComplexQuery
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings, check_settings
 from harness.extensions.capture.session import PreparedModel
@@ -39,6 +41,8 @@ class ModelKind:
         Whether it has steps of diffusion.
     missing : callable
         Says what is not installed and how to install it; empty when nothing is.
+    load_complex : callable or None
+        As `load`, for a complex of several chains; None for a model of one chain.
     """
 
     name: str
@@ -50,6 +54,14 @@ class ModelKind:
     recycles: int = 3
     diffuses: bool = False
     missing: Callable[[], str] = lambda: ""
+    load_complex: Callable[[CaptureSettings, ComplexQuery], PreparedModel] | None = None
+
+    def open_complex(self, settings: CaptureSettings, query: ComplexQuery) -> PreparedModel:
+        """Make a model ready for a complex; as `open`, and UsageError for a model of one chain."""
+        if self.load_complex is None:
+            raise UsageError(f"The model {self.name!r} takes one chain: give --fasta in place of --query.")
+        check_settings(replace(settings, triangle=()), self.attention, 0)  # the model knows how many tokens there are
+        return self.load_complex(settings, query)
 
     def open(self, settings: CaptureSettings, query: Query) -> PreparedModel:
         """Make a model ready, after checking that it has what is asked for.
@@ -84,6 +96,12 @@ def _needs(*packages: str, extra: str = "capture") -> Callable[[], str]:
     return missing
 
 
+def _openfold3_complex(settings: CaptureSettings, query: ComplexQuery) -> PreparedModel:
+    from harness.extensions.capture.openfold3_complex import load_complex  # openfold3, which not everybody has
+
+    return load_complex(settings, query)
+
+
 def _lazily(module: str) -> Callable[[CaptureSettings, Query], PreparedModel]:
     """Import the file that uses a model's library only when the model is opened."""
 
@@ -109,6 +127,7 @@ openfold3 = ModelKind(
     blocks=48,
     attention=("triangle-start", "triangle-end", "pair-bias"),
     load=_lazily("openfold3"),
+    load_complex=_openfold3_complex,
     diffuses=True,
     missing=evoformer.missing,
 )

@@ -15,7 +15,13 @@ from harness.extensions.capture.inputs import AMINO_ACIDS, Query
 from harness.trace.structure import ATOMS
 
 _TYPES = 32  # residue types: amino acids, X, ten of nucleic acids, and the gap at the end
-_ELEMENTS = ("H", "HE", "LI", "BE", "B", "C", "N", "O", "F", "NE", "NA", "MG", "AL", "SI", "P", "S")
+_SYMBOLS = (
+    "H HE LI BE B C N O F NE NA MG AL SI P S CL AR K CA SC TI V CR MN FE CO NI CU ZN GA GE AS SE BR KR RB SR Y ZR NB "
+    "MO TC RU RH PD AG CD IN SN SB TE I XE CS BA LA CE PR ND PM SM EU GD TB DY HO ER TM YB LU HF TA W RE OS IR PT AU "
+    "HG TL PB BI PO AT RN FR RA AC TH PA U NP PU AM CM BK CF ES FM MD NO LR RF DB SG BH HS MT DS RG CN NH FL MC LV TS "
+    "OG"
+)
+_ELEMENTS = _SYMBOLS.split()
 _ELEMENT_BINS, _NAME_BINS, _NAME_LENGTH, _DISTANCE_BINS = 119, 64, 4, 39
 
 
@@ -49,11 +55,11 @@ class Atoms:
 
 
 def atoms_of(sequence: str) -> Atoms:
-    """List the heavy atoms of a chain: each residue's without OXT, which the last one keeps."""
+    """List the heavy atoms of a chain, without OXT, which OpenFold3 removes from every residue."""
     found = []
     for number, letter in enumerate(sequence):
         for atom in components.residue(ProteinSequence.convert_letter_1to3(letter)):
-            if atom.element not in ("H", "D") and (atom.atom_name != "OXT" or number + 1 == len(sequence)):
+            if atom.element not in ("H", "D") and atom.atom_name != "OXT":
                 found.append((atom.atom_name, atom.element, number, atom.coord, float(atom.charge)))
     names, elements, residue, positions, charges = zip(*found, strict=True)
     return Atoms(names, elements, np.array(residue), np.array(positions, np.float32), np.array(charges, np.float32))
@@ -74,7 +80,7 @@ def features(query: Query, atoms: Atoms) -> dict[str, torch.Tensor]:
     dict of str to Tensor
         As `openfold3.projects.of3_all_atom.model.OpenFold3.forward` lists them.
     """
-    found = {**_tokens(query, atoms), **_reference(atoms), **_alignment(query), **_no_template(query.residues)}
+    found = {**_tokens(query, atoms), **reference(atoms), **_alignment(query), **no_template(query.residues)}
     return {name: value[None] for name, value in found.items()}
 
 
@@ -103,7 +109,8 @@ def _tokens(query: Query, atoms: Atoms) -> dict[str, torch.Tensor]:
     }
 
 
-def _reference(atoms: Atoms) -> dict[str, torch.Tensor]:
+def reference(atoms: Atoms) -> dict[str, torch.Tensor]:
+    """Return the features of reference conformers, each turned and moved at random, as OpenFold3 does it."""
     positions = torch.from_numpy(atoms.positions)
     moved = []
     for number in range(int(atoms.residue[-1]) + 1):
@@ -135,7 +142,7 @@ def _alignment(query: Query) -> dict[str, torch.Tensor]:
     }
 
 
-def _no_template(n: int) -> dict[str, torch.Tensor]:
+def no_template(n: int) -> dict[str, torch.Tensor]:
     """One template of which everything is masked."""
     return {
         "template_restype": torch.zeros(1, n, _TYPES),

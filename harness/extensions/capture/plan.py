@@ -49,6 +49,12 @@ class CaptureSettings:
         Weights; drawn from the seed when None.
     steps : int or None
         Of diffusion, for a model that has it; its own number when None.
+    samples : int
+        Of a complex, for each seed.
+    seeds : tuple of int
+        The model runs once for each; those of the query, or else `seed`, when empty.
+    kept_steps, diffusion_layers : tuple of int
+        Steps and layers of the diffusion to keep tensors of; all when empty.
     """
 
     blocks: int
@@ -62,6 +68,10 @@ class CaptureSettings:
     source: Path | None = None
     checkpoint: Path | None = None
     steps: int | None = None
+    samples: int = 1
+    seeds: tuple[int, ...] = ()
+    kept_steps: tuple[int, ...] = ()
+    diffusion_layers: tuple[int, ...] = ()
 
     @property
     def kept_layers(self) -> tuple[int, ...]:
@@ -233,6 +243,6 @@ def layer_bytes(tensors: Iterable[TensorSpec]) -> int:
     for spec in tensors:
         largest = max(largest, spec.nbytes)
         if spec.layer is not None:
-            step = spec.path.partition("/")[2].partition("/")[0] if spec.path.startswith("recycle/") else ""
-            totals[step, spec.layer] = totals.get((step, spec.layer), 0) + spec.nbytes
+            run = "/".join(part for part in spec.path.split("/")[:-1] if part.startswith(("seed_", "step_")))
+            totals[run, spec.layer] = totals.get((run, spec.layer), 0) + spec.nbytes
     return max([largest, *totals.values()])

@@ -19,6 +19,8 @@ from harness.run.archives import _Archives
 from harness.run.config import _Stored
 from harness.run.machine import _Sessions
 from harness.run.plan import PLAN_VERSION, _Plans
+from harness.trace.manifest import FIRST_VERSION, MANIFEST_VERSION
+from harness.trace.manifest import _Stored as _Archive
 
 FOLDER = Path(__file__).parents[1] / "docs" / "schemas"
 _Stated = tuple[Any, dict[str, list[int]], str]
@@ -32,9 +34,18 @@ _FILES: dict[str, _Stated] = {
         {"report_version": list(range(1, REPORT_VERSION + 1))},
         "What a report was asked. All else in it follows from the samples: 'harness check' makes it again.",
     ),
+    "archive": (
+        _Archive,
+        {"manifest_version": list(range(FIRST_VERSION, MANIFEST_VERSION + 1))},
+        "The manifest of an archive: its tensors, their source, and the chains of a complex.",
+    ),
     "manifest": (BundleManifest, {"bundle_version": [BUNDLE_VERSION]}, "What a bundle says of itself: its digests."),
 }
 _OF_EXTENSIONS: dict[str, tuple[str, str, dict[str, list[int]], str]] = {
+    "entropy": (
+        "harness.extensions.entropy.document", "EntropyDocument", {"entropy_version": [1]},
+        "The entropy of each trace under a stated model.",
+    ),
     "beside": (
         "harness.extensions.beside.section", "_Kept", {"beside_version": [1]},
         "What 'harness beside' keeps of other runs.",

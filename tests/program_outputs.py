@@ -52,13 +52,21 @@ def within(arrays: Arrays, label: str) -> Arrays:
     return {path.replace("/", f"/{label}/", 1): array for path, array in arrays.items()}
 
 
+def af3_tables() -> Arrays:
+    """The tables of what `af3_sample` is of."""
+    return {
+        "inputs/chains/name": np.array([[ord("A")], [ord("B")]], np.uint8),
+        "inputs/tokens/chain": np.array([0] * 2 + [1] * (N - 2), np.int32),
+        "inputs/tokens/residue_index": np.arange(1, N + 1, dtype=np.int64),
+    }
+
+
 def af3_sample(seed: int) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
     """The two documents of a sample, and their arrays."""
     arrays = {
         "outputs/atom_plddts": rounded(seed, ATOMS),
         "outputs/contact_probs": rounded(seed + 1, N, N),
         "outputs/predicted_aligned_error": rounded(seed + 2, N, N),
-        "inputs/token_res_ids": np.arange(1, N + 1),
         "outputs/chain_iptm": np.array([0.5, np.nan]),
         "outputs/chain_pair_iptm": rounded(seed + 3, 2, 2),
         "outputs/chain_pair_pae_min": rounded(seed + 4, 2, 2),
@@ -78,7 +86,7 @@ def af3_sample(seed: int) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
         "atom_plddts": listed("atom_plddts"),
         "contact_probs": listed("contact_probs"),
         "pae": listed("predicted_aligned_error"),
-        "token_chain_ids": ["A"] * N,
+        "token_chain_ids": ["A"] * 2 + ["B"] * (N - 2),
         "token_res_ids": list(range(1, N + 1)),
     }
     pairs = [dict(zip("AB", row, strict=True)) for row in listed("chain_pair_iptm")]  # as newer versions write them
@@ -115,7 +123,8 @@ def alphafold3(folder: Path) -> Made:
     (folder / "job_ranking_scores.csv").write_text("seed,sample,ranking_score\n7,0,0.75\n7,1,0.5\n")
     json_file(folder / "job_data.json", {"name": "job", "modelSeeds": [7], "sequences": []})
     (folder / "TERMS_OF_USE.md").write_text("terms\n")
-    return folder, expected | {
+    return folder, expected | af3_tables() | {
+        "inputs/model_seeds": np.array([7]),
         "activations/final/single_repr": single,
         "activations/final/pair_repr": pair,
         "outputs/distogram": distogram,
@@ -133,7 +142,7 @@ def alphafold_server(folder: Path) -> Made:
         json_file(folder / f"fold_job_summary_confidences_{sample}.json", summary)
         expected |= within(arrays, f"sample_{sample}")
     json_file(folder / "fold_job_job_request.json", [{"name": "job"}])
-    return folder, expected
+    return folder, expected | af3_tables()
 
 
 def boltz(folder: Path) -> Made:

@@ -21,7 +21,9 @@ from harness.formats.archive import check_destination, remove, require_outside, 
 from harness.formats.base import Format, Profile
 from harness.formats.placing import chosen_by_name, hidden, unwritable
 from harness.formats.settings import profile_of
+from harness.trace.complexes import stated_chains
 from harness.trace.manifest import Manifest, Metadata, Provenance
+from harness.trace.rules import placed, spec_at
 from harness.trace.schema import Role, TensorSpec, tensor
 from harness.trace.stream import Trace, block_rows
 
@@ -154,7 +156,8 @@ class TraceWriter:
         if role is not None and role not in (known := [each.value for each in Role]):
             raise unknown_name("role", str(role), known)
         rows = sliceable(path, array)
-        spec = tensor(path, rows.shape, rows.dtype, axes=axes, role=None if role is None else Role(role))
+        place = None if axes or role else spec_at(path, rows.shape, rows.dtype, {*self._specs, path})
+        spec = place or tensor(path, rows.shape, rows.dtype, axes=axes, role=None if role is None else Role(role))
         before = self._specs.get(path)
         if before is not None:
             spec = _longer(before, spec)
@@ -203,13 +206,14 @@ class TraceWriter:
     def _finish(self) -> None:
         if not self._specs:
             raise UsageError(f"Nothing was written, so there is no {self._destination}: assign an array to a name.")
-        tensors = tuple(self._specs.values())
+        tensors = placed(self._specs.values())
         residues = [n for spec in tensors for axis, n in zip(spec.axes, spec.shape, strict=True) if axis == "residue"]
         metadata = self._metadata
         if metadata.num_residues is None and residues:
             metadata = dataclasses.replace(metadata, num_residues=residues[0])
         manifest = Manifest(tensors=tensors, metadata=metadata, provenance=self._provenance)
         kept = _KeptTrace(self._destination.name, manifest, self._files)
+        kept.manifest = dataclasses.replace(manifest, chains=stated_chains(kept))
         self.manifest = write_archive(kept, self._backend, self._destination, self._profile)
 
     def __repr__(self) -> str:

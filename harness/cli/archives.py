@@ -13,6 +13,8 @@ from rich.console import Console
 from harness.cli import show
 from harness.cli.options import add_max_inflated, add_output, typed
 from harness.cli.parser import examples
+from harness.errors import HarnessError
+from harness.foreign.conforming import schema_problems
 from harness.formats.archive import archive_size, open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.describing import read_elsewhere
@@ -34,8 +36,13 @@ def add_inspect(parser: argparse.ArgumentParser) -> None:
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``verify``."""
-    parser.epilog = examples("verify trace.slim.zarr", "verify --json trace.h5 trace.npz")
+    parser.epilog = examples("verify trace.slim.zarr", "verify --json trace.h5 trace.npz", "verify --schema theirs.h5")
     parser.add_argument("archives", type=Path, nargs="+", metavar="ARCHIVE", help="of any format")
+    parser.add_argument(
+        "--schema", action="store_true",
+        help="check names, axes and tables against the archive specification instead; also of files that another "
+        "library wrote",
+    )  # fmt: skip
     add_max_inflated(parser)
     add_output(parser, json=True)
     parser.set_defaults(command=_verify)
@@ -60,7 +67,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         if manifest.incomplete is None:
             facts["elsewhere"] = read_elsewhere(backend, reader, manifest)
         facts |= dataclasses.asdict(manifest.provenance) | dataclasses.asdict(manifest.metadata)
-        files = facts.pop("files")
+        files, patched = facts.pop("files"), facts.pop("interventions")
         if facts["trained"] is False:
             facts["trained"] = "UNTRAINED weights"
         rows = show.table(str(arguments.archive), "", "")
@@ -73,6 +80,16 @@ def _inspect(arguments: argparse.Namespace) -> int:
             digest = manifest.digests.get(spec.path, "none")
             table.add_row(spec.path, str(spec.shape), spec.dtype, " ".join(spec.axes), spec.role.value, digest)
         out.print(table, markup=False)
+        if manifest.chains:
+            table = show.table(f"{len(manifest.chains)} chains", "chain", "kind", "entity", "tokens")
+            for chain in manifest.chains:
+                table.add_row(chain.name, chain.kind, chain.entity, f"{chain.start} to {chain.stop - 1}")
+            out.print(table, markup=False)
+        if patched:
+            table = show.table("patched while the model ran", "tensor", "change", "from")
+            for each in patched:
+                table.add_row(each["tensor"], each["change"], each["run"] or "")
+            out.print(table, markup=False)
         if manifest.loss is not None:
             _show_loss(out, manifest.loss)
         if files:
@@ -104,7 +121,25 @@ def _show_loss(out: Console, loss: Loss) -> None:
         out.print(table, markup=False)
 
 
+def _conforms(arguments: argparse.Namespace) -> int:
+    found: list[dict[str, Any]] = []
+    for archive in arguments.archives:
+        with show.busy(f"checking {archive}", quiet=arguments.json):
+            try:
+                problems = schema_problems(archive)
+            except HarnessError as error:  # the archives after it are checked all the same
+                problems = [f"{archive}: {str(error).removeprefix(f'{archive}: ')}"]
+        for line in problems or [f"{archive} conforms to the archive specification."]:
+            show.say(line, quiet=arguments.json)
+        found.append({"archive": str(archive), "conforms": not problems, "problems": problems})
+    if arguments.json:
+        show.result(found)
+    return 0 if all(one["conforms"] for one in found) else 1
+
+
 def _verify(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        return _conforms(arguments)
     found: list[dict[str, Any]] = []
     for archive in arguments.archives:
         with show.busy(f"verifying {archive}", quiet=arguments.json):

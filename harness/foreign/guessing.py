@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 
 from harness.errors import UsageError, unknown_name
 from harness.foreign.source import ForeignArray
-from harness.trace.schema import Role, SchemaError, tensor
+from harness.trace.rules import spec_at
+from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 
 SKIP = "skip"
 """In place of a role: leave the arrays out."""
@@ -102,18 +103,18 @@ def guess(arrays: Mapping[str, ForeignArray], rules: Sequence[MapRule] = ()) -> 
         if not any(fnmatchcase(name, rule.pattern) for name in arrays):
             raise unknown_name("array", rule.pattern, arrays)
     told = {name: next((r for r in rules if fnmatchcase(name, r.pattern)), None) for name in arrays}
-    free = {name: array for name, array in arrays.items() if told[name] is None and not _by_schema(name, array)}
+    known = {name: _by_schema(name, array, arrays.keys()) for name, array in arrays.items() if told[name] is None}
+    free = {name: array for name, array in arrays.items() if name in known and known[name] is None}
     lengths = _lengths(array.shape for array in free.values())
     layers = _layers(free.values(), lengths)
     found = {}
     for name, array in arrays.items():
         if (mine := told[name]) is not None:
             found[name] = _as_told(name, array, mine)
-        elif name in free:
-            found[name] = _by_shape(name, array, lengths, layers)
-        else:
-            spec = tensor(name, array.shape, array.dtype)
+        elif (spec := known[name]) is not None:
             found[name] = Guess(role=spec.role, axes=spec.axes, why="the schema's name")
+        else:
+            found[name] = _by_shape(name, array, lengths, layers)
     return found
 
 
@@ -125,15 +126,15 @@ def _as_told(name: str, array: ForeignArray, rule: MapRule) -> Guess:
     return Guess(role=rule.role, axes=axes, why="as told")
 
 
-def _by_schema(name: str, array: ForeignArray) -> bool:
-    """Say whether the schema defines a name, with axes that the array has."""
+def _by_schema(name: str, array: ForeignArray, names: Collection[str]) -> TensorSpec | None:
+    """Return what the schema, or an extension of it, says of a name; None for nothing, or for other axes."""
     if array.axes:
-        return False
+        return None
     try:
-        spec = tensor(name, array.shape, array.dtype)
+        spec = spec_at(name, array.shape, array.dtype, names) or tensor(name, array.shape, array.dtype)
     except SchemaError:
-        return False
-    return spec.axes != _numbered(array.shape)
+        return None
+    return None if spec.axes == _numbered(array.shape) else spec
 
 
 def _lengths(shapes: Iterable[tuple[int, ...]]) -> Counter[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from harness.formats.archive_trace import open_archived
 from harness.formats.journal import has_journal
 from harness.formats.opening import detect, foreign_to
 from harness.formats.seal import read_seal
+from harness.trace.complexes import stated_chains
 from harness.trace.stream import Trace, TraceSource
 
 _SEPARATOR = "::"
@@ -122,7 +123,7 @@ def is_known(asked: Asked) -> bool:
 def _known(asked: Asked) -> Callable[[], Trace] | None:
     """Return what opens an archive, or what a program wrote that is known; None for anybody's arrays."""
     for path in asked.paths:
-        _require(path)
+        require(path)
     if len(asked.paths) > 1 or asked.rules:
         if asked.kind:
             raise UsageError("--kind names the importer of one file or folder: give one, and no --map.")
@@ -142,7 +143,8 @@ def _imported(importer: Importer, path: Path, label: str) -> Trace:
     return trace
 
 
-def _require(path: Path) -> None:
+def require(path: Path) -> None:
+    """Refuse a path at which there is nothing to read: UsageError."""
     if not path.exists():
         raise UsageError(f"There is no file or folder {path}.")
     if not path.is_dir():
@@ -196,7 +198,9 @@ def take_arrays(asked: Asked) -> TakenArrays:
     gathering.leave_out((name for name in arrays.found if name not in kept), "as told")
     left = dict(arrays.left_out) | {name: "as told" for name in arrays.found if name not in kept}
     by_path = {paths[name]: found for name, found in kept.items()}
-    return TakenArrays(trace=gathering.trace(label=asked.label), guesses=by_path, left_out=left, renamed=renamed)
+    trace = gathering.trace(label=asked.label)
+    trace.manifest = replace(trace.manifest, chains=stated_chains(trace))
+    return TakenArrays(trace=trace, guesses=by_path, left_out=left, renamed=renamed)
 
 
 def _gathered(asked: Asked, arrays: Arrays) -> Gathering:

@@ -16,6 +16,7 @@ import harness
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
 from harness.files import file_digest, tree_digest, tree_files
 from harness.formats.selection import in_blocks
+from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
 from harness.trace.schema import Role, TensorSpec, tensor
 from harness.trace.stream import Trace
@@ -261,7 +262,18 @@ class Gathering:
             shown = ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
             self.notes.append(f"left out{f' ({why})' if why else ''}: {shown}")
 
-    def trace(self, metadata: Metadata | None = None, seed: int | None = None, label: str = "") -> ImportedTrace:
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The tensors collected so far, in order."""
+        return tuple(self._specs.values())
+
+    def trace(
+        self,
+        metadata: Metadata | None = None,
+        seed: int | None = None,
+        label: str = "",
+        chains: tuple[Chain, ...] = (),
+    ) -> ImportedTrace:
         """Make the trace, with facts of the source only; labelled by its source unless named.
 
         Raises
@@ -279,10 +291,10 @@ class Gathering:
         )
         metadata, tensors = metadata or Metadata(), tuple(self._specs.values())
         with readable(self.path):
-            validate(Manifest(tensors=tensors, metadata=metadata, provenance=provenance))
+            validate(Manifest(tensors=tensors, metadata=metadata, provenance=provenance, chains=chains))
         # The residue axes of the tensors agree by now, and say the number as well as any field.
         extents = ((axis, n) for spec in tensors for axis, n in zip(spec.axes, spec.shape, strict=True))
         residues = next((n for axis, n in extents if axis == "residue"), metadata.num_residues)
         metadata = replace(metadata, num_residues=residues)
-        manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance)
+        manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance, chains=chains)
         return ImportedTrace(label or self.path.name, manifest, self._stored, self._files, self._states)

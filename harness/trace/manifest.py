@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.documents import decode
 from harness.errors import ArchiveError
+from harness.trace.chains import COMPLEX_AXES, Chain, check_chains, differing_lengths
 from harness.trace.incomplete import Incomplete
 from harness.trace.loss import Loss
 from harness.trace.schema import MOST_BYTES, MOST_TENSORS, Role, SchemaError, TensorSpec, validate_tensor
@@ -45,6 +46,25 @@ class Metadata:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intervention:
+    """What was changed in a model while it ran, for a counterfactual trace.
+
+    Attributes
+    ----------
+    tensor : str
+        Path of the tensor that was patched, as in an archive of the model.
+    change : str
+        What was done to it, such as ``replaced`` or ``zeroed at tokens 10 to 20``.
+    run : str or None
+        The trace that the new values are from: its label, or the digest of its archive; None for no trace.
+    """
+
+    tensor: str
+    change: str
+    run: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """Where the values come from.
 
@@ -66,6 +86,8 @@ class Provenance:
     files : mapping of str to str
         SHA-256 in hexadecimal of each of those files, by its path from the source; a folder that is one store, such as
         a Zarr group, counts as one file.
+    interventions : tuple of Intervention
+        What was patched while the model ran; empty where nothing was.
     """
 
     source: str
@@ -75,6 +97,7 @@ class Provenance:
     note: str | None = None
     importer: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
+    interventions: tuple[Intervention, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +120,8 @@ class Manifest:
         How far the writing came, where it ended early and the tensors are only those that were whole by then.
     slimming : tuple of Origin
         In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
+    chains : tuple of Chain
+        The chains of a complex along the axis ``token``; empty for a single chain of residues.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -106,6 +131,7 @@ class Manifest:
     loss: Loss | None = None
     incomplete: Incomplete | None = None
     slimming: tuple[Origin, ...] = ()
+    chains: tuple[Chain, ...] = ()
 
     @property
     def tensor_dtypes(self) -> dict[str, str]:
@@ -116,6 +142,12 @@ class Manifest:
     def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape by path."""
         return {spec.path: spec.shape for spec in self.tensors}
+
+    @property
+    def length(self) -> int | None:
+        """Number of residues, or of tokens of a complex; None where neither is stated."""
+        residues = self.metadata.num_residues
+        return self.chains[-1].stop if residues is None and self.chains else residues
 
     @property
     def nbytes(self) -> int:
@@ -184,7 +216,8 @@ class Manifest:
         plain = dataclasses.asdict(self)
         plain["slimming"] = [{name: value for name, value in row.items() if value} for row in plain["slimming"]]
         plain["tensors"] = [{k: v for k, v in row.items() if k != "values" or v} for row in plain["tensors"]]
-        for part, *optional in ((plain, "loss", "incomplete", "slimming"), (plain["provenance"], "importer", "files")):
+        of_source = ("importer", "files", "interventions")
+        for part, *optional in ((plain, "loss", "incomplete", "slimming", "chains"), (plain["provenance"], *of_source)):
             for name in optional:
                 if not part[name]:
                     del part[name]
@@ -231,7 +264,8 @@ def validate(manifest: Manifest) -> None:
         raise SchemaError(f"A trace holds at most {MOST_TENSORS} tensors, got {len(manifest.tensors)}.")
     seen: set[str] = set()
     groups: set[str] = set()
-    residues = manifest.metadata.num_residues
+    counted = ("residue", *COMPLEX_AXES) if manifest.chains else ("residue",)
+    known = {} if manifest.metadata.num_residues is None else {"residue": manifest.metadata.num_residues}
     for spec in manifest.tensors:
         validate_tensor(spec)
         if spec.path in seen:
@@ -239,12 +273,10 @@ def validate(manifest: Manifest) -> None:
         seen.add(spec.path)
         parts = spec.path.split("/")
         groups.update("/".join(parts[:k]) for k in range(1, len(parts)))
-        for length in (length for axis, length in zip(spec.axes, spec.shape, strict=True) if axis == "residue"):
-            residues = length if residues is None else residues
-            if length != residues:
-                raise SchemaError(
-                    f"{spec.path}: expected {residues} residues along axis 'residue', got shape {spec.shape}."
-                )
+    lengths = {axis: n for spec in manifest.tensors for axis, n in zip(spec.axes, spec.shape, strict=True)}
+    for problem in differing_lengths(manifest.tensors, counted, known):
+        raise SchemaError(problem)
+    check_chains(manifest.chains, lengths.get("token"))
     if manifest.nbytes > MOST_BYTES:
         raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
     if inside := seen & groups:

@@ -106,7 +106,7 @@ class TensorSpec:
 _PLACE = r"(?:activations/(?:layer_\d+|final)|recycle/step_\d+)"
 _KNOWN: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (r"inputs/sequence", Role.INPUT, "residue"),
-    (r"inputs/msa", Role.INPUT, "sequence residue"),
+    (r"inputs/msa", Role.INPUT, "sequence residue", "msa_row token"),
     (r"inputs/images", Role.INPUT, "image image_channel row column"),
     (r"inputs/.+", Role.INPUT),
     (rf"{_PLACE}/single_repr|single/layer_\d+", Role.SINGLE, "residue channel", "token channel"),
@@ -123,10 +123,15 @@ _KNOWN: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
         r"attention/(?:[^/]+/)?layer_\d+",
         Role.ATTENTION,
         *("head residue residue", "image head token token", "residue head residue residue", "head token token"),
-        *("head query key", "layer head query key"),
+        *("head query key", "layer head query key", "head window query key", "sample head token token"),
+        "token head token token",
     ),
     (r"attention_topk/(?:[^/]+/)?layer_\d+/(?:row|column|weight)", Role.ATTENTION_TOPK, "head rank"),
-    (r"structure/atom_positions", Role.STRUCTURE, "residue xyz", "residue atom xyz"),
+    (
+        r"structure/atom_positions",
+        Role.STRUCTURE,
+        *("residue xyz", "residue atom xyz", "atom xyz", "sample atom xyz"),
+    ),
     (r"structure/atom_mask", Role.STRUCTURE, "residue", "residue atom"),
     (r"structure/ptm", Role.STRUCTURE, ""),
     (r"structure/.+", Role.STRUCTURE),

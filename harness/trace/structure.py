@@ -39,6 +39,10 @@ _SIDE_CHAINS = {
     "V": "CB CG1 CG2",
 }
 
+_RESIDUE_NAMES = "ALA ARG ASN ASP CYS GLN GLU GLY HIS ILE LEU LYS MET PHE PRO SER THR TRP TYR VAL"
+RESIDUES = dict(zip("ARNDCQEGHILKMFPSTWYV", _RESIDUE_NAMES.split(), strict=True))
+"""Names of amino acids in the Chemical Component Dictionary, by their letters."""
+
 # One letter for each per cent of the residues in UniProtKB/Swiss-Prot, rounded.
 _FREQUENT = "AAAAAAAARRRRRRNNNNDDDDDCQQQQEEEEEEEGGGGGGGHHIIIIIILLLLLLLLLLKKKKKKMMFFFFPPPPPSSSSSSSTTTTTWYYYVVVVVVV"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from harness import registry
 from harness.errors import UsageError
 from harness.trace import protein, structure
 from harness.trace.manifest import Manifest, Metadata, Provenance
@@ -228,9 +229,39 @@ def _provenance(p: Parameters) -> Provenance:
     return Provenance(source=p.label, seed=p.seed, trained=None, bf16_born=False, note=note)
 
 
+def open_synthetic(text: str, n_res: int | None) -> Trace:
+    """Open a synthetic trace: of AlphaFold2's schema, or with ``model=NAME`` of a registered generator.
+
+    Parameters
+    ----------
+    text : str
+        ``key=value,...``, what follows ``synthetic:``.
+    n_res : int or None
+        The length, where it is given apart from the text.
+
+    Returns
+    -------
+    Trace
+        Opened; no tensor is made yet.
+
+    Raises
+    ------
+    UsageError
+        For a model that is not registered, and as `parse`.
+    """
+    parts = text.split(",")
+    named = [part for part in parts if part.startswith("model=")]
+    if not named:
+        return SyntheticTrace(parse(text, n_res))
+    generator = registry.load("generators", named[0].removeprefix("model="))
+    others = ",".join(part for part in parts if part is not named[0])
+    made: Trace = generator(others, n_res)
+    return made
+
+
 source = TraceSource(
     name="synthetic",
     description="generated in any length, with the statistics of real tensors or as noise (values=noise)",
-    open=lambda text, n_res: SyntheticTrace(parse(text, n_res)),
+    open=open_synthetic,
     sized=True,
 )

@@ -11,12 +11,27 @@ import numpy as np
 import pytest
 
 import harness
+from harness.cli import main
 from harness.errors import UsageError
 from harness.formats.archive import verify_archive
 from tests.formats.samples import assert_same
 
 RNG = np.random.default_rng(5)
 PAIR = RNG.normal(size=(9, 9, 4)).astype(np.float32)
+
+
+def test_tables_of_a_complex_and_interventions_are_in_the_manifest(tmp_path, capsys):
+    patched = {"tensor": "pair/layer_0", "change": "zeroed", "run": "other.h5"}
+    with harness.create(tmp_path / "mine.h5", provenance={"interventions": [patched]}) as out:
+        out["inputs/chains/name"] = np.array([[65], [66]], np.uint8)
+        out["inputs/tokens/chain"] = np.array([0, 0, 0, 1, 1, 1, 1, 1, 1])
+        out.write("pair/layer_0", PAIR, axes=("token", "token", "channel"))
+    manifest = harness.open(tmp_path / "mine.h5").manifest
+    assert [(chain.name, chain.stop) for chain in manifest.chains] == [("A", 3), ("B", 9)]
+    assert manifest.provenance.interventions[0].change == "zeroed" and manifest.length == 9
+    assert main(["inspect", str(tmp_path / "mine.h5")]) == 0
+    said = capsys.readouterr().out
+    assert "2 chains" in said and "3 to 8" in said and "patched while the model ran" in said
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5", ".slim.zarr"])

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.examples import path_of
 from benchmarks.schemas import FOLDER, schemas, text_of
+from harness.formats.archive import open_archive
 
 RESULTS = Path(__file__).parents[2] / "results"
 RUN = RESULTS / "reference"
@@ -22,6 +24,9 @@ def test_the_published_schema_is_current_and_the_reference_run_fits_it(name):
     if name == "manifest":
         with zipfile.ZipFile(RESULTS / "readers.bundle.zip") as bundle:
             document = json.loads(bundle.read("readers/manifest.json"))
+    elif name == "archive":
+        with open_archive(path_of("hdf5")) as (_, _, manifest):
+            document = json.loads(manifest.to_json())
     else:
         document = json.loads((RUN / f"{name}.json").read_text())
     if name == "plan":

@@ -51,8 +51,17 @@ class ExportLayout(ABC):
         return {path: f"{self.name} has no type {kind}" for path, kind in types.items() if kind not in self.dtypes}
 
     @abstractmethod
-    def write(self, trace: Trace, path: Path) -> list[str]:
+    def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
         """Write all tensors of a trace, block by block, at a path that does not exist yet.
+
+        Parameters
+        ----------
+        trace : Trace
+            Without the tensors that the layout lacks.
+        path : Path
+            Where.
+        whole : Trace
+            With them, for a layout that stores some of their contents in another form.
 
         Returns
         -------
@@ -98,7 +107,7 @@ def export(trace: Trace, layout: ExportLayout, destination: Path) -> tuple[dict[
         raise UsageError(f"The layout {layout.name} can hold nothing of {trace.label} ({said}): choose another layout.")
     with beside(destination) as (partial, _):
         with blame(layout.name, f"writing {destination}"):
-            notes = layout.write(TraceView(trace, held), partial)
+            notes = layout.write(TraceView(trace, held), partial, trace)
         for path in held.values():
             with blame(layout.name, f"reading back {path}"):
                 found = digest_blocks(layout.read(partial, trace.manifest[path]))

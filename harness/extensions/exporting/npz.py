@@ -21,7 +21,7 @@ class NpzLayout(ExportLayout):
     name = "npz"
     description = "one file as numpy.savez writes it, each tensor under its path; no metadata"
 
-    def write(self, trace: Trace, path: Path) -> list[str]:
+    def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
         with zipfile.ZipFile(path, "x") as file:
             for spec in trace.manifest.tensors:
                 with file.open(f"{spec.path}.npy", "w", force_zip64=True) as member:

@@ -39,7 +39,7 @@ class SafetensorsLayout(ExportLayout):
         extra = "trace-format-harness[safetensors]"
         return registry.missing_package("safetensors", extra) or registry.missing_package("ml_dtypes", extra)
 
-    def write(self, trace: Trace, path: Path) -> list[str]:
+    def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
         header: dict[str, Any] = {"__metadata__": {name: str(said) for name, said in facts(trace.manifest).items()}}
         specs = sorted(trace.manifest.tensors, key=lambda spec: (self.dtypes.index(_type(spec)), spec.path))
         end = 0

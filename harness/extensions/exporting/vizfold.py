@@ -52,7 +52,7 @@ class VizFoldLayout(ExportLayout):
         strange = [spec for spec in manifest.tensors if spec.role is Role.ATTENTION and len(spec.shape) != 3]
         return found | {spec.path: "VizFold takes attention as (heads, residues, residues)" for spec in strange}
 
-    def write(self, trace: Trace, path: Path) -> list[str]:
+    def write(self, trace: Trace, path: Path, whole: Trace) -> list[str]:
         root = zarr.create_group(path, zarr_format=2)
         try:
             for spec in trace.manifest.tensors:

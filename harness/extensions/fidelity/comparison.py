@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numcodecs import Blosc
 
+from harness.api.values import as_type
 from harness.errors import UsageError
 from harness.trace.schema import Role, TensorSpec
 from harness.trace.stream import Trace
@@ -170,13 +171,18 @@ def measure(trace: Trace, role: Role, residues: int = RESIDUES) -> dict[str, flo
 def _leading(trace: Trace, spec: TensorSpec, residues: int) -> np.ndarray:
     """Read the first residues along every residue axis."""
     parts, count = [], 0
-    for block in trace.blocks(spec.path):
-        part = block[: residues - count]
+    for stored in trace.blocks(spec.path):
+        part = _as_floats(stored, spec)[: residues - count]
         parts.append(part[:, :residues] if spec.role is Role.PAIR else part)
         count += len(part)
         if count >= residues:
             break
     return np.concatenate(parts)
+
+
+def _as_floats(stored: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """Return values that NumPy has no type for as float32, which holds them exactly."""
+    return as_type(stored, spec, np.dtype(np.float32)) if spec.values else stored
 
 
 def _attention_rows(trace: Trace, spec: TensorSpec) -> np.ndarray:
@@ -185,7 +191,7 @@ def _attention_rows(trace: Trace, spec: TensorSpec) -> np.ndarray:
     limit = max(1, ATTENTION_BYTES // (4 * keys))
     parts, count = [], 0
     for block in trace.blocks(spec.path):
-        parts.append(block.reshape(-1, keys))
+        parts.append(_as_floats(block, spec).reshape(-1, keys))
         count += len(parts[-1])
         if count >= limit:
             break

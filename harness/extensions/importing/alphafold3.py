@@ -6,12 +6,23 @@ alphafold3/model/confidence_types.py. Files of earlier versions have no name of 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
 
-from harness.extensions.importing.file_contents import read_csv, read_json, read_npz
-from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises
+from harness.extensions.importing.file_contents import FileContent, read_csv, read_json, read_npz
+from harness.extensions.importing.output_files import (
+    OutputFile,
+    OutputProgram,
+    TokenNames,
+    places,
+    recognises,
+    structure_file,
+)
 from harness.extensions.importing.predictions import read_predictions
-from harness.foreign.source import Importer
+from harness.foreign.source import Importer, SourceError
 
 _FOLDER = r"(?:seed-(?P<seed>\d{1,18})_sample-(?P<sample>\d{1,9})/)?"
 _NAME = r"(?:(?P<job>[^/]+?)_)??(?:seed-\d+_sample-\d+_)?"
@@ -21,7 +32,7 @@ _CONFIDENCES = places(
     ("outputs/predicted_aligned_error", "token token", "pae"),
     ("outputs/contact_probs", "token token", "contact_probs"),
     ("outputs/atom_plddts", "atom", "atom_plddts"),
-    ("inputs/token_res_ids", "token", "token_res_ids"),
+    ("inputs/tokens/residue_index", "token", "token_res_ids"),
 )
 _SUMMARY = places(
     ("structure/ptm", "", "ptm"),
@@ -34,7 +45,41 @@ _SUMMARY = places(
     ("outputs/chain_pair_iptm", "chain chain", "chain_pair_iptm"),
     ("outputs/chain_pair_pae_min", "chain chain", "chain_pair_pae_min"),
 )
-_IN_FULL = frozenset({*_CONFIDENCES, "atom_chain_ids", "token_chain_ids"})
+_TOKEN_CHAINS, _TOKEN_RESIDUES, _ATOM_CHAINS = "token_chain_ids", "token_res_ids", "atom_chain_ids"
+_IN_FULL = frozenset({*_CONFIDENCES, _ATOM_CHAINS, _TOKEN_CHAINS})
+
+
+def _read_confidences(path: Path) -> FileContent:
+    """Read the numbers; what tokens and atoms are is a fact, the same for every sample."""
+    content = read_json(path, texts=(_TOKEN_CHAINS, _ATOM_CHAINS))
+    residues = content.arrays.get(_TOKEN_RESIDUES)
+    if _TOKEN_CHAINS in content.facts and residues is not None and len(residues.shape) == 1:
+        content.facts[_TOKEN_RESIDUES] = tuple(map(str, residues.load().tolist()))
+        del content.arrays[_TOKEN_RESIDUES]
+    return content
+
+
+_INPUT = places(("inputs/model_seeds", "seed", "modelSeeds"), ("inputs/version", "", "version"))
+
+
+def _read_input(path: Path) -> FileContent:
+    """Read the numbers of a job's input; what is left to its defaults is null, and no number."""
+    content = read_json(path)
+    content.left += [("no numbers", name) for name in content.arrays.keys() - _INPUT.keys()]
+    content.arrays = {name: array for name, array in content.arrays.items() if name in _INPUT}
+    content.notes.clear()
+    return content
+
+
+def _tokens(facts: Mapping[str, set[Any]]) -> Iterator[TokenNames]:
+    for chains, residues in product(facts.get(_TOKEN_CHAINS, ()), facts.get(_TOKEN_RESIDUES, ())):
+        if len(chains) != len(residues):
+            raise SourceError(f"{_TOKEN_CHAINS} is of {len(chains)} tokens, {_TOKEN_RESIDUES} of {len(residues)}.")
+        yield tuple(zip(chains, residues, strict=True))
+    for structure, chains in product(facts.get("structure", ()), facts.get(_ATOM_CHAINS, ())):
+        if chains != tuple(atom.chain for atom in structure.atoms):
+            raise SourceError(f"{_ATOM_CHAINS} names other chains of atoms than the structure has.")
+
 
 _PROGRAM = OutputProgram(
     name="alphafold3",
@@ -50,7 +95,7 @@ _PROGRAM = OutputProgram(
         OutputFile(
             kind="full",
             pattern=rf"(?!.*_sample_\d+_confidences){_FOLDER}{_NAME}confidences\.json",
-            read=read_json,
+            read=_read_confidences,
             places=_CONFIDENCES,
             first=_IN_FULL,
         ),
@@ -64,7 +109,7 @@ _PROGRAM = OutputProgram(
         OutputFile(
             kind="server_full",
             pattern=r"(?P<job>.+)_full_data_(?P<sample>\d{1,9})\.json",
-            read=read_json,
+            read=_read_confidences,
             places=_CONFIDENCES,
             first=_IN_FULL,
         ),
@@ -95,14 +140,26 @@ _PROGRAM = OutputProgram(
                 ("outputs/ranking/ranking_score", "sample", "ranking_score"),
             ),
         ),
+        structure_file(rf"{_FOLDER}{_NAME}model\.cif"),
+        structure_file(r"(?P<job>.+)_model_(?P<sample>\d{1,9})\.cif"),
+        OutputFile(
+            kind="input",
+            pattern=r"(?P<job>.+)_data\.json",
+            read=_read_input,
+            places=_INPUT,
+            first=frozenset({"dialect", "name"}),
+            group="inputs",
+            tells=False,
+        ),
     ),
+    tokens=_tokens,
     folders=r"seed-\d+_(?:sample-\d+|embeddings|distogram)",
-    others=((r".*(_data|_job_request)\.json(\.\w+)?", "the input of the job, as text"),),
+    others=((r".*_job_request\.json(\.\w+)?", "the input of the job, as text"),),
 )
 
 importer = Importer(
     name="alphafold3",
-    description="AlphaFold3 and its server: confidences, embeddings, distograms, ranking; a file or a job's folder",
+    description="AlphaFold3 and its server: confidences, structures, embeddings, distograms; a file or a job's folder",
     recognises=partial(recognises, _PROGRAM),
     read=partial(read_predictions, _PROGRAM),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from harness.extensions.importing.file_contents import read_json, read_npz
-from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises
+from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises, structure_file
 from harness.extensions.importing.predictions import read_predictions
 from harness.foreign.source import Importer
 
@@ -64,6 +64,7 @@ _PROGRAM = OutputProgram(
             whole=False,
             batched=True,
         ),
+        structure_file(r"(?P<job>.+)_model_(?P<sample>\d{1,9})\.cif"),
     ),
     others=((r"pre_affinity_.*\.npz", "the input of the affinity's prediction"),),
 )

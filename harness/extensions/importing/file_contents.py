@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,8 @@ class FileContent:
     notes : list of str
         What else has to be known of it.
     facts : dict of str to object
-        ``num_recycles`` and ``sequence``, where it states them.
+        ``num_recycles``, ``sequence``, ``structure`` and lists of texts that its reader was asked for, where it states
+        them; each hashable.
     """
 
     arrays: dict[str, ForeignArray] = field(default_factory=dict)
@@ -116,8 +117,10 @@ def flat_items(content: Any) -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def read_json(path: Path) -> FileContent:
+def read_json(path: Path, texts: Collection[str] = ()) -> FileContent:
     """Read the numbers of a JSON object, or of the one in a list, as NumPy makes arrays of them.
+
+    Lists of texts that are named are facts.
 
     Numbers by chains, in dictionaries, become arrays in the order of the file. Null stands for NaN: AlphaFold3 writes
     that (``_dump_json`` in alphafold3/model/confidence_types.py), where others write NaN, which no JSON has.
@@ -128,6 +131,9 @@ def read_json(path: Path) -> FileContent:
         content.note_packed(packed)
         data = packed.data
         for name, raw in _members(data.replace(b"NaN", b"null")).items():
+            if name in texts:
+                content.facts[name] = tuple(msgspec.json.decode(raw, type=list[str]))
+                continue
             array = _numbers(raw)
             if array is None or not array.size:
                 content.take(name, None)

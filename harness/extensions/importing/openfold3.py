@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.extensions.importing.file_contents import FileContent, read_json, read_npz, read_torch
-from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises
+from harness.extensions.importing.output_files import OutputFile, OutputProgram, places, recognises, structure_file
 from harness.extensions.importing.predictions import read_predictions
 from harness.foreign.source import Importer
 
@@ -79,6 +79,7 @@ _PROGRAM = OutputProgram(
             whole=False,
             batched=True,
         ),
+        structure_file(rf"{_SAMPLE}_model\.cif"),
     ),
     folders=r"seed_\d+",
     others=(

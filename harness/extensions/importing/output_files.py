@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.extensions.importing.file_contents import FileContent
+from harness.extensions.importing.structures import POSITIONS, read_cif
 from harness.files import open_regular, plain_name
 from harness.foreign.containers import natural
 from harness.foreign.packed import plain_file_name
@@ -54,13 +55,17 @@ class OutputFile:
     read : callable
         Takes the path and gives what is in it.
     places : mapping of str to TensorPlace
-        By the names in the file; others go to ``outputs/NAME``.
+        By the names in the file; others go to `group`.
     first : frozenset of str
         The first keys of such a JSON, for names that others use too; empty where the name is enough.
     whole : bool
         Whether it is read whole, values and all; it is then read again for them, so that one file is held at a time.
     batched : bool
         Whether its arrays have a first axis for a batch, of one.
+    group : str
+        Where arrays go that have no place.
+    tells : bool
+        Whether such a file says that a folder is of the program; not one whose name others give too.
     """
 
     kind: str
@@ -70,6 +75,24 @@ class OutputFile:
     first: frozenset[str] = frozenset()
     whole: bool = True
     batched: bool = False
+    group: str = "outputs"
+    tells: bool = True
+
+
+TokenNames = tuple[tuple[str, str], ...]
+"""Chain and residue number of each token."""
+
+
+def structure_file(pattern: str) -> OutputFile:
+    """Return what a program's mmCIF files are, by the pattern of their names."""
+    rows = (("structure/atom_positions", "atom xyz", POSITIONS),)
+    return OutputFile(
+        kind="structure", pattern=pattern, read=read_cif, places=places(*rows), group="structure", tells=False
+    )
+
+
+def _no_tokens(_: Mapping[str, set[Any]]) -> tuple[TokenNames, ...]:
+    return ()
 
 
 def _no_facts(_: Gathering) -> dict[str, Any]:
@@ -92,6 +115,8 @@ class OutputProgram:
         Regular expressions for names of files that hold no array, and what they are; empty for what `facts` reads.
     facts : callable
         Takes what is gathered of a folder and gives fields of `harness.trace.manifest.Metadata`.
+    tokens : callable
+        Takes all facts of the files and gives what they say the tokens are, one for each that differs.
     """
 
     name: str
@@ -100,6 +125,7 @@ class OutputProgram:
     folders: str = r"(?!)"
     others: tuple[tuple[str, str], ...] = ()
     facts: Callable[[Gathering], dict[str, Any]] = _no_facts
+    tokens: Callable[[Mapping[str, set[Any]]], Iterable[TokenNames]] = _no_tokens
 
 
 @dataclass(frozen=True)
@@ -141,7 +167,7 @@ def look(program: OutputProgram, path: Path) -> Iterator[FoundFile | OtherFile]:
 
 def recognises(program: OutputProgram, path: Path) -> bool:
     """Say whether a file is one of a program's, or a folder has one."""
-    return any(isinstance(found, FoundFile) for found in look(program, path))
+    return any(isinstance(found, FoundFile) and found.file.tells for found in look(program, path))
 
 
 def _sorted(folder: Path) -> list[Path]:

@@ -23,8 +23,10 @@ from harness.extensions.importing.output_files import (
     TensorPlace,
     look,
 )
+from harness.extensions.importing.structures import complex_of
 from harness.files import file_digest
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError, unpadded
+from harness.trace.chains import Chain
 from harness.trace.manifest import Metadata
 from harness.trace.schema import SchemaError, role_of, validate_path
 
@@ -77,7 +79,7 @@ class _Reading:
         self.gathering.notes += [note for note in content.notes if note not in self.gathering.notes]
 
     def _add_array(self, found: FoundFile, label: str, name: str, array: ForeignArray) -> None:
-        place = found.file.places.get(name) or TensorPlace(unpadded(f"outputs/{name}"), None)
+        place = found.file.places.get(name) or TensorPlace(unpadded(f"{found.file.group}/{name}"), None)
         path, origin = _within(place.path, label), f"{found.path}: {name}"
         if not _is_path(path):
             self.left["no name that a tensor may have"].add(name)
@@ -148,10 +150,31 @@ def _trace(reading: _Reading, program: OutputProgram, path: Path, said: Mapping[
         gathering.add_letters(sequences[0], f"{path}: the sequence")
     elif sequences:
         reading.left["sequences that differ from file to file"].add("seqs")
+    chains = _add_tables(reading, program, path)
     for why, names in reading.left.items():
         gathering.leave_out(names, why)
     seed = int(next(iter(said["seed"]))) if len(said["seed"]) == 1 else None
-    return gathering.trace(Metadata(**facts), seed)
+    return gathering.trace(Metadata(**facts), seed, chains=chains)
+
+
+def _add_tables(reading: _Reading, program: OutputProgram, path: Path) -> tuple[Chain, ...]:
+    """Add the tables of the complex that all samples are of, where files say what it is; return its chains."""
+    structures, tokens = reading.facts["structure"], set(program.tokens(reading.facts))
+    if len(structures) > 1 or len(tokens) > 1:
+        raise SourceError(f"{path} holds samples of different complexes; put those of one into a folder of their own.")
+    found = complex_of(next(iter(structures), None), next(iter(tokens), ()))
+    if found is None:
+        return ()
+    lengths = {axis: n for spec in reading.gathering.specs for axis, n in zip(spec.axes, spec.shape, strict=True)}
+    counts = {"chain": len(found.chains), "token": found.chains[-1].stop}
+    counts |= {"atom": len(found.atoms["token"])} if found.atoms else {}
+    for axis, count in counts.items():
+        if (other := lengths.get(axis, count)) != count:
+            reading.left[f"tables of {count} {axis}s where arrays have {other}"].add("chains, tokens and atoms")
+            return ()
+    for spec, array in found.arrays().items():
+        reading.gathering.add(spec.path, ForeignArray.of(array), f"{path}: the {spec.axes[0]}s", spec.axes, spec.role)
+    return found.chains
 
 
 def _original(found: FoundFile, files: list[FoundFile]) -> str:

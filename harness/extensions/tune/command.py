@@ -80,7 +80,7 @@ def _tune(arguments: argparse.Namespace) -> int:
     trace = open_trace(text, requested)
     config = TuneConfig(
         run_id=folder.resolve().name, backend=arguments.format, source=text, trace=trace.label, requested=requested,
-        n_res=trace.manifest.metadata.num_residues, rounds=_number(arguments.rounds, "--rounds"),
+        n_res=trace.manifest.length, rounds=_number(arguments.rounds, "--rounds"),
         most=_number(arguments.candidates, "--candidates"), seed=_number(arguments.seed, "--seed", least=0),
         timeout=_number(arguments.timeout, "--timeout"),
     )  # fmt: skip

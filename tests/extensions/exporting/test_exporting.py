@@ -143,7 +143,8 @@ def test_the_two_bytes_of_bfloat16_are_kept(tmp_path: Path) -> None:
     pytest.importorskip("ml_dtypes", reason="pip install 'trace-format-harness[safetensors]'")
     bits, layout, path = np.arange(12, dtype=np.uint16).reshape(4, 3), SafetensorsLayout(), tmp_path / "out"
     spec = tensor("outputs/values", (4, 3), "bfloat16")
-    layout.write(StepTrace({spec: bits}), path)
+    trace = StepTrace({spec: bits})
+    layout.write(trace, path, trace)
     assert digest_blocks(layout.read(path, spec)) == digest(bits)
     with library.safe_open(path, "numpy") as file:
         assert file.get_slice(spec.path).get_dtype() == "BF16"

@@ -23,6 +23,7 @@ from harness.extensions.fidelity.comparison import (
 )
 from harness.trace.manifest import Manifest, Provenance
 from harness.trace.schema import Role, tensor
+from harness.trace.sources import open_trace
 from harness.trace.stream import MemoryTrace, Trace
 from harness.trace.synthetic import source
 
@@ -141,6 +142,13 @@ def test_attention_statistics_of_known_values() -> None:
     assert statistics["mean entropy"] == pytest.approx(0.5)
     assert statistics["largest deviation of a row's sum from 1"] == 0
     assert statistics["fraction of zeros"] == pytest.approx(0.375)
+
+
+def test_bfloat16_that_is_stored_as_its_bits_is_measured_as_numbers() -> None:
+    text = "synthetic:model=af3,layers=1,heads=1,steps=1,diffusion_layers=1,diffusion_dim=4,dtype="
+    bits, floats = (measure(open_trace(text + dtype, 24), Role.PAIR, 24) for dtype in ("bfloat16", "float32"))
+    for name in ("mean", "standard deviation", "kurtosis"):
+        assert bits[name] == pytest.approx(floats[name], rel=0.02), name
 
 
 def test_compression_is_measured_in_chunks_of_part_of_an_array(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,16 +28,14 @@ from tests.program_outputs import PROGRAMS, imported, json_file, read_source
 
 LEFT = {
     "AlphaFold3": (
-        "left out (no numbers): atom_chain_ids, token_chain_ids",
-        "left out (structures, as text): job_model.cif, seed-7_sample-0/job_seed-7_sample-0_model.cif",
+        "left out (no numbers): name, sequences",
         "left out (the same bytes as seed-7_sample-0/job_seed-7_sample-0_confidences.json): job_confidences.json",
-        "left out (the input of the job, as text): job_data.json",
         "left out (text): TERMS_OF_USE.md",
         "chain_ptm is of A, B",
         "null in the file is NaN in chain_iptm",
     ),
     "AlphaFold server": ("left out (the input of the job, as text): fold_job_job_request.json",),
-    "Boltz": ("left out (structures, as text): job_model_0.cif", "pair_chains_iptm is of 0, 1"),
+    "Boltz": ("pair_chains_iptm is of 0, 1",),
     "OpenFold3": ("left out (times): seed_42/timing.json", "left out (no numbers): bespoke_iptm"),
     "ColabFold": ("left out (sequences, as text): job.a3m", "ColabFold 1.5.5"),
     "AlphaFold2": ("left out (scores and times by names of models): ranking_debug.json", "chains of 5, 6 residues"),
@@ -197,7 +195,8 @@ def test_a_slimmed_directory_is_read_as_it_lies(tmp_path):
 
 def test_a_slim_file_is_read_alone(tmp_path):
     container = pytest.importorskip("harness.extensions.result_directories.container")
-    data = _sample(tmp_path, pae=np.arange(100.0).reshape(10, 10).tolist()).read_bytes()
+    errors = np.arange(100.0).reshape(10, 10).tolist()
+    data = _sample(tmp_path, pae=errors, token_res_ids=list(range(10)), contact_probs=errors).read_bytes()
     suffix, packed = container.pack("confidences.json", data, original=hashlib.sha256(data).hexdigest())
     path = tmp_path / f"confidences.json{suffix}"
     path.write_bytes(packed)
@@ -241,7 +240,7 @@ def _sample(folder: Path, **changed: object) -> Path:
 )
 def test_what_is_no_array_of_numbers_is_left_out_by_name(tmp_path, changed, note, missing):
     found, manifest = imported(_sample(tmp_path, **changed))
-    assert missing not in found and found["inputs/token_res_ids"].tolist() == [1, 2]
+    assert missing not in found and found["inputs/tokens/residue_index"].tolist() == [1, 2]
     assert note in (manifest.provenance.note or "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import lzma
 import pickle
@@ -26,6 +27,10 @@ def judged(real_data: Path, *places: tuple[str, str, str]) -> Arrays:
     return found
 
 
+def gemmi_here() -> bool:
+    return importlib.util.find_spec("gemmi") is not None
+
+
 def holds(found: Arrays, expected: Arrays) -> None:
     assert expected
     for place, array in expected.items():
@@ -41,7 +46,6 @@ def test_alphafold3(real_data):
     holds(found, judged(
         real_data,
         *((f"{folder}/confidences.json", key, place.format(k)) for folder, k in folders for key, place in full),
-        *((f"{folder}/confidences.json", "token_res_ids", f"inputs/{k}token_res_ids") for folder, k in folders),
         *((f"{folder}/summary_confidences.json", key, f"outputs/{k}{key}") for folder, k in folders for key in chains),
         *((f"{folder}/summary_confidences.json", "ptm", f"structure/{k}ptm") for folder, k in folders),
     ))  # fmt: skip
@@ -50,11 +54,45 @@ def test_alphafold3(real_data):
     said = "the same bytes as seed-1_sample-0/confidences.json): pdl1_binder_confidences.json"
     assert said in manifest.provenance.note
     assert manifest["outputs/sample_2/contact_probs"].axes == ("token", "token")
-    assert len(found) == 3 * 13 + 3 and manifest.provenance.seed == 1
+    full = json.loads((real_data / "af3_pdl1/seed-1_sample-0/confidences.json").read_text())
+    assert found["inputs/tokens/residue_index"].tolist() == full["token_res_ids"]
+    names = [chain.name for chain in manifest.chains]
+    assert [names[chain] for chain in found["inputs/tokens/chain"]] == full["token_chain_ids"]
+    of_atoms = found["inputs/tokens/chain"][found["inputs/atoms/token"]]
+    assert [names[chain] for chain in of_atoms] == full["atom_chain_ids"]
+    assert found["inputs/model_seeds"].tolist() == [1] and found["inputs/version"] == 3
+    assert manifest.provenance.seed == 1
+
+
+@pytest.mark.parametrize("sample", range(3))
+def test_every_number_of_the_atoms_of_alphafold3(real_data, sample):
+    pytest.importorskip("gemmi", reason="comes with the extra structures")
+    found, manifest = imported(real_data / "af3_pdl1")
+    text = (real_data / f"af3_pdl1/seed-1_sample-{sample}/model.cif").read_text()
+    block = text[text.index("_atom_site.") :].split("#")[0].splitlines()
+    items = [line.strip().removeprefix("_atom_site.") for line in block if line.startswith("_atom_site.")]
+    rows = [line.split() for line in block if line.startswith(("ATOM", "HETATM"))]
+    columns = dict(zip(items, zip(*rows, strict=True), strict=True))
+    places = found[f"structure/sample_{sample}/atom_positions"]
+    for axis, item in enumerate(("Cartn_x", "Cartn_y", "Cartn_z")):
+        assert places[:, axis].tolist() == [float(value) for value in columns.pop(item)]
+    numbers = {item: values for item, values in columns.items() if _are_numbers(values)}
+    assert len(numbers) > 5
+    for item, values in numbers.items():
+        array = found[f"structure/sample_{sample}/atom_site/{item}"]
+        assert array.tolist() == [float(value) for value in values], item
+    assert [chain.kind for chain in manifest.chains] == ["protein", "protein"]
+
+
+def _are_numbers(values) -> bool:
+    try:
+        return all(float(value) == float(value) for value in values)
+    except ValueError:
+        return False
 
 
 def test_boltz(real_data):
-    found, manifest = imported(real_data / "boltz_pdl1")
+    found, _ = imported(real_data / "boltz_pdl1")
     stem = "boltz_pdl1/{}_pdl1_binder_model_{}.{}"
     holds(found, judged(
         real_data,
@@ -65,7 +103,9 @@ def test_boltz(real_data):
     scores = json.loads((real_data / stem.format("confidence", 1, "json")).read_text())
     pairs = [[scores["pair_chains_iptm"][a][b] for b in "01"] for a in "01"]
     assert found["outputs/sample_1/pair_chains_iptm"].tolist() == pairs
-    assert "structures, as text): pdl1_binder_model_0.cif" in manifest.provenance.note
+    if gemmi_here():
+        assert found["structure/sample_0/atom_positions"].shape == (len(found["inputs/atoms/token"]), 3)
+        assert len(found["inputs/tokens/chain"]) == len(found["outputs/sample_0/token_plddts"])
 
 
 def test_colabfold(real_data):
@@ -103,7 +143,11 @@ def test_openfold3(real_data):
         *((stem.format(k, "_aggregated"), key, f"outputs/sample_{k}/{key}")
           for k in (1, 2) for key in ("avg_plddt", "gpde")),
     ))  # fmt: skip
-    assert manifest.provenance.seed == 42 and len(found) == 8
+    assert manifest.provenance.seed == 42
+    assert len([path for path in found if path.startswith("outputs/")]) == 8
+    if gemmi_here():
+        assert found["structure/sample_2/atom_positions"].shape == (*found["outputs/sample_2/atom_plddts"].shape, 3)
+        assert [chain.stop for chain in manifest.chains] == [76]
 
 
 def test_alphafold2_with_pickles_and_without(real_data):

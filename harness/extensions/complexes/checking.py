@@ -1,0 +1,178 @@
+"""What must hold in an archive of a complex: tables that fit its tensors, steps in order, samples of one length."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from harness.extensions.complexes.places import diffusion_place, sample_of, without_sample
+from harness.trace.chains import COMPLEX_AXES, differing_lengths
+from harness.trace.complexes import ATOM_TOKEN, ATOMS, CHAIN_NAMES, CHAINS, TOKEN_CHAIN, TOKENS, read_index, read_names
+from harness.trace.rules import ArchiveRules, Place
+from harness.trace.schema import Role, SchemaError
+from harness.trace.stream import Trace, read_whole
+
+_MOST = 50_000_000
+"""Values of a column of the tables, which is read whole."""
+
+_SEED = r"(?:seed_\d+/)?"
+_STEP = rf"diffusion/{_SEED}step_\d+"
+_PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+    (rf"{TOKENS}/\w+", Role.INPUT, "token", "token letter"),
+    (rf"{ATOMS}/\w+", Role.INPUT, "atom", "atom letter", "atom xyz"),
+    (rf"{CHAINS}/\w+", Role.INPUT, "chain", "chain letter"),
+    (r"inputs/msa_rows", Role.INPUT, "msa_row"),
+    (r"inputs/templates", Role.INPUT, "template", "template letter"),
+    (rf"diffusion/{_SEED}noise_levels", Role.ACTIVATION, "diffusion_step"),
+    (rf"{_STEP}/layer_\d+/token_repr", Role.ACTIVATION, "sample token channel"),
+    (rf"{_STEP}/(?:atom|denoised)_positions", Role.ACTIVATION, "sample atom xyz"),
+    (
+        rf"outputs/{_SEED}(?:predicted_aligned_error|predicted_distance_error)",
+        Role.OUTPUT,
+        *("sample token token", "token token", "residue residue"),
+    ),
+    (rf"outputs/{_SEED}atom_plddts", Role.OUTPUT, "sample atom", "atom"),
+    (rf"outputs/{_SEED}(?:ptm|iptm|ranking_score)", Role.OUTPUT, "sample", ""),
+    (rf"outputs/{_SEED}chain_pair_iptm", Role.OUTPUT, "sample chain chain", "chain chain", "chain_pair"),
+    (rf"outputs/{_SEED}distogram_logits", Role.OUTPUT, "token token bin", "residue residue bin"),
+)
+
+
+_OF_TOKENS: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+    (rf"single/{_SEED}layer_\d+", Role.SINGLE, "token channel"),
+    (rf"pair/{_SEED}layer_\d+", Role.PAIR, "token token channel"),
+    (
+        rf"attention/[^/]+/{_SEED}layer_\d+",
+        Role.ATTENTION,
+        *("head token token", "head window query key", "token head token token"),
+    ),
+    (rf"structure/{_SEED}atom_positions", Role.STRUCTURE, "sample atom xyz", "atom xyz"),
+    (r"inputs/msa", Role.INPUT, "msa_row token"),
+    (rf"recycle/{_SEED}step_\d+/(?:single_repr|single/layer_\d+)", Role.SINGLE, "token channel"),
+    (rf"recycle/{_SEED}step_\d+/(?:pair_repr|pair/layer_\d+)", Role.PAIR, "token token channel"),
+)
+"""Where an archive has a table of tokens, these are of tokens and atoms, and not of the residues of one chain."""
+
+
+def _place(path: str, paths: Collection[str]) -> Place | None:
+    for pattern, role, *choices in (*_PLACES, *(_OF_TOKENS if TOKEN_CHAIN in paths else ())):
+        if re.fullmatch(pattern, path):
+            return role, tuple(tuple(names.split()) for names in choices)
+    return None
+
+
+def _check(trace: Trace) -> Iterator[str]:
+    """Yield a sentence for each broken rule of a trace that has tables of a complex, diffusion steps or samples."""
+    yield from _tables(trace)
+    yield from _steps(trace)
+    yield from _samples(trace)
+
+
+def _tables(trace: Trace) -> Iterator[str]:
+    paths = {spec.path for spec in trace.manifest.tensors}
+    has = {group: any(path.startswith(f"{group}/") for path in paths) for group in (TOKENS, ATOMS, CHAINS)}
+    diffuses = any(path.startswith("diffusion/") for path in paths)
+    if not (any(has.values()) or diffuses):
+        return
+    lacking = [path for path in (CHAIN_NAMES, TOKEN_CHAIN) if path not in paths]
+    lacking += [ATOM_TOKEN] if has[ATOMS] and ATOM_TOKEN not in paths else []
+    yield from differing_lengths(trace.manifest.tensors, COMPLEX_AXES)
+    for path in lacking:
+        yield f"{path}: expected this column of the tables of a complex, found none."
+    large = [
+        path for path in (CHAIN_NAMES, TOKEN_CHAIN, ATOM_TOKEN) if path in paths and trace.manifest[path].items > _MOST
+    ]
+    for path in large:
+        yield f"{path}: expected at most {_MOST:,} values, got shape {trace.manifest[path].shape}."
+    if lacking or large:
+        return
+    try:
+        names, chain_of = read_names(trace, CHAIN_NAMES), read_index(trace, TOKEN_CHAIN)
+        token_of = read_index(trace, ATOM_TOKEN) if ATOM_TOKEN in paths else None
+    except SchemaError as error:
+        yield str(error)
+        return
+    for name in sorted(name for name, count in Counter(names).items() if count > 1):
+        yield f"{CHAIN_NAMES}: the chain {name!r} is named twice: give each chain a name of its own."
+    yield from _indices(TOKEN_CHAIN, chain_of, len(names), "chain")
+    if token_of is not None:
+        yield from _indices(ATOM_TOKEN, token_of, len(chain_of), "token")
+    stated = [(chain.name, chain.start, chain.stop) for chain in trace.manifest.chains]
+    bounds = [(name, *map(int, np.searchsorted(chain_of, [k, k + 1]))) for k, name in enumerate(names)]
+    if stated and stated != bounds and (np.diff(chain_of) >= 0).all():
+        yield f"{TOKEN_CHAIN}: the manifest states the chains {stated[:3]}, the tables {bounds[:3]}: expected the same."
+
+
+def _indices(path: str, index: np.ndarray, count: int, what: str) -> Iterator[str]:
+    """Check a column that names a row of another table for each of its own rows, in ascending order."""
+    own = path.split("/")[1].removesuffix("s")
+    wrong = np.flatnonzero((index < 0) | (index >= count))
+    if len(wrong):
+        row = int(wrong[0])
+        yield f"{path}: the {own} {row} is of the {what} {index[row]}: expected one from 0 to {count - 1}."
+        return
+    back = np.flatnonzero(np.diff(index) < 0)
+    if len(back):
+        row = int(back[0]) + 1
+        yield f"{path}: the {own} {row} is of the {what} {index[row]}, behind one of a later: expected an order."
+    missing = np.setdiff1d(np.arange(count), index)
+    if len(missing):
+        yield f"{path}: the {what} {missing[0]} has no {own}: expected at least one."
+
+
+def _steps(trace: Trace) -> Iterator[str]:
+    last: dict[tuple[str, str], tuple[int, str]] = {}
+    seeds: defaultdict[str, set[int]] = defaultdict(set)
+    for spec in trace.manifest.tensors:
+        place = diffusion_place(spec)
+        if place is None:
+            continue
+        seeds[place.seed].add(place.step)
+        key = (place.seed, f"{place.layer} {place.name}")
+        before = last.get(key)
+        if before is not None and before[0] > place.step:
+            yield f"{spec.path}: expected steps in order, found it behind {before[1]}."
+        last[key] = (place.step, spec.path)
+    paths = {spec.path for spec in trace.manifest.tensors}
+    for seed, steps in seeds.items():
+        path = f"diffusion/{seed}noise_levels"
+        if path not in paths:
+            yield f"{path}: expected the noise level of each diffusion step, found none."
+            continue
+        if trace.manifest[path].items > _MOST:
+            yield f"{path}: expected at most {_MOST:,} values, got shape {trace.manifest[path].shape}."
+            continue
+        spec = trace.manifest[path]
+        if len(spec.shape) != 1 or spec.values or np.dtype(spec.dtype).kind not in "iuf":
+            yield f"{path}: expected numbers with one axis, got {spec.values or spec.dtype} of shape {spec.shape}."
+            continue
+        levels = read_whole(trace, path).astype(np.float64)
+        if max(steps) >= len(levels):
+            yield f"{path}: expected a noise level of step {max(steps)}, found those of {len(levels)} steps."
+        rising = np.flatnonzero(~(np.diff(levels) < 0))
+        if len(rising):
+            yield f"{path}: expected levels that fall from step to step, but step {int(rising[0]) + 1} is no lower."
+
+
+def _samples(trace: Trace) -> Iterator[str]:
+    first: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for spec in trace.manifest.tensors:
+        if sample_of(spec.path) is None:
+            continue
+        path, shape = first.setdefault(without_sample(spec.path), (spec.path, spec.shape))
+        if shape != spec.shape:
+            yield f"{spec.path}: expected the shape {shape} of {path}, for samples of one complex, got {spec.shape}."
+    lengths: dict[str, tuple[str, int]] = {}
+    for spec in trace.manifest.tensors:
+        if "sample" not in spec.axes or spec.path.startswith("outputs/ranking/"):
+            continue
+        group = spec.path.split("/")[1] if "/seed_" in spec.path else ""
+        path, length = lengths.setdefault(group, (spec.path, spec.shape[spec.axes.index("sample")]))
+        if length != spec.shape[spec.axes.index("sample")]:
+            yield f"{spec.path}: expected {length} samples as {path}, got shape {spec.shape}."
+
+
+rules = ArchiveRules(place=_place, check=_check)

@@ -1,0 +1,216 @@
+"""What an mmCIF file of a prediction holds: its numbers by category and item, and its atoms as tables of a complex."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.extensions.importing.file_contents import FileContent
+from harness.foreign.packed import read_packed
+from harness.foreign.source import ForeignArray, SourceError, readable
+from harness.registry import missing_package
+from harness.trace.chains import Chain, ChainKind
+from harness.trace.complexes import Complex, letters, token_chains
+from harness.trace.structure import RESIDUES
+
+POSITIONS = "atom_site/positions"
+_AXES = ("Cartn_x", "Cartn_y", "Cartn_z")
+_LARGEST = 1 << 30  # bytes, unpacked
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_WHOLE = re.compile(r"[-+]?\d{1,18}")
+
+_POLYMERS: dict[str, ChainKind] = {
+    "polypeptide(L)": "protein",
+    "polypeptide(D)": "protein",
+    "polyribonucleotide": "rna",
+    "polydeoxyribonucleotide": "dna",
+}
+_STANDARD = {*RESIDUES.values(), "UNK", "A", "C", "G", "U", "N", "DA", "DC", "DG", "DT", "DN"}
+"""Components that are one token each; of any other, each atom is one: Abramson, J. et al. (2024), section 2.6."""
+
+
+@dataclass(frozen=True)
+class AtomRow:
+    """An atom of a file: its chain, residue number there, component, name and element."""
+
+    chain: str
+    residue: str
+    component: str
+    name: str
+    element: str
+
+
+@dataclass(frozen=True)
+class StructureFacts:
+    """What the files of all samples of a complex have in common: its atoms; and of each chain name, kind and entity."""
+
+    atoms: tuple[AtomRow, ...]
+    chains: tuple[tuple[str, ChainKind, str], ...]
+
+
+def read_cif(path: Path) -> FileContent:
+    """Read the numbers of an mmCIF file; what is unknown (``?``) or left out (``.``) among numbers is NaN.
+
+    Parameters
+    ----------
+    path : Path
+        The file, perhaps packed.
+
+    Returns
+    -------
+    FileContent
+        Each item that holds numbers as ``category/item``, coordinates together as `POSITIONS`; the fact ``structure``
+        is its `StructureFacts`. Without gemmi, nothing, and how to install it.
+    """
+    content = FileContent()
+    if missing := missing_package("gemmi", "trace-format-harness[structures]"):
+        content.left.append((f"mmCIF {missing}", path.name))
+        return content
+    from gemmi import cif
+
+    with readable(path):
+        packed = read_packed(path, _LARGEST)
+        content.note_packed(packed)
+        block = cif.read_string(packed.data).sole_block()
+        tables = {name.strip("_."): block.get_mmcif_category(name) for name in block.get_mmcif_category_names()}
+    for category, columns in tables.items():
+        axis = "atom" if category == "atom_site" else f"{category}_row"
+        for item, values in columns.items():
+            array = _numbers(values)
+            if array is not None:
+                content.take(f"{category}/{item}", ForeignArray.of(array)._replace(axes=(axis,)))
+    with readable(path):
+        placed = [content.arrays.pop(f"atom_site/{item}", None) for item in _AXES]
+        if all(placed):
+            together = np.stack([each.load() for each in placed if each], axis=1)
+            content.arrays[POSITIONS] = ForeignArray.of(together)._replace(axes=("atom", "xyz"))
+            content.facts["structure"] = _facts(tables)
+    return content
+
+
+def _numbers(values: Sequence[Any]) -> np.ndarray | None:
+    """Return a column as integers or float64; None where a value is no number, or all are missing."""
+    said = [value for value in values if isinstance(value, str)]
+    if not said or not all(_NUMBER.fullmatch(value) for value in said):
+        return None
+    if len(said) == len(values) and all(_WHOLE.fullmatch(value) for value in said):
+        return np.array(list(map(int, said)), np.int64)
+    return np.array([float(value) if isinstance(value, str) else np.nan for value in values])
+
+
+def _facts(tables: dict[str, dict[str, list[Any]]]) -> StructureFacts:
+    site = tables["atom_site"]
+    numbers = site["auth_seq_id"] if "auth_seq_id" in site else site["label_seq_id"]
+    columns = (site["label_asym_id"], numbers, site["label_comp_id"], site["label_atom_id"], site["type_symbol"])
+    atoms = tuple(AtomRow(*(str(value or "") for value in row)) for row in zip(*columns, strict=True))
+    kinds = dict(zip(*_two(tables, "entity_poly", "entity_id", "type"), strict=True))
+    kept = dict(zip(*_two(tables, "entity", "id", "type"), strict=True))
+    entity = dict(zip(*_two(tables, "struct_asym", "id", "entity_id"), strict=True))
+    count: defaultdict[str, int] = defaultdict(int)
+    for atom in atoms:
+        count[atom.chain] += 1
+    chains = []
+    for name, number in count.items():
+        its = str(entity.get(name) or "")
+        kind: ChainKind = _POLYMERS.get(str(kinds.get(its)), "other")
+        if kept.get(its) == "non-polymer":
+            kind = "ion" if number == 1 else "ligand"
+        chains.append((name, kind, its))
+    return StructureFacts(atoms, tuple(chains))
+
+
+def _two(tables: dict[str, dict[str, list[Any]]], category: str, *items: str) -> tuple[list[Any], ...]:
+    table = tables.get(category, {})
+    return tuple(table.get(item, []) for item in items) if all(item in table for item in items) else ([], [])
+
+
+def complex_of(structure: StructureFacts | None, tokens: Sequence[tuple[str, str]] = ()) -> Complex | None:
+    """Make the tables of a complex.
+
+    Parameters
+    ----------
+    structure : StructureFacts or None
+        Atoms and chains, where a file of the structure was read.
+    tokens : sequence of (str, str)
+        Chain and residue number of each token, where a file says so; else they are found from the atoms: a residue of a
+        polymer, or an atom of anything else.
+
+    Returns
+    -------
+    Complex or None
+        None where nothing says what the tokens are.
+
+    Raises
+    ------
+    SourceError
+        When atoms and tokens are of different complexes.
+    """
+    atoms = structure.atoms if structure else ()
+    if not tokens:
+        tokens = _tokens_of(atoms)
+    if not tokens:
+        return None
+    chains, index = token_chains([chain for chain, _ in tokens])
+    if structure:
+        known = {name: (kind, entity) for name, kind, entity in structure.chains}
+        chains = tuple(_described(chain, *known.get(chain.name, (chain.kind, ""))) for chain in chains)
+    columns = {"chain": index}
+    if all(_WHOLE.fullmatch(residue) for _, residue in tokens):
+        columns["residue_index"] = np.array([int(residue) for _, residue in tokens], np.int64)
+    if not atoms:
+        return Complex(chains=chains, tokens=columns, atoms={})
+    of_atom = _atom_tokens(atoms, tokens)
+    first = np.unique(of_atom, return_index=True)[1]
+    columns["component"] = letters([atoms[place].component for place in first])
+    table = {
+        "token": of_atom,
+        "name": letters([atom.name for atom in atoms]),
+        "element": letters([atom.element for atom in atoms]),
+    }
+    return Complex(chains=chains, tokens=columns, atoms=table)
+
+
+def _described(chain: Chain, kind: ChainKind, entity: str) -> Chain:
+    return Chain(name=chain.name, kind=kind, start=chain.start, stop=chain.stop, entity=entity)
+
+
+def _tokens_of(atoms: Sequence[AtomRow]) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    before: AtomRow | None = None
+    for atom in atoms:
+        same = before is not None and (atom.chain, atom.residue) == (before.chain, before.residue)
+        if not same or atom.component not in _STANDARD:
+            found.append((atom.chain, atom.residue))
+        before = atom
+    return found
+
+
+def _atom_tokens(atoms: Sequence[AtomRow], tokens: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Return the token of each atom, int32: the only one of its residue, or each the next one."""
+    places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, token in enumerate(tokens):
+        places[token].append(place)
+    members: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, atom in enumerate(atoms):
+        members[atom.chain, atom.residue].append(number)
+    found = np.empty(len(atoms), np.int32)
+    for residue, numbers in members.items():
+        own = places.get(residue, [])
+        if len(own) not in (1, len(numbers)):
+            raise SourceError(
+                f"The residue {residue[1]} of chain {residue[0]} has {len(numbers)} atoms and {len(own)} tokens: the "
+                "files are of different complexes; put those of one job into a folder of their own."
+            )
+        found[numbers] = own
+    if lacking := sorted(set(places) - set(members))[:1]:
+        raise SourceError(
+            f"The residue {lacking[0][1]} of chain {lacking[0][0]} has tokens and no atom: the files are of different "
+            "complexes; put those of one job into a folder of their own."
+        )
+    return found

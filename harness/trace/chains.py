@@ -1,0 +1,83 @@
+"""Chains of a complex, as ranges along the axis of tokens, so that plans can name them without reading values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.documents import Count
+from harness.trace.schema import SchemaError, TensorSpec
+
+ChainKind = Literal["protein", "rna", "dna", "ligand", "ion", "other"]
+
+
+COMPLEX_AXES = ("token", "atom", "chain")
+"""Axes that count the parts of a complex, in every tensor of its trace."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chain:
+    """One chain of a complex: a polymer, a ligand or an ion.
+
+    Attributes
+    ----------
+    name : str
+        Identifier of the chain, ``label_asym_id`` of mmCIF.
+    kind : {"protein", "rna", "dna", "ligand", "ion", "other"}
+        What it is; ``other`` where the source does not say.
+    start, stop : int
+        Its tokens, ``start <= token < stop``; chains follow one another without gaps.
+    entity : str
+        Identifier of its entity: copies of one molecule share it. Empty where the source does not say.
+    """
+
+    name: str
+    kind: ChainKind
+    start: Count
+    stop: Count
+    entity: str = ""
+
+
+def check_chains(chains: Sequence[Chain], tokens: int | None) -> None:
+    """Refuse chains that share a name, overlap, or do not cover the axis of tokens.
+
+    Parameters
+    ----------
+    chains : sequence of Chain
+        In the order of their tokens; may be empty.
+    tokens : int or None
+        Length of the axis ``token``; None where no tensor has it.
+
+    Raises
+    ------
+    SchemaError
+        Naming the chain and what was expected.
+    """
+    names: set[str] = set()
+    end = 0
+    for chain in chains:
+        if not chain.name:
+            raise SchemaError(f"The chain of the tokens {chain.start} to {chain.stop} has no name: give it one.")
+        if chain.name in names:
+            raise SchemaError(f"The chain {chain.name!r} is named twice: give each chain a name of its own.")
+        names.add(chain.name)
+        if chain.start != end or chain.stop <= chain.start:
+            raise SchemaError(
+                f"The chain {chain.name!r} has the tokens {chain.start} to {chain.stop}: expected at least one, from "
+                f"{end} on, because chains follow one another without gaps."
+            )
+        end = chain.stop
+    if chains and tokens is not None and end != tokens:
+        raise SchemaError(f"The chains have {end} tokens, but tensors have {tokens} along the axis 'token'.")
+
+
+def differing_lengths(
+    tensors: Iterable[TensorSpec], axes: Collection[str], known: Mapping[str, int] | None = None
+) -> Iterator[str]:
+    """Yield a sentence for each tensor in which an axis has another length than in those before."""
+    lengths = dict(known or {})
+    for spec in tensors:
+        for axis, length in zip(spec.axes, spec.shape, strict=True):
+            if axis in axes and lengths.setdefault(axis, length) != length:
+                yield f"{spec.path}: expected {lengths[axis]} {axis}s along axis '{axis}', got shape {spec.shape}."

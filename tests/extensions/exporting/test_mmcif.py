@@ -12,6 +12,7 @@ from harness.trace.sources import open_trace
 from harness.trace.stream import read_whole
 
 gemmi = pytest.importorskip("gemmi", reason="comes with the extra structures")
+pytest.importorskip("harness.extensions.complexes", reason="the traces are those of another extension")
 
 COMPLEX = (
     "synthetic:model=af3,layers=1,heads=1,single_dim=4,pair_dim=2,steps=1,diffusion_layers=1,diffusion_dim=4,samples=2"

@@ -145,6 +145,7 @@ def test_attention_statistics_of_known_values() -> None:
 
 
 def test_bfloat16_that_is_stored_as_its_bits_is_measured_as_numbers() -> None:
+    pytest.importorskip("harness.extensions.complexes", reason="the trace is that of another extension")
     text = "synthetic:model=af3,layers=1,heads=1,steps=1,diffusion_layers=1,diffusion_dim=4,dtype="
     bits, floats = (measure(open_trace(text + dtype, 24), Role.PAIR, 24) for dtype in ("bfloat16", "float32"))
     for name in ("mean", "standard deviation", "kurtosis"):

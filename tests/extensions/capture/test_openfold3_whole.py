@@ -88,9 +88,9 @@ def test_formats_hold_what_hooks_collect_in_memory(model, collected, tmp_path):
 
 def test_atoms_are_where_their_types_say(collected):
     atoms = atoms_of("GA")
-    assert atoms.names == ("N", "CA", "C", "O", "N", "CA", "C", "O", "CB", "OXT")
-    assert atoms.residue.tolist() == [0] * 4 + [1] * 6
-    places = atoms.scattered(np.arange(1, 11, dtype=np.float32))
+    assert atoms.names == ("N", "CA", "C", "O", "N", "CA", "C", "O", "CB")
+    assert atoms.residue.tolist() == [0] * 4 + [1] * 5  # OpenFold3 has no OXT
+    places = atoms.scattered(np.arange(1, 10, dtype=np.float32))
     assert places.shape == (2, 37) and places[1, ATOMS.index("CB")] == 9 and places[0, ATOMS.index("CB")] == 0
     mask, positions = collected["structure/atom_mask"], collected["structure/atom_positions"]
     assert not positions[mask == 0].any() and positions[mask == 1].any(axis=-1).all()

@@ -10,6 +10,7 @@ from typing import Any
 from harness import registry
 from harness.records import RAW
 from harness.run.config import RunConfig
+from harness.run.defaults import all_suites
 from harness.run.plan import describe_access
 from harness.run.planning import open_subjects
 from harness.run.presets import PRESETS
@@ -26,12 +27,9 @@ RULES = 1
 @cache
 def config() -> RunConfig:
     """Return what ``harness run --preset quick`` measures, at the first of its lengths and with every format."""
-    suites = sorted(map(load_suite, registry.names("suites")), key=lambda suite: suite.order)
     formats = tuple(registry.names("formats"))
     preset = {**PRESETS["quick"], "sizes": PRESETS["quick"]["sizes"][:1]}
-    return RunConfig(
-        run_id="tracking", preset="quick", formats=formats, suites=tuple(suite.name for suite in suites), **preset
-    )
+    return RunConfig(run_id="tracking", preset="quick", formats=formats, suites=all_suites(), **preset)
 
 
 @cache

@@ -16,6 +16,7 @@ import pytest
 from harness import registry
 from harness.formats.base import load_format
 from harness.formats.zarr import ZarrFormat
+from harness.run.defaults import all_suites
 from harness.run.planning import open_subjects
 from harness.run.presets import PRESETS
 from harness.trace import synthetic
@@ -56,13 +57,13 @@ def discovered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, 
 
 
 def versions() -> dict[str, list[str]]:
-    return {suite: [definition.version(suite, kind) for kind in METHODS] for suite in registry.names("suites")}
+    return {suite: [definition.version(suite, kind) for kind in METHODS] for suite in all_suites()}
 
 
 def test_every_access_of_every_suite_is_there_in_every_format(discovered: dict[str, dict[str, Any]]) -> None:
     config = dataclasses.replace(definition.config(), formats=("zarr",))
     (subject,) = open_subjects(config)
-    assert {suite for suite, _ in subject.plans} == set(registry.names("suites"))
+    assert {suite for suite, _ in subject.plans} == set(all_suites())
     expected: dict[str, list[str]] = {}
     for suite, access in subject.plans:
         kind = next(kind for kind in METHODS if isinstance(access, kind))  # or no benchmark measures it
@@ -81,7 +82,7 @@ def test_versions_are_explicit_and_one_for_each_definition(discovered: dict[str,
     for name, version in stated.items():
         suite = name.split(".")[1]
         assert version in {definition.version(suite, kind) for kind in METHODS}, name
-    assert len(set(stated.values())) == len(registry.names("suites"))
+    assert len(set(stated.values())) == len(all_suites())
 
 
 def test_figures_have_units_that_pages_can_show(discovered: dict[str, dict[str, Any]]) -> None:
@@ -112,7 +113,7 @@ def test_another_trace_is_another_version_of_every_suite(
         cached.cache_clear()
     monkeypatch.setitem(PRESETS, "quick", {**PRESETS["quick"], **change})
     after = versions()
-    assert all(after[suite] != before[suite] for suite in registry.names("suites"))
+    assert all(after[suite] != before[suite] for suite in all_suites())
 
 
 @pytest.mark.usefixtures("fresh")

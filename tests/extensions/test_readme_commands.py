@@ -35,7 +35,7 @@ _NAMED = (
     "slimming",
 )
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in _NAMED)]
-ALONE = ("own-data", "elsewhere", "complexes", "corpus")  # run below, each in a folder of its own
+ALONE = ("own-data", "elsewhere", "complexes")  # run below, each in a folder of its own
 BY_OTHERS = {
     "compare": "tests/extensions/compare/test_command.py",
     "formats": "tests/formats/test_conformance.py",
@@ -135,13 +135,13 @@ def test_the_commands_on_own_arrays_work(shell: Shell, tmp_path: Path) -> None:
     assert len(list((tmp_path / "results").iterdir())) == 2
 
 
-def test_the_commands_on_complexes_and_on_a_corpus_work(shell: Shell, tmp_path: Path) -> None:
+def test_the_commands_on_complexes_work(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "examples").mkdir()
     shutil.copy(ROOT / "examples" / "complex.h5", tmp_path / "examples")
     shell(commands(ROOT / "docs" / "complexes.md"))
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/complexes.md").read_text(), re.S)
     exec(snippet, {})  # writes a file with h5py
-    shell(["harness verify --schema theirs.h5", *commands(ROOT / "docs" / "corpus.md")])
+    shell(["harness verify --schema theirs.h5"])
 
 
 def test_the_commands_for_other_programs_work(shell: Shell, tmp_path: Path) -> None:

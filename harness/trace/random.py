@@ -191,6 +191,11 @@ def interpolate(at: np.ndarray, knots: tuple[float, ...], values: tuple[float, .
     return y[left] + part * (y[left + 1] - y[left])
 
 
+def bfloat16_bits(values: np.ndarray) -> np.ndarray:
+    """Return the bits of float32 values that bfloat16 holds exactly, as uint16: their upper halves."""
+    return (np.ascontiguousarray(values, "<f4").view("<u4") >> np.uint32(16)).astype("<u2")
+
+
 def round_to_bf16(values: np.ndarray) -> None:
     """Round float32 values in place to the nearest bfloat16 (ties away from zero), avoiding exact zeros.
 

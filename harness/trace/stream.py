@@ -251,3 +251,10 @@ def digest_blocks(blocks: Iterable[np.ndarray]) -> str:
 def digest(array: np.ndarray) -> str:
     """Digest one array (see `Digest`)."""
     return digest_blocks([array])
+
+
+def recut(made: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """Yield the same rows in blocks of `rows`, the last shorter."""
+    for block in regroup(made, rows):
+        for start in range(0, len(block), rows):
+            yield block[start : start + rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -13,7 +13,7 @@ from harness.trace import protein, structure
 from harness.trace.manifest import Manifest, Metadata, Provenance
 from harness.trace.random import SEED_LIMIT, Stream
 from harness.trace.schema import TensorSpec, tensor
-from harness.trace.stream import ParameterValues, Trace, TraceSource, block_rows, parse_parameters, regroup, split
+from harness.trace.stream import ParameterValues, Trace, TraceSource, block_rows, parse_parameters, recut, split
 
 _MOST_LAYERS, _MOST_OTHERS = 5000, 1_000_000
 _KNOWN: Mapping[str, ParameterValues] = {
@@ -141,12 +141,12 @@ class SyntheticTrace(Trace):
         if kind == "pair":
             band = -(-rows // protein.TILE) * protein.TILE
             made = protein.pair_rows(p.seed, name, p.n_res, self._channels, band, p.dtype == "bf16")
-            yield from _recut(made, rows)
+            yield from recut(made, rows)
         elif kind == "single":
             yield from protein.single_rows(p.seed, name, p.n_res, p.hidden_dim, rows, p.dtype == "bf16")
         elif kind == "attention":
             sharp = protein.sharpness(spec.layer or 0, p.heads)
-            yield from _recut(protein.attention_heads(p.seed, name, p.n_res, sharp), rows)
+            yield from recut(protein.attention_heads(p.seed, name, p.n_res, sharp), rows)
         elif path == "inputs/msa":
             rows = block_rows(spec.shape, 1)
             for start in range(0, p.n_seq, rows):
@@ -171,13 +171,6 @@ def _identity(path: str) -> tuple[str, str]:
         kind = rest[1].removesuffix("_repr")
         return kind, f"{kind} {rest[0]}"
     return group, f"{group} {rest[0]}"
-
-
-def _recut(made: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """Yield the same rows in blocks of `rows`, the last shorter."""
-    for block in regroup(made, rows):
-        for start in range(0, len(block), rows):
-            yield block[start : start + rows]
 
 
 def _manifest(p: Parameters) -> Manifest:

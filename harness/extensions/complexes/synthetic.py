@@ -18,9 +18,9 @@ from harness.extensions.complexes.parameters import ComplexParameters, parse
 from harness.trace import protein
 from harness.trace.complexes import Complex
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.random import Stream, exp
+from harness.trace.random import Stream, bfloat16_bits, exp
 from harness.trace.schema import Role, TensorSpec, tensor
-from harness.trace.stream import Trace, block_rows, regroup, split
+from harness.trace.stream import Trace, block_rows, recut, split
 
 _QUERIES, _KEYS, _ATOM_HEADS, _ATOM_LAYERS = 32, 128, 4, 3
 """Sequence-local attention of atoms: Abramson, J. et al. (2024), Nature 630, 493-500, algorithm 7."""
@@ -166,7 +166,7 @@ class ComplexTrace(Trace):
     def _stored(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield float32 blocks in the type in which they are stored; those of bfloat16 hold such values already."""
         for block in blocks:
-            yield _as_bfloat16(block) if self.parameters.dtype == "bfloat16" else block
+            yield bfloat16_bits(block) if self.parameters.dtype == "bfloat16" else block
 
     def _single(self, name: str) -> Iterator[np.ndarray]:
         p = self.parameters
@@ -178,7 +178,7 @@ class ComplexTrace(Trace):
         rows = block_rows((p.tokens, p.tokens, p.pair_dim), 4)
         band = -(-rows // protein.TILE) * protein.TILE
         made = protein.pair_rows(p.seed, f"pair {name}", p.tokens, self._channels, band, self._rounds)
-        return self._stored(_recut(made, rows))
+        return self._stored(recut(made, rows))
 
     @property
     def _rounds(self) -> bool:
@@ -262,15 +262,3 @@ def kept_steps(count: int) -> list[int]:
     if count == 1:
         return [_ROLLOUT - 1]
     return sorted({k * (_ROLLOUT - 1) // (count - 1) for k in range(count)})
-
-
-def _as_bfloat16(block: np.ndarray) -> np.ndarray:
-    """Return the upper halves of float32 values that bfloat16 holds exactly."""
-    bits = np.ascontiguousarray(block, "<f4").view("<u4")
-    return (bits >> np.uint32(16)).astype("<u2")
-
-
-def _recut(made: Iterator[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    for block in regroup(made, rows):
-        for start in range(0, len(block), rows):
-            yield block[start : start + rows]

@@ -16,7 +16,7 @@ import numpy as np
 from harness.errors import UsageError
 from harness.trace import protein
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.random import SEED_LIMIT, Stream, exp
+from harness.trace.random import SEED_LIMIT, Stream, bfloat16_bits, exp
 from harness.trace.schema import MOST_TENSORS, Role, TensorSpec, tensor
 from harness.trace.stream import ParameterValues, Trace, TraceSource, block_rows, parse_parameters, split
 
@@ -135,7 +135,7 @@ class CorpusTrace(Trace):
         bfloat16 = p.dtype == "bfloat16"
         rows = block_rows((length, p.width), 4)
         for block in protein.single_rows(p.seed, f"protein {number} layer {layer}", length, p.width, rows, bfloat16):
-            yield (block.view("<u4") >> np.uint32(16)).astype("<u2") if bfloat16 else block
+            yield bfloat16_bits(block) if bfloat16 else block
 
 
 source = TraceSource(

@@ -25,7 +25,7 @@ REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 TRACE = "synthetic:layers=12"
 TRUE = np.array([1e-3, 1e-4, 2e-5, 3e-10, 4e-10, 0, 1e-10])
 ASKED = ProjectionQuestion(
-    traces=10_000, n_res=512, readers=50, accesses=1, mix=presets()["shared-cluster"], store=STORES["s3"]
+    traces=10_000, n_res=384, readers=50, accesses=1, mix=presets()["shared-cluster"], store=STORES["s3"]
 )
 
 
@@ -109,7 +109,7 @@ def test_models_of_the_reference_run_predict_held_out_cells_within_a_quarter():
 def test_the_projection_is_the_printed_arithmetic(reference):
     table = reference.table.set_index("format")
     samples = pd.read_csv(REFERENCE / "samples.csv")
-    size = samples[(samples["access"] == "archive") & (samples["suite"] == "size") & (samples["n_res"] == 512)]
+    size = samples[(samples["access"] == "archive") & (samples["suite"] == "size") & (samples["n_res"] == 384)]
     size = size[size["effort"] == "stock"].set_index("format")
     for name, row in table.iterrows():
         assert row["gigabytes"] == pytest.approx(10_000 * size.loc[name, "size_bytes"] / 1e9)
@@ -133,7 +133,7 @@ def test_a_local_projection_of_a_measured_access_is_near_what_was_measured():
     asked = dataclasses.replace(ASKED, mix=mix, store=STORES["local"])
     table = project(REFERENCE, TRACE, asked).table.set_index("format")
     for cell in cells_of(REFERENCE, TRACE):
-        if (cell.key.access, cell.n_res) == ("pair_layer", 512):
+        if (cell.key.access, cell.n_res) == ("pair_layer", 384):
             assert table.loc[cell.key.format, "seconds_per_access"] == pytest.approx(cell.seconds, rel=0.5)
 
 

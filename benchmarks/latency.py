@@ -76,10 +76,11 @@ def _caption(samples: pd.DataFrame, aside: Sequence[str]) -> list[str]:
     flat = samples["format"] == RAW
     read = samples.groupby(["access", flat])["bytes_read"].median().unstack()
     caption = [
-        "Median time of all reads of the access, opening a fresh reader with a fresh client included, with its "
+        "Median time of all reads of the access, opening a fresh reader included (with a fresh client, but for "
+        "tensorstore, whose connections are the process's), with its "
         f"95 % bootstrap interval; {rounds} rounds, formats interleaved. 0 ms has no place on a logarithmic axis and "
         "stands at its left end. npz-download fetches the archive whole, once. One GET is a single request for as many "
-        "bytes as zarr-slim read.",
+        "bytes as this project's decoder read.",
         "A shaper on loopback adds the latency to each request of a real S3 server and limits what is read to "
         f"{words.listed([f'{limit / 1e6:g} MB/s' if limit else 'no bandwidth' for limit in limits])}.",
     ]

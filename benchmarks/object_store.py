@@ -25,16 +25,17 @@ import pandas as pd
 from benchmarks.latency import draw_latency
 from benchmarks.seaweed import seaweed
 from benchmarks.slim_targets import FoundSizes
+from benchmarks.store_arms import ARMS, OWN, TENSORSTORE, StoreArm
+from harness.analysis.formatting import duration
 from harness.errors import HarnessError
 from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import S3Place, parse_place
 from harness.extensions.object_store.shaper import shaped
-from harness.extensions.object_store.stored import S3Archive, StoredFormat
+from harness.extensions.object_store.stored import S3Archive
 from harness.extensions.object_store.uploads import upload, upload_beside
 from harness.formats.archive import write_archive
-from harness.formats.base import ProfileName, load_format
-from harness.formats.settings import configured
+from harness.formats.base import load_format
 from harness.records import RAW
 from harness.sampling.sample import take
 from harness.sampling.verify import Expected, expectations
@@ -45,39 +46,12 @@ from harness.workload import Read, window_reads
 WINDOWS, EDGE = 50, 32
 GOAL_LATENCY = 20
 GET = "one GET"
-"""A request for as many bytes as zarr-slim read for the same access: nothing could wait less for them."""
+"""A request for as many bytes as the decoder of this project reads of zarr-slim: nothing could wait less for them."""
 
 _COLUMNS = [
     "trace", "latency_ms", "bandwidth", "access", "format", "profile", "round", "seconds", "open_seconds", "requests",
     "bytes_read", "retries",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class StoreArm:
-    """A format in a profile, read by one route; another one of the format may be all that is drawn."""
-
-    format: str
-    profile: ProfileName
-    route: str = "ranges"
-    drawn: bool = True
-
-    @property
-    def label(self) -> str:
-        """Its name in rows."""
-        return self.format if self.route == "ranges" else f"{self.format}-{self.route}"
-
-
-ARMS = (
-    StoreArm(RAW, "tuned"),
-    StoreArm("npz", "tuned", drawn=False),
-    StoreArm("npz", "tuned", "download"),
-    StoreArm("hdf5", "tuned"),
-    StoreArm("hdf5", "tuned", "reference", drawn=False),
-    StoreArm("zarr", "seed", drawn=False),
-    StoreArm("zarr", "tuned"),
-    StoreArm("zarr-slim", "tuned"),
-)
 
 
 @dataclass(frozen=True)
@@ -110,9 +84,12 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
         backend = load_format(arm.format)
         path = folder / f"{arm.format}-{arm.profile}{backend.suffix}"
         if not path.exists():
-            manifest = write_archive(trace, backend, path, arm.profile)
+            written = write_archive(trace, backend, path, arm.profile)
+            manifest = written if arm.format == RAW else manifest
             upload(place, path, f"{folder.name}/{path.name}")
-        upload_beside(arm.format, path, S3Archive(place=place, key=f"{folder.name}/{path.name}", route=arm.route))
+        if arm.route != TENSORSTORE:
+            key = f"{folder.name}/{path.name}"
+            upload_beside(arm.format, path, S3Archive(place=place, key=key, route=arm.route))
         paths[arm] = path
     pairs = [spec.path for spec in manifest.with_role(Role.PAIR)]
     rng = np.random.default_rng(0)
@@ -132,17 +109,14 @@ def measure(archives: Archives, place: S3Place, near: S3Place, rounds: int, seed
         for number in range(-1, rounds):
             for arm in order.sample(ARMS, len(ARMS)):
                 path = archives.paths[arm]
-                stored = S3Archive(place=near, key=f"{path.parent.name}/{path.name}", route=arm.route)
-                backend = StoredFormat(configured(load_format(arm.format), arm.profile), stored)
+                opener, counter = arm.opener(near, f"{path.parent.name}/{path.name}")
                 # NPZ reads a whole member for each window: at its best it loads each tensor once.
                 once = arm.format == "npz"
-                found = take(backend, path, reads, archives.expected, load_once=once, counter=StoreCounter)
+                found = take(opener, path, reads, archives.expected, load_once=once, counter=counter)
                 if found.problem:
                     raise HarnessError(f"{arm.label} {access}: {found.problem}.")
-                moved = found.bytes_read or 0 if arm.format == "zarr-slim" else moved
-                # The ceiling has no profile, as in the records of a run.
-                profile = "" if arm.format == RAW else arm.profile
-                row = {"format": arm.label, "profile": profile, **dataclasses.asdict(found)}
+                moved = found.bytes_read or 0 if arm.label == OWN else moved
+                row = {"format": arm.label, "profile": arm.column, **dataclasses.asdict(found)}
                 if number >= 0:
                     yield _row(archives, place, access, number, row)
             if number >= 0:
@@ -170,12 +144,40 @@ def _one_get(near: S3Place, key: str, length: int) -> dict[str, object]:
     return {"seconds": seconds, "open_seconds": (opened - start) / 1e9, **dataclasses.asdict(counts)}
 
 
+def read(folder: Path) -> pd.DataFrame:
+    """Read the samples of a folder; what was not counted is missing, and a name that is empty is empty."""
+    counted = ("requests", "bytes_read", "retries")
+    return pd.read_csv(folder / "samples.csv", keep_default_na=False, na_values={name: [""] for name in counted})
+
+
 def draw(samples: pd.DataFrame, folder: Path) -> None:
     """Draw the arms that matter, and name the others; see `benchmarks.latency.draw_latency`."""
-    aside = {(arm.label, arm.profile): f"{arm.label} ({arm.profile}, {arm.route})" for arm in ARMS if not arm.drawn}
+    aside = {(arm.label, arm.profile): f"{arm.label} ({arm.profile})" for arm in ARMS if not arm.drawn}
     keys = list(zip(samples["format"], samples["profile"], strict=True))
     others = [text for key, text in aside.items() if key in keys]
     draw_latency(samples[[key not in aside for key in keys]], folder, others)
+
+
+def table(samples: pd.DataFrame) -> list[str]:
+    """Return rows of Markdown: by arm and access, the median time from a closed archive at each latency, of one trace.
+
+    The smallest time of a column among maintained readers of formats is in bold.
+    """
+    total = (samples["seconds"] + samples["open_seconds"]).groupby(
+        [samples[name] for name in ("format", "profile", "access", "latency_ms")]
+    )
+    medians = {key: float(value) for key, value in total.median().items()}
+    columns = [(access, latency) for access in samples["access"].unique() for latency in samples["latency_ms"].unique()]
+    arms = [arm for arm in ARMS if (arm.label, arm.column, *columns[0]) in medians]
+    found = {arm: [medians[arm.label, arm.column, *column] for column in columns] for arm in arms}
+    rivals = [times for arm, times in found.items() if arm.format != RAW and arm.label != OWN]
+    best = [min(times) for times in zip(*rivals, strict=True)]
+    heads = [f"{access}, {latency:g} ms" for access, latency in columns]
+    rows = [f"| format | settings | reader | {' | '.join(heads)} |", "|---|---|---|" + "---:|" * len(columns)]
+    for arm, times in found.items():
+        told = [f"**{duration(t)}**" if t == least else duration(t) for t, least in zip(times, best, strict=True)]
+        rows.append(f"| {arm.format} | {arm.column or '-'} | {arm.reader} | {' | '.join(told)} |")
+    return rows
 
 
 def goals(samples: pd.DataFrame) -> Iterator[FoundSizes]:
@@ -186,11 +188,12 @@ def goals(samples: pd.DataFrame) -> Iterator[FoundSizes]:
         layer = _times(rows, "one pair layer")
         yield FoundSizes(
             text=f"{trace}: {WINDOWS} windows, times as fast as the seed's zarr", goal=2.0,
-            value=float((windows["zarr", "seed"] / windows["zarr-slim", "tuned"]).median()),
+            value=float((windows["zarr", "seed"] / windows[OWN, "tuned"]).median()),
         )  # fmt: skip
         for other, what in ((RAW, "one GET of its float32 bytes"), (GET, "one GET as large")):
-            ratio = float((layer["zarr-slim", "tuned"] / layer[other, ""]).median())
-            yield FoundSizes(text=f"{trace}: a layer of zarr-slim over {what}", goal=1.5, value=ratio, at_most=True)
+            ratio = float((layer[OWN, "tuned"] / layer[other, ""]).median())
+            text = f"{trace}: a layer of zarr-slim by its own decoder over {what}"
+            yield FoundSizes(text=text, goal=1.5, value=ratio, at_most=True)
 
 
 def _times(rows: pd.DataFrame, access: str) -> pd.DataFrame:
@@ -226,8 +229,10 @@ def main(argv: list[str] | None = None) -> int:
                     writer.writerows(measure(archives, place, near, options.rounds, number))
                 file.flush()
                 print(f"{archives.label}: {place.describe()}", flush=True)
-    samples = pd.read_csv(options.out / "samples.csv", keep_default_na=False)
+    samples = read(options.out)
     draw(samples, options.out)
+    for _, rows in samples.groupby("trace", sort=False):
+        print("\n".join(table(rows)))
     found = list(goals(samples))
     for goal in found:
         print(goal)

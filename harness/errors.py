@@ -51,13 +51,27 @@ class ArchiveError(HarnessError):
 
 def cause_of(error: BaseException) -> Cause:
     """Say what a failure is put down to, from the error and all that it was raised from or after."""
-    found: BaseException | None = error
-    while found is not None:
+    waiting, seen = [error], set[int]()
+    while waiting:
+        found = waiting.pop()
+        if id(found) in seen:  # a library may raise an error from the group that it is in
+            continue
+        seen.add(id(found))
         of_system = isinstance(found, OSError) and found.errno in _OF_THE_MACHINE
         if of_system or isinstance(found, MemoryError) or (isinstance(found, HarnessError) and found.cause):
             return "machine"
-        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+        if isinstance(found, BaseExceptionGroup):
+            waiting += found.exceptions
+        before = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+        waiting += [before] if before else []
     return ""
+
+
+def first_of(error: Exception) -> Exception:
+    """Return the first error of a group, as tasks raise that run together; any other error itself."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def ended(what: str, code: int | None) -> HarnessError:

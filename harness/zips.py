@@ -14,7 +14,9 @@ from harness.limits import LimitError, in_words, inflation_limit
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError)
 """What `zipfile` raises at files that are cut, damaged, encrypted or of another kind."""
 
-_DIRECTORY = 4 << 20  # bytes; more than 30,000 members with names of 80 characters
+DIRECTORY = 4 << 20
+"""Bytes of the largest directory that is read: more than 30,000 members with names of 80 characters."""
+
 _END, _END_SIZE = b"PK\x05\x06", 22  # the record at the end, without its comment
 _LONGER, _LONGER_SIZE = b"PK\x06\x06", 56 + 20  # the one before it in large files, with what says where it is
 _TAIL = _LONGER_SIZE + _END_SIZE + (1 << 16)
@@ -74,8 +76,8 @@ def _check_directory(file: BinaryIO, path: Path) -> None:
     longer = at - _LONGER_SIZE
     if longer >= 0 and tail.startswith(_LONGER, longer):
         directory = int.from_bytes(tail[longer + 40 : longer + 48], "little")
-    if directory > _DIRECTORY:
-        raise LimitError(f"{path} has too many members: its directory is larger than {in_words(_DIRECTORY)}.")
+    if directory > DIRECTORY:
+        raise LimitError(f"{path} has too many members: its directory is larger than {in_words(DIRECTORY)}.")
 
 
 def _check_members(file: zipfile.ZipFile, path: Path) -> None:

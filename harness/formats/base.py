@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 
 from harness import registry
-from harness.errors import HarnessError, MachineError, UsageError, cause_of
+from harness.errors import HarnessError, MachineError, UsageError, cause_of, first_of
 from harness.formats.selection import Selection
 from harness.formats.settings import PROFILES, Profile, ProfileName, UnsupportedProfile, UnsupportedReader
 from harness.formats.storage import Codec, Elsewhere, Layout
@@ -278,8 +278,11 @@ def blame(name: str, action: str) -> Iterator[None]:
     except HarnessError:
         raise
     except Exception as error:
+        found = first_of(error)
+        if isinstance(found, HarnessError):
+            raise found from found.__cause__
         raised = MachineError if cause_of(error) else HarnessError
-        raise raised(f"{name} failed {action}: {_told(error)}") from error
+        raise raised(f"{name} failed {action}: {_told(found)}") from error
 
 
 def _told(error: Exception) -> str:

@@ -78,6 +78,21 @@ class LocalFile:
         return memory
 
 
+class FilePart(LocalFile):
+    """Consecutive bytes of an open file, as if they were one of their own."""
+
+    def __init__(self, descriptor: int, start: int, size: int) -> None:
+        super().__init__(descriptor)
+        self._start, self._size = start, size
+
+    def tail(self, length: int) -> tuple[np.ndarray, int]:
+        start = max(0, self._size - length)
+        return self.read(start, self._size, np.empty(self._size - start, np.uint8)), self._size
+
+    def read(self, start: int, stop: int, memory: np.ndarray) -> np.ndarray:
+        return super().read(self._start + start, self._start + stop, memory)
+
+
 @contextmanager
 def opened(file: str | os.PathLike[str]) -> Iterator[LocalFile]:
     """Open a file to read."""

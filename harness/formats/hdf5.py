@@ -32,7 +32,7 @@ from harness.trace.schema import Role, TensorSpec
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # the smallest that HDF5 allows; it holds the seal
-_PAGES = {"none": 0, "4 KiB": 4 << 10, "64 KiB": 64 << 10}  # bytes
+_PAGES = {"none": 0, "4 KiB": 4 << 10, "64 KiB": 64 << 10, "1 MiB": 1 << 20}  # bytes
 _CODECS = named(
     (
         Codec(name="bitshuffle-lz4"),
@@ -174,6 +174,7 @@ class Hdf5Format(TunableFormat, Format):
         "blosc-lz4": {role: {"codec": "blosc-lz4-5 byte shuffle"} for role in TUNED_ROLES},
         "paged": {Role.PAIR: {"edge": 16, "pages": "4 KiB"}},
         "uncompressed": {role: {"storage": _CONTIGUOUS} for role in TUNED_ROLES},
+        "large-pages": {Role.PAIR: {"pages": "1 MiB"}},  # for object stores: metadata lie together
     }
     candidates: ClassVar = (
         ("", "h5py"), ("blosc-lz4", "h5py-direct"), ("paged", "h5py"), ("uncompressed", "h5py-direct"),

@@ -46,16 +46,21 @@ class TensorstoreReader(Reader):
     def manifest_text(self) -> str:
         return stored_manifest(self._path)
 
-    def array(self, path: str) -> Any:
-        """Return an array as tensorstore gives it, the same one each time."""
-        if path in self._held:
-            return self._held[path]
+    def place(self, path: str) -> tuple[str, dict[str, Any]]:
+        """Return the driver of an array and the key-value store that holds its files, as tensorstore takes them."""
         folder = self._path / path
         found = [driver for driver, file in (("zarr3", "zarr.json"), ("zarr", ".zarray")) if (folder / file).is_file()]
         if not found:
             raise ArchiveError(f"{path}: the archive has no array there.")
+        return found[0], {"driver": "file", "path": f"{folder}/"}
+
+    def array(self, path: str) -> Any:
+        """Return an array as tensorstore gives it, the same one each time."""
+        if path in self._held:
+            return self._held[path]
+        driver, store = self.place(path)
         # What does not change while it is open need not be asked for its age before each read.
-        spec = {"driver": found[0], "kvstore": {"driver": "file", "path": f"{folder}/"}, "recheck_cached_data": "open"}
+        spec = {"driver": driver, "kvstore": store, "recheck_cached_data": "open"}
         try:
             opened = tensorstore.open(spec, open=True, read=True, context=self._context).result()
         except ValueError as error:

@@ -30,7 +30,7 @@ from harness.formats.recovered import Place
 from harness.formats.seal import BLANK, files_of
 from harness.formats.settings import TUNED_ROLES, Parameter, SearchSpace, TunableFormat
 from harness.formats.style import Style
-from harness.formats.zarr_overstated import overstated_array
+from harness.formats.zarr_overstated import files_of_array, overstated_array
 from harness.formats.zarr_pipelines import DEFAULT, take_threads, using
 from harness.formats.zarr_reader import KEY, ROOTS, RecoveredZarrReader, ZarrReader, own_attributes
 from harness.formats.zarr_readers import maintained
@@ -47,6 +47,41 @@ def root_attributes(manifest: Manifest, **more: Any) -> dict[str, Any]:
     return {KEY: {"manifest": manifest.to_json(), "seal": BLANK, **more}}
 
 
+def write_array(group: zarr.Group, spec: TensorSpec, blocks: Iterable[np.ndarray], laid: Layout) -> None:
+    """Write a tensor as an array under its name, with the groups above it, through zarr-python's default pipeline."""
+    if above := spec.path.rpartition("/")[0]:
+        group.require_group(above)
+    with using(DEFAULT):
+        array = group.create_array(
+            spec.path,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=laid.chunks or "auto",
+            shards=laid.shards,
+            compressors=_compressor(laid.codec, group.metadata.zarr_format),
+            filters=None,
+            fill_value=0,
+        )
+    row = 0
+    # zarr-python writes a shard anew for every part of it.
+    for block in regroup(blocks, laid.shards[0]) if laid.shards else blocks:
+        if block.ndim == 0:
+            array[...] = block
+        elif block.size:
+            array[row : row + len(block)] = block
+            row += len(block)
+
+
+def _compressor(codec: Codec | None, zarr_format: Literal[2, 3]) -> Any:
+    if codec is None:
+        return None
+    name: Literal["zstd", "lz4"] = "zstd" if codec.name == "blosc-zstd" else "lz4"
+    if zarr_format == 2:
+        return numcodecs.Blosc(cname=name, clevel=codec.level, shuffle=numcodecs.Blosc.SHUFFLE)
+    shuffle: Literal["shuffle", "bitshuffle"] = "bitshuffle" if codec.shuffle == "bit" else "shuffle"
+    return BloscCodec(cname=name, clevel=codec.level, shuffle=shuffle)
+
+
 class ZarrWriter(Writer):
     """Writes each tensor as a chunked array, then consolidates the metadata."""
 
@@ -58,38 +93,8 @@ class ZarrWriter(Writer):
         self._ended: dict[str, Place] = {}
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
-        laid = self._backend.layout(spec, self._profile)
-        if group := spec.path.rpartition("/")[0]:
-            self._group.require_group(group)
-        with using(DEFAULT):
-            array = self._group.create_array(
-                spec.path,
-                shape=spec.shape,
-                dtype=spec.dtype,
-                chunks=laid.chunks or "auto",
-                shards=laid.shards,
-                compressors=self._compressor(laid.codec),
-                filters=None,
-                fill_value=0,
-            )
-        row = 0
-        # zarr-python writes a shard anew for every part of it.
-        for block in regroup(blocks, laid.shards[0]) if laid.shards else blocks:
-            if block.ndim == 0:
-                array[...] = block
-            elif block.size:
-                array[row : row + len(block)] = block
-                row += len(block)
+        write_array(self._group, spec, blocks, self._backend.layout(spec, self._profile))
         self._ended[spec.path] = {}  # its files are all there is to know
-
-    def _compressor(self, codec: Codec | None) -> Any:
-        if codec is None:
-            return None
-        name: Literal["zstd", "lz4"] = "zstd" if codec.name == "blosc-zstd" else "lz4"
-        if self._format == 2:
-            return numcodecs.Blosc(cname=name, clevel=codec.level, shuffle=numcodecs.Blosc.SHUFFLE)
-        shuffle: Literal["shuffle", "bitshuffle"] = "bitshuffle" if codec.shuffle == "bit" else "shuffle"
-        return BloscCodec(cname=name, clevel=codec.level, shuffle=shuffle)
 
     def checkpoint(self) -> dict[str, Place]:
         ended, self._ended = self._ended, {}
@@ -116,24 +121,9 @@ async def _others() -> None:
         await asyncio.gather(*others, return_exceptions=True)
 
 
-class ZarrFormat(TunableFormat, Format):
-    """Zarr, one file per chunk."""
+class ZarrLayouts(TunableFormat):
+    """Chunks, shards and codecs of plain Zarr, whatever holds its files."""
 
-    name = "zarr"
-    description = "Zarr through zarr-python, one file per chunk"
-    suffix = ".zarr"
-    style: ClassVar[Style | None] = Style(
-        order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
-    )
-    standing: ClassVar[Standing] = "default"
-    elsewhere: ClassVar = Elsewhere(library="zarr")
-    readers: ClassVar = {
-        **maintained(),
-        "zarr-python-reopened": ReaderSpec(
-            open=partial(ZarrReader, held=False),
-            about="zarr-python with its default pipeline, arrays opened for each read",
-        ),
-    }
     withdrawn: ClassVar = {"pipeline": ("default", "the reader of a run decides that: leave it out and give --readers")}
     # Readers that decode without zarr-python's event loop take small chunks for what they are: of a window of 32 x 32
     # zarrs and tensorstore then decode half as much, and a layer costs them no more. A file a tensor, up to 64 MiB.
@@ -144,29 +134,6 @@ class ZarrFormat(TunableFormat, Format):
         },
         "uncompressed": {role: {"codec": "none"} for role in TUNED_ROLES},
     }
-    candidates: ClassVar[tuple[tuple[str, str], ...]] = (
-        ("", "tensorstore"),
-        ("uncompressed", "tensorstore"),
-        ("sharded", "zarrs"),
-        ("sharded", "tensorstore"),
-    )
-
-    unmeasured: ClassVar[tuple[str, ...]] = (
-        "ZipStore", "FsspecStore", "GPU buffers", "caches of stored bytes", "readers in other languages",
-    )  # fmt: skip
-    objections: ClassVar[tuple[tuple[str, str], ...]] = (
-        (
-            "Uncompressed shards are faster.",
-            "Yes, for small windows. Uncompressed chunks are raced; in shards they are not, and a profile file can ask "
-            "for these.",
-        ),
-        ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
-        ("Opening should be consolidated.", "Remotely it is. On a local disk that pays from the sixth array on."),
-        (
-            "codec_pipeline.strict is not what users of zarrs have.",
-            "It changes nothing where zarrs can read, and otherwise its column would be another's.",
-        ),
-    )
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
         if profile == "matched":
@@ -199,6 +166,56 @@ class ZarrFormat(TunableFormat, Format):
         codecs = tuple(layout.BLOSC_CODECS.values())
         return layout.chunk_space(pair=32, attention=256, least=128 << 10, codecs=codecs, also=(shards,))
 
+    def settings(self) -> dict[str, str]:
+        return {
+            "versions": f"zarr {zarr.__version__}, numcodecs {version('numcodecs')}",
+            "threads": f"{capacity().cores_usable} for each pool of a library",
+            "caches": "none",
+        }
+
+
+class ZarrFormat(ZarrLayouts, Format):
+    """Zarr, one file per chunk."""
+
+    name = "zarr"
+    description = "Zarr through zarr-python, one file per chunk"
+    suffix = ".zarr"
+    style: ClassVar[Style | None] = Style(
+        order=30, colour="#D55E00", marker="o", dash=(0, (6, 1.2, 1, 1.2)), hatch="...."
+    )
+    standing: ClassVar[Standing] = "default"
+    elsewhere: ClassVar = Elsewhere(library="zarr")
+    readers: ClassVar = {
+        **maintained(),
+        "zarr-python-reopened": ReaderSpec(
+            open=partial(ZarrReader, held=False),
+            about="zarr-python with its default pipeline, arrays opened for each read",
+        ),
+    }
+    candidates: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("", "tensorstore"),
+        ("uncompressed", "tensorstore"),
+        ("sharded", "zarrs"),
+        ("sharded", "tensorstore"),
+    )
+
+    unmeasured: ClassVar[tuple[str, ...]] = (
+        "ZipStore", "FsspecStore", "GPU buffers", "caches of stored bytes", "readers in other languages",
+    )  # fmt: skip
+    objections: ClassVar[tuple[tuple[str, str], ...]] = (
+        (
+            "Uncompressed shards are faster.",
+            "Yes, for small windows. Uncompressed chunks are raced; in shards they are not, and a profile file can ask "
+            "for these.",
+        ),
+        ("async.concurrency should be raised.", "For object stores; on a local disk it made no difference."),
+        ("Opening should be consolidated.", "Remotely it is. On a local disk that pays from the sixth array on."),
+        (
+            "codec_pipeline.strict is not what users of zarrs have.",
+            "It changes nothing where zarrs can read, and otherwise its column would be another's.",
+        ),
+    )
+
     def writer(self, path: Path, manifest: Manifest, profile: Profile) -> Writer:
         return ZarrWriter(path, self, profile)
 
@@ -225,13 +242,6 @@ class ZarrFormat(TunableFormat, Format):
         for view in (path, LocalStore(path, read_only=True)):
             with closing(ZarrReader(view)) as reader:
                 for name, array in reader.arrays().items():
-                    if problem := overstated_array(path, array):
+                    if problem := overstated_array(array, files_of_array(path, array)):
                         return f"{name} {problem}"
         return ""
-
-    def settings(self) -> dict[str, str]:
-        return {
-            "versions": f"zarr {zarr.__version__}, numcodecs {version('numcodecs')}",
-            "threads": f"{capacity().cores_usable} for each pool of a library",
-            "caches": "none",
-        }

@@ -3,33 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numcodecs
+import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.codecs.numcodecs import PCodec, Shuffle
 
 from harness.files import open_regular
 from harness.formats.chunk_headers import HEADER, Header, overstated
-from harness.formats.extents import LocalFile
+from harness.formats.extents import ByteSource, LocalFile
 from harness.formats.shard import MISSING, grid_of, read_index
+from harness.limits import in_words, inflation_limit
 
-_METADATA = {"zarr.json", ".zarray", ".zattrs"}
+_UNKNOWN = "is stored by a codec that no archive of this harness uses"
+
+DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zattrs", ".zgroup"})
+"""Names of files that hold metadata; of an array all others hold chunks."""
 
 
-def overstated_array(folder: Path, array: zarr.Array) -> str:
+def files_of_array(folder: Path, array: zarr.Array) -> Iterator[LocalFile]:
+    """Yield the files of an array with its chunks, each open until the next is asked for."""
+    for place, _, names in os.walk(folder / array.path):
+        for name in names:
+            if name not in DOCUMENTS:
+                with open_regular(Path(place) / name) as file:
+                    yield LocalFile(file.fileno())
+
+
+def overstated_array(array: zarr.Array, files: Iterable[ByteSource]) -> str:
     """Say what an array asks its codecs for that the archives of this harness do not; empty where there is nothing.
 
     Parameters
     ----------
-    folder : Path
-        The archive.
     array : zarr.Array
-        In it.
+        In an archive.
+    files : iterable of ByteSource
+        What holds its chunks.
 
     Returns
     -------
@@ -38,13 +52,36 @@ def overstated_array(folder: Path, array: zarr.Array) -> str:
     """
     codec = _codec(array)
     if codec is None:
-        return "is stored by a codec that no archive of this harness uses"
+        return _UNKNOWN
     grid = None if array.shards is None else grid_of(array.shards, array.chunks)
-    nbytes, files = prod(array.chunks) * array.dtype.itemsize, folder / array.path
-    for path in (Path(place) / name for place, _, names in os.walk(files) for name in names if name not in _METADATA):
-        for head, length in _chunks(path, grid):
+    nbytes = prod(array.chunks) * array.dtype.itemsize
+    for source in files:
+        for head, length in _chunks(source, grid):
             if problem := overstated(codec, head, length, nbytes):
                 return problem
+    return ""
+
+
+def chunks_beyond(arrays: Mapping[str, zarr.Array], size: int) -> str:
+    """Name the first array whose chunks state far more than its archive holds; empty where there is none.
+
+    Parameters
+    ----------
+    arrays : mapping of str to zarr.Array
+        By name.
+    size : int
+        Of the whole archive, in bytes.
+    """
+    most = inflation_limit(size)
+    for name, array in arrays.items():
+        if _codec(array) is None:
+            return f"{name} {_UNKNOWN}"
+        nbytes = prod(array.chunks) * array.dtype.itemsize
+        if nbytes > most:
+            return (
+                f"{name} has chunks of {in_words(nbytes)} in an archive of {in_words(size)}, more than "
+                f"{in_words(most)}; if you trust it, raise that with --max-inflated"
+            )
     return ""
 
 
@@ -71,12 +108,17 @@ def _codec(array: zarr.Array) -> Header | None:
     return None
 
 
-def _chunks(path: Path, grid: tuple[int, ...] | None) -> Iterator[tuple[bytes, int]]:
+def _chunks(source: ByteSource, grid: tuple[int, ...] | None) -> Iterator[tuple[bytes, int]]:
     """Yield the first bytes and the length of each chunk in a file."""
-    with open_regular(path) as file:
-        if grid is None:
-            yield file.read(HEADER), os.fstat(file.fileno()).st_size
-            return
-        for start, length in read_index(LocalFile(file.fileno()), grid).reshape(-1, 2).tolist():
-            if start != MISSING:
-                yield os.pread(file.fileno(), min(HEADER, length), start), length
+    if grid is None:
+        _, size = source.tail(0)
+        yield _head(source, 0, size), size
+        return
+    for start, length in read_index(source, grid).reshape(-1, 2).tolist():
+        if start != MISSING:
+            yield _head(source, start, length), length
+
+
+def _head(source: ByteSource, start: int, length: int) -> bytes:
+    count = min(HEADER, length)
+    return source.read(start, start + count, np.empty(count, np.uint8)).tobytes()

@@ -98,8 +98,8 @@ class ZarrReader(Reader):
     """Reads arrays with zarr-python; holds each array it has opened, unless told not to.
 
     In a folder, an array is opened by its own metadata when it is first read, and the root group not at all: one array
-    takes 0.25 ms, and 0.94 through consolidated metadata, which pays from five arrays on. In any other store every
-    request costs more than that, and the consolidated metadata are one.
+    takes 0.25 ms, and 0.94 through consolidated metadata, which pays from five arrays on. In a store where every
+    request costs more than that, the consolidated metadata are one.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class ZarrReader(Reader):
     pipeline : str
         What decodes, by the name of a reader.
     consolidated : bool
-        Whether a store has consolidated metadata.
+        Whether a store has consolidated metadata; without, each array is opened by its own.
     held : bool
         Whether an array is opened once, or anew for each read.
     """
@@ -120,12 +120,15 @@ class ZarrReader(Reader):
         self._where, self._pipeline, self._hold = where, pipeline, held
         self._held: dict[str, zarr.Array] = {}
         self._group: zarr.Group | None = None
+        self._store: Store
+        self._format: Literal[2, 3] | None  # None for whichever it is
         if isinstance(where, Store):
-            self._store = where
-            self._group = zarr.open_group(where, mode="r", use_consolidated=consolidated)
+            self._store, self._format = where, None
+            if consolidated:
+                self._group = zarr.open_group(where, mode="r", use_consolidated=True)
         elif where.is_dir():
             self._store = LocalStore(where, read_only=True)
-            self._format: Literal[2, 3] = 3 if (where / "zarr.json").is_file() else 2
+            self._format = 3 if (where / "zarr.json").is_file() else 2
         else:
             raise ArchiveError(f"{where} is not a folder, as archives of Zarr are.")
 

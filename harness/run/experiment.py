@@ -217,19 +217,23 @@ class Experiment:
         step("archives are written", len(arms) * weight(subject.manifest))
         for each in archive_turns(config, arms, subject):
             self._take(prepared, each, session.recorder)
+        running: set[Arm] = set()  # winners of the last access: those that win the next too go on, as stock readers do
         for suite, access in subject.plans:
             self._first.clear()
             for race in raced:
                 if self.races and (race.suite, race.access) == (suite, access):
                     self._take(prepared, race, self.races.recorder)
             best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
+            won = {arm for winners in best.values() for arm in winners if not arm.always}
+            self.readers.end((arm, "") for arm in running - won)
+            running = won
             for each in access_turns(config, arms, subject, suite, access, best):
                 saved = self._most_best() - sum(not arm.always for arm in each.best) if best else 0
                 step(f"{suite} {access.name}", saved * each.rounds * weight(subject.manifest, access))
                 self._take(prepared, each, session.recorder)
-            self.readers.end((arm, "") for won in best.values() for arm in won if not arm.always)
             for measuring in self.measuring:
                 measuring.after(subject, prepared, suite, access)
+        self.readers.end((arm, "") for arm in running)
         if self.uploads:
             self.uploads.remove()
         remove(session.scratch)

@@ -63,11 +63,12 @@ class LedgerFile:
             mine &= self._table["read_by"] == arm.reader
             for path, opened in found.items():
                 row = mine & (self._table["example"] == path)
-                self._table.loc[row, ["chunks", "shards", "codec", "reader"]] = [
-                    _chunks(opened.chunks), _shape(opened.shards) if opened.shards else "", opened.codec, opened.reader,
+                self._table.loc[row, ["chunks", "shards", "codec"]] = [
+                    _chunks(opened.chunks), _shape(opened.shards) if opened.shards else "", opened.codec,
                 ]  # fmt: skip
-                if not arm.route:  # else what the store's client keeps stands there
-                    self._table.loc[row, "caches"] = opened.cache
+                if arm.route:  # what reads it from the store, and what that keeps, was not asked here
+                    continue
+                self._table.loc[row, ["reader", "caches"]] = [opened.reader, opened.cache]
                 if opened.threads:
                     self._table.loc[row, "threads"] = opened.threads
         self._write()

@@ -63,7 +63,7 @@ class DescribedArm(TypedDict):
     label: str
     backend: str
     profile: str
-    route: Literal["", "ranges", "download", "reference"]
+    route: str
     reader: NotRequired[str]
     slim: NotRequired[str]
     threads: NotRequired[Positive | None]

@@ -97,6 +97,8 @@ def arrays(library, path):
         import icechunk
         storage = icechunk.local_filesystem_storage(path + "/store")
         store = icechunk.Repository.open(storage).readonly_session("main").store
+    if path.endswith(".zip"):
+        store = zarr.storage.ZipStore(path, mode="r")
     members = zarr.open_group(store, mode="r").members(max_depth=None)
     return {name: lambda node=node: node[...] for name, node in members if isinstance(node, zarr.Array)}
 

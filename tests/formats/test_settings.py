@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.formats.archive import archive_size, open_archive, verify_archive
+from harness.formats.archive import archive_size, open_archive, verify_archive, write_archive
 from harness.formats.base import PROFILES, UnsupportedProfile, load_format
+from harness.formats.opening import detect
 from harness.formats.profile_file import parse_profile_file, profile_text, read_profile_file
 from harness.formats.settings import Settings, configured, search_space
 from harness.testing.samples import N
 from harness.trace.schema import Role, tensor
-from tests.formats.samples import INSTALLED, assert_same, put
+from tests.formats.samples import INSTALLED, assert_same, put, trace_of
 
 TUNABLE = [name for name in INSTALLED if search_space(load_format(name))]
 HEAD = 'version = 1\nname = "mine"\n'
@@ -220,3 +221,11 @@ def test_every_parameter_says_what_it_decides():
     for name, role in itertools.product(TUNABLE, Role):
         for parameter in search_space(load_format(name)).get(role, ()):
             assert parameter.about and len(set(parameter.values)) == len(parameter.values)
+
+
+def test_hdf5_with_large_pages_is_recognised_and_verified(tmp_path):
+    path = tmp_path / "a.h5"
+    write_archive(trace_of({"pair/layer_0": np.ones((8, 8, 4), np.float32)}), load_format("hdf5"), path, "large-pages")
+    assert path.stat().st_size >= 1 << 20
+    assert detect(path).name == "hdf5"
+    assert verify_archive(path) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 
 import pytest
@@ -78,15 +79,16 @@ def raced(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_begins_with_its_access(
-    monkeypatch, tmp_path
-):
+def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_lives_while_it_wins(monkeypatch, tmp_path):
     """A process that has been at rest for long is slower for good, so those that are compared are alike in that."""
-    done, ended, do, end = [], [], ContenderProcesses.do, ContenderProcesses.end
+    done, ended, by_access, do, end = [], [], {}, ContenderProcesses.do, ContenderProcesses.end
 
     def noted(self, key, task):
         answer = do(self, key, task)
-        done.append((key, type(task).__name__, self._workers[key]._process.pid))
+        pid = self._workers[key]._process.pid
+        done.append((key, type(task).__name__, pid))
+        if not key[1]:
+            by_access.setdefault(task.access.name, {})[key] = pid
         return answer
 
     monkeypatch.setattr(ContenderProcesses, "do", noted)
@@ -101,6 +103,11 @@ def test_what_takes_samples_has_neither_tried_nor_raced_before_and_a_winner_begi
     assert all(len(pids) == 1 for (arm, _), pids in sampling.items() if arm.always)
     winners = {key for key in sampling if not key[0].always}
     assert winners and winners <= set(ended) and not any(arm.always for arm, _ in ended)
+    for key in winners:
+        pids = [found.get(key) for found in by_access.values()]  # in the order of accesses
+        assert all(one == other for one, other in itertools.pairwise(pids) if one and other)
+        lives = [pid for pid, _ in itertools.groupby(pids) if pid]
+        assert len(lives) == len(set(lives))
 
 
 @pytest.mark.slow

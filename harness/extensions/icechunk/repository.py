@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from math import prod
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import msgspec
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
 
 from harness.documents import read_document
 from harness.errors import ArchiveError
-from harness.formats.base import Codec, Layout, Writer
+from harness.formats.base import Layout, Writer
 from harness.formats.seal import BLANK, files_of
-from harness.formats.zarr_pipelines import DEFAULT, take_threads, using
+from harness.formats.zarr import write_array
+from harness.formats.zarr_overstated import chunks_beyond
+from harness.formats.zarr_pipelines import DEFAULT, take_threads
 from harness.formats.zarr_reader import ZarrReader
-from harness.limits import in_words, inflation_limit
 from harness.trace.manifest import Manifest
 from harness.trace.schema import TensorSpec
 
@@ -41,14 +40,6 @@ def _storage(path: Path) -> icechunk.Storage:
     return icechunk.local_filesystem_storage(str((path / _STORE).resolve()))
 
 
-def _compressor(codec: Codec | None) -> BloscCodec | None:
-    if codec is None:
-        return None
-    name: Literal["zstd", "lz4"] = "zstd" if codec.name == "blosc-zstd" else "lz4"
-    shuffle: Literal["shuffle", "bitshuffle"] = "bitshuffle" if codec.shuffle == "bit" else "shuffle"
-    return BloscCodec(cname=name, clevel=codec.level, shuffle=shuffle)
-
-
 class IcechunkWriter(Writer):
     """Writes all tensors in one session, and commits it at the end."""
 
@@ -60,24 +51,7 @@ class IcechunkWriter(Writer):
         self._group = zarr.create_group(self._session.store)
 
     def write(self, spec: TensorSpec, blocks: Iterable[np.ndarray]) -> None:
-        laid = self._layout(spec)
-        with using(DEFAULT):
-            array = self._group.create_array(
-                spec.path,
-                shape=spec.shape,
-                dtype=spec.dtype,
-                chunks=laid.chunks or "auto",
-                compressors=_compressor(laid.codec),
-                filters=None,
-                fill_value=0,
-            )
-        row = 0
-        for block in blocks:
-            if block.ndim == 0:
-                array[...] = block
-            elif block.size:
-                array[row : row + len(block)] = block
-                row += len(block)
+        write_array(self._group, spec, blocks, self._layout(spec))
 
     def commit(self, manifest: Manifest) -> None:
         self._session.commit("the whole trace")
@@ -112,14 +86,6 @@ class IcechunkReader(ZarrReader):
 
 def overstated_array(path: Path) -> str:
     """Name the first array with chunks that state far more than the archive holds; empty where there is none."""
-    size = sum(file.stat().st_size for file in files_of(path))
-    reader: Any = IcechunkReader(path)
+    reader = IcechunkReader(path)
     with reader:
-        for name, array in reader.arrays().items():
-            nbytes = prod(array.chunks) * array.dtype.itemsize
-            if nbytes > (most := inflation_limit(size)):
-                return (
-                    f"{name} has chunks of {in_words(nbytes)} in an archive of {in_words(size)}, more than "
-                    f"{in_words(most)}; if you trust it, raise that with --max-inflated"
-                )
-    return ""
+        return chunks_beyond(reader.arrays(), sum(file.stat().st_size for file in files_of(path)))

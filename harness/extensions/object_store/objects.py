@@ -6,6 +6,8 @@ import io
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from fsspec.caching import caches
@@ -82,12 +84,12 @@ class StoredArchive:
             return io.BytesIO(self.whole())
         return io.BufferedReader(_OpenedObject(self._single, self._name, self._place), 1)
 
-    def zarr_store(self) -> Store:
-        """Open an archive that is a folder as zarr-python sees one."""
+    def zarr_store(self, known: Mapping[str, bytes] = MappingProxyType({})) -> Store:
+        """Open an archive that is a folder as zarr-python sees one; what is known of it is not asked for again."""
         from harness.extensions.object_store.zarr_store import CountedStore
 
         self._folder = Client(self._place, self._key)
-        return CountedStore(self._folder)
+        return CountedStore(self._folder, known)
 
     def reference_store(self) -> Store:
         """Open an archive that is one file as zarr-python sees one, by what lies beside it."""

@@ -26,10 +26,13 @@ class RemoteRoute:
     beside : callable or None
         Takes the path of an archive to what has to be stored beside it; raises `UnsupportedProfile` when the archive
         cannot be read by this route.
+    missing : callable
+        Returns why it cannot be used here, as the end of a sentence; empty if it can.
     """
 
     open: Callable[[Format, StoredArchive], Reader]
     beside: Callable[[Path], bytes] | None = None
+    missing: Callable[[], str] = str
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,23 @@ class RemoteFormat:
     Attributes
     ----------
     routes : mapping of str to RemoteRoute
-        By name: ``ranges`` asks for the bytes that a read needs, ``download`` for the whole file first, and
-        ``reference`` finds chunks by what is stored beside the archive.
+        By name: ``ranges`` asks for the bytes that a read needs, by the library that installing it provides; ``fused``
+        by another pipeline of zarr-python; ``download`` for the whole file first; ``reference`` finds chunks by what is
+        stored beside the archive.
     caches : callable
         Takes the format, and the cache behind `StoredArchive.file` in a few words, to what readers keep of what they
         have read, for the ledger.
+    own : RemoteRoute or None
+        Through a decoder of this project. A run leaves it out; `benchmarks.object_store` shows it beside the others.
     """
 
     routes: Mapping[str, RemoteRoute] = field(default_factory=dict)
     caches: Callable[[Format, str], str] = lambda backend, files: "none"
+    own: RemoteRoute | None = None
+
+    def route(self, name: str) -> RemoteRoute:
+        """Return one of `routes`, or `own` by that name."""
+        return self.own if name == "own" and self.own else self.routes[name]
 
 
 def remote_of(backend: Format) -> RemoteFormat:

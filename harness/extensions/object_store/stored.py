@@ -23,8 +23,8 @@ class S3Archive:
         The store.
     key : str
         Of the archive, within the place's prefix.
-    route : {"ranges", "download", "reference"}
-        How it is read.
+    route : str
+        How it is read, by a name of `harness.extensions.object_store.remotes.RemoteFormat`.
     """
 
     place: S3Address
@@ -60,7 +60,7 @@ class StoredFormat:
     """
 
     def __init__(self, backend: Format, stored: S3Archive) -> None:
-        self._route, self._stored = remote_of(backend).routes[stored.route], stored
+        self._route, self._stored = remote_of(backend).route(stored.route), stored
         self._backend, self.name = backend, backend.name
 
     def reader(self, path: Path) -> Reader:

@@ -70,10 +70,12 @@ def upload(place: S3Address, archive: Path, key: str) -> list[str]:
 
 def upload_beside(backend: str, archive: Path, stored: S3Archive) -> str:
     """Store what a route needs beside an archive; returns why the archive cannot be read by it, or nothing."""
-    found = remote_of(load_format(backend)).routes[stored.route].beside
+    route = remote_of(load_format(backend)).route(stored.route)
+    if why := route.missing():
+        return f"{stored.route} {why}"
     try:
-        if found is not None:
-            data = found(archive)
+        if route.beside is not None:
+            data = route.beside(archive)
             with closing(Client(stored.place)) as client:
                 client.put(beside(stored.key), data)
     except UnsupportedProfile as error:

@@ -1,27 +1,34 @@
-"""Zarr in a store: through zarr-python, and slimmed in few requests for neighbouring chunks, several at a time."""
+"""Zarr in a store: through zarr-python, and slimmed also in few requests for neighbouring chunks, several at a time."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import TYPE_CHECKING
 
-from harness.extensions.object_store.address import AT_ONCE, BLOCK, KEPT_FILE
+from harness.extensions.object_store.address import AT_ONCE
 from harness.extensions.object_store.remotes import RemoteFormat, RemoteRoute
-from harness.formats.base import Format, Reader, Selection
+from harness.formats.base import Reader, Selection
 from harness.formats.extents import ByteSource
 from harness.formats.selection import lengths
+from harness.formats.zarr_pipelines import DEFAULT, missing
 from harness.formats.zarr_reader import ZarrReader
-from harness.formats.zarr_slim_reader import ZarrSlimReader
+from harness.formats.zarr_slim_reader import SlimLibraryReader, ZarrSlimReader
 
 if TYPE_CHECKING:
     from harness.extensions.object_store.objects import StoredArchive
 
+_ROOT = "zarr.json"
+
 
 class RemoteSlimReader(ZarrSlimReader):
     """Reads slimmed Zarr from a store: few requests, each of neighbouring chunks, several at a time.
+
+    A shard of up to `AT_ONCE` bytes of values is fetched whole, one of up to `KEPT_FILE` stored bytes in blocks of
+    `BLOCK`, both kept while the reader is open; of a larger one only its index is kept.
 
     Parameters
     ----------
@@ -31,7 +38,7 @@ class RemoteSlimReader(ZarrSlimReader):
 
     def __init__(self, objects: StoredArchive) -> None:
         self._objects = objects
-        self._open("", json.loads(bytes(objects.whole("zarr.json"))), objects.url)
+        self._open("", json.loads(bytes(objects.whole(_ROOT))), objects.url)
 
     def _opened(self, name: str, number: int, wanted: Selection) -> AbstractContextManager[ByteSource]:
         array, _ = self.find(name)
@@ -49,20 +56,42 @@ class RemoteSlimReader(ZarrSlimReader):
         self._objects.close()
 
 
-def _open(backend: Format, objects: StoredArchive) -> Reader:
-    return ZarrReader(objects.zarr_store())
+class RemoteLibraryReader(SlimLibraryReader):
+    """Reads slimmed Zarr from a store through zarr-python, which chooses the requests; the root's document once.
+
+    Parameters
+    ----------
+    objects : StoredArchive
+        The archive.
+    pipeline : str
+        What decodes, by the name of a reader.
+    """
+
+    def __init__(self, objects: StoredArchive, pipeline: str) -> None:
+        root = bytes(objects.whole(_ROOT))
+        self._objects, self._inner = objects, ZarrReader(objects.zarr_store({_ROOT: root}), pipeline)
+        self._open("", json.loads(root), objects.url)
+
+    def close(self) -> None:
+        super().close()
+        self._objects.close()
 
 
-def _open_slim(backend: Format, objects: StoredArchive) -> Reader:
-    return RemoteSlimReader(objects)
+def _by(pipeline: str, open_by: Callable[[StoredArchive, str], Reader]) -> RemoteRoute:
+    return RemoteRoute(lambda backend, objects: open_by(objects, pipeline), missing=partial(missing, pipeline))
 
 
-zarr = RemoteFormat({"ranges": RemoteRoute(_open)}, lambda backend, files: "none; metadata consolidated")
+def _plain(objects: StoredArchive, pipeline: str) -> Reader:
+    return ZarrReader(objects.zarr_store(), pipeline)
+
+
+_ROUTES = {"ranges": DEFAULT, "fused": "fused"}
+
+zarr = RemoteFormat(
+    {route: _by(name, _plain) for route, name in _ROUTES.items()}, lambda backend, files: "none; metadata consolidated"
+)
 zarr_slim = RemoteFormat(
-    {"ranges": RemoteRoute(_open_slim)},
-    lambda backend, files: (
-        f"metadata consolidated; a shard of up to {AT_ONCE >> 20} MiB of values is fetched whole, one of up to "
-        f"{KEPT_FILE >> 20} MiB as stored in blocks of {BLOCK >> 20} MiB, both kept while the reader is open; of a "
-        "larger one only its index is kept"
-    ),
+    {route: _by(name, RemoteLibraryReader) for route, name in _ROUTES.items()},
+    lambda backend, files: "none; metadata consolidated",
+    own=RemoteRoute(lambda backend, objects: RemoteSlimReader(objects)),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
@@ -19,13 +20,23 @@ if TYPE_CHECKING:
 
 
 class CountedStore(ObjectStore[Any]):
-    """Reads through the client of a folder; what zarr-python asks for, and how much at a time, is its own choice."""
+    """Reads through the client of a folder; what zarr-python asks for, and how much at a time, is its own choice.
 
-    def __init__(self, client: Client) -> None:
+    Parameters
+    ----------
+    client : Client
+        Of the folder.
+    known : mapping of str to bytes
+        Objects that were fetched already.
+    """
+
+    def __init__(self, client: Client, known: Mapping[str, bytes] = MappingProxyType({})) -> None:
         super().__init__(client.store, read_only=True)
-        self._client = client
+        self._client, self._known = client, known
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        if key in self._known and byte_range is None:
+            return prototype.buffer.from_bytes(self._known[key])
         try:
             return prototype.buffer.from_bytes(await self._client.ask_later(key, _wanted(byte_range)))
         except ArchiveError as error:  # there is no such object

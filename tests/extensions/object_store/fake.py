@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
+from harness.extensions.object_store.remotes import remote_of
+from harness.formats.base import load_format
+
 BUCKET, KEY = "traces", "testkey"
 
 
@@ -112,3 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _tag(data: bytes) -> str:
     return f'"{hashlib.md5(data).hexdigest()}"'
+
+
+def routes_of(name: str) -> list[str]:
+    """List the routes of a format, that of this project's own decoder among them."""
+    remote = remote_of(load_format(name))
+    return [*remote.routes, *(["own"] if remote.own else [])]

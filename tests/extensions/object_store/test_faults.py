@@ -13,7 +13,6 @@ from harness.extensions.object_store.address import parse_fault
 from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import S3Place
-from harness.extensions.object_store.remotes import remote_of
 from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import S3Archive, StoredFormat
 from harness.extensions.object_store.uploads import upload, upload_beside
@@ -24,7 +23,7 @@ from harness.sampling.verify import Expected, expectations
 from harness.trace.schema import Role
 from harness.trace.sources import open_trace
 from harness.workload import Read
-from tests.extensions.object_store.fake import FakeStore
+from tests.extensions.object_store.fake import FakeStore, routes_of
 
 PASSING = ("drop", "500", "503", "truncate")
 
@@ -72,7 +71,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(paths, reads, expectations(paths["raw"], manifest, reads))
 
 
-READ = tuple((name, route) for name in FORMATS for route in remote_of(load_format(name)).routes if route != "download")
+READ = tuple((name, route) for name in FORMATS for route in routes_of(name) if route != "download")
 
 
 def sample(written: Written, name: str, route: str, place: S3Place) -> Reading:

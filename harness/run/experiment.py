@@ -224,9 +224,8 @@ class Experiment:
                 if self.races and (race.suite, race.access) == (suite, access):
                     self._take(prepared, race, self.races.recorder)
             best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
-            won = {arm for winners in best.values() for arm in winners if not arm.always}
-            self.readers.end((arm, "") for arm in running - won)
-            running = won
+            before, running = running, {arm for winners in best.values() for arm in winners if not arm.always}
+            self.readers.end((arm, "") for arm in before - running)
             for each in access_turns(config, arms, subject, suite, access, best):
                 saved = self._most_best() - sum(not arm.always for arm in each.best) if best else 0
                 step(f"{suite} {access.name}", saved * each.rounds * weight(subject.manifest, access))

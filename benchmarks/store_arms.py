@@ -100,6 +100,7 @@ class _Tensorstore:
         prefix = "/".join(part for part in (place.prefix, key) if part)
         self._store = {
             "driver": "s3", "bucket": place.bucket, "endpoint": place.endpoint, "aws_region": "us-east-1",
+            "aws_credentials": {"type": "environment"},
         }  # fmt: skip
         self._prefix = prefix
 

@@ -102,7 +102,7 @@ def test_an_archive_of_the_broken_format_is_not_taken_for_something_else(broken,
     archive = tmp_path / "a.zarr"
     assert main(["convert", "synthetic:layers=1,n_res=16", str(archive)]) == 0
     ((code, _, said),) = run(broken, ["inspect", archive])
-    assert code == 1 and said.endswith("('harness list --check'): zarr, zarr-slim.\n")
+    assert code == 1 and said.endswith("('harness list --check'): zarr, zarr-slim, zarr-zip.\n")
 
 
 def test_a_run_leaves_it_out_unless_it_was_asked_for(broken, tmp_path):

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import combinations, pairwise
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from harness import registry
 from harness.analysis.cells import CellSamples
+from harness.analysis.efforts import is_own, stated
 from harness.analysis.grades import most_workers
 from harness.analysis.statistics import Comparison, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable, direction, paired
 from harness.analysis.verdict import doubt, judge, noise_floor
-from harness.errors import UsageError
-from harness.formats.base import Format, load_format
 from harness.records import Contender
 
 Due = Literal["reader", "settings", "slimming", "container"]
@@ -56,7 +53,7 @@ class Attribution:
     chains : DataFrame
         Columns `CHAIN_COLUMNS`: for each two formats of a case a row of the part ``total``, stock against stock in the
         profile that formats are judged in; rows of the part ``step`` that multiply to it; and of the part ``best``,
-        each at its best, where both were measured. Only the last has a word, and it is the only one about formats.
+        each at its best, where both were measured. Only the last has a word.
         ``due`` of a step has several things, separated by blanks, where no contender between its ends was measured.
     """
 
@@ -64,25 +61,9 @@ class Attribution:
     chains: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHAIN_COLUMNS))
 
 
-@cache
-def stated(name: str) -> Format | None:
-    """Return a format by its name in records; None where it is not installed here, and so known by its rows alone."""
-    try:
-        return load_format(name) if name in registry.names("formats") else None
-    except UsageError:
-        return None
-
-
 def _container(contender: Contender) -> str:
     backend = stated(contender.format)
     return backend.container if backend else contender.format
-
-
-def is_own(contender: Contender) -> bool:
-    """Say whether it is read by a decoder of this project."""
-    backend = stated(contender.format)
-    spec = backend.readers.get(contender.reader) if backend else None
-    return spec is not None and spec.own
 
 
 def layouts(ledger: pd.DataFrame) -> Layouts:

@@ -28,9 +28,9 @@ from harness.report.measured import run_and_report
 from harness.report.write import write_plots
 from harness.run.config import RunConfig
 from harness.run.defaults import all_suites, complete, default_formats, usable_traces
-from harness.run.experiment import PlannedRun
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import installed
+from harness.run.planned import PlannedRun
 from harness.run.planning import choose_arms
 from harness.run.presets import OWN, PRESETS, STANDARD
 from harness.sampling.interrupt import exit_code

@@ -123,9 +123,11 @@ class NpzFormat(TunableFormat, Format):
         "savez": {role: {"codec": "none"} for role in TUNED_ROLES},
         "savez-compressed": {role: {"codec": str(_SEED)} for role in TUNED_ROLES},
         "deflate-3": {role: {"codec": "deflate-3"} for role in TUNED_ROLES},
+        "deflate-9": {role: {"codec": "deflate-9"} for role in TUNED_ROLES},
     }
     candidates: ClassVar = (
-        ("", "numpy.load"), ("savez-compressed", "numpy.load"), ("deflate-3", "numpy.load"), ("savez", "numpy.load"),
+        ("", "numpy.load"), ("savez", "numpy.load"), ("deflate-3", "numpy.load"), ("savez-compressed", "numpy.load"),
+        ("deflate-9", "numpy.load"),
     )  # fmt: skip
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:

@@ -131,8 +131,10 @@ class ZarrLayouts(TunableFormat):
         "sharded": {
             **{role: {"shards": "tensor"} for role in TUNED_ROLES},
             Role.PAIR: {"shards": "tensor", "edge": 16},
+            Role.ATTENTION: {"shards": "tensor", "edge": 128},
         },
         "uncompressed": {role: {"codec": "none"} for role in TUNED_ROLES},
+        "zstd": {role: {"codec": "blosc-zstd-9 byte shuffle", "shards": "tensor"} for role in TUNED_ROLES},
     }
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:
@@ -193,14 +195,15 @@ class ZarrFormat(ZarrLayouts, Format):
         ),
     }
     candidates: ClassVar[tuple[tuple[str, str], ...]] = (
+        ("", "zarr-python"),
         ("", "tensorstore"),
         ("uncompressed", "tensorstore"),
         ("sharded", "zarrs"),
-        ("sharded", "tensorstore"),
+        ("zstd", "tensorstore"),
     )
 
     unmeasured: ClassVar[tuple[str, ...]] = (
-        "ZipStore", "FsspecStore", "GPU buffers", "caches of stored bytes", "readers in other languages",
+        "FsspecStore", "GPU buffers", "caches of stored bytes", "readers in other languages",
     )  # fmt: skip
     objections: ClassVar[tuple[tuple[str, str], ...]] = (
         (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +13,17 @@ from harness.formats.archive import remove
 from harness.records import NoFigure, Sample
 from harness.row_files import SampleFile, done
 from harness.run.archives import ArchiveRecord
-from harness.run.config import RunConfig
 from harness.run.figures import counts_of, sizes_of, times_of
 from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
-from harness.run.measurement import Measuring, RunSession, copies, open_measurements
+from harness.run.measurement import Measuring, RunSession
 from harness.run.plan import save_plan
-from harness.run.planning import choose_arms, open_subjects
+from harness.run.planned import PlannedRun
 from harness.run.preparation import Prepared, prepare, probe, write
 from harness.run.progress import Progress, weight
 from harness.run.races import Races
 from harness.run.recorder import Recorder
-from harness.run.space import Space, require_space
+from harness.run.space import Space
 from harness.run.store import Uploads
 from harness.run.subject import Arm, Subject
 from harness.run.turns import (
@@ -34,7 +33,7 @@ from harness.run.turns import (
     archive_turns,
     best_of,
     race_turns,
-    require_few_rows,
+    races_of,
     sample_turns,
 )
 from harness.sampling.cache import require_evictable
@@ -43,39 +42,9 @@ from harness.sampling.interrupt import deferred
 from harness.sampling.reading import Observed, ReadTask, kept_data
 from harness.sampling.verify import asked_bytes
 from harness.sampling.worker import Worker, WorkerError
-from harness.workload import ReadAccess, SizeAccess, WriteAccess
+from harness.workload import Access, ReadAccess, SizeAccess, WriteAccess
 
 _SCRATCH = ".archives"
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """What a run measures on what, while nothing of it is written."""
-
-    config: RunConfig
-    arms: list[Arm]
-    subjects: list[Subject]
-    measuring: list[Measuring]
-
-    @classmethod
-    def of(cls, config: RunConfig) -> PlannedRun:
-        """Plan all that a configuration asks for.
-
-        Raises
-        ------
-        UsageError
-            When something of it does not exist or cannot be measured.
-        HarnessError
-            When it is too much.
-        """
-        arms, subjects = choose_arms(config), open_subjects(config)
-        require_few_rows(config, len(arms), subjects)
-        return cls(config, arms, subjects, open_measurements(config))
-
-    def require_space(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> Space:
-        """Refuse a folder on a disk that cannot hold the archives, as `harness.run.space.require_space`."""
-        copy = copies(self.measuring)
-        return require_space(folder, self.subjects, self.arms, copy, timeout=self.config.timeout, tell=tell)
 
 
 def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
@@ -217,12 +186,11 @@ class Experiment:
         step("archives are written", len(arms) * weight(subject.manifest))
         for each in archive_turns(config, arms, subject):
             self._take(prepared, each, session.recorder)
+        waiting = list(raced)
         running: set[Arm] = set()  # winners of the last access: those that win the next too go on, as stock readers do
         for suite, access in subject.plans:
             self._first.clear()
-            for race in raced:
-                if self.races and (race.suite, race.access) == (suite, access):
-                    self._take(prepared, race, self.races.recorder)
+            self._race(prepared, waiting, suite, access)
             best = best_of(config, raced, suite, access, self.races.times) if self.races else {}
             before, running = running, {arm for winners in best.values() for arm in winners if not arm.always}
             self.readers.end((arm, "") for arm in before - running)
@@ -237,6 +205,13 @@ class Experiment:
             self.uploads.remove()
         remove(session.scratch)
         session.scratch.mkdir()
+
+    def _race(self, prepared: Prepared, waiting: list[Turns], suite: str, access: Access) -> None:
+        """Run the races that choose the best of an access, unless an access before had the same."""
+        for race in races_of(self.session.config, list(waiting), suite, access):
+            waiting.remove(race)
+            if self.races:
+                self._take(prepared, race, self.races.recorder)
 
     def _take(self, prepared: Prepared, turns: Turns, recorder: Recorder) -> None:
         def sample(arm: Arm, number: int) -> list[dict[str, Any]]:

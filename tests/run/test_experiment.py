@@ -16,7 +16,8 @@ from harness.row_files import read_samples
 from harness.run import space
 from harness.run.archives import read_archives
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun, run
+from harness.run.experiment import run
+from harness.run.planned import PlannedRun
 from harness.run.planning import choose_arms, open_subjects
 from harness.trace.sources import open_trace
 from harness.trace.stream import digest

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import archive_sizes, of_kind, rows_where
-from harness.analysis.attribution import stated
+from harness.analysis.efforts import stated
 from harness.analysis.findings import Findings
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise

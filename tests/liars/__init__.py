@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class _Liar(RawFormat):
 
 class _LazyReader(RawReader):
     def read(self, path: str, selection: Any = None) -> Any:
-        return StoredTensor(*(getattr(self.tensors[path][1], fact) for fact in ("shape", "dtype")))  # no data
+        return StoredTensor(*(getattr(self.place(path), fact) for fact in ("shape", "dtype")))  # no data
 
 
 class Lazy(_Liar):
@@ -43,8 +44,8 @@ class _MappedReader(RawReader):
     def read(self, path: str, selection: Any = None) -> np.ndarray:
         with Path(self._file.name).open("rb") as file:
             view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        offset, spec = self.tensors[path]
-        whole = np.frombuffer(view, spec.dtype, spec.items, offset).reshape(spec.shape)
+        offset, shape, dtype = self.place(path)
+        whole = np.frombuffer(view, dtype, prod(shape), offset).reshape(shape)
         return whole if selection is None else whole[selection]
 
 

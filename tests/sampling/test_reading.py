@@ -23,7 +23,7 @@ from harness.workload import Read, ReadAccess
 from tests.liars import timing
 
 HEADER_READS = 2
-"""Calls by which a reader of raw archives finds its tensors: of the trailer, and of the manifest before it."""
+"""Calls by which a reader of raw archives finds its tensors: of the trailer, and of the index before it."""
 
 
 def observed(nbytes: int) -> Observed:

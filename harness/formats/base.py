@@ -105,7 +105,7 @@ class Reader(ABC):
 class ReaderSpec:
     """A reader of a format: a library and its configuration.
 
-    A reader uses as many threads as the budget of the run allows (`harness.capacity.cores`).
+    A reader uses as many threads as the budget of the run allows (`harness.formats.threads.cores`).
 
     Attributes
     ----------

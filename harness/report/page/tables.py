@@ -128,8 +128,9 @@ def _cell(cell: dict[Any, Any], samples: list[float]) -> dict[str, Any]:
             between = words.between(known["ratio_low"], known["ratio_high"])
             found["ratio"] = f"{words.times(known['ratio'])} ({between})"
             found |= {"verdict": str(known.get("verdict", "")), "word": words.verdict(known)}
-        if "flag" in known:
-            found["word"] = words.listed(filter(None, [str(found.get("word", "")), str(known["flag"])]))
+        marks = [str(known.get("flag", "")), "data fit the decoded cache" if "decoded_cache" in known else ""]
+        if any(marks):
+            found["word"] = words.listed(filter(None, [str(found.get("word", "")), *marks]))
         return found
     if "size_bytes" not in known:
         return {}

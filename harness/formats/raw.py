@@ -212,6 +212,7 @@ class RawFormat(FlatFormat):
     description = "flat file, the ceiling that every time is compared with"
     suffix = ".raw"
     standing = "ceiling"
+    own_writer = True
     readers: ClassVar = {"pread": ReaderSpec(open=RawReader, about="os.preadv from one flat file")}
 
     def layout(self, spec: TensorSpec, profile: Profile) -> Layout:

@@ -21,7 +21,10 @@ from harness.trace.manifest import Manifest
 LEDGER_COLUMNS = [
     "trace", "n_res", "format", "profile", "read_by", "role", "example", "shape", "chunks", "shards", "codec", "origin",
     "why", "versions", "threads", "caches", "reader", "cache_bytes",
+    "writer",
 ]  # fmt: skip
+OWN_WRITER = "code of this project"
+"""In the column ``writer``."""
 NOT_STATED = "not stated"
 """Of a format that says nothing of its layout."""
 
@@ -136,6 +139,7 @@ def ledger(manifests: Sequence[tuple[str, Manifest]], arms: Sequence[Arm], confi
                         **_settings(configured(backend, arm.settings), config.store),
                         "reader": "",
                         "cache_bytes": "",
+                        "writer": OWN_WRITER if backend.own_writer else "its library",
                     }
                 )
     return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

@@ -277,5 +277,37 @@ class Struck(_Liar):
         return _StruckWriter(path)
 
 
+WITNESSED = "HARNESS_TEST_WITNESSED"
+"""The variable of the environment that names the file in which `Witness` writes."""
+
+
+class _WitnessWriter(RawWriter):
+    """Notes which process writes, and how much."""
+
+    def __init__(self, path: Path, name: str, nbytes: int) -> None:
+        super().__init__(path)
+        self._said = f"{name} {os.getpid()} {nbytes}\n"
+
+    def commit(self, manifest: Any) -> None:
+        super().commit(manifest)
+        with Path(os.environ[WITNESSED]).open("a") as file:
+            file.write(self._said)
+
+
+class Witness(_Liar):
+    """Is honest, and tells which processes wrote its archives."""
+
+    name, suffix = "witness", ".witness"
+
+    def writer(self, path: Path, manifest: Any, profile: Profile) -> RawWriter:
+        return _WitnessWriter(path, self.name, manifest.nbytes)
+
+
+class OtherWitness(Witness):
+    """Is another one."""
+
+    name, suffix = "other", ".other"
+
+
 class NotAFormat:
     """Not derived from the interface."""

@@ -15,6 +15,7 @@ from harness.analysis.summary import too_few
 from harness.analysis.verdict import VERDICT_ROUNDS
 from harness.records import kind_of
 from harness.report.section import Block, Part
+from harness.run.ledger import OWN_WRITER
 from harness.suite import Suite, suite_named
 
 _PLACE = ["trace", "n_res", "access", "cache", "executor", "workers"]
@@ -39,6 +40,8 @@ def tables(findings: Findings) -> list[Block]:
         if groups := _groups(part, best[best["suite"] == name], times, arms):
             columns = [words.arm_name(arm, arms) for arm in arms]
             note = _note(suite, part, findings.options.baseline)
+            if own := _own_writers(part, findings.ledger):
+                note += f" Files of {words.listed(own)} are written by code of this project, the others by libraries."
             if (best["suite"] == name).any():
                 note += " In rows of the best, each cell names the reader, and the settings where they are others."
             found.append({"title": suite.heading, "note": note, "columns": columns, "groups": groups})
@@ -104,6 +107,15 @@ def _note(suite: Suite, part: pd.DataFrame, baseline: str | None) -> str:
         f"Median time of {count} rounds with its 95 % interval; below it {against}, paired by round, and the verdict."
         f"{few}" + (f" {suite.note}" if suite.note else "")
     )
+
+
+def _own_writers(part: pd.DataFrame, ledger: pd.DataFrame) -> list[str]:
+    """Name the formats whose writing was measured, and is done by code of this project."""
+    if "writer" not in ledger:  # a run of before
+        return []
+    written = part[part["median_seconds"].notna() & (part["cache"].fillna("") == "")]
+    own = set(ledger.loc[ledger["writer"] == OWN_WRITER, "format"]) & set(written["format"])
+    return [name for name in words.ordered(written["format"]) if name in own and kind_of(name) == "format"]
 
 
 _EMPTY = {"text": "–", "detail": "", "ratio": "", "verdict": "", "word": "", "samples": []}

@@ -14,6 +14,7 @@ from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
+from harness.analysis.decoded import with_decoded
 from harness.analysis.earlier import Held, earlier, hold, said_before
 from harness.analysis.efforts import BEST, STOCK, at, best_unmeasured, has_best, has_efforts
 from harness.analysis.grades import STANDING_COLUMNS, Grades, grade
@@ -194,9 +195,11 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline
-    arms = read_planned(plan, config)[1] if plan.exists() else []
+    subjects, arms, _ = read_planned(plan, config) if plan.exists() else ([], [], False)
     table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline, groups=groups(arms))
+    told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     summary = summarise(table, baseline, control_of=config.baseline)
+    summary = with_decoded(summary, subjects, told, config.cache_bytes)
     stock, best = at(table, STOCK), at(table, BEST) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)
     cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
@@ -216,7 +219,6 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         "version": version, "control_of": config.baseline,
     }  # fmt: skip
     grades = grade(stock, sure if version >= STANDING_SINCE else best, **asked)
-    told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
     frames = {SAMPLES: every, **read_own_rows(folder)} if version > 1 else {}
     return Findings(
         config=config, options=options, environment=environment, samples=table.rows,

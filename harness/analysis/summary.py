@@ -14,8 +14,8 @@ from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, noise_floor, 
 from harness.errors import UsageError, unknown_name
 from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
 
-SUMMARY_SCHEMA_VERSION = 4
-"""Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1:
+SUMMARY_SCHEMA_VERSION = 5
+"""Since 4: decoded_cache. Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1:
 bytes_requested, read_amplification; what the smallest detectable effect means."""
 
 ADDED = (*CONTENDER_COLUMNS, "effort", "median_read_seconds", "why", "decided_after", "flag")
@@ -27,8 +27,8 @@ BELOW_RAW = "below raw"
 COLUMNS = [
     *KEY_COLUMNS, "effort", "group", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
     "median_open_seconds", "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline",
-    "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "bytes_requested", "median_bytes_read",
-    "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files",
+    "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "decoded_cache", "bytes_requested",
+    "median_bytes_read", "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files",
     "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
 ]  # fmt: skip
 
@@ -52,7 +52,8 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
         Columns `COLUMNS`. ``median_seconds`` is from a closed archive, ``median_read_seconds`` from an open one.
         ``group`` is that of `CellSamples`.
         ``why`` is of an inconclusive verdict, as `harness.analysis.verdict.doubt`; ``decided_after`` the rounds after
-        which a contender left. ``flag`` is `BELOW_RAW` or empty. ``read_amplification`` is bytes that the process read
+        which a contender left. ``flag`` is `BELOW_RAW` or empty. ``decoded_cache`` is empty, for
+        `harness.analysis.decoded.with_decoded` to fill. ``read_amplification`` is bytes that the process read
         for each byte asked for; what a mapped file reads does not show in it.
 
     Raises
@@ -152,7 +153,8 @@ def too_few(cells: pd.DataFrame) -> pd.Series:
 
 def before(summary: pd.DataFrame, version: int) -> pd.DataFrame:
     """Return a summary as reports of an earlier version published it, without the columns that are new since."""
-    if version > 5 or summary.empty:
+    if version > 9 or summary.empty:
         return summary
     new, schema = (["group"], 3) if version > 4 else ([*ADDED, "group"], 2)
-    return summary.drop(columns=new).assign(schema_version=schema)
+    new, schema = ([], 4) if version > 5 else (new, schema)
+    return summary.drop(columns=["decoded_cache", *new]).assign(schema_version=schema)

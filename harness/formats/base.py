@@ -105,7 +105,7 @@ class Reader(ABC):
 class ReaderSpec:
     """A reader of a format: a library and its configuration.
 
-    A reader uses as many threads as the budget of the run allows (`harness.capacity.cores`).
+    A reader uses as many threads as the budget of the run allows (`harness.formats.threads.cores`).
 
     Attributes
     ----------
@@ -157,6 +157,8 @@ class Format(ABC):
         Kind of slimming, as shown in records; empty for none.
     lacks : tuple of str
         Types of values that it cannot store.
+    own_writer : bool
+        Whether code of this project writes its files, and not a library; shown beside times of writing.
     reproducible : bool
         Whether the same trace gives the same bytes; False if the library writes times or random names.
     unmeasured : tuple of str
@@ -177,6 +179,7 @@ class Format(ABC):
     container: ClassVar[str] = ""
     slim: ClassVar[str] = ""
     lacks: ClassVar[tuple[str, ...]] = ()
+    own_writer: ClassVar[bool] = False
     reproducible: ClassVar[bool] = True
     unmeasured: ClassVar[tuple[str, ...]] = ()
     objections: ClassVar[tuple[tuple[str, str], ...]] = ()

@@ -58,6 +58,28 @@ def lengths(selection: Selection) -> tuple[int, ...]:
     return tuple(part.stop - part.start for part in selection)
 
 
+def run_of(shape: Sequence[int], selection: Selection) -> tuple[int, int] | None:
+    """Return where a part begins and ends if its values are consecutive in C order, counted in values; else None.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the tensor; it has axes.
+    selection : tuple of slice
+        From `whole`.
+    """
+    axis = 0  # the first along which there is more than one step
+    while axis < len(selection) - 1 and selection[axis].stop - selection[axis].start == 1:
+        axis += 1
+    if selection[axis + 1 :] != whole(shape[axis + 1 :], None):
+        return None
+    start = 0
+    for length, part in zip(shape[: axis + 1], selection, strict=False):
+        start = start * length + part.start
+    row = prod(shape[axis + 1 :])
+    return start * row, (start + selection[axis].stop - selection[axis].start) * row
+
+
 def in_blocks(spec: TensorSpec, chunks: tuple[int, ...] | None, *, whole_rows: bool = False) -> Iterator[Selection]:
     """Cut a tensor into consecutive parts, in C order, that end where its chunks do.
 

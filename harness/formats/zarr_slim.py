@@ -105,6 +105,7 @@ class ZarrSlimFormat(ZarrFormat):
     name = "zarr-slim"
     description = "Zarr, equal tensors stored once, exact narrow storage, a shard for each tensor, pcodec"
     suffix = ".slim.zarr"
+    own_writer = True
     readers: ClassVar = _readers()
     alternatives: ClassVar = {
         # For readers that decode without zarr-python's event loop, whose windows then decode half as much.

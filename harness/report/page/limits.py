@@ -18,7 +18,7 @@ from harness.report.page.sentences import sentences
 from harness.report.section import Block, Brought, Items, Table, Text
 from harness.sampling.cache import BESIDE_OTHERS, WARM_FROM
 
-_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "reader", "threads", "caches"]
+_SETTINGS = ["format", "profile", "codec", "origin", "why", "versions", "reader", "threads", "caches", "writer"]
 
 
 def ledger(findings: Findings) -> list[Block]:
@@ -28,7 +28,8 @@ def ledger(findings: Findings) -> list[Block]:
         return []
     length = pd.to_numeric(told["n_res"], errors="coerce").fillna(0)
     subject = told[length == length.max()]
-    subject = subject[subject["trace"] == subject["trace"].iloc[0]].reindex(columns=told.columns.union(["reader"]))
+    subject = subject[subject["trace"] == subject["trace"].iloc[0]]
+    subject = subject.reindex(columns=told.columns.union(["reader", "writer"]))
     rows = []
     for key, part in subject.groupby(_SETTINGS, sort=False, dropna=False):
         own = {name: "–" if pd.isna(value) else str(value) for name, value in zip(_SETTINGS, key, strict=True)}
@@ -36,8 +37,10 @@ def ledger(findings: Findings) -> list[Block]:
             "Format": own["format"], "Profile": own["profile"], "Codec": own["codec"], "Chunks": _chunks(part),
             "Default or chosen, and why": f"{own['origin']}: {own['why']}", "Versions": own["versions"],
             "Reader": own["reader"] or "–", "Threads": own["threads"], "Caches": own["caches"],
+            "Writer": own["writer"],
         }  # fmt: skip
-        rows.append(row if "reader" in told else {name: text for name, text in row.items() if name != "Reader"})
+        unknown = {name.capitalize() for name in ("reader", "writer") if name not in told}  # in runs of before
+        rows.append({name: text for name, text in row.items() if name not in unknown})
     rows.sort(key=lambda row: words.ordered(told["format"]).index(row["Format"]))
     table = Table(
         label="Fairness ledger",

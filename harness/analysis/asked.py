@@ -14,7 +14,7 @@ from harness.files import read_bytes
 from harness.run.config import RunConfig
 
 REPORT_VERSION = 10
-"""Since 9: ``decoded_cache`` of summaries; what is said of reads that take less time than raw ones. Since 8: writing is graded;
+"""Since 9: ``decoded_cache`` of summaries; what is said of reads below raw. Since 8: writing is graded;
 `harness.analysis.grades.STANDING_COLUMNS`; preset mixes have prices. Since 7: reads of arrays of no known kind. Since
 6: grades are of all lengths, each weighed by its residues (``weight``), and have no ``seed_grade`` and ``disagrees``;
 ``earlier``; several readers wait for what their reads take. Since 5: ``group`` of summaries. Since 4:

@@ -15,8 +15,8 @@ from harness.errors import UsageError, unknown_name
 from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
 
 SUMMARY_SCHEMA_VERSION = 5
-"""Since 4: decoded_cache. Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of `CLOSED_SINCE`. Since 1:
-bytes_requested, read_amplification; what the smallest detectable effect means."""
+"""Since 4: decoded_cache. Since 3: group. Since 2: `ADDED`; times are from a closed archive where rows are of
+`CLOSED_SINCE`. Since 1: bytes_requested, read_amplification; what the smallest detectable effect means."""
 
 ADDED = (*CONTENDER_COLUMNS, "effort", "median_read_seconds", "why", "decided_after", "flag")
 """Columns that earlier versions had not."""
@@ -28,8 +28,8 @@ COLUMNS = [
     *KEY_COLUMNS, "effort", "group", "samples", "median_seconds", "ci_low", "ci_high", "median_read_seconds",
     "median_open_seconds", "bytes_per_second", "percent_of_raw", "ratio", "ratio_low", "ratio_high", "baseline",
     "verdict", "why", "decided_after", "smallest_detectable_effect", "flag", "decoded_cache", "bytes_requested",
-    "median_bytes_read", "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes", "files",
-    "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
+    "median_bytes_read", "read_amplification", "median_requests", "files_opened", "peak_rss_bytes", "size_bytes",
+    "files", "ratio_to_float32", "ratio_to_native", "status", "reason", "schema_version",
 ]  # fmt: skip
 
 

@@ -6,14 +6,16 @@ rounds for all: they multiply to the ratio of its ends, which medians of ratios 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations, pairwise
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from harness.analysis.asked import REPORT_VERSION
 from harness.analysis.cells import CellSamples
 from harness.analysis.efforts import is_own, stated
 from harness.analysis.grades import most_workers
@@ -61,6 +63,9 @@ class Attribution:
     chains: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHAIN_COLUMNS))
 
 
+_IsOwn = Callable[[Contender], bool]
+
+
 def _container(contender: Contender) -> str:
     backend = stated(contender.format)
     return backend.container if backend else contender.format
@@ -101,7 +106,13 @@ def differs(one: Contender, other: Contender, case: CaseKey, known: Layouts) -> 
     return tuple(found)
 
 
-def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasured: Collection[str] = ()) -> Attribution:
+def attribute(
+    table: SampleTable,
+    ledger: pd.DataFrame,
+    baseline: str,
+    unmeasured: Collection[str] = (),
+    version: int = REPORT_VERSION,
+) -> Attribution:
     """Take differences apart: of every trace at its largest length, by one thread and by the most workers.
 
     Parameters
@@ -120,7 +131,7 @@ def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasure
     Attribution
         Empty for a run that did not record its readers.
     """
-    known = layouts(ledger)
+    known, own = layouts(ledger), partial(is_own, version=version)
     longest = [c for c in table.cases if c.case.n_res == table.lengths[c.case.trace] and not c.skipped]
     pairs: list[dict[str, Any]] = []
     chains: list[dict[str, Any]] = []
@@ -132,10 +143,10 @@ def attribute(table: SampleTable, ledger: pd.DataFrame, baseline: str, unmeasure
             due = differs(cell.contender, against.contender, case.case, known)
             if len(due) == 1:
                 edges[cell.contender][against.contender] = edges[against.contender][cell.contender] = due[0]
-                pairs.append(_pair(case, cell, against, due[0]))
+                pairs.append(_pair(case, cell, against, due[0], own))
                 claims.append(_Claim(pairs[-1], case, cell, against, case.original(baseline)))
         for slower, faster in _stocks(case, cells, table.judged_profile):
-            rows, best = _chain(case, cells, slower, faster, edges, known)
+            rows, best = _chain(case, cells, slower, faster, edges, known, own)
             chains += rows
             if best and not {slower.contender.format, faster.contender.format} & set(unmeasured):
                 chains.append(rows[0] | {"part": "best"} | _step(case, best[0].contender, best[1].contender, known))
@@ -191,10 +202,10 @@ def _ends(one: Contender, other: Contender) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _pair(case: CaseSamples, cell: CellSamples, against: CellSamples, due: Due) -> dict[str, Any]:
+def _pair(case: CaseSamples, cell: CellSamples, against: CellSamples, due: Due, own: _IsOwn) -> dict[str, Any]:
     one, other = cell.contender, against.contender
     return dict.fromkeys(PAIR_COLUMNS) | case.case._asdict() | _ends(one, other) | {
-        "due": due, "own": is_own(one) or is_own(other), "cpu_per_second": _busy(cell),
+        "due": due, "own": own(one) or own(other), "cpu_per_second": _busy(cell),
         "against_cpu_per_second": _busy(against),
     }  # fmt: skip
 
@@ -222,6 +233,7 @@ def _chain(
     faster: CellSamples,
     edges: Mapping[Contender, Mapping[Contender, Due]],
     known: Layouts,
+    own: _IsOwn,
 ) -> tuple[list[dict[str, Any]], tuple[CellSamples, CellSamples] | None]:
     """Return the rows of two formats, the total first, and the cells of both at their best.
 
@@ -240,7 +252,9 @@ def _chain(
         }
     walked = [slower.contender]
     for one, other in pairwise(through):
-        for there in _path(one.contender, other.contender, allowed)[1:]:  # without what leads back to where it began
+        for there in _path(one.contender, other.contender, allowed, own)[
+            1:
+        ]:  # without what leads back to where it began
             walked = [*walked[: walked.index(there)], there] if there in walked else [*walked, there]
     named = {"compared": slower.contender.format, "compared_with": faster.contender.format}
     base = dict.fromkeys(CHAIN_COLUMNS) | case.case._asdict() | named
@@ -261,13 +275,15 @@ def _step(case: CaseSamples, one: Contender, other: Contender, known: Layouts) -
     return {"due": " ".join(differs(one, other, case.case, known))} | _ends(one, other) | ratio.columns("ratio")
 
 
-def _path(start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Contender, Due]]) -> list[Contender]:
+def _path(
+    start: Contender, end: Contender, edges: Mapping[Contender, Mapping[Contender, Due]], own: _IsOwn
+) -> list[Contender]:
     """Return the fewest steps from one contender to another, each of one thing; one step of several without any."""
     came: dict[Contender, Contender | None] = {start: None}
     waiting = [start]
     for here in waiting:
         for there in edges[here]:
-            if there not in came and not is_own(there):
+            if there not in came and not own(there):
                 came[there] = here
                 waiting.append(there)
     if end not in came:

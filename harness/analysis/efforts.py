@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from harness import registry
+from harness.analysis.asked import REPORT_VERSION
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable
 from harness.errors import UsageError
 from harness.formats.base import Format, load_format
@@ -47,14 +48,14 @@ def stated(name: str) -> Format | None:
         return None
 
 
-def is_own(contender: Contender) -> bool:
-    """Say whether it is read by a decoder of this project."""
+def is_own(contender: Contender, version: int = REPORT_VERSION) -> bool:
+    """Say whether it is read by a decoder of this project, as reports of a version knew it."""
     backend = stated(contender.format)
     spec = backend.readers.get(contender.reader) if backend else None
-    return spec is not None and spec.own
+    return spec is not None and spec.own and version >= spec.own_since
 
 
-def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
+def best_unmeasured(table: SampleTable, arms: Iterable[Arm], version: int = REPORT_VERSION) -> dict[str, str]:
     """Say of which formats the best is not known, each with the reason: nothing is claimed about these.
 
     Neither is it where a decoder of this project was among the candidates, as in runs of before, and won.
@@ -65,6 +66,8 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
         The samples of a run.
     arms : iterable of Arm
         Those that it planned; ``missing`` tells of candidates whose reader cannot be used here.
+    version : int
+        Of the report.
     """
     rows = table.rows
     missing: dict[str, dict[str, None]] = {}
@@ -76,7 +79,9 @@ def best_unmeasured(table: SampleTable, arms: Iterable[Arm]) -> dict[str, str]:
     formats = dict.fromkeys(rows.loc[rows["effort"].isin([STOCK, "both"]), "format"])
     none = {name: "no readers were raced" for name in formats if name not in raced}
     best = rows.loc[rows["effort"].eq(BEST), list(Contender._fields)].drop_duplicates()
-    for own in filter(is_own, itertools.starmap(Contender, best.itertuples(index=False))):
+    for own in itertools.starmap(Contender, best.itertuples(index=False)):
+        if not is_own(own, version):
+            continue
         none.setdefault(own.format, f"some of its fastest reads were by {own.reader}, which is code of this project")
     return none | {name: "; ".join(missing[name]) for name in formats if name in missing and name not in none}
 

@@ -204,7 +204,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     unfair = version > 1 and withdrawn(samples)
     cores = None if table.all_rounds else (environment.get("sessions") or [{}])[0].get("cores_usable")
     mixes = [] if unfair else [options.mix] if options.mix else list(presets(version).values())
-    unknown = best_unmeasured(table, arms) if has_efforts(table) else {}
+    unknown = best_unmeasured(table, arms, version) if has_efforts(table) else {}
     sure = at(table, BEST, without=unknown) if best else None
     decisions, best_decisions = (
         {
@@ -229,7 +229,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         headlines=[headline(found, earlier=version < 4) for found in decisions.values() if found],
         noise=describe_noise(table, baseline, environment, control_of=config.baseline), apart=apart,
         best_decisions=best_decisions, best_unmeasured=unknown,
-        attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown),
+        attribution=Attribution() if unfair else attribute(table, told, config.baseline, unknown, version),
         scaling=scaling(stock), growth=growth(stock), withdrawn=unfair,
         incomplete=tuple(_incomplete(plan, config, frames, environment)) if version > 1 else (), lacks=_lacks(plan),
         version=version,

@@ -116,6 +116,8 @@ class ReaderSpec:
         Library and pipeline, in one line.
     own : bool
         Whether it is a decoder of this project, which is shown but gets no grades and verdicts.
+    own_since : int
+        The first version of reports that knew it as one.
     cached : bool
         Whether it keeps decoded chunks, and takes ``cache_bytes``.
     missing : callable
@@ -125,6 +127,7 @@ class ReaderSpec:
     open: Callable[..., Reader]
     about: str = ""
     own: bool = False
+    own_since: int = 0
     cached: bool = False
     missing: Callable[[], str] = str
 

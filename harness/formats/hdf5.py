@@ -168,6 +168,7 @@ class Hdf5Format(TunableFormat, Format):
             about="h5py's chunk index, os.preadv, and decoding by numcodecs on all threads of the budget; what these "
             "cannot decode is read by h5py",
             cached=True,
+            own_since=10,
             own=True,  # h5py says where values lie; what reads and decodes them on threads is this project's code
             missing=_lacks_numcodecs,
         ),

@@ -252,9 +252,8 @@ def _chain(
         }
     walked = [slower.contender]
     for one, other in pairwise(through):
-        for there in _path(one.contender, other.contender, allowed, own)[
-            1:
-        ]:  # without what leads back to where it began
+        _, *steps = _path(one.contender, other.contender, allowed, own)
+        for there in steps:  # without what leads back to where it began
             walked = [*walked[: walked.index(there)], there] if there in walked else [*walked, there]
     named = {"compared": slower.contender.format, "compared_with": faster.contender.format}
     base = dict.fromkeys(CHAIN_COLUMNS) | case.case._asdict() | named

@@ -20,8 +20,7 @@ from harness.trace.manifest import Manifest
 
 LEDGER_COLUMNS = [
     "trace", "n_res", "format", "profile", "read_by", "role", "example", "shape", "chunks", "shards", "codec", "origin",
-    "why", "versions", "threads", "caches", "reader", "cache_bytes",
-    "writer",
+    "why", "versions", "threads", "caches", "reader", "cache_bytes", "writer",
 ]  # fmt: skip
 OWN_WRITER = "code of this project"
 """In the column ``writer``."""

@@ -193,7 +193,7 @@ def _reader(backend: Format, asked: str | None) -> str:
 
 def _read_by(backend: Format, reader: str) -> str:
     """Say by which reader candidates are read, and what it stands for."""
-    stands = {backend.stock: ", the stock reader"}.get(reader, "")
+    stands = ", the stock reader" if reader == backend.stock else ""
     own = ", a decoder of this project" if backend.readers[reader].own else ""
     return f"Read by {reader}{own or stands}: another reader may prefer other settings."
 

@@ -243,9 +243,8 @@ class _Track:
                     backend=name, profile=settings, archive=archive, access=access, expected=expected, cache="discard",
                     reader=self._config.reader,
                 )  # fmt: skip
-                first: Observed = self._readers.do(
-                    candidate.label, task
-                )  # discarded: what is met first belongs to no sample
+                # Discarded: what is met first belongs to no sample.
+                first: Observed = self._readers.do(candidate.label, task)
                 for repeat in range(measured.repeats):
                     self._read(candidate, number * measured.repeats + repeat, position, measured.suite, task, first)
         except WorkerError as error:

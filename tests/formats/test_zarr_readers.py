@@ -20,9 +20,10 @@ from harness.testing import FormatConformance
 from harness.testing.conformance import CHECKS
 from harness.testing.samples import small_arrays, steps
 from harness.trace.schema import tensor
-from tests.formats.samples import assert_same, put
+from tests.formats.samples import BACKENDS, assert_same, put
 
 FORMATS = ("zarr", "zarr-slim")
+OTHERS = ("npz", "hdf5", "zarr-zip", "blosc2", "icechunk")  # that have settings to race
 READERS = [(name, reader) for name in FORMATS for reader in load_format(name).readers if reader != "own"]
 PAIR = "activations/layer_0/pair_repr"
 
@@ -61,7 +62,7 @@ def test_stock_is_what_a_user_of_zarr_python_gets() -> None:
         assert [spec.own for spec in load_format(name).readers.values()].count(True) == (name != "zarr")
 
 
-@pytest.mark.parametrize("name", [*FORMATS, "npz", "hdf5", "zarr-zip", "blosc2", "icechunk"])
+@pytest.mark.parametrize("name", [param for param in BACKENDS if param.id in (*FORMATS, *OTHERS)])
 def test_every_format_states_five_candidates_of_maintained_readers(name: str) -> None:
     """Its stock reader among them, so that its best is never slower for want of it."""
     backend: Any = load_format(name)

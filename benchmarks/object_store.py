@@ -33,6 +33,7 @@ from harness.errors import HarnessError
 from harness.extensions.object_store.attempts import StoreCounter
 from harness.extensions.object_store.client import Client
 from harness.extensions.object_store.place import S3Place, parse_place
+from harness.extensions.object_store.remotes import remote_of
 from harness.extensions.object_store.shaper import shaped
 from harness.extensions.object_store.stored import S3Archive
 from harness.extensions.object_store.uploads import upload, upload_beside
@@ -88,7 +89,7 @@ def prepare(text: str, n_res: int | None, folder: Path, place: S3Place) -> Archi
         if not path.exists():
             written = write_archive(trace, backend, path, arm.profile)
             manifest = written if arm.format == RAW else manifest
-            upload(place, path, f"{folder.name}/{path.name}")
+            upload(place, path, f"{folder.name}/{path.name}", remote_of(backend).documents(path))
         if arm.route != TENSORSTORE:
             key = f"{folder.name}/{path.name}"
             upload_beside(arm.format, path, S3Archive(place=place, key=key, route=arm.route))

@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION
+from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE
 from harness.analysis.cells import CellSamples
 from harness.analysis.efforts import is_own, stated
+from harness.analysis.floors import Floors
 from harness.analysis.grades import most_workers
 from harness.analysis.statistics import Comparison, Interval
 from harness.analysis.table import CaseKey, CaseSamples, SampleTable, direction, paired
-from harness.analysis.verdict import doubt, judge, noise_floor
+from harness.analysis.verdict import Floor, doubt, judge
 from harness.records import Contender
 
 Due = Literal["reader", "settings", "slimming", "container"]
@@ -125,6 +126,8 @@ def attribute(
         The format that ran twice.
     unmeasured : collection of str
         Formats whose best is not known, of which nothing is claimed.
+    version : int
+        Of the document.
 
     Returns
     -------
@@ -144,14 +147,15 @@ def attribute(
             if len(due) == 1:
                 edges[cell.contender][against.contender] = edges[against.contender][cell.contender] = due[0]
                 pairs.append(_pair(case, cell, against, due[0], own))
-                claims.append(_Claim(pairs[-1], case, cell, against, case.original(baseline)))
+                claims.append(_Claim(pairs[-1], case, cell, against))
         for slower, faster in _stocks(case, cells, table.judged_profile):
             rows, best = _chain(case, cells, slower, faster, edges, known, own)
             chains += rows
             if best and not {slower.contender.format, faster.contender.format} & set(unmeasured):
                 chains.append(rows[0] | {"part": "best"} | _step(case, best[0].contender, best[1].contender, known))
-                claims.append(_Claim(chains[-1], case, *best, case.original(baseline)))
-    _judge(claims, all_rounds=table.all_rounds)
+                claims.append(_Claim(chains[-1], case, *best))
+    floors = Floors(table.cases, baseline, similar=version >= SIMILAR_SINCE)
+    _judge(claims, floors, all_rounds=table.all_rounds)
     return Attribution(
         pairs=pd.DataFrame(pairs, columns=PAIR_COLUMNS), chains=pd.DataFrame(chains, columns=CHAIN_COLUMNS)
     )
@@ -171,25 +175,23 @@ class _Claim:
     case: CaseSamples
     cell: CellSamples
     against: CellSamples
-    original: CellSamples | None
 
 
-def _judge(claims: Sequence[_Claim], *, all_rounds: bool) -> None:
+def _judge(claims: Sequence[_Claim], known: Floors, *, all_rounds: bool) -> None:
     """Put all comparisons into words, together."""
-    open_claims: list[tuple[_Claim, Comparison]] = []
+    open_claims: list[tuple[_Claim, Comparison, Floor]] = []
     for claim in claims:
         comparison = paired(claim.cell, claim.against)
         if comparison is None:
             continue
         claim.row.update(comparison.ratio.columns("ratio"))
         left = claim.cell.decided or claim.against.decided
-        if left and (way := direction(claim.cell, claim.against, claim.case.control, claim.original)):
+        if left and (way := direction(claim.cell, claim.against, claim.case.control, known.original(claim.case))):
             claim.row["verdict"] = "slower" if way > 0 else "faster"
             continue
-        open_claims.append((claim, comparison))
-    floors = [noise_floor(paired(claim.case.control, claim.original)) for claim, _ in open_claims]
-    words = judge([comparison for _, comparison in open_claims], floors, all_rounds=all_rounds)
-    for (claim, comparison), floor, word in zip(open_claims, floors, words, strict=True):
+        open_claims.append((claim, comparison, known.of(claim.case, claim.cell, claim.against)))
+    words = judge([c for _, c, _ in open_claims], [floor for *_, floor in open_claims], all_rounds=all_rounds)
+    for (claim, comparison, floor), word in zip(open_claims, words, strict=True):
         claim.row["verdict"] = word
         claim.row["why"] = doubt(comparison, floor) if word == "inconclusive" else None
 

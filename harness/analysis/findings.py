@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analysis.asked import REPORT_VERSION, STANDING_SINCE, Options
+from harness.analysis.asked import REPORT_VERSION, SIMILAR_SINCE, STANDING_SINCE, Options
 from harness.analysis.attribution import Attribution, attribute
 from harness.analysis.choice.decision import Decision, Headline, decide, headline
 from harness.analysis.choice.mix import presets
@@ -198,7 +198,8 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
     subjects, arms, _ = read_planned(plan, config) if plan.exists() else ([], [], False)
     table = SampleTable.of(samples, smoothed=version > 2, baseline=config.baseline, groups=groups(arms))
     told = pd.read_csv(ledger, dtype=str, keep_default_na=False) if ledger.exists() else pd.DataFrame()
-    summary = summarise(table, baseline, control_of=config.baseline)
+    similar = version >= SIMILAR_SINCE
+    summary = summarise(table, baseline, control_of=config.baseline, similar=similar)
     summary = with_decoded(summary, subjects, told, config.cache_bytes)
     stock, best = at(table, STOCK), at(table, BEST) if has_best(table) else None
     unfair = version > 1 and withdrawn(samples)

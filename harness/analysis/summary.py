@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from harness.analysis.cells import CellSamples, few
+from harness.analysis.floors import Floors
 from harness.analysis.statistics import Comparison, median_interval
 from harness.analysis.table import CaseSamples, SampleTable, direction, paired
-from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, noise_floor, smallest_detectable_effect
+from harness.analysis.verdict import VERDICT_ROUNDS, doubt, judge, smallest_detectable_effect
 from harness.errors import UsageError, unknown_name
 from harness.records import CONTENDER_COLUMNS, KEY_COLUMNS
 
@@ -33,7 +34,9 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-def summarise(table: SampleTable, baseline: str | None, control_of: str | None = None) -> pd.DataFrame:
+def summarise(
+    table: SampleTable, baseline: str | None, control_of: str | None = None, *, similar: bool = True
+) -> pd.DataFrame:
     """Summarise a run: one row a cell, in the order in which cells were first measured.
 
     Parameters
@@ -45,6 +48,8 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
     control_of : str, optional
         The format that the A/A control repeats: the run's own baseline. By default, `baseline`. The control is always
         compared with it, and the noise floor comes from there, whatever the other ratios refer to.
+    similar : bool
+        As for `harness.analysis.floors.Floors`.
 
     Returns
     -------
@@ -66,9 +71,10 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
         near = unknown_name("measured format", baseline, measured)
         raise UsageError(f"{near} Measured were: {', '.join(measured)}." if "did you mean" in str(near) else str(near))
     rows, claims = [], []
+    floors = Floors(table.cases, control_of or baseline, similar=similar)
     for case in table.cases:
         original = case.original(control_of or baseline)
-        repeated = paired(case.control, original)
+        repeated = floors.repeated(case)
         for cell in case.cells:
             against = original if cell is case.control else case.baseline(baseline, cell)
             against = None if against is cell else against
@@ -82,7 +88,7 @@ def summarise(table: SampleTable, baseline: str | None, control_of: str | None =
                 word = "slower" if way > 0 else "faster"
                 rows[-1] |= {"verdict": word, "decided_after": comparison.rounds, "reason": reason}
             else:
-                claims.append((rows[-1], comparison, noise_floor(repeated)))
+                claims.append((rows[-1], comparison, floors.of(case, cell, against)))
     verdicts = judge([c for _, c, _ in claims], [floor for *_, floor in claims], all_rounds=table.all_rounds)
     for (row, comparison, floor), verdict in zip(claims, verdicts, strict=True):
         row["verdict"] = verdict

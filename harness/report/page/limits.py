@@ -8,8 +8,10 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.accesses import archive_sizes, of_kind, rows_where
-from harness.analysis.efforts import stated
+from harness.analysis.asked import SIMILAR_SINCE
+from harness.analysis.efforts import BEST, stated
 from harness.analysis.findings import Findings
+from harness.analysis.floors import NEAREST
 from harness.analysis.growth import LEAST_LENGTHS
 from harness.analysis.noise import Noise
 from harness.analysis.verdict import VERDICT_ROUNDS
@@ -106,6 +108,8 @@ def limits(findings: Findings, brought: Brought) -> list[str]:
         "in_blocks": largest > config.options.whole_bytes,
         "synthetic": any(trace.startswith("synthetic") for trace in traces),
         "warm": _warm(findings),
+        "raised": findings.version >= SIMILAR_SINCE and (findings.summary["effort"] == BEST).any(),
+        "nearest": NEAREST,
         "no_growth": findings.growth.empty and few,
         "least": VERDICT_ROUNDS,
     }

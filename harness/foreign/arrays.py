@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from harness.errors import HarnessError
 from harness.files import WHOLE, check_tree, open_regular, tree_files
 from harness.foreign.containers import Arrays, Container, natural
+from harness.foreign.flat_array import FlatArray
 from harness.foreign.source import ForeignArray, Gathering, SourceError, readable
 from harness.formats.hdf5_file import open_hdf5
 from harness.trace.stream import block_rows
@@ -84,8 +85,9 @@ def _header(member: IO[bytes], nbytes: int, origin: str) -> tuple[tuple[int, ...
 
 def _npy(path: Path) -> Arrays:
     with readable(path), open_regular(path) as file:
-        shape, _, dtype = _header(file, path.stat().st_size, str(path))
-    return Arrays(found={"": ForeignArray(shape, dtype, partial(np.load, path, mmap_mode="r", allow_pickle=False))})
+        shape, fortran, dtype = _header(file, path.stat().st_size, str(path))
+        flat = FlatArray(path, dtype, file.tell(), shape, fortran)
+    return Arrays(found={"": ForeignArray.of(flat)})
 
 
 def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str, ForeignArray]:
@@ -110,7 +112,8 @@ def hdf5_arrays(path: Path, left_out: dict[str, str] | None = None) -> dict[str,
         elif node.shape is not None and not _is_dimension_only(node):
             axes = tuple(_dimension(node, axis) for axis in range(node.ndim))
             named = axes if all(axes) else ()
-            found[name] = ForeignArray(node.shape, node.dtype, partial(_Rows, path, name, node.chunks), axes=named)
+            chunks, load = node.chunks or (1,) * node.ndim, partial(_Rows, path, name, node.chunks)
+            found[name] = ForeignArray(node.shape, node.dtype, load, axes=named, chunks=chunks)
 
     with readable(path), open_hdf5(path) as file:
         file.visititems(visit)
@@ -201,7 +204,7 @@ class ZarrStore:
             named: Any = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
             stated = named if isinstance(named, (list, tuple)) else ()
             axes = tuple(map(str, stated)) if len(stated) == array.ndim and all(stated) else ()
-            self.arrays[name] = ForeignArray.of(array)._replace(axes=axes)
+            self.arrays[name] = ForeignArray.of(array)._replace(axes=axes, files=(self._path / name,))
             # Zarr reads what is not stored as the fill value, whether it was that or was lost.
             if (missing := array.nchunks - array.nchunks_initialized) > 0:
                 of = f"{missing} of {array.nchunks} chunks of {name}"

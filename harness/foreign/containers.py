@@ -145,7 +145,8 @@ def list_arrays(paths: Sequence[Path]) -> Arrays:
 def _take(every: Arrays, prefix: str, path: Path, arrays: Arrays) -> None:
     every.files += arrays.files or [path]
     for name, array in arrays.found.items():
-        full, array = "/".join(filter(None, (prefix, name))) or _stem(path), typed(array)
+        full = "/".join(filter(None, (prefix, name))) or _stem(path)
+        array = typed(array)._replace(files=array.files or (path,))
         if numeric(array.dtype):
             every.found[full] = array
         else:

@@ -47,6 +47,12 @@ class Trace(ABC):
             C-contiguous, of the tensor's dtype; shape ``(rows, *shape[1:])``, or ``()`` for a scalar.
         """
 
+    def check_unchanged(self, path: str) -> None:  # noqa: B027 - most are made, or are compared with a digest
+        """Raise an error where what a tensor is read from changed since it was opened.
+
+        Reading all blocks does it too; who reads no further calls it.
+        """
+
     def identified(self) -> Trace:
         """Return the trace with the digests of the files it is read from, which to find takes reading them once more.
 
@@ -85,6 +91,9 @@ class TraceView(Trace):
 
     def blocks(self, path: str) -> Iterator[np.ndarray]:
         return self._trace.blocks(self._source[path])
+
+    def check_unchanged(self, path: str) -> None:
+        self._trace.check_unchanged(self._source[path])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +205,16 @@ def read_whole(trace: Trace, path: str) -> np.ndarray:
     spec = trace.manifest[path]
     blocks = list(trace.blocks(path))
     return (np.concatenate(blocks) if spec.shape and blocks else np.array(blocks, spec.dtype)).reshape(spec.shape)
+
+
+def first_rows(trace: Trace, path: str, count: int) -> Iterator[np.ndarray]:
+    """Yield the first rows of a tensor, in blocks; what comes after them is not read."""
+    for block in trace.blocks(path):
+        yield block[:count]
+        count -= len(block)
+        if count <= 0:
+            trace.check_unchanged(path)
+            return
 
 
 def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:

@@ -182,7 +182,7 @@ def read_npz(path: Path) -> FileContent:
 
 
 def read_npy(name: str, path: Path) -> FileContent:
-    """List the array of an NPY under a name; its values are mapped, not read."""
+    """List the array of an NPY under a name; its values are not read."""
     content = FileContent()
     for array in npy_file.arrays(path).found.values():
         content.take(name, array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,6 @@ from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from harness.errors import UsageError
 from harness.extensions.importing.file_contents import FileContent
@@ -32,19 +31,21 @@ from harness.trace.schema import SchemaError, role_of, validate_path
 
 
 class _OneFile:
-    """Keeps what one file holds: the arrays of a file are streamed one after the other."""
+    """Keeps what one file holds: the arrays of a file are streamed one after the other. Threads may share it."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._content = FileContent()
+        self._turns = threading.Lock()
 
     def content(self, read: Callable[[Path], FileContent], path: Path) -> FileContent:
         """Read a file, or return what was read of it last."""
-        if self._path != path:
-            self._path, self._content = None, FileContent()  # not to have two at once
-            self._content = read(path)
-            self._path = path
-        return self._content
+        with self._turns:  # or another thread's file could be read before this one is returned
+            if self._path != path:
+                self._path, self._content = None, FileContent()  # not to have two at once
+                self._content = read(path)
+                self._path = path
+            return self._content
 
     def values(self, read: Callable[[Path], FileContent], path: Path, name: str) -> Any:
         """Return the values of one of its arrays."""
@@ -69,8 +70,9 @@ class _Reading:
         self.gathering.file(path)  # after it is known to be no longer than can be read
         label = found.label(self.varying)
         for name, array in content.arrays.items():
+            array = array._replace(files=(path,))
             if found.file.whole:
-                array = array._replace(load=partial(self.held.values, read, path, name), rows=None)
+                array = array._replace(load=partial(self.held.values, read, path, name), rows=None, chunks=None)
             self._add_array(found, label, name, array)
         for why, name in content.left:
             self.left[why].add(name)
@@ -211,6 +213,4 @@ def _fitted(array: ForeignArray, axes: tuple[str, ...] | None, origin: str, batc
         if shape[0] != 1:
             raise SourceError(f"{origin} is of a batch of {shape[0]}, where a trace is of one; save them apart.")
         shape = shape[1:]
-    if shape == array.shape:
-        return array
-    return array._replace(shape=shape, load=lambda: np.asarray(array.load()[...]).reshape(shape), rows=None)
+    return array if shape == array.shape else array.reshaped(shape)

@@ -61,10 +61,10 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
         elif place in _IMAGES and len(stored.shape) == len(_IMAGE_AXES):
             axes = _IMAGE_AXES
         elif place == "structure/ptm" and prod(stored.shape) == 1:
-            stored = _reshaped(stored, ())
+            stored = stored.reshaped(())
         elif place in ("structure/atom_positions", "structure/atom_mask") and residues:
             flat = stored.shape[:1] == (residues * _ATOMS,)
-            stored = _reshaped(stored, (residues, _ATOMS, *stored.shape[1:])) if flat else stored
+            stored = stored.reshaped((residues, _ATOMS, *stored.shape[1:])) if flat else stored
         gathering.add(place, stored, f"{path}/{name}", axes)
     metadata = _metadata(gathering, store, facts)
     gathering.leave_out(left)
@@ -91,8 +91,9 @@ def _layers(
         yield name, f"{one}0{rest}", stored
         return
     for index in range(stored.shape[0]):
-        load = partial(_Part, stored, index)
-        yield name, f"{one}{index}{rest}", ForeignArray(stored.shape[1:], stored.dtype, load)
+        load, chunks = partial(_Part, stored, index), stored.chunks and stored.chunks[1:]
+        layer = ForeignArray(stored.shape[1:], stored.dtype, load, chunks=chunks, files=stored.files)
+        yield name, f"{one}{index}{rest}", layer
 
 
 class _Part:
@@ -105,10 +106,6 @@ class _Part:
 
     def __getitem__(self, part: Any) -> np.ndarray:
         return np.asarray(self._rows[self._index, part])
-
-
-def _reshaped(stored: ForeignArray, shape: tuple[int, ...]) -> ForeignArray:
-    return stored._replace(shape=shape, load=lambda: np.asarray(stored.load()[...]).reshape(shape), rows=None)
 
 
 def _residues(path: Path, store: LayoutStore) -> int | None:

@@ -163,7 +163,7 @@ def test_a_library_gets_one_sentence_too(tmp_path):
     path = MAKERS["seed-benchmark"](tmp_path)
     trace = open_paths(Asked(paths=(path,)))
     path.unlink()
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="changed while it was read"):
         list(trace.blocks("attention/layer_0"))
 
 

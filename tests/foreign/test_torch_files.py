@@ -54,7 +54,7 @@ def test_a_view_of_a_storage_is_read_by_its_strides(tmp_path):
         (torch_pickle((4, 5), (5, 1), 1, 20, "FloatStorage"), "in a storage of 20"),
         (torch_pickle((4, 5), (-5, 1), 19, 20, "FloatStorage"), "which is not supported"),
         (torch_pickle((4, 5), (5,), 0, 20, "FloatStorage"), "which is not supported"),
-        (torch_pickle((4, 5), (5, 1), 0, 20, "ComplexFloatStorage"), "asks for torch.ComplexFloatStorage"),
+        (torch_pickle((4, 5), (5, 1), 0, 20, "QInt8Storage"), "asks for torch.QInt8Storage"),
         (torch_pickle((4, 5), (5, 1), 0, 10**6, "FloatStorage"), "is damaged: 80 bytes of a storage of 1000000"),
         (torch_pickle((4, 5), (5, 1), 0, 20, "FloatStorage")[:-20], "truncated or damaged"),
         (b"cos\nsystem\n(S'true'\ntR.", "asks for os.system"),

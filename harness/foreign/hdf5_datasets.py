@@ -79,7 +79,7 @@ def _taken(path: Path, name: bytes, dataset: h5py.Dataset) -> ForeignArray | str
         dtype = dataset.dtype
     except TypeError as error:  # NumPy has no such type
         return f"values of a type that h5py does not read: {error}"
-    axes = tuple(_dimension(dataset, axis) for axis in range(dataset.ndim))
+    axes = _axes(dataset)
     # Each value may be an array, whose axes NumPy puts behind the others.
     base, inner = dtype.subdtype or (dtype, ())
     named = axes if all(axes) and not inner else ()
@@ -97,12 +97,35 @@ def _is_dimension_only(dataset: h5py.Dataset) -> bool:
     return isinstance(name, bytes) and name.startswith(_NO_VARIABLE)
 
 
-def _dimension(dataset: h5py.Dataset, axis: int) -> str:
-    """Return the name that a file gives to an axis: its label, or its netCDF dimension; empty where it gives none."""
+def _axes(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Return the name that a file gives to each axis: its label, or its netCDF dimension; empty where it gives none.
+
+    Read as attributes: HDF5's own functions crash the process where these are of another type than it writes.
+    """
+    labels, scales = _by_axis(dataset, "DIMENSION_LABELS"), _by_axis(dataset, "DIMENSION_LIST")
+    return tuple(
+        label if isinstance(label, str) and label else _named(dataset, scale)
+        for label, scale in zip(labels, scales, strict=True)
+    )
+
+
+def _by_axis(dataset: h5py.Dataset, name: str) -> list[Any]:
+    """Return what an attribute holds for each axis, None where it has another shape or type."""
     try:
-        named = dataset.dims[axis]
-        return str(named.label or (named[0].name or "" if len(named) else "")).rpartition("/")[2]
-    except (KeyError, OSError, RuntimeError, TypeError, ValueError):  # attributes of the same name, used for other ends
+        found = dataset.attrs.get(name)
+    except (OSError, TypeError):
+        found = None
+    fits = isinstance(found, np.ndarray) and found.dtype.hasobject and found.shape == (dataset.ndim,)
+    return list(found) if fits else [None] * dataset.ndim
+
+
+def _named(dataset: h5py.Dataset, scales: Any) -> str:
+    """Return the name of the first dataset that is referred to."""
+    if not isinstance(scales, np.ndarray) or not len(scales) or not isinstance(scales[0], h5py.Reference):
+        return ""
+    try:
+        return str(dataset.file[scales[0]].name or "").rpartition("/")[2]
+    except (KeyError, OSError, RuntimeError, ValueError):  # it refers to nothing
         return ""
 
 

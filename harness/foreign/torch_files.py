@@ -166,7 +166,7 @@ def _tensors_of(path: Path, *, typed: bool) -> Callable[..., TensorLeaf | NoArra
             raise PickleRefused("it creates a tensor of an unknown type")
         kind = _TYPES[stated.name] if isinstance(stated, _Type) else storage.kind
         if any(rest[2 + typed :]):
-            return NoArray("a tensor that is conjugated or negated when it is read")
+            return NoArray("conjugated or negated when it is read: save x.resolve_conj().resolve_neg()")
         if not kind:
             return NoArray(f"a tensor of {stated.name if isinstance(stated, _Type) else 'an unknown type'}")
         last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))

@@ -79,6 +79,7 @@ def _gathered(path: Path, rules: list[ArchiveRules]) -> tuple[Trace | None, list
     gathering = Gathering(path, "arrays")
     for file in dict.fromkeys(arrays.files):
         gathering.file(file)
+    gathering.notes += arrays.notes
     places, fitting = _Places(rules, arrays.found.keys()), 0
     for name in sorted(arrays.found, key=natural):  # as a writer that follows the order of steps has them
         array = arrays.found[name]

@@ -21,6 +21,11 @@ class FileStates:
         parts = (path, *path.rglob("*")) if path.is_dir() else (path,)
         self._states |= {str(part): _state(str(part)) for part in parts}
 
+    @property
+    def nbytes(self) -> int:
+        """Size of all of them when they were added."""
+        return sum(state[0] for state in self._states.values() if state is not None)
+
     def changed(self, within: Sequence[Path] = (), most: int | None = None) -> str:
         """Return the first path that is no longer as it was; empty where all are.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from harness.errors import HarnessError, MachineError, UsageError, cause_of
-from harness.formats.selection import in_blocks
+from harness.formats.selection import Selection, lengths, row_blocks
 from harness.trace.schema import TensorSpec
 
 
@@ -114,23 +114,33 @@ def stored_blocks(spec: TensorSpec, stored: ForeignArray, origin: str) -> Iterat
                 block = next(blocks, None)
             if block is None:
                 return
-            yield _checked(spec, block, origin)
+            yield _checked(spec, block, (len(block), *spec.shape[1:]), origin)
     with readable(origin):
         rows = stored.load()
         number = None if spec.shape else np.asarray(rows[()]).reshape(())
     if number is not None:
-        yield _checked(spec, number, origin)
+        yield _checked(spec, number, (), origin)
         return
-    chunks = getattr(rows, "shards", None) or getattr(rows, "chunks", None)  # h5py's and zarr-python's names
-    for part, *_ in in_blocks(spec, chunks, whole_rows=True):
+
+    def read(part: Selection) -> np.ndarray:
         with readable(origin):
             block = np.asarray(rows[part])
-        yield _checked(spec, block, origin)
+        return _checked(spec, block, lengths(part), origin)
+
+    # What is in memory as an archive holds it is never copied.
+    plain = isinstance(rows, np.ndarray) and rows.flags.c_contiguous and rows.dtype == rows.dtype.newbyteorder("<")
+    yield from row_blocks(spec, chunks_of(rows), read, views=plain)
 
 
-def _checked(spec: TensorSpec, block: np.ndarray, origin: str) -> np.ndarray:
+def chunks_of(rows: Any) -> tuple[int, ...] | None:
+    """Return the shape of what is decoded as one: h5py and zarr-python name it alike; None for other arrays."""
+    found = getattr(rows, "shards", None) or getattr(rows, "chunks", None)
+    return tuple(found) if found else None
+
+
+def _checked(spec: TensorSpec, block: np.ndarray, shape: tuple[int, ...], origin: str) -> np.ndarray:
     if spec.values and block.dtype.name == spec.values:
         block = block.view(spec.dtype)
-    if block.dtype.name != spec.dtype or block.shape[1:] != spec.shape[1:]:
+    if block.dtype.name != spec.dtype or block.shape != shape:
         raise SourceError(f"{origin} gave {block.dtype} of shape {block.shape} where {spec.dtype} was announced.")
     return np.asarray(block, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")

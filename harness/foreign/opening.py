@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -88,12 +88,15 @@ class TakenArrays:
         What of the files is not in the trace, and why.
     renamed : mapping of str to str
         Names that no archive could have, by the paths that stand for them.
+    notes : sequence of str
+        What else has to be known of the files.
     """
 
     trace: ImportedTrace
     guesses: Mapping[str, Guess]
     left_out: Mapping[str, str]
     renamed: Mapping[str, str]
+    notes: Sequence[str]
 
 
 def open_paths(asked: Asked) -> Trace:
@@ -200,13 +203,14 @@ def take_arrays(asked: Asked) -> TakenArrays:
     by_path = {paths[name]: found for name, found in kept.items()}
     trace = gathering.trace(label=asked.label)
     trace.manifest = replace(trace.manifest, chains=stated_chains(trace))
-    return TakenArrays(trace=trace, guesses=by_path, left_out=left, renamed=renamed)
+    return TakenArrays(trace=trace, guesses=by_path, left_out=left, renamed=renamed, notes=arrays.notes)
 
 
 def _gathered(asked: Asked, arrays: Arrays) -> Gathering:
     gathering = Gathering(asked.paths[0], "arrays")
     for file in dict.fromkeys(arrays.files):
         gathering.file(file)
+    gathering.notes += arrays.notes
     return gathering
 
 

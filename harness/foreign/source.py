@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.files import file_digest, tree_digest
 from harness.foreign.file_states import FileStates
 from harness.foreign.foreign_array import ForeignArray, SourceError, readable, stored_blocks
+from harness.limits import LimitError, archive_limit, in_words
 from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
 from harness.trace.schema import Role, TensorSpec, tensor
@@ -204,9 +205,12 @@ class Gathering:
         ------
         SourceError
             If the source holds no tensor, or its tensors are inconsistent.
+        LimitError
+            If its tensors are far larger than its files.
         """
         if not self._specs:
             raise SourceError(f"{self.path} holds no tensor that can be imported.")
+        self._check_total()
         provenance = Provenance(
             source=self.path.resolve().name,
             seed=seed,
@@ -222,3 +226,12 @@ class Gathering:
         metadata = replace(metadata, num_residues=residues)
         manifest = Manifest(tensors=tensors, metadata=metadata, provenance=provenance, chains=chains)
         return ImportedTrace(label or self.path.name, manifest, self._stored, self._files, self._states)
+
+    def _check_total(self) -> None:
+        """Refuse tensors that are far larger than their files, as a few stated numbers can make them."""
+        size, nbytes = self._states.nbytes, sum(spec.nbytes for spec in self.specs)
+        if nbytes > (most := archive_limit(size)):
+            raise LimitError(
+                f"{self.path} has {in_words(size)} and states arrays of {in_words(nbytes)}, more than "
+                f"{in_words(most)}; if you trust it, raise that with --max-inflated."
+            )

@@ -13,6 +13,7 @@ import numpy as np
 import xxhash
 
 from harness.errors import UsageError, unknown_name
+from harness.scratch import room
 from harness.trace.manifest import Manifest
 from harness.trace.schema import SchemaError, TensorSpec
 
@@ -231,13 +232,18 @@ def regroup(blocks: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
         held.append(block)
         count += len(block)
         if count >= rows:
-            joined = held[0] if len(held) == 1 else np.concatenate(held)
+            joined = held[0] if len(held) == 1 else _joined(held)
             whole = count - count % rows
-            held = [joined[whole:].copy()] if whole < count else []  # what was joined is not held twice
+            held = [_joined([joined[whole:]])] if whole < count else []  # what was joined is not held twice
             count -= whole
             yield joined[:whole]
     if held:
-        yield held[0] if len(held) == 1 else np.concatenate(held)
+        yield held[0] if len(held) == 1 else _joined(held)
+
+
+def _joined(blocks: list[np.ndarray]) -> np.ndarray:
+    """Return a copy of blocks as one."""
+    return np.concatenate(blocks, out=room((sum(map(len, blocks)), *blocks[0].shape[1:]), blocks[0].dtype))
 
 
 class Digest:

@@ -51,8 +51,8 @@ class _Hdf5Store:
         self.arrays: dict[str, ForeignArray] = {}
         self.texts: dict[str, list[str]] = {}
         self.attributes: dict[str, Any] = {}
-        left = []
-        for name, array in hdf5_arrays(path).items():
+        left, others = [], dict[str, str]()
+        for name, array in hdf5_arrays(path, others).items():
             if np.dtype(array.dtype).kind in "biuf":
                 self.arrays[name] = array
             elif h5py.check_string_dtype(array.dtype) and len(array.shape) <= 1:
@@ -66,6 +66,7 @@ class _Hdf5Store:
                 self._take_attributes(file["metadata"])
         gathering.file(path)
         gathering.leave_out(left, "neither numbers nor text")
+        gathering.leave_out(f"{name} ({why})" for name, why in others.items())
 
     def _take_attributes(self, node: Any) -> None:
         self.attributes |= {name: _plain(value) for name, value in node.attrs.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Protocol, get_type_hints
 import msgspec
 import numpy as np
 
+from harness.foreign.foreign_array import chunks_of
 from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable, unpadded
 from harness.trace.manifest import Metadata
 
@@ -33,8 +34,11 @@ class LayoutStore(Protocol):
     """What holds an archive: arrays of numbers and texts by name, and attributes of the root and of ``metadata``."""
 
     arrays: dict[str, ForeignArray]
-    texts: dict[str, list[str]]
     attributes: dict[str, Any]
+
+    @property
+    def texts(self) -> Mapping[str, list[str]]:
+        """Texts by name, each read when it is asked for."""
 
 
 def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
@@ -97,15 +101,28 @@ def _layers(
 
 
 class _Part:
-    """What an array holds at one index of its first axis, read when it is sliced."""
+    """What an array holds at one index of its first axis, read when it is indexed."""
 
     def __init__(self, stored: ForeignArray, index: int) -> None:
         self._rows, self._index = stored.load(), index
-        chunks = getattr(self._rows, "shards", None) or getattr(self._rows, "chunks", None)
+        chunks = chunks_of(self._rows)
         self.chunks = chunks[1:] if chunks else None
 
     def __getitem__(self, part: Any) -> np.ndarray:
-        return np.asarray(self._rows[self._index, part])
+        return np.asarray(self._rows[(self._index, *(part if isinstance(part, tuple) else (part,)))])
+
+
+class _HeadsFirst:
+    """Maps with the heads on the last axis, read when they are indexed as if that were the first."""
+
+    def __init__(self, stored: ForeignArray) -> None:
+        self._rows = stored.load()
+        chunks = chunks_of(self._rows)
+        self.chunks = (chunks[-1], *chunks[:-1]) if chunks else None
+
+    def __getitem__(self, part: tuple[slice, ...]) -> np.ndarray:
+        heads, *others = part
+        return np.moveaxis(np.asarray(self._rows[(*others, heads)]), -1, 0)
 
 
 def _residues(path: Path, store: LayoutStore) -> int | None:
@@ -136,8 +153,7 @@ def _heads_first(gathering: Gathering, name: str, stored: ForeignArray) -> Forei
         return stored
     # One draft of the prototype has the heads last.
     gathering.notes.append(f"{name}: heads moved from the last axis to the first")
-    load = stored.load
-    return ForeignArray((shape[2], *shape[:2]), stored.dtype, lambda: np.moveaxis(np.asarray(load()[...]), -1, 0))
+    return ForeignArray((shape[2], *shape[:2]), stored.dtype, partial(_HeadsFirst, stored))
 
 
 def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, ForeignArray]) -> Metadata:
@@ -145,8 +161,9 @@ def _metadata(gathering: Gathering, store: LayoutStore, facts: dict[str, Foreign
     stated = dict(store.attributes)
     for name, stored in facts.items():
         stated[name.removeprefix("metadata/")] = _plain(f"{gathering.path}/{name}", stored)
-    for name, texts in store.texts.items():
+    for name in store.texts:  # each is read when it is asked for
         if name.startswith("metadata/"):
+            texts = store.texts[name]
             stated[name.removeprefix("metadata/")] = texts[0] if len(texts) == 1 else texts
     letters = stated.pop("sequence", None)
     letters = store.texts.get("inputs/sequence") or ([letters] if isinstance(letters, str) else letters)

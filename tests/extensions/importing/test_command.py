@@ -186,7 +186,7 @@ def test_an_npz_of_another_program_inflates_up_to_a_limit(tmp_path, capsys, monk
     path = tmp_path / "msa_row_attn_layer0.npz"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("attn.npy", "w") as member:
         np.lib.format.write_array(member, np.zeros((2, 64, 64), np.float32))
-    monkeypatch.setattr(limits, "_SMALL", 1 << 10)
+    monkeypatch.setattr(limits, "_INFLATED", 1 << 10)  # it is streamed, so that its ratio decides
     assert main(["convert", str(path), str(tmp_path / "b.raw")]) == 1
     said = capsys.readouterr().err
     assert "attn.npy inflates to" in said and str(path) in said and "--max-inflated" in said

@@ -257,6 +257,20 @@ def test_numbers_are_what_numpy_makes_of_them(tmp_path):
         assert (found[f"outputs/{path}"].dtype, found[f"outputs/{path}"].tobytes()) == (array.dtype, array.tobytes())
 
 
+def test_what_json_has_no_numbers_for_is_read_as_python_writes_it(tmp_path):
+    content = {
+        "token_res_ids": [1, 2], "pae": [[float("inf"), float("nan")], [-float("inf"), 1]], "NaN": [1.5, float("inf")],
+        "by_chain": {"Infinity": {"A": -float("inf")}, 'a"NaN': {"A": 2.0}}, "words": ["NaN", "-Infinity"],
+    }  # fmt: skip
+    (tmp_path / "confidences.json").write_text(json.dumps(content))
+    found, manifest = imported(tmp_path / "confidences.json")
+    assert np.array_equal(found["outputs/predicted_aligned_error"], content["pae"], equal_nan=True)
+    assert found["outputs/NaN"].tolist() == content["NaN"]
+    assert found["outputs/by_chain"].tolist() == [[-np.inf], [2.0]]
+    note = manifest.provenance.note or ""
+    assert 'by_chain is of Infinity, a"NaN' in note and "no numbers): words" in note
+
+
 @pytest.mark.parametrize(
     ("spoil", "part"),
     [

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +17,8 @@ from harness.files import file_digest, tree_digest, tree_files
 from harness.formats.selection import in_blocks
 from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 from harness.trace.stream import Trace
-
-_PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
 
 _MOST_TENSORS = 20_000
 """Of a trace that is imported; one of a model with 100 blocks and 20 recyclings has half as many."""
@@ -82,11 +79,6 @@ class Importer:
     description: str
     recognises: Callable[[Path], bool]
     read: Callable[[Path], ImportedTrace]
-
-
-def unpadded(name: str) -> str:
-    """Return a path with its layers and steps as the schema names them: ``layer_007`` becomes ``layer_7``."""
-    return _PADDED.sub(r"\1_", name)
 
 
 @contextmanager
@@ -197,6 +189,14 @@ def _checked(spec: TensorSpec, block: np.ndarray, origin: str) -> np.ndarray:
     return np.asarray(block, dtype=np.dtype(spec.dtype).newbyteorder("<"), order="C")
 
 
+def _specified(path: str, stored: ForeignArray, axes: Sequence[str] | None, role: Role | None) -> TensorSpec:
+    """Specify a tensor; unless axes are given, by the file's names of them where the schema takes these."""
+    if not axes and stored.axes:
+        with suppress(SchemaError):
+            return tensor(path, stored.shape, stored.dtype, axes=stored.axes, role=role)
+    return tensor(path, stored.shape, stored.dtype, axes=axes or None, role=role)
+
+
 def _state(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns
@@ -245,7 +245,7 @@ class Gathering:
             If it does not match the schema, or the name is taken.
         """
         with readable(origin):
-            spec = tensor(path, stored.shape, stored.dtype, axes=axes or stored.axes or None, role=role)
+            spec = _specified(path, stored, axes, role)
         if len(self._specs) == _MOST_TENSORS:
             raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:

@@ -236,7 +236,7 @@ def count_steps(access: Access) -> int:
 
 
 def rest(manifest: Manifest, options: PlanOptions) -> list[Absent]:
-    """Return an access for the tensors of which no part is read; none where there are none or plans do not name them."""
+    """Return an access that names the tensors of which no part is read, where there are some and plans name them."""
     if not options.name_rest or not (specs := manifest.only_whole()):
         return []
     roles = ", ".join(sorted({spec.role.value for spec in specs}))

@@ -110,9 +110,9 @@ def is_archive(path: Path) -> bool:
 
 
 def is_sealed(path: Path) -> bool:
-    """Say whether a path is surely an archive of this harness: it has a seal, or a journal of one that was not finished.
+    """Say whether a path is surely an archive of this harness: it has a seal, or the journal of an unfinished one.
 
-    Of a damaged file `is_archive` cannot tell who wrote it.
+    `is_archive` cannot tell who wrote a damaged file.
     """
     if has_journal(path):
         return True

@@ -230,7 +230,7 @@ def _by_shape(path: str, array: ForeignArray, lengths: Counter[int], layers: int
 
 
 def _lead(path: str, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Name the axes before those that are known: the first is of layers, unless the array is of one layer by its name."""
+    """Name the axes before those that are known: the first is of layers, unless the name is that of one layer."""
     numbered = _numbered(shape)
     return numbered if not shape or _OF_A_LAYER.search(path) else ("layer", *numbered[1:])
 

@@ -187,7 +187,7 @@ class Manifest:
         return unknown if unknown or known else filled
 
     def only_whole(self) -> list[TensorSpec]:
-        """List the tensors, none empty, of which no part is read: attention, pair tensors or `arrays` stand for them."""
+        """List the tensors, none empty, of which no part is read: neither attention nor pair, nor of `arrays`."""
         parts = {spec.path for spec in self.arrays()}
         parts |= {spec.path for spec in self.tensors if spec.role in (Role.ATTENTION, Role.PAIR)}
         return [spec for spec in self.tensors if spec.items and spec.path not in parts]

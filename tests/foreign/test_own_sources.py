@@ -234,7 +234,10 @@ def test_what_to_xarray_writes_is_read_again(tmp_path, kind):
     rng = np.random.default_rng(0)
     arrays = {f"pair/layer_{k}": rng.random((N, N, 4), np.float32) for k in range(2)}
     arrays |= {"attention/layer_0": rng.random((3, N, N), np.float32), "single/layer_0": rng.random((N, 7), np.float32)}
-    arrays |= {"structure/atom_positions": rng.random((N, 37, 3), np.float32), "hidden": rng.random((5, N, 9), np.float32)}
+    arrays |= {
+        "structure/atom_positions": rng.random((N, 37, 3), np.float32),
+        "hidden": rng.random((5, N, 9), np.float32),
+    }
     np.savez(tmp_path / "mine.npz", **arrays)
     assert main(["convert", str(tmp_path / "mine.npz"), str(tmp_path / "a.h5")]) == 0
     with harness.open(tmp_path / "a.h5") as trace:
@@ -251,7 +254,12 @@ def test_what_to_xarray_writes_is_read_again(tmp_path, kind):
 @pytest.mark.slow
 def test_a_run_says_what_an_importer_took_and_left_out(tmp_path, capsys, monkeypatch, sketched):
     monkeypatch.chdir(tmp_path)
-    content = {"token_res_ids": [1, 2], "pae": [[0.5, 1], [1, 2]], "contact_probs": [[1, 0], [0, 1]], "atom_plddts": [1]}
+    content = {
+        "token_res_ids": [1, 2],
+        "pae": [[0.5, 1], [1, 2]],
+        "contact_probs": [[1, 0], [0, 1]],
+        "atom_plddts": [1],
+    }
     (tmp_path / "job").mkdir()
     (tmp_path / "job/confidences.json").write_text(json.dumps(content))
     np.save(tmp_path / "job/mine.npy", np.zeros(3))

@@ -66,4 +66,5 @@ def show_taken(taken: TakenArrays, *, quiet: bool = False) -> None:
         show.say(f"Left out: {', '.join(listed[:8])}{f' and {len(listed) - 8} more' if len(listed) > 8 else ''}.")
     for note in taken.notes:
         show.say(f"Note: {note}.")
-    show.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")
+    if taken.guessed:
+        show.say("Not what they are? Say it with --map 'PATTERN=ROLE:AXIS,AXIS', or in [map] of harness.toml.")

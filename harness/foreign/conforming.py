@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.foreign.containers import list_arrays, natural
-from harness.foreign.opening import is_archive, require
+from harness.foreign.containers import is_archive, list_arrays, natural
+from harness.foreign.opening import require
 from harness.foreign.source import ForeignArray, Gathering, SourceError
 from harness.formats.archive_trace import open_archived
 from harness.trace.rules import ArchiveRules, Place, installed

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,14 +17,10 @@ from harness.foreign.foreign_array import ForeignArray, SourceError, readable, s
 from harness.limits import LimitError, archive_limit, in_words
 from harness.trace.chains import Chain
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
-from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.schema import Role, SchemaError, TensorSpec, tensor
 from harness.trace.stream import Trace
 
-__all__ = [
-    "HEADS", "ForeignArray", "Gathering", "ImportedTrace", "Importer", "SourceError", "readable", "unpadded",
-]  # fmt: skip
-
-_PADDED = re.compile(r"(?<![^/])(layer|step)_0+(?=\d)")
+__all__ = ["HEADS", "ForeignArray", "Gathering", "ImportedTrace", "Importer", "SourceError", "readable"]
 
 _MOST_TENSORS = 20_000
 """Of a trace that is imported; one of a model with 100 blocks and 20 recyclings has half as many."""
@@ -53,11 +48,6 @@ class Importer:
     description: str
     recognises: Callable[[Path], bool]
     read: Callable[[Path], ImportedTrace]
-
-
-def unpadded(name: str) -> str:
-    """Return a path with its layers and steps as the schema names them: ``layer_007`` becomes ``layer_7``."""
-    return _PADDED.sub(r"\1_", name)
 
 
 class ImportedTrace(Trace):
@@ -128,6 +118,14 @@ class ImportedTrace(Trace):
             raise SourceError(f"{changed} changed while it was read; try again when no program writes to it.")
 
 
+def _specified(path: str, stored: ForeignArray, axes: Sequence[str] | None, role: Role | None) -> TensorSpec:
+    """Specify a tensor; unless axes are given, by the file's names of them where the schema takes these."""
+    if not axes and stored.axes:
+        with suppress(SchemaError):
+            return tensor(path, stored.shape, stored.dtype, axes=stored.axes, role=role)
+    return tensor(path, stored.shape, stored.dtype, axes=axes or None, role=role)
+
+
 class Gathering:
     """Collects the tensors and files of the source at a path for the importer `kind`, then makes a trace."""
 
@@ -170,7 +168,7 @@ class Gathering:
             If it does not match the schema, or the name is taken.
         """
         with readable(origin):
-            spec = tensor(path, stored.shape, stored.dtype, axes=axes or stored.axes or None, role=role)
+            spec = _specified(path, stored, axes, role)
         if len(self._specs) == _MOST_TENSORS:
             raise SourceError(f"{self.path} holds more than {_MOST_TENSORS:,} tensors, the most of one trace.")
         if path in self._specs:

@@ -186,6 +186,12 @@ class Manifest:
         known = any(spec.role in (Role.ATTENTION, Role.PAIR) for spec in filled)
         return unknown if unknown or known else filled
 
+    def only_whole(self) -> list[TensorSpec]:
+        """List the tensors, none empty, of which no part is read: neither attention nor pair, nor of `arrays`."""
+        parts = {spec.path for spec in self.arrays()}
+        parts |= {spec.path for spec in self.tensors if spec.role in (Role.ATTENTION, Role.PAIR)}
+        return [spec for spec in self.tensors if spec.items and spec.path not in parts]
+
     def layers(self) -> dict[int, list[TensorSpec]]:
         """Return the tensors of each layer, in order, the first layer first."""
         found: defaultdict[int, list[TensorSpec]] = defaultdict(list)

@@ -139,6 +139,7 @@ _PROGRAM = OutputProgram(
                 ("outputs/ranking/sample", "sample", "sample"),
                 ("outputs/ranking/ranking_score", "sample", "ranking_score"),
             ),
+            first=frozenset({"seed"}),
         ),
         structure_file(rf"{_FOLDER}{_NAME}model\.cif"),
         structure_file(r"(?P<job>.+)_model_(?P<sample>\d{1,9})\.cif"),

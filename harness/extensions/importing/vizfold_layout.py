@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -14,10 +14,14 @@ import msgspec
 import numpy as np
 
 from harness.foreign.foreign_array import chunks_of
-from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable, unpadded
+from harness.foreign.naming import plain_path, unpadded
+from harness.foreign.source import HEADS, ForeignArray, Gathering, ImportedTrace, SourceError, readable
 from harness.trace.manifest import Metadata
 
-GROUPS = ("representations", "attention", "activations", "single", "pair", "recycle", "structure", "inputs", "outputs")
+_SCHEMA = re.compile(
+    r"(representations/)?(single|pair)/(layers|layer_\d+)|attention/(\w+/)?(layers|layer_\d+)"
+    r"|activations/(layers(/.+)?|layer_\d+)/(single|pair)_repr|recycle/(steps(/.+)?|step_\d+)/(single|pair)_repr"
+)
 _ATOMS = 37
 """AlphaFold2's heavy atoms of a residue: alphafold/common/residue_constants.py, ``atom_types``."""
 _IMAGES = ("inputs/images", "inputs/processed_image")
@@ -41,6 +45,22 @@ class LayoutStore(Protocol):
         """Texts by name, each read when it is asked for."""
 
 
+def of_schema(names: Collection[str]) -> list[str]:
+    """Return the arrays of layers among the names of groups and arrays; empty where the layout is another."""
+    return [name for name in names if _SCHEMA.fullmatch(name)]
+
+
+def is_of_vizfold(names: Collection[str]) -> bool:
+    """Say whether VizFold's programs wrote an archive with groups and arrays of these names.
+
+    Anybody may use the schema's names for layers, and these are read alike without this importer. VizFold's have
+    metadata, a group of representations, or the images of its vision stage besides.
+    """
+    layers = of_schema(names)
+    marked = {"metadata", *_IMAGES} & {*names}
+    return bool(layers) and (bool(marked) or any(name.startswith("representations/") for name in layers))
+
+
 def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
     """Make a trace of an archive.
 
@@ -49,17 +69,15 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
     SourceError
         When its arrays do not fit the schema, or each other.
     """
-    path = gathering.path
     facts = {name: stored for name, stored in store.arrays.items() if name.startswith("metadata/")}
-    residues = _residues(path, store)
+    residues = _residues(gathering.path, store)
     images = any(name in store.arrays for name in _IMAGES)
     left = [name for name in store.texts if name != "inputs/sequence" and not name.startswith("metadata/")]
     named = ((name, stored) for name, stored in store.arrays.items() if name not in facts)
     for name, place, stored in (each for pair in named for each in _layers(gathering, *pair, images)):
         axes: tuple[str, ...] | None = None
-        if "/" not in place:
-            left.append(name)
-            continue
+        if (path := plain_path(place)) != place:
+            gathering.notes.append(f"{name} is stored as {path}")
         if place.startswith("attention/") and not images:
             stored, axes = _heads_first(gathering, name, stored), HEADS
         elif place in _IMAGES and len(stored.shape) == len(_IMAGE_AXES):
@@ -69,7 +87,7 @@ def read_layout(gathering: Gathering, store: LayoutStore) -> ImportedTrace:
         elif place in ("structure/atom_positions", "structure/atom_mask") and residues:
             flat = stored.shape[:1] == (residues * _ATOMS,)
             stored = stored.reshaped((residues, _ATOMS, *stored.shape[1:])) if flat else stored
-        gathering.add(place, stored, f"{path}/{name}", axes)
+        gathering.add(path, stored, f"{gathering.path}/{name}", axes)
     metadata = _metadata(gathering, store, facts)
     gathering.leave_out(left)
     return gathering.trace(metadata)

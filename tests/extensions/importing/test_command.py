@@ -12,8 +12,9 @@ from harness import limits
 from harness.cli import main
 from harness.files import tree_digest
 from harness.foreign import source
+from harness.foreign.naming import unpadded
 from harness.foreign.opening import Asked, open_paths
-from harness.foreign.source import SourceError, unpadded
+from harness.foreign.source import SourceError
 from harness.formats.archive import verify_archive
 from harness.row_files import read_samples
 from tests.conftest import plain

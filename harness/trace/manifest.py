@@ -121,7 +121,7 @@ class Manifest:
     slimming : tuple of Origin
         In a slimmed archive, the tensors that it stands for; `tensors` are then those that it stores.
     chains : tuple of Chain
-        The chains of a complex along the axis ``token``; empty for a single chain of residues.
+        The chains of a complex along the axis ``token``, or ``residue`` without tokens; empty for a single chain.
     """
 
     tensors: tuple[TensorSpec, ...]
@@ -276,7 +276,7 @@ def validate(manifest: Manifest) -> None:
     lengths = {axis: n for spec in manifest.tensors for axis, n in zip(spec.axes, spec.shape, strict=True)}
     for problem in differing_lengths(manifest.tensors, counted, known):
         raise SchemaError(problem)
-    check_chains(manifest.chains, lengths.get("token"))
+    check_chains(manifest.chains, lengths)
     if manifest.nbytes > MOST_BYTES:
         raise SchemaError("A trace holds less than 2**63 bytes; this one has larger shapes.")
     if inside := seen & groups:

@@ -26,7 +26,7 @@ from harness.extensions.importing.output_files import (
 from harness.extensions.importing.structures import complex_of
 from harness.files import file_digest
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError, unpadded
-from harness.trace.chains import Chain
+from harness.trace.chains import Chain, protein_chains
 from harness.trace.manifest import Metadata
 from harness.trace.schema import SchemaError, role_of, validate_path
 
@@ -141,16 +141,18 @@ def _trace(reading: _Reading, program: OutputProgram, path: Path, said: Mapping[
     facts = program.facts(gathering) if path.is_dir() else {}
     if len(said["model"]) == 1:
         facts["model_version"] = next(iter(said["model"]))
-    recycles, sequences = sorted(reading.facts["num_recycles"]), sorted(reading.facts["sequence"])
+    recycles, sequences = sorted(reading.facts["num_recycles"]), sorted(reading.facts["sequences"])
     if len(recycles) == 1:
         facts["num_recycles"] = recycles[0]
     elif recycles:
         gathering.notes.append(f"results of {', '.join(map(str, recycles))} recycles")
     if len(sequences) == 1:
-        gathering.add_letters(sequences[0], f"{path}: the sequence")
+        gathering.add_letters("".join(sequences[0]), f"{path}: the sequence")
     elif sequences:
         reading.left["sequences that differ from file to file"].add("seqs")
     chains = _add_tables(reading, program, path)
+    if not chains and len(sequences) == 1 and len(sequences[0]) > 1:
+        chains = protein_chains(sequences[0])
     for why, names in reading.left.items():
         gathering.leave_out(names, why)
     seed = int(next(iter(said["seed"]))) if len(said["seed"]) == 1 else None

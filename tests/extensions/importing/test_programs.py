@@ -69,6 +69,8 @@ def test_axes_roles_and_facts_are_those_of_the_program(tmp_path):
     assert {spec.path for spec in manifest.with_role(Role.PAIR)} == {
         f"activations/rank_{rank}/final/pair_repr" for rank in (1, 2)
     }
+    _, of_alphafold2 = imported(PROGRAMS["AlphaFold2"][1](tmp_path / "af2")[0])
+    assert [(c.name, c.start, c.stop) for c in of_alphafold2.chains] == [("A", 0, 5), ("B", 5, 11)]
     facts = manifest.metadata
     assert (facts.model_name, facts.num_recycles, facts.num_residues) == ("alphafold2_multimer_v3", 3, N)
 

@@ -15,7 +15,7 @@ from harness.extensions.capture.describe import Facts
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import AttentionKind, CaptureSettings, Site, end_sites, pair_site
 from harness.extensions.capture.prepared import Results, TorchModel
-from harness.extensions.capture.trunk import Trunk, triangles
+from harness.extensions.capture.trunk import Trunk, copied, triangles
 from harness.extensions.capture.weights import Checkpoint, seed_everything
 from harness.trace.schema import Role, tensor
 
@@ -116,7 +116,7 @@ def configure(settings: CaptureSettings) -> Any:
 
 
 def _plain(value: torch.Tensor, axes: int) -> np.ndarray:
-    return value.reshape(value.shape[-axes:]).to("cpu", torch.float32, copy=True).contiguous().numpy()
+    return copied(value.reshape(value.shape[-axes:]))
 
 
 def _confidence(logits: torch.Tensor, atoms: Atoms) -> np.ndarray:

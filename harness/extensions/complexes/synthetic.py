@@ -123,7 +123,7 @@ class ComplexTrace(Trace):
                 made = partial(self._activations, path)
                 self._add(path, shape, "sample token channel", Role.ACTIVATION, made, p.dtype)
             path = f"diffusion/{seed}step_{step}/atom_positions"
-            noisy = partial(self._positions, path, float(levels[step]))
+            noisy = partial(self._positions, path, seed, float(levels[step]))
             self._add(path, (p.samples, self._atoms, 3), "sample atom xyz", Role.ACTIVATION, noisy)
 
     def _list_outputs(self, seed: str) -> None:
@@ -131,7 +131,7 @@ class ComplexTrace(Trace):
         rows: list[tuple[str, tuple[int, ...], str, Role, Blocks]] = [
             (
                 f"structure/{seed}atom_positions", (p.samples, self._atoms, 3), "sample atom xyz", Role.STRUCTURE,
-                partial(self._positions, f"{seed}final", 0.0),
+                partial(self._positions, f"{seed}final", seed, 0.0),
             ),
             *(
                 (
@@ -213,11 +213,11 @@ class ComplexTrace(Trace):
             for block in self._stored(rows):
                 yield block[None]
 
-    def _positions(self, name: str, noise: float) -> Iterator[np.ndarray]:
-        """Place the atoms of each sample: the same complex, moved a little, and as noisy as the step."""
+    def _positions(self, name: str, seed: str, noise: float) -> Iterator[np.ndarray]:
+        """Place the atoms of each sample of a seed: the same complex, moved a little, and as noisy as the step."""
         p = self.parameters
         for sample in range(p.samples):
-            moved = Stream(p.seed, "sample").normal((self._atoms, 3), sample) * np.float32(0.5)
+            moved = Stream(p.seed, f"{seed}sample").normal((self._atoms, 3), sample) * np.float32(0.5)
             added = Stream(p.seed, name).normal((self._atoms, 3), sample) * np.float32(noise)
             yield (self._molecules.atoms["reference_position"] + moved + added)[None]
 

@@ -84,3 +84,15 @@ def test_parameters_that_cannot_be_are_refused(text, tokens, said):
 def test_few_tokens_are_shared_by_all_chains(tokens, more):
     chains = open_trace(f"{SMALL},{more}", tokens).manifest.chains
     assert all(chain.stop > chain.start for chain in chains) and chains[-1].stop == tokens
+
+
+def test_seeds_share_no_values_but_the_schedule():
+    trace = open_trace(f"{SMALL},seeds=2,samples=2", 12)
+    of_first = [spec.path for spec in trace.manifest.tensors if "/seed_0/" in spec.path]
+    assert of_first
+    for path in of_first:
+        same = np.array_equal(read_whole(trace, path), read_whole(trace, path.replace("/seed_0/", "/seed_1/")))
+        assert same is path.endswith("noise_levels"), path
+    structure = read_whole(trace, "structure/seed_1/atom_positions")
+    last = read_whole(trace, "diffusion/seed_1/step_199/atom_positions")
+    assert np.abs(structure - last).max() < 0.1  # steps and structure are of one sample

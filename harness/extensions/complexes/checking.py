@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from harness.extensions.complexes.places import diffusion_place, sample_of, without_sample
+from harness.extensions.complexes.places import diffusion_place, has_samples, sample_of, without_sample
 from harness.trace.chains import COMPLEX_AXES, differing_lengths
 from harness.trace.complexes import ATOM_TOKEN, ATOMS, CHAIN_NAMES, CHAINS, TOKEN_CHAIN, TOKENS, read_index, read_names
 from harness.trace.rules import ArchiveRules, Place
@@ -167,7 +167,7 @@ def _samples(trace: Trace) -> Iterator[str]:
             yield f"{spec.path}: expected the shape {shape} of {path}, for samples of one complex, got {spec.shape}."
     lengths: dict[str, tuple[str, int]] = {}
     for spec in trace.manifest.tensors:
-        if "sample" not in spec.axes or spec.path.startswith("outputs/ranking/"):
+        if not has_samples(spec):
             continue
         group = spec.path.split("/")[1] if "/seed_" in spec.path else ""
         path, length = lengths.setdefault(group, (spec.path, spec.shape[spec.axes.index("sample")]))

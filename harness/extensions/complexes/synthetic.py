@@ -100,7 +100,7 @@ class ComplexTrace(Trace):
                 self._add(f"single/{name}", (n, p.single_dim), "token channel", Role.SINGLE, single, p.dtype)
                 self._add(f"pair/{name}", (n, n, p.pair_dim), "token token channel", Role.PAIR, pair, p.dtype)
                 maps = partial(self._attention, name, i)
-                path = f"attention/pair-bias/{seed}layer_{i}"
+                path = f"attention/pair_bias/{seed}layer_{i}"
                 self._add(path, (p.heads, n, n), "head token token", Role.ATTENTION, maps)
             for i in range(_ATOM_LAYERS):
                 shape = (_ATOM_HEADS, windows, _QUERIES, _KEYS)

@@ -37,7 +37,7 @@ def test_values_have_the_ranges_of_what_they_stand_for():
     windows = read_whole(trace, "attention/atom/layer_0")
     assert windows.shape[2:] == (32, 128) and np.allclose(windows.sum(axis=-1), 1, atol=1e-6)
     assert (windows[:, 0, :, :48] == 0).all()  # no atoms lie before the first
-    assert np.allclose(read_whole(trace, "attention/pair-bias/layer_0").sum(axis=-1), 1, atol=1e-6)
+    assert np.allclose(read_whole(trace, "attention/pair_bias/layer_0").sum(axis=-1), 1, atol=1e-6)
     plddts = read_whole(trace, "outputs/atom_plddts")
     assert plddts.min() >= 20 and plddts.max() <= 100
     last, first = (read_whole(trace, f"diffusion/step_{k}/atom_positions").std() for k in (199, 0))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.extensions.complexes.molecules import make_complex
-from harness.extensions.complexes.parameters import ComplexParameters, parse
+from harness.extensions.complexes.parameters import ROLLOUT, ComplexParameters, parse
 from harness.trace import protein
 from harness.trace.complexes import Complex
 from harness.trace.manifest import Manifest, Metadata, Provenance, validate
@@ -25,12 +25,10 @@ from harness.trace.stream import Trace, block_rows, recut, split
 _QUERIES, _KEYS, _ATOM_HEADS, _ATOM_LAYERS = 32, 128, 4, 3
 """Sequence-local attention of atoms: Abramson, J. et al. (2024), Nature 630, 493-500, algorithm 7."""
 
-_ROLLOUT = 200
-"""Steps of the whole schedule, of which ``steps`` are kept, evenly."""
-
 # sigma_data, and the seventh roots of the largest and least noise level, 160 and 4e-4: the schedule of algorithm 18
 # and section 3.7.1 of the supplement, as x * x * ... because `pow` depends on the machine.
 _SIGMA, _LARGEST_ROOT, _LEAST_ROOT = 16.0, 2.064782369420003, 0.327024280452292
+_RAISED, _RAISED_ABOVE = 1.8, 1.0  # 1 + gamma_0, and gamma_min in Angstrom
 
 
 def generate(text: str, tokens: int | None) -> ComplexTrace:
@@ -250,15 +248,19 @@ class ComplexTrace(Trace):
 
 
 def noise_levels() -> np.ndarray:
-    """Return the noise of each step of the schedule in Angstrom, decreasing, float32 of shape ``(200,)``."""
-    part = np.arange(_ROLLOUT) / (_ROLLOUT - 1)
+    """Return the noise at which a model is evaluated in each step, in Angstrom, decreasing; float32, shape ``(200,)``.
+
+    The sampler raises the noise of the schedule before it calls the model, while that of the next step is above a limit.
+    """
+    part = np.arange(ROLLOUT + 1) / ROLLOUT
     root = _LARGEST_ROOT + part * (_LEAST_ROOT - _LARGEST_ROOT)
     square = root * root
-    return (_SIGMA * (square * square * square * root)).astype(np.float32)
+    schedule = _SIGMA * (square * square * square * root)
+    return (schedule[:-1] * np.where(schedule[1:] > _RAISED_ABOVE, _RAISED, 1.0)).astype(np.float32)
 
 
 def kept_steps(count: int) -> list[int]:
     """Return the numbers of so many steps, spread evenly over the schedule, the first and the last among them."""
     if count == 1:
-        return [_ROLLOUT - 1]
-    return sorted({k * (_ROLLOUT - 1) // (count - 1) for k in range(count)})
+        return [ROLLOUT - 1]
+    return [k * (ROLLOUT - 1) // (count - 1) for k in range(count)]

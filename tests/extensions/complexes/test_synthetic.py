@@ -44,11 +44,14 @@ def test_values_have_the_ranges_of_what_they_stand_for():
     assert first > 1000 > last
 
 
-def test_the_noise_falls_from_that_of_the_paper_to_its_end():
+def test_the_noise_is_that_at_which_the_sampler_of_the_paper_calls_the_model():
     levels = noise_levels()
-    assert levels[0] == pytest.approx(16 * 160) and levels[-1] == pytest.approx(16 * 4e-4)
+    parts = np.arange(201) / 200  # algorithm 18 and section 3.7.1 of AlphaFold3's supplement
+    schedule = 16 * (160 ** (1 / 7) + parts * (4e-4 ** (1 / 7) - 160 ** (1 / 7))) ** 7
+    expected = [before * (1.8 if after > 1 else 1) for before, after in zip(schedule, schedule[1:], strict=False)]
+    assert levels == pytest.approx(expected, rel=1e-6)
     assert (np.diff(levels) < 0).all()
-    assert kept_steps(1) == [199] and kept_steps(5) == [0, 49, 99, 149, 199]
+    assert kept_steps(1) == [199] and kept_steps(5) == [0, 49, 99, 149, 199] and kept_steps(200) == list(range(200))
 
 
 @pytest.mark.parametrize("name", ["npz", "hdf5", "zarr", "zarr-slim", "hdf5-slim", "npz-slim"])
@@ -71,6 +74,7 @@ def test_every_format_holds_it_bit_for_bit(name, tmp_path):
         ("synthetic:model=af3,chains=9", 8, "need at least 10 tokens"),
         ("synthetic:model=af3,n_seq=9", 8, "n_seq"),
         ("synthetic:model=af3,steps=0", 8, "steps"),
+        ("synthetic:model=af3,steps=1000", 8, "steps"),
     ],
 )
 def test_parameters_that_cannot_be_are_refused(text, tokens, said):

@@ -33,7 +33,7 @@ class Metadata:
     model_name: str | None = None
     model_version: str | None = None
     config_version: str | None = None
-    num_layers: int | None = None
+    num_layers: int | None = None  # of the trunk
     num_heads: int | None = None
     hidden_dim: int | None = None
     num_residues: int | None = None
@@ -187,7 +187,7 @@ class Manifest:
         return unknown if unknown or known else filled
 
     def layers(self) -> dict[int, list[TensorSpec]]:
-        """Return the tensors of each layer, in order, the first layer first."""
+        """Return the tensors of each layer of the trunk, in order, the first layer first."""
         found: defaultdict[int, list[TensorSpec]] = defaultdict(list)
         for spec in self.tensors:
             if spec.layer is not None:

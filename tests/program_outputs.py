@@ -74,7 +74,7 @@ def af3_sample(seed: int) -> tuple[dict[str, Any], dict[str, Any], Arrays]:
         "outputs/fraction_disordered": np.array(0.0),
         "outputs/has_clash": np.array(0.0),
         "outputs/iptm": np.array(0.9),
-        "structure/ptm": np.array(seed / 100),
+        "outputs/ptm": np.array(seed / 100),
         "outputs/ranking_score": np.array(0.7),
     }
 
@@ -162,11 +162,11 @@ def boltz(folder: Path) -> Made:
             "outputs/predicted_distance_error": pde,
             "outputs/token_plddts": plddt,
             "outputs/confidence_score": np.array(0.9),
-            "structure/ptm": np.array(0.25),
+            "outputs/ptm": np.array(0.25),
             "outputs/iptm": np.array(0.5),
             "outputs/complex_plddt": np.array(0.75),
-            "outputs/chains_ptm": np.array([0.1, 0.2]),
-            "outputs/pair_chains_iptm": np.array([[1.0, 2.0], [3.0, 4.0]]),
+            "outputs/chain_ptm": np.array([0.1, 0.2]),
+            "outputs/chain_pair_iptm": np.array([[1.0, 2.0], [3.0, 4.0]]),
         }
         expected |= within(arrays, f"sample_{sample}")
     s, z = values(6, 1, N, 6), values(7, 1, N, N, 4)

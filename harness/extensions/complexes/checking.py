@@ -19,6 +19,17 @@ _MOST = 50_000_000
 """Values of a column of the tables, which is read whole."""
 
 _SEED = r"(?:seed_\d+/)?"
+_SAMPLE = r"(?:seed_\d+_)?sample_\d+/"
+_OUTPUTS = {
+    "predicted_aligned_error|predicted_distance_error": ("token token", "residue residue"),
+    "atom_plddts": ("atom",),
+    "token_plddts": ("token",),
+    "ptm|iptm|ranking_score": ("",),
+    "chain_ptm|chain_iptm": ("chain",),
+    "chain_pair_iptm": ("chain chain", "chain_pair"),
+}
+"""Axes of what is computed for each sample: behind the axis ``sample``, or where the path is of one sample alone."""
+
 _STEP = rf"diffusion/{_SEED}step_\d+"
 _PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (rf"{TOKENS}/\w+", Role.INPUT, "token", "token letter"),
@@ -29,14 +40,11 @@ _PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (rf"diffusion/{_SEED}noise_levels", Role.ACTIVATION, "diffusion_step"),
     (rf"{_STEP}/layer_\d+/token_repr", Role.ACTIVATION, "sample token channel"),
     (rf"{_STEP}/(?:atom|denoised)_positions", Role.ACTIVATION, "sample atom xyz"),
-    (
-        rf"outputs/{_SEED}(?:predicted_aligned_error|predicted_distance_error)",
-        Role.OUTPUT,
-        *("sample token token", "token token", "residue residue"),
+    *(
+        (rf"outputs/{_SEED}(?:{names})", Role.OUTPUT, f"sample {axes[0]}".strip(), *axes)
+        for names, axes in _OUTPUTS.items()
     ),
-    (rf"outputs/{_SEED}atom_plddts", Role.OUTPUT, "sample atom", "atom"),
-    (rf"outputs/{_SEED}(?:ptm|iptm|ranking_score)", Role.OUTPUT, "sample", ""),
-    (rf"outputs/{_SEED}chain_pair_iptm", Role.OUTPUT, "sample chain chain", "chain chain", "chain_pair"),
+    *((rf"outputs/{_SAMPLE}(?:{names})", Role.OUTPUT, *axes) for names, axes in _OUTPUTS.items()),
     (rf"outputs/{_SEED}distogram_logits", Role.OUTPUT, "token token bin", "residue residue bin"),
 )
 
@@ -50,6 +58,9 @@ _OF_TOKENS: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
         *("head token token", "head window query key", "token head token token"),
     ),
     (rf"structure/{_SEED}atom_positions", Role.STRUCTURE, "sample atom xyz", "atom xyz"),
+    (rf"structure/{_SAMPLE}atom_positions", Role.STRUCTURE, "atom xyz"),
+    (rf"activations/{_SEED}final/single_repr", Role.SINGLE, "token channel"),
+    (rf"activations/{_SEED}final/pair_repr", Role.PAIR, "token token channel"),
     (r"inputs/msa", Role.INPUT, "msa_row token"),
     (rf"recycle/{_SEED}step_\d+/(?:single_repr|single/layer_\d+)", Role.SINGLE, "token channel"),
     (rf"recycle/{_SEED}step_\d+/(?:pair_repr|pair/layer_\d+)", Role.PAIR, "token token channel"),

@@ -35,7 +35,7 @@ _CONFIDENCES = places(
     ("inputs/tokens/residue_index", "token", "token_res_ids"),
 )
 _SUMMARY = places(
-    ("structure/ptm", "", "ptm"),
+    ("outputs/ptm", "", "ptm"),
     ("outputs/iptm", "", "iptm"),
     ("outputs/ranking_score", "", "ranking_score"),
     ("outputs/fraction_disordered", "", "fraction_disordered"),

@@ -138,6 +138,34 @@ def test_samples_of_different_length_are_named(tmp_path):
     assert problem.startswith("outputs/sample_1/atom_plddts: expected the shape (3,)") and "of one complex" in problem
 
 
+@pytest.mark.parametrize("label", ["sample_0", "seed_3_sample_0"])
+def test_tensors_of_one_sample_have_no_axis_for_it(label, tmp_path):
+    fitting = {
+        f"outputs/{label}/ptm": ((), ()),
+        f"outputs/{label}/predicted_aligned_error": ((4, 4), ("token", "token")),
+        f"outputs/{label}/atom_plddts": ((6,), ("atom",)),
+        f"outputs/{label}/chain_pair_iptm": ((2, 2), ("chain", "chain")),
+        f"structure/{label}/atom_positions": ((6, 3), ("atom", "xyz")),
+    }
+    wrong = {
+        f"outputs/{label}/ptm": ((2,), ("sample",)),
+        f"outputs/{label}/predicted_aligned_error": ((4, 4), ("query", "key")),
+        f"outputs/{label}/atom_plddts": ((4,), ("token",)),
+        f"outputs/{label}/chain_pair_iptm": ((2, 2, 2), ("sample", "chain", "chain")),
+        f"structure/{label}/atom_positions": ((2, 6, 3), ("sample", "atom", "xyz")),
+    }
+    base = {name: array for name, array in tables().items() if name.startswith("inputs/")}
+    for rows, expected in ((fitting, []), (wrong, sorted(wrong))):
+        path = tmp_path / f"{len(expected)}.h5"
+        with harness.create(path) as out:
+            for name, array in base.items():
+                out[name] = array
+            for name, (shape, axes) in rows.items():
+                out.write(name, np.zeros(shape, "f4"), axes=axes)
+        problems = schema_problems(path)
+        assert sorted({said.split(": expected axes")[0] for said in problems}) == expected
+
+
 def test_an_archive_that_cannot_be_read_does_not_hide_those_after_it(tmp_path, capsys):
     sound = by_h5py(tmp_path / "a.h5", tables())
     assert main(["verify", "--schema", str(tmp_path / "absent.h5"), str(sound)]) == 1

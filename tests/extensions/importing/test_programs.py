@@ -18,6 +18,7 @@ import pytest
 from harness import limits
 from harness.cli import main
 from harness.errors import UsageError
+from harness.foreign.conforming import schema_problems
 from harness.foreign.source import SourceError
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
@@ -61,7 +62,7 @@ def test_axes_roles_and_facts_are_those_of_the_program(tmp_path):
     assert manifest["outputs/sample_1/predicted_aligned_error"].axes == ("token", "token")
     assert manifest["outputs/sample_1/atom_plddts"].axes == ("atom",)
     assert manifest["outputs/sample_0/chain_pair_iptm"].axes == ("chain", "chain")
-    assert manifest["structure/sample_0/ptm"].axes == ()
+    assert manifest["outputs/sample_0/ptm"].axes == ()
     assert [spec.axes for spec in manifest.with_role(Role.PAIR)] == [("token", "token", "channel")]
     assert manifest.provenance.seed == 7
     _, manifest = imported(PROGRAMS["ColabFold"][1](tmp_path / "colabfold")[0])
@@ -103,6 +104,14 @@ def test_a_folder_becomes_an_archive_that_holds_the_same_bits(tmp_path, program)
     assert verify_archive(tmp_path / "a.h5") == []
     with open_archive(tmp_path / "a.h5") as (_, reader, manifest):
         same({spec.path: reader.read(spec.path) for spec in manifest.tensors}, expected)
+
+
+@pytest.mark.parametrize("program", ["AlphaFold3", "AlphaFold server", "Boltz", "OpenFold3"])
+def test_what_is_imported_of_a_complex_conforms(tmp_path, program):
+    pytest.importorskip("harness.extensions.complexes", reason="the specification is that of another extension")
+    folder, _ = PROGRAMS[program][1](tmp_path / "made")
+    convert(read_source(folder), load_format("hdf5"), tmp_path / "a.h5", "tuned")
+    assert schema_problems(tmp_path / "a.h5") == []
 
 
 def test_several_programs_in_one_folder_are_told_by_content(tmp_path):

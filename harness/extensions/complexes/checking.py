@@ -10,13 +10,20 @@ import numpy as np
 
 from harness.extensions.complexes.places import diffusion_place, has_samples, sample_of, without_sample
 from harness.trace.chains import COMPLEX_AXES, differing_lengths
-from harness.trace.complexes import ATOM_TOKEN, ATOMS, CHAIN_NAMES, CHAINS, TOKEN_CHAIN, TOKENS, read_index, read_names
+from harness.trace.complexes import (
+    ATOM_TOKEN,
+    ATOMS,
+    CHAIN_NAMES,
+    CHAINS,
+    MOST_VALUES,
+    TOKEN_CHAIN,
+    TOKENS,
+    read_index,
+    read_names,
+)
 from harness.trace.rules import ArchiveRules, Place
 from harness.trace.schema import Role, SchemaError
 from harness.trace.stream import Trace, read_whole
-
-_MOST = 50_000_000
-"""Values of a column of the tables, which is read whole."""
 
 _SEED = r"(?:seed_\d+/)?"
 _SAMPLE = r"(?:seed_\d+_)?sample_\d+/"
@@ -93,12 +100,7 @@ def _tables(trace: Trace) -> Iterator[str]:
     yield from differing_lengths(trace.manifest.tensors, COMPLEX_AXES)
     for path in lacking:
         yield f"{path}: expected this column of the tables of a complex, found none."
-    large = [
-        path for path in (CHAIN_NAMES, TOKEN_CHAIN, ATOM_TOKEN) if path in paths and trace.manifest[path].items > _MOST
-    ]
-    for path in large:
-        yield f"{path}: expected at most {_MOST:,} values, got shape {trace.manifest[path].shape}."
-    if lacking or large:
+    if lacking:
         return
     try:
         names, chain_of = read_names(trace, CHAIN_NAMES), read_index(trace, TOKEN_CHAIN)
@@ -153,8 +155,8 @@ def _steps(trace: Trace) -> Iterator[str]:
         if path not in paths:
             yield f"{path}: expected the noise level of each diffusion step, found none."
             continue
-        if trace.manifest[path].items > _MOST:
-            yield f"{path}: expected at most {_MOST:,} values, got shape {trace.manifest[path].shape}."
+        if trace.manifest[path].items > MOST_VALUES:
+            yield f"{path}: expected at most {MOST_VALUES:,} values, got shape {trace.manifest[path].shape}."
             continue
         spec = trace.manifest[path]
         if len(spec.shape) != 1 or spec.values or np.dtype(spec.dtype).kind not in "iuf":

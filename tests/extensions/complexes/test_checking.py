@@ -11,6 +11,7 @@ import zarr
 
 import harness
 from harness.cli import main
+from harness.errors import HarnessError
 from harness.foreign.conforming import schema_problems
 from harness.formats.archive import write_archive
 from harness.formats.base import load_format
@@ -195,3 +196,25 @@ def test_a_trace_of_one_chain_conforms_too(tmp_path):
     path = tmp_path / "a.h5"
     write_archive(open_trace("synthetic:layers=1,heads=1,hidden_dim=4,pair_dim=4", 8), load_format("hdf5"), path)
     assert schema_problems(path) == []
+
+
+LARGE = {
+    "inputs/tokens/chain": ((1 << 36,), "i4", r"inputs/tokens/chain: expected at most 50,000,000 values"),
+    "inputs/chains/name": ((1 << 24, 1), "u1", r"inputs/chains/name: expected at most 1,000,000 names"),
+    "inputs/atoms/token": ((1 << 36,), "i4", r"inputs/atoms/token: expected at most 50,000,000 values"),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_column_that_was_never_written_is_not_read(name, tmp_path):
+    shape, kind, said = LARGE[name]
+    arrays = {other: array for other, array in tables().items() if other.startswith("inputs/") and other != name}
+    path = by_h5py(tmp_path / "a.h5", arrays)
+    with h5py.File(path, "a") as file:
+        file.create_dataset(name, shape, kind, chunks=(1 << 10, *shape[1:]))
+    assert path.stat().st_size < 50_000
+    with pytest.raises(AssertionError, match=said):
+        raise AssertionError(" ".join(schema_problems(path)))
+    if name != "inputs/atoms/token":  # which no reader needs for the chains
+        with pytest.raises(HarnessError, match=said):
+            open_trace(f"file:{path}", None)

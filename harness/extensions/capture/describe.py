@@ -59,7 +59,10 @@ def input_tensors(query: Query) -> dict[TensorSpec, np.ndarray]:
 def _computed(settings: CaptureSettings) -> list[str]:
     """Say how maps and values were computed: `harness.extensions.capture.trunk.copied` takes float32 alone."""
     transposed = "triangle_end maps are in the transposed frame in which the model computes them"
-    return [f"computed in float32 on {settings.device}", *([transposed] if "triangle-end" in settings.attention else [])]
+    return [
+        f"computed in float32 on {settings.device}",
+        *([transposed] if "triangle-end" in settings.attention else []),
+    ]
 
 
 def complex_manifest(

@@ -23,7 +23,7 @@ from harness.extensions.capture.prepared import checked_device
 from harness.extensions.capture.session import PreparedModel, Push
 from harness.extensions.capture.trunk import Trunk, copied, triangles
 from harness.extensions.capture.weights import read_checkpoint, seed_everything, set_weights
-from harness.trace.schema import Role, TensorSpec, tensor
+from harness.trace.schema import MOST_TENSORS, Role, TensorSpec, tensor
 
 with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants
     from openfold3.core.metrics.confidence import probs_to_expected_error
@@ -64,6 +64,8 @@ class PreparedComplex(PreparedModel):
         self.trunk, self.diffusion = self._trunk(), self._hooks()
         tensors: list[TensorSpec] = list(self._tables.arrays())
         for seed in self._seeds.values():
+            if len(tensors) > MOST_TENSORS:
+                raise UsageError(f"{len(self._seeds)} seeds give more than {MOST_TENSORS:,} tensors: name fewer seeds.")
             tensors += [_placed(spec, seed) for spec in self.trunk.tensors(settings, self._tokens)]
             tensors += [*self.diffusion.tensors(seed), *self._outputs(seed)]
         self.manifest = complex_manifest(

@@ -95,21 +95,25 @@ def _tables(trace: Trace) -> Iterator[str]:
     diffuses = any(path.startswith("diffusion/") for path in paths)
     if not (any(has.values()) or diffuses):
         return
-    lacking = [path for path in (CHAIN_NAMES, TOKEN_CHAIN) if path not in paths]
-    lacking += [ATOM_TOKEN] if has[ATOMS] and ATOM_TOKEN not in paths else []
+    of_tokens = has[TOKENS] or diffuses or ATOM_TOKEN in paths  # a source need not say what its tokens are
+    needed = {CHAIN_NAMES: True, TOKEN_CHAIN: of_tokens, ATOM_TOKEN: of_tokens and has[ATOMS]}
+    lacking = [path for path, is_needed in needed.items() if is_needed and path not in paths]
     yield from differing_lengths(trace.manifest.tensors, COMPLEX_AXES)
     for path in lacking:
         yield f"{path}: expected this column of the tables of a complex, found none."
     if lacking:
         return
     try:
-        names, chain_of = read_names(trace, CHAIN_NAMES), read_index(trace, TOKEN_CHAIN)
+        names = read_names(trace, CHAIN_NAMES)
+        chain_of = read_index(trace, TOKEN_CHAIN) if of_tokens else None
         token_of = read_index(trace, ATOM_TOKEN) if ATOM_TOKEN in paths else None
     except SchemaError as error:
         yield str(error)
         return
     for name in sorted(name for name, count in Counter(names).items() if count > 1):
         yield f"{CHAIN_NAMES}: the chain {name!r} is named twice: give each chain a name of its own."
+    if chain_of is None:
+        return
     yield from _indices(TOKEN_CHAIN, chain_of, len(names), "chain")
     if token_of is not None:
         yield from _indices(ATOM_TOKEN, token_of, len(chain_of), "token")

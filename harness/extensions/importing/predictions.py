@@ -164,19 +164,21 @@ def _add_tables(reading: _Reading, program: OutputProgram, path: Path) -> tuple[
     structures, tokens = reading.facts["structure"], set(program.tokens(reading.facts))
     if len(structures) > 1 or len(tokens) > 1:
         raise SourceError(f"{path} holds samples of different complexes; put those of one into a folder of their own.")
-    found = complex_of(next(iter(structures), None), next(iter(tokens), ()))
+    lengths = {axis: n for spec in reading.gathering.specs for axis, n in zip(spec.axes, spec.shape, strict=True)}
+    found = complex_of(next(iter(structures), None), next(iter(tokens), ()), lengths.get("token"))
     if found is None:
         return ()
-    lengths = {axis: n for spec in reading.gathering.specs for axis, n in zip(spec.axes, spec.shape, strict=True)}
-    counts = {"chain": len(found.chains), "token": found.chains[-1].stop}
-    counts |= {"atom": len(found.atoms["token"])} if found.atoms else {}
+    counts = {"chain": len(found.chains), **({"token": found.chains[-1].stop} if found.tokens else {})}
+    counts |= {"atom": len(found.atoms["name"])} if found.atoms else {}
     for axis, count in counts.items():
         if (other := lengths.get(axis, count)) != count:
             reading.left[f"tables of {count} {axis}s where arrays have {other}"].add("chains, tokens and atoms")
             return ()
+    if not found.tokens:
+        reading.left[f"the atoms are not of the {lengths['token']} tokens that arrays have"].add("tokens")
     for spec, array in found.arrays().items():
         reading.gathering.add(spec.path, ForeignArray.of(array), f"{path}: the {spec.axes[0]}s", spec.axes, spec.role)
-    return found.chains
+    return found.chains if found.tokens else ()
 
 
 def _original(found: FoundFile, files: list[FoundFile]) -> str:

@@ -15,6 +15,8 @@ from harness.trace.manifest import Manifest
 from tests.outputs import N, pickled, torch_save, values
 
 ATOMS = N + 4
+_CHAINS = [{"protein": {"id": "A", "sequence": "AC", "modifications": [{"ptmType": "HY3", "ptmPosition": 1}]}}]
+_BONDS = [[["A", 1, "SG"], ["B", 1, "C04"]]]
 Arrays = dict[str, np.ndarray]
 Made = tuple[Path, Arrays]
 
@@ -121,7 +123,10 @@ def alphafold3(folder: Path) -> Made:
     np.savez_compressed(embeddings, single_embeddings=single, pair_embeddings=pair)
     np.savez_compressed(folder / "seed-7_distogram/job_seed-7_distogram.npz", distogram=distogram)
     (folder / "job_ranking_scores.csv").write_text("seed,sample,ranking_score\n7,0,0.75\n7,1,0.5\n")
-    json_file(folder / "job_data.json", {"name": "job", "modelSeeds": [7], "sequences": []})
+    json_file(
+        folder / "job_data.json",
+        {"name": "job", "modelSeeds": [7], "sequences": _CHAINS, "bondedAtomPairs": _BONDS, "userCCD": None},
+    )
     (folder / "TERMS_OF_USE.md").write_text("terms\n")
     return folder, expected | af3_tables() | {
         "inputs/model_seeds": np.array([7]),

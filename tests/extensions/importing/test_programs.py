@@ -29,7 +29,7 @@ from tests.program_outputs import PROGRAMS, imported, json_file, read_source
 
 LEFT = {
     "AlphaFold3": (
-        "left out (no numbers): name, sequences",
+        "left out (the input of the job, which stays in its file): bondedAtomPairs, name, sequences, userCCD",
         "left out (the same bytes as seed-7_sample-0/job_seed-7_sample-0_confidences.json): job_confidences.json",
         "left out (text): TERMS_OF_USE.md",
         "chain_ptm is of A, B",

@@ -42,7 +42,16 @@ def test_alphafold3(real_data):
     found, manifest = imported(real_data / "af3_pdl1")
     folders = [(f"af3_pdl1/seed-1_sample-{k}", f"sample_{k}/") for k in range(3)]
     full = (("pae", ERRORS), ("contact_probs", "outputs/{}contact_probs"), ("atom_plddts", "outputs/{}atom_plddts"))
-    chains = ("chain_iptm", "chain_pair_iptm", "chain_pair_pae_min", "chain_ptm", "ptm", "iptm", "ranking_score", "has_clash")
+    chains = (
+        "chain_iptm",
+        "chain_pair_iptm",
+        "chain_pair_pae_min",
+        "chain_ptm",
+        "ptm",
+        "iptm",
+        "ranking_score",
+        "has_clash",
+    )
     holds(found, judged(
         real_data,
         *((f"{folder}/confidences.json", key, place.format(k)) for folder, k in folders for key, place in full),

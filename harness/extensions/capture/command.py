@@ -25,7 +25,6 @@ from harness.trace.manifest import Manifest
 from harness.trace.schema import MOST_TENSORS
 from harness.trace.stream import shown_label
 
-
 _RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?", re.ASCII)
 
 

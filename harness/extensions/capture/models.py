@@ -6,17 +6,15 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 
 from harness.errors import UsageError
 from harness.extensions.capture.complex_query import ComplexQuery
 from harness.extensions.capture.inputs import Query
 from harness.extensions.capture.plan import CaptureSettings, check_settings
 from harness.extensions.capture.session import PreparedModel
+from harness.extensions.capture.wheels import WHEELS, other_version
 
 _INSTALL = "pip install torch==2.13.0, then pip install 'trace-format-harness[{extra}]'"
-WHEELS = {"openfold3": "0.5.0", "antiberty": "0.1.3"}
-"""Versions of wheels whose modules are known; they are installed without what they declare."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,24 +90,13 @@ class ModelKind:
 def _needs(*packages: str, extra: str = "capture") -> Callable[[], str]:
     def missing() -> str:
         lacking = [name for name in packages if importlib.util.find_spec(name) is None]
-        wheels = [(name, WHEELS[name]) for name in packages if name in WHEELS]
+        wheels = [name for name in packages if name in WHEELS]
         if lacking:
-            then = "".join(f", then pip install --no-deps {name}=={known}" for name, known in wheels)
+            then = "".join(f", then pip install --no-deps {name}=={WHEELS[name]}" for name in wheels)
             return f"needs {', '.join(lacking)}: {_INSTALL.format(extra=extra)}{then}"
-        return " and ".join(filter(None, (_other_version(name, known) for name, known in wheels)))
+        return " and ".join(filter(None, map(other_version, wheels)))
 
     return missing
-
-
-def _other_version(name: str, known: str) -> str:
-    """Say that a wheel is installed in another version than the one whose modules are known; empty where it is not."""
-    try:
-        found = version(name)
-    except PackageNotFoundError:
-        found = "a copy without a version"
-    if found.partition("+")[0] == known:
-        return ""
-    return f"is captured from {name} {known}, and {found} is installed: pip install --no-deps {name}=={known}"
 
 
 def _openfold3_complex(settings: CaptureSettings, query: ComplexQuery) -> PreparedModel:

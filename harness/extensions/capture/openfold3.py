@@ -15,11 +15,11 @@ import torch
 from harness.errors import UsageError
 from harness.extensions.capture.describe import Facts
 from harness.extensions.capture.inputs import Query
-from harness.extensions.capture.models import WHEELS
 from harness.extensions.capture.plan import AttentionKind, CaptureSettings, Site, end_sites, pair_site
 from harness.extensions.capture.prepared import Results, TorchModel
 from harness.extensions.capture.trunk import Trunk, copied, triangles
 from harness.extensions.capture.weights import Checkpoint, seed_everything
+from harness.extensions.capture.wheels import WHEELS
 from harness.trace.schema import Role, tensor
 
 with warnings.catch_warnings(record=True):  # of kernels that are not there, which is what a capture wants

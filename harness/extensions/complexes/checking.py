@@ -25,6 +25,9 @@ from harness.trace.rules import ArchiveRules, Place
 from harness.trace.schema import Role, SchemaError
 from harness.trace.stream import Trace, read_whole
 
+_Row = tuple[str, Role, *tuple[str, ...]]
+"""A pattern of paths, and the role and axes of tensors there."""
+
 _SEED = r"(?:seed_\d+/)?"
 _SAMPLE = r"(?:seed_\d+_)?sample_\d+/"
 _OUTPUTS = {
@@ -37,8 +40,18 @@ _OUTPUTS = {
 }
 """Axes of what is computed for each sample: behind the axis ``sample``, or where the path is of one sample alone."""
 
+
+def _of_outputs(names: str, axes: tuple[str, ...]) -> tuple[_Row, _Row]:
+    of_all = (f"sample {axes[0]}".strip(), *axes)
+    return (rf"outputs/{_SEED}(?:{names})", Role.OUTPUT, *of_all), (
+        rf"outputs/{_SAMPLE}(?:{names})",
+        Role.OUTPUT,
+        *axes,
+    )
+
+
 _STEP = rf"diffusion/{_SEED}step_\d+"
-_PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+_PLACES: tuple[_Row, ...] = (
     (rf"{TOKENS}/\w+", Role.INPUT, "token", "token letter"),
     (rf"{ATOMS}/\w+", Role.INPUT, "atom", "atom letter", "atom xyz"),
     (rf"{CHAINS}/\w+", Role.INPUT, "chain", "chain letter"),
@@ -47,16 +60,12 @@ _PLACES: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
     (rf"diffusion/{_SEED}noise_levels", Role.ACTIVATION, "diffusion_step"),
     (rf"{_STEP}/layer_\d+/token_repr", Role.ACTIVATION, "sample token channel"),
     (rf"{_STEP}/(?:atom|denoised)_positions", Role.ACTIVATION, "sample atom xyz"),
-    *(
-        (rf"outputs/{_SEED}(?:{names})", Role.OUTPUT, f"sample {axes[0]}".strip(), *axes)
-        for names, axes in _OUTPUTS.items()
-    ),
-    *((rf"outputs/{_SAMPLE}(?:{names})", Role.OUTPUT, *axes) for names, axes in _OUTPUTS.items()),
+    *(row for names, axes in _OUTPUTS.items() for row in _of_outputs(names, axes)),
     (rf"outputs/{_SEED}distogram_logits", Role.OUTPUT, "token token bin", "residue residue bin"),
 )
 
 
-_OF_TOKENS: tuple[tuple[str, Role, *tuple[str, ...]], ...] = (
+_OF_TOKENS: tuple[_Row, ...] = (
     (rf"single/{_SEED}layer_\d+", Role.SINGLE, "token channel"),
     (rf"pair/{_SEED}layer_\d+", Role.PAIR, "token token channel"),
     (

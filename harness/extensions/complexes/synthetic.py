@@ -250,7 +250,7 @@ class ComplexTrace(Trace):
 def noise_levels() -> np.ndarray:
     """Return the noise at which a model is evaluated in each step, in Angstrom, decreasing; float32, shape ``(200,)``.
 
-    The sampler raises the noise of the schedule before it calls the model, while that of the next step is above a limit.
+    The sampler raises the noise of the schedule before it calls the model, while that of the next step is above 1.
     """
     part = np.arange(ROLLOUT + 1) / ROLLOUT
     root = _LARGEST_ROOT + part * (_LEAST_ROOT - _LARGEST_ROOT)

@@ -6,13 +6,13 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from harness.extensions.capture import models
+from harness.extensions.capture import models, wheels
 
 
 @pytest.mark.parametrize("kind", [models.openfold3, models.evoformer])
 def test_another_version_of_a_wheel_is_named_with_the_one_that_is_known(kind, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    monkeypatch.setattr(models, "version", lambda name: "0.4.1")
+    monkeypatch.setattr(wheels, "version", lambda name: "0.4.1")
     said = "is captured from openfold3 0.5.0, and 0.4.1 is installed: pip install --no-deps openfold3==0.5.0"
     assert kind.missing() == said
 
@@ -20,7 +20,7 @@ def test_another_version_of_a_wheel_is_named_with_the_one_that_is_known(kind, mo
 def test_the_known_version_and_its_local_builds_are_taken(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     for found in ("0.5.0", "0.5.0+local"):
-        monkeypatch.setattr(models, "version", lambda name, found=found: found)
+        monkeypatch.setattr(wheels, "version", lambda name, found=found: found)
         assert models.openfold3.missing() == ""
 
 
@@ -29,5 +29,5 @@ def test_a_copy_that_states_no_version_is_refused(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    monkeypatch.setattr(models, "version", unknown)
+    monkeypatch.setattr(wheels, "version", unknown)
     assert "and a copy without a version is installed" in models.openfold3.missing()

@@ -9,7 +9,7 @@ from harness.errors import HarnessError
 
 torch = pytest.importorskip("torch", reason="captures run in an environment with torch")
 
-from harness.extensions.capture.trunk import copied
+from harness.extensions.capture.trunk import copied  # noqa: E402  (it imports torch)
 
 
 def test_a_copy_does_not_change_with_the_models_own():

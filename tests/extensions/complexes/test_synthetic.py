@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -48,7 +50,7 @@ def test_the_noise_is_that_at_which_the_sampler_of_the_paper_calls_the_model():
     levels = noise_levels()
     parts = np.arange(201) / 200  # algorithm 18 and section 3.7.1 of AlphaFold3's supplement
     schedule = 16 * (160 ** (1 / 7) + parts * (4e-4 ** (1 / 7) - 160 ** (1 / 7))) ** 7
-    expected = [before * (1.8 if after > 1 else 1) for before, after in zip(schedule, schedule[1:], strict=False)]
+    expected = [before * (1.8 if after > 1 else 1) for before, after in pairwise(schedule)]
     assert levels == pytest.approx(expected, rel=1e-6)
     assert (np.diff(levels) < 0).all()
     assert kept_steps(1) == [199] and kept_steps(5) == [0, 49, 99, 149, 199] and kept_steps(200) == list(range(200))

@@ -27,7 +27,8 @@ def first_layers(trace: Trace, count: int) -> Trace:
     Parameters
     ----------
     trace : Trace
-        Whose tensors without a layer are all kept; a tensor whose first axis is ``layer`` is cut along that.
+        Whose tensors without a layer of the trunk are all kept, such as those of a diffusion; a tensor whose first axis
+        is ``layer`` is cut along that.
     count : int
         How many layers are kept, at least 1.
 

@@ -50,7 +50,7 @@ class FileContent:
     notes : list of str
         What else has to be known of it.
     facts : dict of str to object
-        ``num_recycles``, ``sequence``, ``structure`` and lists of texts that its reader was asked for, where it states
+        ``num_recycles``, ``sequences``, ``structure`` and lists of texts that its reader was asked for, where it states
         them; each hashable.
     """
 

@@ -81,7 +81,7 @@ def read_pickle(path: Path) -> FileContent:
     chains = items.get("seqs")  # AlphaPulldown's: the sequences of the chains
     if isinstance(chains, list) and chains and all(isinstance(chain, str) and chain.isascii() for chain in chains):
         del items["seqs"]
-        content.facts["sequence"] = "".join(chains)
+        content.facts["sequences"] = tuple(chains)
         content.notes.append(f"chains of {', '.join(str(len(chain)) for chain in chains)} residues")
     for name, value in items.items():
         content.take(name, as_foreign(value))

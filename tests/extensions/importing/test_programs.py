@@ -19,9 +19,14 @@ import pytest
 from harness import limits
 from harness.cli import main
 from harness.errors import UsageError
+<<<<<<< HEAD
 from harness.extensions.importing.file_contents import FileContent
 from harness.extensions.importing.predictions import _OneFile
 from harness.foreign.source import ForeignArray, SourceError
+=======
+from harness.foreign.conforming import schema_problems
+from harness.foreign.source import SourceError
+>>>>>>> complexes
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.conversion import convert
@@ -31,7 +36,7 @@ from tests.program_outputs import PROGRAMS, imported, json_file, read_source
 
 LEFT = {
     "AlphaFold3": (
-        "left out (no numbers): name, sequences",
+        "left out (the input of the job, which stays in its file): bondedAtomPairs, name, sequences, userCCD",
         "left out (the same bytes as seed-7_sample-0/job_seed-7_sample-0_confidences.json): job_confidences.json",
         "left out (text): TERMS_OF_USE.md",
         "chain_ptm is of A, B",
@@ -64,7 +69,7 @@ def test_axes_roles_and_facts_are_those_of_the_program(tmp_path):
     assert manifest["outputs/sample_1/predicted_aligned_error"].axes == ("token", "token")
     assert manifest["outputs/sample_1/atom_plddts"].axes == ("atom",)
     assert manifest["outputs/sample_0/chain_pair_iptm"].axes == ("chain", "chain")
-    assert manifest["structure/sample_0/ptm"].axes == ()
+    assert manifest["outputs/sample_0/ptm"].axes == ()
     assert [spec.axes for spec in manifest.with_role(Role.PAIR)] == [("token", "token", "channel")]
     assert manifest.provenance.seed == 7
     _, manifest = imported(PROGRAMS["ColabFold"][1](tmp_path / "colabfold")[0])
@@ -72,6 +77,8 @@ def test_axes_roles_and_facts_are_those_of_the_program(tmp_path):
     assert {spec.path for spec in manifest.with_role(Role.PAIR)} == {
         f"activations/rank_{rank}/final/pair_repr" for rank in (1, 2)
     }
+    _, of_alphafold2 = imported(PROGRAMS["AlphaFold2"][1](tmp_path / "af2")[0])
+    assert [(c.name, c.start, c.stop) for c in of_alphafold2.chains] == [("A", 0, 5), ("B", 5, 11)]
     facts = manifest.metadata
     assert (facts.model_name, facts.num_recycles, facts.num_residues) == ("alphafold2_multimer_v3", 3, N)
 
@@ -104,6 +111,14 @@ def test_a_folder_becomes_an_archive_that_holds_the_same_bits(tmp_path, program)
     assert verify_archive(tmp_path / "a.h5") == []
     with open_archive(tmp_path / "a.h5") as (_, reader, manifest):
         same({spec.path: reader.read(spec.path) for spec in manifest.tensors}, expected)
+
+
+@pytest.mark.parametrize("program", ["AlphaFold3", "AlphaFold server", "Boltz", "OpenFold3"])
+def test_what_is_imported_of_a_complex_conforms(tmp_path, program):
+    pytest.importorskip("harness.extensions.complexes", reason="the specification is that of another extension")
+    folder, _ = PROGRAMS[program][1](tmp_path / "made")
+    convert(read_source(folder), load_format("hdf5"), tmp_path / "a.h5", "tuned")
+    assert schema_problems(tmp_path / "a.h5") == []
 
 
 def test_several_programs_in_one_folder_are_told_by_content(tmp_path):

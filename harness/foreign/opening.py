@@ -129,11 +129,12 @@ def _known(asked: Asked) -> Callable[[], Trace] | None:
             raise UsageError("--kind names the importer of one file or folder: give one, and no --map.")
         return None
     (path,) = asked.paths
-    if not asked.kind and (has_journal(path) or read_seal(path)):
+    sealed = has_journal(path) or bool(read_seal(path))
+    if sealed and not asked.kind and (path.is_file() or is_archive(path)):  # a folder of archives has a seal in it too
         return partial(open_archived, path)
     importer = _importer(path, asked.kind)
     if importer is None:
-        return partial(open_archived, path) if is_archive(path) else None
+        return partial(open_archived, path) if sealed or is_archive(path) else None
     return partial(_imported, importer, path, asked.label)
 
 

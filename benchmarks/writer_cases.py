@@ -20,6 +20,9 @@ from benchmarks.writers_load import Unit, WritersLoad
 Promise = Literal["all", "or refuses", "none"]
 """What may be expected: each block is stored; it is stored or the writer gets an error; or neither."""
 
+BUCKET = "traces"
+"""Where cases write that need an object store."""
+
 _PATIENCE = 60.0  # seconds for which a writer tries again
 
 
@@ -48,6 +51,8 @@ class WritersCase:
         What a block is.
     environment : tuple of (str, str)
         Variables of the processes.
+    store : bool
+        Whether it writes into an object store, a server on loopback.
     """
 
     format: str
@@ -59,6 +64,7 @@ class WritersCase:
     promise: Promise = "none"
     unit: Unit = "layers"
     environment: tuple[tuple[str, str], ...] = ()
+    store: bool = False
 
     @property
     def title(self) -> str:
@@ -175,14 +181,21 @@ def _read_npz(path: Path, load: WritersLoad, writer: int, block: int) -> np.ndar
         return np.asarray(file[f"writer_{writer}/block_{block}"])
 
 
-# Icechunk: a transaction for each block, made again on top of what others have committed meanwhile.
+# Icechunk: a transaction for each block, made again on top of what others have committed meanwhile. It says itself that
+# a file system is "not safe for concurrent commits" and to prefer object stores, whose writes can be conditional.
 
 
 def _repository(path: Path, *, new: bool = False) -> Any:
-    os.environ.setdefault("ICECHUNK_LOG", "error")
+    os.environ.setdefault("ICECHUNK_LOG", "error")  # it says the above whenever one is opened
     import icechunk  # an optional package
 
-    storage = icechunk.local_filesystem_storage(str(path))
+    if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+        storage = icechunk.s3_storage(
+            bucket=BUCKET, prefix=path.as_posix().strip("/"), endpoint_url=endpoint, allow_http=True,
+            force_path_style=True, from_env=True, region=os.environ["AWS_REGION"],
+        )  # fmt: skip
+    else:
+        storage = icechunk.local_filesystem_storage(str(path))
     return icechunk.Repository.create(storage) if new else icechunk.Repository.open(storage)
 
 
@@ -238,10 +251,11 @@ CASES = (
     _HDF5(name="one file, lock off", environment=(("HDF5_USE_FILE_LOCKING", "FALSE"),)),
     _HDF5(name="a file for each writer, linked", make=_make_linked, write=_write_linked, promise="all"),
     _NPZ,
-    _ICECHUNK(name="one array, a commit for each block", promise="all"),
+    _ICECHUNK(name="one array in a folder, a commit for each block"),
+    _ICECHUNK(name="one array in S3, a commit for each block", promise="all", store=True),
     # Proteins have different lengths, so that in one array they share the chunks in which they meet.
     _OWN_ARRAY(name="an array for each", promise="all", unit="proteins"),
     _zarr("one array, one after the other", _chunk_a_block, "none", unit="proteins"),
     _HDF5(name="one file, tried until free", write=_write_hdf5_patiently, promise="all", unit="proteins"),
-    _ICECHUNK(name="one array, one after the other", promise="or refuses", unit="proteins"),
+    _ICECHUNK(name="one array in S3, one after the other", promise="or refuses", store=True, unit="proteins"),
 )

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import csv
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks import many_writers
-from benchmarks.many_writers import WritersOutcome, state_of, try_case
+from benchmarks.many_writers import WritersOutcome, lacking, state_of, try_case
 from benchmarks.writer_cases import CASES
 from benchmarks.writers_load import WritersLoad
 from tests.liars import writing
 
+ROOT = Path(__file__).parents[2]
 LITTLE = WritersLoad(writers=8, blocks=3, rows=4, width=64)
 TWO = WritersLoad(writers=2, blocks=4, rows=4, width=8)
 KEPT = [case for case in CASES if case.promise != "none"]
@@ -56,7 +58,8 @@ def test_a_writer_that_hangs_is_stopped_and_keeps_what_was_acknowledged(tmp_path
 @pytest.mark.slow
 @pytest.mark.parametrize("case", KEPT, ids=[f"{case.format}: {case.title}" for case in KEPT])
 def test_eight_writers_lose_nothing_where_the_format_promises_it(case, tmp_path):
-    pytest.importorskip(case.library, reason=f"comes with the extra {case.library}")
+    if missing := lacking(case):
+        pytest.skip(f"needs the package {missing}")
     load = WritersLoad(**vars(LITTLE) | {"unit": case.unit})
     found = try_case(case, load, tmp_path)
     assert found.keeps(case.promise) and found.whole, found
@@ -101,3 +104,19 @@ def test_the_command_writes_a_table_and_fails_where_a_promise_is_broken(tmp_path
     with pytest.raises(SystemExit):
         many_writers.main()
     assert "expected a whole number from 1 to 64" in capsys.readouterr().err
+
+
+def test_the_table_in_the_docs_is_the_committed_one():
+    with (ROOT / "results" / "many-writers" / "counts.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["writers"] == "8"]
+    assert [(row["format"], row["shared"], row["promise"]) for row in rows] == [
+        (case.format, case.title, case.promise) for case in CASES
+    ]
+    lines = (ROOT / "docs" / "corpus.md").read_text().splitlines()
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("| library "))
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[start : start + 2 + len(rows)]]
+    names = ["library", "shared", "promise", "blocks", *COUNTS]
+    assert shown[0] == names and shown[2:] == [[row[name] for name in names] for row in rows]
+    assert not lines[start + 2 + len(rows)].startswith("|")
+    kept = [row for row in rows if row["promise"] != "none"]
+    assert all(int(row["whole"]) + int(row["refused"]) == int(row["blocks"]) for row in kept)

@@ -55,7 +55,9 @@ def _parts(path: Path) -> Iterator[Path]:
 def _read(path: Path) -> ImportedTrace:
     gathering = Gathering(path, _KIND)
     found: dict[Path, ArchiveTrace] = {}
-    damaged, others, links = [], [], []
+    damaged: list[str] = []
+    others: list[str] = []
+    links: list[str] = []
     for part in _parts(path):
         if part.is_symlink():
             links.append(part.name)

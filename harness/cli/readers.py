@@ -18,7 +18,7 @@ from harness.sampling.executor import Executor, executors
 from harness.suite import READERS, counted_as
 from harness.workload import PlanOptions
 
-_ALWAYS = 8  # workers that may be asked for on any machine
+_ALWAYS = 16  # workers that may be asked for on any machine
 
 
 def add_reading(parser: argparse.ArgumentParser, add: Callable[..., argparse.Action]) -> None:

@@ -130,7 +130,7 @@ class RunConfig:
         document = {"config_version": _VERSION, **dataclasses.asdict(self), **self.settings}
         document["profile_files"] = [file.text for file in self.profile_files]
         options = document["options"]
-        if options["parallel_windows"] is None:
+        if options["parallel_windows"] is None and options["parallel_bytes"] == PlanOptions.parallel_bytes:
             del options["parallel_bytes"]
         for name in ("settings", *(name for name in _LATER if document[name] in (None, (), [], {}))):
             del document[name]

@@ -24,14 +24,9 @@ from harness.extensions.importing.output_files import (
 )
 from harness.extensions.importing.structures import complex_of
 from harness.files import file_digest
-<<<<<<< HEAD
 from harness.foreign.naming import unpadded
 from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError
-from harness.trace.chains import Chain
-=======
-from harness.foreign.source import ForeignArray, Gathering, ImportedTrace, SourceError, unpadded
 from harness.trace.chains import Chain, protein_chains
->>>>>>> complexes
 from harness.trace.manifest import Metadata
 from harness.trace.schema import SchemaError, role_of, validate_path
 

@@ -19,14 +19,10 @@ import pytest
 from harness import limits
 from harness.cli import main
 from harness.errors import UsageError
-<<<<<<< HEAD
 from harness.extensions.importing.file_contents import FileContent
 from harness.extensions.importing.predictions import _OneFile
-from harness.foreign.source import ForeignArray, SourceError
-=======
 from harness.foreign.conforming import schema_problems
-from harness.foreign.source import SourceError
->>>>>>> complexes
+from harness.foreign.source import ForeignArray, SourceError
 from harness.formats.archive import open_archive, verify_archive
 from harness.formats.base import load_format
 from harness.formats.conversion import convert

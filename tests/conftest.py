@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from harness import registry
 from harness.analysis.asked import find_options
+from harness.limits import limits
 from harness.report import write
 from harness.report.drawing.plots import plotted
 from harness.report.write import write_report
@@ -57,10 +58,11 @@ TINY = RunConfig(
 
 @pytest.fixture(autouse=True)
 def nothing_allowed() -> Iterator[None]:
-    """Let no test import what only another one was allowed to."""
+    """Let no test import what only another one was allowed to, or inflate as much."""
     registry.forget_allowed()
     yield
     registry.forget_allowed()
+    limits.inflated = None
 
 
 def allow(*formats: str) -> None:

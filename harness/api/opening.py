@@ -43,7 +43,7 @@ def open(
     kind : str
         Name of an importer; by default recognised by content.
     verify : bool
-        Compare every byte of each archive with its seal first, which reads all of it; paths that are no archive are
+        Compare every byte of the archive with its seal first, which reads all of it; a path that is no archive is
         refused. Use it with archives that you do not trust: some libraries crash the process on damaged chunks.
 
     Returns

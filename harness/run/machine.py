@@ -19,7 +19,7 @@ from harness.capacity import capacity
 from harness.documents import Figure, Positive, convert, read_document
 from harness.run.entries import EntryFile
 from harness.run.newest import Newest, newest
-from harness.sampling.cache import filesystem
+from harness.sampling.cache import mount_of
 
 _LIBRARIES = (
     "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
@@ -38,7 +38,7 @@ def describe(folder: Path) -> dict[str, Any]:
         Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
         ``cores_limit`` and ``memory_limit_bytes`` are those of control groups; None where they set none.
     """
-    here, packages = capacity(), _packages()
+    here, packages, mount = capacity(), _packages(), mount_of(folder)
     return {
         "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "harness": harness.__version__,
@@ -57,7 +57,8 @@ def describe(folder: Path) -> dict[str, Any]:
         "memory_bytes": here.memory_bytes,
         "memory_limit_bytes": here.limits.memory_bytes,
         "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
-        "filesystem": filesystem(folder),
+        "filesystem": mount.kind,
+        "mount_options": mount.options,
         "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
         "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
         "load_average": load_average(),
@@ -90,6 +91,7 @@ class Session(TypedDict, total=False):
     memory_bytes: _Memory | None
     memory_limit_bytes: _Memory | None
     filesystem: str
+    mount_options: str
     load_average: Figure | None
     load_average_at_end: Figure | None
     libraries: dict[str, str | None]

@@ -124,7 +124,10 @@ def test_the_filesystem_of_a_folder_is_that_of_the_nearest_mount(tmp_path, monke
     (tmp_path / "my data" / "run").mkdir(parents=True)
     spaced = str(tmp_path / "my data").replace(" ", "\\040")
     mounted = "rw,size=8g,lowerdir=/private,clientaddr=10.0.0.1"
-    lines = ["1 0 8:1 / / rw,noatime - ext4 /dev/a rw,data=ordered", f"2 1 0:1 / {spaced} rw shared:1 - tmpfs none {mounted}"]
+    lines = [
+        "1 0 8:1 / / rw,noatime - ext4 /dev/a rw,data=ordered",
+        f"2 1 0:1 / {spaced} rw shared:1 - tmpfs none {mounted}",
+    ]
     (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(cache, "_MOUNTS", tmp_path / "mountinfo")
     assert cache.filesystem(tmp_path) == "ext4"

@@ -160,13 +160,11 @@ class Findings:
         }
 
 
-def find(
-    folder: Path,
-    options: Options,
-    version: int = REPORT_VERSION,
-    *,
-    keep: Callable[[pd.DataFrame], pd.Series] | None = None,
-) -> Findings:
+Keep = Callable[[pd.DataFrame], pd.Series]
+"""Says which samples count."""
+
+
+def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep: Keep | None = None) -> Findings:
     """Work out everything that a run's samples say.
 
     Parameters
@@ -178,7 +176,7 @@ def find(
     version : int
         An earlier one to say what a report of that version said, to hold a published one against it.
     keep : callable, optional
-        Says of the samples of formats which of them count; by default all.
+        Which samples of formats count; by default all.
 
     Raises
     ------

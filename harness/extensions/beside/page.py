@@ -82,16 +82,16 @@ def _runs(found: SideBySide) -> list[Block]:
 def _facts(found: SideBySide, facts: Sequence[RunFact], what: str, *, folded: bool = False) -> Table:
     if folded:
         rows = [[one.label, one.texts[0]] for one in facts]
-        return Table(label=what, caption=f"{what}.", columns=["", "All runs"], rows=rows, folded=what)
+        return Table(label=what, caption=f"{what}.", columns=["What", "All runs"], rows=rows, folded=what)
     rows = [[one.label, *one.texts] for one in facts]
-    return Table(label=what, caption=f"{what}.", columns=["", *found.names], rows=rows)
+    return Table(label=what, caption=f"{what}.", columns=["What", *found.names], rows=rows)
 
 
 def _criteria(found: SideBySide, effort: Effort) -> PagePart:
     """Show how every format stands, and its grade, criterion by criterion, in each run."""
     how = HOW[effort]
     standing = _table(
-        found, found.of("standing", effort), f"Formats by criterion, {how}", "Criterion, format",
+        found, found.of("standing", effort), f"Each format, {how}", "Criterion, format",
         "Relative to the best of the criterion in each run, with 95 % intervals.",
     )  # fmt: skip
     grades = _table(

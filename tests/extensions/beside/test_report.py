@@ -14,7 +14,8 @@ from harness.analysis.asked import find_options
 from harness.cli import main
 from harness.report.write import write_report
 from tests.conftest import TINY, measured, once
-from tests.report.page_checks import static_problems
+from tests.report.browser import chromium
+from tests.report.page_checks import browser_problems, static_problems
 
 pytestmark = pytest.mark.slow
 
@@ -105,6 +106,12 @@ def test_the_page_says_what_holds_and_is_sound(runs, tmp_path: Path) -> None:
     counts = [one["agreement"] for one in found["verdicts"] if one["kind"] == "standing"]
     row = next(line for line in markdown.splitlines() if line.startswith("| Formats by criterion, as measured |"))
     assert row.split(" | ")[1] == str(counts.count("holds"))
+
+
+def test_the_page_has_no_problem_in_a_browser(runs, tmp_path: Path) -> None:
+    side_by_side(runs, tmp_path / "both")
+    with chromium() as browser:
+        assert browser_problems(browser, tmp_path / "both" / "report.html") == []
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(runs, tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ from harness.report.measured import run_and_report
 from harness.report.write import write_plots
 from harness.run.config import RunConfig
 from harness.run.defaults import all_suites, complete, default_formats, usable_traces
-from harness.run.experiment import PlannedRun
 from harness.run.machine import describe, read_environment
 from harness.run.measurement import installed
+from harness.run.planned import PlannedRun
 from harness.run.planning import choose_arms
 from harness.run.presets import OWN, PRESETS, STANDARD
 from harness.sampling.interrupt import exit_code
@@ -129,6 +129,10 @@ def _run(arguments: argparse.Namespace) -> int:
     tell = partial(show.say, quiet=arguments.quiet)
     config, folder = _continued(arguments) if arguments.resume else _new(arguments)
     planned = PlannedRun.of(config)  # before the folder is made, so that a wrong name leaves nothing behind
+    for subject in planned.subjects:
+        provenance = subject.manifest.provenance
+        if provenance.importer and provenance.note:
+            tell(f"Note on {subject.label}: {provenance.note}.")
     for group in ("measurements", "sections"):
         for listed in registry.listing(group):
             if listed.plugin is None:

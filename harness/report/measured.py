@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.analysis.asked import Options, find_options
 from harness.report.write import WrittenReport, write_report
-from harness.run.experiment import PlannedRun, run
+from harness.run.experiment import run
+from harness.run.planned import PlannedRun
 from harness.run.progress import Progress
 from harness.run.space import Space
 

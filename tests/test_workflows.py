@@ -258,7 +258,8 @@ def test_a_comment_is_posted_once_and_then_updated_in_place(tmp_path: Path) -> N
     assert "head=stranger:a branch" in asked[0] and 'select(.head.sha == "0123abcd")' in asked[0]
     assert "--method POST repos/lab/harness/issues/7/comments" in asked[-1]
     posted = (tmp_path / "posted").read_text()
-    assert posted.startswith("<!-- trace-format-harness: comparison -->\n**No regression**")
+    whose = "Written by the code of this pull request."
+    assert posted.startswith(f"<!-- trace-format-harness: comparison -->\n{whose}\n\n**No regression**")
     assert "# Which verdicts" in posted and "@somebody" not in posted, "nobody is addressed"
     code, said, asked = comment(tmp_path, *files, before="11\n12")
     assert code == 0 and "Updated comment 12" in said
@@ -272,6 +273,17 @@ def test_nothing_is_posted_where_there_is_nothing_or_no_such_pull_request(tmp_pa
     (tmp_path / "report.md").write_text("# Report\n")
     code, said, asked = comment(tmp_path, tmp_path / "report.md", pull="")
     assert code == 0 and "nothing was posted" in said and len(asked) == 1
+
+
+def test_a_link_is_not_posted_and_what_is_no_text_does_not_stop_a_comment(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a token")
+    (tmp_path / "compare.md").symlink_to(tmp_path / "secret")
+    code, said, asked = comment(tmp_path, tmp_path / "compare.md")
+    assert code == 0 and "nothing was posted" in said and asked == []
+    (tmp_path / "report.md").write_bytes(b"# Report\n\xff\n")
+    assert comment(tmp_path, tmp_path / "compare.md", tmp_path / "report.md")[0] == 0
+    posted = (tmp_path / "posted").read_text()
+    assert "# Report\n\ufffd" in posted and "a token" not in posted
 
 
 def test_a_long_comment_ends_before_a_heading(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: each of them)")
     parser.add_argument("--baseline", metavar="FORMAT", help="the format to which ratios refer (default: the run's)")
     parser.add_argument("--earlier", action="store_true", help=f"compare {earlier().name} with this run")
+    options.add_max_inflated(parser)
     options.add_plugins(parser)
     parser.set_defaults(command=_report)
 

@@ -49,7 +49,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
-        "cpu": _cpu_field("model name"),
+        "cpu": _cpu_field("model name") or platform.processor() or None,
         "cores": here.cores,
         "cores_usable": here.cores_usable,
         "cores_limit": here.limits.cores,
@@ -179,10 +179,10 @@ def _cpu_field(name: str) -> str | None:
                 return value.strip()
     except OSError:
         pass
-    return platform.processor() or None
+    return None
 
 
 def _virtual() -> bool | None:
-    """Say whether a hypervisor is there, by the flag it sets for its guests."""
-    flags = _cpu_field("flags") if Path("/proc/cpuinfo").exists() else None
+    """Say whether a hypervisor is there, by the flag it sets for its guests; None where processors have no flags."""
+    flags = _cpu_field("flags")
     return None if flags is None else "hypervisor" in flags.split()

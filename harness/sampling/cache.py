@@ -35,7 +35,7 @@ _LITTLE = 0.5  # part of the largest archive that an access asks for, at most, f
 _STRAY = 128 << 10  # bytes that may be fetched again however little the first reading took: pages of other files
 _READINGS = 3  # at most, of an archive, or of what an access asks for after it was read once
 _MOUNTS = Path("/proc/self/mountinfo")
-_PRIVATE = re.compile(r"^(\w*addr|username|domain|uid|gid)=|/")  # of options of a mount
+_PRIVATE = re.compile(r"^(\w*addr|\w*user\w*|\w*uid|\w*gid|group_id|domain|name|secret)=|/")  # of options of a mount
 _MANY_FILES = 64
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
 

@@ -123,7 +123,7 @@ def test_cold_reads_on_a_filesystem_in_memory_are_refused(tmp_path, monkeypatch)
 def test_the_filesystem_of_a_folder_is_that_of_the_nearest_mount(tmp_path, monkeypatch):
     (tmp_path / "my data" / "run").mkdir(parents=True)
     spaced = str(tmp_path / "my data").replace(" ", "\\040")
-    mounted = "rw,size=8g,lowerdir=/private,clientaddr=10.0.0.1"
+    mounted = "rw,size=8g,lowerdir=/private,clientaddr=10.0.0.1,user_id=1000,name=admin,fsuuid=1"
     lines = [
         "1 0 8:1 / / rw,noatime - ext4 /dev/a rw,data=ordered",
         f"2 1 0:1 / {spaced} rw shared:1 - tmpfs none {mounted}",

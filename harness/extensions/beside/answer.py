@@ -17,7 +17,7 @@ AGREEMENTS: dict[Agreement, str] = {
     "holds": "hold", "differs": "differ", "inconclusive": "inconclusive", "none": "no verdict",
 }  # fmt: skip
 
-_WIDTH, _LINES, _LABEL = 80, 25, 37
+_WIDTH, _LINES, _LABEL = 80, 25, 40
 _FACTS = 6  # named in a sentence
 
 
@@ -32,9 +32,10 @@ def counts(found: SideBySide) -> list[tuple[str, dict[Agreement, int]]]:
 
 
 def compared(found: SideBySide) -> str:
-    """Say what is compared, and how many cells each run has of its own."""
-    own = [f"{name} has {count or 'none'}" for name, count in zip(found.names, found.shared.own, strict=True)]
-    return f"Compared in {len(found.shared.cells)} cells that all runs have; of its own {words.listed(own)}."
+    """Say what is compared, and how many further cells each run has."""
+    more = [f"{name} {count or 'none'}" for name, count in zip(found.names, found.shared.further, strict=True)]
+    count = len(found.shared.cells)
+    return f"Compared in {count} cells that all runs have; further cells, not compared: {words.listed(more)}."
 
 
 def differences(found: SideBySide) -> str:
@@ -78,10 +79,10 @@ def screen(found: SideBySide) -> Iterator[str]:
     """Yield the lines for a terminal: at most 25, each of at most 80 characters, but for names of runs."""
     lines = [f"{len(found.runs)} runs side by side; times of one are never compared with times of another."]
     lines += [line for text in (differences(found), compared(found)) for line in _wrapped(text)]
-    head = "".join(f"{text:>{max(6, len(text)) + 2}}" for text in AGREEMENTS.values())
+    head = "".join(f"{text:>{max(6, len(text)) + 1}}" for text in AGREEMENTS.values())
     lines += ["", f"{'Verdicts on all runs':<{_LABEL}}{head}"]
     for label, count in counts(found):
-        cells = "".join(f"{count[key]:>{max(6, len(text)) + 2}}" for key, text in AGREEMENTS.items())
+        cells = "".join(f"{count[key]:>{max(6, len(text)) + 1}}" for key, text in AGREEMENTS.items())
         lines.append(f"  {label:<{_LABEL - 2}}{cells}")
     lines += ["", *(line for text in in_front(found) for line in _wrapped(text))]
     rest = contradictions(found)

@@ -65,7 +65,7 @@ class ComparedRun(TypedDict):
     run_id: str
     samples_sha256: Digest
     rounds: Positive
-    own_cells: Count
+    further_cells: Count
 
 
 class ComparedFact(TypedDict):
@@ -117,9 +117,9 @@ def to_document(found: SideBySide, harness: str) -> VerdictDocument:
         "runs": [
             {
                 "name": run.name, "run_id": run.config.run_id, "samples_sha256": run.samples_sha256,
-                "rounds": run.config.rounds, "own_cells": own,
+                "rounds": run.config.rounds, "further_cells": further,
             }
-            for run, own in zip(found.runs, found.shared.own, strict=True)
+            for run, further in zip(found.runs, found.shared.further, strict=True)
         ],
         "shared_cells": len(found.shared.cells), "notes": list(found.shared.notes),
         "facts": [{"label": one.label, "differs": one.differs, "texts": list(one.texts)} for one in found.facts],

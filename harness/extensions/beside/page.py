@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.analysis import formatting as words
 from harness.analysis.verdict import EQUIVALENT_WITHIN
+from harness.errors import escaped
 from harness.extensions.beside.answer import AGREEMENTS, KINDS, compared, contradictions, counts, differences, in_front
 from harness.extensions.beside.document import FILE, SideBySide
 from harness.extensions.beside.systems import RunFact
@@ -24,11 +25,16 @@ _LIMITS = (
     "never compared or pooled; only words and ratios of each run stand side by side.",
     "Words are worked out again from the cells and formats that all runs share. A run with more of its own may say "
     "something else in its own report, where its means are over more cells.",
-    "Best and tie count as one: in front. Best is not sure where another format cannot be told from it. A tie is "
-    f"within {100 * EQUIVALENT_WITHIN:g} % of the best; a grade at the border of two is not sure.",
-    "A verdict differs where two runs exclude each other. It is inconclusive where some run cannot tell, and has no "
-    "verdict where some run has too few rounds or a failure.",
-    "At their best, each run chose the fastest reader and settings of a format on its own machine: these may differ.",
+    "Best and tie count as one: in front. Neither is sure where another format of the criterion is inconclusive. A tie "
+    f"is within {100 * EQUIVALENT_WITHIN:g} % of the best; a grade at the border of two is not sure.",
+    "A verdict differs where two runs exclude each other: their words are different, and the intervals of their ratios "
+    "do not overlap.",
+    "It is inconclusive where some run cannot tell, or where such intervals overlap: the same ratio has another word "
+    "on a noisier machine.",
+    "It has no verdict where some run has too few rounds or a failure. The same is said of a criterion or a use in which "
+    "runs have figures of different formats: words against different formats cannot be compared.",
+    "At their best, each run chose the fastest reader and settings of a format on its own machine: these may differ. "
+    "Single cells are compared by stock readers only.",
     "Runs of different seeds read different windows of the same values.",
 )
 
@@ -60,20 +66,25 @@ def _answer(found: SideBySide) -> list[Block]:
     )  # fmt: skip
     rest = contradictions(found)
     differ: Block = Text("No format is in front in one run and behind in another, and no use prefers another one.")
-    differ = Items(rest, lead="These differ between runs:") if rest else differ
-    return [Items([*in_front(found), compared(found), differences(found)]), table, differ]
+    differ = _items(rest, lead="These differ between runs:") if rest else differ
+    return [_items([*in_front(found), compared(found), differences(found)]), table, differ]
+
+
+def _items(texts: Iterable[str], *, lead: str = "") -> Items:
+    """List sentences with names of strangers' files, none of which begins a line of Markdown."""
+    return Items([escaped(text) for text in texts], lead=lead)
 
 
 def _runs(found: SideBySide) -> list[Block]:
     rows = [
-        [run.name, f"{run.config.rounds}", f"{own}", run.config.run_id, run.samples_sha256[:16]]
-        for run, own in zip(found.runs, found.shared.own, strict=True)
+        [run.name, f"{run.config.rounds}", f"{further}", run.config.run_id, run.samples_sha256[:16]]
+        for run, further in zip(found.runs, found.shared.further, strict=True)
     ]
-    columns = ["Run", "Rounds", "Cells of its own", "Its name in run.json", "SHA-256 of samples.csv"]
+    columns = ["Run", "Rounds", "Further cells, not compared", "Its name in run.json", "SHA-256 of samples.csv"]
     differ, same = ([one for one in found.facts if one.differs is wanted] for wanted in (True, False))
     return [
         Table(label="Runs", caption=compared(found), columns=columns, rows=rows),
-        *([Items(found.shared.notes)] if found.shared.notes else []),
+        *([_items(found.shared.notes)] if found.shared.notes else []),
         *([_facts(found, differ, "What differs between the runs")] if differ else [Text(differences(found))]),
         *([_facts(found, same, "What is the same in all runs", folded=True)] if same else []),
     ]
@@ -117,13 +128,13 @@ def _named(one: HeldVerdict) -> str:
 
 
 def _agreement(one: HeldVerdict, names: Sequence[str]) -> str:
-    """Say whether a verdict holds; which runs cannot tell, or have none, where that decides."""
+    """Say whether a verdict holds, and which runs cannot tell, or have none; no run where they only disagree."""
     if one.agreement in ("holds", "differs"):
         return one.agreement
     none = one.agreement == "none"
     pairs = zip(names, one.said, strict=True)
     of = [name for name, said in pairs if (not said.possible if none else len(said.possible) > 1)]
-    return f"{AGREEMENTS[one.agreement]}: {words.listed(of)}"
+    return f"{AGREEMENTS[one.agreement]}: {words.listed(of)}" if of else AGREEMENTS[one.agreement]
 
 
 def _listed(found: SideBySide, kind: Kind, first: str) -> list[Block]:

@@ -17,7 +17,7 @@ import pandas as pd
 from harness.analysis.efforts import BEST, STOCK
 from harness.analysis.table import CaseKey
 from harness.analysis.withdrawal import withdrawn
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, UsageError, escaped
 from harness.evidence.bundle import Bundle, drawings, folder_bundle, opened_run, read_bundle, tables, unpack
 from harness.evidence.check import Result, check
 from harness.records import CellKey, Effort, kind_of
@@ -73,7 +73,7 @@ class CheckedRun:
 
     @property
     def efforts(self) -> tuple[Effort, ...]:
-        """How formats were read: as installed, at their best, or unknown, as in runs of before."""
+        """How formats were read: by stock readers, at their best, or unknown, as in runs of before."""
         found = {effort for of in self.measured.values() for efforts in of.values() for effort in efforts}
         return tuple(effort for effort in _EFFORTS if effort in found) or ("",)
 
@@ -117,10 +117,15 @@ def checked_runs(paths: Sequence[Path], tell: Callable[[str], object]) -> Iterat
 
 
 def _bundle(path: Path) -> Bundle:
-    """Read a bundle, or a folder as the bundle that it would be."""
+    """Read a bundle, or a folder as the bundle that it would be.
+
+    Drawings of another machine differ in bytes, even of the same libraries, so that their likeness is compared: nothing
+    that is said here rests on a drawing.
+    """
     try:
         with opened_run(path):  # says what is missing
-            return folder_bundle(path) if path.is_dir() else read_bundle(path)
+            found = folder_bundle(path) if path.is_dir() else read_bundle(path)
+            return replace(found, manifest=found.manifest | {"drawn_with": {}})
     except HarnessError as error:
         if str(path) in str(error):
             raise
@@ -160,7 +165,7 @@ def _taken(path: Path, folder: Path, digest: str) -> CheckedRun:
     asked = measured["bytes_requested"].to_numpy()
     sessions = read_environment(folder / "environment.json")["sessions"] or [{}]
     return CheckedRun(
-        name=config.run_id, folder=folder, samples_sha256=digest, config=config, session=sessions[0],
+        name=escaped(config.run_id), folder=folder, samples_sha256=digest, config=config, session=sessions[0],
         cells={case: frozenset(asked[(numbers == n) & ~np.isnan(asked)].tolist()) for n, case in cases.items()},
         measured=_measured(measured, numbers, cases, profiles), profiles=profiles,
         values={(one["trace"], one["n_res"]): one["tensor_digests"] for one in read_archives(folder / "archives.json")},

@@ -1,4 +1,4 @@
-"""What runs have in common: the cells and formats that all of them measured, and how many each has of its own."""
+"""What runs have in common: the cells and formats that all of them measured, and how many further cells each has."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class SharedCells:
     ----------
     cells : mapping of CaseKey to frozenset
         Those of the same values that all runs measured, asking for the same bytes, each with the formats, in a profile,
-        that all runs measured there with the same efforts.
+        that all runs measured there with the same efforts: two at least, and those that A/A controls repeat.
     efforts : tuple of str
         How formats were read in all runs.
-    own : tuple of int
-        How many further cells each run has.
+    further : tuple of int
+        How many cells each run has that are not compared.
     notes : tuple of str
         Why cells or formats that seem to be shared are not compared, in sentences.
     """
 
     cells: Mapping[CaseKey, frozenset[Settled]]
     efforts: tuple[Effort, ...]
-    own: tuple[int, ...]
+    further: tuple[int, ...]
     notes: tuple[str, ...]
 
     @property
@@ -65,24 +65,24 @@ def share(runs: Sequence[CheckedRun]) -> SharedCells:
     Raises
     ------
     UsageError
-        When that is nothing, or a run's A/A control repeats a format that another run does not have.
+        When that is nothing.
     """
     efforts = _efforts(runs)
     named = frozenset.intersection(*(frozenset(run.cells) for run in runs))
     if not named:
         raise UsageError(f"The runs share no cell, so that nothing can be compared: {_traces(runs)}.")
     alike, notes = _comparable(runs, named)
-    cells = {case: of for case in runs[0].cells if case in alike and len(of := _formats(runs, case, efforts)) > 1}
+    # Without the format that its A/A control repeats, a cell of a run has no noise floor.
+    needed = {run.config.baseline for run in runs}
+    shared = {case: _formats(runs, case, efforts) for case in runs[0].cells if case in alike}
+    cells = {case: of for case, of in shared.items() if len(of) > 1 and needed <= {name for name, _ in of}}
+    if lost := len(shared) - len(cells):
+        said = f"two formats and {words.listed(sorted(needed))}"
+        notes = (*notes, f"Not compared, because not all runs measured {said} in the same profile: {_cells(lost)}.")
     if not cells:
         raise UsageError(f"The runs share no cell that can be compared. {' '.join(notes)}".rstrip())
-    for run in runs:
-        if run.config.baseline not in {name for of in cells.values() for name, _ in of}:
-            raise UsageError(
-                f"The A/A control of {run.name} repeats {run.config.baseline}, which not all runs measured in the same "
-                "profile: compare runs that have it, or measure them again with the same --baseline."
-            )
-    own = tuple(len(run.cells) - len(cells) for run in runs)
-    return SharedCells(cells=cells, efforts=efforts, own=own, notes=(*notes, *_left_out(runs, cells, efforts)))
+    further = tuple(len(run.cells) - len(cells) for run in runs)
+    return SharedCells(cells=cells, efforts=efforts, further=further, notes=(*notes, *_left_out(runs, cells, efforts)))
 
 
 def _efforts(runs: Sequence[CheckedRun]) -> tuple[Effort, ...]:
@@ -124,14 +124,19 @@ def _left_out(
 def _comparable(runs: Sequence[CheckedRun], named: frozenset[CaseKey]) -> tuple[frozenset[CaseKey], tuple[str, ...]]:
     """Leave out cells of one name that are not the same, each kind with a sentence."""
     notes = []
-    other = {
-        place for place in {(case.trace, case.n_res) for case in named} if _differ([r.values for r in runs], place)
-    }
-    if other:
-        traces = words.listed(words.subject(*place) for place in sorted(other, key=str))
-        notes.append(f"Not compared, because its values differ between the runs: {traces}.")
-    cells = {case for case in named if (case.trace, case.n_res) not in other}
-    bytes_differ = {case for case in cells if len({run.cells[case] for run in runs}) > 1}
+    places = {(case.trace, case.n_res) for case in named}
+    unknown = {place for place in places if not all(run.values.get(place) for run in runs)}
+    other = {place for place in places - unknown if len({tuple(sorted(r.values[place].items())) for r in runs}) > 1}
+    for left, why in (
+        (unknown, "it is not recorded that its values are the same in all runs"),
+        (other, "its values differ between the runs"),
+    ):
+        if left:
+            traces = words.listed(words.subject(*place) for place in sorted(left, key=str))
+            notes.append(f"Not compared, because {why}: {traces}.")
+    cells = {case for case in named if (case.trace, case.n_res) not in unknown | other}
+    # A run that has only rejected reads of a cell recorded no bytes of it.
+    bytes_differ = {case for case in cells if len({asked for run in runs if (asked := run.cells[case])}) > 1}
     if bytes_differ:
         notes.append(f"Not compared, because their samples ask for other bytes: {_cells(len(bytes_differ))}.")
     least = min((cores for run in runs if (cores := run.session.get("cores_usable"))), default=None)
@@ -142,12 +147,6 @@ def _comparable(runs: Sequence[CheckedRun], named: frozenset[CaseKey]) -> tuple[
             f"{_cells(len(waiting))}."
         )
     return frozenset(cells - bytes_differ - waiting), tuple(notes)
-
-
-def _differ(values: Sequence[object], place: tuple[str, int | None]) -> bool:
-    """Say whether runs recorded other tensors of a trace; one that recorded none says nothing."""
-    found = [one[place] for one in values if place in one]  # type: ignore[index, operator]
-    return any(one != found[0] for one in found)
 
 
 def _traces(runs: Sequence[CheckedRun]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.run.config import RunConfig
 UNKNOWN = "not recorded"
 _NONE = "none"
 
-_SHOWN_APART = ("run_id", "profile_files", "options", "store", "settings", "measurements", "race_each_state")
+_SHOWN_APART = ("run_id", "profile_files", "options", "store", "settings", "measurements", "threads", "cache_bytes")
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,26 @@ def describe_runs(runs: Sequence[CheckedRun], formats: Sequence[Settled]) -> lis
     formats : sequence of (str, str)
         Those that are compared: their settings are described too.
     """
-    each = [_machine(run.session) | _libraries(run.session) | _asked(run.config) for run in runs]
-    labels = dict.fromkeys(label for found in each for label in found)
-    found = [RunFact(label, tuple(one.get(label, _NONE) for one in each)) for label in labels]
-    return found + _settings(runs, formats)
+    recorded = _facts([_machine(run.session) | _libraries(run.session) for run in runs], UNKNOWN)
+    return [*recorded, *_facts([_asked(run.config) for run in runs], _NONE), *_settings(runs, formats)]
+
+
+def _facts(each: Sequence[dict[str, str]], absent: str) -> Iterator[RunFact]:
+    """Yield every fact of any run; `absent` is said of runs without it."""
+    for label in dict.fromkeys(label for found in each for label in found):
+        yield RunFact(label, tuple(one.get(label, absent) for one in each))
 
 
 def _machine(session: dict[str, Any]) -> dict[str, str]:
     memory, limit = session.get("memory_bytes"), session.get("memory_limit_bytes")
     lock, virtual = session.get("interpreter_lock"), session.get("virtual_machine")
+    no_cores, no_memory = (_NONE if name in session else UNKNOWN for name in ("cores_limit", "memory_limit_bytes"))
     return {
         "Processor": _said(session.get("cpu")),
         "Cores": _said(session.get("cores_usable") or session.get("cores")),
-        "Limit of cores": _said(session.get("cores_limit"), _NONE),
+        "Limit of cores": _said(session.get("cores_limit"), no_cores),
         "Memory": f"{memory / 2**30:.1f} GiB" if memory else UNKNOWN,
-        "Limit of memory": f"{limit / 2**30:.1f} GiB" if limit else _NONE,
+        "Limit of memory": f"{limit / 2**30:.1f} GiB" if limit else no_memory,
         "Virtual machine": UNKNOWN if virtual is None else "yes" if virtual else "no",
         "File system": _said(session.get("filesystem")),
         "Mount options": _said(session.get("mount_options")),
@@ -89,7 +94,7 @@ def _asked(config: RunConfig) -> dict[str, str]:
     fields |= {f"setting {name}": value for name, value in config.settings.items()}
     fields |= {f"measurement {name}": value for name, value in config.measurements.items()}
     for name, value in fields.items():
-        if name not in (*_SHOWN_APART, "threads", "cache_bytes"):
+        if name not in _SHOWN_APART:
             said[name.replace("_", " ").capitalize()] = _plain(value)
     return said
 
@@ -128,6 +133,8 @@ def _said(value: Any, none: str = UNKNOWN) -> str:
 
 def _plain(value: Any) -> str:
     """Write a value of a configuration."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple | list):
         return (
             ", ".join(" ".join(map(str, one)) if isinstance(one, tuple | list) else str(one) for one in value) or _NONE

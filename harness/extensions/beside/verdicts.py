@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -11,8 +11,9 @@ import pandas as pd
 
 from harness.analysis import formatting as words
 from harness.analysis.choice.decision import Decision
-from harness.analysis.criteria import WORDS
-from harness.analysis.efforts import BEST, STOCK, at_their_best, standing
+from harness.analysis.criteria import WORDS, criteria
+from harness.analysis.criteria import word as grade_word
+from harness.analysis.efforts import BEST, STOCK, standing
 from harness.analysis.findings import Findings
 from harness.extensions.beside.runs import case_of
 from harness.records import Effort, kind_of
@@ -22,7 +23,7 @@ Kind = Literal["standing", "grade", "use", "cell"]
 """How a format stands in a criterion, its grade there, which format a use prefers, and a format in one cell."""
 
 Agreement = Literal["holds", "differs", "inconclusive", "none"]
-"""The same on all runs; two runs contradict each other; some run cannot tell; some run has no verdict."""
+"""On all runs the same; two exclude each other; some run cannot tell; some has no verdict, or against other formats."""
 
 INCONCLUSIVE = "inconclusive"
 FRONT = "in front"
@@ -44,12 +45,15 @@ class RunWord:
     possible : frozenset of str
         What is held against other runs: the word alone where it is sure, all that may be true where the run cannot
         tell, and nothing without a verdict.
+    among : frozenset
+        What the word is held against: in a criterion or a use, the formats that have figures.
     ratio, low, high : float or None
         Of the format to the best of the criterion, or to the baseline in the cell, with its 95 % interval.
     """
 
     word: str = ""
     possible: frozenset[str] = _NONE
+    among: frozenset[Any] = frozenset()
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
@@ -97,13 +101,25 @@ class HeldVerdict:
 
     @property
     def agreement(self) -> Agreement:
-        """Whether it holds on all runs."""
-        each = [one.possible for one in self.said]
-        if any(one.isdisjoint(other) for one, other in combinations(filter(None, each), 2)):
+        """Whether it holds on all runs: other words contradict each other where their intervals do not overlap."""
+        told = [one for one in self.said if one.possible]
+        if any(_contradict(one, other) for one, other in combinations(told, 2)):
             return "differs"
-        if not all(each):
+        if len(told) < len(self.said) or len({one.among for one in told}) > 1:
             return "none"
-        return "holds" if all(len(one) == 1 for one in each) else "inconclusive"
+        return "holds" if len(frozenset[str]().union(*(one.possible for one in told))) == 1 else "inconclusive"
+
+
+def _contradict(one: RunWord, other: RunWord) -> bool:
+    """Say whether two words exclude each other; the same ratio may have different words, by the noise of each run."""
+    return one.among == other.among and one.possible.isdisjoint(other.possible) and not _overlap(one, other)
+
+
+def _overlap(one: RunWord, other: RunWord) -> bool:
+    """Say whether the intervals of two ratios overlap; False where one has none."""
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high
 
 
 def held_verdicts(found: Sequence[Findings], efforts: Sequence[Effort]) -> list[HeldVerdict]:
@@ -121,7 +137,8 @@ def held_verdicts(found: Sequence[Findings], efforts: Sequence[Effort]) -> list[
         verdicts += _by_criterion(found, effort, "standing", _standing)
         verdicts += _by_criterion(found, effort, "grade", _grade)
         verdicts += _joined("use", effort, [_uses(one, effort) for one in found])
-        verdicts += _joined("cell", effort, [_cells(one, effort) for one in found])
+        if effort != BEST:  # a contender that is both is there held against the baseline of stock readers
+            verdicts += _joined("cell", effort, [_cells(one, effort) for one in found])
     return verdicts
 
 
@@ -145,8 +162,10 @@ def _by_criterion(
         table, of = findings.grades.table, _Found()
         for _, rows in table[_of_effort(table, findings, effort)].groupby("criterion", sort=False):
             unsure = bool((rows["standing"] == INCONCLUSIVE).any())
+            among = frozenset(zip(rows["format"], rows["cells"], rows[kind] != "", strict=True))
             for row in rows.to_dict("records"):
-                of[str(row["criterion"]), str(row["format"]), str(row["criterion"])] = say(row, unsure)
+                key = str(row["criterion"]), str(row["format"]), str(row["criterion"])
+                of[key] = replace(say(row, unsure), among=among)
         each.append(of)
     joined = list(_joined(kind, effort, each))
     order = {name: place for place, name in enumerate(words.ordered(one.format for one in joined))}
@@ -161,21 +180,23 @@ def _of_effort(table: pd.DataFrame, findings: Findings, effort: Effort) -> pd.Se
 
 
 def _standing(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
-    """Say how a format stands; the best is not sure where another cannot be told from it."""
+    """Say how a format stands; neither the best nor a tie with it is sure where another may be the best."""
     word = str(row["standing"])
     if not word:
         return RunWord()
-    open_ = word == INCONCLUSIVE or (word == "best" and unsure)
+    open_ = word == INCONCLUSIVE or (word in ("best", "tie") and unsure)
     possible = _STANDS if open_ else frozenset((FRONT if word in ("best", "tie") else word,))
     return RunWord(word=word, possible=possible, **_ratio(row, "ratio", "ratio_low", "ratio_high"))
 
 
 def _grade(row: Mapping[Hashable, Any], unsure: bool) -> RunWord:
-    """Say a grade, which is not sure at a border; its figure is the ratio to the best of each cell."""
+    """Say a grade, with all that its interval reaches; its figure is the ratio to the best of each cell."""
     word = str(row["grade"] or "")
     if not word:
         return RunWord()
-    possible = frozenset(WORDS) if row["borderline"] else frozenset((word,))
+    (limits,) = (one.limits for one in criteria() if one.name == row["criterion"])
+    least, most = (WORDS.index(grade_word(float(row[name]), limits)) for name in ("low", "high"))
+    possible = frozenset((word, *WORDS[least : most + 1]))
     return RunWord(word=word, possible=possible, **_ratio(row, "figure", "low", "high"))
 
 
@@ -192,13 +213,13 @@ def _choice(decision: Decision) -> RunWord:
     if decision.preferred is None:
         return RunWord()
     names = words.ordered({decision.preferred, *decision.indistinguishable})
-    return RunWord(word=words.listed(names, "or"), possible=frozenset(names))
+    among = frozenset(decision.costs["format"])
+    return RunWord(word=words.listed(names, "or"), possible=frozenset(names), among=among)
 
 
 def _cells(findings: Findings, effort: Effort) -> _Found:
     """Return the verdict of every format in every cell, against the baseline of the same profile."""
-    summary = findings.summary
-    rows = at_their_best(summary) if effort == BEST else standing(summary, effort or STOCK)
+    rows = standing(findings.summary, effort or STOCK)
     rows = rows[(rows["format"].map(kind_of) == "format") & rows["verdict"].notna()]
     several = rows["group"].nunique() > 1
     found: _Found = {}

@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 import harness
 from harness.analysis.findings import Findings
-from harness.errors import escaped_lines
+from harness.errors import escaped, escaped_lines
 from harness.report.page import sections
 from harness.report.page.attribution import attribution
 from harness.report.page.deciding import Said
@@ -118,7 +118,7 @@ def write_page(head: PageHead, parts: Iterable[PagePart], plots: Path, links: st
         # The text is read in terminals too; style, script and drawings are the project's own, and marked as such.
         finalize=lambda value: escaped_lines(value) if type(value) is str else value,
     )
-    environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
+    environment.filters["bar"] = lambda text: escaped(str(text)).replace("|", "\\|")
     samples: list[list[float]] = []
 
     def numbered(seconds: list[float]) -> int:
@@ -131,6 +131,7 @@ def write_page(head: PageHead, parts: Iterable[PagePart], plots: Path, links: st
     }
     view = {
         **asdict(head),
+        "name": escaped(head.name),
         "sections": [
             part._asdict() | {"blocks": [shown for block in part.blocks if (shown := _shown(block, plots))]}
             for part in parts

@@ -31,8 +31,8 @@ _LIMITS = (
     "do not overlap.",
     "It is inconclusive where some run cannot tell, or where such intervals overlap: the same ratio has another word "
     "on a noisier machine.",
-    "It has no verdict where some run has too few rounds or a failure. The same is said of a criterion or a use in which "
-    "runs have figures of different formats: words against different formats cannot be compared.",
+    "It has no verdict where some run has too few rounds or a failure. The same is said of a criterion or a use in "
+    "which runs have figures of different formats: words against different formats cannot be compared.",
     "At their best, each run chose the fastest reader and settings of a format on its own machine: these may differ. "
     "Single cells are compared by stock readers only.",
     "Runs of different seeds read different windows of the same values.",

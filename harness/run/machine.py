@@ -26,6 +26,7 @@ _LIBRARIES = (
     "tensorstore", "xxhash", "dask", "distributed", "pandas", "matplotlib", "torch",
     "scikit-learn",
 )  # fmt: skip
+_CPUINFO = Path("/proc/cpuinfo")
 _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
 
 
@@ -173,7 +174,7 @@ def _commit() -> str | None:
 
 def _cpu_field(name: str) -> str | None:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in _CPUINFO.read_text().splitlines():
             key, _, value = line.partition(":")
             if key.strip() == name:
                 return value.strip()

@@ -30,7 +30,7 @@ setup: $(VENV)/.core
 	@echo 'Ready: $(BIN)/harness --help'
 
 # The published comparison on this machine, with as many workers as it has cores: hours where there are many. Then shorter runs with
-# one thread for each contender, and with no decoded chunks kept; the report shows them, and those in BESIDE. docs/cluster.md
+# one thread for each contender, and with no decoded chunks kept; one report compares them, and those in BESIDE. docs/cluster.md
 NAME ?= $(shell hostname)
 BESIDE ?=
 WORKERS := $(shell getconf _NPROCESSORS_ONLN | awk '{ s = 1; for (n = 2; n <= $$1; n *= 2) s = s "," n; print s }')
@@ -40,7 +40,8 @@ reference: $(VENV)/.core
 	$(BIN)/harness run --preset reference --workers $(WORKERS) --out results/$(NAME) $(BENCH)
 	$(BIN)/harness run --preset reference $(SHORTER) --threads 1 --out results/$(NAME)-one-thread $(BENCH)
 	$(BIN)/harness run --preset reference $(SHORTER) --decoded-cache 0 --out results/$(NAME)-no-decoded-cache $(BENCH)
-	$(BIN)/harness beside results/$(NAME) results/$(NAME)-one-thread results/$(NAME)-no-decoded-cache $(BESIDE)
+	$(BIN)/harness report results/$(NAME) results/$(NAME)-one-thread results/$(NAME)-no-decoded-cache $(BESIDE) \
+	  --out results/$(NAME)-side-by-side
 
 TESTED := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 test: $(VENV)/.test

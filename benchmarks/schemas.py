@@ -48,7 +48,11 @@ _OF_EXTENSIONS: dict[str, tuple[str, str, dict[str, list[int]], str]] = {
     ),
     "beside": (
         "harness.extensions.beside.section", "_Kept", {"beside_version": [1]},
-        "What 'harness beside' keeps of other runs.",
+        "What earlier versions kept of other runs.",
+    ),
+    "verdicts": (
+        "harness.extensions.beside.document", "VerdictDocument", {"verdicts_version": [1]},
+        "What 'harness report RUN RUN ...' says of several runs: which verdicts hold on all of them.",
     ),
     "directories": (
         "harness.extensions.result_directories.record", "_Directories", {"directories_version": [1]},

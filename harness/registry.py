@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Group = Literal[
     "formats", "suites", "traces", "importers", "models", "commands", "sections", "modes", "executors", "stores",
     "measurements", "replays", "remotes", "containers", "unpackers", "layouts",
-    "generators", "rules",
+    "generators", "rules", "comparisons",
 ]  # fmt: skip
 Name = tuple[Group, str]
 """A plug-in as ``module:attribute``, and what it is."""

@@ -23,7 +23,7 @@ WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 RECIPE = ROOT / ".ci/gitlab-ci.yml"
 PINNED = re.compile(r"- uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 # What a step may run besides a script: making the environment that scripts run in.
-ENVIRONMENT = {"python -m pip install --quiet -e .", "make .venv/.extras"}
+ENVIRONMENT = {"python -m pip install --quiet -e .", "make .venv/.extras", "make setup"}
 
 
 def jobs(workflow: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -56,7 +56,25 @@ def test_actions_are_pinned_and_rights_and_times_limited(workflow: Path) -> None
     for name, job in jobs(workflow):
         assert 0 < job["timeout-minutes"] <= 120, name
         granted = set(job.get("permissions", {}).items()) - {("contents", "read")}
-        assert {right for right, _ in granted} <= {"pages", "id-token"}, name
+        commenting = {"actions", "pull-requests"} if workflow.name == "comment.yml" else set()
+        assert {right for right, _ in granted} <= {"pages", "id-token"} | commenting, name
+
+
+def test_a_job_that_may_write_a_comment_runs_no_code_of_a_pull_request() -> None:
+    text = (ROOT / ".github/workflows/comment.yml").read_text()
+    document = yaml.safe_load(text)
+    assert document[True] == {"workflow_run": {"workflows": ["check"], "types": ["completed"]}}  # YAML reads `on` so
+    checkout, *_ = document["jobs"]["comment"]["steps"]
+    assert "ref" not in checkout["with"] and "repository" not in checkout["with"], "main alone"
+    left = {
+        step["with"]["name"]: step["with"]["path"]
+        for _, job in jobs(ROOT / ".github/workflows/check.yml")
+        for step in job["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    }
+    command = document["jobs"]["comment"]["steps"][-1]["run"].split()
+    assert command == [".ci/comment", "compared/comparison/compare.md", "compared/machines/report.md"]
+    assert {"comparison", "machines"} <= set(left), "by a pattern, each has a folder of its own"
 
 
 @pytest.mark.parametrize("file", [*WORKFLOWS, RECIPE], ids=lambda path: path.name)
@@ -199,7 +217,91 @@ def test_the_report_of_a_run_is_published_with_its_bundle(tmp_path: Path) -> Non
         assert any(name.endswith("samples.csv") for name in bundle.namelist())
 
 
-@pytest.mark.parametrize("script", ["compare", "newest", "report", "track"])
+@pytest.mark.parametrize("script", ["comment", "compare", "machines", "newest", "report", "track"])
 def test_a_script_without_arguments_says_how_it_is_used(script: str) -> None:
     done = subprocess.run([ROOT / ".ci" / script], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith(f"Usage: .ci/{script} ")
+
+
+GH = """#!/bin/bash
+echo "$@" >>"$NOTED"
+for word; do case "$word" in body=@*) cp "${word#body=@}" "$POSTED" ;; esac; done
+case "$*" in
+*/pulls\\ *) echo "$PULL" ;;
+*--paginate*) echo "$BEFORE" ;;
+esac
+"""
+
+
+def comment(tmp_path: Path, *files: Path, pull: str = "7", before: str = "") -> tuple[int, str, list[str]]:
+    """Run ``.ci/comment`` with a program in place of gh, which answers as GitHub would and keeps what was posted."""
+    stub = tmp_path / "bin" / "gh"
+    stub.parent.mkdir(exist_ok=True)
+    stub.write_text(GH)
+    stub.chmod(0o755)
+    noted = tmp_path / "noted"
+    noted.write_text("")
+    settings = os.environ | {
+        "PATH": f"{stub.parent}:{os.environ['PATH']}", "NOTED": str(noted), "POSTED": str(tmp_path / "posted"),
+        "PULL": pull, "BEFORE": before, "REPOSITORY": "lab/harness", "HEAD": "stranger:a branch", "SHA": "0123abcd",
+    }  # fmt: skip
+    done = subprocess.run([ROOT / ".ci/comment", *files], env=settings, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr, noted.read_text().splitlines()
+
+
+def test_a_comment_is_posted_once_and_then_updated_in_place(tmp_path: Path) -> None:
+    files = [tmp_path / "compare.md", tmp_path / "report.md", tmp_path / "none.md"]
+    files[0].write_text("**No regression**, says @somebody\n")
+    files[1].write_text("# Which verdicts hold on all runs?\n")
+    code, said, asked = comment(tmp_path, *files)
+    assert code == 0 and "Posted a comment on pull request 7." in said, said
+    assert "head=stranger:a branch" in asked[0] and 'select(.head.sha == "0123abcd")' in asked[0]
+    assert "--method POST repos/lab/harness/issues/7/comments" in asked[-1]
+    posted = (tmp_path / "posted").read_text()
+    whose = "Written by the code of this pull request."
+    assert posted.startswith(f"<!-- trace-format-harness: comparison -->\n{whose}\n\n**No regression**")
+    assert "# Which verdicts" in posted and "@somebody" not in posted, "nobody is addressed"
+    code, said, asked = comment(tmp_path, *files, before="11\n12")
+    assert code == 0 and "Updated comment 12" in said
+    assert "--method PATCH repos/lab/harness/issues/comments/12" in asked[-1]
+    assert not any("POST" in line for line in asked)
+
+
+def test_nothing_is_posted_where_there_is_nothing_or_no_such_pull_request(tmp_path: Path) -> None:
+    code, said, asked = comment(tmp_path, tmp_path / "none.md")
+    assert code == 0 and "nothing was posted" in said and asked == []
+    (tmp_path / "report.md").write_text("# Report\n")
+    code, said, asked = comment(tmp_path, tmp_path / "report.md", pull="")
+    assert code == 0 and "nothing was posted" in said and len(asked) == 1
+
+
+def test_a_link_is_not_posted_and_what_is_no_text_does_not_stop_a_comment(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a token")
+    (tmp_path / "compare.md").symlink_to(tmp_path / "secret")
+    code, said, asked = comment(tmp_path, tmp_path / "compare.md")
+    assert code == 0 and "nothing was posted" in said and asked == []
+    (tmp_path / "report.md").write_bytes(b"# Report\n\xff\n")
+    assert comment(tmp_path, tmp_path / "compare.md", tmp_path / "report.md")[0] == 0
+    posted = (tmp_path / "posted").read_text()
+    assert "# Report\n\ufffd" in posted and "a token" not in posted
+
+
+def test_a_long_comment_ends_before_a_heading(tmp_path: Path) -> None:
+    part = "## Part\n\n" + "a row of a table\n" * 1000
+    (tmp_path / "report.md").write_text("# Report\n\n" + f"{part}\n" * 6)
+    assert comment(tmp_path, tmp_path / "report.md")[0] == 0
+    posted = (tmp_path / "posted").read_text()
+    assert 20_000 < len(posted) <= 60_000 and posted.rstrip().endswith("see the artifacts of the workflow.")
+    assert posted.count("## Part") == 3 and posted.count("a row of a table") == 3000
+
+
+def test_runs_of_several_machines_have_one_report(stubbed: dict[str, str], tmp_path: Path) -> None:
+    stub = tmp_path / "bin" / "harness"
+    stub.write_text(
+        '#!/bin/sh\necho "$@" >"$NOTED"\nfor out; do :; done\nmkdir -p "$out"; echo "# both" >"$out/report.md"\n'
+    )
+    command = [ROOT / ".ci/machines", tmp_path / "out", "a.zip", "b.zip"]
+    done = subprocess.run(command, env=stubbed | {"CODE": "0", "SUMMARY": ""}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "noted").read_text().split() == ["report", "a.zip", "b.zip", "--out", str(tmp_path / "out")]
+    assert (tmp_path / "step.md").read_text() == "# both\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,11 @@ class Findings:
         }
 
 
-def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findings:
+Keep = Callable[[pd.DataFrame], pd.Series]
+"""Says which samples count."""
+
+
+def find(folder: Path, options: Options, version: int = REPORT_VERSION, *, keep: Keep | None = None) -> Findings:
     """Work out everything that a run's samples say.
 
     Parameters
@@ -172,6 +176,8 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         Baseline and mix.
     version : int
         An earlier one to say what a report of that version said, to hold a published one against it.
+    keep : callable, optional
+        Which samples of formats count; by default all.
 
     Raises
     ------
@@ -192,6 +198,7 @@ def find(folder: Path, options: Options, version: int = REPORT_VERSION) -> Findi
         raise UsageError(f"{folder} cannot be reported as one run. {differs} Measure it again on one machine.")
     theirs = is_apart(samples)
     apart, samples = (samples[mask].reset_index(drop=True) for mask in (theirs, ~theirs))
+    samples = samples if keep is None else samples[keep(samples)].reset_index(drop=True)
     # The default baseline need not be among the formats that were chosen; then there is nothing to refer to.
     missing = options.baseline == config.baseline and options.baseline not in set(samples["format"])
     baseline = None if missing else options.baseline

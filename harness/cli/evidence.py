@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TypedDict
 
+from harness import registry
 from harness.analysis.asked import Options, find_options
 from harness.analysis.choice.mix import parse_mix, presets
 from harness.analysis.earlier import earlier
@@ -20,7 +21,7 @@ from harness.evidence.bundle import SUFFIX, Bundle, read_bundle, unpack, write_b
 from harness.evidence.check import Result, check
 from harness.evidence.claims import claimed, shown
 from harness.evidence.rerun import compare_runs, rerun_config
-from harness.files import plain_name
+from harness.files import plain_name, write_text
 from harness.report.folders import held
 from harness.report.measured import run_and_report
 from harness.report.write import Target, write_report
@@ -35,19 +36,27 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.epilog = examples(
         "report results/first",
         "report results/first --mix interactive-viewer --out results/mine",
+        "report results/here results/there --out results/both",
     )
     parser.description = (
         "Write report.html and report.md into a run's folder, and its summary and plots again. The answer for a use of "
-        "your own (--mix) gets a folder of its own, so that the run's page stays as it is."
+        "your own (--mix) gets a folder of its own, so that the run's page stays as it is. Of several runs, each is "
+        "checked first. Their report says which verdicts hold on all of them; it goes to --out, and changes no run."
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; with --mix RUN/uses/MIX)"
+        "runs", type=Path, nargs="+", metavar="RUN", help="the run's folder; of several also a bundle of one"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where to write (default: the run's folder; with --mix RUN/uses/MIX; none for several runs)",
     )
     uses = f"{', '.join(presets())}, a TOML file, or key=value,..."
     parser.add_argument("--mix", metavar="MIX", help=f"how the archive will be used: {uses} (default: each of them)")
     parser.add_argument("--baseline", metavar="FORMAT", help="the format to which ratios refer (default: the run's)")
     parser.add_argument("--earlier", action="store_true", help=f"compare {earlier().name} with this run")
+    options.add_max_inflated(parser)
     options.add_plugins(parser)
     parser.set_defaults(command=_report)
 
@@ -81,20 +90,23 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    config = RunConfig.read(arguments.run / "run.json")
+    if len(arguments.runs) > 1:
+        return _report_several(arguments)
+    (run,) = arguments.runs
+    config = RunConfig.read(run / "run.json")
     try:
         mix = parse_mix(arguments.mix) if arguments.mix is not None else None
     except UsageError as error:
         raise UsageError(f"{error}{options.untyped(config.formats, config.suites)}") from error
     out: Path | None = arguments.out
     if out is None and mix is not None:
-        out = arguments.run / "uses" / plain_name(mix.name)
+        out = run / "uses" / plain_name(mix.name)
     if out is not None:
         _make_out(out)
     target = None if out is None else Target(out)
     asked = Options(baseline=arguments.baseline or config.baseline, mix=mix, earlier=arguments.earlier)
-    with held(out or arguments.run), show.busy("writing the report and its drawings"):
-        written = write_report(arguments.run, asked, target=target)
+    with held(out or run), show.busy("writing the report and its drawings"):
+        written = write_report(run, asked, target=target)
     for text in written.incomplete:
         show.say(text)
     show.answer(answer.screen(written))
@@ -104,10 +116,36 @@ def _report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _make_out(folder: Path) -> None:
-    """Make the folder of a report, unless it holds a run: its own page would be overwritten."""
+def _report_several(arguments: argparse.Namespace) -> int:
+    """Write one report on several runs, by what an installed package registers for that."""
+    for option, given in (("--mix", arguments.mix is not None), ("--earlier", arguments.earlier)):
+        if given:
+            raise UsageError(f"{option} is for the report of one run: give it with one, or leave it out.")
+    if arguments.out is None:
+        raise UsageError("A report on several runs is written into none of them: name a folder with --out.")
+    if not (names := registry.names("comparisons")):
+        raise UsageError("No installed package reports on several runs: name one run, or install one that does.")
+    compare, out = registry.load("comparisons", names[0]), arguments.out
+    _require_no_run(out)
+    with show.progress(quiet=False) as progress:
+        files, lines = compare(arguments.runs, arguments.baseline, lambda what: progress.step(what, 0))
+    _make_out(out)  # nothing is left of runs that were refused
+    with held(out):
+        for name, text in files.items():
+            write_text(out / name, text)
+    show.answer(lines)
+    show.say(f"Report: {out / 'report.html'}   for a pull request: {out / 'report.md'}")
+    return 0
+
+
+def _require_no_run(folder: Path) -> None:
     if (folder / "run.json").exists():
         raise UsageError(f"{folder} holds a run, whose page would be overwritten: choose another --out.")
+
+
+def _make_out(folder: Path) -> None:
+    """Make the folder of a report, unless it holds a run: its own page would be overwritten."""
+    _require_no_run(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -159,14 +159,8 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
         made, run = Path(scratch), unpack(files, Path(scratch) / "run")
         write_report(run, find_options(folder), target=Target(made))
         files |= {n: (made / n).read_bytes() for n in (*tables(), *drawings()) if (made / n).is_file()}
-    manifest: BundleManifest = {
-        "bundle_version": BUNDLE_VERSION,
-        "run_id": config.run_id,
-        "drawn_with": drawing_versions(),
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
-        "sample_rows": row_digests(files["samples.csv"]),
-    }
-    text = (json.dumps(manifest, indent=1) + "\n").encode()
+    bundle = _bundle(config.run_id, files, drawn_with=drawing_versions())
+    text = _text(bundle.manifest)
     top = plain_name(folder.resolve().name)
     try:
         with appearing(destination) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as file:
@@ -174,7 +168,38 @@ def write_bundle(folder: Path, destination: Path) -> Bundle:
                 file.writestr(zipfile.ZipInfo(f"{top}/{name}", _EPOCH), data, zipfile.ZIP_DEFLATED, 9)
     except OSError as error:
         raise UsageError(f"{destination} cannot be written ({error.strerror}): choose another --out.") from error
-    return Bundle(manifest, files, hashlib.sha256(text).hexdigest())
+    return bundle
+
+
+def folder_bundle(folder: Path) -> Bundle:
+    """Return the bundle that a run's folder would be as it is: nothing in it is made anew, so that it can be checked.
+
+    Raises
+    ------
+    HarnessError
+        When it holds no run, or lacks something that measuring left.
+    """
+    with opened_run(folder):
+        config = RunConfig.read(folder / "run.json")
+        names = (*MEASURED, *measured_too(), *tables(), *drawings())
+        files = {n: (folder / n).read_bytes() for n in names if (folder / n).is_file()}
+    return _bundle(config.run_id, files, drawn_with={})
+
+
+def _bundle(run_id: str, files: dict[str, bytes], *, drawn_with: dict[str, str]) -> Bundle:
+    """Put files together with the manifest that states them."""
+    manifest: BundleManifest = {
+        "bundle_version": BUNDLE_VERSION,
+        "run_id": run_id,
+        "drawn_with": drawn_with,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())},
+        "sample_rows": row_digests(files["samples.csv"]),
+    }
+    return Bundle(manifest, files, hashlib.sha256(_text(manifest)).hexdigest())
+
+
+def _text(manifest: BundleManifest) -> bytes:
+    return (json.dumps(manifest, indent=1) + "\n").encode()
 
 
 def read_bundle(path: Path) -> Bundle:

@@ -19,13 +19,14 @@ from harness.capacity import capacity
 from harness.documents import Figure, Positive, convert, read_document
 from harness.run.entries import EntryFile
 from harness.run.newest import Newest, newest
-from harness.sampling.cache import filesystem
+from harness.sampling.cache import mount_of
 
 _LIBRARIES = (
     "trace-format-harness", "numpy", "zarr", "numcodecs", "h5py", "hdf5plugin", "pcodec", "safetensors", "zarrs",
     "tensorstore", "xxhash", "dask", "distributed", "pandas", "matplotlib", "torch",
     "scikit-learn",
 )  # fmt: skip
+_CPUINFO = Path("/proc/cpuinfo")
 _THREAD_VARIABLES = ("BLOSC_NTHREADS", "OMP_NUM_THREADS", "NUMEXPR_MAX_THREADS", "HDF5_USE_FILE_LOCKING")
 
 
@@ -38,7 +39,7 @@ def describe(folder: Path) -> dict[str, Any]:
         Plain values for ``environment.json``; None where something cannot be told. Sizes in bytes, times in seconds.
         ``cores_limit`` and ``memory_limit_bytes`` are those of control groups; None where they set none.
     """
-    here, packages = capacity(), _packages()
+    here, packages, mount = capacity(), _packages(), mount_of(folder)
     return {
         "started": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "harness": harness.__version__,
@@ -49,7 +50,7 @@ def describe(folder: Path) -> dict[str, Any]:
         "system": platform.system(),
         "kernel": platform.release(),
         "machine": platform.machine(),
-        "cpu": _cpu_field("model name"),
+        "cpu": _cpu_field("model name") or platform.processor() or None,
         "cores": here.cores,
         "cores_usable": here.cores_usable,
         "cores_limit": here.limits.cores,
@@ -57,7 +58,8 @@ def describe(folder: Path) -> dict[str, Any]:
         "memory_bytes": here.memory_bytes,
         "memory_limit_bytes": here.limits.memory_bytes,
         "page_size_bytes": os.sysconf("SC_PAGE_SIZE"),
-        "filesystem": filesystem(folder),
+        "filesystem": mount.kind,
+        "mount_options": mount.options,
         "cache_note": "cold means the page cache of this system; a hypervisor's or a disk's own cache is not emptied",
         "clock_resolution_seconds": time.get_clock_info("perf_counter").resolution,
         "load_average": load_average(),
@@ -90,6 +92,7 @@ class Session(TypedDict, total=False):
     memory_bytes: _Memory | None
     memory_limit_bytes: _Memory | None
     filesystem: str
+    mount_options: str
     load_average: Figure | None
     load_average_at_end: Figure | None
     libraries: dict[str, str | None]
@@ -171,16 +174,16 @@ def _commit() -> str | None:
 
 def _cpu_field(name: str) -> str | None:
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in _CPUINFO.read_text().splitlines():
             key, _, value = line.partition(":")
             if key.strip() == name:
                 return value.strip()
     except OSError:
         pass
-    return platform.processor() or None
+    return None
 
 
 def _virtual() -> bool | None:
-    """Say whether a hypervisor is there, by the flag it sets for its guests."""
-    flags = _cpu_field("flags") if Path("/proc/cpuinfo").exists() else None
+    """Say whether a hypervisor is there, by the flag it sets for its guests; None where processors have no flags."""
+    flags = _cpu_field("flags")
     return None if flags is None else "hypervisor" in flags.split()

@@ -104,7 +104,7 @@ def test_commands_on_what_may_be_a_strangers_do_not_look_for_it(here, capsys):
     assert [main([command, "a.npz"]) for command in ("inspect", "verify")] == [0, 0]
     assert main(["list"]) == 0
     capsys.readouterr()
-    for command in ("report", "plot", "bundle", "check", *({"unslim", "beside"} & set(registry.names("commands")))):
+    for command in ("report", "plot", "bundle", "check", *({"unslim"} & set(registry.names("commands")))):
         assert main([command, "none"]) != 0
         said = capsys.readouterr()
         assert "none" in said.err and "harness.toml" not in said.out + said.err

@@ -74,7 +74,7 @@ def test_commands_that_need_something_are_understood() -> None:
     blocks = [found for page in (ROOT / "docs").glob("*.md") for found in _BLOCK.finditer(page.read_text())]
     lines = [line for found in blocks if found["why"] for line in found["code"].replace("\\\n", " ").splitlines()]
     parsed = [shlex.split(line.partition(" #")[0]) for line in lines if re.match(r"(\.venv/bin/)?harness ", line)]
-    assert {words[1] for words in parsed} == {"beside", "capture", "run"}
+    assert {words[1] for words in parsed} == {"report", "capture", "run"}
     for words in parsed:
         _parser().parse_args(words[1:], argparse.Namespace(debug=False))
 

@@ -10,6 +10,11 @@ import pytest
 
 from benchmarks.schemas import FOLDER, schemas_of_extensions, text_of
 from harness.analysis.choice.mix import parse_mix
+from harness.analysis.table import CaseKey
+from harness.extensions.beside.document import SideBySide, to_json
+from harness.extensions.beside.shared import SharedCells
+from harness.extensions.beside.systems import RunFact
+from harness.extensions.beside.verdicts import HeldVerdict, RunWord
 from harness.extensions.projection.project import STORES, Projection, ProjectionQuestion, document_of
 from harness.extensions.projection.section import Projected
 
@@ -20,6 +25,14 @@ def _document(name: str) -> dict:
     if name == "entropy":
         row = {"trace": "synthetic", "n_res": 64, "float32_bytes": 4, "entropy_bytes": 1.5, "counted": 1.0}
         return {"entropy_version": 1, "traces": [row]}
+    if name == "verdicts":
+        said = (RunWord(word="tie", possible=frozenset(("in front",)), ratio=1.01, low=0.99, high=1.03), RunWord())
+        held = HeldVerdict(kind="standing", effort="stock", of="reads", format="npz", said=said)
+        cells = {CaseKey("s", "a", "t", None, "", "main", 1): frozenset((("npz", "tuned"),))}
+        shared = SharedCells(cells=cells, efforts=("stock",), own=(), notes=())
+        facts = [RunFact("Processor", ("one", "another"))]
+        together = SideBySide(runs=(), baseline="npz", shared=shared, facts=facts, verdicts=[held])
+        return json.loads(to_json(together, "0.1.0"))
     if name != "projection":
         return json.loads((RUN / f"{name}.json").read_text())
     asked = ProjectionQuestion(

@@ -123,13 +123,19 @@ def test_cold_reads_on_a_filesystem_in_memory_are_refused(tmp_path, monkeypatch)
 def test_the_filesystem_of_a_folder_is_that_of_the_nearest_mount(tmp_path, monkeypatch):
     (tmp_path / "my data" / "run").mkdir(parents=True)
     spaced = str(tmp_path / "my data").replace(" ", "\\040")
-    lines = ["1 0 8:1 / / rw - ext4 /dev/a rw", f"2 1 0:1 / {spaced} rw shared:1 - tmpfs none rw"]
+    mounted = "rw,size=8g,lowerdir=/private,clientaddr=10.0.0.1,user_id=1000,name=admin,fsuuid=1"
+    lines = [
+        "1 0 8:1 / / rw,noatime - ext4 /dev/a rw,data=ordered",
+        f"2 1 0:1 / {spaced} rw shared:1 - tmpfs none {mounted}",
+    ]
     (tmp_path / "mountinfo").write_text("\n".join(lines) + "\n")
     monkeypatch.setattr(cache, "_MOUNTS", tmp_path / "mountinfo")
     assert cache.filesystem(tmp_path) == "ext4"
+    assert cache.mount_of(tmp_path).options == "rw,noatime,data=ordered"
+    assert cache.mount_of(tmp_path / "my data").options == "rw,size=8g", "neither folders nor addresses"
     assert cache.filesystem(tmp_path / "my data") == cache.filesystem(tmp_path / "my data" / "run") == "tmpfs"
     monkeypatch.setattr(cache, "_MOUNTS", tmp_path / "none")
-    assert cache.filesystem(tmp_path) == ""
+    assert cache.filesystem(tmp_path) == "" == cache.mount_of(tmp_path).options
 
 
 def test_bytes_and_calls_of_reads_are_counted_exactly(tmp_path):

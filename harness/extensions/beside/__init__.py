@@ -1,1 +1,1 @@
-"""Runs of other machines and budgets, shown beside a run in its report."""
+"""Checked runs of several machines, file systems or library versions, side by side in one report."""

@@ -1,4 +1,4 @@
-"""What `harness beside` kept of other runs, for the report to show beside its own."""
+"""What earlier versions kept of other runs in a run's folder, for its report to show as it was published."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class _Section(Section):
         path = folder / FILE
         if findings.withdrawn or not path.exists():
             return None
-        mend = "remove it and run 'harness beside' again"
+        mend = "remove it: harness report RUN RUN --out DIR shows runs side by side"
         return read_document(path, _Kept, version=("beside_version", VERSION), mend=mend)["runs"]
 
     def blocks(self, found: Any, findings: Findings) -> list[Block]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
 
 import harness
 from harness.analysis.findings import Findings
-from harness.errors import escaped_lines
+from harness.errors import escaped, escaped_lines
 from harness.report.page import sections
 from harness.report.page.attribution import attribution
 from harness.report.page.deciding import Said
@@ -34,6 +34,37 @@ _OPEN = ("answer", "uses")
 """Sections that are not folded."""
 
 _Added = list[tuple[Section, list[Block]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageHead:
+    """What stands first on a page.
+
+    Attributes
+    ----------
+    title : str
+        Its heading.
+    of, name : str
+        What the page is of, such as ``Run``, and its name.
+    facts : str
+        What was measured where.
+    """
+
+    title: str
+    of: str = "Run"
+    name: str
+    facts: str
+
+
+class PagePart(NamedTuple):
+    """A section of a page: its anchor, its name in the list of sections, its heading, and its blocks."""
+
+    name: str
+    listed: str
+    title: str
+    blocks: Sequence[Block]
+    folded: bool = True
+
 
 _BLANK = re.compile(r"\n{3,}")
 _PAINT = re.compile(r"\b(fill|stroke): #([0-9a-f]{6})\b")
@@ -67,6 +98,18 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
     markdown : str
         The same for a pull request.
     """
+    added = [(section, blocks) for section, found in brought if (blocks := section.blocks(found, findings))]
+    alone = " and ".join(section.title for section, _ in added)
+    head = PageHead(
+        title=alone if findings.without_formats and alone else "Which file format for these inference traces?",
+        name=findings.config.run_id,
+        facts=sections.facts(findings),
+    )
+    return write_page(head, _sections(findings, folder, brought, added, said), plots, links)
+
+
+def write_page(head: PageHead, parts: Iterable[PagePart], plots: Path, links: str = "plots") -> tuple[str, str]:
+    """Write sections as HTML and as Markdown; one without blocks is left out. Arguments and returns as `render`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report.page"),
         autoescape=lambda name: name is not None and name.endswith(".html"),
@@ -75,7 +118,7 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
         # The text is read in terminals too; style, script and drawings are the project's own, and marked as such.
         finalize=lambda value: escaped_lines(value) if type(value) is str else value,
     )
-    environment.filters["bar"] = lambda text: str(text).replace("|", "\\|")
+    environment.filters["bar"] = lambda text: escaped(str(text)).replace("|", "\\|")
     samples: list[list[float]] = []
 
     def numbered(seconds: list[float]) -> int:
@@ -86,13 +129,14 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
     text = {
         name: Markup((Path(__file__).parent / "templates" / name).read_text()) for name in ("style.css", "script.js")
     }
-    added = [(section, blocks) for section, found in brought if (blocks := section.blocks(found, findings))]
-    alone = " and ".join(section.title for section, _ in added)
     view = {
-        "title": alone if findings.without_formats and alone else "Which file format for these inference traces?",
-        "run_id": findings.config.run_id,
-        "facts": sections.facts(findings),
-        "sections": [*_sections(findings, plots, folder, brought, added, said)],
+        **asdict(head),
+        "name": escaped(head.name),
+        "sections": [
+            part._asdict() | {"blocks": [shown for block in part.blocks if (shown := _shown(block, plots))]}
+            for part in parts
+            if part.blocks
+        ],
         "footer": f"trace-format-harness {harness.__version__}. Licence of the harness: Apache-2.0.",
         "plots_at": links,
         "style": text["style.css"],
@@ -104,10 +148,8 @@ def render(findings: Findings, plots: Path, folder: Path, links: str, brought: B
     return page, _BLANK.sub("\n\n", markdown)
 
 
-def _sections(
-    findings: Findings, plots: Path, folder: Path, brought: Brought, added: _Added, said: Said
-) -> Iterable[dict[str, Any]]:
-    """Put every section into words: its place, anchor, name in the list of sections, heading and blocks."""
+def _sections(findings: Findings, folder: Path, brought: Brought, added: _Added, said: Said) -> Iterable[PagePart]:
+    """Put every section into words, in the order of their places."""
     found: list[tuple[int, str, str, str, list[Block]]] = [
         (0, "answer", "Answer", "The answer", sections.answer_blocks(findings, said)),
         (110, "limits", "Limits", "Limits", [Items(limits(findings, brought))]),
@@ -128,10 +170,7 @@ def _sections(
         ]
     found += [(one.order, one.name, one.title, one.title, blocks) for one, blocks in added]
     for _, name, listed, title, blocks in sorted(found, key=lambda section: section[:2]):
-        if blocks:
-            shown = [content for block in blocks if (content := _shown(block, plots))]
-            folded = name not in _OPEN and not findings.without_formats
-            yield {"name": name, "listed": listed, "title": title, "blocks": shown, "folded": folded}
+        yield PagePart(name, listed, title, blocks, name not in _OPEN and not findings.without_formats)
 
 
 def _shown(block: Block, plots: Path) -> tuple[str, Any] | None:

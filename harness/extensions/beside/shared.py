@@ -1,0 +1,161 @@
+"""What runs have in common: the cells and formats that all of them measured, and how many further cells each has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.analysis import formatting as words
+from harness.analysis.table import CaseKey
+from harness.errors import UsageError
+from harness.extensions.beside.runs import CheckedRun, Settled, cases_of
+from harness.records import Effort, kind_of
+from harness.report.page.deciding import HOW
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedCells:
+    """What is compared.
+
+    Attributes
+    ----------
+    cells : mapping of CaseKey to frozenset
+        Those of the same values that all runs measured, asking for the same bytes, each with the formats, in a profile,
+        that all runs measured there with the same efforts: two at least, and those that A/A controls repeat.
+    efforts : tuple of str
+        How formats were read in all runs.
+    further : tuple of int
+        How many cells each run has that are not compared.
+    notes : tuple of str
+        Why cells or formats that seem to be shared are not compared, in sentences.
+    """
+
+    cells: Mapping[CaseKey, frozenset[Settled]]
+    efforts: tuple[Effort, ...]
+    further: tuple[int, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def formats(self) -> list[Settled]:
+        """The formats that are compared in any cell, each in a profile."""
+        return sorted(frozenset[Settled]().union(*self.cells.values()))
+
+    def keep(self, run: CheckedRun) -> Callable[[pd.DataFrame], pd.Series]:
+        """Return what says of the samples of a run which are compared; its ceiling and its A/A control are."""
+
+        def kept(samples: pd.DataFrame) -> pd.Series:
+            numbers, cases = cases_of(samples)
+            formats = {number: self.cells.get(case) for number, case in cases.items()}
+            others = samples["format"].map(kind_of) != "format"
+            each = zip(numbers.tolist(), run.settled(samples), others, strict=True)
+            counts = [
+                (of := formats[number]) is not None and (other or settled in of) for number, settled, other in each
+            ]
+            return pd.Series(counts, index=samples.index, dtype=bool)
+
+        return kept
+
+
+def share(runs: Sequence[CheckedRun]) -> SharedCells:
+    """Find what all runs have in common.
+
+    Raises
+    ------
+    UsageError
+        When that is nothing.
+    """
+    efforts = _efforts(runs)
+    named = frozenset.intersection(*(frozenset(run.cells) for run in runs))
+    if not named:
+        raise UsageError(f"The runs share no cell, so that nothing can be compared: {_traces(runs)}.")
+    alike, notes = _comparable(runs, named)
+    # Without the format that its A/A control repeats, a cell of a run has no noise floor.
+    needed = {run.config.baseline for run in runs}
+    shared = {case: _formats(runs, case, efforts) for case in runs[0].cells if case in alike}
+    cells = {case: of for case, of in shared.items() if len(of) > 1 and needed <= {name for name, _ in of}}
+    if lost := len(shared) - len(cells):
+        said = f"two formats and {words.listed(sorted(needed))}"
+        notes = (*notes, f"Not compared, because not all runs measured {said} in the same profile: {_cells(lost)}.")
+    if not cells:
+        raise UsageError(f"The runs share no cell that can be compared. {' '.join(notes)}".rstrip())
+    further = tuple(len(run.cells) - len(cells) for run in runs)
+    return SharedCells(cells=cells, efforts=efforts, further=further, notes=(*notes, *_left_out(runs, cells, efforts)))
+
+
+def _efforts(runs: Sequence[CheckedRun]) -> tuple[Effort, ...]:
+    """Name how formats were read in all runs; UsageError where that is nothing."""
+    shared = tuple(effort for effort in runs[0].efforts if all(effort in run.efforts for run in runs))
+    if shared:
+        return shared
+    said = words.listed(f"{run.name}: {words.listed(HOW[effort] for effort in run.efforts)}" for run in runs)
+    raise UsageError(
+        f"The runs measured formats in other ways ({said}), so that none are compared: measure them again with the "
+        "same --readers."
+    )
+
+
+def _formats(runs: Sequence[CheckedRun], case: CaseKey, efforts: Sequence[Effort]) -> frozenset[Settled]:
+    """Return the formats of a cell whose contenders stand for the same in all runs: no best is of other formats."""
+    each = [
+        {of: found & frozenset(efforts) for of, found in run.measured[case].items() if efforts == ("",) or found}
+        for run in runs
+    ]
+    return frozenset(of for of, found in each[0].items() if all(of in one and one[of] == found for one in each))
+
+
+def _left_out(
+    runs: Sequence[CheckedRun], cells: Mapping[CaseKey, frozenset[Settled]], efforts: Sequence[Effort]
+) -> Iterator[str]:
+    """Say which formats are not compared in cells that are, and which efforts at all."""
+    lost: Counter[Settled] = Counter()
+    for case, formats in cells.items():
+        lost.update({of for run in runs for of in run.measured[case]} - formats)
+    if lost:
+        names = words.listed(f"{words.arm_name(of, lost)} in {_cells(count)}" for of, count in sorted(lost.items()))
+        yield f"Not compared, because not all runs measured it so: {names}."
+    for effort in sorted({effort for run in runs for effort in run.efforts} - {*efforts}):
+        without = words.listed(run.name for run in runs if effort not in run.efforts)
+        yield f"Formats {HOW[effort]} are not compared: {without} did not measure them."
+
+
+def _comparable(runs: Sequence[CheckedRun], named: frozenset[CaseKey]) -> tuple[frozenset[CaseKey], tuple[str, ...]]:
+    """Leave out cells of one name that are not the same, each kind with a sentence."""
+    notes = []
+    places = {(case.trace, case.n_res) for case in named}
+    unknown = {place for place in places if not all(run.values.get(place) for run in runs)}
+    other = {place for place in places - unknown if len({tuple(sorted(r.values[place].items())) for r in runs}) > 1}
+    for left, why in (
+        (unknown, "it is not recorded that its values are the same in all runs"),
+        (other, "its values differ between the runs"),
+    ):
+        if left:
+            traces = words.listed(words.subject(*place) for place in sorted(left, key=str))
+            notes.append(f"Not compared, because {why}: {traces}.")
+    cells = {case for case in named if (case.trace, case.n_res) not in unknown | other}
+    # A run that has only rejected reads of a cell recorded no bytes of it.
+    bytes_differ = {case for case in cells if len({asked for run in runs if (asked := run.cells[case])}) > 1}
+    if bytes_differ:
+        notes.append(f"Not compared, because their samples ask for other bytes: {_cells(len(bytes_differ))}.")
+    least = min((cores for run in runs if (cores := run.session.get("cores_usable"))), default=None)
+    waiting = {case for case in cells - bytes_differ if least is not None and case.workers > least}
+    if waiting:
+        notes.append(
+            f"Not compared, because a machine has {least} cores, on which more workers wait for each other: "
+            f"{_cells(len(waiting))}."
+        )
+    return frozenset(cells - bytes_differ - waiting), tuple(notes)
+
+
+def _traces(runs: Sequence[CheckedRun]) -> str:
+    said = []
+    for run in runs:
+        places = dict.fromkeys((case.trace, case.n_res) for case in run.cells)
+        said.append(f"{run.name} measured {words.listed(words.subject(*place) for place in places)}")
+    return "; ".join(said)
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' if count != 1 else ''}"

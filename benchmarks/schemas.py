@@ -50,6 +50,10 @@ _OF_EXTENSIONS: dict[str, tuple[str, str, dict[str, list[int]], str]] = {
         "harness.extensions.beside.section", "_Kept", {"beside_version": [1]},
         "What 'harness beside' keeps of other runs.",
     ),
+    "cluster": (
+        "harness.extensions.cluster.document", "ClusterDocument", {"cluster_version": [1]},
+        "The tasks of a run that was measured on several nodes.",
+    ),
     "directories": (
         "harness.extensions.result_directories.record", "_Directories", {"directories_version": [1]},
         "Every file of each result directory in each mode, and what was read from it.",

@@ -35,7 +35,7 @@ from harness.report.measured import run_and_report
 from harness.report.page.answer import answer
 from harness.run.config import RunConfig
 from harness.run.defaults import all_suites, complete, default_formats
-from harness.run.experiment import PlannedRun
+from harness.run.planned import PlannedRun
 from harness.run.presets import PRESETS, STANDARD
 
 

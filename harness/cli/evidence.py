@@ -25,7 +25,7 @@ from harness.report.folders import held
 from harness.report.measured import run_and_report
 from harness.report.write import Target, write_report
 from harness.run.config import RunConfig
-from harness.run.experiment import PlannedRun
+from harness.run.planned import PlannedRun
 
 _MOST = 12  # problems printed for one file
 

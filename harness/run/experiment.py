@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.formats.archive import remove
-from harness.records import NoFigure, Sample
+from harness.records import EVICTED, NoFigure, Sample
 from harness.row_files import SampleFile, done
 from harness.run.archives import ArchiveRecord
-from harness.run.config import RunConfig
 from harness.run.figures import counts_of, sizes_of, times_of
 from harness.run.ledger import LedgerFile, ledger
 from harness.run.machine import Environment
-from harness.run.measurement import Measuring, RunSession, copies, open_measurements
+from harness.run.measurement import Measuring, RunSession
 from harness.run.plan import save_plan
-from harness.run.planning import choose_arms, open_subjects
+from harness.run.planned import PlannedRun, Prepare
 from harness.run.preparation import Prepared, prepare, probe, write
 from harness.run.progress import Progress, weight
 from harness.run.races import Races
 from harness.run.recorder import Recorder
-from harness.run.space import Space, require_space
+from harness.run.space import Space
 from harness.run.store import Uploads
 from harness.run.subject import Arm, Subject
 from harness.run.turns import (
@@ -34,7 +33,6 @@ from harness.run.turns import (
     archive_turns,
     best_of,
     race_turns,
-    require_few_rows,
     sample_turns,
 )
 from harness.sampling.cache import require_evictable
@@ -46,36 +44,6 @@ from harness.sampling.worker import Worker, WorkerError
 from harness.workload import ReadAccess, SizeAccess, WriteAccess
 
 _SCRATCH = ".archives"
-
-
-@dataclass(frozen=True)
-class PlannedRun:
-    """What a run measures on what, while nothing of it is written."""
-
-    config: RunConfig
-    arms: list[Arm]
-    subjects: list[Subject]
-    measuring: list[Measuring]
-
-    @classmethod
-    def of(cls, config: RunConfig) -> PlannedRun:
-        """Plan all that a configuration asks for.
-
-        Raises
-        ------
-        UsageError
-            When something of it does not exist or cannot be measured.
-        HarnessError
-            When it is too much.
-        """
-        arms, subjects = choose_arms(config), open_subjects(config)
-        require_few_rows(config, len(arms), subjects)
-        return cls(config, arms, subjects, open_measurements(config))
-
-    def require_space(self, folder: Path, tell: Callable[[str], None] = lambda text: None) -> Space:
-        """Refuse a folder on a disk that cannot hold the archives, as `harness.run.space.require_space`."""
-        copy = copies(self.measuring)
-        return require_space(folder, self.subjects, self.arms, copy, timeout=self.config.timeout, tell=tell)
 
 
 def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | None = None) -> None:
@@ -102,7 +70,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         After Ctrl-C, when everything is put away and what was measured is on disk.
     """
     config, arms, subjects, measuring = planned.config, planned.arms, planned.subjects, planned.measuring
-    if "cold" in config.caches and subjects and config.store is None:
+    if EVICTED.intersection(config.caches) and subjects and config.store is None:
         require_evictable(folder)
     scratch = folder / _SCRATCH
     remove(scratch)  # left by a run that was killed
@@ -136,7 +104,7 @@ def run(planned: PlannedRun, folder: Path, progress: Progress, disk: Space | Non
         store = config.store if subjects else None
         uploads = stack.enter_context(store.uploads(config.run_id, writer, folder)) if store else None
         races = Races.open(config.run_id, folder, stack) if any(arm.raced for arm in arms) else None
-        experiment = Experiment(session, readers, measuring, records, uploads, races)
+        experiment = Experiment(session, readers, measuring, records, uploads, races, planned.prepare)
         progress.total(sum(map(experiment.steps, subjects)) + sum(each.steps(None) for each in measuring))
         for each in measuring:
             each.before()
@@ -162,6 +130,8 @@ class Experiment:
         The archives in the store that they are read from.
     races : Races or None
         What chooses each format's best, in a run that asks for it.
+    prepare : callable
+        As of `harness.run.planned.PlannedRun`.
     """
 
     session: RunSession
@@ -170,6 +140,7 @@ class Experiment:
     records: tuple[ArchiveRecord, LedgerFile]
     uploads: Uploads | None
     races: Races | None = None
+    prepare: Prepare = prepare
 
     def __post_init__(self) -> None:
         # The discarded read of the present access, by arm and `Turns.what`. Races have processes of their own: one at
@@ -206,7 +177,7 @@ class Experiment:
             step(f"{subject.label} is complete", self.steps(subject))
             return
         step(f"{subject.label} {subject.n_res or ''}: writing archives", 0)
-        prepared = prepare(subject, arms, session.scratch, session.writer, config.seed)
+        prepared = self.prepare(subject, arms, session.scratch, session.writer, config.seed)
         prepared.cache_bytes = config.cache_bytes
         probe(prepared, self.readers, RACE)
         for record in self.records:

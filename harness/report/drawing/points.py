@@ -13,7 +13,9 @@ from harness.analysis.accesses import of_kind
 from harness.sampling.executor import Executor, load_executor
 from harness.suite import SIZE, AccessInfo, Plot, Suite, access_named
 
-_STATES = {"warm": "warm page cache", "cold": "cold page cache", "remote": "object store"}
+_STATES = {
+    "warm": "warm page cache", "cold": "cold page cache", "lukewarm": "lukewarm page cache", "remote": "object store",
+}  # fmt: skip
 _TIME = "time (log axis)"  # with the unit at each tick: one figure may span microseconds to minutes
 
 

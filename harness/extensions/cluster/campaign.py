@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import HarnessError
-from harness.extensions.cluster.document import TASKS, ClusterDocument, TaskPart, write_cluster
+from harness.extensions.cluster.document import TASKS, ClusterDocument, TaskEnd, TaskPart, write_cluster
 from harness.extensions.cluster.jobs import Ended
 from harness.extensions.cluster.merge import TaskBlock, MergedPart, problems
 from harness.extensions.cluster.task import TaskResult, TypedOptions, Unheard, measure, write_archives
@@ -26,7 +26,6 @@ from harness.run.progress import Progress
 from harness.run.subject import Arm, Subject
 from harness.sampling.worker import Worker
 
-ATTEMPTS = 2
 _FAILED = "failed"  # the folder of the rows that say why a block was not measured
 
 
@@ -101,10 +100,12 @@ class Campaign:
 
     def _whole(self, block: TaskBlock) -> MergedPart | None:
         """Return the attempt at a block that was measured to its end, by this process or one before."""
-        for task in self.document["tasks"]:
+        for task in reversed(self.document["tasks"]):
             folder = block.folder / str(task["attempt"])
             ended = (task["block"], task["part"], task["problem"]) == (block.name, "measure", "")
-            if ended and task["node"] and (folder / SAMPLES).is_file() and not list(problems(folder, block)):
+            if not ended or task["node"] is None or not (folder / SAMPLES).is_file():
+                continue
+            if not list(problems(folder, block, spoilt=False)):
                 return MergedPart(block=block, folder=folder, host=task["node"]["host"])
         return None
 
@@ -113,7 +114,7 @@ class Campaign:
         why: dict[str, str] = {}
         for block in due:
             self._begin(block)
-        written = self._twice(due, "write", self._write, lambda block, result: "", why)
+        written = self._twice(due, "write", self._write, self._unwritten, why)
         written = self._within_budget(written, why)
         ready = [block for block in due if block.name in written]
         measured = self._twice(
@@ -129,10 +130,13 @@ class Campaign:
     def _begin(self, block: TaskBlock) -> None:
         """Make the folder of the next attempt at a block."""
         known = [int(path.name) for path in block.folder.glob("*") if path.name.isdigit()]
-        known += [task["attempt"] for task in self.document["tasks"] if task["block"] == block.name]
+        known += [task["attempt"] for task in self._tasks(block, "measure")]
         self._numbers[block.name] = 1 + max(known, default=0)
         self._attempt(block).mkdir(parents=True)
         block.config.save(self._attempt(block) / "run.json")
+
+    def _tasks(self, block: TaskBlock, part: TaskPart) -> list[TaskEnd]:
+        return [task for task in self.document["tasks"] if (task["block"], task["part"]) == (block.name, part)]
 
     def _attempt(self, block: TaskBlock) -> Path:
         return block.folder / str(self._numbers[block.name])
@@ -148,32 +152,38 @@ class Campaign:
         exclude = written.node["host"] if self.apart else ""
         return self.jobs.start(f"{block.name}-measure", measure, *arguments, exclude=exclude)
 
-    def _left(self, block: TaskBlock, result: TaskResult) -> str:
-        """Say what a task that ended has left out."""
-        return next(problems(self._attempt(block), block), "")
+    def _unwritten(self, block: TaskBlock, result: TaskResult, again: bool) -> str:
+        """Say why an archive could not be written on a node that failed; the second time its cells say so."""
+        failures = result.prepared.failures.values() if result.prepared and not again else ()
+        return next((failure.reason for failure in failures if failure.cause), "")
+
+    def _left(self, block: TaskBlock, result: TaskResult, again: bool) -> str:
+        """Say what a task that ended has left out; where the node failed the second time, its cells say so."""
+        return next(problems(self._attempt(block), block, spoilt=again), "")
 
     def _twice(
         self,
         blocks: Sequence[TaskBlock],
         part: TaskPart,
         start: Callable[[TaskBlock, bool], Any],
-        left: Callable[[TaskBlock, TaskResult], str],
+        left: Callable[[TaskBlock, TaskResult, bool], str],
         why: dict[str, str],
     ) -> dict[str, TaskResult]:
         """Run a task for each block, and once more for those that died; `why` gets what happened to the others."""
         found: dict[str, TaskResult] = {}
-        for again in range(ATTEMPTS):
+        for again in (False, True):
             due = [block for block in blocks if block.name not in found]
-            started = [(block, time.time(), start(block, again > 0)) for block in due]
+            started = [(block, time.time(), start(block, again)) for block in due]
             for block, since, job in started:
                 self.progress.step(f"{part} {block.name}", 0)
                 ended = self.jobs.wait(job)
                 result: TaskResult | None = ended.value
-                problem = ended.problem or (result.problem if result else "")
-                try:
-                    problem = problem or left(block, result)  # type: ignore[arg-type]
-                except HarnessError as error:
-                    problem = str(error).rstrip(".")
+                problem = ended.problem if result is None else result.problem
+                if result is not None and not problem:
+                    try:
+                        problem = left(block, result, again)
+                    except HarnessError as error:
+                        problem = str(error).rstrip(".")
                 self._note(block, part, getattr(job, "job_id", ""), problem, result, since)
                 if result is not None and not problem:
                     found[block.name] = result
@@ -189,10 +199,11 @@ class Campaign:
         if result is not None:
             early, late = min(0.0, result.began - since), max(0.0, result.ended - time.time())
             outside = round(max((early, late), key=abs), 3)
+        attempt = self._numbers[block.name] if part == "measure" else 1 + len(self._tasks(block, part))
         self.document["tasks"].append(
             {
                 "block": block.name, "trace": block.subject.label, "n_res": block.subject.n_res, "part": part,
-                "attempt": self._numbers[block.name], "job": str(job), "problem": problem,
+                "attempt": attempt, "job": str(job), "problem": problem,
                 "node": result.node if result else None,
                 "seconds": round(result.ended - result.began, 1) if result else None,
                 "files": result.files if result else 0, "archive_bytes": result.archive_bytes if result else 0,
@@ -223,7 +234,7 @@ class Campaign:
         block.config.save(folder / "run.json")
 
         def prepare(subject: Subject, arms: list[Arm], scratch: Path, worker: Worker, seed: int) -> Prepared:
-            failure = NoFigure("failed", f"its task was run {ATTEMPTS} times and did not end: {why}", "machine")
+            failure = NoFigure("failed", f"the task was run twice at most, and this was not measured: {why}", "machine")
             return Prepared(scratch / "trace.raw", subject.manifest, failures=dict.fromkeys(arms, failure))
 
         run(dataclasses.replace(PlannedRun.of(block.config), measuring=[], prepare=prepare), folder, Unheard())

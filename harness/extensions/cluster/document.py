@@ -110,8 +110,8 @@ def _apart(document: ClusterDocument) -> Iterator[str]:
         yield "Every archive was read on another node than the one that wrote it."
     if document["lukewarm"]:
         yield (
-            "Cold reads cannot be proven on this filesystem, so they are called lukewarm: the reading node's page cache "
-            "was emptied, and the servers of the filesystem may have held the data. No grade uses them."
+            "Cold reads cannot be proven on this filesystem, so they are called lukewarm: the page cache of the "
+            "reading node was emptied, and the servers of the filesystem may have held the data. No grade uses them."
         )
 
 
@@ -128,8 +128,8 @@ def _memory(document: ClusterDocument) -> Iterator[str]:
 def _files(document: ClusterDocument) -> Iterator[str]:
     most = max((task["files"] for task, _ in _counted(document, "write").values()), default=0)
     yield (
-        f"Budget of files: {document['files_budget']} in the archives at hand. Those of one block had at most {most}; at "
-        f"most {document['at_once']} were at hand at one time."
+        f"Budget of files: {document['files_budget']} in the archives at hand. Those of one block had at most {most}; "
+        f"at most {document['at_once']} were at hand at one time."
     )
 
 

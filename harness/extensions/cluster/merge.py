@@ -18,7 +18,7 @@ from harness.documents import read_document
 from harness.errors import HarnessError
 from harness.evidence.bundle import measured_too
 from harness.files import write_text
-from harness.records import Row, Sample, columns
+from harness.records import CellKey, Row, Sample, columns
 from harness.row_files import read_rows
 from harness.run.complete import SAMPLES, own_rows, read_own_rows, required_rows
 from harness.run.config import RunConfig
@@ -61,8 +61,17 @@ class MergedPart:
     host: str
 
 
-def problems(folder: Path, block: TaskBlock) -> Iterator[str]:
+def problems(folder: Path, block: TaskBlock, *, spoilt: bool) -> Iterator[str]:
     """Say what is wrong with the run folder of a block; nothing for one that is whole.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    block : TaskBlock
+        What it has to hold.
+    spoilt : bool
+        Whether cells may have failed because the machine did.
 
     Raises
     ------
@@ -77,8 +86,15 @@ def problems(folder: Path, block: TaskBlock) -> Iterator[str]:
         yield "its plan is not that of the run"
     yield from _versions(folder)
     frames = {SAMPLES: read_rows(folder / SAMPLES, Sample), **read_own_rows(folder)}
-    found = required_rows(folder / "plan.json", block.config, frames, sessions=1)
-    yield from (text.rstrip(".") for name, required in found.items() for text in required.summary(name))
+    for name, required in required_rows(folder / "plan.json", block.config, frames, sessions=1).items():
+        passed = _spoilt(frames[name]) if spoilt and name in frames else set()
+        faults = tuple(fault for fault in required.faults if fault.kind != "missing" or fault.cell not in passed)
+        yield from (text.rstrip(".") for text in dataclasses.replace(required, faults=faults).summary(name))
+
+
+def _spoilt(rows: pd.DataFrame) -> set[CellKey]:
+    """Return the cells in which the machine failed."""
+    return {CellKey.of(row) for row in rows[rows["cause"] != ""].to_dict("records")}
 
 
 def _asked_otherwise(config: RunConfig, wanted: RunConfig) -> Iterator[str]:
@@ -116,7 +132,7 @@ def merge(folder: Path, config: RunConfig, parts: Sequence[MergedPart]) -> None:
         written then.
     """
     for part in parts:
-        if part.host and (found := next(problems(part.folder, part.block), "")):
+        if part.host and (found := next(problems(part.folder, part.block, spoilt=True), "")):
             raise HarnessError(f"{part.folder} cannot be merged: {found}. Remove that folder, and resume the run.")
     sessions = _sessions(parts)
     plans = [read_document(part.folder / "plan.json", dict[str, Any]) for part in parts]

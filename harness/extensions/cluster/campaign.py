@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from harness.errors import HarnessError
 from harness.extensions.cluster.document import TASKS, ClusterDocument, TaskEnd, TaskPart, write_cluster
 from harness.extensions.cluster.jobs import Ended
-from harness.extensions.cluster.merge import TaskBlock, MergedPart, problems
+from harness.extensions.cluster.merge import MergedPart, TaskBlock, problems
 from harness.extensions.cluster.task import TaskResult, TypedOptions, Unheard, measure, write_archives
 from harness.files import plain_name
 from harness.formats.archive import remove
@@ -25,6 +25,9 @@ from harness.run.preparation import Prepared
 from harness.run.progress import Progress
 from harness.run.subject import Arm, Subject
 from harness.sampling.worker import Worker
+
+ARCHIVES = "archives"
+"""In the folder of a block: what its tasks write and read; removed in the end."""
 
 _FAILED = "failed"  # the folder of the rows that say why a block was not measured
 
@@ -121,7 +124,7 @@ class Campaign:
             ready, "measure", lambda block, again: self._measure(block, written[block.name], again), self._left, why
         )
         for block in due:
-            remove(block.folder / "archives")
+            remove(block.folder / ARCHIVES)
             if (result := measured.get(block.name)) is not None:
                 yield MergedPart(block=block, folder=self._attempt(block), host=result.node["host"])
             else:
@@ -142,7 +145,7 @@ class Campaign:
         return block.folder / str(self._numbers[block.name])
 
     def _write(self, block: TaskBlock, again: bool) -> Any:
-        destination = block.folder / "archives"
+        destination = block.folder / ARCHIVES
         return self.jobs.start(f"{block.name}-write", write_archives, self._attempt(block), destination, self.allowed)
 
     def _measure(self, block: TaskBlock, written: TaskResult, again: bool) -> Any:

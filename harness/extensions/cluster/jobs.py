@@ -123,7 +123,7 @@ class Jobs:
         excluded = ",".join(filter(None, (self.sbatch.get("exclude", ""), exclude)))
         return {
             "job_name": name, "time": self.minutes, "nodes": 1, "ntasks_per_node": 1, "exclusive": True,
-            "exclude": excluded, "wckey": "", "additional_parameters": more,
+            "exclude": excluded or None, "wckey": None, "additional_parameters": more,
         }  # fmt: skip
 
 

@@ -17,12 +17,13 @@ from harness.cli.readers import resume_command
 from harness.errors import HarnessError, UsageError
 from harness.evidence.bundle import read_bundle, write_bundle
 from harness.evidence.check import check
-from harness.extensions.cluster.campaign import Campaign, blocks_of
+from harness.extensions.cluster.campaign import ARCHIVES, Campaign, blocks_of
 from harness.extensions.cluster.document import FILE, TASKS, ClusterDocument, notes, read_cluster, write_cluster
 from harness.extensions.cluster.jobs import LOCAL, SLURM, Jobs
 from harness.extensions.cluster.merge import merge
 from harness.extensions.cluster.task import TypedOptions
 from harness.files import write_text
+from harness.formats.archive import remove
 from harness.records import LUKEWARM
 from harness.run.complete import SAMPLES
 from harness.run.config import RunConfig
@@ -43,8 +44,11 @@ class ClusterLauncher(Launcher):
 
     options: ClassVar = {
         "task-minutes": ("N", f"time limit of a task (default: {_MINUTES})"),
-        "at-once": ("N", "blocks that are written and measured at one time, each by a node of its own (default: "
-                    f"{_AT_ONCE[SLURM]}; local: always 1)"),  # fmt: skip
+        "at-once": (
+            "N",
+            "blocks that are written and measured at one time, each by a node of its own (default: "
+            f"{_AT_ONCE[SLURM]}; local: always 1)",
+        ),
         "files-budget": ("N", f"files that the archives at hand may have together (default: {_FILES})"),
         "sbatch": ("KEY=VALUE,...", "options of sbatch for every task, such as partition=long,account=mine"),
         "script": ("FILE", "write the script of a task for Slurm there, and measure nothing"),
@@ -128,6 +132,8 @@ class ClusterLauncher(Launcher):
             raise stopped from error
         finally:
             jobs.cancel()
+            for block in blocks:
+                remove(block.folder / ARCHIVES)
         merge(folder, planned.config, parts)
 
     def check(self, folder: Path, tell: Callable[[str], object]) -> int:

@@ -30,7 +30,7 @@ _SHOWN = ["row", "column", "trace", "n_res", "format", "profile", "best", "y", "
 _CONFIRMED = {
     "warm": "Warm: the file was in this system's page cache, confirmed before each read.",
     "cold": "Cold: dropped from this system's page cache, confirmed before each read; a host may still cache it.",
-    "lukewarm": "Lukewarm: dropped from this system's page cache; the filesystem's servers may still have held the file.",
+    "lukewarm": "Lukewarm: dropped from this system's page cache; servers of the filesystem may still have held it.",
     "remote": "Object store: read through a client that is new with each sample; what the store caches is not known.",
 }
 

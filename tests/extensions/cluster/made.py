@@ -17,7 +17,7 @@ from harness.run.planned import PlannedRun
 from tests.conftest import TINY, Counted
 
 CONFIG = dataclasses.replace(TINY, suites=("size", "layer_read"), sizes=(24, 40), readers=("stock",))
-FIRST, SECOND = "001-synthetic-layers-1-heads-2-hidden_dim-16-pair_dim-8-24", "002-synthetic-layers-1-heads-2-hidden_dim-16-pair_dim-8-40"
+FIRST, SECOND = (block.name for block in blocks_of(PlannedRun.of(CONFIG), Path()))
 
 
 class Here:

@@ -61,7 +61,9 @@ def test_a_merged_run_is_one_that_check_accepts_and_so_is_each_of_its_blocks(cop
     folder, parts = copied
     assert _checked(folder, tmp_path) == []
     rows = read_samples(folder / "samples.csv")
-    assert set(rows["n_res"]) == {24, 40} and set(rows["run_id"]) == {"run"} and set(rows["status"]) <= {"ok", "skipped"}
+    assert (
+        set(rows["n_res"]) == {24, 40} and set(rows["run_id"]) == {"run"} and set(rows["status"]) <= {"ok", "skipped"}
+    )
     assert [plan["n_res"] for plan in read_plan(folder / "plan.json")] == [24, 40]
     assert len(read_environment(folder / "environment.json")["sessions"]) == 2
     own = [len(read_samples(part.folder / "samples.csv")) for part in parts]
@@ -162,7 +164,10 @@ def _session(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        ("library", r"002-.*, measured on node1, cannot be merged with 001-.*, measured on node0: .*numpy \(.*then 1\.0"),
+        (
+            "library",
+            r"002-.*, measured on node1, cannot be merged with 001-.*, measured on node0: .*numpy \(.*then 1\.0",
+        ),
         ("commit", r"measured on node1.*commit \(.*, then another\)"),
         ("filesystem", r"measured on node1.*filesystem \(.*, then lustre\)"),
         ("seed", r"it was asked for seed 7, and not 0"),
@@ -189,7 +194,7 @@ def test_a_block_that_does_not_belong_is_refused_by_name_and_nothing_is_written(
     elif spoil == "plan":
         _rewrite(part / "plan.json", '"load_once": false', '"load_once": true')
     elif spoil == "contenders":
-        _rewrite(part / "plan.json", '"missing": ""', '"missing": "is gone"')
+        _rewrite(part / "plan.json", '"backend": "hdf5"', '"backend": "hdf5-of-another"')
     elif spoil in ("schema", "unknown schema"):
         lines = (part / "samples.csv").read_text().splitlines()
         version = {"schema": "3", "unknown schema": "99"}[spoil]

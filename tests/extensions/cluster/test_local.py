@@ -22,7 +22,9 @@ SMALL = ["--trace", TINY.traces[0], "--formats", "hdf5", "--baseline", "hdf5", "
 
 
 def _tasks(folder: Path) -> list[tuple[str, int, bool]]:
-    return [(t["part"], t["attempt"], not t["problem"]) for t in json.loads((folder / "cluster.json").read_text())["tasks"]]
+    return [
+        (t["part"], t["attempt"], not t["problem"]) for t in json.loads((folder / "cluster.json").read_text())["tasks"]
+    ]
 
 
 def test_the_commands_of_the_page_run_end_to_end(sketched, tmp_path, monkeypatch, capsys):

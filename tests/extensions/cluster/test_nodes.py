@@ -71,7 +71,9 @@ def test_clocks_that_disagree_are_told(changes, said):
 def test_memory_of_all_hosts_and_the_data_are_stated_and_readers_apart():
     said = notes(document(task("write", "a"), task("measure", "b"), lukewarm=True))
     assert "Every archive was read on another node than the one that wrote it." in said
-    assert any("All archives have 5 GB. The memory of 1 host that read them: 1 GB; the data are 5 times" in s for s in said)
+    assert any(
+        "All archives have 5 GB. The memory of 1 host that read them: 1 GB; the data are 5 times" in s for s in said
+    )
     assert any("lukewarm" in note and "No grade uses them" in note for note in said)
 
 
@@ -88,7 +90,9 @@ def test_a_script_for_slurm_asks_for_a_node_alone_and_not_for_the_one_that_wrote
 
 def test_without_submitit_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"needs the package 'submitit': pip install 'trace-format-harness\[cluster\]'"):
+    with pytest.raises(
+        UsageError, match=r"needs the package 'submitit': pip install 'trace-format-harness\[cluster\]'"
+    ):
         Jobs("local", Path("jobs"), 1).require()
 
 
@@ -131,7 +135,14 @@ def test_a_run_that_was_begun_in_tasks_is_continued_in_tasks(tmp_path, capsys):
 
 
 def test_only_a_filesystem_that_keeps_nothing_elsewhere_proves_a_cold_read(monkeypatch, tmp_path):
-    for kind, proven in {"ext4": True, "xfs": True, "nfs4": False, "lustre": False, "zfs": False, "overlay": False}.items():
+    for kind, proven in {
+        "ext4": True,
+        "xfs": True,
+        "nfs4": False,
+        "lustre": False,
+        "zfs": False,
+        "overlay": False,
+    }.items():
         monkeypatch.setattr(cache, "filesystem", lambda path, kind=kind: kind)
         assert cache.cold_is_proven(tmp_path) is proven
 

@@ -201,7 +201,7 @@ class Campaign:
         outside = None
         if result is not None:
             early, late = min(0.0, result.began - since), max(0.0, result.ended - time.time())
-            outside = round(max((early, late), key=abs), 3)
+            outside = round(early if -early > late else late, 3)
         attempt = self._numbers[block.name] if part == "measure" else 1 + len(self._tasks(block, part))
         self.document["tasks"].append(
             {

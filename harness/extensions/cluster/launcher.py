@@ -33,6 +33,7 @@ from harness.run.progress import Progress
 from harness.run.space import Space
 from harness.sampling.cache import cold_is_proven
 from harness.sampling.interrupt import exit_code
+from harness.workload import Cache
 
 _AT_ONCE = {LOCAL: 1, SLURM: 4}
 _MINUTES, _FILES = 1440, 100_000
@@ -85,7 +86,7 @@ class ClusterLauncher(Launcher):
             raise UsageError(f"The measurement {alone[0]} has no trace to divide into tasks: leave out --cluster.")
         if "cold" in config.caches and not cold_is_proven(folder):
             tell("Cold reads cannot be proven on this filesystem: they are called lukewarm, and no grade uses them.")
-            caches = tuple(LUKEWARM if state == "cold" else state for state in config.caches)
+            caches: tuple[Cache, ...] = tuple("lukewarm" if state == "cold" else state for state in config.caches)
             return dataclasses.replace(config, caches=caches)
         return config
 

@@ -106,7 +106,8 @@ def _asked_otherwise(config: RunConfig, wanted: RunConfig) -> Iterator[str]:
 
 def _versions(folder: Path) -> Iterator[str]:
     """Hold schema versions against the present one: rows of two versions are no file."""
-    for name, kind in {SAMPLES: Sample, **own_rows()}.items():
+    kinds: dict[str, type[Row]] = {SAMPLES: Sample, **own_rows()}
+    for name, kind in kinds.items():
         if (folder / name).exists():
             (known,) = (f.default for f in dataclasses.fields(kind) if f.name == "schema_version")
             for version in sorted(set(read_rows(folder / name, kind)["schema_version"]) - {known}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ INSTALL = "trace-format-harness[cluster]"
 
 _POLL = 1.0  # seconds between two questions whether a task has ended
 _LOGGED = 300  # characters of the end of a log that a sentence quotes
+_KIND = re.compile(r"^[\w.]+Error: ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,4 +133,4 @@ def _last_line(error: Exception) -> str:
     """Return the end of what a task logged, which submitit quotes in lines and rules."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" -")]
     told = [line for line in lines if not line.startswith(("You can check", "or at paths", "- /"))]
-    return (told or ["nothing was logged"])[-1][:_LOGGED].rstrip(".")
+    return _KIND.sub("", (told or ["nothing was logged"])[-1])[:_LOGGED].rstrip(".")

@@ -51,8 +51,11 @@ class ClusterLauncher(Launcher):
             f"{_AT_ONCE[SLURM]}; local: always 1)",
         ),
         "files-budget": ("N", f"files that the archives at hand may have together (default: {_FILES})"),
-        "sbatch": ("KEY=VALUE,...", "options of sbatch for every task, such as partition=long,account=mine"),
-        "script": ("FILE", "write the script of a task for Slurm there, and measure nothing"),
+        "sbatch": (
+            "KEY=VALUE,...",
+            "options of sbatch for every task, such as partition=long,account=mine (default: none)",
+        ),
+        "script": ("FILE", "write the script of a task for Slurm there, and measure nothing (default: none)"),
     }
 
     def __init__(self, name: str, arguments: argparse.Namespace) -> None:
@@ -147,9 +150,10 @@ class ClusterLauncher(Launcher):
             path = Path(scratch) / "run.bundle.zip"
             write_bundle(folder, path)
             results = check(read_bundle(path), Path(scratch))
-        wrong = [f"{result.what}: {text}" for result in results for text in result.problems]
-        for text in wrong:
-            show.complain(text)
+        wrong = [result for result in results if result.problems]
+        for result in wrong:
+            more = f" (harness check names {len(result.problems) - 1} more)" if len(result.problems) > 1 else ""
+            show.complain(f"{result.what}: {result.problems[0]}{more}")
         if not wrong:
             tell(f"Checked: {len(results)} statements of the merged run follow from its samples.")
         return 1 if wrong else 0
